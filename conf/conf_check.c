@@ -1,0 +1,243 @@
+/*
+ * What no single row can say: required keys, values that must fit each other,
+ * and the budgets that startup_probe stands for.
+ */
+#include "conf/conf_schema.h"
+
+#include <arpa/inet.h>
+#include <inttypes.h>
+#include <string.h>
+
+#define PROBE_FLOOR_MS 1000 /* least budget derived from startup_probe */
+
+#define LINE(c, field) conf_line_of((c), offsetof(struct conf, field))
+
+struct check {
+	struct conf *conf;
+	const struct conf_where *where;
+	struct conf_errors *errs;
+};
+
+/* Of two keys that do not fit, the later line is where to look. */
+static uint32_t
+later(uint32_t a, uint32_t b)
+{
+	return a > b ? a : b;
+}
+
+static void
+check_required(const struct check *c)
+{
+	uint32_t first = 0;
+
+	for (uint32_t i = 0; i < conf_key_count(); i++) {
+		const struct conf_key *key = conf_key_at(i);
+		uint32_t line;
+
+		if (strcmp(conf_key_at(first)->section, key->section) != 0)
+			first = i;
+		if (key->def != NULL || c->conf->line[i] != 0)
+			continue;
+		line = c->where->section_line[first];
+		if (line == 0)
+			line = later(c->where->last_line, 1);
+		conf_errors_add(c->errs, c->where->name, line,
+		    "[%s] needs '%s': it has no default", key->section,
+		    key->name);
+	}
+}
+
+static void
+check_type(const struct check *c)
+{
+	if (c->conf->node.type == CONF_TYPE_ELECTABLE)
+		return;
+	conf_errors_add(c->errs, c->where->name, LINE(c->conf, node.type),
+	    "type: this version founds groups of one electable member; other "
+	    "types come with a later version");
+}
+
+/* Sizes `a` must not be below `factor` times `b`. */
+static void
+check_size(const struct check *c, size_t a_offset, const char *a_name,
+    uint64_t a, uint64_t factor, size_t b_offset, const char *b_name,
+    uint64_t b)
+{
+	char a_text[24], need_text[24];
+
+	if (a >= factor * b)
+		return;
+	conf_size_format(a, a_text, sizeof(a_text));
+	conf_size_format(factor * b, need_text, sizeof(need_text));
+	conf_errors_add(c->errs, c->where->name,
+	    later(conf_line_of(c->conf, a_offset),
+		conf_line_of(c->conf, b_offset)),
+	    "%s (%s) must be at least %s%s (%s)", a_name, a_text,
+	    factor == 3 ? "three times " : "", b_name, need_text);
+}
+
+#define CHECK_SIZE(c, sec_a, a, factor, sec_b, b)                              \
+	check_size((c), offsetof(struct conf, sec_a.a), #a,                    \
+	    (c)->conf->sec_a.a, (factor), offsetof(struct conf, sec_b.b), #b,  \
+	    (c)->conf->sec_b.b)
+
+static void
+check_sizes(const struct check *c)
+{
+	/* A value must fit a third of a table, a request and a reply. */
+	CHECK_SIZE(c, store, table_size, 3, store, max_value);
+	CHECK_SIZE(c, listen, max_query, 1, store, max_value);
+	CHECK_SIZE(c, listen, max_output, 1, store, max_value);
+	/* A checkpoint has to take a full table. */
+	CHECK_SIZE(c, store, map_size, 1, store, table_size);
+}
+
+static void
+check_durations(const struct check *c)
+{
+	const struct conf *conf = c->conf;
+
+	if (conf->election.lease_ms >= conf->election.election_timeout_ms)
+		conf_errors_add(c->errs, c->where->name,
+		    later(LINE(conf, election.lease_ms),
+			LINE(conf, election.election_timeout_ms)),
+		    "lease (%" PRIu32 "ms) must be shorter than "
+		    "election_timeout (%" PRIu32 "ms)",
+		    conf->election.lease_ms,
+		    conf->election.election_timeout_ms);
+	if (conf->restart.backoff_min_ms > conf->restart.backoff_max_ms)
+		conf_errors_add(c->errs, c->where->name,
+		    later(LINE(conf, restart.backoff_min_ms),
+			LINE(conf, restart.backoff_max_ms)),
+		    "backoff_min (%" PRIu32 "ms) must not be above "
+		    "backoff_max (%" PRIu32 "ms)",
+		    conf->restart.backoff_min_ms, conf->restart.backoff_max_ms);
+}
+
+static void
+check_dirs(const struct check *c)
+{
+	const struct conf *conf = c->conf;
+
+	if (conf->node.data_dir[0] != '\0' &&
+	    strcmp(conf->node.data_dir, conf->node.run_dir) == 0)
+		conf_errors_add(c->errs, c->where->name,
+		    later(LINE(conf, node.data_dir), LINE(conf, node.run_dir)),
+		    "data_dir and run_dir must be two directories");
+}
+
+struct listener {
+	const char *name;
+	const char *addr;
+	uint32_t line;
+};
+
+/* Is the host every address of its family? */
+static bool
+host_is_any(const char *host)
+{
+	struct in6_addr v6;
+	struct in_addr v4;
+
+	if (inet_pton(AF_INET, host, &v4) == 1)
+		return v4.s_addr == htonl(INADDR_ANY);
+	return inet_pton(AF_INET6, host, &v6) == 1 &&
+	       memcmp(&v6, &in6addr_any, sizeof(v6)) == 0;
+}
+
+static bool
+host_is_same(const char *a, const char *b)
+{
+	struct in6_addr v6_a, v6_b;
+
+	if (inet_pton(AF_INET6, a, &v6_a) == 1 &&
+	    inet_pton(AF_INET6, b, &v6_b) == 1)
+		return memcmp(&v6_a, &v6_b, sizeof(v6_a)) == 0;
+	return strcasecmp(a, b) == 0;
+}
+
+/* A host on all addresses takes the port from every other; names are compared
+ * as text, what they resolve to is found out by bind(). */
+static bool
+listeners_clash(const struct listener *a, const struct listener *b)
+{
+	char a_host[CONF_ADDR_SIZE], b_host[CONF_ADDR_SIZE];
+	uint16_t a_port = 0, b_port = 0;
+
+	if (conf_addr_split(a->addr, a_host, sizeof(a_host), &a_port, NULL) ||
+	    conf_addr_split(b->addr, b_host, sizeof(b_host), &b_port, NULL))
+		return false; /* "" is none */
+	if (a_port != b_port || a_port == 0)
+		return false;
+	return host_is_any(a_host) || host_is_any(b_host) ||
+	       host_is_same(a_host, b_host);
+}
+
+static void
+check_listeners(const struct check *c)
+{
+	const struct conf *conf = c->conf;
+	const struct listener list[] = {
+		{ "client", conf->listen.client, LINE(conf, listen.client) },
+		{ "peer", conf->listen.peer, LINE(conf, listen.peer) },
+		{ "http", conf->listen.http, LINE(conf, listen.http) },
+	};
+	const size_t count = sizeof(list) / sizeof(list[0]);
+
+	for (size_t i = 0; i < count; i++)
+		for (size_t j = i + 1; j < count; j++)
+			if (listeners_clash(&list[i], &list[j]))
+				conf_errors_add(c->errs, c->where->name,
+				    later(list[i].line, list[j].line),
+				    "%s and %s both listen on %s", list[i].name,
+				    list[j].name, list[j].addr);
+}
+
+static uint32_t
+probe_share(uint32_t probe_ms, uint32_t part, uint32_t whole)
+{
+	uint64_t share = (uint64_t)probe_ms * part / whole;
+
+	return share > PROBE_FLOOR_MS ? (uint32_t)share : PROBE_FLOOR_MS;
+}
+
+/* startup_probe stands for all five budgets; one set beside it is a conflict
+ * that only the operator can settle. */
+static void
+derive_budgets(const struct check *c)
+{
+	struct conf *conf = c->conf;
+	uint32_t probe = conf->boot.startup_probe_ms;
+
+	if (probe == 0)
+		return;
+	for (uint32_t i = 0; i < conf_key_count(); i++) {
+		const struct conf_key *key = conf_key_at(i);
+
+		if (conf_key_derived(conf, key) && conf->line[i] != 0)
+			conf_errors_add(c->errs, c->where->name, conf->line[i],
+			    "%s: startup_probe (line %" PRIu32
+			    ") sets it already; keep one of the two",
+			    key->name, LINE(conf, boot.startup_probe_ms));
+	}
+	conf->boot.init_budget_ms = probe_share(probe, 1, 20);
+	conf->boot.migrate_budget_ms = probe_share(probe, 1, 5);
+	conf->boot.recover_budget_ms = probe_share(probe, 3, 5);
+	conf->boot.warmup_budget_ms = probe_share(probe, 1, 10);
+	conf->boot.total_budget_ms = probe_share(probe, 1, 1);
+}
+
+void
+conf_check(
+    struct conf *conf, const struct conf_where *where, struct conf_errors *errs)
+{
+	const struct check c = { conf, where, errs };
+
+	check_required(&c);
+	check_type(&c);
+	check_dirs(&c);
+	check_listeners(&c);
+	check_sizes(&c);
+	check_durations(&c);
+	derive_budgets(&c);
+}

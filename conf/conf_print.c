@@ -1,0 +1,172 @@
+/*
+ * The table and its values as text for people: the effective configuration,
+ * the sample file, and the key list of the man page.
+ */
+#include "conf/conf_schema.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#define COMMENT_COLUMN 40 /* where `; default` starts, if there is room */
+#define SAMPLE_WIDTH   76 /* text columns of a comment in the sample */
+
+/* Does the row at index open a section? */
+static bool
+section_opens(uint32_t index)
+{
+	return index == 0 || strcmp(conf_key_at(index)->section,
+				 conf_key_at(index - 1)->section) != 0;
+}
+
+static void
+print_key(const struct conf *conf, uint32_t index, FILE *out)
+{
+	const struct conf_key *key = conf_key_at(index);
+	bool derived = conf_key_derived(conf, key);
+	char value[CONF_VALUE_SIZE];
+	int width;
+
+	if (conf_key_secret(key) && conf_value_text(conf, key)[0] != '\0') {
+		fprintf(out, "; %s is set at line %" PRIu32 ", not shown\n",
+		    key->name, conf->line[index]);
+		return;
+	}
+	conf_key_value(conf, key, value, sizeof(value));
+	/* Set beside startup_probe, a budget would not load again. */
+	width =
+	    fprintf(out, "%s%s = %s", derived ? "; " : "", key->name, value);
+	fprintf(out, "%*s ; ",
+	    width < COMMENT_COLUMN ? COMMENT_COLUMN - width : 0, "");
+	if (derived)
+		fprintf(out, "from startup_probe\n");
+	else if (conf->line[index] != 0)
+		fprintf(out, "line %" PRIu32 "\n", conf->line[index]);
+	else
+		fprintf(out, "default\n");
+}
+
+void
+conf_print(const struct conf *conf, FILE *out)
+{
+	for (uint32_t i = 0; i < conf_key_count(); i++) {
+		if (section_opens(i))
+			fprintf(out, "%s[%s]\n", i > 0 ? "\n" : "",
+			    conf_key_at(i)->section);
+		print_key(conf, i, out);
+	}
+}
+
+/* Words of text, each line after `# ` and at most SAMPLE_WIDTH columns. */
+static void
+print_wrapped(const char *text, size_t *column, FILE *out)
+{
+	while (*text != '\0') {
+		size_t len = strcspn(text, " ");
+
+		if (*column > 0 && *column + 1 + len > SAMPLE_WIDTH) {
+			fputc('\n', out);
+			*column = 0;
+		}
+		*column += (size_t)fprintf(
+		    out, "%s%.*s", *column == 0 ? "# " : " ", (int)len, text);
+		text += len;
+		text += strspn(text, " ");
+	}
+}
+
+static const char *
+sample_value(const struct conf_key *key)
+{
+	if (key->def != NULL)
+		return key->def;
+	if (strcmp(key->name, "data_dir") == 0)
+		return "/var/lib/nodelife";
+	return strcmp(key->name, "name") == 0 ? "n1" : "demo";
+}
+
+static void
+sample_key(const struct conf_key *key, FILE *out)
+{
+	const char *value = sample_value(key);
+	char domain[CONF_WHY_SIZE];
+	size_t column = 0;
+
+	fputc('\n', out);
+	print_wrapped(key->help, &column, out);
+	conf_key_domain(key, domain, sizeof(domain));
+	strncat(domain, key->live ? "; live." : ".",
+	    sizeof(domain) - strlen(domain) - 1);
+	print_wrapped("Value:", &column, out);
+	print_wrapped(domain, &column, out);
+	fprintf(out, "\n%s%s =%s%s\n", key->def != NULL ? "#" : "", key->name,
+	    value[0] != '\0' ? " " : "", value);
+}
+
+void
+conf_print_sample(FILE *out)
+{
+	fputs("# Configuration of a nodelife node; nodelife.ini(5) has the"
+	      " same list.\n"
+	      "# What is commented out shows the default. A value marked live"
+	      " changes with\n"
+	      "# a reload (SIGHUP), every other at the next start.\n"
+	      "# Durations have a unit: 20ms 5s 3m 1h. Sizes may: 4096 512K 64M"
+	      " 1G 2T.\n"
+	      "# Check a file with: nodelifed -n -c FILE\n",
+	    out);
+	for (uint32_t i = 0; i < conf_key_count(); i++) {
+		const struct conf_key *key = conf_key_at(i);
+
+		if (section_opens(i))
+			fprintf(out, "\n[%s]\n", key->section);
+		sample_key(key, out);
+	}
+}
+
+/* One sentence per line, as mdoc wants it. */
+static void
+mdoc_sentences(const char *text, FILE *out)
+{
+	for (; *text != '\0'; text++) {
+		if (strncmp(text, ". ", 2) == 0) {
+			fputs(".\n", out);
+			text++;
+		} else {
+			fputc(*text, out);
+		}
+	}
+	fputc('\n', out);
+}
+
+static void
+mdoc_key(const struct conf_key *key, FILE *out)
+{
+	char domain[CONF_WHY_SIZE];
+
+	fprintf(out, ".It Ic %s\n", key->name);
+	mdoc_sentences(key->help, out);
+	conf_key_domain(key, domain, sizeof(domain));
+	fprintf(out, "Value: %s", domain);
+	if (key->def == NULL)
+		fprintf(out, "; required.\n");
+	else if (key->def[0] == '\0')
+		fprintf(out, "; empty by default.\n");
+	else
+		fprintf(out, "; default\n.Cm %s .\n", key->def);
+	if (key->live)
+		fputs("Changes with a reload.\n", out);
+}
+
+void
+conf_print_mdoc(FILE *out)
+{
+	for (uint32_t i = 0; i < conf_key_count(); i++) {
+		const struct conf_key *key = conf_key_at(i);
+
+		if (section_opens(i))
+			fprintf(out, "%s.Ss [%s]\n.Bl -tag -width Ds\n",
+			    i > 0 ? ".El\n" : "", key->section);
+		mdoc_key(key, out);
+	}
+	fputs(".El\n", out);
+}
