@@ -161,8 +161,10 @@ struct conf {
  * owned and freed by conf_errors_free().
  */
 struct conf_errors {
-	char *text[CONF_ERRORS_MAX];
+	char *text[CONF_ERRORS_MAX]; /* in the order of lines */
+	uint32_t line[CONF_ERRORS_MAX]; /* 0 = of the whole file */
 	uint32_t count;
+	uint32_t sort_from; /* private: first message of the file at hand */
 	uint32_t dropped; /* found, but beyond the maximum or out of memory */
 };
 

@@ -96,22 +96,29 @@ static void
 check_durations(const struct check *c)
 {
 	const struct conf *conf = c->conf;
+	char a[24], b[24];
 
-	if (conf->election.lease_ms >= conf->election.election_timeout_ms)
+	if (conf->election.lease_ms >= conf->election.election_timeout_ms) {
+		conf_duration_format(conf->election.lease_ms, a, sizeof(a));
+		conf_duration_format(
+		    conf->election.election_timeout_ms, b, sizeof(b));
 		conf_errors_add(c->errs, c->where->name,
 		    later(LINE(conf, election.lease_ms),
 			LINE(conf, election.election_timeout_ms)),
-		    "lease (%" PRIu32 "ms) must be shorter than "
-		    "election_timeout (%" PRIu32 "ms)",
-		    conf->election.lease_ms,
-		    conf->election.election_timeout_ms);
-	if (conf->restart.backoff_min_ms > conf->restart.backoff_max_ms)
+		    "lease (%s) must be shorter than election_timeout (%s)", a,
+		    b);
+	}
+	if (conf->restart.backoff_min_ms > conf->restart.backoff_max_ms) {
+		conf_duration_format(
+		    conf->restart.backoff_min_ms, a, sizeof(a));
+		conf_duration_format(
+		    conf->restart.backoff_max_ms, b, sizeof(b));
 		conf_errors_add(c->errs, c->where->name,
 		    later(LINE(conf, restart.backoff_min_ms),
 			LINE(conf, restart.backoff_max_ms)),
-		    "backoff_min (%" PRIu32 "ms) must not be above "
-		    "backoff_max (%" PRIu32 "ms)",
-		    conf->restart.backoff_min_ms, conf->restart.backoff_max_ms);
+		    "backoff_min (%s) must not be above backoff_max (%s)", a,
+		    b);
+	}
 }
 
 static void

@@ -6,13 +6,28 @@
 #include <stdarg.h>
 #include <stdlib.h>
 
-#define ERROR_SIZE 1600 /* a path, a line number and one message */
+#define WHY_SIZE 512 /* one message */
+
+/* In the order of lines; messages without a line, and of an earlier file, stay
+ * where they are. */
+static void
+insert_sorted(struct conf_errors *errs, uint32_t line, char *text)
+{
+	uint32_t at = errs->count++;
+
+	for (; at > errs->sort_from && line < errs->line[at - 1]; at--) {
+		errs->text[at] = errs->text[at - 1];
+		errs->line[at] = errs->line[at - 1];
+	}
+	errs->text[at] = text;
+	errs->line[at] = line;
+}
 
 void
 conf_errors_add(struct conf_errors *errs, const char *name, uint32_t line,
     const char *fmt, ...)
 {
-	char why[ERROR_SIZE / 2];
+	char why[WHY_SIZE];
 	char *text = NULL;
 	va_list ap;
 	int len;
@@ -31,7 +46,7 @@ conf_errors_add(struct conf_errors *errs, const char *name, uint32_t line,
 	if (len < 0)
 		errs->dropped++;
 	else
-		errs->text[errs->count++] = text;
+		insert_sorted(errs, line, text);
 }
 
 void

@@ -260,13 +260,13 @@ key_set(struct loader *ld, const char *name, const char *value)
 		return;
 	}
 	*line = ld->line;
-	if (conf_value_set(ld->conf, key, value, why, sizeof(why)) == 0)
-		return;
-	/* inih takes '#' for a comment at the start of a line only. */
-	complain(ld, "%s: %s%s", name, why,
-	    strstr(value, " #") != NULL
-		? " (a comment after a value starts with ';')"
-		: "");
+	/* inih takes '#' for a comment at the start of a line only; as part of
+	 * a path or name it is not meant. */
+	if (strstr(value, " #") != NULL || strstr(value, "\t#") != NULL)
+		complain(
+		    ld, "%s: a comment after a value starts with ' ;'", name);
+	else if (conf_value_set(ld->conf, key, value, why, sizeof(why)) != 0)
+		complain(ld, "%s: %s", name, why);
 }
 
 /* inih's handler; its idea of the section is not needed. Never stops it. */

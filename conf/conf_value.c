@@ -391,9 +391,7 @@ conf_key_domain(const struct conf_key *key, char *buf, size_t buf_size)
 		[CONF_KIND_LOG] = "stderr, syslog or an absolute path",
 		[CONF_KIND_USER] = "a login name",
 		[CONF_KIND_PASSWORD] = "text without blanks, or empty",
-		[CONF_KIND_ADDR] = "host:port; IPv6 as [host]:port; the system "
-				   "chooses for port 0",
-		[CONF_KIND_DURATION] = NULL,
+		[CONF_KIND_ADDR] = "host:port or [IPv6]:port",
 	};
 
 	if (key->kind == CONF_KIND_ENUM)

@@ -1,0 +1,88 @@
+/*
+ * Reading the store: the table's active generation, then its frozen one, then
+ * LMDB's map. Used by gateways (reads) and by the store itself (the old value
+ * of what it changes). A reader never blocks the store and is never blocked.
+ *
+ * Between kv_begin() and kv_end() a reader is in one table epoch and one LMDB
+ * read transaction: generations it may look at are not reused. A gateway does
+ * this once per loop turn, never over a submit or a send; a reader older than
+ * 2 s is killed by the supervisor.
+ */
+#ifndef SHM_KV_H
+#define SHM_KV_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "shm/op.h"
+#include "shm/value.h"
+
+struct region;
+struct kv;
+
+/* One key's state as found. */
+struct kv_item {
+	uint64_t vlsn;	  /* of its last change */
+	int64_t expire_ms; /* 0 = none */
+	uint64_t len;	  /* of the value */
+	const uint8_t *data; /* contiguous value, or NULL: it is in chunks */
+	uint64_t chunk;	  /* chunked: where (kv_copy() knows) */
+};
+
+/*
+ * store_dir: path of data_dir/store. Call after the store has reached
+ * cluster_catalog_open. readonly recovery: the environment is opened without
+ * its lock file. 0 or -errno; *out is the caller's.
+ */
+int kv_open(struct kv **out, struct region *r, const char *store_dir,
+    unsigned slot, bool readonly_recovery);
+void kv_close(struct kv *kv);
+int kv_begin(struct kv *kv); /* 0 or -errno; cheap (renews a transaction) */
+void kv_end(struct kv *kv);
+
+/*
+ * The key as of now, expired ones included if now_ms = 0, else hidden.
+ * 0, -ENOENT, or -errno (a damaged chunk: -EBADMSG). Inside begin/end.
+ */
+int kv_get(struct kv *kv, const void *key, size_t key_len, int64_t now_ms,
+    struct kv_item *out);
+/* Copy n value bytes from `from`. 0 or -EBADMSG. */
+int kv_copy(struct kv *kv, const struct kv_item *item, uint64_t from, size_t n,
+    void *to);
+/*
+ * VLSN that a later change of the key is sure to exceed: the key's own, or,
+ * if it does not exist, its slot's last deletion. For WATCH.
+ */
+uint64_t kv_watch(struct kv *kv, const void *key, size_t key_len);
+
+/*
+ * Run a reading operation (op_writes() false) at time now_ms and append its
+ * value to out. Reads of several keys see one moment (sequence count, bounded
+ * retries). 0 or -errno (-EBADMSG damage, -ENOMEM). Begins and ends by itself
+ * if the caller has not.
+ */
+int kv_read(struct kv *kv, const struct op *op, int64_t now_ms,
+    struct vbuf *out);
+/* Exactly the table sequence count: even; for checks around several reads. */
+uint64_t kv_sequence(struct kv *kv);
+
+/*
+ * One step of SCAN: calls each() for about `count` keys (live ones only) and
+ * moves the position. Position {0} starts; done = true when it is over. Keys
+ * move only active -> frozen -> LMDB, which is the order of the visit, so no
+ * key that exists all along is missed; repeats are possible. `pos` is plain
+ * data the caller keeps (its key part may be KEY_MAX bytes).
+ */
+struct kv_scan {
+	uint8_t stage;
+	uint8_t done;
+	uint16_t key_len;
+	uint32_t zero;
+	uint64_t generation;
+	uint64_t bucket;
+	uint8_t key[KEY_MAX + 1];
+};
+int kv_scan(struct kv *kv, struct kv_scan *pos, unsigned count, int64_t now_ms,
+    void (*each)(void *arg, const void *key, size_t key_len), void *arg);
+
+#endif

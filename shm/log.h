@@ -1,0 +1,39 @@
+/*
+ * Log lines: one write(2) each, so lines of different processes never mix.
+ * A line reads `TIME LEVEL NAME: object: what: why, numbers`. The x variants
+ * add no errno text. Never called while a shared lock is held.
+ */
+#ifndef SHM_LOG_H
+#define SHM_LOG_H
+
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdint.h>
+
+enum log_level { LOG_LVL_DEBUG, LOG_LVL_INFO, LOG_LVL_WARN, LOG_LVL_ERROR };
+
+#define LOG_FMT __attribute__((format(printf, 1, 2)))
+
+/*
+ * Where lines go: "stderr", "syslog" or an absolute path (opened O_APPEND,
+ * kept over forks). 0 or -errno. Before this call lines go to stderr.
+ */
+int log_open(const char *target);
+/* The process' name in its lines (at most 31 bytes are kept). */
+void log_name(const char *name);
+/* The level word that all processes share; NULL = a private one at info. */
+void log_level_word(const _Atomic uint32_t *word);
+void log_level_set(enum log_level level); /* the private word */
+const char *log_level_name(enum log_level level);
+int log_level_parse(const char *text); /* a level or -EINVAL */
+
+void log_debug(const char *fmt, ...) LOG_FMT;
+void log_info(const char *fmt, ...) LOG_FMT;
+void log_warn(const char *fmt, ...) LOG_FMT; /* adds ": strerror(errno)" */
+void log_warnx(const char *fmt, ...) LOG_FMT;
+void log_error(const char *fmt, ...) LOG_FMT; /* adds ": strerror(errno)" */
+void log_errorx(const char *fmt, ...) LOG_FMT;
+__attribute__((noreturn)) void fatal(const char *fmt, ...) LOG_FMT;
+__attribute__((noreturn)) void fatalx(const char *fmt, ...) LOG_FMT;
+
+#endif

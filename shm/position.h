@@ -1,0 +1,93 @@
+/*
+ * Positions: how far something got, as VLSNs, one writer and one cache line
+ * each. A word that depends on the role it was reached in carries the log
+ * epoch in its top 16 bits, so nothing counts under a role that is over.
+ */
+#ifndef SHM_POSITION_H
+#define SHM_POSITION_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+#include "shm/assert.h"
+#include "shm/bits.h"
+
+#define VLSN_BITS 48
+#define VLSN_MASK ((UINT64_C(1) << VLSN_BITS) - 1)
+
+static inline uint64_t
+epoch_word(uint16_t epoch, uint64_t vlsn)
+{
+	ASSERT(vlsn <= VLSN_MASK);
+	return (uint64_t)epoch << VLSN_BITS | vlsn;
+}
+
+static inline uint16_t
+word_epoch(uint64_t word)
+{
+	return (uint16_t)(word >> VLSN_BITS);
+}
+
+static inline uint64_t
+word_vlsn(uint64_t word)
+{
+	return word & VLSN_MASK;
+}
+
+struct position {
+	_Alignas(CACHE_LINE) _Atomic uint64_t v;
+	uint64_t zero[7];
+};
+
+struct positions {
+	struct position appended;     /* W: wal. newest VLSN in the buffer */
+	struct position durable;      /* W: wal. newest VLSN on disk, plain */
+	struct position committed;    /* W: commit_advance() by CAS, group on
+					 role change. epoch word */
+	struct position term_start;   /* W: wal. epoch word: VLSN of the first
+					 record of the current term */
+	struct position applied;      /* W: store. newest VLSN in the table */
+	struct position resolved;     /* W: store. newest VLSN that DBSIZE is
+					 exact for */
+	struct position frozen;	      /* W: store. VLSN of the frozen table,
+					 0 = none is frozen */
+	struct position checkpointed; /* W: checkpoint. VLSN in LMDB */
+	struct position indexed;      /* W: vlsn. VLSN in the index file */
+	struct position first;	      /* W: wal. oldest VLSN still in the log */
+	struct position apply_wanted; /* W: readers, max by CAS. A VLSN that
+					 somebody waits to see applied */
+	struct position commit_waited; /* W: gateways count up and down: how
+					  many wait for `committed` */
+	struct position clock_ms;     /* W: wal. time of the newest record */
+	struct position wal_bytes;    /* W: wal. bytes appended since boot */
+	struct position checkpoint_bytes; /* W: store. wal_bytes when the last
+					 freeze happened */
+	struct position nospace;      /* W: wal. 1 = writes refused, disk full */
+	struct position member;       /* W: wal. VLSN of the newest REC_MEMBER in
+					 the log, 0 = none */
+};
+
+static inline uint64_t
+position_get(const struct position *p)
+{
+	return atomic_load_explicit(&p->v, memory_order_acquire);
+}
+
+static inline void
+position_set(struct position *p, uint64_t v)
+{
+	atomic_store_explicit(&p->v, v, memory_order_release);
+}
+
+/* Raise to v; never lowers. */
+static inline void
+position_raise(struct position *p, uint64_t v)
+{
+	uint64_t cur = atomic_load_explicit(&p->v, memory_order_relaxed);
+
+	while (cur < v &&
+	    !atomic_compare_exchange_weak_explicit(&p->v, &cur, v,
+		memory_order_acq_rel, memory_order_relaxed))
+		;
+}
+
+#endif

@@ -1,0 +1,112 @@
+/*
+ * Records: what the log holds. Byte-exact description: nodelife-wal(5).
+ *
+ *	off size
+ *	  0    4  CRC32C of bytes 4..len-1, seeded with the CRC of the record
+ *		  before it (REC_SEGMENT: seeded with 0, it starts a chain)
+ *	  4    4  len: whole record with header and padding, multiple of 8
+ *	  8    8  VLSN; 0 in records that are of this log only
+ *	 16    8  term
+ *	 24    8  time, ms since the epoch: max(master's clock, record before)
+ *	 32    8  origin: slot:8 | incarnation:24 | seq:32; 0 = none
+ *	 40    1  type
+ *	 41    1  flags
+ *	 42    2  zero
+ *	 44    4  payload length
+ *	 48       payload, then zeros up to len
+ */
+#ifndef SHM_RECORD_H
+#define SHM_RECORD_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include "shm/bits.h"
+
+#define REC_CRC_OFF	0
+#define REC_LEN_OFF	4
+#define REC_VLSN_OFF	8
+#define REC_TERM_OFF	16
+#define REC_TIME_OFF	24
+#define REC_ORIGIN_OFF	32
+#define REC_TYPE_OFF	40
+#define REC_FLAGS_OFF	41
+#define REC_ZERO_OFF	42
+#define REC_PLEN_OFF	44
+#define REC_HEADER_SIZE 48
+/* The largest record: a part of REQ_PART_MAX and its header, rounded. */
+#define REC_LEN_MAX	(256u * 1024)
+
+enum record_type {
+	/* Of this log only: VLSN 0, never replicated. */
+	REC_SEGMENT = 1, /* a segment's header; fills its first block */
+	REC_BATCH = 2,	 /* head of one flush: durable, committed then */
+	REC_PAD = 3,	 /* fills a block; payload is zeros */
+	/* Replicated. */
+	REC_TERM = 16,	 /* first record of a term */
+	REC_MEMBER = 17, /* the membership from here on */
+	REC_OP = 18,	 /* one operation on the store (shm/op.h) */
+	REC_MULTI = 19,	 /* several, applied as one */
+	REC_PART = 20	 /* a piece of the next record's payload */
+};
+
+enum record_flag {
+	REC_WANT_RESULT = 1, /* origin waits for the result of applying */
+	REC_HAS_PARTS = 2    /* payload = the parts before it, then this one */
+};
+
+/* A record as decoded; payload points into somebody's buffer. */
+struct record {
+	uint32_t crc;
+	uint32_t len;
+	uint64_t vlsn;
+	uint64_t term;
+	int64_t time_ms;
+	uint64_t origin;
+	uint8_t type;
+	uint8_t flags;
+	uint32_t payload_len;
+	const uint8_t *payload;
+};
+
+/* Whole record length for a payload: header, payload, padding to 8. */
+static inline uint32_t
+record_len(uint32_t payload_len)
+{
+	return (uint32_t)align_up(REC_HEADER_SIZE + (uint64_t)payload_len, 8);
+}
+
+static inline uint64_t
+record_origin(unsigned slot, uint32_t incarnation, uint32_t seq)
+{
+	return (uint64_t)(slot & 0xff) << 56 |
+	    (uint64_t)(incarnation & 0xffffff) << 32 | seq;
+}
+
+static inline unsigned
+origin_slot(uint64_t origin)
+{
+	return (unsigned)(origin >> 56);
+}
+
+static inline uint32_t
+origin_incarnation(uint64_t origin)
+{
+	return (uint32_t)(origin >> 32) & 0xffffff;
+}
+
+/* Writes the header (CRC 0) at `at`; the caller fills the payload. */
+void record_encode(uint8_t *at, const struct record *rec);
+/* Stores and returns the CRC of the finished record at `at`. */
+uint32_t record_seal(uint8_t *at, uint32_t len, uint32_t seed);
+/*
+ * Decode one record from n bytes. Checks shape only (lengths, type, zeros):
+ * 0, -EBADMSG, or -EAGAIN if n is too short to hold it.
+ */
+int record_decode(const uint8_t *at, size_t n, struct record *out);
+/* Does the record's CRC continue the chain that ended in `seed`? */
+bool record_chains(const uint8_t *at, uint32_t len, uint32_t seed);
+const char *record_type_name(unsigned type);
+/* CRC32C (iSCSI polynomial, reflected, init and final xor ~0). */
+uint32_t crc32c(uint32_t seed, const void *data, size_t n);
+
+#endif

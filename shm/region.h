@@ -1,0 +1,160 @@
+/*
+ * The shared region: everything a node's processes share. Made by the
+ * supervisor for each boot in /dev/shm, mapped by each worker, and read-only
+ * by tools, also after a crash (it is the black box). Offsets only, fixed
+ * layout, never truncated or reused; a replaced region says so and wakes its
+ * waiters.
+ */
+#ifndef SHM_REGION_H
+#define SHM_REGION_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include "shm/bytering.h"
+#include "shm/commit.h"
+#include "shm/counters.h"
+#include "shm/position.h"
+#include "shm/request.h"
+#include "shm/sequencer.h"
+#include "shm/slots.h"
+#include "shm/vmap.h"
+#include "shm/wake.h"
+#include "shm/walbuf.h"
+
+#define REGION_MAGIC   UINT64_C(0x65666c65646f6e01) /* "\1nodelfe" */
+#define REGION_VERSION 1u
+#define NODE_NAME_MAX  64
+
+enum region_state {
+	REGION_LIVE = 1,
+	REGION_ENDED = 2,     /* the node stopped in order */
+	REGION_SUPERSEDED = 3 /* a node restart made a new region */
+};
+
+enum section {
+	SECT_SEQUENCER,
+	SECT_SLOTS,
+	SECT_WAKES,
+	SECT_POSITIONS,
+	SECT_COMMIT,
+	SECT_CONTROL,
+	SECT_COUNTERS,
+	SECT_HISTOGRAMS,
+	SECT_EVENTS,
+	SECT_RINGS,	 /* CLIENT_MAX x struct client_rings */
+	SECT_RING_DATA,	 /* per client: request, ret, result bytes */
+	SECT_VMAP,
+	SECT_WALBUF_HEAD,
+	SECT_WALBUF,	 /* the bytes, page-aligned */
+	SECT_TABLE,	 /* shm/table.h */
+	SECT_COUNT
+};
+
+struct region_head {
+	_Atomic uint64_t magic; /* W: creator, last, release */
+	uint32_t version;
+	uint32_t head_size;
+	uint64_t total_size;
+	uint64_t layout; /* hash over section sizes: unlike builds refuse */
+	_Atomic uint32_t state; /* enum region_state. W: supervisor */
+	int32_t supervisor_pid;
+	uint64_t boot_id[2]; /* random, one per boot of the node */
+	int64_t started_wall_ms;
+	uint64_t started_ns; /* CLOCK_MONOTONIC */
+	uint32_t node_restarts;
+	uint32_t gateway_count;
+	char node[NODE_NAME_MAX];
+	char group[NODE_NAME_MAX];
+	char data_dir[256];
+	char client_addr[64], http_addr[64];
+	char system_boot_id[40]; /* /proc's: a reboot makes pids void */
+	struct {
+		uint64_t off, len;
+	} section[SECT_COUNT];
+};
+
+/*
+ * What tools and pages ask the node to do, and what it answers. A request is
+ * a count that goes up; done follows it up. W: health (requests), the worker
+ * named (done).
+ */
+struct control {
+	_Alignas(CACHE_LINE) _Atomic uint32_t log_level; /* W: supervisor,
+							    health. R: all */
+	_Atomic uint32_t stop_wanted;	    /* R: supervisor */
+	_Atomic uint32_t reload_wanted;	    /* R: supervisor */
+	_Atomic uint32_t reload_done;	    /* W: supervisor */
+	_Atomic uint32_t checkpoint_wanted; /* R: store */
+	_Atomic uint32_t checkpoint_done;   /* W: checkpoint */
+	_Atomic uint32_t reload_status;	    /* W: supervisor, 0 = good */
+	_Atomic uint32_t restart_wanted;    /* W: a worker that must not go on
+					       (1 = node restart). R: superv. */
+	/* Values that a reload may change while running. W: supervisor */
+	_Atomic uint64_t checkpoint_wal;    /* bytes */
+	_Atomic uint64_t idle_timeout_ms;
+	_Atomic uint32_t sync_level;
+	uint8_t pad[12];
+	char reload_text[1024]; /* W: supervisor, before reload_done */
+};
+
+/* What the creator must know. */
+struct region_spec {
+	const char *node, *group, *data_dir, *run_dir;
+	const char *client_addr, *http_addr;
+	uint64_t walbuf_size;	 /* power of two */
+	uint64_t table_size;	 /* bytes of each generation's arena */
+	unsigned gateway_count;
+	unsigned node_restarts;
+	enum recovery_mode recovery_mode;
+};
+
+struct table_head;
+
+/* A process' handle: where its map is, and its sections. */
+struct region {
+	uint8_t *base;
+	uint64_t size;
+	int fd;
+	bool writable;
+	char path[96]; /* name under /dev/shm, with the slash */
+	struct region_head *head;
+	struct sequencer *seq;
+	struct slots *slots;
+	struct wakes *wakes;
+	struct positions *pos;
+	struct commit_state *commit;
+	struct control *control;
+	struct counters *counters;
+	struct histograms *hists;
+	struct events *events;
+	struct client_rings *rings;
+	struct vmap *vmap;
+	struct walbuf walbuf; /* mapped twice; data NULL in tools */
+	struct table_head *table;
+};
+
+/*
+ * Make a region and the symlink run_dir/region (the one before becomes
+ * region.prev). The caller keeps it; children inherit the map. 0 or -errno;
+ * why[] gets a sentence for the admin.
+ */
+int region_create(struct region *r, const struct region_spec *spec,
+    char *why, size_t why_size);
+/* Map read-only through run_dir/region (or a path). Refusals name the cause. */
+int region_attach(struct region *r, const char *path, char *why,
+    size_t why_size);
+/* State, wake waiters, unlink the name if `unlink_it`. */
+void region_end(struct region *r, enum region_state state);
+void region_unmap(struct region *r);
+/* Is the supervisor that made it alive (same system boot, same pid)? */
+bool region_alive(const struct region *r);
+/* Checked resolver: NULL if [off, off + len) is not inside the region. */
+void *region_at(const struct region *r, uint64_t off, uint64_t len);
+
+/* Attach one of a client's rings. which: 0 request, 1 ret, 2 result. */
+enum { RING_REQUEST = 0, RING_RETURN = 1, RING_RESULT = 2 };
+void region_ring(const struct region *r, unsigned client, unsigned which,
+    struct bytering *out);
+
+#endif

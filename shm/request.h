@@ -1,0 +1,118 @@
+/*
+ * The rings between workers and what travels on them.
+ *
+ * A client of wal (group, store, each gateway) has three rings:
+ *	request  client -> wal    struct wal_req: append this record
+ *	ret      wal -> client    struct wal_ret: these requests got VLSNs v..
+ *	result   store -> client  struct store_res: what applying gave
+ * Requests of one client are appended in order. A payload longer than
+ * REQ_PART_MAX travels in parts: REQ_MORE on all but the last; wal drains
+ * that client alone until the last part came, so parts are contiguous in the
+ * log, too (REC_PART records, then the record itself). Each part, being a
+ * record, takes a VLSN of its own; only the last one carries the answer's
+ * seq. A client that dies in the middle leaves parts that nothing follows:
+ * apply drops them when the next record is not their continuation.
+ */
+#ifndef SHM_REQUEST_H
+#define SHM_REQUEST_H
+
+#include "shm/bytering.h"
+#include "shm/slots.h"
+
+/* Clients of wal: indexes of ring sets. */
+enum {
+	CLIENT_GROUP = 0,
+	CLIENT_STORE = 1,
+	CLIENT_GATEWAY = 2,
+	CLIENT_MAX = CLIENT_GATEWAY + GATEWAY_MAX
+};
+
+#define RING_REQUEST_SIZE (1024u * 1024) /* 8 parts, or 5,000 small sets */
+#define RING_RETURN_SIZE  (64u * 1024)
+#define RING_RESULT_SIZE  (256u * 1024)
+#define REQ_PART_MAX	  (128u * 1024) /* payload bytes in one entry */
+#define RES_PART_MAX	  (64u * 1024)
+
+enum req_flag {
+	REQ_MORE = 1,	      /* further parts follow */
+	REQ_WANT_RESULT = 2,  /* store answers with a store_res */
+};
+
+/* client -> wal; payload follows. */
+struct wal_req {
+	uint32_t len;	      /* whole entry, header included */
+	uint32_t seq;	      /* the client's own number, +1 each request */
+	uint32_t incarnation; /* of the client */
+	uint8_t type;	      /* enum record_type */
+	uint8_t flags;	      /* enum req_flag */
+	uint16_t zero;
+	/* uint8_t payload[len - 16] */
+};
+_Static_assert(sizeof(struct wal_req) == 16, "packed");
+
+enum ret_status {
+	RET_OK = 0,
+	RET_READONLY = 1, /* not the master: nothing was appended */
+	RET_NOSPACE = 2,  /* the log has no space: nothing was appended */
+	RET_STOPPING = 3, /* shutting down: nothing was appended */
+};
+
+/*
+ * wal -> client: the `count` requests from seq on got the VLSNs from
+ * vlsn on (RET_OK; requests in parts have count 1 and the last VLSN), or
+ * were all refused for the same reason.
+ */
+struct wal_ret {
+	uint32_t len; /* sizeof(struct wal_ret) */
+	uint32_t seq;
+	uint32_t count;
+	uint32_t incarnation;
+	uint64_t vlsn;
+	uint32_t status; /* enum ret_status */
+	uint32_t zero;
+};
+_Static_assert(sizeof(struct wal_ret) == 32, "packed");
+
+enum res_flag { RES_MORE = 1 }; /* further pieces of this result follow */
+
+/* store -> client: encoded values (shm/value.h) follow. */
+struct store_res {
+	uint32_t len;
+	uint32_t seq;
+	uint32_t incarnation;
+	uint8_t flags;
+	uint8_t zero[3];
+	uint64_t vlsn;
+	/* uint8_t values[len - 24] */
+};
+_Static_assert(sizeof(struct store_res) == 24, "packed");
+
+/* One client's ring set as it lies in the region. */
+struct client_rings {
+	struct bytering_head request, ret, result;
+};
+
+/* Client index of a slot, or -1 if that slot is no client of wal. */
+static inline int
+client_of_slot(unsigned slot)
+{
+	if (slot == SLOT_GROUP)
+		return CLIENT_GROUP;
+	if (slot == SLOT_STORE)
+		return CLIENT_STORE;
+	if (slot >= SLOT_GATEWAY && slot < SLOT_MAX)
+		return CLIENT_GATEWAY + (int)(slot - SLOT_GATEWAY);
+	return -1;
+}
+
+static inline unsigned
+slot_of_client(unsigned client)
+{
+	if (client == CLIENT_GROUP)
+		return SLOT_GROUP;
+	if (client == CLIENT_STORE)
+		return SLOT_STORE;
+	return SLOT_GATEWAY + client - CLIENT_GATEWAY;
+}
+
+#endif

@@ -1,0 +1,211 @@
+/*
+ * The start-up sequencer: phases, gates, failure that wakes all waiters.
+ *
+ * One robust process-shared mutex guards the gates; `word` is a futex that
+ * changes with every change and is woken unconditionally. Rules (README.md):
+ * a gate for phase P blocks entry into P; phases without gates chain; fire is
+ * idempotent and an early fire is remembered; registering after the phase is
+ * pre-fired; a gate that fails, or whose owner dies before firing it, fails
+ * the node; the first error is kept; once gateway_enable is reached success
+ * absorbs every later failure (returned as -EALREADY for the runtime health
+ * path). Nothing moves before seq_seal().
+ */
+#ifndef SHM_SEQUENCER_H
+#define SHM_SEQUENCER_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include "shm/slots.h"
+
+/* X(number, NAME, "name") */
+#define PHASES(X)                                                             \
+	X(0, BOOT, "boot")                                                    \
+	X(1, WAL_RECOVERY, "wal_recovery")                                    \
+	X(2, CLUSTER_CATALOG_OPEN, "cluster_catalog_open")                    \
+	X(3, RAFT_METADATA_REPLAY, "raft_metadata_replay")                    \
+	X(4, SCHEMA_CACHE_WARMUP, "schema_cache_warmup")                      \
+	X(5, CATALOG_SANITY_CHECK, "catalog_sanity_check")                    \
+	X(6, DATA_GROUPS_REPLAY, "data_groups_replay")                        \
+	X(7, TRANSPORT_BIND, "transport_bind")                                \
+	X(8, WARM_PEERS, "warm_peers")                                        \
+	X(9, HEALTH_LOOP_START, "health_loop_start")                          \
+	X(10, GATEWAY_ENABLE, "gateway_enable")                               \
+	X(11, FAILED, "failed")
+
+enum phase {
+#define X(number, NAME, name) PHASE_##NAME = number,
+	PHASES(X)
+#undef X
+	    PHASE_COUNT
+};
+
+/* X(number, NAME, "name"): what probes see; see DESIGN of stages below. */
+#define STAGES(X)                                                             \
+	X(0, UNINITIALIZED, "uninitialized")                                  \
+	X(1, INIT, "init")                                                    \
+	X(2, MIGRATE, "migrate")                                              \
+	X(3, RECOVER, "recover")                                              \
+	X(4, READONLY_RECOVERY, "readonly_recovery")                          \
+	X(5, FORCE_RECOVERY, "force_recovery")                                \
+	X(6, WARMUP, "warmup")                                                \
+	X(7, READY, "ready")                                                  \
+	X(8, SHUTTING_DOWN, "shutting_down")                                  \
+	X(9, FAILED, "failed")                                                \
+	X(10, STOPPED, "stopped")
+
+enum stage {
+#define X(number, NAME, name) STAGE_##NAME = number,
+	STAGES(X)
+#undef X
+	    STAGE_COUNT
+};
+
+enum recovery_mode { RECOVERY_NORMAL, RECOVERY_READONLY, RECOVERY_FORCE };
+
+/* X(number, NAME, "name"): the shutdown bus, in order. */
+#define SHUTDOWN_STEPS(X)                                                     \
+	X(0, NONE, "none")                                                    \
+	X(1, DRAINING_LISTENERS, "draining_listeners")                        \
+	X(2, DRAINING_CONTROL_PLANE, "draining_control_plane")                \
+	X(3, DRAINING_DATA_PLANE, "draining_data_plane")                      \
+	X(4, DRAINING_EVENT_PLANE, "draining_event_plane")                    \
+	X(5, PERSISTING_WATERMARKS, "persisting_watermarks")                  \
+	X(6, WAL_FSYNC, "wal_fsync")                                          \
+	X(7, CLOSED, "closed")
+
+enum shutdown_step {
+#define X(number, NAME, name) SHUTDOWN_##NAME = number,
+	SHUTDOWN_STEPS(X)
+#undef X
+	    SHUTDOWN_COUNT
+};
+
+#define GATE_MAX       64
+#define GATE_NAME_MAX  32
+#define SEQ_ERROR_MAX  256
+#define PROGRESS_MAX   96
+
+enum gate_state { GATE_FREE, GATE_PENDING, GATE_FIRED, GATE_FAILED };
+
+/* One gate. L: the sequencer's mutex for writing. */
+struct gate {
+	_Atomic uint8_t state; /* enum gate_state */
+	uint8_t phase;	       /* enum phase whose entry it blocks */
+	uint8_t owner;	       /* slot that must prove and fire it */
+	uint8_t zero[5];
+	uint64_t registered_ns; /* CLOCK_MONOTONIC */
+	uint64_t fired_ns;
+	char name[GATE_NAME_MAX];
+};
+
+/* Progress of one worker's boot work. W: that worker. R: all (may tear). */
+struct seq_progress {
+	_Alignas(64) _Atomic uint64_t items_done;
+	_Atomic uint64_t items_total; /* 0 = unknown */
+	_Atomic uint64_t bytes_done;
+	_Atomic uint64_t bytes_total;
+	_Atomic uint32_t percent; /* 0..100 */
+	_Atomic uint32_t version; /* odd while message changes */
+	char message[PROGRESS_MAX];
+};
+
+struct sequencer {
+	/* A page of its own: the one exception to "offsets only". */
+	_Alignas(4096) pthread_mutex_t mutex;
+	_Alignas(4096) _Atomic uint32_t word; /* futex; bumped each change */
+	_Atomic uint32_t phase;	 /* enum phase; stays where it failed */
+	_Atomic uint32_t failed; /* 1 = terminal failure, error[] is set */
+	_Atomic uint32_t sealed;
+	_Atomic uint32_t shutdown; /* enum shutdown_step. W: supervisor */
+	_Atomic uint32_t stopped;  /* 1 = every worker is gone */
+	uint32_t recovery_mode;	   /* W: creator */
+	uint32_t gate_count;
+	_Atomic uint64_t phase_entered_ns[PHASE_COUNT];
+	uint64_t started_ns;
+	uint64_t error_slot;
+	char error[SEQ_ERROR_MAX];
+	struct gate gate[GATE_MAX];
+	struct seq_progress progress[SLOT_MAX];
+};
+
+/* One moment's state, for pages and tools. */
+struct seq_gate_info {
+	uint8_t phase, owner;
+	uint64_t waited_ms;
+	char name[GATE_NAME_MAX];
+};
+struct seq_snapshot {
+	enum phase phase;
+	enum stage stage;
+	bool failed;
+	uint32_t shutdown;
+	uint32_t recovery_mode;
+	uint64_t phase_ms; /* in this phase so far */
+	uint64_t total_ms; /* since the boot began, or until it ended */
+	uint32_t percent;
+	uint64_t items_done, items_total, bytes_done, bytes_total;
+	char message[PROGRESS_MAX];
+	char error[SEQ_ERROR_MAX];
+	unsigned pending_count; /* gates of the next phase that has any */
+	struct seq_gate_info pending[GATE_MAX];
+};
+
+struct region;
+
+/* Creator only: initialises the robust mutex in a fresh region. */
+int seq_init(struct sequencer *s, enum recovery_mode mode);
+
+/*
+ * Register a gate; `name` says what is proved ("wal scan"). One gate per
+ * (phase, owner). 0; -EALREADY: the phase is reached already, the gate is
+ * pre-fired; -ECANCELED: failed; -ENOSPC; -ENOTRECOVERABLE.
+ */
+int seq_register(struct sequencer *s, enum phase phase, unsigned owner,
+    const char *name);
+/* The set is complete: start moving. */
+int seq_seal(struct sequencer *s);
+/* 0 also if fired before; -ENOENT if never registered; -ECANCELED. */
+int seq_fire(struct sequencer *s, enum phase phase, unsigned owner);
+/*
+ * The gate cannot be proved: the node fails with this text. -EALREADY after
+ * success or after this gate was fired (nothing changes).
+ */
+__attribute__((format(printf, 4, 5))) int seq_fail(
+    struct sequencer *s, enum phase phase, unsigned owner, const char *fmt, ...);
+/* Supervisor, when it reaps a slot: its unfired gates fail, naming it. */
+int seq_owner_died(struct sequencer *s, unsigned owner, const char *how);
+/* Supervisor: failure with no gate (a budget, a refused restart). */
+__attribute__((format(printf, 2, 3))) int seq_fail_node(
+    struct sequencer *s, const char *fmt, ...);
+/* Supervisor: next step of the shutdown bus; wakes all waiters. */
+void seq_shutdown(struct sequencer *s, enum shutdown_step step);
+void seq_stopped(struct sequencer *s);
+
+/*
+ * Block until `phase` is reached. 0; -ECANCELED failed; -ESHUTDOWN a shutdown
+ * began; -ETIMEDOUT. Failure is looked at first. beat() (may be NULL) is
+ * called at least once a second, for heartbeats. Works on read-only maps.
+ */
+int seq_wait(const struct sequencer *s, enum phase phase, uint64_t deadline_ns,
+    void (*beat)(void *), void *arg);
+/* For loops that do not block: reached (and not failed)? */
+bool seq_reached(const struct sequencer *s, enum phase phase);
+bool seq_failed(const struct sequencer *s);
+
+void seq_progress_set(struct sequencer *s, unsigned slot, uint64_t items_done,
+    uint64_t items_total, uint64_t bytes_done, uint64_t bytes_total,
+    const char *message);
+
+void seq_snapshot(const struct sequencer *s, struct seq_snapshot *out);
+
+/* A stage is a function of phase, recovery mode and shutdown state. */
+enum stage seq_stage(enum phase phase, bool failed, enum recovery_mode mode,
+    enum shutdown_step step, bool sealed, bool stopped);
+const char *phase_name(unsigned phase);
+int phase_parse(const char *name); /* phase or -EINVAL */
+const char *stage_name(unsigned stage);
+const char *shutdown_name(unsigned step);
+
+#endif

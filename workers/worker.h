@@ -1,0 +1,66 @@
+/*
+ * The common opening of workers, and what each is given. A worker's main is
+ * called in a fresh fork of the supervisor; its opening is the same in each
+ * (worker_open()), then it runs its loop and returns its exit code.
+ */
+#ifndef WORKERS_WORKER_H
+#define WORKERS_WORKER_H
+
+#include <sys/types.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include "conf/conf.h"
+#include "shm/region.h"
+
+#define LISTEN_MAX 8 /* client sockets: TCP addresses and one unix */
+
+/* Exit codes of workers, beyond 0. */
+enum {
+	WORKER_EXIT_FAILED = 70,  /* it said why in the log and sequencer */
+	WORKER_EXIT_RESTART = 75, /* the node must boot again from disk */
+	WORKER_EXIT_CONFIG = 78
+};
+
+/* Made by the supervisor before the fork; the child owns its copy. */
+struct worker {
+	unsigned slot;
+	uint32_t incarnation;
+	struct region *region;
+	const struct conf *conf;
+	struct bells bells;
+	pid_t supervisor_pid;
+	int lock_fd; /* data_dir/lock, flock()ed; -1 in those without it */
+	int data_dir; /* descriptor of data_dir; -1 in those without it */
+	int listen_fd[LISTEN_MAX]; /* bound, not yet listening; -1 = none */
+	int http_fd;		   /* listening; -1 in all but health */
+	int control_fd;		   /* listening unix socket; health only */
+	bool force, readonly;	   /* recovery mode */
+};
+
+/*
+ * What a worker keeps: which descriptors, whether it opens data_dir. One row
+ * per worker in the supervisor's table.
+ */
+enum worker_keep {
+	KEEP_DATA = 1,	  /* lock_fd and data_dir */
+	KEEP_LISTEN = 2,  /* listen_fd[] */
+	KEEP_HTTP = 4,	  /* http_fd, control_fd */
+};
+
+/*
+ * close_range of all but the listed, signals, title, limits, drop to `user`,
+ * then PDEATHSIG and the parent check. Exits on failure, having logged.
+ */
+void worker_open(struct worker *w, const char *title, unsigned keep);
+/* RUNNING in the slot's row. Before the loop. */
+void worker_running(struct worker *w);
+
+int wal_main(struct worker *w);
+int vlsn_main(struct worker *w);
+int store_main(struct worker *w);
+int checkpoint_main(struct worker *w);
+int group_main(struct worker *w);
+int gateway_main(struct worker *w);
+int health_main(struct worker *w);
+
+#endif
