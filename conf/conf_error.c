@@ -8,7 +8,7 @@
 
 #define WHY_SIZE 512 /* one message */
 
-/* In the order of lines; messages without a line, and of an earlier file, stay
+/* In the order of lines, what has none first; messages of an earlier file stay
  * where they are. */
 static void
 insert_sorted(struct conf_errors *errs, uint32_t line, char *text)
