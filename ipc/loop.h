@@ -24,13 +24,13 @@ static inline uint64_t
 loop_tag(unsigned kind, uint32_t slot, uint32_t generation)
 {
 	return (uint64_t)kind << 56 | (uint64_t)(slot & 0xffffff) << 32 |
-	    generation;
+	       generation;
 }
 
 struct loop;
 
-typedef void loop_handler(void *ctx, uint32_t slot, uint32_t generation,
-    int res, uint32_t cqe_flags);
+typedef void loop_handler(
+    void *ctx, uint32_t slot, uint32_t generation, int res, uint32_t cqe_flags);
 
 struct loop_hooks {
 	/* Serve shared-memory inputs and queue work; every turn. */
@@ -51,17 +51,17 @@ struct loop {
 	loop_handler *handler[LOOP_KINDS]; /* kind 0 is the loop's own */
 	uint64_t now_ns; /* CLOCK_MONOTONIC, read once per turn */
 	uint64_t bell_value;
-	bool quit;	 /* set it to leave loop_run() */
-	bool unready;	 /* do not sleep this turn: work is left over */
+	bool quit; /* set it to leave loop_run() */
+	bool unready; /* do not sleep this turn: work is left over */
 	unsigned features; /* LOOP_HAS_… */
 	unsigned bell_cqes;
 };
 
 enum {
-	LOOP_HAS_BUF_RING = 1,	      /* provided buffer rings (5.19) */
-	LOOP_HAS_RECV_MULTISHOT = 2,  /* (6.0) */
+	LOOP_HAS_BUF_RING = 1, /* provided buffer rings (5.19) */
+	LOOP_HAS_RECV_MULTISHOT = 2, /* (6.0) */
 	LOOP_HAS_ACCEPT_MULTISHOT = 4,
-	LOOP_HAS_DEFER_TASKRUN = 8    /* (6.1) */
+	LOOP_HAS_DEFER_TASKRUN = 8 /* (6.1) */
 };
 
 /*
