@@ -17,20 +17,22 @@ SAN	 =
 CFLAGS	 = $(OPT) $(HARDEN) $(SAN)
 CPPFLAGS = -std=gnu11 -D_GNU_SOURCE -I. -DNODELIFE_VERSION='"$(VERSION)"' \
 	   -DNODELIFE_PREFIX='"$(PREFIX)"' $(WARN)
-PKGFLAGS = $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+# Asked once, when the first rule needs it: after deps had its chance.
+PKGFLAGS = $(eval PKGFLAGS := $$(shell pkg-config --cflags $(PKGS)))$(PKGFLAGS)
 LDFLAGS	 = $(SAN) -pie -Wl,-z,relro,-z,now -Wl,--as-needed
-LIBS	 = $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lpthread -lrt -lm
+LIBS	 = $(eval LIBS := $$(shell pkg-config --libs $(PKGS)) -lpthread -lrt -lm)$(LIBS)
 
 # A room's archive is every .c in its folder; a program is its rooms.
 WORKERS	 = wal vlsn store checkpoint group gateway health
-ROOMS	 = shm ipc conf supervisor $(WORKERS:%=workers/%)
+ROOMS	 = shm ipc conf supervisor workers $(WORKERS:%=workers/%)
 TOOLS	 = nodelifestat nodelifectl nodelifewal nodelifebench
 
 objs	 = $(patsubst %.c,$B/%.o,$(sort $(wildcard $(1)/*.c)))
 archive	 = $B/$(subst /,_,$(1)).a
 
 # Link order: the highest room first.
-WORKLIBS = $(foreach w,$(WORKERS),$(call archive,workers/$w))
+WORKLIBS = $(foreach w,$(WORKERS),$(call archive,workers/$w)) \
+	   $(call archive,workers)
 LOWLIBS	 = $(call archive,conf) $(call archive,ipc) $(call archive,shm)
 ALLLIBS	 = $(call archive,supervisor) $(WORKLIBS) $(LOWLIBS)
 
@@ -66,12 +68,115 @@ $B/t/unit/%: $B/t/unit/%.o $(ALLLIBS)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(ALLLIBS) -Wl,--end-group $(LIBS)
 
+SIM	 = $B/t/sim/group_sim
+FUZZERS	 = $(patsubst t/fuzz/%.c,%,$(sort $(wildcard t/fuzz/*.c)))
+SANFLAGS = -fsanitize=address,undefined -fno-sanitize-recover=undefined
+SEEDS	 = 1000
+SECONDS	 = 60
+
+$B/t/sim/%: $B/t/sim/%.o $(ALLLIBS)
+	$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(ALLLIBS) -Wl,--end-group $(LIBS)
+
+# A fuzz target: clang's libFuzzer over the room archives.
+$B/t/fuzz/%: $B/t/fuzz/%.o $(ALLLIBS)
+	$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $< -Wl,--start-group $(ALLLIBS) -Wl,--end-group $(LIBS)
+
+help:
+	@echo 'all      build into $$B (build/)'
+	@echo 'deps     install the Debian packages that building needs'
+	@echo 'run      build, found a demo node in ./run, start it (Ctrl-C stops)'
+	@echo 'check    every test that CI runs; installs what it needs'
+	@echo 'unit     the unit tests only'
+	@echo 'lint     formatting, room rules, man pages'
+	@echo 'san      build with ASan and UBSan into $$B/san, run the tests on it'
+	@echo 'sim      simulate the group core: SEEDS=$(SEEDS)'
+	@echo 'fuzz     fuzz every parser: SECONDS=$(SECONDS) each'
+	@echo 'bench    compare with redis-server on this machine'
+	@echo 'install  into DESTDIR/PREFIX ($(PREFIX)); uninstall; clean'
+
+deps:
+	@tools/deps.sh build
+
+run: deps
+	@$(MAKE) --no-print-directory all
+	@tools/run.sh $B
+
 unit: $(UNIT)
-	prove --exec '' -j2 $(UNIT)
+	prove -e t/exec -j2 $(UNIT)
+
+# The tests of a build: unit programs, simulator, node tests.
+tests: all $(UNIT) $(SIM)
+
+check:
+	@tools/deps.sh check
+	@$(MAKE) --no-print-directory -j2 tests
+	@$(MAKE) --no-print-directory -j2 B=$B/san SAN='$(SANFLAGS)' HARDEN= tests
+	@$(MAKE) --no-print-directory -j2 B=$B/fuzz CC=clang \
+	    SAN='-fsanitize=fuzzer-no-link,address' HARDEN= fuzzers
+	NODELIFE_BUILD=$B prove --timer -j2 -e t/exec $(UNIT) $(SIM) \
+	    $(UNIT:$B/%=$B/san/%) $(SIM:$B/%=$B/san/%) $(sort $(wildcard t/*/*.t))
+
+fuzzers: $(FUZZERS:%=$B/t/fuzz/%)
+
+fuzz:
+	@tools/deps.sh check
+	@$(MAKE) --no-print-directory -j2 B=$B/fuzz CC=clang \
+	    SAN='-fsanitize=fuzzer-no-link,address' HARDEN= fuzzers
+	NODELIFE_BUILD=$B FUZZ_SECONDS=$(SECONDS) prove -v -e t/exec t/lint/fuzz.t
+
+lint:
+	@tools/deps.sh check
+	prove -e t/exec $(sort $(wildcard t/lint/*.t))
+
+san:
+	@tools/deps.sh check
+	@$(MAKE) --no-print-directory -j2 B=$B/san SAN='$(SANFLAGS)' HARDEN= tests
+	NODELIFE_BUILD=$B/san prove -e t/exec $(UNIT:$B/%=$B/san/%) \
+	    $(sort $(wildcard t/integration/*.t))
+
+sim: $(SIM)
+	$(SIM) $(SEEDS)
+
+bench:
+	@tools/deps.sh bench
+	@$(MAKE) --no-print-directory all
+	NODELIFE_BUILD=$B perl -It/lib t/bench/bench.pl
+
+# Where things go. Manual pages by their section, init scripts by system.
+BINDIR	 = $(DESTDIR)$(PREFIX)/bin
+SBINDIR	 = $(DESTDIR)$(PREFIX)/sbin
+MANDIR	 = $(DESTDIR)$(PREFIX)/share/man
+ETCDIR	 = $(DESTDIR)/etc
+SYSTEMD	 = $(DESTDIR)/lib/systemd/system
+INSTALLED = $(SBINDIR)/nodelifed $(TOOLS:%=$(BINDIR)/%) \
+	   $(foreach m,$(notdir $(wildcard man/*.[1-8])),$(MANDIR)/man$(subst .,,$(suffix $m))/$m) \
+	   $(ETCDIR)/nodelife/nodelife.ini.sample $(ETCDIR)/init.d/nodelife \
+	   $(DESTDIR)$(PREFIX)/share/nodelife/nodelife.openrc \
+	   $(SYSTEMD)/nodelife.service
+
+install: all
+	install -d $(sort $(dir $(INSTALLED)))
+	install -m 755 $B/nodelifed $(SBINDIR)/nodelifed
+	install -m 755 $(TOOLS:%=$B/%) $(BINDIR)/
+	for m in man/*.[1-8]; do \
+	    install -m 644 $$m $(MANDIR)/man$${m##*.}/ || exit 1; done
+	install -m 644 conf/nodelife.ini $(ETCDIR)/nodelife/nodelife.ini.sample
+	sed 's,@SBINDIR@,$(PREFIX)/sbin,g; s,@BINDIR@,$(PREFIX)/bin,g' \
+	    conf/nodelife.init >$(ETCDIR)/init.d/nodelife
+	chmod 755 $(ETCDIR)/init.d/nodelife
+	sed 's,@SBINDIR@,$(PREFIX)/sbin,g; s,@BINDIR@,$(PREFIX)/bin,g' \
+	    conf/nodelife.openrc >$(DESTDIR)$(PREFIX)/share/nodelife/nodelife.openrc
+	sed 's,@SBINDIR@,$(PREFIX)/sbin,g; s,@BINDIR@,$(PREFIX)/bin,g' \
+	    conf/nodelife.service >$(SYSTEMD)/nodelife.service
+
+uninstall:
+	rm -f $(INSTALLED)
+	-rmdir $(ETCDIR)/nodelife $(DESTDIR)$(PREFIX)/share/nodelife 2>/dev/null
 
 clean:
 	rm -rf $B
 
-.PHONY: all unit clean
+.PHONY: all help deps run unit tests check fuzzers fuzz lint san sim bench \
+	install uninstall clean
 .SECONDARY:
 -include $(shell find $B -name '*.d' 2>/dev/null)

@@ -1,0 +1,51 @@
+#!/bin/sh
+# Install the Debian packages a target needs, only those that are missing,
+# saying which. As root, or through sudo. Usage: deps.sh build|check|bench
+set -eu
+
+build="gcc libc6-dev make pkg-config liburing-dev libinih-dev libbsd-dev
+	liblmdb-dev libisal-dev libmicrohttpd-dev libjansson-dev"
+check="perl redis-tools mandoc clang clang-format libclang-rt-14-dev curl"
+bench="redis-server redis-tools perl"
+
+case "${1:-build}" in
+build) want=$build ;;
+check) want="$build $check" ;;
+bench) want="$build $bench" ;;
+*)
+	echo "usage: deps.sh build|check|bench" >&2
+	exit 64
+	;;
+esac
+
+missing=
+for p in $want; do
+	state=$(dpkg-query -W -f '${Status}' "$p" 2>/dev/null || true)
+	case "$state" in
+	*" installed") ;;
+	*) missing="$missing $p" ;;
+	esac
+done
+[ -n "$missing" ] || exit 0
+
+echo "deps: installing missing packages:$missing" >&2
+as=
+if [ "$(id -u)" != 0 ]; then
+	as=sudo
+	command -v sudo >/dev/null || {
+		echo "deps: not root and no sudo: install these by hand" >&2
+		exit 77
+	}
+fi
+# A freshly installed server must not be started behind the admin's back.
+policy=
+if [ ! -e /usr/sbin/policy-rc.d ]; then
+	policy=/usr/sbin/policy-rc.d
+	printf '#!/bin/sh\nexit 101\n' | $as tee $policy >/dev/null
+	$as chmod 755 $policy
+fi
+trap '[ -z "$policy" ] || $as rm -f $policy' EXIT
+export DEBIAN_FRONTEND=noninteractive
+$as apt-get update -q >/dev/null || true
+# shellcheck disable=SC2086
+$as apt-get install -y -q --no-install-recommends $missing >/dev/null
