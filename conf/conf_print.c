@@ -8,7 +8,7 @@
 #include <string.h>
 
 #define COMMENT_COLUMN 40 /* where `; default` starts, if there is room */
-#define SAMPLE_WIDTH   76 /* text columns of a comment in the sample */
+#define TEXT_WIDTH     76 /* columns of help in the sample and the man page */
 
 /* Does the row at index open a section? */
 static bool
@@ -56,19 +56,20 @@ conf_print(const struct conf *conf, FILE *out)
 	}
 }
 
-/* Words of text, each line after `# ` and at most SAMPLE_WIDTH columns. */
+/* Words of text, wrapped; *column is where the line at hand ends, 0 before its
+ * first word. A line begins with prefix. */
 static void
-print_wrapped(const char *text, size_t *column, FILE *out)
+print_wrapped(const char *text, const char *prefix, size_t *column, FILE *out)
 {
 	while (*text != '\0') {
 		size_t len = strcspn(text, " ");
 
-		if (*column > 0 && *column + 1 + len > SAMPLE_WIDTH) {
+		if (*column > 0 && *column + 1 + len > TEXT_WIDTH) {
 			fputc('\n', out);
 			*column = 0;
 		}
 		*column += (size_t)fprintf(
-		    out, "%s%.*s", *column == 0 ? "# " : " ", (int)len, text);
+		    out, "%s%.*s", *column == 0 ? prefix : " ", (int)len, text);
 		text += len;
 		text += strspn(text, " ");
 	}
@@ -92,12 +93,12 @@ sample_key(const struct conf_key *key, FILE *out)
 	size_t column = 0;
 
 	fputc('\n', out);
-	print_wrapped(key->help, &column, out);
+	print_wrapped(key->help, "# ", &column, out);
 	conf_key_domain(key, domain, sizeof(domain));
 	strncat(domain, key->live ? "; live." : ".",
 	    sizeof(domain) - strlen(domain) - 1);
-	print_wrapped("Value:", &column, out);
-	print_wrapped(domain, &column, out);
+	print_wrapped("Value:", "# ", &column, out);
+	print_wrapped(domain, "# ", &column, out);
 	fprintf(out, "\n%s%s =%s%s\n", key->def != NULL ? "#" : "", key->name,
 	    value[0] != '\0' ? " " : "", value);
 }
@@ -123,36 +124,42 @@ conf_print_sample(FILE *out)
 	}
 }
 
-/* One sentence per line, as mdoc wants it. */
+/* A new line for each sentence, as mdoc wants it. */
 static void
-mdoc_sentences(const char *text, FILE *out)
+mdoc_text(const char *text, FILE *out)
 {
-	for (; *text != '\0'; text++) {
-		if (strncmp(text, ". ", 2) == 0) {
-			fputs(".\n", out);
-			text++;
-		} else {
-			fputc(*text, out);
-		}
+	char sentence[CONF_HELP_MAX];
+	const char *end;
+	size_t column;
+
+	while ((end = strstr(text, ". ")) != NULL) {
+		column = 0;
+		snprintf(sentence, sizeof(sentence), "%.*s",
+		    (int)(end + 1 - text), text);
+		print_wrapped(sentence, "", &column, out);
+		fputc('\n', out);
+		text = end + 2;
 	}
+	column = 0;
+	print_wrapped(text, "", &column, out);
 	fputc('\n', out);
 }
 
 static void
 mdoc_key(const struct conf_key *key, FILE *out)
 {
-	char domain[CONF_WHY_SIZE];
+	char line[CONF_HELP_MAX], domain[CONF_WHY_SIZE];
 
 	fprintf(out, ".It Ic %s\n", key->name);
-	mdoc_sentences(key->help, out);
+	mdoc_text(key->help, out);
 	conf_key_domain(key, domain, sizeof(domain));
-	fprintf(out, "Value: %s", domain);
-	if (key->def == NULL)
-		fprintf(out, "; required.\n");
-	else if (key->def[0] == '\0')
-		fprintf(out, "; empty by default.\n");
-	else
-		fprintf(out, "; default\n.Cm %s .\n", key->def);
+	snprintf(line, sizeof(line), "Value: %s%s", domain,
+	    key->def == NULL      ? "; required."
+	    : key->def[0] == '\0' ? "; empty by default."
+				  : "; default");
+	mdoc_text(line, out);
+	if (key->def != NULL && key->def[0] != '\0')
+		fprintf(out, ".Cm %s .\n", key->def);
 	if (key->live)
 		fputs("Changes with a reload.\n", out);
 }
@@ -164,7 +171,7 @@ conf_print_mdoc(FILE *out)
 		const struct conf_key *key = conf_key_at(i);
 
 		if (section_opens(i))
-			fprintf(out, "%s.Ss [%s]\n.Bl -tag -width Ds\n",
+			fprintf(out, "%s.Ss [%s]\\&\n.Bl -tag -width Ds\n",
 			    i > 0 ? ".El\n" : "", key->section);
 		mdoc_key(key, out);
 	}

@@ -39,6 +39,7 @@ struct conf_key {
 	const char *help; /* sentences, one line, plain ASCII without '\' */
 };
 
+#define CONF_HELP_MAX 512 /* bytes of a help text; a test holds all to it */
 #define CONF_WHY_SIZE 256 /* a message of conf_value_set() */
 
 /*

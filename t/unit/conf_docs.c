@@ -1,0 +1,352 @@
+/*
+ * What is made from the table agrees with it: each row is sound, the printed
+ * configuration loads again, reload tells live keys from others, and the
+ * files in the tree (sample, man page, the demo's config) name every key.
+ * Runs at the top of the tree. `conf_docs -w` writes the made parts anew.
+ */
+#include "conf/conf.h"
+
+#include <ctype.h>
+#include <err.h>
+#include <errno.h>
+#include <unistd.h>
+
+#include "conf/conf_schema.h"
+#include "t/tap.h"
+
+#define SAMPLE_FILE "conf/nodelife.ini"
+#define DEMO_FILE   "conf/run.ini.in"
+#define PAGE_FILE   "man/nodelife.ini.5"
+#define PAGE_BEGIN  ".\\\" keys: made by t/unit/conf_docs -w\n"
+#define PAGE_END    ".\\\" end of keys\n"
+#define GOOD        "[node]\nname = n1\ngroup = g1\ndata_dir = /d\n"
+
+/* The whole file, NUL-terminated, or NULL. The caller frees. */
+static char *
+file_text(const char *path)
+{
+	FILE *in = fopen(path, "r");
+	char *text = NULL;
+	size_t size = 0;
+
+	if (in == NULL)
+		return NULL;
+	if (getdelim(&text, &size, '\0', in) < 0) {
+		free(text);
+		text = NULL;
+	}
+	fclose(in);
+	return text;
+}
+
+static char *
+made_by(void (*print)(FILE *))
+{
+	char *text = NULL;
+	size_t len;
+	FILE *out = open_memstream(&text, &len);
+
+	if (out == NULL)
+		err(1, "open_memstream");
+	print(out);
+	fclose(out);
+	return text;
+}
+
+static bool
+loads(struct conf *conf, const char *text, const char *what)
+{
+	struct conf_errors errs = { 0 };
+	int rc = conf_load_string(conf, what, text, strlen(text), &errs);
+
+	ok(rc == 0, "%s loads", what);
+	for (uint32_t i = 0; i < errs.count; i++)
+		diag("%s", errs.text[i]);
+	conf_errors_free(&errs);
+	return rc == 0;
+}
+
+static bool
+same_values(const struct conf *a, const struct conf *b)
+{
+	struct conf_change list[CONF_KEYS_MAX];
+
+	return conf_diff(a, b, list) == 0;
+}
+
+/* Would the text survive in a comment, an mdoc line and 80 columns? */
+static bool
+help_is_plain(const char *help)
+{
+	size_t len = strlen(help);
+
+	for (size_t i = 0; i < len; i++)
+		if (help[i] < ' ' || help[i] > '~' || help[i] == '\\')
+			return false;
+	return len > 0 && len < CONF_HELP_MAX / 2 && isupper(help[0]) &&
+	       help[len - 1] == '.';
+}
+
+static void
+check_row(const struct conf_key *key)
+{
+	char value[CONF_VALUE_SIZE], why[CONF_WHY_SIZE] = "";
+	struct conf conf = { 0 };
+
+	ok(key == conf_key_find(key->section, key->name), "[%s] %s is unique",
+	    key->section, key->name);
+	ok(help_is_plain(conf_key_help(key)), "  its help is plain: %s",
+	    key->help);
+	ok(key->min <= key->max &&
+		(key->kind != CONF_KIND_DURATION || key->max <= UINT32_MAX),
+	    "  its bounds hold in its field");
+	if (conf_key_required(key))
+		return;
+	if (!ok(conf_value_set(
+		    &conf, key, conf_key_default(key), why, sizeof(why)) == 0,
+		"  its default is valid"))
+		diag("%s", why);
+	conf_key_value(&conf, key, value, sizeof(value));
+	conf.line[0] = 0;
+	if (key->kind != CONF_KIND_DURATION)
+		is_str(value, conf_key_default(key), "  and spelt as printed");
+}
+
+static void
+check_table(void)
+{
+	is_u64(conf_key_count() > 40, 1, "the table has its keys");
+	ok(conf_key_at(conf_key_count()) == NULL, "and an end");
+	ok(conf_key_find("wal", "name") == NULL, "name is not in [wal]");
+	for (uint32_t i = 0; i < conf_key_count(); i++)
+		check_row(conf_key_at(i));
+}
+
+/* Sections must be in one piece, or printing would begin them twice. */
+static void
+check_sections(void)
+{
+	for (uint32_t i = 1; i < conf_key_count(); i++) {
+		const char *section = conf_key_section(conf_key_at(i));
+
+		if (strcmp(section, conf_key_section(conf_key_at(i - 1))) == 0)
+			continue;
+		for (uint32_t j = 0; j < i; j++)
+			if (strcmp(section, conf_key_section(conf_key_at(j))) ==
+			    0)
+				ok(false, "[%s] is in two pieces", section);
+	}
+}
+
+static char *
+printed(const struct conf *conf)
+{
+	char *text = NULL;
+	size_t len;
+	FILE *out = open_memstream(&text, &len);
+
+	if (out == NULL)
+		err(1, "open_memstream");
+	conf_print(conf, out);
+	fclose(out);
+	return text;
+}
+
+static void
+check_print(void)
+{
+	struct conf conf, again;
+	char *text;
+
+	if (!loads(&conf,
+		GOOD "log = /a;b c\n[boot]\nstartup_probe = 61001ms\n"
+		     "[listen]\npeer = none\nidle_timeout = 90s\n[wal]\n"
+		     "segment_size = 5M\nkeep_size = 4097\n"
+		     "[cpu]\nio = 3\n",
+		"a full file"))
+		return;
+	text = printed(&conf);
+	ok(strstr(text, "\n; init_budget = 3050ms") != NULL &&
+		strstr(text, "; from startup_probe\n") != NULL,
+	    "derived budgets are comments");
+	ok(strstr(text, "name = n1                                ; line 2") !=
+		NULL,
+	    "what is set names its line");
+	ok(strstr(text, "; default\n") != NULL, "what is not says default");
+	if (loads(&again, text, "what is printed"))
+		ok(same_values(&conf, &again), "with the same values");
+	free(text);
+
+	loads(&conf, GOOD "[security]\npassword = s3cret\n", "a password");
+	text = printed(&conf);
+	ok(strstr(text, "s3cret") == NULL &&
+		strstr(text, "; password is set at line 6") != NULL,
+	    "is not printed");
+	free(text);
+}
+
+static void
+check_diff(void)
+{
+	const struct conf_key *secret = conf_key_find("security", "password");
+	struct conf_change list[CONF_KEYS_MAX];
+	char value[CONF_VALUE_SIZE];
+	struct conf old, fresh;
+
+	loads(&old, GOOD, "the old file");
+	loads(&fresh,
+	    "# one line more\n" GOOD
+	    "log_level = debug\n[wal]\nsync = no_sync\nsegment_size = 8M\n"
+	    "[store]\ncheckpoint_wal = 64M\n[security]\npassword = x\n",
+	    "the new file");
+	if (!is_u64(conf_diff(&old, &fresh, list), 4, "four keys differ"))
+		return;
+	is_str(conf_key_name(list[0].key), "log_level", "the first");
+	ok(list[0].live, "it is live");
+	is_str(conf_key_name(list[1].key), "segment_size", "the second");
+	ok(!list[1].live, "it needs a restart");
+	is_str(conf_key_name(list[2].key), "sync", "the third");
+	ok(list[2].live, "it is live");
+	ok(list[3].key == secret && !list[3].live, "the fourth is secret");
+	conf_key_value(&fresh, secret, value, sizeof(value));
+	is_str(value, "(hidden)", "and stays so");
+	conf_apply_live(&old, &fresh);
+	ok(old.node.log_level == CONF_LOG_DEBUG &&
+		old.wal.sync == CONF_SYNC_NO_SYNC,
+	    "live keys are taken over");
+	ok(old.wal.segment_size == 64 << 20, "others are not");
+	is_u64(conf_diff(&old, &fresh, list), 2, "two differ still");
+	ok(conf_key_is_set(&old, conf_key_find("wal", "sync")) &&
+		!conf_key_is_set(&old, conf_key_find("wal", "io")),
+	    "set and default are told apart");
+}
+
+/* Turn each `#key = value` into `key = value`. */
+static void
+uncomment(char *text)
+{
+	char *to = text, *from = text;
+	bool line_start = true;
+
+	for (; *from != '\0'; from++) {
+		if (line_start && from[0] == '#' && islower(from[1]))
+			from++;
+		line_start = *from == '\n';
+		*to++ = *from;
+	}
+	*to = '\0';
+}
+
+static void
+check_sample(void)
+{
+	char *made = made_by(conf_print_sample), *have = file_text(SAMPLE_FILE);
+	struct conf conf, defaults;
+	uint32_t unset = 0;
+
+	is_str(have, made, SAMPLE_FILE " is as the table has it");
+	loads(&defaults, made, "the sample");
+	uncomment(made);
+	if (loads(&conf, made, "the sample with every key set")) {
+		ok(same_values(&conf, &defaults), "shows the defaults");
+		for (uint32_t i = 0; i < conf_key_count(); i++)
+			unset += !conf_key_is_set(&conf, conf_key_at(i));
+		is_u64(unset, 0, "and names every key");
+	}
+	free(made);
+	free(have);
+}
+
+static void
+check_page(void)
+{
+	char *made = made_by(conf_print_mdoc), *page = file_text(PAGE_FILE);
+	char *begin = NULL, *end = NULL;
+
+	if (page != NULL && (begin = strstr(page, PAGE_BEGIN)) != NULL) {
+		begin += strlen(PAGE_BEGIN);
+		if ((end = strstr(begin, PAGE_END)) != NULL)
+			*end = '\0';
+	}
+	ok(end != NULL, PAGE_FILE " has a place for the keys");
+	is_str(begin, made, "the list in it is as the table has it");
+	free(made);
+	free(page);
+}
+
+static void
+check_demo(void)
+{
+	char *demo = file_text(DEMO_FILE), *text = NULL, *at;
+	struct conf conf;
+	size_t len;
+	FILE *out = open_memstream(&text, &len);
+
+	if (out == NULL)
+		err(1, "open_memstream");
+	for (char *p = demo; p != NULL && *p != '\0'; p = at + 5) {
+		at = strstr(p, "@DIR@");
+		if (at == NULL) {
+			fputs(p, out);
+			break;
+		}
+		fprintf(out, "%.*s/tmp/x", (int)(at - p), p);
+	}
+	fclose(out);
+	ok(demo != NULL, DEMO_FILE " is there");
+	if (loads(&conf, text, DEMO_FILE)) {
+		is_str(conf.node.name, "n1", "its node");
+		is_str(conf.node.group, "demo", "its group");
+		ok(strncmp(conf.node.data_dir, "/tmp/x/", 7) == 0 &&
+			strncmp(conf.node.run_dir, "/tmp/x/", 7) == 0,
+		    "its directories are below the given one");
+	}
+	free(demo);
+	free(text);
+}
+
+static void
+file_write(const char *path, const char *a, const char *b, const char *c)
+{
+	FILE *out = fopen(path, "w");
+
+	if (out == NULL || fprintf(out, "%s%s%s", a, b, c) < 0 ||
+	    fclose(out) != 0)
+		err(1, "%s", path);
+}
+
+static int
+write_files(void)
+{
+	char *page = file_text(PAGE_FILE), *begin, *end;
+	char *keys = made_by(conf_print_mdoc);
+	char *sample = made_by(conf_print_sample);
+
+	file_write(SAMPLE_FILE, sample, "", "");
+	if (page == NULL || (begin = strstr(page, PAGE_BEGIN)) == NULL ||
+	    (end = strstr(begin, PAGE_END)) == NULL)
+		errx(1, "%s: no place for the keys", PAGE_FILE);
+	end = strdup(end);
+	begin[strlen(PAGE_BEGIN)] = '\0';
+	file_write(PAGE_FILE, page, keys, end);
+	free(end);
+	free(page);
+	free(keys);
+	free(sample);
+	return 0;
+}
+
+int
+main(int argc, char *argv[])
+{
+	if (argc == 2 && strcmp(argv[1], "-w") == 0)
+		return write_files();
+	check_table();
+	check_sections();
+	check_print();
+	check_diff();
+	check_sample();
+	check_page();
+	check_demo();
+	return tap_done();
+}
