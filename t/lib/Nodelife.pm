@@ -1,0 +1,417 @@
+# What integration tests stand on: a node of one's own on ports the OS chose,
+# RESP and HTTP clients, waiting on conditions, cleaning up.
+#
+#	my $n = Nodelife->new(store => { table_size => '16M' });
+#	$n->start;			# founded on first start, serving
+#	my $c = $n->client;
+#	is $c->cmd(qw(SET k v)), 'OK';
+#	is $n->stop, 0;			# exit code
+#
+# Every process started here is ended, every directory removed, at exit.
+package Nodelife;
+
+use strict;
+use warnings;
+use Carp;
+use Cwd ();
+use File::Path ();
+use File::Temp ();
+use IO::Socket::INET;
+use IO::Socket::UNIX;
+use JSON::PP ();
+use POSIX    ();
+use Socket   qw(SOL_SOCKET SO_LINGER);
+use Time::HiRes ();
+use Exporter 'import';
+
+our @EXPORT = qw(wait_until build_dir slurp http_get);
+
+my %live;    # pid => 1: what we started and have not reaped
+my @dirs;
+my $owner = $$;
+
+sub build_dir { return Cwd::abs_path( $ENV{NODELIFE_BUILD} // 'build' ) }
+
+# Ask cond every millisecond until it holds; false after the deadline.
+sub wait_until (&;$) {
+	my ( $cond, $deadline ) = @_;
+	my $end = Time::HiRes::time() + ( $deadline // 30 );
+	while (1) {
+		my $got = $cond->();
+		return $got if $got;
+		return 0 if Time::HiRes::time() > $end;
+		select undef, undef, undef, 0.001;
+	}
+}
+
+sub slurp {
+	my ($path) = @_;
+	open my $f, '<', $path or return;
+	local $/;
+	return scalar <$f>;
+}
+
+sub new {
+	my ( $class, %sections ) = @_;
+	my $base = delete $sections{base} // File::Temp::tempdir(
+		'nodelife.XXXXXX', DIR => $ENV{NODELIFE_TMP} // '/tmp' );
+	push @dirs, $base;
+	my $self = bless {
+		dir      => $base,
+		ini      => "$base/nodelife.ini",
+		data     => "$base/data",
+		run      => "$base/run",
+		log      => "$base/log",
+		sections => {
+			node => {
+				name     => 'n1',
+				group    => 'test',
+				data_dir => "$base/data",
+				run_dir  => "$base/run",
+			},
+			listen => {
+				client => '127.0.0.1:0',
+				peer   => 'none',
+				http   => '127.0.0.1:0',
+			},
+		},
+	}, $class;
+	mkdir $self->{run};
+	$self->configure(%sections);
+	return $self;
+}
+
+# Merge keys into sections and write the file; an undef value drops the key.
+sub configure {
+	my ( $self, %sections ) = @_;
+	for my $s ( keys %sections ) {
+		for my $k ( keys %{ $sections{$s} } ) {
+			my $v = $sections{$s}{$k};
+			if   ( defined $v ) { $self->{sections}{$s}{$k} = $v }
+			else                { delete $self->{sections}{$s}{$k} }
+		}
+	}
+	open my $f, '>', $self->{ini} or croak "$self->{ini}: $!";
+	for my $s ( sort keys %{ $self->{sections} } ) {
+		print $f "[$s]\n";
+		my $keys = $self->{sections}{$s};
+		print $f "$_ = $keys->{$_}\n" for sort keys %$keys;
+	}
+	close $f;
+	return $self;
+}
+
+# Run a program to its end: (exit code, stdout, stderr).
+sub run {
+	my ( $self, $prog, @args ) = @_;
+	my $out = "$self->{dir}/out.$$";
+	my $pid = fork // croak "fork: $!";
+	if ( $pid == 0 ) {
+		open STDIN,  '<', '/dev/null';
+		open STDOUT, '>', $out;
+		open STDERR, '>', "$out.err";
+		exec build_dir() . "/$prog", @args or POSIX::_exit(127);
+	}
+	waitpid $pid, 0;
+	my $code = $? & 127 ? 128 + ( $? & 127 ) : $? >> 8;
+	my @text = ( slurp($out) // '', slurp("$out.err") // '' );
+	unlink $out, "$out.err";
+	return ( $code, @text );
+}
+
+sub found {
+	my ($self) = @_;
+	my ( $code, undef, $err ) =
+	  $self->run( 'nodelifed', '--init', '-c', $self->{ini} );
+	croak "founding failed ($code): $err" if $code != 0;
+	return $self;
+}
+
+# Fork the daemon in the foreground; does not wait for it to serve.
+sub spawn {
+	my ($self) = @_;
+	$self->found if !-e "$self->{data}/node";
+	my $pid = fork // croak "fork: $!";
+	if ( $pid == 0 ) {
+		POSIX::setpgid( 0, 0 );
+		open STDIN,  '<',  '/dev/null';
+		open STDOUT, '>>', $self->{log};
+		open STDERR, '>>', $self->{log};
+		exec build_dir() . '/nodelifed', '-f', '-c', $self->{ini}
+		  or POSIX::_exit(127);
+	}
+	$live{$pid} = 1;
+	$self->{pid} = $pid;
+	delete $self->{status};
+	delete $self->{addr};
+	return $self;
+}
+
+sub start {
+	my ( $self, $deadline ) = @_;
+	$self->spawn;
+	$self->wait_serving($deadline);
+	return $self;
+}
+
+# nodelifestat's view of the region, decoded; undef if there is none (yet).
+sub stat {
+	my ($self) = @_;
+	my ( $code, $out ) = $self->run( 'nodelifestat', '-r', $self->{run}, '-j' );
+	return if $out !~ /^\s*\{/;
+	return eval { JSON::PP::decode_json($out) };
+}
+
+sub wait_serving {
+	my ( $self, $deadline ) = @_;
+	my ($code) = ( 1, );
+	my $err;
+	wait_until {
+		return 1 if $self->gone;
+		( $code, undef, $err ) = $self->run( 'nodelifestat', '-r',
+			$self->{run}, '-w', 'gateway_enable', '-t', 5 );
+		$code == 0 && $self->fresh;
+	} $deadline // 30;
+	croak "node does not serve: $err\n" . ( slurp( $self->{log} ) // '' )
+	  if $code != 0;
+	return $self;
+}
+
+# Is the region that run_dir shows the one of our process?
+sub fresh {
+	my ($self) = @_;
+	my $s = $self->stat or return 0;
+	return ( $s->{supervisor_pid} // 0 ) == $self->{pid};
+}
+
+sub gone {
+	my ($self) = @_;
+	return 1 if !defined $self->{pid};
+	return 1 if defined $self->{status};
+	my $got = waitpid $self->{pid}, POSIX::WNOHANG();
+	return 0 if $got == 0;
+	$self->{status} = $?;
+	delete $live{ $self->{pid} };
+	return 1;
+}
+
+# Wait for the exit; its code (128 + signal when killed).
+sub wait_exit {
+	my ( $self, $deadline ) = @_;
+	wait_until { $self->gone } $deadline // 30 or return -1;
+	my $s = $self->{status};
+	return $s & 127 ? 128 + ( $s & 127 ) : $s >> 8;
+}
+
+sub signal {
+	my ( $self, $sig ) = @_;
+	kill $sig, $self->{pid} if !$self->gone;
+	return $self;
+}
+
+sub stop {
+	my ( $self, $deadline ) = @_;
+	return $self->signal('TERM')->wait_exit($deadline);
+}
+
+# Kill the supervisor; its workers die with it. Waits until all are gone.
+sub kill9 {
+	my ($self) = @_;
+	my %w = %{ $self->workers };
+	$self->signal('KILL')->wait_exit;
+	wait_until {
+		!grep { $_ && -e "/proc/$_" && !zombie($_) } values %w;
+	} 30 or croak 'workers outlive the supervisor';
+	return $self;
+}
+
+sub zombie {
+	my ($pid) = @_;
+	return ( slurp("/proc/$pid/stat") // '0 (x) Z' ) =~ /\) Z/;
+}
+
+# name => pid of the running workers, from the kernel, not from the region.
+sub workers {
+	my ($self) = @_;
+	my %w;
+	my $kids =
+	  slurp("/proc/$self->{pid}/task/$self->{pid}/children") // '';
+	for my $pid ( split ' ', $kids ) {
+		my $title = slurp("/proc/$pid/cmdline") // next;
+		$title =~ s/\0.*//s;
+		$w{$1} = $pid if $title =~ /nodelifed: (\S+)/;
+	}
+	return \%w;
+}
+
+# "host:port" that the OS chose; which is client or http.
+sub addr {
+	my ( $self, $which ) = @_;
+	$self->{addr} //= do {
+		my $s;
+		wait_until { $s = $self->stat; $s && $s->{listen}{client} } 10
+		  or croak 'no region to read the addresses from';
+		$s->{listen};
+	};
+	return $self->{addr}{$which};
+}
+
+sub client {
+	my ($self) = @_;
+	return Nodelife::Client->new( $self->addr('client') );
+}
+
+sub http {
+	my ( $self, $path, $method ) = @_;
+	return http_get( $self->addr('http'), $path, $method );
+}
+
+# (status, body, headers) of one request; status 0 if nobody answers.
+sub http_get {
+	my ( $addr, $path, $method ) = @_;
+	$method //= 'GET';
+	my $s = IO::Socket::INET->new( PeerAddr => $addr, Timeout => 5 )
+	  or return ( 0, '', '' );
+	print $s "$method $path HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n"
+	  . "Connection: close\r\n\r\n";
+	local $/;
+	my $all = <$s> // '';
+	my ( $head, $body ) = split /\r\n\r\n/, $all, 2;
+	my ($status) = ( $head // '' ) =~ m{^HTTP/1\.[01] (\d+)};
+	return ( $status // 0, $body // '', $head // '' );
+}
+
+END {
+	if ( $$ == $owner ) {
+		my $code = $?;
+		for my $pid ( keys %live ) {
+			kill 'KILL', $pid;
+			waitpid $pid, 0;
+		}
+		for my $d (@dirs) {
+			my $l = readlink "$d/run/region";
+			unlink $l if defined $l && $l =~ m{^/dev/shm/nodelife};
+			$l = readlink "$d/run/region.prev";
+			unlink $l if defined $l && $l =~ m{^/dev/shm/nodelife};
+			File::Path::remove_tree($d) if !$ENV{NODELIFE_KEEP};
+		}
+		$? = $code;
+	}
+}
+
+package Nodelife::Client;
+
+use strict;
+use warnings;
+use Carp;
+
+# A blocking RESP client. Errors come back as objects that stringify.
+sub new {
+	my ( $class, $addr ) = @_;
+	my $s = $addr =~ m{^/}
+	  ? IO::Socket::UNIX->new( Peer => $addr )
+	  : IO::Socket::INET->new( PeerAddr => $addr, Timeout => 10 );
+	croak "connect $addr: $!" if !$s;
+	$s->autoflush(1);
+	return bless { s => $s, buf => '' }, $class;
+}
+
+sub encode {
+	my @args = @_;
+	return join '', '*' . @args . "\r\n",
+	  map { '$' . length($_) . "\r\n$_\r\n" } @args;
+}
+
+sub raw {
+	my ( $self, $bytes ) = @_;
+	local $SIG{PIPE} = 'IGNORE';
+	my $off = 0;
+	while ( $off < length $bytes ) {
+		my $n = syswrite $self->{s}, $bytes, length($bytes) - $off, $off;
+		return 0 if !defined $n;
+		$off += $n;
+	}
+	return 1;
+}
+
+sub send { my ( $self, @args ) = @_; return $self->raw( encode(@args) ) }
+
+sub cmd {
+	my ( $self, @args ) = @_;
+	$self->send(@args) or return Nodelife::Error->new('CLOSED');
+	return $self->reply;
+}
+
+# True when bytes can be read within the time.
+sub readable {
+	my ( $self, $seconds ) = @_;
+	return 1 if length $self->{buf};
+	my $r = '';
+	vec( $r, fileno( $self->{s} ), 1 ) = 1;
+	return select( $r, undef, undef, $seconds ) > 0;
+}
+
+sub fill {
+	my ($self) = @_;
+	return 0 if !$self->readable( $self->{timeout} // 30 );
+	my $n = sysread $self->{s}, $self->{buf}, 65536, length $self->{buf};
+	return defined $n && $n > 0;
+}
+
+sub line {
+	my ($self) = @_;
+	my $at;
+	while ( ( $at = index $self->{buf}, "\r\n" ) < 0 ) {
+		$self->fill or return;
+	}
+	my $l = substr $self->{buf}, 0, $at;
+	substr $self->{buf}, 0, $at + 2, '';
+	return $l;
+}
+
+# One reply: scalar, undef (nil), array or hash reference, or an error.
+sub reply {
+	my ($self) = @_;
+	my $l = $self->line;
+	return Nodelife::Error->new('CLOSED') if !defined $l;
+	my $t = substr $l, 0, 1, '';
+	return $l if $t =~ /[+:,(]/;
+	return Nodelife::Error->new($l) if $t eq '-';
+	return undef if $t eq '_';
+	return $l eq 't' ? 1 : 0 if $t eq '#';
+	if ( $t eq '$' || $t eq '=' ) {
+		return undef if $l < 0;
+		while ( length $self->{buf} < $l + 2 ) {
+			$self->fill or return Nodelife::Error->new('CLOSED');
+		}
+		my $v = substr $self->{buf}, 0, $l;
+		substr $self->{buf}, 0, $l + 2, '';
+		return $v;
+	}
+	if ( $t eq '*' || $t eq '~' || $t eq '>' ) {
+		return undef if $l < 0;
+		return [ map { scalar $self->reply } 1 .. $l ];
+	}
+	return { map { scalar $self->reply } 1 .. 2 * $l } if $t eq '%';
+	croak "unexpected reply type '$t' ($l)";
+}
+
+# Several commands in one write, all replies.
+sub pipeline {
+	my ( $self, @cmds ) = @_;
+	$self->raw( join '', map { encode(@$_) } @cmds );
+	return map { scalar $self->reply } @cmds;
+}
+
+sub close { my ($self) = @_; close $self->{s}; return }
+
+package Nodelife::Error;
+
+use strict;
+use warnings;
+use overload '""' => sub { $_[0]{text} }, fallback => 1;
+
+sub new { my ( $class, $text ) = @_; return bless { text => $text }, $class }
+sub is { my ($v) = @_; return ref $v && ref $v eq __PACKAGE__ }
+
+1;

@@ -1,0 +1,16 @@
+# Every C file is as .clang-format says: the tool decides, not people.
+use strict;
+use warnings;
+use Test::More;
+
+my @files = grep { -e } split /\n/, `git ls-files '*.c' '*.h'`;
+plan skip_all => 'no git checkout' if !@files;
+my @bad;
+for my $f (@files) {
+	my $want = `clang-format --style=file '$f'`;
+	open my $h, '<', $f or die "$f: $!";
+	local $/;
+	push @bad, $f if <$h> ne $want;
+}
+is_deeply \@bad, [], 'clang-format leaves every file as it is';
+done_testing;
