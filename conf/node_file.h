@@ -1,0 +1,57 @@
+/*
+ * data_dir/node: whose data a directory holds. Written once, when a group is
+ * founded or joined; read by the supervisor (is this directory ours?), by wal
+ * (uuid and generation stand in segment headers) and by group (incarnation).
+ *
+ * Text, one "key value" per line, in this order and nothing else:
+ *	nodelife-node 1			format version
+ *	node NAME
+ *	group NAME
+ *	group_uuid 32 hex digits
+ *	generation NUMBER
+ *	incarnation 16 hex digits
+ *	check 16 hex digits		FNV-1a 64 of all bytes before this line
+ */
+#ifndef CONF_NODE_FILE_H
+#define CONF_NODE_FILE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define NODE_FILE_NAME   "node"
+#define NODE_FILE_TMP    "node.tmp" /* while it is written */
+#define NODE_FILE_FORMAT 1u
+
+struct node_file {
+	uint32_t format; /* NODE_FILE_FORMAT */
+	char node[64];
+	char group[64];
+	uint8_t group_uuid[16];
+	uint64_t generation; /* of the group's history, from 1 */
+	uint64_t incarnation; /* random, one per life of the directory */
+};
+
+/*
+ * 0 or -errno, then why[] says what is wrong: -ENOENT no such file, -ENOTSUP
+ * another format version, -EBADMSG damaged or not a node file.
+ */
+int node_file_read(
+    int data_dir_fd, struct node_file *out, char *why, size_t why_size);
+
+/*
+ * Written aside, flushed, renamed, directory flushed: after 0 it is there for
+ * good, after -errno the file is as it was. The names must be ones that
+ * conf_load() accepts, else -EINVAL.
+ */
+int node_file_write(int data_dir_fd, const struct node_file *node);
+
+/*
+ * The same without files, for tests and tools. encode: bytes written, or
+ * -EINVAL, -ENOSPC. decode: as node_file_read().
+ */
+#define NODE_FILE_MAX 512
+int node_file_encode(const struct node_file *node, char *buf, size_t buf_size);
+int node_file_decode(const char *text, size_t len, struct node_file *out,
+    char *why, size_t why_size);
+
+#endif
