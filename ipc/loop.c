@@ -261,17 +261,20 @@ int
 loop_run(struct loop *l)
 {
 	uint64_t deadline;
+	unsigned step;
 	int rc;
 
 	for (;;) {
 		l->unready = false;
+		step = loop_shutdown(l);
 		l->hooks.turn(l->ctx);
 		if (l->quit)
 			return 0;
 		deadline = l->hooks.deadline(l->ctx);
 		bell_sleep_begin(l->bells, l->slot);
+		/* A step that turn() has not seen is input, too. */
 		if (l->unready || io_uring_cq_ready(&l->ring) != 0 ||
-		    l->hooks.pending(l->ctx)) {
+		    loop_shutdown(l) != step || l->hooks.pending(l->ctx)) {
 			bell_sleep_end(l->bells, l->slot);
 			rc = loop_enter(l);
 		} else {
