@@ -20,7 +20,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#define CONF_DEFAULT_FILE "/etc/nodelife.ini"
+#define CONF_DEFAULT_FILE "/etc/nodelife/nodelife.ini"
 
 #define CONF_NAME_SIZE     64 /* a node's or group's name: 1 to 63 bytes */
 #define CONF_PATH_SIZE     1024 /* leaves room below PATH_MAX for file names */

@@ -1,7 +1,7 @@
 /*
  * What is made from the table agrees with it: each row is sound, the printed
  * configuration loads again, reload tells live keys from others, and the
- * files in the tree (sample, man page, the demo's config) name every key.
+ * files in the tree (sample, man page) name every key.
  * Runs at the top of the tree. `conf_docs -w` writes the made parts anew.
  */
 #include "conf/conf.h"
@@ -15,7 +15,6 @@
 #include "t/tap.h"
 
 #define SAMPLE_FILE "conf/nodelife.ini"
-#define DEMO_FILE   "conf/run.ini.in"
 #define PAGE_FILE   "man/nodelife.ini.5"
 #define PAGE_BEGIN  ".\\\" keys: made by t/unit/conf_docs -w\n"
 #define PAGE_END    ".\\\" end of keys\n"
@@ -275,37 +274,6 @@ check_page(void)
 }
 
 static void
-check_demo(void)
-{
-	char *demo = file_text(DEMO_FILE), *text = NULL, *at;
-	struct conf conf;
-	size_t len;
-	FILE *out = open_memstream(&text, &len);
-
-	if (out == NULL)
-		err(1, "open_memstream");
-	for (char *p = demo; p != NULL && *p != '\0'; p = at + 5) {
-		at = strstr(p, "@DIR@");
-		if (at == NULL) {
-			fputs(p, out);
-			break;
-		}
-		fprintf(out, "%.*s/tmp/x", (int)(at - p), p);
-	}
-	fclose(out);
-	ok(demo != NULL, DEMO_FILE " is there");
-	if (loads(&conf, text, DEMO_FILE)) {
-		is_str(conf.node.name, "n1", "its node");
-		is_str(conf.node.group, "demo", "its group");
-		ok(strncmp(conf.node.data_dir, "/tmp/x/", 7) == 0 &&
-			strncmp(conf.node.run_dir, "/tmp/x/", 7) == 0,
-		    "its directories are below the given one");
-	}
-	free(demo);
-	free(text);
-}
-
-static void
 file_write(const char *path, const char *a, const char *b, const char *c)
 {
 	FILE *out = fopen(path, "w");
@@ -347,6 +315,5 @@ main(int argc, char *argv[])
 	check_diff();
 	check_sample();
 	check_page();
-	check_demo();
 	return tap_done();
 }
