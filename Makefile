@@ -77,6 +77,9 @@ SECONDS	 = 60
 $B/t/sim/%: $B/t/sim/%.o $(ALLLIBS)
 	$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(ALLLIBS) -Wl,--end-group $(LIBS)
 
+$B/t/bench/floor: $B/t/bench/floor.o
+	$(CC) $(LDFLAGS) -o $@ $<
+
 # A fuzz target: clang's libFuzzer over the room archives.
 $B/t/fuzz/%: $B/t/fuzz/%.o $(ALLLIBS)
 	$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $< -Wl,--start-group $(ALLLIBS) -Wl,--end-group $(LIBS)
@@ -91,7 +94,7 @@ help:
 	@echo 'san      build with ASan and UBSan into $$B/san, run the tests on it'
 	@echo 'sim      simulate the group core: SEEDS=$(SEEDS)'
 	@echo 'fuzz     fuzz every parser: SECONDS=$(SECONDS) each'
-	@echo 'bench    compare with redis-server on this machine'
+	@echo 'bench    compare with redis-server on this machine; BENCH=ROW picks'
 	@echo 'install  into DESTDIR/PREFIX ($(PREFIX)); uninstall; clean'
 
 deps:
@@ -139,8 +142,8 @@ sim: $(SIM)
 
 bench:
 	@tools/deps.sh bench
-	@$(MAKE) --no-print-directory all
-	NODELIFE_BUILD=$B perl -It/lib t/bench/bench.pl
+	@$(MAKE) --no-print-directory all $B/t/bench/floor
+	NODELIFE_BUILD=$B perl -It/lib t/bench/bench.pl $(BENCH)
 
 # Where things go. Manual pages by their section, init scripts by system.
 BINDIR	 = $(DESTDIR)$(PREFIX)/bin

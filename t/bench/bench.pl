@@ -1,0 +1,309 @@
+# make bench: this node beside Debian's redis-server (appendonly yes,
+# appendfsync always) on the same disk in the same run, alternating. Ratios of
+# medians, ours/theirs. Usage: bench.pl [ROW ...]; rows: see the end.
+# BENCH_ROUNDS and BENCH_SCALE change how long it takes.
+use strict;
+use warnings;
+use Nodelife;
+use File::Temp ();
+use IO::Socket::INET;
+use List::Util qw(sum min max);
+use POSIX ();
+use Time::HiRes ();
+
+my $rounds = $ENV{BENCH_ROUNDS} // 5;
+my $scale  = $ENV{BENCH_SCALE}  // 1;
+my $hz     = POSIX::sysconf( &POSIX::_SC_CLK_TCK );
+my $base   = $ENV{BENCH_DIR} // File::Temp::tempdir(
+	'nodelife-bench.XXXXXX', DIR => '.', CLEANUP => 1 );
+$base = Cwd::abs_path($base);
+$ENV{NODELIFE_TMP} = $base;
+
+sub median {
+	my @v = sort { $a <=> $b } @_;
+	return @v % 2 ? $v[ @v / 2 ] : ( $v[ @v / 2 - 1 ] + $v[ @v / 2 ] ) / 2;
+}
+
+# CPU seconds that these processes have used.
+sub cpu {
+	my @pids = @_;
+	my $ticks = 0;
+	for my $p (@pids) {
+		my $s = slurp("/proc/$p/stat") // next;
+		my @f = split ' ', substr $s, rindex( $s, ')' ) + 2;
+		$ticks += $f[11] + $f[12];
+	}
+	return $ticks / $hz;
+}
+
+sub switches {
+	my @pids = @_;
+	my $n = 0;
+	for my $p (@pids) {
+		my $s = slurp("/proc/$p/status") // next;
+		$n += $1 if $s =~ /^voluntary_ctxt_switches:\s+(\d+)/m;
+	}
+	return $n;
+}
+
+my $redis_pid;
+
+sub redis_start {
+	my $dir = "$base/redis";
+	mkdir $dir;
+	my $s = IO::Socket::INET->new( Listen => 1, LocalAddr => '127.0.0.1' );
+	my $port = $s->sockport;
+	close $s;
+	$redis_pid = fork // die;
+	if ( $redis_pid == 0 ) {
+		open STDOUT, '>', "$dir/log";
+		exec 'redis-server', '--port', $port, '--bind', '127.0.0.1',
+		  '--dir', $dir, '--save', '', '--appendonly', 'yes',
+		  '--appendfsync', 'always', '--daemonize', 'no';
+		POSIX::_exit(127);
+	}
+	wait_until {
+		IO::Socket::INET->new( PeerAddr => "127.0.0.1:$port" )
+	} 10 or die 'redis-server does not start';
+	return $port;
+}
+
+END {
+	if ($redis_pid) {
+		my $code = $?;
+		kill 'KILL', $redis_pid;
+		waitpid $redis_pid, 0;
+		$? = $code;
+	}
+}
+
+# One redis-benchmark run: { rps, p50 (us), p99, seconds }.
+sub load {
+	my ( $port, $test, $clients, $pipeline, $n ) = @_;
+	my $t0  = Time::HiRes::time();
+	my $out = `redis-benchmark -p $port -t $test -c $clients -P $pipeline -n $n -d 100 -r 100000 --csv 2>&1`;
+	my $dt = Time::HiRes::time() - $t0;
+	my ($line) = grep { /^"(SET|GET)/i } split /\n/, $out;
+	die "redis-benchmark: $out" if !defined $line || $out =~ /error/i;
+	my @f = map { s/"//gr } split /,/, $line;
+	return {
+		rps     => $f[1],
+		p50     => $f[4] * 1000,
+		p99     => $f[6] * 1000,
+		max     => $f[7] * 1000,
+		seconds => $n / $f[1],
+		n       => $n,
+	};
+}
+
+my ( $node, $ours, $theirs );
+
+sub node_pids { return ( $node->{pid}, values %{ $node->workers } ) }
+
+sub both_start {
+	return if $node;
+	$theirs = redis_start();
+	$node   = Nodelife->new;
+	$node->start;
+	$ours = ( split /:/, $node->addr('client') )[1];
+	for my $p ( $ours, $theirs ) {
+		load( $p, 'set', 64, 16, 300_000 * $scale );
+	}
+}
+
+sub compare {
+	my ( $name, $test, $clients, $pipeline, $n, $floor, $aim ) = @_;
+	both_start();
+	$n = int $n * $scale;
+	my ( @a, @b, @ca, @cb, %extra );
+	for my $round ( 1 .. $rounds ) {
+		my $s0   = $node->stat;
+		my @pids = node_pids();
+		my ( $c0, $w0 ) = ( cpu(@pids), switches(@pids) );
+		my $r  = load( $ours, $test, $clients, $pipeline, $n );
+		my $s1 = $node->stat;
+		push @a,  $r;
+		push @ca, ( cpu(@pids) - $c0 ) / $n * 1e6;
+		my $d = sub {
+			$s1->{counters}{ $_[0] } - $s0->{counters}{ $_[0] };
+		};
+		push @{ $extra{wake} },    ( switches(@pids) - $w0 ) / $n;
+		push @{ $extra{enter} },   $d->('ring_enters') / $n;
+		push @{ $extra{bells} },   $d->('bells') / $n;
+		push @{ $extra{flushes} }, $d->('wal_flushes') / $r->{seconds};
+		push @{ $extra{per} },
+		  $d->('wal_flushes') ? $d->('wal_records') / $d->('wal_flushes') : 0;
+		my $c1 = cpu($redis_pid);
+		push @b,  load( $theirs, $test, $clients, $pipeline, $n );
+		push @cb, ( cpu($redis_pid) - $c1 ) / $n * 1e6;
+	}
+	my $mine = median( map { $_->{rps} } @a );
+	my $his  = median( map { $_->{rps} } @b );
+	my @pair = map { $a[$_]{rps} / $b[$_]{rps} } 0 .. $#a;
+	printf "%-14s %8.0f/s  redis %8.0f/s  ratio %.2f [%.2f-%.2f]"
+	  . " (floor %s, aim %s)  p50 %.0f/%.0f us  p99 %.0f/%.0f us\n",
+	  $name, $mine, $his, $mine / $his, min(@pair), max(@pair), $floor, $aim,
+	  median( map { $_->{p50} } @a ), median( map { $_->{p50} } @b ),
+	  median( map { $_->{p99} } @a ), median( map { $_->{p99} } @b );
+	printf "%14s CPU %.1f us/request (redis %.1f)  enters %.3f  wake-ups %.3f"
+	  . "  bells %.3f a request  flushes %.0f/s  records a flush %.1f\n", '',
+	  median(@ca), median(@cb), median( @{ $extra{enter} } ),
+	  median( @{ $extra{wake} } ), median( @{ $extra{bells} } ),
+	  median( @{ $extra{flushes} } ), median( @{ $extra{per} } );
+}
+
+sub one_client {
+	both_start();
+	my ( @a, @b, @floor );
+	my $n = int 20_000 * $scale;
+	for ( 1 .. $rounds ) {
+		my $f = `@{[ build_dir() ]}/t/bench/floor $base`;
+		my ( $w, $r ) = $f =~ /write_us (\S+)\s+rtt_us (\S+)/;
+		push @floor, $w + $r;
+		push @a, load( $ours,   'set', 1, 1, $n );
+		push @b, load( $theirs, 'set', 1, 1, $n );
+	}
+	my $p50 = median( map { $_->{p50} } @a );
+	printf "%-14s p50 %.0f us = %.2f x (write + round trip %.0f us)"
+	  . " (floor 1.3, aim 1.15)  redis p50 %.0f us\n", 'SET 1 client',
+	  $p50, $p50 / median(@floor), median(@floor),
+	  median( map { $_->{p50} } @b );
+}
+
+# Flush p99 with checkpoints running all the time, and without any.
+sub checkpoint {
+	my ( %p99, %max );
+	for ( 1 .. $rounds ) {
+		for my $mode (qw(without with)) {
+			my $n = Nodelife->new( store =>
+				  { checkpoint_wal => $mode eq 'with' ? '8M' : '4G' } );
+			$n->configure( store => { table_size => '512M' } )
+			  if $mode eq 'without';
+			$n->start;
+			my $r = load( ( split /:/, $n->addr('client') )[1],
+				'set', 64, 1, 500_000 * $scale );
+			my $s = $n->stat;
+			push @{ $p99{$mode} },
+			  $s->{histograms}{wal_flush}{p99} / 1e3;
+			push @{ $max{$mode} }, $r->{max} / 1e3;
+			$max{n} = $s->{counters}{checkpoints} if $mode eq 'with';
+			$n->stop;
+		}
+	}
+	printf "%-14s WAL flush p99 %.0f us with, %.0f us without: %.2f x"
+	  . " (limit 3)  slowest reply %.1f ms with, %.1f without (limit 50)"
+	  . "  %d checkpoints\n", 'checkpoint',
+	  median( @{ $p99{with} } ), median( @{ $p99{without} } ),
+	  median( @{ $p99{with} } ) / median( @{ $p99{without} } ),
+	  max( @{ $max{with} } ), max( @{ $max{without} } ), $max{n};
+}
+
+# Boot of an empty node, as the sequencer saw it and from outside.
+sub boot {
+	my ( @in, @out );
+	for ( 1 .. max( 11, $rounds ) ) {
+		my $n = Nodelife->new;
+		$n->found;
+		my $t0 = Time::HiRes::time();
+		$n->spawn;
+		$n->wait_serving;
+		push @out, ( Time::HiRes::time() - $t0 ) * 1e3;
+		push @in, $n->stat->{boot_ms};
+		$n->stop;
+	}
+	printf "%-14s p50 %.1f ms to gateway_enable (limit 30)"
+	  . "  %.1f ms seen from outside, with nodelifestat's own start\n", 'boot',
+	  median(@in), median(@out);
+}
+
+# Recovery: time to scan and to apply, 1x, 4x, 16x WAL; 10x data.
+sub recovery {
+	my $unit = int 60_000 * $scale;
+	for my $case ( [ 1, 0 ], [ 4, 0 ], [ 16, 0 ], [ 4, 10 ] ) {
+		my ( $times, $data ) = @$case;
+		my $n = Nodelife->new(
+			store => { checkpoint_wal => '8G', table_size => '1G' },
+			wal   => { keep_size => '64M' } );
+		$n->start;
+		my $port = ( split /:/, $n->addr('client') )[1];
+		if ($data) {
+			load_keys( $n, $port, 100_000 * $data );
+			$n->run( 'nodelifectl', '-r', $n->{run}, 'checkpoint' );
+		}
+		load( $port, 'set', 64, 16, $unit * $times );
+		$n->kill9;
+		$n->spawn;
+		$n->wait_serving(120);
+		my $s  = $n->stat;
+		my $p  = $s->{phases_ms};
+		my $c  = $s->{counters};
+		my $ws = $p->{wal_recovery} / 1e3;
+		my $as = ( $p->{data_groups_replay} - $p->{catalog_sanity_check} )
+		  / 1e3;
+		printf "%-14s %3dx WAL, %s keys in the store: scan %.0f MB in %.3f s"
+		  . " = %.2f GB/s (limit 1)  apply %d in %.3f s = %.0f k/s (limit"
+		  . " 300)\n", 'recovery', $times,
+		  $data ? 100_000 * $data : 'no',
+		  $c->{wal_replayed_bytes} / 1e6, $ws,
+		  $c->{wal_replayed_bytes} / 1e9 / ( $ws || 1e-3 ),
+		  $c->{store_replayed}, $as, $c->{store_replayed} / 1e3 / ( $as || 1e-3 );
+		$n->stop;
+	}
+}
+
+sub load_keys {
+	my ( $n, $port, $keys ) = @_;
+	my $out = `@{[ build_dir() ]}/nodelifebench -q -p $port -c 64 -P 64 -n @{[ $keys * 3 ]} -k $keys`;
+	die $out if $?;
+}
+
+sub pss {
+	my ( $what, @pids ) = @_;
+	return sum map {
+		( slurp("/proc/$_/smaps_rollup") // '' ) =~ /^$what:\s+(\d+)/m
+		  ? $1 : 0
+	} @pids;
+}
+
+sub idle {
+	my $n = Nodelife->new( listen => { max_clients => 12_000 } );
+	$n->start;
+	my @pids = ( $n->{pid}, values %{ $n->workers } );
+	my $w0   = switches(@pids);
+	my $t0   = Time::HiRes::time();
+	wait_until { Time::HiRes::time() - $t0 > 5 } 10;
+	my $rate = ( switches(@pids) - $w0 ) / ( Time::HiRes::time() - $t0 );
+	my $pss  = pss( 'Pss', @pids ) / 1024;
+	my $priv = pss( 'Private_Dirty', @pids ) / 1024;
+	my @c;
+	my $addr = $n->addr('client');
+	for ( 1 .. 10_000 ) {
+		push @c, IO::Socket::INET->new( PeerAddr => $addr ) // last;
+	}
+	my $probe = $n->client;
+	$probe->cmd('PING');
+	my $more = pss( 'Private_Dirty', @pids ) / 1024 - $priv;
+	printf "%-14s %.1f wake-ups/s (limit 50)  PSS %.1f MiB (limit 16)"
+	  . "  %d idle clients: +%.1f MiB private (limit 10)\n", 'idle', $rate,
+	  $pss, scalar @c, $more;
+	$n->stop;
+}
+
+my %row = (
+	set    => sub { compare( 'SET 64', 'set', 64, 1, 200_000, 0.9, 1.0 ) },
+	set16  => sub { compare( 'SET 64x16', 'set', 64, 16, 800_000, 1.0, 1.5 ) },
+	get    => sub { compare( 'GET 64', 'get', 64, 1, 300_000, 0.95, 1.0 ) },
+	get16  => sub { compare( 'GET 64x16', 'get', 64, 16, 2_000_000, 0.7, 1.0 ) },
+	one    => \&one_client,
+	checkpoint => \&checkpoint,
+	boot       => \&boot,
+	recovery   => \&recovery,
+	idle       => \&idle,
+);
+my @all = qw(set set16 get get16 one checkpoint boot recovery idle);
+$| = 1;
+for my $r ( @ARGV ? @ARGV : @all ) {
+	my $f = $row{$r} or die "no row '$r'; rows: @all\n";
+	$f->();
+}
+$node->stop if $node;
