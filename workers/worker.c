@@ -1,0 +1,229 @@
+/*
+ * The opening that all workers share, in the order that makes each step safe:
+ * first nothing of the supervisor's is left open, then signals mean what they
+ * mean in a worker, then limits (they may need root), then root is given up,
+ * and only then the tie to the supervisor, because setresuid() cuts it.
+ */
+#include "workers/worker.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <pwd.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#include "shm/assert.h"
+#include "shm/log.h"
+
+/* stdio, log, bells, lock, data_dir, listeners, http, control. */
+#define KEEP_MAX (3 + 1 + SLOT_MAX + 2 + LISTEN_MAX + 2)
+/* Descriptors a worker needs beside those of its clients. */
+#define NOFILE_SLACK 256
+
+struct keep_list {
+	unsigned count;
+	int fd[KEEP_MAX];
+};
+
+static void
+keep_add(struct keep_list *list, int fd)
+{
+	if (fd < 0)
+		return;
+	ASSERT(list->count < KEEP_MAX);
+	list->fd[list->count++] = fd;
+}
+
+static int
+fd_compare(const void *a, const void *b)
+{
+	int x = *(const int *)a, y = *(const int *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* Close all but the listed, range by range. */
+static void
+close_others(struct keep_list *list)
+{
+	unsigned from = 0;
+
+	qsort(list->fd, list->count, sizeof(list->fd[0]), fd_compare);
+	for (unsigned i = 0; i < list->count; i++) {
+		unsigned fd = (unsigned)list->fd[i];
+
+		if (fd > from && close_range(from, fd - 1, 0) != 0)
+			fatal("worker: close_range");
+		from = fd + 1;
+	}
+	if (close_range(from, ~0u, 0) != 0)
+		fatal("worker: close_range");
+}
+
+/* What this worker does not keep is closed, and -1 in its struct worker. */
+static void
+keep_descriptors(struct worker *w, unsigned keep)
+{
+	struct keep_list list = { 0 };
+
+	if ((keep & KEEP_DATA) == 0)
+		w->lock_fd = w->data_dir = -1;
+	if ((keep & KEEP_HTTP) == 0)
+		w->http_fd = w->control_fd = -1;
+	for (int fd = 0; fd <= STDERR_FILENO; fd++)
+		keep_add(&list, fd);
+	keep_add(&list, log_fd());
+	for (unsigned i = 0; i < SLOT_MAX; i++)
+		keep_add(&list, w->bells.fd[i]);
+	keep_add(&list, w->lock_fd);
+	keep_add(&list, w->data_dir);
+	for (unsigned i = 0; i < LISTEN_MAX; i++) {
+		if ((keep & KEEP_LISTEN) == 0)
+			w->listen_fd[i] = -1;
+		keep_add(&list, w->listen_fd[i]);
+	}
+	keep_add(&list, w->http_fd);
+	keep_add(&list, w->control_fd);
+	/*
+	 * libc's syslog would go on using its number after the range closed
+	 * it, perhaps as somebody's socket. It opens again by itself.
+	 */
+	closelog();
+	close_others(&list);
+	/* The map stays; only its descriptor went. */
+	w->region->fd = -1;
+}
+
+/* Default dispositions, an empty mask, and the four that workers ignore. */
+static void
+reset_signals(void)
+{
+	static const int ignored[] = { SIGINT, SIGTERM, SIGHUP, SIGPIPE };
+	struct sigaction sa = { .sa_handler = SIG_DFL };
+	sigset_t none;
+
+	for (int sig = 1; sig < SIGRTMIN; sig++)
+		if (sig != SIGKILL && sig != SIGSTOP)
+			sigaction(sig, &sa, NULL);
+	sa.sa_handler = SIG_IGN;
+	for (size_t i = 0; i < NITEMS(ignored); i++)
+		sigaction(ignored[i], &sa, NULL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+/* Room for max_clients sockets where clients are served; else said so. */
+static void
+raise_limits(const struct conf *conf, unsigned keep)
+{
+	rlim_t want = NOFILE_SLACK;
+	struct rlimit rl;
+
+	if ((keep & KEEP_LISTEN) != 0)
+		want += conf->listen.max_clients;
+	if (getrlimit(RLIMIT_NOFILE, &rl) != 0 || rl.rlim_cur >= want)
+		return;
+	rl.rlim_cur = want;
+	if (rl.rlim_max < want)
+		rl.rlim_max = want; /* root may */
+	if (setrlimit(RLIMIT_NOFILE, &rl) == 0)
+		return;
+	getrlimit(RLIMIT_NOFILE, &rl);
+	rl.rlim_cur = rl.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &rl);
+	log_warnx("limits: max_clients: %u clients need %llu descriptors, "
+		  "RLIMIT_NOFILE ends at %llu: clients beyond it are refused",
+	    conf->listen.max_clients, (unsigned long long)want,
+	    (unsigned long long)rl.rlim_max);
+}
+
+/*
+ * The supervisor has looked the user up before, so a failure here means that
+ * it went meanwhile. Without root there is nothing to drop.
+ */
+static void
+drop_rights(const char *user)
+{
+	struct passwd *pw;
+
+	if (user[0] == '\0' || geteuid() != 0)
+		return;
+	errno = 0;
+	if ((pw = getpwnam(user)) == NULL)
+		fatalx("worker: user %s: %s", user,
+		    errno != 0 ? strerror(errno) : "no such user");
+	if (initgroups(pw->pw_name, pw->pw_gid) != 0 ||
+	    setresgid(pw->pw_gid, pw->pw_gid, pw->pw_gid) != 0 ||
+	    setresuid(pw->pw_uid, pw->pw_uid, pw->pw_uid) != 0)
+		fatal("worker: become user %s", user);
+	if (pw->pw_uid != 0 && setuid(0) == 0)
+		fatalx("worker: user %s: root can be had again", user);
+}
+
+/* Die with the supervisor, also if it died before this call. */
+static void
+tie_to_supervisor(pid_t supervisor)
+{
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0)
+		fatal("worker: PR_SET_PDEATHSIG");
+	if (getppid() != supervisor)
+		_exit(WORKER_EXIT_FAILED);
+}
+
+/*
+ * [cpu] io: what a request crosses stays on one core, and the store off it.
+ * Only a preference, so a refusal is no reason to stop.
+ */
+static void
+choose_cpu(unsigned slot, int io)
+{
+	bool beside = slot == SLOT_STORE;
+	cpu_set_t set;
+
+	if (io < 0 || (!beside && slot != SLOT_WAL && slot != SLOT_GROUP &&
+			  slot < SLOT_GATEWAY))
+		return;
+	if (sched_getaffinity(0, sizeof(set), &set) != 0)
+		return;
+	if (beside) {
+		CPU_CLR(io, &set);
+	} else {
+		CPU_ZERO(&set);
+		CPU_SET(io, &set);
+	}
+	if (CPU_COUNT(&set) > 0 && sched_setaffinity(0, sizeof(set), &set) != 0)
+		log_warn("cpu: io = %d", io);
+}
+
+void
+worker_open(struct worker *w, const char *title, unsigned keep)
+{
+	log_name(title);
+	keep_descriptors(w, keep);
+	reset_signals();
+	setproctitle("%s [%s]", title, w->conf->node.name);
+	raise_limits(w->conf, keep);
+	choose_cpu(w->slot, w->conf->cpu.io);
+	drop_rights(w->conf->node.user);
+	tie_to_supervisor(w->supervisor_pid);
+}
+
+void
+worker_running(struct worker *w)
+{
+	struct slot_row *row = &w->region->slots->row[w->slot];
+	uint32_t starting = SLOT_STARTING;
+
+	atomic_store_explicit(
+	    &row->heartbeat_ns, mono_ns(), memory_order_release);
+	/* Not over STOPPING, if a stop began meanwhile. */
+	atomic_compare_exchange_strong_explicit(&row->state, &starting,
+	    SLOT_RUNNING, memory_order_acq_rel, memory_order_relaxed);
+	bell_ring(&w->bells, SLOT_SUPERVISOR);
+}
