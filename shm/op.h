@@ -38,7 +38,7 @@
 	X(5, GETSET, 1, "key value; old value")                               \
 	X(6, GETDEL, 1, "key; old value")                                     \
 	X(7, GETEX, 1, "key; expire_at; PERSIST or none; value")              \
-	X(8, APPEND, 1, "key value; INT length")                              \
+	X(8, APPEND, 1, "key value; longest length allowed or 0; INT length") \
 	X(9, SETRANGE, 1, "key value; offset; INT length")                    \
 	X(10, INCRBY, 1, "key; delta; INT or ERROR")                          \
 	X(11, INCRBYFLOAT, 1, "key, delta as text; BULK or ERROR")            \
