@@ -5,6 +5,7 @@ CC	 = gcc
 PREFIX	 = /usr/local
 DESTDIR	 =
 VERSION	 = 0.1.0
+V	 =	# V=1 shows whole commands
 
 PKGS	 = liburing inih libbsd-overlay lmdb libisal libmicrohttpd jansson
 WARN	 = -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes \
@@ -39,34 +40,40 @@ ALLLIBS	 = $(call archive,supervisor) $(WORKLIBS) $(LOWLIBS)
 PROGS	 = $B/nodelifed $(TOOLS:%=$B/%)
 UNIT	 = $(patsubst t/unit/%.c,$B/t/unit/%,$(sort $(wildcard t/unit/*.c)))
 
+Q	 = $(if $(strip $V),,@)
+
 all: $(PROGS)
 
 $B/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(PKGFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	@echo "  CC	$@"
+	$(Q)$(CC) $(CPPFLAGS) $(PKGFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 define room_rule
 $(call archive,$(1)): $(call objs,$(1))
 	@mkdir -p $$(@D) && rm -f $$@
-	$$(if $$^,ar rcs $$@ $$^,ar rcs $$@)
+	@ar rcs $$@ $$^
 endef
 $(foreach r,$(ROOMS),$(eval $(call room_rule,$r)))
 
 # supervisor/main.c is linked by name, so no archive hides it.
 $B/nodelifed: $B/supervisor/main.o $(ALLLIBS)
-	$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(ALLLIBS) -Wl,--end-group $(LIBS)
+	@echo "  LINK	$@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(ALLLIBS) -Wl,--end-group $(LIBS)
 
 # A tool is tools/NAME.c plus whatever tools/NAME_*.c it has.
 define tool_rule
 $B/$(1): $(patsubst %.c,$B/%.o,$(sort $(wildcard tools/$(1).c tools/$(1)_*.c))) $(LOWLIBS)
-	$$(CC) $$(LDFLAGS) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $(LOWLIBS) -Wl,--end-group $$(LIBS)
+	@echo "  LINK	$$@"
+	$$(Q)$$(CC) $$(LDFLAGS) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $(LOWLIBS) -Wl,--end-group $$(LIBS)
 endef
 $(foreach t,$(TOOLS),$(eval $(call tool_rule,$t)))
 
 # A unit test sees the room archives; the linker takes only what it names.
 $B/t/unit/%: $B/t/unit/%.o $(ALLLIBS)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(ALLLIBS) -Wl,--end-group $(LIBS)
+	@echo "  LINK	$@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(ALLLIBS) -Wl,--end-group $(LIBS)
 
 SIM	 = $B/t/sim/group_sim
 FUZZERS	 = $(patsubst t/fuzz/%.c,%,$(sort $(wildcard t/fuzz/*.c)))
@@ -75,14 +82,17 @@ SEEDS	 = 1000
 SECONDS	 = 60
 
 $B/t/sim/%: $B/t/sim/%.o $(ALLLIBS)
-	$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(ALLLIBS) -Wl,--end-group $(LIBS)
+	@echo "  LINK	$@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(ALLLIBS) -Wl,--end-group $(LIBS)
 
 $B/t/bench/floor: $B/t/bench/floor.o
-	$(CC) $(LDFLAGS) -o $@ $<
+	@echo "  LINK	$@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $<
 
 # A fuzz target: clang's libFuzzer over the room archives.
 $B/t/fuzz/%: $B/t/fuzz/%.o $(ALLLIBS)
-	$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $< -Wl,--start-group $(ALLLIBS) -Wl,--end-group $(LIBS)
+	@echo "  LINK	$@"
+	$(Q)$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $< -Wl,--start-group $(ALLLIBS) -Wl,--end-group $(LIBS)
 
 help:
 	@echo 'all      build into $$B (build/)'
