@@ -1,0 +1,41 @@
+/*
+ * What the rows of the core's table do; of no use outside of the core. Each
+ * act changes the core (never its role: the row does) and names what the loop
+ * has to do.
+ */
+#ifndef WORKERS_GROUP_GROUP_ACTS_H
+#define WORKERS_GROUP_GROUP_ACTS_H
+
+#include "workers/group/group_core.h"
+
+typedef void group_act(
+    struct group_core *, const struct group_event *, struct group_actions *);
+
+group_act act_join;
+group_act act_bar;
+group_act act_refuse;
+group_act act_stand;
+group_act act_spent;
+group_act act_voted;
+group_act act_lead;
+group_act act_store_failed;
+group_act act_term_appended;
+group_act act_term_committed;
+group_act act_member_appended;
+group_act act_member_refused;
+group_act act_member_committed;
+group_act act_member_cut;
+group_act act_removed;
+group_act act_step_down;
+group_act act_stop;
+
+/* Shared by core and acts. */
+bool group_alone(const struct group_core *c);
+void group_adopt(struct group_core *c, const struct membership *m);
+void group_view(const struct group_core *c, struct commit_view *out);
+/* A master that owes the log a membership asks for it (again). */
+void group_member_retry(struct group_core *c, struct group_actions *out);
+/* Take over what force goes over; returns enum group_forced. */
+unsigned boot_forced(struct group_core *c, const struct group_boot *b);
+
+#endif
