@@ -54,10 +54,11 @@ _Static_assert(sizeof(struct commit_view) == 32, "packed");
 
 /* The shared form. W: group. R: all, by sequence count. */
 struct commit_state {
-	_Alignas(CACHE_LINE) _Atomic uint32_t seq; /* odd = being written */
-	uint32_t zero;
-	_Atomic uint64_t word[sizeof(struct commit_view) / 8];
-	uint8_t pad[24];
+	_Alignas(CACHE_LINE) _Atomic uint32_t seq; /* word[seq & 1] is whole */
+	uint8_t pad[60];
+	_Alignas(CACHE_LINE) _Atomic uint64_t word[2]
+						  [sizeof(struct commit_view) /
+						      8];
 	/* W: the member's reporter (self: wal; others: group). epoch word */
 	struct {
 		_Alignas(CACHE_LINE) _Atomic uint64_t durable;
@@ -93,5 +94,9 @@ uint64_t commit_vlsn(const struct region *r);
  */
 bool commit_is_master(const struct region *r);
 bool commit_can_read(const struct region *r);
+
+/* "master", "electable", …; "role?", "type?" for a number that is none. */
+const char *role_name(unsigned role);
+const char *node_type_name(unsigned type);
 
 #endif

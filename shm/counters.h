@@ -7,6 +7,7 @@
 #define SHM_COUNTERS_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include "shm/slots.h"
 
@@ -89,7 +90,8 @@ enum hist {
 
 /*
  * Log-linear: values below 2^7 are exact; above, 64 buckets per power of two:
- * error at most 1/128. Up to 2^42 (73 minutes in ns), larger ones count there.
+ * a bucket's middle is at most 1/128 off. Up to 2^42 (73 minutes in ns),
+ * larger ones count there.
  */
 #define HIST_SUB_BITS 6
 #define HIST_MAX_BITS 42
@@ -161,9 +163,12 @@ struct histogram *hist_of(struct histograms *hs, unsigned slot, enum hist which)
 /* Sum of every slot's instance into *out (plain copy). */
 void hist_merge(const struct histograms *hs, enum hist which,
     struct histogram *out);
-/* Value at quantile q (0..1): upper bound of its bucket; 0 when empty. */
+/*
+ * Value at quantile q (0..1): the middle of its bucket, at most the maximum,
+ * which is exact; 0 when empty.
+ */
 uint64_t hist_quantile(const struct histogram *h, double q);
-/* a - b, for intervals. */
+/* a -= b, for intervals; a's maximum becomes that of its highest bucket. */
 void hist_sub(struct histogram *a, const struct histogram *b);
 const char *hist_name(enum hist which);
 const char *hist_unit(enum hist which);

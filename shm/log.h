@@ -19,6 +19,8 @@ enum log_level { LOG_LVL_DEBUG, LOG_LVL_INFO, LOG_LVL_WARN, LOG_LVL_ERROR };
  * kept over forks). 0 or -errno. Before this call lines go to stderr.
  */
 int log_open(const char *target);
+/* The descriptor lines go to, for who closes all others; -1 = syslog. */
+int log_fd(void);
 /* The process' name in its lines (at most 31 bytes are kept). */
 void log_name(const char *name);
 /* The level word that all processes share; NULL = a private one at info. */

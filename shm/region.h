@@ -51,6 +51,7 @@ enum section {
 	SECT_COUNT
 };
 
+/* W: creator, before magic, unless said otherwise. R: all */
 struct region_head {
 	_Atomic uint64_t magic; /* W: creator, last, release */
 	uint32_t version;
@@ -64,11 +65,14 @@ struct region_head {
 	uint64_t started_ns; /* CLOCK_MONOTONIC */
 	uint32_t node_restarts;
 	uint32_t gateway_count;
+	/* Bytes for the eye; what is longer is cut. */
 	char node[NODE_NAME_MAX];
 	char group[NODE_NAME_MAX];
 	char data_dir[256];
 	char client_addr[64], http_addr[64];
 	char system_boot_id[40]; /* /proc's: a reboot makes pids void */
+	uint64_t supervisor_start; /* /proc/PID/stat's start time in ticks: a
+				      later process may have the same pid */
 	struct {
 		uint64_t off, len;
 	} section[SECT_COUNT];
@@ -117,7 +121,7 @@ struct region {
 	uint64_t size;
 	int fd;
 	bool writable;
-	char path[96]; /* name under /dev/shm, with the slash */
+	char path[128]; /* name under /dev/shm, with the slash */
 	struct region_head *head;
 	struct sequencer *seq;
 	struct slots *slots;
@@ -136,18 +140,32 @@ struct region {
 
 /*
  * Make a region and the symlink run_dir/region (the one before becomes
- * region.prev). The caller keeps it; children inherit the map. 0 or -errno;
- * why[] gets a sentence for the admin.
+ * region.prev, and what that named is removed if it is dead). To be called by
+ * the process that stays the supervisor: its pid goes into the head. The
+ * caller keeps it; children inherit the map. 0 or -errno (-EBUSY: a live
+ * node's region is linked there); why[] gets a sentence for the admin.
  */
 int region_create(struct region *r, const struct region_spec *spec,
     char *why, size_t why_size);
-/* Map read-only through run_dir/region (or a path). Refusals name the cause. */
+/*
+ * Map read-only the region at `path`: run_dir/region, region.prev or a file.
+ * 0 or -errno: -ENOENT, -EACCES and the like; -EAGAIN it is not complete yet;
+ * -EBADMSG no region or damaged; -EPROTO of an unlike build. why[] says which.
+ */
 int region_attach(struct region *r, const char *path, char *why,
     size_t why_size);
-/* State, wake waiters, unlink the name if `unlink_it`. */
+/*
+ * Creator: say what became of the region and wake its waiters. A boot that
+ * was under way fails. The name stays: a dead region is the black box.
+ */
 void region_end(struct region *r, enum region_state state);
+/* Remove the name; maps stay. For regions that nobody shall look at again. */
+void region_unlink(struct region *r);
 void region_unmap(struct region *r);
-/* Is the supervisor that made it alive (same system boot, same pid)? */
+/*
+ * Is the supervisor that made it alive (same system boot, same pid, same
+ * start time, no zombie)? Says nothing of head->state.
+ */
 bool region_alive(const struct region *r);
 /* Checked resolver: NULL if [off, off + len) is not inside the region. */
 void *region_at(const struct region *r, uint64_t off, uint64_t len);

@@ -17,6 +17,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include "shm/locks.h"
 #include "shm/slots.h"
 
 /* X(number, NAME, "name") */
@@ -113,19 +114,22 @@ struct seq_progress {
 
 struct sequencer {
 	/* A page of its own: the one exception to "offsets only". */
-	_Alignas(4096) pthread_mutex_t mutex;
+	_Alignas(4096) struct lock lock;
 	_Alignas(4096) _Atomic uint32_t word; /* futex; bumped each change */
+	_Atomic uint32_t version; /* L: odd while the gates change */
 	_Atomic uint32_t phase;	 /* enum phase; stays where it failed */
 	_Atomic uint32_t failed; /* 1 = terminal failure, error[] is set */
 	_Atomic uint32_t sealed;
 	_Atomic uint32_t shutdown; /* enum shutdown_step. W: supervisor */
 	_Atomic uint32_t stopped;  /* 1 = every worker is gone */
 	uint32_t recovery_mode;	   /* W: creator */
-	uint32_t gate_count;
+	_Atomic uint32_t gate_count; /* L. gates in use, from gate[0] on */
+	uint32_t zero;
+	/* L. CLOCK_MONOTONIC; [PHASE_FAILED]: when it failed; 0 = not yet */
 	_Atomic uint64_t phase_entered_ns[PHASE_COUNT];
-	uint64_t started_ns;
-	uint64_t error_slot;
-	char error[SEQ_ERROR_MAX];
+	uint64_t started_ns;	     /* W: creator */
+	uint64_t error_slot;	     /* L, before `failed`: who, or SLOT_MAX */
+	char error[SEQ_ERROR_MAX];   /* L, before `failed`; then for ever */
 	struct gate gate[GATE_MAX];
 	struct seq_progress progress[SLOT_MAX];
 };
@@ -152,41 +156,60 @@ struct seq_snapshot {
 	struct seq_gate_info pending[GATE_MAX];
 };
 
-struct region;
+/*
+ * Calls that the supervisor makes wait LOCK_PATIENCE_MS for the lock and then
+ * return -ETIMEDOUT: it kills seq_lock_holder() and calls again. fire and fail
+ * wait for ever. All may return -ENOTRECOVERABLE: the node must boot again.
+ * All wake every waiter if they changed (or repaired) anything.
+ */
 
 /* Creator only: initialises the robust mutex in a fresh region. */
 int seq_init(struct sequencer *s, enum recovery_mode mode);
 
 /*
- * Register a gate; `name` says what is proved ("wal scan"). One gate per
- * (phase, owner). 0; -EALREADY: the phase is reached already, the gate is
- * pre-fired; -ECANCELED: failed; -ENOSPC; -ENOTRECOVERABLE.
+ * Supervisor: register a gate; `name` says what is proved ("wal scan"). One
+ * gate per (phase, owner). 0; -EALREADY: the phase is reached already, the
+ * gate is pre-fired; -EEXIST: registered before; -ECANCELED: failed; -EINVAL:
+ * no such phase or slot; -ENOSPC.
  */
 int seq_register(struct sequencer *s, enum phase phase, unsigned owner,
     const char *name);
-/* The set is complete: start moving. */
+/* Supervisor: the set is complete: start moving. 0 or -ECANCELED. */
 int seq_seal(struct sequencer *s);
 /* 0 also if fired before; -ENOENT if never registered; -ECANCELED. */
 int seq_fire(struct sequencer *s, enum phase phase, unsigned owner);
 /*
- * The gate cannot be proved: the node fails with this text. -EALREADY after
- * success or after this gate was fired (nothing changes).
+ * The phase cannot be reached: the node fails with this text (a gate is not
+ * needed). 0; -EALREADY after success or after this gate was fired (nothing
+ * changes); -ECANCELED: something else had failed before (its error stays).
  */
 __attribute__((format(printf, 4, 5))) int seq_fail(
     struct sequencer *s, enum phase phase, unsigned owner, const char *fmt, ...);
-/* Supervisor, when it reaps a slot: its unfired gates fail, naming it. */
+/*
+ * Supervisor, when it reaps a slot: its unfired gates fail, naming it. 0 (also
+ * if it had none, or a shutdown is under way: then it may go); -EALREADY after
+ * success; -ECANCELED if something had failed before.
+ */
 int seq_owner_died(struct sequencer *s, unsigned owner, const char *how);
-/* Supervisor: failure with no gate (a budget, a refused restart). */
+/* Supervisor: failure with no gate (a budget, a refused restart). As above. */
 __attribute__((format(printf, 2, 3))) int seq_fail_node(
     struct sequencer *s, const char *fmt, ...);
-/* Supervisor: next step of the shutdown bus; wakes all waiters. */
+/* Who holds the lock: a pid, 0 = nobody, or it was only just taken. */
+int seq_lock_holder(const struct sequencer *s);
+/*
+ * Supervisor: next step of the shutdown bus (never back); wakes all waiters.
+ * Neither this nor seq_stopped() takes the lock.
+ */
 void seq_shutdown(struct sequencer *s, enum shutdown_step step);
 void seq_stopped(struct sequencer *s);
+/* region_end(): a boot under way fails with `why`; then as seq_stopped(). */
+void seq_end(struct sequencer *s, const char *why);
 
 /*
  * Block until `phase` is reached. 0; -ECANCELED failed; -ESHUTDOWN a shutdown
- * began; -ETIMEDOUT. Failure is looked at first. beat() (may be NULL) is
- * called at least once a second, for heartbeats. Works on read-only maps.
+ * began or the region ended before; -ETIMEDOUT (deadline_ns is CLOCK_MONOTONIC,
+ * 0 = none). Failure is looked at first. beat() (may be NULL) is called at
+ * least once a second, for heartbeats. Works on read-only maps.
  */
 int seq_wait(const struct sequencer *s, enum phase phase, uint64_t deadline_ns,
     void (*beat)(void *), void *arg);
@@ -200,12 +223,48 @@ void seq_progress_set(struct sequencer *s, unsigned slot, uint64_t items_done,
 
 void seq_snapshot(const struct sequencer *s, struct seq_snapshot *out);
 
-/* A stage is a function of phase, recovery mode and shutdown state. */
+/*
+ * A stage is a function of phase, recovery mode and shutdown state. Init is
+ * before the seal; recover from there until data_groups_replay is reached;
+ * then warmup; ready. Nothing migrates in this format version. What is no
+ * phase of a boot is uninitialized.
+ */
 enum stage seq_stage(enum phase phase, bool failed, enum recovery_mode mode,
     enum shutdown_step step, bool sealed, bool stopped);
 const char *phase_name(unsigned phase);
 int phase_parse(const char *name); /* phase or -EINVAL */
 const char *stage_name(unsigned stage);
 const char *shutdown_name(unsigned step);
+
+/*
+ * Every place between two stores of a change at which the process may die, as
+ * tests see it: they set the hook and kill themselves in it.
+ */
+#define SEQ_POINTS(X)                                                         \
+	X(LOCKED) /* the mutex is held */                                     \
+	X(BEGUN) /* the version is odd */                                     \
+	X(GATE_FILLED) /* register: all but the gate's state */               \
+	X(GATE_STATED)                                                        \
+	X(GATE_COUNTED)                                                       \
+	X(SEALED)                                                             \
+	X(FIRE_STAMPED) /* the time, not yet the state */                     \
+	X(FIRE_STATED)                                                        \
+	X(ADVANCE_STAMPED) /* the phase's time, not yet the phase */          \
+	X(ADVANCE_STATED)                                                     \
+	X(FAIL_TEXT) /* the error's text is complete */                       \
+	X(FAIL_GATE) /* one more gate is marked failed */                     \
+	X(FAIL_STAMPED)                                                       \
+	X(FAIL_STATED)                                                        \
+	X(BUMPED) /* the futex word moved, the version is odd */              \
+	X(ENDED) /* the version is even */                                    \
+	X(UNLOCKED) /* the mutex is free, nobody is woken yet */
+
+enum seq_point {
+#define X(NAME) SEQ_POINT_##NAME,
+	SEQ_POINTS(X)
+#undef X
+	    SEQ_POINT_COUNT
+};
+extern void (*seq_point_hook)(enum seq_point point); /* NULL but in tests */
 
 #endif

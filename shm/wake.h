@@ -33,6 +33,7 @@ struct wakes {
 struct bells {
 	struct wakes *wakes;
 	int fd[SLOT_MAX]; /* -1 = none */
+	uint64_t rung;	  /* wake-ups this process has sent */
 };
 
 /* Wake `slot` if it sleeps. Publish with a release store before. */
@@ -58,11 +59,14 @@ bell_sleep_end(struct bells *bells, unsigned slot)
 
 /*
  * Sleep while *word == seen, at most until deadline_ns (CLOCK_MONOTONIC, 0 =
- * for ever). 0 when woken or changed, -ETIMEDOUT. Works on read-only maps.
+ * for ever). 0 when woken, changed or interrupted by a signal; -ETIMEDOUT.
+ * Works on read-only maps.
  */
 int futex_wait_shared(
     const _Atomic uint32_t *word, uint32_t seen, uint64_t deadline_ns);
 /* Bump the word and wake all of its waiters, always. */
 void futex_bump(_Atomic uint32_t *word);
+/* Only wake them: for whoever bumped the word while it held a lock. */
+void futex_wake_all(const _Atomic uint32_t *word);
 
 #endif

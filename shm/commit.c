@@ -1,0 +1,156 @@
+/*
+ * The commit view and the rule. The view is kept twice: `seq` says which copy
+ * is whole (seq & 1), the writer changes the other one. So a writer that dies
+ * or is stopped in the middle leaves readers the view before, and nobody
+ * waits for it.
+ */
+#include "shm/commit.h"
+
+#include "shm/assert.h"
+#include "shm/region.h"
+
+#define VIEW_WORDS (sizeof(struct commit_view) / 8)
+
+static void
+view_load(const struct commit_state *cs, uint32_t seq, uint64_t *word)
+{
+	size_t i;
+
+	for (i = 0; i < VIEW_WORDS; i++)
+		word[i] = atomic_load_explicit(
+		    &cs->word[seq & 1][i], memory_order_relaxed);
+}
+
+static void
+view_store(struct commit_state *cs, uint32_t seq, const uint64_t *word)
+{
+	size_t i;
+
+	/* Readers of this copy see the seq before it, so they go again. */
+	atomic_thread_fence(memory_order_release);
+	for (i = 0; i < VIEW_WORDS; i++)
+		atomic_store_explicit(
+		    &cs->word[seq & 1][i], word[i], memory_order_relaxed);
+}
+
+void
+commit_view_read(const struct commit_state *cs, struct commit_view *out)
+{
+	uint64_t word[VIEW_WORDS];
+	uint32_t seq;
+
+	/* Goes round only if a whole write ended meanwhile. */
+	do {
+		/* Pairs with the release in commit_view_write(). */
+		seq = atomic_load_explicit(&cs->seq, memory_order_acquire);
+		view_load(cs, seq, word);
+		atomic_thread_fence(memory_order_acquire);
+	} while (seq != atomic_load_explicit(&cs->seq, memory_order_relaxed));
+	memcpy(out, word, sizeof(*out));
+}
+
+void
+commit_view_write(struct commit_state *cs, const struct commit_view *in)
+{
+	uint32_t seq = atomic_load_explicit(&cs->seq, memory_order_relaxed);
+	uint64_t word[VIEW_WORDS];
+
+	memcpy(word, in, sizeof(*in));
+	view_store(cs, seq + 1, word);
+	/* Pairs with the acquire in commit_view_read(). */
+	atomic_store_explicit(&cs->seq, seq + 1, memory_order_release);
+}
+
+uint64_t
+commit_rule(const struct commit_view *view, const uint64_t durable[MEMBER_MAX])
+{
+	uint64_t best = 0, vlsn;
+	unsigned i, j, have;
+
+	if (view->quorum == 0)
+		return 0;
+	/* The answer is one of the voters' own positions. */
+	for (i = 0; i < MEMBER_MAX; i++) {
+		vlsn = word_vlsn(durable[i]);
+		if ((view->voters >> i & 1) == 0 || vlsn <= best ||
+		    word_epoch(durable[i]) != view->epoch)
+			continue;
+		for (j = have = 0; j < MEMBER_MAX; j++)
+			have += (view->voters >> j & 1) != 0 &&
+				word_epoch(durable[j]) == view->epoch &&
+				word_vlsn(durable[j]) >= vlsn;
+		if (have >= view->quorum)
+			best = vlsn;
+	}
+	return best;
+}
+
+bool
+commit_advance(struct region *r)
+{
+	_Atomic uint64_t *committed = &r->pos->committed.v;
+	uint64_t durable[MEMBER_MAX], term_start, candidate, now;
+	struct commit_view view;
+	unsigned i;
+
+	commit_view_read(r->commit, &view);
+	if (view.role != ROLE_MASTER)
+		return false;
+	for (i = 0; i < MEMBER_MAX; i++)
+		durable[i] = atomic_load_explicit(
+		    &r->commit->member[i].durable, memory_order_acquire);
+	candidate = commit_rule(&view, durable);
+	term_start = position_get(&r->pos->term_start);
+	if (candidate == 0 || word_epoch(term_start) != view.epoch ||
+	    word_vlsn(term_start) == 0 || candidate < word_vlsn(term_start))
+		return false;
+	now = atomic_load_explicit(committed, memory_order_relaxed);
+	do {
+		if (word_epoch(now) != view.epoch ||
+		    word_vlsn(now) >= candidate)
+			return false;
+	} while (!atomic_compare_exchange_weak_explicit(committed, &now,
+	    epoch_word(view.epoch, candidate), memory_order_acq_rel,
+	    memory_order_relaxed));
+	return true;
+}
+
+uint64_t
+commit_vlsn(const struct region *r)
+{
+	return word_vlsn(position_get(&r->pos->committed));
+}
+
+bool
+commit_is_master(const struct region *r)
+{
+	struct commit_view view;
+
+	commit_view_read(r->commit, &view);
+	return view.role == ROLE_MASTER && view.readonly == 0;
+}
+
+static bool
+lease_holds(const struct commit_view *view)
+{
+	return view->lease_until_ns == UINT64_MAX ||
+	       view->lease_until_ns > clock_ns(CLOCK_BOOTTIME);
+}
+
+bool
+commit_can_read(const struct region *r)
+{
+	uint64_t term_start, committed;
+	struct commit_view view;
+
+	commit_view_read(r->commit, &view);
+	if (view.role != ROLE_MASTER || !lease_holds(&view))
+		return false;
+	term_start = position_get(&r->pos->term_start);
+	committed = position_get(&r->pos->committed);
+	return word_epoch(term_start) == view.epoch &&
+	       word_epoch(committed) == view.epoch &&
+	       word_vlsn(term_start) != 0 &&
+	       word_vlsn(committed) >= word_vlsn(term_start) &&
+	       position_get(&r->pos->applied) >= word_vlsn(term_start);
+}

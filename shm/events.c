@@ -1,0 +1,99 @@
+/*
+ * The last events, a ring that anybody writes and nobody locks. A writer
+ * takes a number, marks its place as being written, fills it, and stores the
+ * number last. A reader takes an entry only if the number is the one it came
+ * for before and after the copy, so an unfinished entry (its writer died) is
+ * skipped. Only writers a whole ring apart could meet in one place.
+ */
+#include "shm/counters.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "shm/assert.h"
+#include "shm/log.h"
+#include "shm/region.h"
+
+static void
+event_store(struct events *e, unsigned slot, enum event_level level,
+    const char text[EVENT_TEXT_MAX])
+{
+	uint64_t number =
+	    atomic_fetch_add_explicit(&e->next, 1, memory_order_relaxed) + 1;
+	struct event *ev = &e->ring[(number - 1) % EVENT_COUNT];
+
+	atomic_store_explicit(&ev->number, 0, memory_order_relaxed);
+	/* Pairs with the acquire fence in event_copy(). */
+	atomic_thread_fence(memory_order_release);
+	ev->wall_ms = wall_ms();
+	ev->mono_ns = mono_ns();
+	ev->slot = (uint8_t)slot;
+	ev->level = (uint8_t)level;
+	memcpy(ev->text, text, EVENT_TEXT_MAX);
+	/* Pairs with the acquire in event_copy(). */
+	atomic_store_explicit(&ev->number, number, memory_order_release);
+}
+
+static void
+event_log(enum event_level level, const char *text)
+{
+	switch (level) {
+	case EVENT_INFO:
+		log_info("%s", text);
+		return;
+	case EVENT_WARN:
+		log_warnx("%s", text);
+		return;
+	case EVENT_ERROR:
+		log_errorx("%s", text);
+		return;
+	}
+	fatalx("event: level %d is none", (int)level);
+}
+
+void
+event_add(struct region *r, unsigned slot, enum event_level level,
+    const char *fmt, ...)
+{
+	char text[EVENT_TEXT_MAX] = "";
+	va_list ap;
+
+	ASSERT(r->writable);
+	ASSERT(slot < SLOT_MAX);
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	event_store(r->events, slot, level, text);
+	event_log(level, text);
+}
+
+static bool
+event_copy(const struct events *e, uint64_t number, struct event *out)
+{
+	const struct event *ev = &e->ring[(number - 1) % EVENT_COUNT];
+
+	if (atomic_load_explicit(&ev->number, memory_order_acquire) != number)
+		return false;
+	memcpy(out, ev, sizeof(*out));
+	atomic_thread_fence(memory_order_acquire);
+	if (atomic_load_explicit(&ev->number, memory_order_relaxed) != number)
+		return false;
+	out->text[EVENT_TEXT_MAX - 1] = '\0';
+	return true;
+}
+
+unsigned
+event_list(const struct events *e, struct event *out, unsigned n)
+{
+	uint64_t next = atomic_load_explicit(&e->next, memory_order_acquire);
+	uint64_t number, back;
+	unsigned found = 0;
+
+	back = n < EVENT_COUNT ? n : EVENT_COUNT;
+	if (back > next)
+		back = next;
+	for (number = next - back + 1; number <= next; number++)
+		if (event_copy(e, number, &out[found]))
+			found++;
+	return found;
+}

@@ -1,0 +1,260 @@
+/*
+ * Log lines. A process formats a whole line on its stack and hands it over
+ * in one write(2), so neither locks nor buffers outlive a crash.
+ */
+#include "shm/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "shm/assert.h"
+
+#define LOG_LINE_MAX 1024 /* bytes, newline included; longer lines are cut */
+#define LOG_NAME_MAX 32
+
+struct logger {
+	int fd;
+	bool syslog;
+	char name[LOG_NAME_MAX];
+	_Atomic uint32_t own_level;
+	const _Atomic uint32_t *level;
+};
+
+static struct logger me = {
+	.fd = STDERR_FILENO,
+	.name = "nodelife",
+	.own_level = LOG_LVL_INFO,
+};
+
+static const char *const level_names[] = {
+	[LOG_LVL_DEBUG] = "debug",
+	[LOG_LVL_INFO] = "info",
+	[LOG_LVL_WARN] = "warn",
+	[LOG_LVL_ERROR] = "error",
+};
+
+static const int level_priorities[] = {
+	[LOG_LVL_DEBUG] = LOG_DEBUG,
+	[LOG_LVL_INFO] = LOG_INFO,
+	[LOG_LVL_WARN] = LOG_WARNING,
+	[LOG_LVL_ERROR] = LOG_ERR,
+};
+
+/* The descriptor before was ours only if it was a file. */
+static void
+log_target_set(int fd, bool to_syslog)
+{
+	int old = me.fd;
+
+	me.fd = fd;
+	me.syslog = to_syslog;
+	if (old != STDERR_FILENO && old != fd)
+		close(old);
+}
+
+int
+log_open(const char *target)
+{
+	int fd;
+
+	if (strcmp(target, "stderr") == 0) {
+		log_target_set(STDERR_FILENO, false);
+		return 0;
+	}
+	if (strcmp(target, "syslog") == 0) {
+		openlog("nodelife", LOG_PID | LOG_NDELAY, LOG_DAEMON);
+		log_target_set(STDERR_FILENO, true);
+		return 0;
+	}
+	if (target[0] != '/')
+		return -EINVAL;
+	fd = open(
+	    target, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0640);
+	if (fd == -1)
+		return -errno;
+	log_target_set(fd, false);
+	return 0;
+}
+
+int
+log_fd(void)
+{
+	return me.syslog ? -1 : me.fd;
+}
+
+void
+log_name(const char *name)
+{
+	snprintf(me.name, sizeof(me.name), "%s", name);
+}
+
+void
+log_level_word(const _Atomic uint32_t *word)
+{
+	me.level = word;
+}
+
+void
+log_level_set(enum log_level level)
+{
+	atomic_store_explicit(&me.own_level, level, memory_order_relaxed);
+}
+
+const char *
+log_level_name(enum log_level level)
+{
+	return (unsigned)level < NITEMS(level_names) ? level_names[level] : "?";
+}
+
+int
+log_level_parse(const char *text)
+{
+	size_t i;
+
+	for (i = 0; i < NITEMS(level_names); i++)
+		if (strcmp(text, level_names[i]) == 0)
+			return (int)i;
+	return -EINVAL;
+}
+
+static bool
+log_wanted(enum log_level level)
+{
+	const _Atomic uint32_t *word =
+	    me.level != NULL ? me.level : &me.own_level;
+
+	return level >= atomic_load_explicit(word, memory_order_relaxed);
+}
+
+/* How much of a buffer of `room` bytes an snprintf() result used. */
+static size_t
+printed(int n, size_t room)
+{
+	if (n < 0)
+		return 0;
+	return (size_t)n < room ? (size_t)n : room - 1;
+}
+
+static size_t
+log_prefix(char *line, size_t size, enum log_level level)
+{
+	struct timespec now;
+	struct tm tm;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	gmtime_r(&now.tv_sec, &tm);
+	return printed(
+	    snprintf(line, size, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ %s %s: ",
+		tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour,
+		tm.tm_min, tm.tm_sec, (int)(now.tv_nsec / 1000000),
+		log_level_name(level), me.name),
+	    size);
+}
+
+/* One line is one line, whatever a client or a file put into it. */
+static void
+log_clean(char *text, size_t len)
+{
+	size_t i;
+
+	for (i = 0; i < len; i++)
+		if ((unsigned char)text[i] < ' ' || text[i] == '\x7f')
+			text[i] = '?';
+}
+
+static void
+log_line(enum log_level level, int error, const char *fmt, va_list ap)
+{
+	char line[LOG_LINE_MAX];
+	size_t head, len, room = sizeof(line) - 1; /* the newline's place */
+	int n;
+
+	head = len = log_prefix(line, room, level);
+	n = vsnprintf(line + len, room - len, fmt, ap);
+	len += printed(n, room - len);
+	if (error != 0 && len + 3 < room)
+		len += printed(
+		    snprintf(line + len, room - len, ": %s", strerror(error)),
+		    room - len);
+	if (len + 1 >= room)
+		memcpy(line + len - 3, "...", 3);
+	log_clean(line + head, len - head);
+	if (me.syslog) {
+		line[len] = '\0';
+		syslog(level_priorities[level], "%s: %s", me.name, line + head);
+		return;
+	}
+	line[len++] = '\n';
+	while (write(me.fd, line, len) == -1 && errno == EINTR)
+		;
+}
+
+/* flat: the public calls differ in level and errno only. */
+#define LOG_CALL(level, error)                                                 \
+	do {                                                                   \
+		int saved = errno;                                             \
+		va_list ap;                                                    \
+		if (log_wanted(level)) {                                       \
+			va_start(ap, fmt);                                     \
+			log_line(level, error, fmt, ap);                       \
+			va_end(ap);                                            \
+		}                                                              \
+		errno = saved;                                                 \
+	} while (0)
+
+void
+log_debug(const char *fmt, ...)
+{
+	LOG_CALL(LOG_LVL_DEBUG, 0);
+}
+
+void
+log_info(const char *fmt, ...)
+{
+	LOG_CALL(LOG_LVL_INFO, 0);
+}
+
+void
+log_warn(const char *fmt, ...)
+{
+	LOG_CALL(LOG_LVL_WARN, saved);
+}
+
+void
+log_warnx(const char *fmt, ...)
+{
+	LOG_CALL(LOG_LVL_WARN, 0);
+}
+
+void
+log_error(const char *fmt, ...)
+{
+	LOG_CALL(LOG_LVL_ERROR, saved);
+}
+
+void
+log_errorx(const char *fmt, ...)
+{
+	LOG_CALL(LOG_LVL_ERROR, 0);
+}
+
+void
+fatal(const char *fmt, ...)
+{
+	LOG_CALL(LOG_LVL_ERROR, saved);
+	exit(1);
+}
+
+void
+fatalx(const char *fmt, ...)
+{
+	LOG_CALL(LOG_LVL_ERROR, 0);
+	exit(1);
+}

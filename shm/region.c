@@ -1,0 +1,538 @@
+/*
+ * Making, finding and ending the shared region. The links in run_dir that
+ * lead to it are region_link.c's.
+ */
+#include "shm/region.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/magic.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "shm/assert.h"
+#include "shm/locks.h"
+#include "shm/log.h"
+#include "shm/region_link.h"
+#include "shm/table.h"
+
+#define REGION_PAGE 4096
+#define RING_CLIENT_SIZE                                                       \
+	(RING_REQUEST_SIZE + RING_RETURN_SIZE + RING_RESULT_SIZE)
+
+_Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "no hidden lock");
+_Static_assert(ATOMIC_INT_LOCK_FREE == 2, "no hidden lock");
+_Static_assert(RING_CLIENT_SIZE % REGION_PAGE == 0, "rings fill pages");
+
+/* Sizes that the build decides; 0 = the creator's spec does. */
+static const uint64_t fixed_size[] = {
+	[SECT_SEQUENCER] = sizeof(struct sequencer),
+	[SECT_SLOTS] = sizeof(struct slots),
+	[SECT_WAKES] = sizeof(struct wakes),
+	[SECT_POSITIONS] = sizeof(struct positions),
+	[SECT_COMMIT] = sizeof(struct commit_state),
+	[SECT_CONTROL] = sizeof(struct control),
+	[SECT_COUNTERS] = sizeof(struct counters),
+	[SECT_HISTOGRAMS] = sizeof(struct histograms),
+	[SECT_EVENTS] = sizeof(struct events),
+	[SECT_RINGS] = sizeof(struct client_rings) * CLIENT_MAX,
+	[SECT_RING_DATA] = (uint64_t)RING_CLIENT_SIZE * CLIENT_MAX,
+	[SECT_VMAP] = sizeof(struct vmap),
+	[SECT_WALBUF_HEAD] = sizeof(struct walbuf_head),
+	[SECT_WALBUF] = 0,
+	[SECT_TABLE] = 0,
+};
+_Static_assert(NITEMS(fixed_size) == SECT_COUNT, "a size for each section");
+
+__attribute__((format(printf, 3, 4))) static void
+explain(char *why, size_t size, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(why, size, fmt, ap);
+	va_end(ap);
+}
+
+/* FNV-1a over everything that two builds must agree on. */
+static uint64_t
+layout_hash(void)
+{
+	uint64_t hash = UINT64_C(0xcbf29ce484222325);
+	uint64_t extra[] = { SECT_COUNT, COUNTER_COUNT, HIST_COUNT, PHASE_COUNT,
+		SLOT_MAX, MEMBER_MAX, sizeof(struct region_head),
+		sizeof(pthread_mutex_t) };
+	size_t i;
+
+	for (i = 0; i < NITEMS(extra); i++)
+		hash = (hash ^ extra[i]) * UINT64_C(0x100000001b3);
+	for (i = 0; i < NITEMS(fixed_size); i++)
+		hash = (hash ^ fixed_size[i]) * UINT64_C(0x100000001b3);
+	return hash;
+}
+
+void *
+region_at(const struct region *r, uint64_t off, uint64_t len)
+{
+	if (off > r->size || len > r->size - off)
+		return NULL;
+	return r->base + off;
+}
+
+static void *
+section_at(const struct region *r, enum section which)
+{
+	return r->base + r->head->section[which].off;
+}
+
+static void
+sections_resolve(struct region *r)
+{
+	r->seq = section_at(r, SECT_SEQUENCER);
+	r->slots = section_at(r, SECT_SLOTS);
+	r->wakes = section_at(r, SECT_WAKES);
+	r->pos = section_at(r, SECT_POSITIONS);
+	r->commit = section_at(r, SECT_COMMIT);
+	r->control = section_at(r, SECT_CONTROL);
+	r->counters = section_at(r, SECT_COUNTERS);
+	r->hists = section_at(r, SECT_HISTOGRAMS);
+	r->events = section_at(r, SECT_EVENTS);
+	r->rings = section_at(r, SECT_RINGS);
+	r->vmap = section_at(r, SECT_VMAP);
+	r->walbuf.h = section_at(r, SECT_WALBUF_HEAD);
+	r->walbuf.size = r->walbuf.h->size;
+	r->table = section_at(r, SECT_TABLE);
+}
+
+void
+region_ring(const struct region *r, unsigned client, unsigned which,
+    struct bytering *out)
+{
+	struct client_rings *set;
+	uint8_t *data;
+
+	ASSERT(client < CLIENT_MAX);
+	ASSERT(which <= RING_RESULT);
+	set = &r->rings[client];
+	data = (uint8_t *)section_at(r, SECT_RING_DATA) +
+	       (uint64_t)client * RING_CLIENT_SIZE;
+	if (which == RING_REQUEST)
+		bytering_attach(out, &set->request, data);
+	else if (which == RING_RETURN)
+		bytering_attach(out, &set->ret, data + RING_REQUEST_SIZE);
+	else
+		bytering_attach(out, &set->result,
+		    data + RING_REQUEST_SIZE + RING_RETURN_SIZE);
+}
+
+/* The buffer's bytes a second time behind the first: no record wraps. */
+static int
+walbuf_map_twice(struct region *r)
+{
+	uint64_t size = r->walbuf.size;
+	off_t off = (off_t)r->head->section[SECT_WALBUF].off;
+	uint8_t *at;
+	int i;
+
+	at =
+	    mmap(NULL, 2 * size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (at == MAP_FAILED)
+		return -errno;
+	r->walbuf.data = at;
+	for (i = 0; i < 2; i++)
+		if (mmap(at + (uint64_t)i * size, size, PROT_READ | PROT_WRITE,
+			MAP_SHARED | MAP_FIXED, r->fd, off) == MAP_FAILED)
+			return -errno;
+	return 0;
+}
+
+void
+region_unmap(struct region *r)
+{
+	if (r->walbuf.data != NULL)
+		munmap(r->walbuf.data, 2 * r->walbuf.size);
+	if (r->base != NULL)
+		munmap(r->base, r->size);
+	if (r->fd != -1)
+		close(r->fd);
+	memset(r, 0, sizeof(*r));
+	r->fd = -1;
+}
+
+/* Place the sections, each on a page of its own; returns the whole size. */
+static uint64_t
+layout_plan(struct region_head *head, const struct region_spec *spec)
+{
+	uint64_t off = align_up(sizeof(*head), REGION_PAGE), len;
+	unsigned i;
+
+	for (i = 0; i < SECT_COUNT; i++) {
+		len = fixed_size[i];
+		if (i == SECT_WALBUF)
+			len = spec->walbuf_size;
+		else if (i == SECT_TABLE)
+			len = table_region_size(spec->table_size);
+		head->section[i].off = off;
+		head->section[i].len = len;
+		off += align_up(len, REGION_PAGE);
+	}
+	return off;
+}
+
+static void
+head_fill(struct region_head *head, const struct region_spec *spec)
+{
+	head->version = REGION_VERSION;
+	head->head_size = sizeof(*head);
+	head->layout = layout_hash();
+	head->supervisor_pid = getpid();
+	head->supervisor_start = process_start(getpid());
+	arc4random_buf(head->boot_id, sizeof(head->boot_id));
+	head->started_wall_ms = wall_ms();
+	head->started_ns = mono_ns();
+	head->node_restarts = spec->node_restarts;
+	head->gateway_count = spec->gateway_count;
+	strlcpy(head->node, spec->node, sizeof(head->node));
+	strlcpy(head->group, spec->group, sizeof(head->group));
+	strlcpy(head->data_dir, spec->data_dir, sizeof(head->data_dir));
+	strlcpy(
+	    head->client_addr, spec->client_addr, sizeof(head->client_addr));
+	strlcpy(head->http_addr, spec->http_addr, sizeof(head->http_addr));
+	system_boot_id(head->system_boot_id, sizeof(head->system_boot_id));
+	head->total_size = layout_plan(head, spec);
+}
+
+static int
+spec_check(const struct region_spec *spec, char *why, size_t why_size)
+{
+	int pid;
+
+	if (strchr(spec->node, '/') != NULL || spec->node[0] == '\0' ||
+	    strlen(spec->node) >= NODE_NAME_MAX) {
+		explain(why, why_size,
+		    "node name '%s': cannot be part of a "
+		    "file name",
+		    spec->node);
+		return -EINVAL;
+	}
+	if (!is_pow2(spec->walbuf_size) || spec->walbuf_size < REGION_PAGE ||
+	    spec->gateway_count > GATEWAY_MAX) {
+		explain(why, why_size,
+		    "WAL buffer of %" PRIu64 " bytes, %u "
+		    "gateways: no power of two, or too many",
+		    spec->walbuf_size, spec->gateway_count);
+		return -EINVAL;
+	}
+	if ((pid = region_link_owner(spec->run_dir)) != 0) {
+		explain(why, why_size,
+		    "%s/region: a live node uses it, "
+		    "supervisor pid %d; stop that one first",
+		    spec->run_dir, pid);
+		return -EBUSY;
+	}
+	return 0;
+}
+
+/*
+ * Nothing is populated ahead, so a /dev/shm that is too small would be a
+ * SIGBUS in the middle of work: refuse now what may grow to more than it has.
+ */
+static int
+shm_check(int fd, uint64_t size, char *why, size_t why_size)
+{
+	struct statfs fs;
+	uint64_t room;
+
+	if (fstatfs(fd, &fs) == -1)
+		return -errno;
+	if (fs.f_type != TMPFS_MAGIC) {
+		explain(why, why_size,
+		    REGION_SHM_DIR ": is no tmpfs (type "
+				   "0x%lx): its disk would stall every worker",
+		    (unsigned long)fs.f_type);
+		return -EOPNOTSUPP;
+	}
+	room = (uint64_t)fs.f_bavail * (uint64_t)fs.f_bsize;
+	if (fs.f_blocks != 0 && room < size) {
+		explain(why, why_size,
+		    REGION_SHM_DIR ": %" PRIu64 " MiB free, "
+				   "the node may need %" PRIu64
+				   ": enlarge it or lower "
+				   "[store] table_size",
+		    room >> 20, size >> 20);
+		return -ENOSPC;
+	}
+	return 0;
+}
+
+/* A fresh file under a name that nobody had. */
+static int
+shm_create(struct region *r, const char *node, char *why, size_t why_size)
+{
+	snprintf(r->path, sizeof(r->path), "/nodelife.%s.%d.%08x", node,
+	    (int)getpid(), (unsigned)arc4random());
+	r->fd = shm_open(r->path, O_RDWR | O_CREAT | O_EXCL, 0640);
+	if (r->fd == -1 || fchmod(r->fd, 0640) == -1) {
+		explain(why, why_size, REGION_SHM_DIR "%s: create: %s", r->path,
+		    strerror(errno));
+		return -errno;
+	}
+	return 0;
+}
+
+/* What the sections start from; the file's zeros do for the others. */
+static int
+sections_init(struct region *r, const struct region_spec *spec)
+{
+	unsigned i;
+	int rc;
+
+	r->walbuf.h->size = r->walbuf.size = spec->walbuf_size;
+	for (i = 0; i < CLIENT_MAX; i++) {
+		r->rings[i].request.size = RING_REQUEST_SIZE;
+		r->rings[i].ret.size = RING_RETURN_SIZE;
+		r->rings[i].result.size = RING_RESULT_SIZE;
+	}
+	atomic_store_explicit(
+	    &r->control->log_level, LOG_LVL_INFO, memory_order_relaxed);
+	rc = table_region_init(r->table, spec->table_size);
+	if (rc != 0)
+		return rc;
+	return seq_init(r->seq, spec->recovery_mode);
+}
+
+static int
+region_build(struct region *r, const struct region_spec *spec, char *why,
+    size_t why_size)
+{
+	struct region_head head = { 0 };
+	int rc;
+
+	head_fill(&head, spec);
+	if ((rc = shm_create(r, spec->node, why, why_size)) != 0 ||
+	    (rc = shm_check(r->fd, head.total_size, why, why_size)) != 0)
+		return rc;
+	r->size = head.total_size;
+	if (ftruncate(r->fd, (off_t)r->size) == -1)
+		return -errno;
+	r->base =
+	    mmap(NULL, r->size, PROT_READ | PROT_WRITE, MAP_SHARED, r->fd, 0);
+	if (r->base == MAP_FAILED) {
+		r->base = NULL;
+		return -errno;
+	}
+	r->head = (struct region_head *)r->base;
+	memcpy(r->head, &head, sizeof(head));
+	sections_resolve(r);
+	if ((rc = sections_init(r, spec)) != 0 ||
+	    (rc = walbuf_map_twice(r)) != 0)
+		return rc;
+	atomic_store_explicit(
+	    &r->head->state, REGION_LIVE, memory_order_relaxed);
+	/* Pairs with the acquire in head_check(): all of it is there. */
+	atomic_store_explicit(
+	    &r->head->magic, REGION_MAGIC, memory_order_release);
+	return 0;
+}
+
+int
+region_create(struct region *r, const struct region_spec *spec, char *why,
+    size_t why_size)
+{
+	int rc;
+
+	memset(r, 0, sizeof(*r));
+	r->fd = -1;
+	r->writable = true;
+	explain(why, why_size, "%s", "");
+	if ((rc = spec_check(spec, why, why_size)) != 0)
+		return rc;
+	if ((rc = region_build(r, spec, why, why_size)) == 0)
+		rc = region_link_swap(spec->run_dir, r->path);
+	if (rc == 0) {
+		lock_self(r, SLOT_SUPERVISOR);
+		return 0;
+	}
+	if (why_size > 0 && why[0] == '\0')
+		explain(why, why_size, "shared region, %s/region: %s",
+		    spec->run_dir, strerror(-rc));
+	if (r->fd != -1)
+		shm_unlink(r->path);
+	region_unmap(r);
+	return rc;
+}
+
+/* Sizes and places that came from a file: checked before they are used. */
+static int
+sections_check(const struct region_head *head, char *why, size_t why_size)
+{
+	uint64_t off, len;
+	unsigned i;
+
+	for (i = 0; i < SECT_COUNT; i++) {
+		off = head->section[i].off;
+		len = head->section[i].len;
+		if (off % REGION_PAGE != 0 || off < sizeof(*head) ||
+		    off > head->total_size || len > head->total_size - off ||
+		    (fixed_size[i] != 0 && len != fixed_size[i])) {
+			explain(why, why_size,
+			    "section %u at %" PRIu64 ", %" PRIu64
+			    " bytes: not possible",
+			    i, off, len);
+			return -EBADMSG;
+		}
+	}
+	return 0;
+}
+
+static int
+head_check(
+    const struct region_head *head, uint64_t size, char *why, size_t why_size)
+{
+	uint64_t magic =
+	    atomic_load_explicit(&head->magic, memory_order_acquire);
+
+	if (magic == 0) {
+		explain(why, why_size,
+		    "not complete: its maker is at it, or "
+		    "died over it");
+		return -EAGAIN;
+	}
+	if (magic != REGION_MAGIC) {
+		explain(why, why_size,
+		    "magic %016" PRIx64 ": no nodelife "
+		    "region",
+		    magic);
+		return -EBADMSG;
+	}
+	if (head->version != REGION_VERSION) {
+		explain(why, why_size,
+		    "layout version %u, this program knows "
+		    "%u",
+		    head->version, REGION_VERSION);
+		return -EPROTO;
+	}
+	if (head->head_size != sizeof(*head)) {
+		explain(why, why_size,
+		    "head of %u bytes, this program has "
+		    "%zu: unlike builds",
+		    head->head_size, sizeof(*head));
+		return -EPROTO;
+	}
+	if (head->layout != layout_hash()) {
+		explain(why, why_size,
+		    "layout %016" PRIx64 ", this program "
+		    "has %016" PRIx64 ": unlike builds",
+		    head->layout, layout_hash());
+		return -EPROTO;
+	}
+	if (head->total_size != size) {
+		explain(why, why_size,
+		    "%" PRIu64 " bytes, its head says %" PRIu64
+		    ": cut or foreign",
+		    size, head->total_size);
+		return -EBADMSG;
+	}
+	return sections_check(head, why, why_size);
+}
+
+/* The name under /dev/shm of an open region, whatever link led to it. */
+static void
+shm_name_of(int fd, char *out, size_t size)
+{
+	char link[40], path[256];
+	ssize_t n;
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	n = readlink(link, path, sizeof(path) - 1);
+	path[n > 0 ? n : 0] = '\0';
+	if (strncmp(path, REGION_SHM_DIR "/", strlen(REGION_SHM_DIR "/")) == 0)
+		strlcpy(out, path + strlen(REGION_SHM_DIR), size);
+	else
+		strlcpy(out, path, size);
+}
+
+static int
+region_map(struct region *r, const char *path, char *why, size_t why_size)
+{
+	struct stat st;
+	int rc;
+
+	r->fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (r->fd == -1 || fstat(r->fd, &st) == -1) {
+		rc = -errno;
+		explain(why, why_size, "%s", strerror(-rc));
+		return rc;
+	}
+	r->size = (uint64_t)st.st_size;
+	/* A region that is just being made may have no bytes yet. */
+	if (!S_ISREG(st.st_mode) || r->size < sizeof(struct region_head)) {
+		explain(why, why_size, "%" PRIu64 " bytes: no nodelife region",
+		    r->size);
+		return S_ISREG(st.st_mode) && r->size == 0 ? -EAGAIN : -EBADMSG;
+	}
+	r->base = mmap(NULL, r->size, PROT_READ, MAP_SHARED, r->fd, 0);
+	if (r->base == MAP_FAILED) {
+		rc = -errno;
+		r->base = NULL;
+		explain(why, why_size, "map: %s", strerror(-rc));
+		return rc;
+	}
+	r->head = (struct region_head *)r->base;
+	return head_check(r->head, r->size, why, why_size);
+}
+
+int
+region_attach(struct region *r, const char *path, char *why, size_t why_size)
+{
+	char cause[192] = "";
+	int rc;
+
+	memset(r, 0, sizeof(*r));
+	r->fd = -1;
+	rc = region_map(r, path, cause, sizeof(cause));
+	if (rc != 0) {
+		explain(why, why_size, "%s: %s", path, cause);
+		region_unmap(r);
+		return rc;
+	}
+	shm_name_of(r->fd, r->path, sizeof(r->path));
+	sections_resolve(r);
+	return 0;
+}
+
+void
+region_end(struct region *r, enum region_state state)
+{
+	ASSERT(r->writable);
+	ASSERT(state == REGION_ENDED || state == REGION_SUPERSEDED);
+	atomic_store_explicit(&r->head->state, state, memory_order_release);
+	seq_end(r->seq,
+	    state == REGION_ENDED ? "the node ended" : "the node boots again");
+}
+
+void
+region_unlink(struct region *r)
+{
+	ASSERT(r->writable);
+	shm_unlink(r->path);
+}
+
+bool
+region_alive(const struct region *r)
+{
+	char boot_id[sizeof(r->head->system_boot_id)];
+
+	system_boot_id(boot_id, sizeof(boot_id));
+	if (strncmp(boot_id, r->head->system_boot_id, sizeof(boot_id)) != 0)
+		return false;
+	return r->head->supervisor_start != 0 &&
+	       process_start(r->head->supervisor_pid) ==
+		   r->head->supervisor_start;
+}
