@@ -1,0 +1,154 @@
+/*
+ * Segment images made in memory, for tests of whatever reads them. A builder
+ * appends flushes to one segment and remembers where each thing lies.
+ */
+#ifndef T_SEGMENT_BUILD_H
+#define T_SEGMENT_BUILD_H
+
+#include <sys/types.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "shm/segment.h"
+
+#define BUILD_MAX 4096
+
+struct segment_build {
+	struct segment_info info;
+	uint8_t *bytes; /* the file */
+	uint32_t size;
+	uint32_t at; /* end of the records */
+	uint32_t seed; /* CRC there */
+	uint64_t vlsn; /* newest */
+	uint64_t term;
+	int64_t time_ms;
+	uint64_t durable, committed; /* for the next head */
+	uint32_t count;
+	struct {
+		uint32_t offset, len;
+		uint64_t vlsn;
+		uint8_t type;
+	} record[BUILD_MAX];
+};
+
+/* prev: the segment it continues where that one ends now, or NULL. */
+__attribute__((unused)) static void
+build_begin(struct segment_build *b, uint32_t number, uint32_t size,
+    const struct segment_build *prev)
+{
+	memset(b, 0, sizeof(*b));
+	b->size = size;
+	b->bytes = calloc(1, size);
+	b->info.number = number;
+	b->info.block = SEGMENT_BLOCK_MIN;
+	b->info.first_vlsn = 1;
+	memcpy(b->info.uuid, "0123456789abcdef", 16);
+	b->info.generation = 1;
+	b->info.begun_ms = 1000;
+	b->term = 1;
+	if (prev != NULL) {
+		b->info.first_vlsn = prev->vlsn + 1;
+		b->info.prev_number = prev->info.number;
+		b->info.prev_end = prev->at;
+		b->info.prev_crc = prev->seed;
+		b->info.term_before = b->term = prev->term;
+		b->info.time_before_ms = b->time_ms = prev->time_ms;
+		b->vlsn = b->durable = prev->vlsn;
+		b->committed = prev->committed;
+	}
+	b->seed = segment_encode(b->bytes, &b->info);
+	b->at = b->info.block;
+}
+
+__attribute__((unused)) static void
+build_seal(struct segment_build *b, uint8_t type, uint64_t vlsn)
+{
+	uint32_t len = get_le32(b->bytes + b->at + REC_LEN_OFF);
+
+	b->seed = record_seal(b->bytes + b->at, len, b->seed);
+	b->record[b->count].offset = b->at;
+	b->record[b->count].len = len;
+	b->record[b->count].vlsn = vlsn;
+	b->record[b->count].type = type;
+	b->count++;
+	b->at += len;
+}
+
+__attribute__((unused)) static void
+build_head(struct segment_build *b)
+{
+	struct segment_batch head = { .durable = b->durable,
+		.committed = b->committed,
+		.segment = b->info.number,
+		.offset = b->at,
+		.prev_crc = b->seed };
+
+	batch_encode(b->bytes + b->at, &head, b->term, b->time_ms);
+	build_seal(b, REC_BATCH, 0);
+}
+
+__attribute__((unused)) static void
+build_record(struct segment_build *b, uint8_t type, uint32_t payload_len)
+{
+	struct record rec = { .vlsn = ++b->vlsn,
+		.term = b->term,
+		.time_ms = ++b->time_ms,
+		.type = type,
+		.payload_len = payload_len };
+	uint32_t i;
+
+	record_encode(b->bytes + b->at, &rec);
+	for (i = 0; i < payload_len; i++)
+		b->bytes[b->at + REC_HEADER_SIZE + i] =
+		    (uint8_t)(rec.vlsn * 31 + i * 7 + 1);
+	build_seal(b, type, rec.vlsn);
+}
+
+__attribute__((unused)) static void
+build_pad(struct segment_build *b)
+{
+	uint32_t to =
+	    (uint32_t)align_up(b->at + REC_HEADER_SIZE, b->info.block);
+
+	pad_encode(b->bytes + b->at, to - b->at, b->term, b->time_ms);
+	build_seal(b, REC_PAD, 0);
+}
+
+/* One flush of n records that completes before the next one begins. */
+__attribute__((unused)) static void
+build_flush(struct segment_build *b, unsigned n, uint32_t payload_len)
+{
+	uint64_t before = b->vlsn;
+
+	b->durable = b->committed = before;
+	build_head(b);
+	while (n-- > 0)
+		build_record(b, REC_OP, payload_len);
+}
+
+__attribute__((unused)) static int
+build_write(const struct segment_build *b, int dir)
+{
+	char name[SEGMENT_NAME_MAX];
+	ssize_t n;
+	int fd;
+
+	segment_name(name, b->info.number);
+	fd = openat(dir, name, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+	if (fd < 0)
+		return -1;
+	n = write(fd, b->bytes, b->size);
+	close(fd);
+	return n == (ssize_t)b->size ? 0 : -1;
+}
+
+__attribute__((unused)) static void
+build_free(struct segment_build *b)
+{
+	free(b->bytes);
+	b->bytes = NULL;
+}
+
+#endif

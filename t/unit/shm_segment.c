@@ -1,0 +1,306 @@
+/*
+ * Segments: headers, batch heads, following the chain, what is found behind
+ * a broken place, the list of a directory and its chain.
+ */
+#include "t/tap.h"
+
+#include <dirent.h>
+#include <errno.h>
+
+#include "t/lib/segment_build.h"
+
+static char dir_name[] = "/tmp/nodelife-segment.XXXXXX";
+static int dir;
+
+static void
+dir_empty(void)
+{
+	struct dirent *de;
+	DIR *d = fdopendir(openat(dir, ".", O_RDONLY | O_DIRECTORY));
+
+	while ((de = readdir(d)) != NULL)
+		if (de->d_name[0] != '.')
+			unlinkat(dir, de->d_name, 0);
+	closedir(d);
+}
+
+static void
+test_names(void)
+{
+	char name[SEGMENT_NAME_MAX];
+
+	segment_name(name, 0x1a2b);
+	is_str(name, "00001a2b.seg", "name");
+	is_u64(segment_number(name), 0x1a2b, "number");
+	is_u64(segment_number("00001A2B.seg"), 0, "upper case is none");
+	is_u64(segment_number("0001a2b.seg"), 0, "seven digits are none");
+	is_u64(segment_number("00001a2b.segx"), 0, "longer is none");
+	is_u64(segment_number("spare.1"), 0, "a spare is none");
+	is_u64(segment_number("00000000.seg"), 0, "zero is none");
+}
+
+static void
+test_header(void)
+{
+	struct segment_build b, c;
+	struct segment_info info;
+	bool good = true;
+	uint32_t bit;
+
+	build_begin(&b, 7, 65536, NULL);
+	build_flush(&b, 3, 10);
+	build_begin(&c, 8, 65536, &b);
+	is_i64(segment_decode(c.bytes, 4096, &info), 0, "header decodes");
+	ok(memcmp(&info, &c.info, sizeof(info)) == 0, "to what it was");
+	is_u64(info.prev_end, b.at, "with the end before");
+	is_u64(info.first_vlsn, 4, "and its first VLSN");
+	is_i64(segment_decode(c.bytes, 100, &info), -EAGAIN, "short");
+	for (bit = 0; bit < 4096 * 8; bit++) {
+		c.bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+		if (segment_decode(c.bytes, 65536, &info) == 0)
+			good = false;
+		c.bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+	}
+	ok(good, "each flipped bit of a header is seen");
+	memset(c.bytes, 0, 4096);
+	is_i64(segment_decode(c.bytes, 4096, &info), -ENODATA, "zeros");
+	build_free(&b);
+	build_free(&c);
+}
+
+/* Follow the chain of an image; returns the records seen. */
+static unsigned
+scan_image(const struct segment_build *b, struct segment_scan *s)
+{
+	struct record rec;
+	unsigned n = 0;
+
+	segment_scan_begin(s, &b->info);
+	while (segment_scan_next(
+		   s, b->bytes + s->offset, b->size - s->offset, &rec) == 0)
+		n++;
+	return n;
+}
+
+static void
+test_scan(void)
+{
+	struct segment_build b;
+	struct segment_scan s;
+	bool good = true;
+	uint32_t bit, end;
+	unsigned n;
+
+	build_begin(&b, 3, 65536, NULL);
+	build_flush(&b, 3, 100);
+	build_flush(&b, 1, 5000);
+	build_pad(&b);
+	build_flush(&b, 2, 0);
+	n = scan_image(&b, &s);
+	is_u64(n, b.count, "every record is seen");
+	is_u64(s.vlsn, 6, "newest VLSN");
+	is_u64(s.offset, b.at, "end");
+	is_u64(s.durable, 4, "durable of the last head");
+	is_u64(s.seed, b.seed, "the chain's end");
+	end = b.at;
+	for (bit = 4096 * 8; bit < end * 8; bit++) {
+		b.bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+		scan_image(&b, &s);
+		if (s.offset > bit / 8)
+			good = false;
+		b.bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+	}
+	ok(good, "no flipped bit lies in what a scan accepts");
+	build_free(&b);
+}
+
+/* Each a chain that seals well and says something that cannot be. */
+static void
+test_scan_lies(void)
+{
+	struct segment_build b;
+	struct segment_scan s;
+
+	build_begin(&b, 3, 65536, NULL);
+	build_record(&b, REC_OP, 10);
+	is_u64(scan_image(&b, &s), 0, "a record before any head");
+	build_free(&b);
+	build_begin(&b, 3, 65536, NULL);
+	build_flush(&b, 1, 10);
+	b.vlsn++;
+	build_flush(&b, 1, 10);
+	is_u64(scan_image(&b, &s), 2, "a head that knows too much");
+	build_free(&b);
+	build_begin(&b, 3, 65536, NULL);
+	build_flush(&b, 2, 10);
+	b.vlsn--;
+	build_record(&b, REC_OP, 10);
+	is_u64(scan_image(&b, &s), 3, "a VLSN twice");
+	build_free(&b);
+	build_begin(&b, 3, 65536, NULL);
+	build_flush(&b, 2, 10);
+	b.term = 0;
+	build_record(&b, REC_OP, 10);
+	is_u64(scan_image(&b, &s), 3, "a term that falls");
+	build_free(&b);
+	build_begin(&b, 3, 65536, NULL);
+	build_flush(&b, 1, 10);
+	b.info.number = 4;
+	build_head(&b);
+	b.info.number = 3;
+	is_u64(scan_image(&b, &s), 2, "a head of another segment");
+	build_free(&b);
+}
+
+static void
+test_look(void)
+{
+	struct segment_build b, old;
+	struct segment_batch seen = { 0 };
+	uint32_t second;
+
+	build_begin(&b, 3, 65536, NULL);
+	build_flush(&b, 3, 100);
+	second = b.at;
+	build_flush(&b, 2, 100);
+	build_flush(&b, 2, 100);
+	is_u64(segment_look(b.bytes + second + 8, b.size - second - 8, 3,
+		   second + 8, &seen),
+	    1, "one head behind a broken one");
+	is_u64(seen.durable, 5, "which knows five to be durable");
+	/* The same bytes as another segment's, or elsewhere, say nothing. */
+	memset(&seen, 0, sizeof(seen));
+	is_u64(segment_look(b.bytes + 4096, b.size - 4096, 4, 4096, &seen), 0,
+	    "heads of a former life are not heard");
+	is_u64(segment_look(b.bytes + 4096, b.size - 4096, 3, 8192, &seen), 0,
+	    "nor such that moved");
+	build_begin(&old, 2, 65536, NULL);
+	build_flush(&old, 50, 100);
+	memcpy(old.bytes, b.bytes, b.at);
+	memcpy(b.bytes + b.at, old.bytes + b.at, b.size - b.at);
+	{
+		struct segment_scan s;
+
+		is_u64(scan_image(&b, &s), b.count,
+		    "stale records behind the end do not chain");
+	}
+	build_free(&b);
+	build_free(&old);
+}
+
+static void
+test_reader(void)
+{
+	struct segment_build b;
+	struct segment_reader r;
+	struct segment_batch seen = { 0 };
+	struct record rec;
+	uint32_t at, n = 0, i;
+	bool same = true;
+
+	/* Records lie across the borders of 64 KiB chunks. */
+	build_begin(&b, 5, 1 << 20, NULL);
+	for (i = 0; i < 40; i++)
+		build_flush(&b, i % 7, 1000 * (i % 11));
+	build_pad(&b);
+	is_i64(build_write(&b, dir), 0, "written");
+	is_i64(segment_reader_open(&r, dir, 5, 65536, true), 0, "opened");
+	while (segment_reader_next(&r, &rec, &at) == 0) {
+		same = same && at == b.record[n].offset &&
+		       rec.vlsn == b.record[n].vlsn &&
+		       rec.len == b.record[n].len &&
+		       memcmp(rec.payload, b.bytes + at + REC_HEADER_SIZE,
+			   rec.payload_len) == 0;
+		n++;
+	}
+	ok(same, "records are where they were put");
+	is_u64(n, b.count, "all of them");
+	for (i = 1; i < b.count; i++) {
+		bool first =
+		    b.record[i - 1].type == REC_BATCH && b.record[i].vlsn != 0;
+		int rc = segment_reader_seek(
+		    &r, b.record[i].offset, b.record[i].vlsn);
+
+		if (first)
+			same = same && rc == 0 &&
+			       segment_reader_next(&r, &rec, &at) == 0 &&
+			       rec.vlsn == b.record[i].vlsn;
+		else
+			same = same && rc == -EBADMSG;
+	}
+	ok(same, "seek stands before each first of a batch, and only there");
+	is_i64(segment_reader_seek(&r, b.record[1].offset, 99), -EBADMSG,
+	    "not if its VLSN is another");
+	is_i64(segment_reader_seek(&r, 900000, 3), -EBADMSG, "nor in zeros");
+	is_i64(segment_file_look(dir, 5, true, &seen), 0, "look");
+	ok(seen.durable > 0 && seen.durable <= b.vlsn, "it knows something");
+	segment_reader_close(&r);
+	is_i64(segment_reader_open(&r, dir, 6, 65536, true), -ENOENT, "none");
+	build_free(&b);
+	dir_empty();
+}
+
+static void
+test_list(void)
+{
+	struct segment_build b[6];
+	struct segment_list l;
+	uint32_t i;
+
+	build_begin(&b[1], 1, 65536, NULL);
+	build_flush(&b[1], 3, 10);
+	build_begin(&b[2], 2, 65536, &b[1]);
+	build_flush(&b[2], 3, 10);
+	/* 3 continues 1: what 2 held was cut. 4 was never begun, 5 is torn. */
+	build_begin(&b[3], 3, 65536, &b[1]);
+	build_begin(&b[4], 9, 65536, NULL);
+	build_begin(&b[5], 5, 65536, &b[3]);
+	b[4].info.number = 4;
+	b[5].bytes[50] ^= 1;
+	for (i = 1; i < 6; i++)
+		build_write(&b[i], dir);
+	close(openat(dir, "spare.1", O_CREAT | O_WRONLY, 0600));
+	is_i64(segment_list_load(&l, dir, true), 0, "listed");
+	is_u64(l.count, 5, "five");
+	is_u64(l.newest, 2, "3 is the newest");
+	is_u64(l.oldest, 0, "1 is the oldest");
+	is_u64(l.missing, 0, "nothing is missing");
+	ok(l.entry[0].in_chain && !l.entry[1].in_chain, "2 was superseded");
+	is_u64(l.entry[0].end, b[1].at, "1 ends where 3 says");
+	is_u64(l.entry[2].end, 0, "3 is open");
+	is_u64(l.entry[3].state, SEGMENT_UNBEGUN, "4 was never begun");
+	is_u64(l.entry[4].state, SEGMENT_BAD, "5 is torn");
+	is_u64(segment_list_next(&l, 0), 2, "1, then 3");
+	is_u64(segment_list_next(&l, 2), UINT32_MAX, "then none");
+	segment_list_free(&l);
+	unlinkat(dir, "00000001.seg", 0);
+	is_i64(segment_list_load(&l, dir, false), 0, "listed again");
+	is_u64(l.missing, 1, "1 is missing");
+	is_u64(l.entry[l.oldest].number, 3, "3 is the oldest");
+	segment_list_free(&l);
+	dir_empty();
+	is_i64(segment_list_load(&l, dir, true), 0, "an empty directory");
+	is_u64(l.newest, UINT32_MAX, "has no newest");
+	segment_list_free(&l);
+	for (i = 1; i < 6; i++)
+		build_free(&b[i]);
+}
+
+int
+main(void)
+{
+	if (mkdtemp(dir_name) == NULL)
+		return 1;
+	dir = open(dir_name, O_RDONLY | O_DIRECTORY);
+	test_names();
+	test_header();
+	test_scan();
+	test_scan_lies();
+	test_look();
+	test_reader();
+	test_list();
+	dir_empty();
+	close(dir);
+	rmdir(dir_name);
+	return tap_done();
+}
