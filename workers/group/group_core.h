@@ -39,7 +39,7 @@ enum group_input {
 	GROUP_MEMBER_APPENDED, /* a membership is in the log: .membership */
 	GROUP_MEMBER_REFUSED, /* the log took no membership: ask again later */
 	GROUP_MEMBER_COMMITTED, /* the one at .vlsn is committed */
-	GROUP_MEMBER_CUT, /* the log now ends at .vlsn */
+	GROUP_MEMBER_CUT, /* the log will be cut after .vlsn */
 	GROUP_STOP,
 };
 

@@ -23,7 +23,8 @@
  * wins. So one bad block is never the only one that holds a promise somebody
  * relies on, be it torn (the other holds the promise before or the same one)
  * or rotten (the other holds the same one). Writing one block per promise
- * could not tell a torn write from a lost vote.
+ * could not tell a torn write from a lost vote. After a boot that found the
+ * blocks unlike, the same holds: nothing relies on them before both are alike.
  *
  * Pure functions but for the two that say so. Nothing here logs.
  */

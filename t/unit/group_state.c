@@ -1,0 +1,159 @@
+/*
+ * The state file: any torn write and any flipped bit leave a promise that
+ * somebody relies on in force; both blocks damaged is refused; founding makes
+ * a good file and never replaces one.
+ */
+#include "t/tap.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "workers/group/state_file.h"
+
+static struct state
+promise(uint64_t counter)
+{
+	struct state s = {
+		.counter = counter,
+		.term = counter * 10,
+		.vote = counter * 100,
+		.incarnation = 5,
+		.generation = 1,
+	};
+
+	memset(s.group_uuid, 7, sizeof(s.group_uuid));
+	return s;
+}
+
+static void
+put(uint8_t *file, unsigned block, uint64_t counter)
+{
+	struct state s = promise(counter);
+
+	state_encode(file + block * STATE_STRIDE, &s);
+}
+
+/* The counter that a file gives, or 0. */
+static uint64_t
+decided(const uint8_t *file)
+{
+	enum state_found found;
+	struct state s;
+	unsigned worse;
+
+	if (state_decide(file, &s, &found, &worse) != 0)
+		return 0;
+	return s.term == s.counter * 10 && s.vote == s.counter * 100 ? s.counter
+								     : 0;
+}
+
+static void
+test_decide(void)
+{
+	static uint8_t file[STATE_FILE_SIZE];
+	enum state_found found;
+	struct state s;
+	unsigned worse;
+
+	put(file, 0, 4);
+	put(file, 1, 4);
+	is_u64(decided(file), 4, "both hold the promise");
+	put(file, 1, 5);
+	is_i64(state_decide(file, &s, &found, &worse), 0, "one is newer");
+	ok(s.counter == 5 && found == STATE_GOOD && worse == 0,
+	    "it counts, and the older one is written next");
+	put(file, 1, 6);
+	is_u64(decided(file), 0, "two apart is not how it is written");
+	put(file, 1, 4);
+	file[STATE_STRIDE + 100] = 1;
+	is_i64(state_decide(file, &s, &found, &worse), 0, "one is damaged");
+	ok(s.counter == 4 && found == STATE_ONE_BAD && worse == 1,
+	    "the other one counts, and is not the one written next");
+	file[8] ^= 1;
+	is_i64(state_decide(file, &s, &found, &worse), -EBADMSG,
+	    "both are damaged: refused");
+	memset(file, 0, sizeof(file));
+	is_u64(decided(file), 0, "zeros are no state");
+}
+
+/* Tear each of the two writes of a promise at every byte. */
+static void
+test_torn(void)
+{
+	static uint8_t old[STATE_FILE_SIZE], now[STATE_FILE_SIZE];
+	uint8_t file[STATE_FILE_SIZE];
+	unsigned lost = 0, i;
+	uint64_t got;
+
+	put(old, 0, 8);
+	put(old, 1, 8);
+	put(now, 0, 9);
+	put(now, 1, 9);
+	for (i = 0; i <= STATE_BLOCK_SIZE; i++) {
+		memcpy(file, old, sizeof(file));
+		memcpy(file, now, i);
+		got = decided(file);
+		lost += got != 8 && got != 9;
+		memcpy(file, now, STATE_BLOCK_SIZE);
+		memcpy(file + STATE_STRIDE, now + STATE_STRIDE, i);
+		lost += decided(file) != 9;
+	}
+	is_u64(lost, 0, "torn anywhere: the old promise, or the new one");
+}
+
+static void
+test_flips(void)
+{
+	static uint8_t file[STATE_FILE_SIZE];
+	unsigned wrong = 0, i, bit;
+
+	put(file, 0, 8);
+	put(file, 1, 8);
+	for (i = 0; i < STATE_FILE_SIZE; i++) {
+		if (i % STATE_STRIDE >= STATE_BLOCK_SIZE)
+			continue;
+		for (bit = 0; bit < 8; bit++) {
+			file[i] ^= (uint8_t)(1u << bit);
+			wrong += decided(file) != 8;
+			file[i] ^= (uint8_t)(1u << bit);
+		}
+	}
+	is_u64(wrong, 0, "any flipped bit leaves the promise in force");
+}
+
+static void
+test_founding(void)
+{
+	char dir[] = "/tmp/group_state.XXXXXX";
+	uint8_t uuid[16] = { 1, 2, 3 };
+	enum state_found found;
+	struct state s;
+	unsigned worse;
+	int fd;
+
+	if (mkdtemp(dir) == NULL)
+		skip_all("no temporary directory");
+	fd = open(dir, O_RDONLY | O_DIRECTORY);
+	is_i64(state_file_read(fd, &s, &found, &worse), -ENOENT, "not there");
+	is_i64(state_file_create(fd, 42, uuid, 6), 0, "founded");
+	is_i64(state_file_read(fd, &s, &found, &worse), 0, "read");
+	ok(s.term == 0 && s.vote == 0 && s.incarnation == 42 &&
+		s.generation == 6 && memcmp(s.group_uuid, uuid, 16) == 0,
+	    "term 0, no vote, of this node");
+	is_i64(state_file_create(fd, 42, uuid, 6), -EEXIST, "never replaced");
+	ok(faccessat(fd, STATE_FILE ".tmp", F_OK, 0) != 0, "nothing is left");
+	unlinkat(fd, STATE_FILE, 0);
+	close(fd);
+	rmdir(dir);
+}
+
+int
+main(void)
+{
+	test_decide();
+	test_torn();
+	test_flips();
+	test_founding();
+	return tap_done();
+}
