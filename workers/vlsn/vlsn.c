@@ -1,0 +1,120 @@
+/*
+ * The vlsn worker: opening, boot gates, loop. It fires schema_cache_warmup
+ * (the index was loaded or rebuilt) and catalog_sanity_check (the index agrees
+ * with the log), then sleeps; once a second, with the liveness turn, it looks
+ * whether the map has moved. It holds no lock and nobody waits for it, so it
+ * may die anywhere: its successor loads the file again.
+ */
+#include "workers/vlsn/vlsn.h"
+
+#include <errno.h>
+#include "shm/log.h"
+
+#define RING_ENTRIES 16
+
+static struct vlsn me;
+
+/* Answer each step of the stop in order; the flush is the third last. */
+static void
+vlsn_part(struct vlsn *v)
+{
+	unsigned step = loop_shutdown(&v->loop);
+
+	if (step < SHUTDOWN_PERSISTING_WATERMARKS) {
+		if (step != SHUTDOWN_NONE)
+			loop_drained(&v->loop, step);
+		return;
+	}
+	if (v->flush.state != FLUSH_IDLE)
+		return;
+	if (!v->parted) {
+		v->parted = true;
+		if (vlsn_flush_start(v))
+			return;
+	}
+	loop_drained(&v->loop, step);
+	if (step == SHUTDOWN_CLOSED)
+		v->loop.quit = true;
+}
+
+static void
+vlsn_turn(void *ctx)
+{
+	struct vlsn *v = ctx;
+
+	if (loop_shutdown(&v->loop) != SHUTDOWN_NONE) {
+		v->due_ns = LOOP_NEVER;
+		vlsn_part(v);
+		return;
+	}
+	v->due_ns = vlsn_flush_due(v);
+	if (v->due_ns <= v->loop.now_ns) {
+		v->due_ns = LOOP_NEVER;
+		vlsn_flush_start(v);
+	}
+}
+
+static bool
+vlsn_pending(void *ctx)
+{
+	(void)ctx;
+	return false;
+}
+
+static uint64_t
+vlsn_deadline(void *ctx)
+{
+	return ((struct vlsn *)ctx)->due_ns;
+}
+
+/*
+ * The gates. A shutdown or a failure elsewhere ends the wait; then the loop
+ * answers the shutdown bus.
+ */
+static void
+vlsn_boot(struct vlsn *v)
+{
+	struct sequencer *seq = v->r->seq;
+
+	if (seq_wait(seq, PHASE_WAL_RECOVERY, 0, loop_beat, &v->loop) != 0)
+		return;
+	vlsn_load(v);
+	seq_fire(seq, PHASE_SCHEMA_CACHE_WARMUP, v->w->slot);
+	vlsn_check(v);
+	seq_fire(seq, PHASE_CATALOG_SANITY_CHECK, v->w->slot);
+}
+
+int
+vlsn_main(struct worker *w)
+{
+	static const struct loop_hooks hooks = {
+		.turn = vlsn_turn,
+		.pending = vlsn_pending,
+		.deadline = vlsn_deadline,
+	};
+	struct vlsn *v = &me;
+	int rc;
+
+	worker_open(w, "vlsn", KEEP_DATA);
+	v->w = w;
+	v->r = w->region;
+	v->wal_dir = v->dir = v->fd = v->new_fd = -1;
+	v->due_ns = LOOP_NEVER;
+	rc = loop_open(
+	    &v->loop, w->region, &w->bells, w->slot, RING_ENTRIES, v, &hooks);
+	if (rc != 0) {
+		seq_fail(v->r->seq, PHASE_SCHEMA_CACHE_WARMUP, w->slot,
+		    "vlsn: ring: %s", loop_refusal(rc));
+		return WORKER_EXIT_FAILED;
+	}
+	loop_on(&v->loop, KIND_FLUSH, vlsn_flush_done);
+	vlsn_boot(v);
+	worker_running(w);
+	rc = loop_run(&v->loop);
+	if (rc != 0) {
+		errno = -rc;
+		log_error("vlsn: loop");
+	}
+	loop_close(&v->loop);
+	return rc == 0 ? 0 : WORKER_EXIT_FAILED;
+}

@@ -1,0 +1,362 @@
+/*
+ * The boot part: read the index file, keep what the log bears out, scan what
+ * is missing, and give the map the result as its older samples. Blocks on
+ * disk; the loop does not run yet.
+ */
+#include "workers/vlsn/vlsn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "shm/log.h"
+
+/* Several attempts at a directory in which wal is recycling files. */
+#define LIST_TRIES 8
+
+/* What the boot part works on. */
+struct load {
+	struct vlsn *v;
+	struct segment_list list;
+	struct index_image file;
+	struct vmap_range range;
+	struct index_samples ring; /* the map's, as of range */
+	struct index_samples all; /* the result */
+	uint64_t durable;
+	size_t gone, wrong; /* samples of the file that did not stay */
+	const char *fault; /* why the file is not taken whole, or NULL */
+	unsigned holes;
+	uint64_t scanned; /* bytes */
+};
+
+static int
+read_all(int fd, uint8_t **data, size_t *n)
+{
+	size_t done = 0, room;
+	struct stat st;
+	ssize_t got = 1;
+
+	if (fstat(fd, &st) != 0)
+		return -errno;
+	room = (size_t)st.st_size;
+	if (room > (size_t)INDEX_PAGES_MAX * INDEX_PAGE)
+		return -EFBIG;
+	*data = malloc(room + 1);
+	if (*data == NULL)
+		return -ENOMEM;
+	while (done < room && got != 0) {
+		got = pread(fd, *data + done, room - done, (off_t)done);
+		if (got < 0 && errno != EINTR)
+			return -errno;
+		if (got > 0)
+			done += (size_t)got;
+	}
+	*n = done;
+	return 0;
+}
+
+/* Read and parse the file; v->fd stays open for additions. 0 or -errno. */
+static int
+file_read(struct load *l)
+{
+	struct vlsn *v = l->v;
+	uint8_t *data = NULL;
+	size_t n = 0;
+	int rc;
+
+	if (v->dir < 0)
+		return -ENOENT;
+	v->fd = openat(v->dir, INDEX_NAME,
+	    (v->w->readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC);
+	if (v->fd < 0)
+		return -errno;
+	rc = read_all(v->fd, &data, &n);
+	if (rc == 0)
+		rc = index_parse(data, n, &l->file);
+	free(data);
+	return rc;
+}
+
+/* Is the file of this log? */
+static bool
+file_ours(const struct load *l)
+{
+	return memcmp(&l->file.head.id, &l->v->head.id,
+		   sizeof(l->file.head.id)) == 0;
+}
+
+static void
+file_load(struct load *l)
+{
+	int rc = file_read(l);
+
+	if (rc == -ENOENT)
+		l->fault = "is missing";
+	else if (rc == -EBADMSG || rc == -EFBIG)
+		l->fault = "is damaged";
+	else if (rc != 0)
+		l->fault = strerror(-rc);
+	else if (!file_ours(l))
+		l->fault = "is of another log";
+	else if (l->file.bad > 0)
+		l->fault = "has damaged pages";
+	if (l->fault == NULL)
+		index_disk_adopt(&l->v->disk, &l->file);
+	if (rc == 0 && !file_ours(l))
+		l->file.count = 0;
+}
+
+static void
+list_load(struct load *l)
+{
+	struct vlsn *v = l->v;
+	unsigned i;
+	int rc = -ENOENT;
+
+	v->wal_dir =
+	    openat(v->w->data_dir, "wal", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	for (i = 0; v->wal_dir >= 0 && rc == -ENOENT && i < LIST_TRIES; i++)
+		rc = segment_list_load(&l->list, v->wal_dir, true);
+	if (rc != 0) {
+		errno = -rc;
+		log_warn("index: cannot list segments");
+		memset(&l->list, 0, sizeof(l->list));
+		l->list.newest = l->list.oldest = UINT32_MAX;
+	}
+	if (l->list.newest != UINT32_MAX) {
+		const struct segment_info *info =
+		    &l->list.entry[l->list.newest].info;
+
+		memcpy(v->head.id.group_uuid, info->uuid, 16);
+		v->head.id.generation = info->generation;
+	}
+	v->head.stride = VMAP_STRIDE_BYTES;
+}
+
+static int
+ring_load(struct load *l)
+{
+	struct vmap_pair pair;
+	uint64_t i;
+	int rc = 0;
+
+	vmap_range(l->v->r->vmap, &l->range);
+	for (i = l->range.lo; rc == 0 && i < l->range.count; i++)
+		if (vmap_get(l->v->r->vmap, i, &pair) == 0)
+			rc = index_samples_add(&l->ring, pair.vlsn, pair.lsn);
+	return rc;
+}
+
+/* The union of the file and the map into l->all. */
+static int
+merge(struct load *l)
+{
+	size_t n = l->file.count, dropped = 0;
+
+	n = index_prune(
+	    &l->list, l->file.sample, n, l->durable, &l->gone, &l->wrong);
+	free(l->all.pair);
+	l->all.room = n + l->ring.count + 1;
+	l->all.pair = malloc(l->all.room * sizeof(*l->all.pair));
+	l->all.count = 0;
+	if (l->all.pair == NULL)
+		return -ENOMEM;
+	l->all.count = index_merge(l->file.sample, n, l->ring.pair,
+	    l->ring.count, l->all.pair, &dropped);
+	l->wrong += dropped;
+	l->file.count = n;
+	return 0;
+}
+
+static void
+hole_beat(void *arg, uint64_t bytes)
+{
+	struct load *l = arg;
+
+	l->scanned += bytes;
+	loop_beat(&l->v->loop);
+	seq_progress_set(l->v->r->seq, l->v->w->slot, l->holes, 0, l->scanned,
+	    0, "rebuilding the VLSN index");
+}
+
+static void
+hole_damaged(
+    struct load *l, const struct index_hole *hole, int error, uint32_t broken)
+{
+	char name[SEGMENT_NAME_MAX];
+
+	segment_name(name, hole->segment);
+	event_add(l->v->r, l->v->w->slot, EVENT_WARN,
+	    "index: wal/%s offset %" PRIu32 ": %s; not indexed from there",
+	    name, broken,
+	    error == -EBADMSG ? "the chain is broken" : strerror(-error));
+}
+
+/* Scan every hole; what is found joins l->all. 0 or -ENOMEM. */
+static int
+fill_holes(struct load *l)
+{
+	struct index_samples found = { 0 };
+	struct vmap_pair *joined = NULL;
+	struct index_hole hole;
+	uint32_t i = 0, broken;
+	size_t at = 0, dropped;
+	int rc = 0;
+
+	while (rc != -ENOMEM && index_hole_next(&l->list, l->all.pair,
+				    l->all.count, &i, &at, &hole)) {
+		l->holes++;
+		rc = index_hole_scan(
+		    l->v->wal_dir, &hole, &found, hole_beat, l, &broken);
+		if (rc != 0)
+			hole_damaged(l, &hole, rc, broken);
+	}
+	if (rc != -ENOMEM && found.count > 0) {
+		l->all.room = found.count + l->all.count;
+		joined = malloc(l->all.room * sizeof(*joined));
+		rc = joined == NULL ? -ENOMEM : 0;
+	}
+	if (joined != NULL) {
+		l->all.count = index_merge(found.pair, found.count, l->all.pair,
+		    l->all.count, joined, &dropped);
+		free(l->all.pair);
+		l->all.pair = joined;
+	}
+	free(found.pair);
+	return rc == -ENOMEM ? rc : 0;
+}
+
+/* Say what was wrong, once, if there is anything that an index could hold. */
+static void
+report(struct load *l)
+{
+	struct vlsn *v = l->v;
+
+	if (l->fault == NULL && l->wrong > 0)
+		l->fault = "contradicts the log";
+	if (l->fault == NULL && l->holes > 0)
+		l->fault = "is behind the log";
+	if (l->fault == NULL || l->durable == 0)
+		return;
+	counter_add(v->r->counters, v->w->slot, C_INDEX_REBUILDS, 1);
+	event_add(v->r, v->w->slot,
+	    l->file.bad > 0 || l->wrong > 0 ? EVENT_WARN : EVENT_INFO,
+	    "index: %s %s: rebuilt, %zu samples, %u stretches of the log read",
+	    INDEX_DIR "/" INDEX_NAME, l->fault, l->all.count, l->holes);
+}
+
+/* First number in the map that lies behind what the file holds. */
+static uint64_t
+first_unsaved(const struct load *l)
+{
+	struct vmap_pair pair;
+	uint64_t i;
+
+	for (i = l->range.lo; i < l->range.count; i++)
+		if (vmap_get(l->v->r->vmap, i, &pair) == 0 &&
+		    pair.vlsn > l->v->disk.last_vlsn)
+			break;
+	return i;
+}
+
+/* Publish; from here on additions go where the file allows. */
+static void
+finish(struct load *l)
+{
+	struct vlsn *v = l->v;
+
+	if (l->fault != NULL)
+		memset(&v->disk, 0, sizeof(v->disk));
+	v->next = l->range.lo;
+	if (v->disk.usable)
+		v->next = first_unsaved(l);
+	v->cuts = l->range.cuts;
+	v->flushed_ns = mono_ns();
+	v->checkpointed = position_get(&v->r->pos->checkpointed);
+	vmap_old_set(v->r->vmap, l->all.pair, l->all.count, l->range.cuts);
+	position_set(&v->r->pos->indexed, v->disk.last_vlsn);
+}
+
+static void
+load_end(struct load *l)
+{
+	segment_list_free(&l->list);
+	index_image_free(&l->file);
+	free(l->ring.pair);
+	free(l->all.pair);
+}
+
+/* with_file: else as if there were none, because it was found false. */
+static void
+load_run(struct vlsn *v, bool with_file)
+{
+	struct load l = { .v = v, .fault = "is false" };
+
+	l.durable = position_get(&v->r->pos->durable);
+	if (v->wal_dir >= 0)
+		close(v->wal_dir);
+	list_load(&l);
+	if (with_file) {
+		l.fault = NULL;
+		file_load(&l);
+	}
+	if (ring_load(&l) != 0 || merge(&l) != 0 || fill_holes(&l) != 0)
+		event_add(v->r, v->w->slot, EVENT_WARN,
+		    "index: out of memory: lookups in old segments are slow");
+	report(&l);
+	finish(&l);
+	load_end(&l);
+}
+
+void
+vlsn_load(struct vlsn *v)
+{
+	int rc = vlsn_open_dir(v);
+
+	if (rc != 0 && !(v->w->readonly && rc == -ENOENT)) {
+		errno = -rc;
+		log_warn("index: %s", INDEX_DIR);
+	}
+	load_run(v, true);
+}
+
+/* Look up at most INDEX_CHECKS of the samples, spread evenly. */
+static int
+check_samples(struct vlsn *v, const struct vmap_pair *pair, size_t n,
+    struct vmap_pair *bad)
+{
+	size_t checks = n < INDEX_CHECKS ? n : INDEX_CHECKS, i;
+	uint64_t durable = position_get(&v->r->pos->durable);
+
+	for (i = 0; i < checks; i++) {
+		*bad = pair[checks < 2 ? 0 : i * (n - 1) / (checks - 1)];
+		if (bad->vlsn <= durable &&
+		    index_sample_check(v->wal_dir, bad) == -EBADMSG)
+			return -EBADMSG;
+		loop_beat(&v->loop);
+	}
+	return 0;
+}
+
+void
+vlsn_check(struct vlsn *v)
+{
+	struct vmap_pair *pair, bad;
+	size_t n;
+
+	pair = malloc(VMAP_OLD_ENTRIES * sizeof(*pair));
+	if (pair == NULL || v->wal_dir < 0)
+		goto out;
+	n = vmap_old_copy(v->r->vmap, pair, VMAP_OLD_ENTRIES);
+	if (check_samples(v, pair, n, &bad) == 0)
+		goto out;
+	log_warnx("index: VLSN %" PRIu64 " is not at wal/%08" PRIx32
+		  ".seg offset %" PRIu32,
+	    bad.vlsn, lsn_segment(bad.lsn), lsn_offset(bad.lsn));
+	load_run(v, false);
+out:
+	free(pair);
+}
