@@ -28,6 +28,15 @@ lock_self(struct region *r, unsigned slot)
 	atomic_store_explicit(me.held, 0, memory_order_release);
 }
 
+void
+lock_self_end(const struct region *r)
+{
+	if (me.held != &r->slots->row[me.slot].held_locks)
+		return;
+	me.held = NULL;
+	me.counters = NULL;
+}
+
 static _Atomic uint64_t *
 lock_mask(void)
 {

@@ -35,6 +35,8 @@ struct region;
  * from now on. Called after a fork; without it a private mask is used.
  */
 void lock_self(struct region *r, unsigned slot);
+/* That region's map is going away: back to the private mask if it is used. */
+void lock_self_end(const struct region *r);
 
 int lock_init(struct lock *l); /* creator only; 0 or -errno */
 /*

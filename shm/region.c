@@ -155,6 +155,8 @@ walbuf_map_twice(struct region *r)
 void
 region_unmap(struct region *r)
 {
+	if (r->slots != NULL)
+		lock_self_end(r);
 	if (r->walbuf.data != NULL)
 		munmap(r->walbuf.data, 2 * r->walbuf.size);
 	if (r->base != NULL)
