@@ -134,6 +134,8 @@ vmap_cut(struct vmap *m, uint64_t vlsn)
 		return;
 	put_relaxed(&m->cuts, cuts + 1);
 	atomic_thread_fence(memory_order_release);
+	if (relaxed(&m->uncut) == 0 || relaxed(&m->uncut) > vlsn + 1)
+		put_relaxed(&m->uncut, vlsn + 1);
 	/* Slots below lo hold later samples: they stay lost. */
 	put_relaxed(&m->floor, lo);
 	put_relaxed(&m->count, to);
@@ -208,27 +210,37 @@ old_search(const struct vmap_old *old, uint64_t vlsn, struct vmap_pair *out)
 	return 0;
 }
 
-/* Do the older samples belong to the log as it is? */
-static bool
-old_current(const struct vmap *m)
+/*
+ * Older samples at or above this are void; UINT64_MAX: none is. What was
+ * taken before a cut counts below the lowest one.
+ */
+static uint64_t
+old_limit(const struct vmap *m, uint64_t cuts)
 {
-	return relaxed(&m->old.cuts) ==
-	       atomic_load_explicit(&m->cuts, memory_order_acquire);
+	return relaxed(&m->old.cuts) == cuts ? UINT64_MAX : relaxed(&m->uncut);
+}
+
+/* Pairs with the fences in vmap_old_set() and vmap_cut(). */
+static bool
+old_valid(const struct vmap *m, uint64_t seq, uint64_t cuts)
+{
+	atomic_thread_fence(memory_order_acquire);
+	return ((seq | cuts) & 1) == 0 && relaxed(&m->old.seq) == seq &&
+	       relaxed(&m->cuts) == cuts;
 }
 
 static int
 old_lookup(const struct vmap *m, uint64_t vlsn, struct vmap_pair *out)
 {
 	uint64_t seq = atomic_load_explicit(&m->old.seq, memory_order_acquire);
-	bool current = old_current(m);
-	int rc = old_search(&m->old, vlsn, out);
+	uint64_t cuts = atomic_load_explicit(&m->cuts, memory_order_acquire);
+	uint64_t limit = old_limit(m, cuts);
+	int rc = -ENOENT;
 
-	/* Pairs with the fence in vmap_old_set(). */
-	atomic_thread_fence(memory_order_acquire);
-	if ((seq & 1) != 0 || relaxed(&m->old.seq) != seq)
+	if (limit > 0)
+		rc = old_search(&m->old, vlsn < limit ? vlsn : limit - 1, out);
+	if (!old_valid(m, seq, cuts))
 		return -EAGAIN;
-	if (!current || !old_current(m))
-		return -ENOENT;
 	if (rc == 0 && out->vlsn < relaxed(&m->trimmed))
 		return -ENOENT;
 	return rc;
@@ -264,7 +276,7 @@ vmap_old_set(
 	/* Odd already if the writer before died here: the next odd number. */
 	seq += 1 + (seq & 1);
 	put_relaxed(&m->old.seq, seq);
-	/* Pairs with the fence in old_lookup(). */
+	/* Pairs with old_valid(). */
 	atomic_thread_fence(memory_order_release);
 	put_relaxed(&m->old.cuts, cuts);
 	for (i = 0; i < n; i += step, to++) {
@@ -280,18 +292,18 @@ size_t
 vmap_old_copy(const struct vmap *m, struct vmap_pair *out, size_t n)
 {
 	uint64_t seq = atomic_load_explicit(&m->old.seq, memory_order_acquire);
-	uint64_t count = relaxed(&m->old.count), trimmed, i;
+	uint64_t cuts = atomic_load_explicit(&m->cuts, memory_order_acquire);
+	uint64_t limit = old_limit(m, cuts), trimmed = relaxed(&m->trimmed);
+	uint64_t count = relaxed(&m->old.count), i;
 	size_t got = 0;
 
-	if ((seq & 1) != 0 || count > VMAP_OLD_ENTRIES || !old_current(m))
+	if (count > VMAP_OLD_ENTRIES)
 		return 0;
-	trimmed = relaxed(&m->trimmed);
 	for (i = 0; i < count && got < n; i++) {
 		out[got].vlsn = relaxed(&m->old.entry[i].vlsn);
 		out[got].lsn = relaxed(&m->old.entry[i].lsn);
-		if (out[got].vlsn >= trimmed)
+		if (out[got].vlsn >= trimmed && out[got].vlsn < limit)
 			got++;
 	}
-	atomic_thread_fence(memory_order_acquire);
-	return relaxed(&m->old.seq) == seq && old_current(m) ? got : 0;
+	return old_valid(m, seq, cuts) ? got : 0;
 }

@@ -10,7 +10,8 @@
  * Lock-free. A reader of the ring may be lapped: it reads `count` again after
  * the entries and drops what the writer may have been overwriting meanwhile.
  * `cuts` is odd while the log is being cut; a reader that saw it change starts
- * over, and older samples taken at another value of it do not count.
+ * over, and of older samples taken at another value of it only those count
+ * that lie below every cut.
  */
 #ifndef SHM_VMAP_H
 #define SHM_VMAP_H
@@ -47,9 +48,9 @@ struct vmap {
 						after entry */
 	_Atomic uint64_t floor; /* W: wal. first sample that is still valid */
 	_Atomic uint64_t cuts; /* W: wal. +2 a cut, odd while it lasts */
-	_Atomic uint64_t
-	    trimmed; /* W: wal. oldest VLSN that samples may have */
-	uint64_t zero[4];
+	_Atomic uint64_t trimmed; /* W: wal. no sample is of a lower VLSN */
+	_Atomic uint64_t uncut; /* W: wal. lowest cut's VLSN + 1, 0 = none */
+	uint64_t zero[3];
 	struct vmap_entry entry[VMAP_ENTRIES];
 	struct vmap_old old;
 };

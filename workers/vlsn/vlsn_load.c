@@ -244,7 +244,7 @@ report(struct load *l)
 	counter_add(v->r->counters, v->w->slot, C_INDEX_REBUILDS, 1);
 	event_add(v->r, v->w->slot,
 	    l->file.bad > 0 || l->wrong > 0 ? EVENT_WARN : EVENT_INFO,
-	    "index: %s %s: rebuilt, %zu samples, %u stretches of the log read",
+	    "index: %s %s: rebuilt, %zu samples, %u parts of the log read",
 	    INDEX_DIR "/" INDEX_NAME, l->fault, l->all.count, l->holes);
 }
 
@@ -318,7 +318,7 @@ vlsn_load(struct vlsn *v)
 
 	if (rc != 0 && !(v->w->readonly && rc == -ENOENT)) {
 		errno = -rc;
-		log_warn("index: %s", INDEX_DIR);
+		log_warn("index: directory %s", INDEX_DIR);
 	}
 	load_run(v, true);
 }

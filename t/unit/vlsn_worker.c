@@ -1,0 +1,426 @@
+/*
+ * The vlsn worker as a process on a real region and a log made by hand: the
+ * gates it fires, the samples it brings back for segments that the boot scan
+ * did not visit, flushes that never pass `durable`, death at any time, a cut,
+ * a damaged or lost file, a directory it cannot write, and the stop.
+ */
+#include "workers/worker.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/stat.h>
+#include "shm/walbuf.h"
+#include "t/lib/segment_build.h"
+#include "t/shm_fixture.h"
+#include "workers/vlsn/index_file.h"
+
+#define SEGMENT  (8u << 20)
+#define WAIT_MS  10000
+#define SEGMENTS 3
+
+static struct fixture fix;
+static struct conf conf;
+static struct worker worker;
+static struct segment_build build[SEGMENTS];
+static char data[80];
+static int data_dir;
+
+static void
+log_make(void)
+{
+	uint32_t i;
+	int wal;
+
+	snprintf(data, sizeof(data), "/tmp/vlsn_worker.%d", (int)getpid());
+	mkdir(data, 0700);
+	data_dir = open(data, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	mkdirat(data_dir, "wal", 0700);
+	wal = openat(data_dir, "wal", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	for (i = 0; i < SEGMENTS; i++) {
+		build_begin(
+		    &build[i], i + 1, SEGMENT, i > 0 ? &build[i - 1] : NULL);
+		while (build[i].at < SEGMENT - (1u << 20))
+			build_flush(&build[i], 4, 6000);
+		if (build_write(&build[i], wal) != 0)
+			diag("cannot write segment %u", i + 1);
+	}
+	close(wal);
+}
+
+static void
+log_remove(void)
+{
+	static const char *const names[] = { "wal/00000001.seg",
+		"wal/00000002.seg", "wal/00000003.seg", "index/vlsn.idx",
+		"index/vlsn.idx.tmp" };
+	size_t i;
+
+	for (i = 0; i < NITEMS(names); i++)
+		unlinkat(data_dir, names[i], 0);
+	unlinkat(data_dir, "wal", AT_REMOVEDIR);
+	ok(unlinkat(data_dir, "index", AT_REMOVEDIR) == 0,
+	    "nothing else was left in the index' directory");
+	close(data_dir);
+	rmdir(data);
+	for (i = 0; i < SEGMENTS; i++)
+		build_free(&build[i]);
+}
+
+static uint64_t
+pos_get(const struct position *p)
+{
+	return position_get(p);
+}
+
+static uint64_t
+count(enum counter which)
+{
+	return counter_sum(fix.r.counters, which);
+}
+
+/* A new region; wal has scanned the last segment and filled the map so. */
+static void
+node_begin(bool readonly)
+{
+	static const enum phase gates[] = { PHASE_SCHEMA_CACHE_WARMUP,
+		PHASE_CATALOG_SANITY_CHECK };
+	struct sequencer *s;
+	struct segment_build *b = &build[SEGMENTS - 1];
+	uint64_t lsn = 0;
+	uint32_t i;
+
+	fixture_open(&fix);
+	s = fix.r.seq;
+	conf_defaults(&conf);
+	strcpy(conf.node.name, "unit");
+	conf.node.user[0] = '\0';
+	memset(&worker, 0, sizeof(worker));
+	worker.slot = SLOT_VLSN;
+	worker.region = &fix.r;
+	worker.conf = &conf;
+	worker.bells.wakes = fix.r.wakes;
+	for (i = 0; i < SLOT_MAX; i++)
+		worker.bells.fd[i] = -1;
+	worker.bells.fd[SLOT_SUPERVISOR] = eventfd(0, EFD_CLOEXEC);
+	worker.bells.fd[SLOT_VLSN] = eventfd(0, EFD_CLOEXEC);
+	worker.supervisor_pid = getpid();
+	worker.lock_fd = worker.http_fd = worker.control_fd = -1;
+	for (i = 0; i < LISTEN_MAX; i++)
+		worker.listen_fd[i] = -1;
+	worker.data_dir = data_dir;
+	worker.readonly = readonly;
+	seq_register(s, PHASE_WAL_RECOVERY, SLOT_WAL, "wal scan");
+	for (i = 0; i < NITEMS(gates); i++)
+		seq_register(s, gates[i], SLOT_VLSN, "index");
+	seq_seal(s);
+	for (i = 1; i < b->count; i++)
+		if (b->record[i - 1].type == REC_BATCH &&
+		    b->record[i].offset - lsn_offset(lsn) >=
+			VMAP_STRIDE_BYTES) {
+			lsn = lsn_make(b->info.number, b->record[i].offset);
+			vmap_add(fix.r.vmap, b->record[i].vlsn, lsn);
+		}
+	position_set(&fix.r.pos->appended, b->vlsn);
+	position_set(&fix.r.pos->durable, b->vlsn);
+}
+
+static int
+body(void *arg)
+{
+	(void)arg;
+	return vlsn_main(&worker);
+}
+
+static pid_t
+worker_start(void)
+{
+	atomic_store(&fix.r.slots->row[SLOT_VLSN].drained, 0);
+	atomic_store(&fix.r.slots->row[SLOT_VLSN].state, SLOT_STARTING);
+	return child_start(body, NULL);
+}
+
+static bool
+worker_runs(void)
+{
+	return atomic_load(&fix.r.slots->row[SLOT_VLSN].state) == SLOT_RUNNING;
+}
+
+static void
+worker_kill(pid_t pid)
+{
+	kill(pid, SIGKILL);
+	is_i64(child_end(pid), 1000 + SIGKILL, "the worker was killed");
+}
+
+/* Every step of the bus; the worker must answer each, then end with 0. */
+static void
+worker_stop(pid_t pid)
+{
+	unsigned step, answered = 0;
+
+	for (step = 1; step <= SHUTDOWN_CLOSED; step++) {
+		seq_shutdown(fix.r.seq, step);
+		bell_ring(&worker.bells, SLOT_VLSN);
+		if (wait_until(
+			atomic_load(&fix.r.slots->row[SLOT_VLSN].drained) >=
+			    step,
+			WAIT_MS))
+			answered++;
+	}
+	is_u64(answered, SHUTDOWN_CLOSED, "every step of the stop is answered");
+	is_i64(child_end(pid), 0, "and the worker ends");
+}
+
+static void
+node_end(void)
+{
+	close(worker.bells.fd[SLOT_SUPERVISOR]);
+	close(worker.bells.fd[SLOT_VLSN]);
+	fixture_close(&fix);
+}
+
+/* A checkpoint has completed: a flush does not wait for its time. */
+static void
+nudge(void)
+{
+	position_raise(
+	    &fix.r.pos->checkpointed, pos_get(&fix.r.pos->checkpointed) + 1);
+	bell_ring(&worker.bells, SLOT_VLSN);
+}
+
+static struct index_image
+file_image(void)
+{
+	static uint8_t bytes[1 << 20];
+	int fd = openat(data_dir, "index/vlsn.idx", O_RDONLY | O_CLOEXEC);
+	struct index_image img = { 0 };
+	ssize_t n = fd < 0 ? 0 : read(fd, bytes, sizeof(bytes));
+
+	if (n > 0)
+		index_parse(bytes, (size_t)n, &img);
+	close(fd);
+	return img;
+}
+
+/* Newest VLSN in the file, and all of its pages good; else 0. */
+static uint64_t
+file_last(void)
+{
+	struct index_image img = file_image();
+	uint64_t vlsn =
+	    img.count > 0 && img.bad == 0 ? img.sample[img.count - 1].vlsn : 0;
+
+	index_image_free(&img);
+	return vlsn;
+}
+
+/* Distance from a sample that a lookup in segment 1 gives, in records. */
+static uint64_t
+found_below(uint64_t vlsn)
+{
+	struct vmap_pair p;
+
+	return vmap_lookup(fix.r.vmap, vlsn, &p) == 0 ? vlsn - p.vlsn : 999999;
+}
+
+static bool
+boot_done(void)
+{
+	return seq_reached(fix.r.seq, PHASE_CATALOG_SANITY_CHECK) &&
+	       worker_runs();
+}
+
+static pid_t
+boot(void)
+{
+	pid_t pid = worker_start();
+
+	seq_fire(fix.r.seq, PHASE_WAL_RECOVERY, SLOT_WAL);
+	ok(wait_until(boot_done(), WAIT_MS), "both gates are fired");
+	return pid;
+}
+
+static void
+test_rebuild(void)
+{
+	pid_t pid;
+
+	node_begin(false);
+	pid = worker_start();
+	ok(!wait_until(seq_reached(fix.r.seq, PHASE_SCHEMA_CACHE_WARMUP), 50),
+	    "nothing is fired before the log was scanned");
+	seq_fire(fix.r.seq, PHASE_WAL_RECOVERY, SLOT_WAL);
+	ok(wait_until(boot_done(), WAIT_MS), "without a file: gates are fired");
+	is_u64(count(C_INDEX_REBUILDS), 1, "a rebuild is counted");
+	ok(found_below(500) < 16, "segment 1 has samples");
+	ok(wait_until(file_last() != 0, WAIT_MS), "a file is written");
+	ok(wait_until(pos_get(&fix.r.pos->indexed) == file_last(), WAIT_MS),
+	    "and published as indexed");
+	ok(count(C_INDEX_FLUSHES) > 0 && count(C_INDEX_ENTRIES) > 900,
+	    "flush and entries are counted");
+	worker_stop(pid);
+	node_end();
+}
+
+static void
+test_load(void)
+{
+	struct segment_build *b = &build[SEGMENTS - 1];
+	uint64_t before, vlsn = b->vlsn;
+	pid_t pid;
+
+	node_begin(false);
+	pid = boot();
+	is_u64(count(C_INDEX_REBUILDS), 0, "with a file: no rebuild");
+	ok(found_below(500) < 16, "segment 1 has samples from the file");
+	before = file_last();
+	is_u64(pos_get(&fix.r.pos->indexed), before, "indexed is the file's");
+	vmap_add(fix.r.vmap, vlsn + 10, lsn_make(3, b->at + 20000));
+	vmap_add(fix.r.vmap, vlsn + 20, lsn_make(3, b->at + 40000));
+	position_set(&fix.r.pos->durable, vlsn + 19);
+	ok(wait_until(file_last() > before, WAIT_MS), "an addition is flushed");
+	is_u64(file_last(), vlsn + 10, "but none ahead of durable");
+	position_set(&fix.r.pos->durable, vlsn + 20);
+	nudge();
+	ok(wait_until(file_last() == vlsn + 20, WAIT_MS),
+	    "until it is durable");
+	worker_kill(pid);
+	pid = worker_start();
+	ok(wait_until(worker_runs(), WAIT_MS), "a successor takes over");
+	vmap_cut(fix.r.vmap, vlsn);
+	vmap_add(fix.r.vmap, vlsn + 1, lsn_make(4, 4096 + 80));
+	position_set(&fix.r.pos->durable, vlsn + 1);
+	nudge();
+	ok(wait_until(file_last() == vlsn + 1, WAIT_MS),
+	    "a cut reaches the file");
+	ok(found_below(500) < 16, "and older samples stay");
+	worker_stop(pid);
+	node_end();
+}
+
+/* What was written above the real log must not be believed. */
+static void
+test_stale(void)
+{
+	struct segment_build *b = &build[SEGMENTS - 1];
+	pid_t pid;
+
+	node_begin(false);
+	pid = boot();
+	is_u64(count(C_INDEX_REBUILDS), 1, "samples above the log: rebuilt");
+	nudge();
+	ok(wait_until(file_last() != 0 && file_last() <= b->vlsn, WAIT_MS),
+	    "and gone from the file");
+	worker_stop(pid);
+	node_end();
+}
+
+static void
+file_flip(size_t at)
+{
+	int fd = openat(data_dir, "index/vlsn.idx", O_RDWR | O_CLOEXEC);
+	uint8_t byte = 0;
+
+	if (pread(fd, &byte, 1, (off_t)at) == 1) {
+		byte ^= 4;
+		ok(pwrite(fd, &byte, 1, (off_t)at) == 1, "a bit is flipped");
+	}
+	close(fd);
+}
+
+static void
+test_damage(size_t at)
+{
+	pid_t pid;
+
+	file_flip(at);
+	node_begin(false);
+	pid = boot();
+	is_u64(count(C_INDEX_REBUILDS), 1, "a damaged file is rebuilt");
+	ok(found_below(500) < 16 && found_below(2000) < 16,
+	    "lookups are as before");
+	nudge();
+	ok(wait_until(file_last() != 0, WAIT_MS), "the new file is whole");
+	worker_kill(pid);
+	node_end();
+}
+
+/* A file that is whole, fits the headers, and lies. */
+static void
+test_liar(void)
+{
+	struct index_image img = file_image();
+	uint8_t page[INDEX_PAGE];
+	size_t i;
+	pid_t pid;
+	int fd = openat(data_dir, "index/vlsn.idx", O_RDWR | O_CLOEXEC);
+
+	for (i = 0; i < INDEX_PAGE_SAMPLES; i++)
+		img.sample[i].lsn += 8;
+	index_page_encode(
+	    page, img.head.life, 1, 0, img.sample, INDEX_PAGE_SAMPLES);
+	ok(pwrite(fd, page, sizeof(page), INDEX_PAGE) == INDEX_PAGE,
+	    "false samples under a true checksum");
+	close(fd);
+	index_image_free(&img);
+	node_begin(false);
+	pid = boot();
+	is_u64(count(C_INDEX_REBUILDS), 1, "are found out by looking");
+	ok(found_below(500) < 16, "and replaced");
+	worker_stop(pid);
+	node_end();
+}
+
+static void
+test_readonly(void)
+{
+	struct stat st;
+	pid_t pid;
+
+	unlinkat(data_dir, "index/vlsn.idx", 0);
+	unlinkat(data_dir, "index", AT_REMOVEDIR);
+	node_begin(true);
+	pid = boot();
+	ok(found_below(500) < 16, "readonly: rebuilt in memory");
+	worker_stop(pid);
+	ok(fstatat(data_dir, "index", &st, 0) != 0, "and nothing is written");
+	node_end();
+}
+
+/* index is a file: nothing can be written there, and nothing fails. */
+static void
+test_unwritable(void)
+{
+	int fd =
+	    openat(data_dir, "index", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	pid_t pid;
+
+	close(fd);
+	node_begin(false);
+	pid = boot();
+	ok(found_below(500) < 16, "no directory: lookups all the same");
+	worker_stop(pid);
+	is_u64(count(C_INDEX_FLUSHES), 0, "no flush");
+	node_end();
+	unlinkat(data_dir, "index", 0);
+	mkdirat(data_dir, "index", 0700);
+}
+
+int
+main(void)
+{
+	size_t page;
+
+	log_make();
+	test_rebuild();
+	test_load();
+	test_stale();
+	for (page = 0; page < 3; page++)
+		test_damage(page * INDEX_PAGE + 100 + page);
+	test_liar();
+	test_readonly();
+	test_unwritable();
+	log_remove();
+	return tap_done();
+}
