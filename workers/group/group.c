@@ -1,0 +1,409 @@
+/*
+ * The group worker: a thin loop around the core. At boot it waits for the
+ * log's end, reads what the disk says and lets the core decide; a group of
+ * one elects itself there. From then on it sleeps: it is woken by answers of
+ * wal, by the shutdown bus, and once a second.
+ *
+ * It alone writes the commit view, and it alone raises the epoch of
+ * `committed`. It may die at any instruction: that restarts the node.
+ */
+#include "workers/group/group.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "shm/assert.h"
+#include "shm/log.h"
+#include "shm/record.h"
+
+#define RING_ENTRIES 32
+#define TICK_NS      NS_PER_S
+
+static struct group me;
+
+/* ---- what the core asks for ---- */
+
+/* Nothing commits under a lower epoch from here on; the VLSN stays. */
+static void
+committed_raise_epoch(struct region *r, uint16_t epoch)
+{
+	_Atomic uint64_t *v = &r->pos->committed.v;
+	uint64_t now = atomic_load_explicit(v, memory_order_acquire), next;
+
+	do {
+		ASSERT(word_epoch(now) < epoch);
+		next = epoch_word(epoch, word_vlsn(now));
+	} while (!atomic_compare_exchange_weak_explicit(
+	    v, &now, next, memory_order_acq_rel, memory_order_acquire));
+}
+
+static void
+view_publish(struct group *g, const struct commit_view *view)
+{
+	const struct membership *m = &g->core.current;
+	uint32_t i;
+
+	for (i = 0; i < m->count; i++)
+		memcpy(
+		    g->r->commit->name[i], m->member[i].name, MEMBER_NAME_MAX);
+	commit_view_write(g->r->commit, view);
+	/* wal begins the term, or reports again under the new epoch. */
+	bell_ring(&g->w->bells, SLOT_WAL);
+}
+
+/* A membership into the log; a full ring is tried again with the next tick. */
+static void
+member_append(struct group *g)
+{
+	uint8_t payload[MEMBER_RECORD_MAX];
+	struct group_actions out;
+	struct wal_req *req;
+	size_t n;
+
+	n = member_encode(payload, &g->core.current);
+	req = bytering_reserve(&g->request, (uint32_t)(sizeof(*req) + n));
+	if (req == NULL) {
+		group_step(&g->core,
+		    &(struct group_event){ .input = GROUP_MEMBER_REFUSED },
+		    &out);
+		return;
+	}
+	req->seq = ++g->seq;
+	req->incarnation = g->w->incarnation;
+	req->type = REC_MEMBER;
+	req->flags = 0;
+	req->zero = 0;
+	memcpy(req + 1, payload, n);
+	bytering_publish(&g->request);
+	bell_ring(&g->w->bells, SLOT_WAL);
+}
+
+static void
+announce(struct group *g, const struct group_actions *a)
+{
+	counter_add(g->r->counters, g->w->slot, C_ROLE_CHANGES, 1);
+	if (a->elected)
+		counter_add(g->r->counters, g->w->slot, C_ELECTIONS_WON, 1);
+	event_add(g->r, g->w->slot, EVENT_INFO,
+	    "role: %s -> %s in term %" PRIu64 ": %s", role_name(a->from),
+	    role_name(a->to), a->view.term, a->why);
+	bell_ring_all(&g->w->bells);
+}
+
+static void
+forced_tell(struct group *g, unsigned forced)
+{
+	unsigned bit;
+
+	for (bit = 1; bit <= forced; bit <<= 1)
+		if ((forced & bit) != 0)
+			event_add(g->r, g->w->slot, EVENT_ERROR, "force: %s",
+			    group_forced_text(bit));
+}
+
+/* The process ends: with the boot, or for a boot from disk. */
+static void
+end(struct group *g, const struct group_actions *a)
+{
+	g->ended = true;
+	g->loop.quit = true;
+	if (a->restart) {
+		g->exit_code = WORKER_EXIT_RESTART;
+		event_add(g->r, g->w->slot, EVENT_ERROR,
+		    "%s: the node boots again", a->why);
+		atomic_store_explicit(
+		    &g->r->control->restart_wanted, 1, memory_order_release);
+		bell_ring(&g->w->bells, SLOT_SUPERVISOR);
+		return;
+	}
+	g->exit_code = WORKER_EXIT_FAILED;
+	log_errorx("group: %s", a->why);
+	seq_fail(g->r->seq, PHASE_RAFT_METADATA_REPLAY, g->w->slot,
+	    "group: %s%s", a->why,
+	    a->forced != 0 ? "; restore this node, or boot once with [boot] "
+			     "recovery_mode = force, which accepts the loss"
+			   : "");
+}
+
+static void
+ready(struct group *g)
+{
+	seq_fire(g->r->seq, PHASE_RAFT_METADATA_REPLAY, g->w->slot);
+	/* Nobody else is in the group: there is no peer to be dialled. */
+	seq_fire(g->r->seq, PHASE_WARM_PEERS, g->w->slot);
+}
+
+/* Do all of it, in the order that group_actions gives. */
+static void
+act(struct group *g, const struct group_actions *a)
+{
+	if (a->fail || a->restart) {
+		end(g, a);
+		return;
+	}
+	if (a->forced != 0)
+		forced_tell(g, a->forced);
+	if (a->raise_epoch)
+		committed_raise_epoch(g->r, a->epoch);
+	if (a->persist) {
+		counter_add(g->r->counters, g->w->slot, C_ELECTIONS_HELD, 1);
+		group_state_store(g, a->term, a->vote);
+	}
+	if (a->publish)
+		view_publish(g, &a->view);
+	if (a->append_member)
+		member_append(g);
+	if (a->save_member)
+		g->members_wanted =
+		    !g->filed_known || g->filed.vlsn != g->core.current.vlsn;
+	if (a->announce)
+		announce(g, a);
+	else if (a->why[0] != '\0')
+		log_debug("group: %s", a->why);
+	if (a->ready)
+		ready(g);
+}
+
+static void
+step(struct group *g, struct group_event ev)
+{
+	struct group_actions out;
+
+	if (g->ended)
+		return;
+	ev.now_ns = clock_ns(CLOCK_BOOTTIME);
+	group_step(&g->core, &ev, &out);
+	act(g, &out);
+}
+
+/* ---- what the loop notices ---- */
+
+static void
+notice_state(struct group *g)
+{
+	enum state_write was = g->state_write;
+
+	if (was != STATE_WRITE_DURABLE && was != STATE_WRITE_FAILED)
+		return;
+	g->state_write = STATE_WRITE_IDLE;
+	step(g, (struct group_event){ .input = was == STATE_WRITE_DURABLE
+						   ? GROUP_PERSISTED
+						   : GROUP_PERSIST_FAILED,
+		    .term = g->state.term,
+		    .vote = g->state.vote });
+}
+
+/* wal's answer to the one membership that may be on its way. */
+static void
+answer(struct group *g, const struct wal_ret *ret)
+{
+	struct membership m = g->core.current;
+
+	if (ret->seq != g->seq || !g->core.member_asked)
+		return;
+	if (ret->status != RET_OK || ret->vlsn <= m.vlsn) {
+		step(g, (struct group_event){ .input = GROUP_MEMBER_REFUSED });
+		return;
+	}
+	m.vlsn = ret->vlsn;
+	step(g, (struct group_event){
+		    .input = GROUP_MEMBER_APPENDED, .membership = &m });
+}
+
+static void
+notice_answer(struct group *g)
+{
+	const void *at;
+	struct wal_ret ret;
+	uint32_t len;
+
+	while ((at = bytering_peek(&g->ret, &len)) != NULL) {
+		if (len == sizeof(ret)) {
+			memcpy(&ret, at, sizeof(ret));
+			answer(g, &ret);
+		}
+		bytering_advance(&g->ret, len);
+		bytering_consume(&g->ret);
+	}
+	if (len == UINT32_MAX)
+		end(g, &(struct group_actions){ .restart = true,
+			   .why = "the ring from wal is damaged" });
+}
+
+/* The VLSN of the own term's first record, once wal has appended it. */
+static uint64_t
+term_start(const struct group *g)
+{
+	uint64_t word = position_get(&g->r->pos->term_start);
+
+	if (!group_writes(&g->core) || word_epoch(word) != g->core.epoch)
+		return 0;
+	return word_vlsn(word);
+}
+
+static bool
+committed_now(const struct group *g, uint64_t vlsn)
+{
+	uint64_t word = position_get(&g->r->pos->committed);
+
+	return vlsn != 0 && word_epoch(word) == g->core.epoch &&
+	       word_vlsn(word) >= vlsn;
+}
+
+static void
+notice_positions(struct group *g)
+{
+	uint64_t first = term_start(g), member = g->core.current.vlsn;
+	struct group_event ev = { .term = g->core.won_term, .vlsn = first };
+
+	if (first != 0 && g->term_told != g->core.won_term) {
+		g->term_told = g->core.won_term;
+		ev.input = GROUP_TERM_APPENDED;
+		step(g, ev);
+	}
+	if (committed_now(g, first) &&
+	    g->term_commit_told != g->core.won_term) {
+		g->term_commit_told = g->core.won_term;
+		ev.input = GROUP_TERM_COMMITTED;
+		step(g, ev);
+	}
+	if (committed_now(g, member) && g->member_commit_told != member) {
+		g->member_commit_told = member;
+		step(g, (struct group_event){
+			    .input = GROUP_MEMBER_COMMITTED, .vlsn = member });
+	}
+}
+
+static void
+tick(struct group *g)
+{
+	if (g->loop.now_ns - g->tick_ns < TICK_NS)
+		return;
+	g->tick_ns = g->loop.now_ns;
+	step(g, (struct group_event){ .input = GROUP_TICK });
+}
+
+/*
+ * The shutdown bus. The role lasts until the log's last bytes have been
+ * flushed and committed: only then it is over.
+ */
+static void
+stop_turn(struct group *g)
+{
+	unsigned now = loop_shutdown(&g->loop);
+
+	if (now == SHUTDOWN_NONE)
+		return;
+	if (now >= SHUTDOWN_DRAINING_EVENT_PLANE && group_io_busy(g))
+		return;
+	if (now == SHUTDOWN_CLOSED) {
+		step(g, (struct group_event){ .input = GROUP_STOP });
+		g->loop.quit = true;
+	}
+	loop_drained(&g->loop, now);
+}
+
+static void
+turn(void *ctx)
+{
+	struct group *g = ctx;
+
+	if (g->booted) {
+		notice_state(g);
+		notice_answer(g);
+		notice_positions(g);
+		tick(g);
+		if (!g->ended && loop_shutdown(&g->loop) == SHUTDOWN_NONE)
+			group_members_save(g);
+	}
+	if (!g->ended)
+		stop_turn(g);
+}
+
+static bool
+pending(void *ctx)
+{
+	struct group *g = ctx;
+	uint64_t first = term_start(g);
+
+	if (!g->booted)
+		return false;
+	return bytering_ready(&g->ret) ||
+	       (first != 0 && g->term_told != g->core.won_term) ||
+	       g->state_write == STATE_WRITE_DURABLE ||
+	       g->state_write == STATE_WRITE_FAILED;
+}
+
+static uint64_t
+deadline(void *ctx)
+{
+	(void)ctx;
+	return LOOP_NEVER; /* the liveness turn is the core's tick */
+}
+
+/* ---- life ---- */
+
+/*
+ * A stop or a failure elsewhere ends the wait: then the loop only answers
+ * the shutdown bus.
+ */
+static void
+boot(struct group *g)
+{
+	char why[SEQ_ERROR_MAX - 32] = "";
+	struct group_boot b;
+	int rc;
+
+	rc = seq_wait(g->r->seq, PHASE_WAL_RECOVERY, 0, loop_beat, &g->loop);
+	if (rc != 0)
+		return;
+	rc = group_boot_read(g, why, sizeof(why));
+	if (rc != 0) {
+		end(g, &(struct group_actions){ .fail = true, .why = why });
+		return;
+	}
+	g->booted = true;
+	g->core.epoch = word_epoch(position_get(&g->r->pos->committed));
+	group_boot_event(g, &b);
+	step(g, (struct group_event){ .input = GROUP_BOOTED, .booted = &b });
+}
+
+int
+group_main(struct worker *w)
+{
+	static const struct loop_hooks hooks = {
+		.turn = turn,
+		.pending = pending,
+		.deadline = deadline,
+	};
+	struct group *g = &me;
+	int rc;
+
+	worker_open(w, "group", KEEP_DATA);
+	g->w = w;
+	g->r = w->region;
+	region_ring(g->r, CLIENT_GROUP, RING_REQUEST, &g->request);
+	region_ring(g->r, CLIENT_GROUP, RING_RETURN, &g->ret);
+	rc = loop_open(
+	    &g->loop, g->r, &w->bells, w->slot, RING_ENTRIES, g, &hooks);
+	if (rc != 0) {
+		log_errorx("group: ring: %s", loop_refusal(rc));
+		seq_fail(g->r->seq, PHASE_RAFT_METADATA_REPLAY, w->slot,
+		    "group: ring: %s", loop_refusal(rc));
+		return WORKER_EXIT_FAILED;
+	}
+	group_io_open(g);
+	boot(g);
+	if (g->ended)
+		return g->exit_code;
+	worker_running(w);
+	rc = loop_run(&g->loop);
+	if (rc != 0) {
+		errno = -rc;
+		log_error("group: loop");
+		return WORKER_EXIT_FAILED;
+	}
+	loop_close(&g->loop);
+	return g->exit_code;
+}

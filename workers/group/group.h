@@ -1,0 +1,105 @@
+/*
+ * Private to workers/group: the group worker's state. The core decides
+ * (group_core.h); what is here reads the disk for it (group_boot.c), writes
+ * the disk for it (group_io.c), and joins both to the region (group.c).
+ */
+#ifndef WORKERS_GROUP_GROUP_H
+#define WORKERS_GROUP_GROUP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "conf/node_file.h"
+#include "ipc/loop.h"
+#include "shm/bytering.h"
+#include "workers/group/group_core.h"
+#include "workers/group/state_file.h"
+#include "workers/worker.h"
+
+#define MEMBERS_FILE "members"
+#define MEMBERS_TMP  "members.tmp"
+
+/* Kinds of completions; 0 is the loop's. */
+enum { KIND_STATE = 1, KIND_MEMBERS = 2 };
+
+/* A promise on its way to the disk: both blocks, one behind the other. */
+enum state_write {
+	STATE_WRITE_IDLE,
+	STATE_WRITE_FIRST, /* the worse block */
+	STATE_WRITE_SECOND, /* the other one */
+	STATE_WRITE_DURABLE,
+	STATE_WRITE_FAILED,
+};
+
+/* The members file on its way: made aside, flushed, renamed. */
+enum members_write {
+	MEMBERS_WRITE_IDLE,
+	MEMBERS_WRITE_OPEN,
+	MEMBERS_WRITE_DATA,
+	MEMBERS_WRITE_FLUSH,
+	MEMBERS_WRITE_RENAME,
+	MEMBERS_WRITE_DIR,
+};
+
+struct group {
+	struct worker *w;
+	struct region *r;
+	struct loop loop;
+	struct group_core core;
+	bool booted; /* the core has been told of the disk */
+	bool ended; /* failed or wants a restart: exit_code says which */
+	int exit_code;
+
+	/* As read at boot. */
+	struct node_file node;
+	struct state state; /* as it is on disk, or on its way */
+	struct membership newest, filed;
+	bool filed_known; /* `filed` is what the members file holds */
+	uint64_t log_term;
+
+	int state_fd; /* O_DSYNC; -1 in readonly */
+	unsigned worse;
+	enum state_write state_write;
+	uint8_t block[STATE_BLOCK_SIZE];
+
+	int members_fd; /* while it is written */
+	enum members_write members_write;
+	bool members_wanted; /* core.current is to be written */
+	uint64_t members_retry_ns;
+	bool members_told; /* a failure was logged */
+	uint64_t members_vlsn; /* of what is being written */
+	size_t members_len;
+	uint8_t members_buf[MEMBER_FILE_MAX];
+
+	/* Towards wal, and what was noticed there. */
+	struct bytering request, ret;
+	uint32_t seq;
+	uint64_t term_told, term_commit_told, member_commit_told;
+	uint64_t tick_ns;
+};
+
+/*
+ * Read node file, state, members and the log's end; makes the state file of a
+ * founded, empty directory. Blocks. 0, or -errno with the reason (and what to
+ * do) in why[].
+ */
+int group_boot_read(struct group *g, char *why, size_t why_size);
+/* What the core must be told; points into g. */
+void group_boot_event(struct group *g, struct group_boot *out);
+
+/* Start to store (term, vote); state_write becomes _DURABLE or _FAILED. */
+void group_state_store(struct group *g, uint64_t term, uint64_t vote);
+/* Start (or go on with) the members file, if one is wanted and it is time. */
+void group_members_save(struct group *g);
+void group_io_open(struct group *g);
+/* Something is in flight. */
+bool group_io_busy(const struct group *g);
+
+/*
+ * Pure: what a completion leads to. Only a full-length write counts; one that
+ * the kernel did not begin (-EINTR, -EAGAIN) is made again.
+ */
+enum state_write state_write_next(enum state_write now, int res, int want);
+enum members_write
+members_write_next(enum members_write now, int res, size_t len);
+
+#endif

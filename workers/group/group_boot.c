@@ -1,0 +1,331 @@
+/*
+ * What the disk says at boot: who this node is, its term and vote, the newest
+ * membership, where the log ends. Nothing is decided here but whether bytes
+ * can be read at all; the core judges the rest.
+ *
+ * In readonly mode whatever cannot be read is only told, and nothing is
+ * written; in force mode a lost state is replaced by what the log says, the
+ * bad file is kept beside it.
+ */
+#include "workers/group/group.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "shm/cursor.h"
+#include "shm/log.h"
+
+#define STATE_BAD "state.bad" /* what force put aside */
+
+__attribute__((format(printf, 4, 5))) static int
+refuse(char *why, size_t why_size, int rc, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(why, why_size, fmt, ap);
+	va_end(ap);
+	return rc;
+}
+
+/* ---- the log ---- */
+
+/* The record with that VLSN; its payload is valid until cursor_close(). */
+static int
+log_record(struct cursor *c, uint64_t vlsn, struct record *out)
+{
+	int rc = cursor_seek(c, vlsn);
+
+	if (rc == 0)
+		rc = cursor_next(c, vlsn, out);
+	if (rc == 0 && out->vlsn != vlsn)
+		rc = -EBADMSG;
+	return rc;
+}
+
+static int
+log_members(struct group *g, struct cursor *c, uint64_t vlsn)
+{
+	struct record rec;
+	int rc = log_record(c, vlsn, &rec);
+
+	if (rc != 0)
+		return rc;
+	if (rec.type != REC_MEMBER)
+		return -EBADMSG;
+	rc = member_decode(rec.payload, rec.payload_len, vlsn, &g->newest);
+	if (rc == 0 && !cursor_valid(c))
+		rc = -EBADMSG;
+	return rc;
+}
+
+static int
+log_end(struct group *g, struct cursor *c, uint64_t vlsn)
+{
+	struct record rec;
+	int rc = log_record(c, vlsn, &rec);
+
+	if (rc == 0)
+		g->log_term = rec.term;
+	return rc;
+}
+
+/* The newest membership in the log, and the term it ends in. */
+static int
+log_read(struct group *g, char *why, size_t why_size)
+{
+	uint64_t end = position_get(&g->r->pos->appended);
+	uint64_t member = position_get(&g->r->pos->member);
+	uint64_t at = member;
+	struct cursor *c = NULL;
+	int wal_dir, rc = 0;
+
+	if (end == 0)
+		return 0;
+	wal_dir =
+	    openat(g->w->data_dir, "wal", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (wal_dir < 0)
+		rc = -errno;
+	if (rc == 0)
+		rc = cursor_open(&c, g->r, wal_dir, false);
+	if (rc == 0 && member != 0)
+		rc = log_members(g, c, member);
+	if (rc == 0)
+		rc = log_end(g, c, at = end);
+	if (rc != 0)
+		rc = refuse(why, why_size, rc,
+		    "log: record %" PRIu64 "%s%s: %s", at,
+		    c != NULL && cursor_place(c)[0] != '\0' ? " at " : "",
+		    c != NULL ? cursor_place(c) : "", strerror(-rc));
+	if (c != NULL)
+		cursor_close(c);
+	if (wal_dir >= 0)
+		close(wal_dir);
+	return rc;
+}
+
+/* ---- the members file ---- */
+
+static int
+members_read(struct group *g)
+{
+	uint8_t *buf = g->members_buf;
+	ssize_t n;
+	int fd;
+
+	fd = openat(g->w->data_dir, MEMBERS_FILE, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	n = read(fd, buf, MEMBER_FILE_MAX);
+	if (n < 0)
+		n = -errno;
+	close(fd);
+	return n < 0 ? (int)n : member_file_decode(buf, (size_t)n, &g->filed);
+}
+
+/* A group of one is proposed by the configuration, until the log has one. */
+static void
+members_propose(struct group *g)
+{
+	static const uint8_t types[] = {
+		[CONF_TYPE_ELECTABLE] = NODE_ELECTABLE,
+		[CONF_TYPE_SECONDARY] = NODE_SECONDARY,
+		[CONF_TYPE_ARBITER] = NODE_ARBITER,
+		[CONF_TYPE_MONITOR] = NODE_MONITOR,
+	};
+	const struct conf *conf = g->w->conf;
+	struct membership *m = &g->newest;
+	struct member *self = &m->member[0];
+
+	memset(m, 0, sizeof(*m));
+	memcpy(m->group_uuid, g->node.group_uuid, sizeof(m->group_uuid));
+	m->generation = g->node.generation;
+	m->policy = MEMBER_MAJORITY;
+	m->lease_ms = conf->election.lease_ms;
+	m->count = 1;
+	self->incarnation = g->node.incarnation;
+	self->priority = conf->election.priority;
+	self->type = types[conf->node.type];
+	snprintf(self->name, sizeof(self->name), "%s", g->node.node);
+	snprintf(self->address, sizeof(self->address), "%s", conf->listen.peer);
+}
+
+/* The newest of log and file; else what the configuration proposes. */
+static int
+members_find(struct group *g, char *why, size_t why_size)
+{
+	const char *bad;
+	int rc = members_read(g);
+
+	g->filed_known = rc == 0;
+	if (rc != 0 && rc != -ENOENT)
+		event_add(g->r, g->w->slot, EVENT_WARN,
+		    "members: %s; the log's membership is taken",
+		    rc == -EBADMSG ? "damaged" : strerror(-rc));
+	if (g->newest.vlsn != 0 || g->filed_known) {
+		if (g->filed_known && g->filed.vlsn > g->newest.vlsn)
+			g->newest = g->filed;
+		return 0;
+	}
+	members_propose(g);
+	if ((bad = member_check(&g->newest)) == NULL)
+		return 0;
+	return refuse(why, why_size, -EINVAL,
+	    "membership proposed by the configuration: %s; a group of one "
+	    "needs [node] type = electable",
+	    bad);
+}
+
+/* ---- the state file ---- */
+
+static const char *
+state_remedy(const struct group *g)
+{
+	return g->newest.count == 1 && !g->w->force
+		   ? "; if no other node holds this group's votes, boot once "
+		     "with "
+		     "[boot] recovery_mode = force"
+		   : "";
+}
+
+/* Nothing was ever promised: a founded directory that has not run yet. */
+static bool
+state_unborn(const struct group *g)
+{
+	return position_get(&g->r->pos->appended) == 0 && !g->filed_known;
+}
+
+static int
+state_create(struct group *g)
+{
+	enum state_found found;
+	int rc;
+
+	rc = state_file_create(g->w->data_dir, g->node.incarnation,
+	    g->node.group_uuid, g->node.generation);
+	if (rc != 0)
+		return rc;
+	return state_file_read(g->w->data_dir, &g->state, &found, &g->worse);
+}
+
+/* Force, in a group of one: the log's term is all that is left. */
+static int
+state_replace(struct group *g, const char *what)
+{
+	int rc;
+
+	if (renameat(g->w->data_dir, STATE_FILE, g->w->data_dir, STATE_BAD) !=
+		0 &&
+	    errno != ENOENT)
+		return -errno;
+	rc = state_create(g);
+	if (rc == 0)
+		event_add(g->r, g->w->slot, EVENT_ERROR,
+		    "force: state: %s: term %" PRIu64
+		    " is taken from the log (what was there is %s)",
+		    what, g->log_term, STATE_BAD);
+	return rc;
+}
+
+static int
+state_lost(struct group *g, int rc, char *why, size_t why_size)
+{
+	const char *what = rc == -ENOENT    ? "missing"
+			   : rc == -EBADMSG ? "both blocks are damaged"
+					    : strerror(-rc);
+
+	if (g->w->readonly) {
+		event_add(g->r, g->w->slot, EVENT_WARN, "state: %s", what);
+		return 0;
+	}
+	if (rc == -EPROTO)
+		return refuse(why, why_size, rc,
+		    "state: of another format version; use the programs that "
+		    "wrote it");
+	if (g->w->force && g->newest.count == 1 &&
+	    (rc == -ENOENT || rc == -EBADMSG)) {
+		rc = state_replace(g, what);
+		if (rc == 0)
+			return 0;
+	}
+	return refuse(why, why_size, rc,
+	    "state: %s: this node's term and vote are lost%s", what,
+	    state_remedy(g));
+}
+
+static int
+state_find(struct group *g, char *why, size_t why_size)
+{
+	enum state_found found = STATE_GOOD;
+	int rc;
+
+	rc = state_file_read(g->w->data_dir, &g->state, &found, &g->worse);
+	if (rc == -ENOENT && !g->w->readonly && state_unborn(g))
+		rc = state_create(g);
+	if (rc != 0)
+		return state_lost(g, rc, why, why_size);
+	if (found == STATE_ONE_BAD)
+		event_add(g->r, g->w->slot, EVENT_WARN,
+		    "state: block %u is damaged; block %u, term %" PRIu64
+		    ", counts",
+		    g->worse, 1 - g->worse, g->state.term);
+	if (g->w->readonly)
+		return 0;
+	if (g->state.incarnation != g->node.incarnation ||
+	    g->state.generation != g->node.generation ||
+	    memcmp(g->state.group_uuid, g->node.group_uuid, 16) != 0)
+		return refuse(why, why_size, -EBADMSG,
+		    "state: of another node, group or generation than the "
+		    "file 'node' beside it: put back the one that belongs "
+		    "there");
+	return 0;
+}
+
+int
+group_boot_read(struct group *g, char *why, size_t why_size)
+{
+	int rc;
+
+	rc = node_file_read(g->w->data_dir, &g->node, why, why_size);
+	if (rc != 0)
+		return rc;
+	rc = log_read(g, why, why_size);
+	if (rc != 0 && !g->w->readonly)
+		return rc;
+	if (rc != 0)
+		event_add(g->r, g->w->slot, EVENT_WARN, "%s", why);
+	if ((rc = members_find(g, why, why_size)) != 0)
+		return rc;
+	if ((rc = state_find(g, why, why_size)) != 0 || g->w->readonly)
+		return rc;
+	g->state_fd =
+	    openat(g->w->data_dir, STATE_FILE, O_WRONLY | O_DSYNC | O_CLOEXEC);
+	if (g->state_fd >= 0)
+		return 0;
+	rc = -errno;
+	return refuse(why, why_size, rc, "state: %s", strerror(-rc));
+}
+
+void
+group_boot_event(struct group *g, struct group_boot *out)
+{
+	memset(out, 0, sizeof(*out));
+	out->mode = g->w->readonly ? RECOVERY_READONLY
+		    : g->w->force  ? RECOVERY_FORCE
+				   : RECOVERY_NORMAL;
+	out->incarnation = g->node.incarnation;
+	out->generation = g->node.generation;
+	out->group_uuid = g->node.group_uuid;
+	out->term = g->state.term;
+	out->vote = g->state.vote;
+	out->log_term = g->log_term;
+	out->log_vlsn = position_get(&g->r->pos->appended);
+	out->log_first = position_get(&g->r->pos->first);
+	out->membership = &g->newest;
+	out->fallback = g->filed_known ? &g->filed : NULL;
+}

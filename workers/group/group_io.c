@@ -1,0 +1,217 @@
+/*
+ * What the group worker writes, through its ring: the state file's two
+ * blocks, and the members file. Steps are pure functions of (state, result);
+ * the handlers only apply them. A failed write of the state is final.
+ */
+#include "workers/group/group.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "shm/assert.h"
+#include "shm/log.h"
+
+/* A members file that could not be written is tried anew after this. */
+#define MEMBERS_RETRY_NS (10 * NS_PER_S)
+
+enum state_write
+state_write_next(enum state_write now, int res, int want)
+{
+	ASSERT(now == STATE_WRITE_FIRST || now == STATE_WRITE_SECOND);
+	if (res == -EINTR || res == -EAGAIN)
+		return now;
+	if (res != want)
+		return STATE_WRITE_FAILED;
+	return now == STATE_WRITE_FIRST ? STATE_WRITE_SECOND
+					: STATE_WRITE_DURABLE;
+}
+
+static void
+state_submit(struct group *g)
+{
+	unsigned block =
+	    g->state_write == STATE_WRITE_FIRST ? g->worse : 1 - g->worse;
+	struct io_uring_sqe *sqe = loop_sqe(&g->loop);
+
+	if (sqe == NULL) {
+		g->state_write = STATE_WRITE_FAILED;
+		return;
+	}
+	io_uring_prep_write(sqe, g->state_fd, g->block, STATE_BLOCK_SIZE,
+	    (uint64_t)block * STATE_STRIDE);
+	io_uring_sqe_set_data64(sqe, loop_tag(KIND_STATE, 0, 0));
+}
+
+static void
+state_done(
+    void *ctx, uint32_t slot, uint32_t generation, int res, uint32_t flags)
+{
+	struct group *g = ctx;
+
+	(void)slot;
+	(void)generation;
+	(void)flags;
+	g->state_write =
+	    state_write_next(g->state_write, res, STATE_BLOCK_SIZE);
+	if (g->state_write == STATE_WRITE_FIRST ||
+	    g->state_write == STATE_WRITE_SECOND) {
+		state_submit(g);
+	} else if (g->state_write == STATE_WRITE_FAILED) {
+		errno = res < 0 ? -res : ENOSPC;
+		log_error("state: term %" PRIu64 ": write", g->state.term);
+	}
+}
+
+void
+group_state_store(struct group *g, uint64_t term, uint64_t vote)
+{
+	ASSERT(g->state_write == STATE_WRITE_IDLE);
+	ASSERT(g->state_fd >= 0);
+	g->state.counter++;
+	g->state.term = term;
+	g->state.vote = vote;
+	state_encode(g->block, &g->state);
+	g->state_write = STATE_WRITE_FIRST;
+	state_submit(g);
+}
+
+enum members_write
+members_write_next(enum members_write now, int res, size_t len)
+{
+	if (res == -EINTR || res == -EAGAIN)
+		return now;
+	if (res < 0)
+		return MEMBERS_WRITE_IDLE;
+	switch (now) {
+	case MEMBERS_WRITE_OPEN:
+		return MEMBERS_WRITE_DATA;
+	case MEMBERS_WRITE_DATA:
+		return (size_t)res == len ? MEMBERS_WRITE_FLUSH
+					  : MEMBERS_WRITE_IDLE;
+	case MEMBERS_WRITE_FLUSH:
+		return MEMBERS_WRITE_RENAME;
+	case MEMBERS_WRITE_RENAME:
+		return MEMBERS_WRITE_DIR;
+	case MEMBERS_WRITE_DIR:
+	case MEMBERS_WRITE_IDLE:
+		break;
+	}
+	return MEMBERS_WRITE_IDLE;
+}
+
+static bool
+members_submit(struct group *g)
+{
+	struct io_uring_sqe *sqe = loop_sqe(&g->loop);
+	int dir = g->w->data_dir;
+
+	if (sqe == NULL)
+		return false;
+	switch (g->members_write) {
+	case MEMBERS_WRITE_OPEN:
+		io_uring_prep_openat(sqe, dir, MEMBERS_TMP,
+		    O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
+		break;
+	case MEMBERS_WRITE_DATA:
+		io_uring_prep_write(sqe, g->members_fd, g->members_buf,
+		    (unsigned)g->members_len, 0);
+		break;
+	case MEMBERS_WRITE_FLUSH:
+		io_uring_prep_fsync(sqe, g->members_fd, 0);
+		break;
+	case MEMBERS_WRITE_RENAME:
+		io_uring_prep_renameat(
+		    sqe, dir, MEMBERS_TMP, dir, MEMBERS_FILE, 0);
+		break;
+	case MEMBERS_WRITE_DIR:
+		io_uring_prep_fsync(sqe, dir, 0);
+		break;
+	case MEMBERS_WRITE_IDLE:
+		ASSERT(!"a step of the members file");
+	}
+	io_uring_sqe_set_data64(sqe, loop_tag(KIND_MEMBERS, 0, 0));
+	return true;
+}
+
+static void
+members_close(struct group *g)
+{
+	if (g->members_fd >= 0)
+		close(g->members_fd);
+	g->members_fd = -1;
+	g->members_write = MEMBERS_WRITE_IDLE;
+}
+
+static void
+members_failed(struct group *g, int res)
+{
+	members_close(g);
+	g->members_retry_ns = g->loop.now_ns + MEMBERS_RETRY_NS;
+	if (g->members_told)
+		return;
+	g->members_told = true;
+	event_add(g->r, g->w->slot, EVENT_ERROR,
+	    "members: cannot be written: %s; tried again every 10 s",
+	    strerror(res < 0 ? -res : ENOSPC));
+}
+
+static void
+members_done(
+    void *ctx, uint32_t slot, uint32_t generation, int res, uint32_t flags)
+{
+	struct group *g = ctx;
+	enum members_write before = g->members_write;
+
+	(void)slot;
+	(void)generation;
+	(void)flags;
+	if (before == MEMBERS_WRITE_OPEN && res >= 0)
+		g->members_fd = res;
+	g->members_write = members_write_next(before, res, g->members_len);
+	if (g->members_write != MEMBERS_WRITE_IDLE) {
+		if (!members_submit(g))
+			members_failed(g, -EBUSY);
+		return;
+	}
+	if (before != MEMBERS_WRITE_DIR || res < 0) {
+		members_failed(g, res);
+		return;
+	}
+	members_close(g);
+	g->members_told = false;
+	g->members_retry_ns = 0;
+	g->members_wanted = g->members_vlsn != g->core.current.vlsn;
+}
+
+void
+group_members_save(struct group *g)
+{
+	if (!g->members_wanted || g->members_write != MEMBERS_WRITE_IDLE ||
+	    g->loop.now_ns < g->members_retry_ns)
+		return;
+	ASSERT(g->core.current.vlsn != 0);
+	g->members_vlsn = g->core.current.vlsn;
+	g->members_len = member_file_encode(g->members_buf, &g->core.current);
+	g->members_write = MEMBERS_WRITE_OPEN;
+	if (!members_submit(g))
+		members_failed(g, -EBUSY);
+}
+
+bool
+group_io_busy(const struct group *g)
+{
+	return g->state_write == STATE_WRITE_FIRST ||
+	       g->state_write == STATE_WRITE_SECOND ||
+	       g->members_write != MEMBERS_WRITE_IDLE;
+}
+
+void
+group_io_open(struct group *g)
+{
+	g->state_fd = -1;
+	g->members_fd = -1;
+	loop_on(&g->loop, KIND_STATE, state_done);
+	loop_on(&g->loop, KIND_MEMBERS, members_done);
+}
