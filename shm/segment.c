@@ -15,7 +15,7 @@ _Static_assert(SEGMENT_FIRST_OFF == SEGMENT_BLOCK_OFF + 4, "packed");
 _Static_assert(SEGMENT_PNUM_OFF == SEGMENT_TERM_OFF + 8, "packed");
 _Static_assert(SEGMENT_TIME_OFF == SEGMENT_ZERO_OFF + 4, "packed");
 _Static_assert(SEGMENT_PAYLOAD == SEGMENT_TIME_OFF + 8, "packed");
-_Static_assert(BATCH_PAYLOAD == BATCH_ZERO_OFF + 4, "packed");
+_Static_assert(BATCH_PAYLOAD == BATCH_LENGTH_OFF + 4, "packed");
 _Static_assert(SEGMENT_BATCH_LEN % 8 == 0, "no padding");
 
 void
@@ -146,7 +146,7 @@ batch_encode(
 	put_le32(p + BATCH_SEGMENT_OFF, b->segment);
 	put_le32(p + BATCH_OFFSET_OFF, b->offset);
 	put_le32(p + BATCH_PCRC_OFF, b->prev_crc);
-	put_le32(p + BATCH_ZERO_OFF, 0);
+	put_le32(p + BATCH_LENGTH_OFF, b->length);
 }
 
 int
@@ -154,15 +154,17 @@ batch_decode(const struct record *rec, struct segment_batch *out)
 {
 	const uint8_t *p = rec->payload;
 
-	if (rec->type != REC_BATCH || rec->payload_len != BATCH_PAYLOAD ||
-	    get_le32(p + BATCH_ZERO_OFF) != 0)
+	if (rec->type != REC_BATCH || rec->payload_len != BATCH_PAYLOAD)
 		return -EBADMSG;
 	out->durable = get_le64(p + BATCH_DURABLE_OFF);
 	out->committed = get_le64(p + BATCH_COMMITTED_OFF);
 	out->segment = get_le32(p + BATCH_SEGMENT_OFF);
 	out->offset = get_le32(p + BATCH_OFFSET_OFF);
 	out->prev_crc = get_le32(p + BATCH_PCRC_OFF);
-	return 0;
+	out->length = get_le32(p + BATCH_LENGTH_OFF);
+	return out->length >= SEGMENT_BATCH_LEN && out->length % 8 == 0
+		   ? 0
+		   : -EBADMSG;
 }
 
 void
@@ -200,9 +202,11 @@ scan_batch(struct segment_scan *s, const struct record *rec)
 	if (rc != 0)
 		return rc;
 	if (b.segment != s->number || b.offset != s->offset ||
-	    b.prev_crc != s->seed || b.durable > s->vlsn)
+	    b.prev_crc != s->seed || b.durable > s->vlsn ||
+	    (s->batches > 0 && b.offset != s->batch_end))
 		return -EBADMSG;
 	s->batches++;
+	s->batch_end = b.offset + b.length;
 	if (b.durable > s->durable)
 		s->durable = b.durable;
 	if (b.committed > s->committed)
@@ -214,9 +218,6 @@ scan_batch(struct segment_scan *s, const struct record *rec)
 static int
 scan_replicated(struct segment_scan *s, const struct record *rec)
 {
-	/* Each belongs to a flush, and a flush begins with a head. */
-	if (s->batches == 0)
-		return -EBADMSG;
 	if (rec->vlsn != s->vlsn + 1 || rec->term < s->term ||
 	    rec->time_ms < s->time_ms)
 		return -EBADMSG;
@@ -237,6 +238,9 @@ segment_scan_next(
 	if (!record_chains(at, out->len, s->seed))
 		return -EBADMSG;
 	if (out->type == REC_SEGMENT)
+		return -EBADMSG;
+	/* Whatever is no head belongs to the flush that a head began. */
+	if (out->type != REC_BATCH && s->offset + out->len > s->batch_end)
 		return -EBADMSG;
 	if (out->type == REC_BATCH)
 		rc = scan_batch(s, out);

@@ -32,7 +32,7 @@
  *	 16    4  segment number
  *	 20    4  offset of this head in the file
  *	 24    4  CRC of the record before it: a head verifies by itself
- *	 28    4  zero
+ *	 28    4  length of the flush: head, records and pad
  * A head is thus found and trusted also behind a broken place, and tells
  * whether what is broken had been durable. Everything of a segment is
  * flushed before its successor's header is written, so every byte below the
@@ -103,6 +103,7 @@ struct segment_batch {
 	uint64_t durable, committed;
 	uint32_t segment, offset;
 	uint32_t prev_crc;
+	uint32_t length;
 };
 
 void segment_name(char out[SEGMENT_NAME_MAX], uint32_t number);
@@ -143,7 +144,8 @@ void segment_scan_begin(struct segment_scan *s, const struct segment_info *i);
 /*
  * `at` holds n bytes of the file from s->offset on. 0: *out is a record that
  * continues the chain, s stands behind it. -EAGAIN: n is too short to tell.
- * -EBADMSG: what is there does not continue the chain; s is unchanged.
+ * -EBADMSG: what is there does not continue the chain; s is unchanged. If
+ * s->offset < s->batch_end then, the tear or damage is inside a flush.
  */
 int segment_scan_next(
     struct segment_scan *s, const uint8_t *at, size_t n, struct record *out);

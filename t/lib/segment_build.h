@@ -25,6 +25,8 @@ struct segment_build {
 	uint64_t term;
 	int64_t time_ms;
 	uint64_t durable, committed; /* for the next head */
+	/* The flush that build_head() began; build_close() may come again. */
+	uint32_t head_at, head_seed;
 	uint32_t count;
 	struct {
 		uint32_t offset, len;
@@ -62,6 +64,25 @@ build_begin(struct segment_build *b, uint32_t number, uint32_t size,
 	b->at = b->info.block;
 }
 
+/* Chain everything from the head on; its length is known now. */
+__attribute__((unused)) static void
+build_close(struct segment_build *b)
+{
+	uint32_t at = b->head_at, seed = b->head_seed;
+
+	if (at == 0)
+		return;
+	put_le32(
+	    b->bytes + at + REC_HEADER_SIZE + BATCH_LENGTH_OFF, b->at - at);
+	while (at < b->at) {
+		uint32_t len = get_le32(b->bytes + at + REC_LEN_OFF);
+
+		seed = record_seal(b->bytes + at, len, seed);
+		at += len;
+	}
+	b->seed = seed;
+}
+
 __attribute__((unused)) static void
 build_seal(struct segment_build *b, uint8_t type, uint64_t vlsn)
 {
@@ -82,9 +103,11 @@ build_head(struct segment_build *b)
 	struct segment_batch head = { .durable = b->durable,
 		.committed = b->committed,
 		.segment = b->info.number,
-		.offset = b->at,
-		.prev_crc = b->seed };
+		.prev_crc = 0 };
 
+	build_close(b);
+	head.offset = b->head_at = b->at;
+	head.prev_crc = b->head_seed = b->seed;
 	batch_encode(b->bytes + b->at, &head, b->term, b->time_ms);
 	build_seal(b, REC_BATCH, 0);
 }
@@ -114,6 +137,7 @@ build_pad(struct segment_build *b)
 
 	pad_encode(b->bytes + b->at, to - b->at, b->term, b->time_ms);
 	build_seal(b, REC_PAD, 0);
+	build_close(b);
 }
 
 /* One flush of n records that completes before the next one begins. */
@@ -126,6 +150,7 @@ build_flush(struct segment_build *b, unsigned n, uint32_t payload_len)
 	build_head(b);
 	while (n-- > 0)
 		build_record(b, REC_OP, payload_len);
+	build_close(b);
 }
 
 __attribute__((unused)) static int

@@ -135,20 +135,31 @@ test_scan_lies(void)
 	build_flush(&b, 2, 10);
 	b.vlsn--;
 	build_record(&b, REC_OP, 10);
+	build_close(&b);
 	is_u64(scan_image(&b, &s), 3, "a VLSN twice");
 	build_free(&b);
 	build_begin(&b, 3, 65536, NULL);
 	build_flush(&b, 2, 10);
 	b.term = 0;
 	build_record(&b, REC_OP, 10);
+	build_close(&b);
 	is_u64(scan_image(&b, &s), 3, "a term that falls");
 	build_free(&b);
 	build_begin(&b, 3, 65536, NULL);
 	build_flush(&b, 1, 10);
 	b.info.number = 4;
 	build_head(&b);
+	build_close(&b);
 	b.info.number = 3;
 	is_u64(scan_image(&b, &s), 2, "a head of another segment");
+	build_free(&b);
+	build_begin(&b, 3, 65536, NULL);
+	build_flush(&b, 2, 10);
+	put_le32(b.bytes + b.head_at + REC_HEADER_SIZE + BATCH_LENGTH_OFF,
+	    2 * SEGMENT_BATCH_LEN);
+	record_seal(b.bytes + b.head_at, SEGMENT_BATCH_LEN, b.head_seed);
+	is_u64(scan_image(&b, &s), 1, "records behind their flush's end");
+	ok(s.offset < s.batch_end, "which tells a tear from an end");
 	build_free(&b);
 }
 
