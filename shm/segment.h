@@ -69,7 +69,7 @@
 #define BATCH_SEGMENT_OFF   16
 #define BATCH_OFFSET_OFF    20
 #define BATCH_PCRC_OFF      24
-#define BATCH_ZERO_OFF      28
+#define BATCH_LENGTH_OFF    28
 #define BATCH_PAYLOAD       32
 
 #define SEGMENT_BATCH_LEN  (REC_HEADER_SIZE + BATCH_PAYLOAD) /* 80 */
@@ -132,6 +132,7 @@ struct segment_scan {
 	uint32_t offset; /* of the next record in the file */
 	uint32_t seed; /* CRC of the record before it */
 	uint32_t batches; /* heads seen */
+	uint32_t batch_end; /* where the newest head's flush ends */
 	uint64_t vlsn; /* newest seen (first VLSN - 1 at the start) */
 	uint64_t term; /* of that record */
 	int64_t time_ms; /* of that record */
