@@ -1,0 +1,76 @@
+/*
+ * nodelifestat -e: the last events, and with -f the next ones, too. A node
+ * keeps 256 of them; who follows and was too slow is told how many it missed.
+ */
+#include "tools/nodelifestat.h"
+
+#include <inttypes.h>
+#include <poll.h>
+#include <string.h>
+#include <time.h>
+
+#include "shm/assert.h"
+
+#define FOLLOW_MS 200 /* events wake nobody */
+
+static void
+event_print(const struct event *e)
+{
+	static const char *const level[] = { [EVENT_INFO] = "info",
+		[EVENT_WARN] = "warn",
+		[EVENT_ERROR] = "error" };
+	char when[32], text[EVENT_TEXT_MAX];
+	time_t s = (time_t)(e->wall_ms / 1000);
+	struct tm tm;
+
+	if (localtime_r(&s, &tm) == NULL)
+		memset(&tm, 0, sizeof(tm));
+	strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S", &tm);
+	text_clean(text, sizeof(text), e->text, EVENT_TEXT_MAX);
+	printf("%s.%03d %-5s %s: %s\n", when, (int)(e->wall_ms % 1000),
+	    e->level < NITEMS(level) ? level[e->level] : "level?",
+	    slot_name(e->slot), text);
+}
+
+/* Print those after *seen. */
+static void
+events_after(const struct region *r, uint64_t *seen)
+{
+	static struct event list[EVENT_COUNT];
+	unsigned n = event_list(r->events, list, EVENT_COUNT), i;
+	uint64_t number;
+
+	for (i = 0; i < n; i++) {
+		number =
+		    atomic_load_explicit(&list[i].number, memory_order_relaxed);
+		if (number <= *seen)
+			continue;
+		if (*seen != 0 && number > *seen + 1)
+			printf("(%" PRIu64 " events were overwritten)\n",
+			    number - *seen - 1);
+		event_print(&list[i]);
+		*seen = number;
+	}
+}
+
+int
+stat_events(struct stat_target *t, bool follow)
+{
+	uint64_t seen = 0;
+
+	for (;;) {
+		events_after(&t->region, &seen);
+		if (fflush(stdout) == EOF)
+			return STAT_FAILED;
+		if (!follow)
+			return STAT_OK;
+		poll(NULL, 0, FOLLOW_MS);
+		if (target_follow(t)) {
+			printf("(the node booted again)\n");
+			seen = 0;
+		} else if (life_of(&t->region) != LIFE_LIVE && !t->by_link) {
+			events_after(&t->region, &seen);
+			return STAT_OK;
+		}
+	}
+}
