@@ -19,10 +19,11 @@
 #include <unistd.h>
 
 #include "shm/assert.h"
+#include "shm/locks.h"
 #include "shm/log.h"
 
-/* stdio, log, bells, lock, data_dir, listeners, http, control. */
-#define KEEP_MAX (3 + 1 + SLOT_MAX + 2 + LISTEN_MAX + 2)
+/* stdio, log, region, bells, lock, data_dir, listeners, http, control. */
+#define KEEP_MAX (3 + 2 + SLOT_MAX + 2 + LISTEN_MAX + 2)
 /* Descriptors a worker needs beside those of its clients. */
 #define NOFILE_SLACK 256
 
@@ -79,6 +80,8 @@ keep_descriptors(struct worker *w, unsigned keep)
 	for (int fd = 0; fd <= STDERR_FILENO; fd++)
 		keep_add(&list, fd);
 	keep_add(&list, log_fd());
+	/* Memory of the table is given and taken through it. */
+	keep_add(&list, w->region->fd);
 	for (unsigned i = 0; i < SLOT_MAX; i++)
 		keep_add(&list, w->bells.fd[i]);
 	keep_add(&list, w->lock_fd);
@@ -96,8 +99,6 @@ keep_descriptors(struct worker *w, unsigned keep)
 	 */
 	closelog();
 	close_others(&list);
-	/* The map stays; only its descriptor went. */
-	w->region->fd = -1;
 }
 
 /* Default dispositions, an empty mask, and the four that workers ignore. */
@@ -205,6 +206,7 @@ void
 worker_open(struct worker *w, const char *title, unsigned keep)
 {
 	log_name(title);
+	lock_self(w->region, w->slot);
 	keep_descriptors(w, keep);
 	reset_signals();
 	setproctitle("%s [%s]", title, w->conf->node.name);

@@ -1,0 +1,276 @@
+/*
+ * A boot: a fresh region with every gate registered, all workers forked at
+ * once (they wait for each other at the gates), and the watchdog that enforces
+ * the budgets while phases run.
+ */
+#include "supervisor/node.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "shm/log.h"
+#include "supervisor/watchdog_core.h"
+
+/*
+ * Gates fire without telling the supervisor, so it looks: soon at first, for
+ * a short boot to be noticed, then more rarely. Only while a boot lasts.
+ */
+#define LOOK_EARLY_NS (5 * NS_PER_MS)
+#define LOOK_LATE_NS  (50 * NS_PER_MS)
+#define EARLY_FOR_NS  (500 * NS_PER_MS)
+
+static int
+make_region(struct node *n)
+{
+	const struct region_spec spec = {
+		.node = n->conf.node.name,
+		.group = n->conf.node.group,
+		.data_dir = n->conf.node.data_dir,
+		.run_dir = n->conf.node.run_dir,
+		.client_addr = n->listen.client_addr,
+		.http_addr = n->listen.http_addr,
+		.walbuf_size = n->conf.wal.buffer_size,
+		.table_size = n->conf.store.table_size,
+		.gateway_count = n->conf.node.gateways,
+		.node_restarts = n->restarts,
+		.recovery_mode = (enum recovery_mode)n->conf.boot.recovery_mode,
+	};
+	struct region fresh;
+	char why[256];
+	int rc;
+
+	if ((rc = region_create(&fresh, &spec, why, sizeof(why))) != 0)
+		return refuse(refuse_code(rc), "%s", why);
+	/* So that the node's user may look at it. */
+	if (n->rights.drop &&
+	    fchown(fresh.fd, n->rights.uid, n->rights.gid) != 0)
+		log_warn("region: chown");
+	log_level_word(&fresh.control->log_level);
+	if (n->has_region) {
+		region_end(&n->region, REGION_SUPERSEDED);
+		region_unmap(&n->region);
+	}
+	n->region = fresh;
+	n->has_region = true;
+	n->bells.wakes = n->region.wakes;
+	return 0;
+}
+
+/* One row, for every slot that it stands for. */
+static int
+register_row(struct node *n, const struct gate_row *g)
+{
+	unsigned count = g->slot == SLOT_GATEWAY ? n->conf.node.gateways : 1;
+	int rc = 0;
+
+	for (unsigned i = 0; i < count && rc == 0; i++)
+		rc = seq_register(
+		    n->region.seq, g->phase, g->slot + i, g->proves);
+	return rc;
+}
+
+static int
+register_gates(struct node *n)
+{
+	const struct gate_row *g;
+	int rc = 0;
+
+	for (unsigned i = 0; rc == 0 && (g = gate_row_at(i)) != NULL; i++)
+		rc = register_row(n, g);
+	return rc != 0 ? rc : seq_seal(n->region.seq);
+}
+
+static int
+start_all(struct node *n)
+{
+	const struct worker_row *w;
+	int rc = 0;
+
+	for (unsigned i = 0; rc == 0 && (w = worker_row_at(i)) != NULL; i++) {
+		unsigned count =
+		    w->slot == SLOT_GATEWAY ? n->conf.node.gateways : 1;
+
+		for (unsigned k = 0; k < count && rc == 0; k++)
+			rc = child_start(n, w->slot + k);
+	}
+	return rc;
+}
+
+static void
+own_row(struct node *n)
+{
+	struct slot_row *row = &n->region.slots->row[SLOT_SUPERVISOR];
+
+	atomic_store_explicit(&row->pid, getpid(), memory_order_relaxed);
+	atomic_store_explicit(&row->incarnation, 1, memory_order_relaxed);
+	atomic_store_explicit(
+	    &row->started_ns, n->now_ns, memory_order_relaxed);
+	atomic_store_explicit(
+	    &row->heartbeat_ns, n->now_ns, memory_order_relaxed);
+	atomic_store_explicit(&row->state, SLOT_RUNNING, memory_order_release);
+	counter_add(
+	    n->region.counters, SLOT_SUPERVISOR, C_NODE_RESTARTS, n->restarts);
+	for (unsigned slot = 0; slot < SLOT_MAX; slot++)
+		atomic_store_explicit(&n->region.slots->row[slot].restarts,
+		    n->child[slot].restarts, memory_order_relaxed);
+}
+
+int
+node_boot(struct node *n)
+{
+	int rc;
+
+	n->now_ns = n->boot_started_ns = n->live_checked_ns = mono_ns();
+	if ((rc = make_region(n)) != 0)
+		return rc;
+	n->mode = NODE_BOOTING;
+	n->phase = PHASE_BOOT;
+	own_row(n);
+	node_control_set(n);
+	if ((rc = register_gates(n)) != 0)
+		return refuse(EX_SOFTWARE, "boot: gates: %s", strerror(-rc));
+	event_add(&n->region, SLOT_SUPERVISOR, EVENT_INFO,
+	    "boot begins: node %s of group %s, recovery mode %s",
+	    n->conf.node.name, n->conf.node.group,
+	    n->conf.boot.recovery_mode == CONF_RECOVERY_READONLY ? "readonly"
+	    : n->conf.boot.recovery_mode == CONF_RECOVERY_FORCE  ? "force"
+								 : "normal");
+	notify("STATUS=booting");
+	if ((rc = start_all(n)) != 0)
+		node_seq_fail(n, "boot: fork: %s", strerror(-rc));
+	return 0;
+}
+
+/* "wal: log scanned (12.3 s), store: …" */
+static void
+pending_text(const struct seq_snapshot *s, char *buf, size_t buf_size)
+{
+	size_t used = 0;
+	int len;
+
+	buf[0] = '\0';
+	for (unsigned i = 0; i < s->pending_count && used < buf_size; i++) {
+		const struct seq_gate_info *g = &s->pending[i];
+
+		len = snprintf(buf + used, buf_size - used,
+		    "%s%s: %s (%" PRIu64 ".%" PRIu64 " s)", i > 0 ? ", " : "",
+		    slot_name(g->owner), g->name, g->waited_ms / 1000,
+		    g->waited_ms % 1000 / 100);
+		used += len > 0 ? (size_t)len : 0;
+	}
+}
+
+static struct watchdog_out
+check_budgets(const struct node *n, enum phase phase)
+{
+	uint64_t entered[PHASE_COUNT];
+
+	for (unsigned i = 0; i < PHASE_COUNT; i++)
+		entered[i] = atomic_load_explicit(
+		    &n->region.seq->phase_entered_ns[i], memory_order_relaxed);
+	return watchdog_check(&(struct watchdog_in){
+	    .now_ns = n->now_ns,
+	    .started_ns = n->boot_started_ns,
+	    .phase = phase,
+	    .mode = (enum recovery_mode)n->conf.boot.recovery_mode,
+	    .entered_ns = entered,
+	    .budget = { n->conf.boot.init_budget_ms,
+		n->conf.boot.migrate_budget_ms, n->conf.boot.recover_budget_ms,
+		n->conf.boot.warmup_budget_ms, n->conf.boot.total_budget_ms },
+	});
+}
+
+/* Fails the node if a budget is used up. */
+static void
+enforce_budgets(struct node *n, enum phase phase)
+{
+	struct watchdog_out out = check_budgets(n, phase);
+	struct seq_snapshot snap;
+	char pending[160];
+
+	if (!out.expired)
+		return;
+	seq_snapshot(n->region.seq, &snap);
+	pending_text(&snap, pending, sizeof(pending));
+	node_seq_fail(n,
+	    "%s budget of %" PRIu64 " ms used up after %s, waiting for %s",
+	    out.total ? "total" : stage_name(out.stage), out.limit_ms,
+	    phase_name(phase), pending);
+}
+
+/* How to reach it, for who just started it by hand. */
+static void
+print_serving(const struct node *n)
+{
+	const char *client = n->listen.client_addr;
+	const char *port = strrchr(client, ':');
+	int host_len = (int)(port - client);
+
+	if (!n->foreground || notify_wanted())
+		return;
+	fprintf(stderr, "nodelifed: node %s of group %s serves\n",
+	    n->conf.node.name, n->conf.node.group);
+	if (strncmp(client, "127.0.0.1:", 10) == 0)
+		fprintf(stderr, "  clients: redis-cli -p %s\n", port + 1);
+	else
+		fprintf(stderr, "  clients: redis-cli -h %.*s -p %s\n",
+		    host_len, client, port + 1);
+	fprintf(stderr,
+	    "  health:  http://%s/healthz\n"
+	    "  status:  nodelifestat -r %s\n"
+	    "  stop:    Ctrl-C\n",
+	    n->listen.http_addr, n->conf.node.run_dir);
+}
+
+static void
+serving(struct node *n)
+{
+	uint64_t us = (mono_ns() - n->boot_started_ns) / 1000;
+
+	n->mode = NODE_SERVING;
+	n->hold_until_ns = 0;
+	event_add(&n->region, SLOT_SUPERVISOR, EVENT_INFO,
+	    "serving after %" PRIu64 ".%03" PRIu64 " ms, clients at %s",
+	    us / 1000, us % 1000, n->listen.client_addr);
+	notify("READY=1\nSTATUS=serving clients at %s", n->listen.client_addr);
+	if (!n->ever_served)
+		print_serving(n);
+	n->ever_served = true;
+}
+
+void
+node_boot_turn(struct node *n)
+{
+	enum phase phase;
+
+	if (n->mode != NODE_BOOTING)
+		return;
+	phase =
+	    atomic_load_explicit(&n->region.seq->phase, memory_order_acquire);
+	if (phase != n->phase) {
+		n->phase = phase;
+		notify("STATUS=booting: %s", phase_name(phase));
+	}
+	if (phase >= PHASE_TRANSPORT_BIND)
+		n->hold_until_ns = 0;
+	if (phase == PHASE_GATEWAY_ENABLE) {
+		serving(n);
+		return;
+	}
+	enforce_budgets(n, phase);
+	if (seq_failed(n->region.seq))
+		node_decide(n, SLOT_SUPERVISOR, EXIT_FAILED, "boot");
+}
+
+uint64_t
+node_boot_deadline(const struct node *n)
+{
+	uint64_t look = n->now_ns - n->boot_started_ns < EARLY_FOR_NS
+			    ? LOOK_EARLY_NS
+			    : LOOK_LATE_NS;
+
+	return n->mode == NODE_BOOTING ? n->now_ns + look : NODE_NEVER;
+}

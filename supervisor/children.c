@@ -1,0 +1,281 @@
+/*
+ * Worker processes: fork, watch by pidfd, reap, decide what follows.
+ */
+#include "supervisor/node.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "shm/assert.h"
+#include "shm/log.h"
+#include "shm/table.h"
+
+#define HOW_MAX 64 /* "killed by signal 11 (Segmentation fault), core" */
+
+uint32_t
+children_alive(const struct node *n)
+{
+	uint32_t mask = 0;
+
+	for (unsigned slot = 0; slot < SLOT_MAX; slot++)
+		if (n->child[slot].pid != 0)
+			mask |= 1u << slot;
+	return mask;
+}
+
+/* What the child is given; what its row does not keep is -1. */
+static void
+worker_fill(struct worker *w, struct node *n, unsigned slot, pid_t supervisor)
+{
+	unsigned keep = worker_row_of(slot)->keep;
+
+	*w = (struct worker){
+		.slot = slot,
+		.incarnation = n->child[slot].incarnation,
+		.region = &n->region,
+		.conf = &n->conf,
+		.bells = n->bells,
+		.supervisor_pid = supervisor,
+		.lock_fd = (keep & KEEP_DATA) != 0 ? n->lock_fd : -1,
+		.data_dir = (keep & KEEP_DATA) != 0 ? n->data_dir : -1,
+		.http_fd = (keep & KEEP_HTTP) != 0 ? n->listen.http_fd : -1,
+		.control_fd =
+		    (keep & KEEP_HTTP) != 0 ? n->listen.control_fd : -1,
+		.force = n->conf.boot.recovery_mode == CONF_RECOVERY_FORCE,
+		.readonly =
+		    n->conf.boot.recovery_mode == CONF_RECOVERY_READONLY,
+	};
+	for (unsigned i = 0; i < LISTEN_MAX; i++)
+		w->listen_fd[i] =
+		    (keep & KEEP_LISTEN) != 0 ? n->listen.fd[i] : -1;
+}
+
+static void
+row_begin(struct node *n, unsigned slot)
+{
+	struct slot_row *row = &n->region.slots->row[slot];
+	struct child *c = &n->child[slot];
+
+	c->started_ns = mono_ns();
+	c->restart_at_ns = 0;
+	c->incarnation++;
+	atomic_store_explicit(
+	    &row->incarnation, c->incarnation, memory_order_relaxed);
+	atomic_store_explicit(&row->drained, 0, memory_order_relaxed);
+	atomic_store_explicit(&row->restart_at_ns, 0, memory_order_relaxed);
+	atomic_store_explicit(
+	    &row->restarts, c->restarts, memory_order_relaxed);
+	atomic_store_explicit(
+	    &row->started_ns, c->started_ns, memory_order_relaxed);
+	atomic_store_explicit(
+	    &row->heartbeat_ns, c->started_ns, memory_order_relaxed);
+	atomic_store_explicit(&row->busy_with, BUSY_NOT, memory_order_relaxed);
+	atomic_store_explicit(&row->state, SLOT_STARTING, memory_order_release);
+}
+
+static void
+row_state(struct node *n, unsigned slot, enum slot_state state)
+{
+	atomic_store_explicit(
+	    &n->region.slots->row[slot].state, state, memory_order_release);
+}
+
+int
+child_start(struct node *n, unsigned slot)
+{
+	const struct worker_row *row = worker_row_of(slot);
+	struct child *c = &n->child[slot];
+	pid_t supervisor = getpid(), pid;
+	struct worker w;
+
+	ASSERT(c->pid == 0);
+	row_begin(n, slot);
+	worker_fill(&w, n, slot, supervisor);
+	if ((pid = fork()) == 0)
+		exit(row->main(&w));
+	if (pid < 0)
+		return -errno;
+	c->pid = pid;
+	c->killed = false;
+	atomic_store_explicit(
+	    &n->region.slots->row[slot].pid, pid, memory_order_release);
+	if ((c->pidfd = pidfd_open(pid, 0)) >= 0)
+		return 0;
+	/* Nothing would tell us of its end: it cannot be kept. */
+	log_error("%s: pidfd_open", slot_name(slot));
+	kill(pid, SIGKILL);
+	c->killed = true;
+	return 0;
+}
+
+void
+child_kill(struct node *n, unsigned slot, const char *why)
+{
+	struct child *c = &n->child[slot];
+
+	if (c->pid == 0 || c->killed)
+		return;
+	if (why != NULL)
+		event_add(&n->region, SLOT_SUPERVISOR, EVENT_ERROR,
+		    "%s (pid %d): %s: killed", slot_name(slot), (int)c->pid,
+		    why);
+	/* Not reaped yet, so the pid is still this process'. */
+	kill(c->pid, SIGKILL);
+	c->killed = true;
+}
+
+static enum exit_kind
+exit_kind_of(int status)
+{
+	if (WIFSIGNALED(status))
+		return EXIT_KILLED;
+	switch (WEXITSTATUS(status)) {
+	case 0:
+		return EXIT_RETURNED;
+	case WORKER_EXIT_RESTART:
+		return EXIT_RESTART;
+	case WORKER_EXIT_CONFIG:
+		return EXIT_CONFIG;
+	default:
+		return EXIT_FAILED;
+	}
+}
+
+static void
+exit_text(int status, char how[HOW_MAX])
+{
+	if (WIFSIGNALED(status))
+		snprintf(how, HOW_MAX, "killed by signal %d (%s)%s",
+		    WTERMSIG(status), strsignal(WTERMSIG(status)),
+		    WCOREDUMP(status) ? ", core" : "");
+	else if (WEXITSTATUS(status) == WORKER_EXIT_RESTART)
+		snprintf(how, HOW_MAX, "asked for a new boot");
+	else
+		snprintf(
+		    how, HOW_MAX, "exited with code %d", WEXITSTATUS(status));
+}
+
+/* What others must know, whatever follows. */
+static void
+row_end(struct node *n, unsigned slot, int status)
+{
+	struct slot_row *row = &n->region.slots->row[slot];
+	struct child *c = &n->child[slot];
+
+	c->pid = 0;
+	c->killed = false;
+	if (c->pidfd >= 0)
+		close(c->pidfd);
+	c->pidfd = -1;
+	atomic_store_explicit(&row->last_status, status, memory_order_relaxed);
+	atomic_store_explicit(&row->pid, 0, memory_order_relaxed);
+	row_state(n, slot, SLOT_EXITED);
+	/* Whoever reads the store may have died inside a read. */
+	kv_reader_died(&n->region, slot);
+	bell_ring(&n->bells, SLOT_STORE);
+}
+
+/* A stop tolerates exits once a worker has nothing left to do. */
+static void
+reaped_while_ending(struct node *n, int status, const char *what)
+{
+	if (status == 0)
+		return;
+	if (n->mode == NODE_ENDING)
+		return; /* we killed it, and said why */
+	event_add(&n->region, SLOT_SUPERVISOR, EVENT_WARN, "%s", what);
+	/* What never served has nothing to lose. */
+	if (n->ever_served)
+		n->exit_code = NODE_EXIT_FAILED;
+}
+
+static void
+child_reaped(struct node *n, unsigned slot, int status)
+{
+	char how[HOW_MAX], what[128];
+	pid_t pid = n->child[slot].pid;
+
+	exit_text(status, how);
+	snprintf(what, sizeof(what), "%s (pid %d): %s", slot_name(slot),
+	    (int)pid, how);
+	row_end(n, slot, status);
+	if (n->mode == NODE_STOPPING || n->mode == NODE_ENDING) {
+		reaped_while_ending(n, status, what);
+		return;
+	}
+	node_seq_died(n, slot, how);
+	node_decide(n, slot, exit_kind_of(status), what);
+}
+
+void
+children_reap(struct node *n)
+{
+	for (unsigned slot = 0; slot < SLOT_MAX; slot++) {
+		pid_t pid = n->child[slot].pid;
+		int status;
+
+		if (pid != 0 && waitpid(pid, &status, WNOHANG) == pid)
+			child_reaped(n, slot, status);
+	}
+}
+
+void
+child_restart_later(struct node *n, unsigned slot, uint64_t delay_ms)
+{
+	struct child *c = &n->child[slot];
+
+	restart_note(&c->history, n->now_ns);
+	c->restarts++;
+	c->restart_at_ns = n->now_ns + delay_ms * NS_PER_MS;
+	atomic_store_explicit(&n->region.slots->row[slot].restart_at_ns,
+	    c->restart_at_ns, memory_order_relaxed);
+	row_state(n, slot, SLOT_BACKOFF);
+	counter_add(n->region.counters, SLOT_SUPERVISOR, C_WORKER_RESTARTS, 1);
+}
+
+void
+children_restart(struct node *n)
+{
+	int rc;
+
+	if (n->mode != NODE_BOOTING && n->mode != NODE_SERVING)
+		return;
+	for (unsigned slot = 0; slot < SLOT_MAX; slot++) {
+		struct child *c = &n->child[slot];
+
+		if (c->restart_at_ns == 0 || c->restart_at_ns > n->now_ns)
+			continue;
+		if ((rc = child_start(n, slot)) == 0)
+			continue;
+		event_add(&n->region, SLOT_SUPERVISOR, EVENT_ERROR,
+		    "%s: fork: %s", slot_name(slot), strerror(-rc));
+		c->restart_at_ns =
+		    n->now_ns + n->conf.restart.backoff_max_ms * NS_PER_MS;
+		row_state(n, slot, SLOT_BACKOFF);
+	}
+}
+
+uint64_t
+children_deadline(const struct node *n)
+{
+	uint64_t first = NODE_NEVER;
+
+	for (unsigned slot = 0; slot < SLOT_MAX; slot++)
+		if (n->child[slot].restart_at_ns != 0 &&
+		    n->child[slot].restart_at_ns < first)
+			first = n->child[slot].restart_at_ns;
+	return first;
+}
+
+void
+children_forget_restarts(struct node *n)
+{
+	for (unsigned slot = 0; slot < SLOT_MAX; slot++)
+		n->child[slot].restart_at_ns = 0;
+}

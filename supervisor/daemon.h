@@ -1,0 +1,29 @@
+/*
+ * Becoming a daemon, and the process id file.
+ */
+#ifndef SUPERVISOR_DAEMON_H
+#define SUPERVISOR_DAEMON_H
+
+#include "conf/conf.h"
+
+/*
+ * Fork twice, away from the terminal. Returns in the daemon only, with a
+ * descriptor for daemon_ready(); or -errno. The starting command waits there
+ * and exits with the code it is told (71 if the daemon dies untold).
+ */
+int daemon_detach(void);
+/*
+ * Tell the starting command, once. With code 0 stdin, stdout and stderr go to
+ * /dev/null.
+ */
+void daemon_ready(int *ready_fd, int code);
+
+/*
+ * run_dir (made if it is not there) and run_dir/nodelifed.pid, locked: one
+ * node per run_dir. One left by a dead node is replaced. Waits a little for a
+ * node that is about to be gone. 0 or an exit code, having refused.
+ */
+struct pidfh;
+int daemon_pidfile(const struct conf *conf, struct pidfh **out);
+
+#endif

@@ -1,0 +1,37 @@
+/*
+ * The data directory: is it ours, may we write it, are we alone in it.
+ */
+#ifndef SUPERVISOR_DATADIR_H
+#define SUPERVISOR_DATADIR_H
+
+#include <stddef.h>
+#include "conf/conf.h"
+#include "supervisor/refuse.h"
+
+#define DATADIR_LOCK    "lock"
+#define DATADIR_WAIT_MS 5000 /* for a node that is about to be gone */
+
+/*
+ * Open conf's data_dir, check it against conf and take its lock. 0: *dir_fd
+ * and *lock_fd are the caller's; else an exit code, having refused. Blocks
+ * up to DATADIR_WAIT_MS.
+ */
+int datadir_open(const struct conf *conf, const struct rights *rights,
+    int *dir_fd, int *lock_fd);
+
+/*
+ * flock() dir/lock, made if it is not there and `make` is set: a descriptor,
+ * or -errno (-EWOULDBLOCK: somebody held it for all of wait_ms).
+ */
+int datadir_lock(int dir_fd, bool make, unsigned wait_ms);
+
+/* Who has the lock file open: "pid 7 (nodelifed: wal [n1]), pid 9 (…)". */
+void datadir_holders(int dir_fd, char *buf, size_t buf_size);
+
+/*
+ * --init: found a group of one in conf's data_dir, which must be empty and is
+ * made if it does not exist. 0 or an exit code, having refused.
+ */
+int datadir_found(const struct conf *conf, const struct rights *rights);
+
+#endif

@@ -1,0 +1,208 @@
+/*
+ * What follows an exit, and the way there when it concerns everybody: kill
+ * all (gateways first, so no client sees the others go), wait until the last
+ * is reaped, then boot again from disk after a pause, or exit.
+ *
+ * Client sockets stay open meanwhile: connections wait in their queues. If
+ * the next boot does not reach transport_bind within listen_hold they are
+ * refused, so that clients go elsewhere.
+ */
+#include "supervisor/node.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "shm/assert.h"
+#include "shm/log.h"
+#include "supervisor/listen.h"
+
+static void
+end_begin(struct node *n, bool boot_again)
+{
+	n->mode = NODE_ENDING;
+	n->boot_again = boot_again;
+	children_forget_restarts(n);
+	node_end_turn(n);
+}
+
+void
+node_give_up(struct node *n, int exit_code)
+{
+	n->exit_code = exit_code;
+	end_begin(n, false);
+}
+
+/* What happened: the first error of a boot explains all that came after. */
+static const char *
+first_cause(const struct node *n, const char *what)
+{
+	return seq_failed(n->region.seq) ? n->region.seq->error : what;
+}
+
+/* On stderr too if the log is elsewhere. */
+static void
+say_stop(struct node *n, const char *what, const char *why)
+{
+	event_add(&n->region, SLOT_SUPERVISOR, EVENT_ERROR,
+	    "the node stops: %s%s%s", first_cause(n, what),
+	    why[0] != '\0' ? ": " : "", why);
+	/* An event is short; the log has room for the whole. */
+	if (strlen(first_cause(n, what)) > EVENT_TEXT_MAX / 2)
+		log_errorx("cause: %s", first_cause(n, what));
+	if (n->foreground && log_fd() != STDERR_FILENO)
+		fprintf(stderr, "nodelifed: %s\n", first_cause(n, what));
+}
+
+static void
+restart_node(struct node *n, uint64_t delay_ms)
+{
+	restart_note(&n->history, n->now_ns);
+	n->restarts++;
+	n->boot_delay_ms = delay_ms;
+	counter_add(n->region.counters, SLOT_SUPERVISOR, C_NODE_RESTARTS, 1);
+	if (n->hold_until_ns == 0)
+		n->hold_until_ns =
+		    n->now_ns + n->conf.shutdown.listen_hold_ms * NS_PER_MS;
+	end_begin(n, true);
+}
+
+static struct restart_in
+decision(struct node *n, unsigned slot, enum exit_kind kind)
+{
+	uint64_t window = n->conf.restart.window_ms * NS_PER_MS;
+	struct child *c = &n->child[slot];
+
+	return (struct restart_in){
+		.policy = slot == SLOT_SUPERVISOR ? POLICY_NODE
+						  : worker_row_of(slot)->policy,
+		.kind = kind,
+		.boot_failed = seq_failed(n->region.seq),
+		.ever_served = n->ever_served,
+		.worker_recent = restart_recent(&c->history, n->now_ns, window),
+		.node_recent = restart_recent(&n->history, n->now_ns, window),
+		.limit = n->conf.restart.limit,
+		.backoff_min_ms = n->conf.restart.backoff_min_ms,
+		.backoff_max_ms = n->conf.restart.backoff_max_ms,
+	};
+}
+
+void
+node_decide(
+    struct node *n, unsigned slot, enum exit_kind kind, const char *what)
+{
+	struct restart_in in;
+	struct restart_out out;
+	const char *sep;
+
+	if (n->mode != NODE_BOOTING && n->mode != NODE_SERVING)
+		return;
+	in = decision(n, slot, kind);
+	out = restart_decide(&in);
+	sep = out.why[0] != '\0' ? ": " : "";
+
+	switch (out.action) {
+	case RESTART_NOTHING:
+		return;
+	case RESTART_WORKER:
+		event_add(&n->region, SLOT_SUPERVISOR, EVENT_WARN,
+		    "%s: it starts again in %llu ms", what,
+		    (unsigned long long)out.delay_ms);
+		child_restart_later(n, slot, out.delay_ms);
+		return;
+	case RESTART_NODE:
+		event_add(&n->region, SLOT_SUPERVISOR, EVENT_ERROR,
+		    "%s%s%s: the node boots again in %llu ms",
+		    first_cause(n, what), sep, out.why,
+		    (unsigned long long)out.delay_ms);
+		restart_node(n, out.delay_ms);
+		return;
+	case RESTART_GIVE_UP:
+		say_stop(n, what, out.why);
+		node_give_up(n, kind == EXIT_CONFIG ? EX_CONFIG
+				: in.ever_served    ? EX_SOFTWARE
+						    : NODE_EXIT_FAILED);
+		return;
+	}
+}
+
+/*
+ * The black box needs positions, events and counters, not the data: its
+ * memory goes back now rather than with the next boot's end.
+ */
+static void
+region_trim(struct region *r)
+{
+	static const enum section bulk[] = { SECT_RING_DATA, SECT_VMAP,
+		SECT_WALBUF, SECT_TABLE };
+
+	for (unsigned i = 0; i < NITEMS(bulk); i++)
+		(void)fallocate(r->fd,
+		    FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+		    (off_t)r->head->section[bulk[i]].off,
+		    (off_t)r->head->section[bulk[i]].len);
+}
+
+/* Nobody is left. */
+static void
+all_gone(struct node *n)
+{
+	region_trim(&n->region);
+	if (!n->boot_again) {
+		n->finished = true;
+		return;
+	}
+	n->mode = NODE_PAUSED;
+	n->boot_at_ns = n->now_ns + n->boot_delay_ms * NS_PER_MS;
+}
+
+static void
+pause_turn(struct node *n)
+{
+	int rc;
+
+	if (n->now_ns < n->boot_at_ns)
+		return;
+	if ((rc = node_boot(n)) != 0) {
+		n->exit_code = rc;
+		n->finished = true;
+	}
+}
+
+void
+node_end_turn(struct node *n)
+{
+	uint32_t alive = children_alive(n);
+	bool gateways = alive >> SLOT_GATEWAY != 0;
+
+	if (n->hold_until_ns != 0 && n->now_ns >= n->hold_until_ns) {
+		n->hold_until_ns = 0;
+		listen_refuse(&n->listen, false);
+		log_warnx("listen: not back within %u ms: clients are refused",
+		    n->conf.shutdown.listen_hold_ms);
+	}
+	if (n->mode == NODE_PAUSED) {
+		pause_turn(n);
+		return;
+	}
+	if (n->mode != NODE_ENDING)
+		return;
+	for (unsigned slot = 0; slot < SLOT_MAX; slot++)
+		if ((alive & 1u << slot) != 0 &&
+		    (slot >= SLOT_GATEWAY || !gateways))
+			child_kill(n, slot, NULL);
+	if (alive == 0)
+		all_gone(n);
+}
+
+uint64_t
+node_end_deadline(const struct node *n)
+{
+	uint64_t at = n->mode == NODE_PAUSED ? n->boot_at_ns : NODE_NEVER;
+
+	if (n->hold_until_ns != 0 && n->hold_until_ns < at)
+		at = n->hold_until_ns;
+	return at;
+}

@@ -1,0 +1,164 @@
+/*
+ * Founding a group of one: nodelifed --init. Everything else a node keeps is
+ * made by the workers at its first boot; absent files of a founded, empty
+ * directory mean term 0 and an empty log. The node file is written last: a
+ * directory without it is not founded, and what an interrupted founding left
+ * does not stop the next.
+ */
+#include "supervisor/datadir.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "conf/node_file.h"
+
+/* What a founding may meet: its own leavings, and a fresh file system's. */
+static bool
+is_harmless(const char *name)
+{
+	static const char *const harmless[] = { ".", "..", DATADIR_LOCK,
+		NODE_FILE_TMP, "lost+found" };
+
+	for (size_t i = 0; i < sizeof(harmless) / sizeof(harmless[0]); i++)
+		if (strcmp(name, harmless[i]) == 0)
+			return true;
+	return false;
+}
+
+/* 0, -ENOTEMPTY with the name of something that is there, or -errno. */
+static int
+check_empty(int dir_fd, char *name, size_t name_size)
+{
+	int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct dirent *e;
+	DIR *dir;
+	int rc = 0;
+
+	if (fd < 0)
+		return -errno;
+	if ((dir = fdopendir(fd)) == NULL) {
+		rc = -errno;
+		close(fd);
+		return rc;
+	}
+	while (rc == 0 && (e = readdir(dir)) != NULL)
+		if (!is_harmless(e->d_name)) {
+			strlcpy(name, e->d_name, name_size);
+			rc = -ENOTEMPTY;
+		}
+	closedir(dir);
+	return rc;
+}
+
+static int
+refuse_full(const char *path, int dir_fd, const char *name)
+{
+	struct node_file node;
+	char why[256];
+
+	if (node_file_read(dir_fd, &node, why, sizeof(why)) == 0)
+		return refuse(EX_CANTCREAT,
+		    "data directory %s: holds node %s of group %s already",
+		    path, node.node, node.group);
+	return refuse(EX_CANTCREAT,
+	    "data directory %s is not empty: it holds %s", path, name);
+}
+
+/* A new directory must be found again after a power loss. */
+static int
+flush_parent(const char *path)
+{
+	char copy[CONF_PATH_SIZE];
+	int fd, rc;
+
+	strlcpy(copy, path, sizeof(copy));
+	fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	rc = fsync(fd) == 0 ? 0 : -errno;
+	close(fd);
+	return rc;
+}
+
+/* Open, making it if need be: a descriptor, or -errno. */
+static int
+open_or_make(const char *path)
+{
+	int fd, rc;
+
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd >= 0 || errno != ENOENT)
+		return fd >= 0 ? fd : -errno;
+	if (mkdir(path, 0750) != 0)
+		return -errno;
+	if ((rc = flush_parent(path)) != 0)
+		return rc;
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd >= 0 ? fd : -errno;
+}
+
+static int
+write_node(const struct conf *conf, int dir_fd)
+{
+	struct node_file node = { .format = NODE_FILE_FORMAT, .generation = 1 };
+
+	strlcpy(node.node, conf->node.name, sizeof(node.node));
+	strlcpy(node.group, conf->node.group, sizeof(node.group));
+	arc4random_buf(node.group_uuid, sizeof(node.group_uuid));
+	arc4random_buf(&node.incarnation, sizeof(node.incarnation));
+	return node_file_write(dir_fd, &node);
+}
+
+/* Mode and owner of the directory and the lock; then the node file. */
+static int
+found(const struct conf *conf, const struct rights *rights, int dir_fd,
+    int lock_fd)
+{
+	int rc;
+
+	if (fchmod(dir_fd, 0750) != 0)
+		return -errno;
+	if (rights->drop && (fchown(dir_fd, rights->uid, rights->gid) != 0 ||
+				fchown(lock_fd, rights->uid, rights->gid) != 0))
+		return -errno;
+	if ((rc = write_node(conf, dir_fd)) != 0)
+		return rc;
+	if (rights->drop &&
+	    fchownat(dir_fd, NODE_FILE_NAME, rights->uid, rights->gid, 0) != 0)
+		return -errno;
+	return 0;
+}
+
+int
+datadir_found(const struct conf *conf, const struct rights *rights)
+{
+	const char *path = conf->node.data_dir;
+	char name[256];
+	int dir_fd, lock_fd = -1, rc;
+
+	if ((dir_fd = open_or_make(path)) < 0)
+		return refuse(refuse_code(dir_fd), "data directory %s: %s",
+		    path, strerror(-dir_fd));
+	if ((rc = check_empty(dir_fd, name, sizeof(name))) == -ENOTEMPTY) {
+		rc = refuse_full(path, dir_fd, name);
+		goto out;
+	}
+	if (rc == 0)
+		rc = lock_fd = datadir_lock(dir_fd, true, 0);
+	if (rc >= 0)
+		rc = found(conf, rights, dir_fd, lock_fd);
+	if (rc != 0)
+		rc = refuse(refuse_code(rc), "data directory %s: %s", path,
+		    rc == -EWOULDBLOCK ? "in use" : strerror(-rc));
+out:
+	if (lock_fd >= 0)
+		close(lock_fd);
+	close(dir_fd);
+	return rc;
+}

@@ -1,0 +1,335 @@
+/*
+ * Listening sockets. "Port in use" must be found at once, long before the
+ * gateways listen(). A bind with SO_REUSEADDR would share the port with
+ * another socket that is bound but does not listen yet (a second node that is
+ * starting), so the first try goes without it; only if that fails, perhaps on
+ * connections of an earlier node in TIME_WAIT, the second goes with it. The
+ * gateway sets the option before listen(), which its connections inherit, so
+ * that they in turn do not stand in a later bind's way.
+ */
+#include "supervisor/listen.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "shm/log.h"
+
+#define HTTP_BACKLOG    256
+#define CONTROL_BACKLOG 64
+#define UNIX_MODE       0660
+
+static int
+set_option(int fd, int level, int name, int value)
+{
+	return setsockopt(fd, level, name, &value, sizeof(value)) == 0 ? 0
+								       : -errno;
+}
+
+static int
+bind_fd(int fd, const struct conf_addr *a)
+{
+	if (bind(fd, (const struct sockaddr *)&a->addr, a->addr_len) == 0)
+		return 0;
+	return -errno;
+}
+
+/* A bound TCP socket, or -errno. */
+static int
+tcp_bind(const struct conf_addr *a)
+{
+	int family = a->addr.ss_family;
+	int fd, rc = 0;
+
+	fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	/* 0.0.0.0 and [::] may both be asked for. */
+	if (family == AF_INET6)
+		rc = set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+	if (rc == 0)
+		rc = bind_fd(fd, a);
+	if (rc == -EADDRINUSE) {
+		rc = set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+		if (rc == 0)
+			rc = bind_fd(fd, a);
+	}
+	if (rc == 0)
+		return fd;
+	close(fd);
+	return rc;
+}
+
+static uint16_t
+addr_port(const struct conf_addr *a)
+{
+	const struct sockaddr_in *in = (const struct sockaddr_in *)&a->addr;
+	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&a->addr;
+
+	return ntohs(
+	    a->addr.ss_family == AF_INET6 ? in6->sin6_port : in->sin_port);
+}
+
+static void
+addr_set_port(struct conf_addr *a, uint16_t port)
+{
+	if (a->addr.ss_family == AF_INET6)
+		((struct sockaddr_in6 *)&a->addr)->sin6_port = htons(port);
+	else
+		((struct sockaddr_in *)&a->addr)->sin_port = htons(port);
+}
+
+/* What the socket is bound to, as text; and its port. */
+static uint16_t
+bound_text(int fd, char *buf, size_t buf_size)
+{
+	struct conf_addr a = { .addr_len = sizeof(a.addr) };
+	char host[INET6_ADDRSTRLEN] = "?";
+	const void *raw;
+	bool v6;
+
+	getsockname(fd, (struct sockaddr *)&a.addr, &a.addr_len);
+	v6 = a.addr.ss_family == AF_INET6;
+	if (v6)
+		raw = &((struct sockaddr_in6 *)&a.addr)->sin6_addr;
+	else
+		raw = &((struct sockaddr_in *)&a.addr)->sin_addr;
+	inet_ntop(a.addr.ss_family, raw, host, sizeof(host));
+	snprintf(buf, buf_size, v6 ? "[%s]:%u" : "%s:%u", host,
+	    (unsigned)addr_port(&a));
+	return addr_port(&a);
+}
+
+/*
+ * Bind every address that `text` names, at most fd_max. How many, or an exit
+ * code as a negative number, having refused. A name may stand for families
+ * that this machine lacks: one address that can be had is enough.
+ */
+static int
+bind_all(const char *key, const char *text, int *fd, unsigned fd_max,
+    char *first, size_t first_size)
+{
+	struct conf_addr list[LISTEN_MAX];
+	const char *why = NULL;
+	int count, error = 0, got = 0;
+	uint16_t port = 0;
+
+	count = conf_addr_resolve(text, list, fd_max, &why);
+	if (count < 0)
+		return -refuse(EX_CONFIG, "[listen] %s: %s: %s", key, text,
+		    why != NULL ? why : strerror(-count));
+	for (int i = 0; i < count; i++) {
+		/* Port 0: what the first got is everybody's. */
+		if (got > 0 && addr_port(&list[i]) == 0)
+			addr_set_port(&list[i], port);
+		int rc = tcp_bind(&list[i]);
+
+		if (rc == -EAFNOSUPPORT || rc == -EADDRNOTAVAIL) {
+			error = rc;
+			continue;
+		}
+		if (rc < 0) {
+			error = rc;
+			goto fail;
+		}
+		fd[got++] = rc;
+		if (got == 1)
+			port = bound_text(rc, first, first_size);
+	}
+	if (got > 0)
+		return got;
+fail:
+	while (got > 0) {
+		close(fd[--got]);
+		fd[got] = -1;
+	}
+	return -refuse(refuse_code(error), "[listen] %s: %s: %s", key, text,
+	    strerror(-error));
+}
+
+static void
+unix_addr(const char *path, struct conf_addr *a)
+{
+	struct sockaddr_un *un = (struct sockaddr_un *)&a->addr;
+
+	memset(a, 0, sizeof(*a));
+	un->sun_family = AF_UNIX;
+	strlcpy(un->sun_path, path, sizeof(un->sun_path));
+	a->addr_len = sizeof(*un);
+}
+
+/* Is the path a socket that nobody listens on any more? */
+static bool
+unix_is_stale(const char *path)
+{
+	struct conf_addr a;
+	struct stat st;
+	int fd, rc;
+
+	if (lstat(path, &st) != 0 || !S_ISSOCK(st.st_mode))
+		return false;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return false;
+	unix_addr(path, &a);
+	rc = connect(fd, (struct sockaddr *)&a.addr, a.addr_len) == 0 ? 0
+								      : -errno;
+	close(fd);
+	return rc == -ECONNREFUSED;
+}
+
+/* A bound unix socket of the workers' user, or -errno. */
+static int
+unix_bind(const char *path, const struct rights *rights)
+{
+	struct conf_addr a;
+	int fd, rc;
+
+	if (unix_is_stale(path))
+		unlink(path);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	unix_addr(path, &a);
+	if ((rc = bind_fd(fd, &a)) != 0)
+		goto fail;
+	if (chmod(path, UNIX_MODE) != 0 ||
+	    (rights->drop && lchown(path, rights->uid, rights->gid) != 0)) {
+		rc = -errno;
+		unlink(path);
+		goto fail;
+	}
+	return fd;
+fail:
+	close(fd);
+	return rc;
+}
+
+void
+listen_control_path(const struct conf *conf, char *buf, size_t buf_size)
+{
+	snprintf(buf, buf_size, "%s/control.sock", conf->node.run_dir);
+}
+
+static int
+open_clients(
+    struct listeners *l, const struct conf *conf, const struct rights *rights)
+{
+	const char *path = conf->listen.client_unix;
+	int rc;
+
+	rc = bind_all("client", conf->listen.client, l->fd, LISTEN_MAX - 1,
+	    l->client_addr, sizeof(l->client_addr));
+	if (rc < 0)
+		return -rc;
+	if (path[0] == '\0')
+		return 0;
+	if ((l->fd[rc] = unix_bind(path, rights)) >= 0)
+		return 0;
+	return refuse(refuse_code(l->fd[rc]), "[listen] client_unix: %s: %s",
+	    path, strerror(-l->fd[rc]));
+}
+
+static int
+open_control(
+    struct listeners *l, const struct conf *conf, const struct rights *rights)
+{
+	char path[CONF_UNIX_SIZE];
+	int rc;
+
+	listen_control_path(conf, path, sizeof(path));
+	/* The process id file is ours, so nobody is behind this name. */
+	unlink(path);
+	rc = l->control_fd = unix_bind(path, rights);
+	if (rc >= 0 && listen(l->control_fd, CONTROL_BACKLOG) != 0)
+		rc = -errno;
+	if (rc >= 0)
+		return 0;
+	return refuse(refuse_code(rc), "%s: %s", path, strerror(-rc));
+}
+
+static int
+open_http(struct listeners *l, const struct conf *conf)
+{
+	int rc;
+
+	/* One socket: a name with several addresses counts by its first. */
+	rc = bind_all("http", conf->listen.http, &l->http_fd, 1, l->http_addr,
+	    sizeof(l->http_addr));
+	if (rc < 0)
+		return -rc;
+	set_option(l->http_fd, SOL_SOCKET, SO_REUSEADDR, 1);
+	if (listen(l->http_fd, HTTP_BACKLOG) == 0)
+		return 0;
+	return refuse(refuse_code(errno), "[listen] http: %s: %s",
+	    conf->listen.http, strerror(errno));
+}
+
+int
+listen_open(
+    struct listeners *l, const struct conf *conf, const struct rights *rights)
+{
+	int rc;
+
+	for (unsigned i = 0; i < LISTEN_MAX; i++)
+		l->fd[i] = -1;
+	l->http_fd = l->control_fd = -1;
+	if ((rc = open_clients(l, conf, rights)) != 0 ||
+	    (rc = open_http(l, conf)) != 0 ||
+	    (rc = open_control(l, conf, rights)) != 0)
+		listen_close(l, conf);
+	return rc;
+}
+
+static bool
+is_unix(int fd)
+{
+	struct conf_addr a = { .addr_len = sizeof(a.addr) };
+
+	return getsockname(fd, (struct sockaddr *)&a.addr, &a.addr_len) == 0 &&
+	       a.addr.ss_family == AF_UNIX;
+}
+
+void
+listen_refuse(struct listeners *l, bool for_good)
+{
+	/*
+	 * Not close(): workers have the sockets, too. Clients of a unix
+	 * socket are on this host and have nowhere else to go meanwhile.
+	 */
+	for (unsigned i = 0; i < LISTEN_MAX && l->fd[i] >= 0; i++)
+		if (for_good || !is_unix(l->fd[i]))
+			shutdown(l->fd[i], SHUT_RDWR);
+}
+
+static void
+close_fd(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+void
+listen_close(struct listeners *l, const struct conf *conf)
+{
+	char path[CONF_UNIX_SIZE];
+
+	for (unsigned i = 0; i < LISTEN_MAX; i++) {
+		if (l->fd[i] >= 0 && is_unix(l->fd[i]))
+			unlink(conf->listen.client_unix);
+		close_fd(&l->fd[i]);
+	}
+	close_fd(&l->http_fd);
+	if (l->control_fd >= 0) {
+		listen_control_path(conf, path, sizeof(path));
+		unlink(path);
+	}
+	close_fd(&l->control_fd);
+}

@@ -1,0 +1,80 @@
+/*
+ * Signs of life, once a second: a worker without a heartbeat, or a reader
+ * that keeps the store's memory from being given back, is killed; its policy
+ * says what follows.
+ */
+#include "supervisor/node.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "shm/table.h"
+#include "supervisor/watchdog_core.h"
+
+#define ROUND_NS      NS_PER_S
+#define READ_LIMIT_NS (2 * NS_PER_S)
+
+/*
+ * Is the worker's heart silent for too long? Opening may take a stage's whole
+ * budget; a boot has its own watchdog.
+ */
+static bool
+silent(const struct node *n, unsigned slot, uint64_t *silent_ms)
+{
+	const struct slot_row *row = &n->region.slots->row[slot];
+	uint64_t beat =
+	    atomic_load_explicit(&row->heartbeat_ns, memory_order_acquire);
+	uint32_t state =
+	    atomic_load_explicit(&row->state, memory_order_relaxed);
+
+	*silent_ms = n->now_ns > beat ? (n->now_ns - beat) / NS_PER_MS : 0;
+	return liveness_expired(&(struct liveness_in){
+	    .now_ns = n->now_ns,
+	    .checked_ns = n->live_checked_ns,
+	    .heartbeat_ns = beat,
+	    .started_ns = n->child[slot].started_ns,
+	    .running = state == SLOT_RUNNING,
+	    .timeout_ms = n->conf.liveness.timeout_ms,
+	    .opening_ms = n->conf.boot.total_budget_ms,
+	});
+}
+
+static void
+check(struct node *n, unsigned slot, bool late)
+{
+	uint64_t silent_ms;
+	char why[96];
+
+	if (n->child[slot].pid == 0 || n->child[slot].killed)
+		return;
+	if (silent(n, slot, &silent_ms)) {
+		snprintf(why, sizeof(why), "no heartbeat for %" PRIu64 " ms",
+		    silent_ms);
+		child_kill(n, slot, why);
+	} else if (!late && slot >= SLOT_GATEWAY &&
+		   kv_reader_stuck(
+		       &n->region, slot, n->now_ns, READ_LIMIT_NS)) {
+		child_kill(n, slot, "in one read for more than 2 s");
+	}
+}
+
+void
+node_live_turn(struct node *n)
+{
+	bool late;
+
+	if (n->now_ns < n->live_checked_ns + ROUND_NS)
+		return;
+	/* Held up ourselves: the others were perhaps, too. */
+	late = n->now_ns > n->live_checked_ns + 2 * ROUND_NS;
+	if (n->mode == NODE_BOOTING || n->mode == NODE_SERVING)
+		for (unsigned slot = 0; slot < SLOT_MAX; slot++)
+			check(n, slot, late);
+	n->live_checked_ns = n->now_ns;
+}
+
+uint64_t
+node_live_deadline(const struct node *n)
+{
+	return n->live_checked_ns + ROUND_NS;
+}

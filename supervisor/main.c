@@ -1,0 +1,251 @@
+/*
+ * nodelifed: options, the checks of a start, and the end. Everything that can
+ * be refused is refused here, before the first fork, in an order that lets
+ * the refusal be read: configuration, terminal, run_dir, data directory,
+ * sockets, region.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <libutil.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "shm/log.h"
+#include "supervisor/daemon.h"
+#include "supervisor/datadir.h"
+#include "supervisor/listen.h"
+#include "supervisor/node.h"
+
+enum { OPTION_INIT = 256 };
+
+struct options {
+	const char *file;
+	bool foreground, check, init;
+};
+
+static const char usage_text[] =
+    "usage: nodelifed [-f] [-c FILE]     start the node; -f: in the "
+    "foreground\n"
+    "       nodelifed -n [-c FILE]       check the configuration and print it\n"
+    "       nodelifed --init [-c FILE]   found a group of one and exit\n"
+    "       nodelifed -V | -h            version, this help\n"
+    "FILE is " CONF_DEFAULT_FILE " by default. See nodelifed(8).\n";
+
+/* -1: go on; else exit with that. */
+static int
+parse_options(int argc, char **argv, struct options *o)
+{
+	static const struct option longs[] = { { "init", no_argument, NULL,
+						   OPTION_INIT },
+		{ "help", no_argument, NULL, 'h' },
+		{ "version", no_argument, NULL, 'V' }, { 0 } };
+	int ch;
+
+	*o = (struct options){ .file = CONF_DEFAULT_FILE };
+	while ((ch = getopt_long(argc, argv, "c:fnVh", longs, NULL)) != -1) {
+		switch (ch) {
+		case 'c':
+			o->file = optarg;
+			break;
+		case 'f':
+			o->foreground = true;
+			break;
+		case OPTION_INIT:
+			o->init = true;
+			break;
+		case 'n':
+			o->check = true;
+			break;
+		case 'V':
+			printf("nodelifed %s\n", NODELIFE_VERSION);
+			return 0;
+		case 'h':
+			fputs(usage_text, stdout);
+			return 0;
+		default:
+			fputs(usage_text, stderr);
+			return EX_USAGE;
+		}
+	}
+	if (optind == argc)
+		return -1;
+	fprintf(stderr, "nodelifed: unexpected argument '%s'\n", argv[optind]);
+	fputs(usage_text, stderr);
+	return EX_USAGE;
+}
+
+static int
+load_conf(struct conf *conf, const char *file)
+{
+	struct conf_errors errs = { 0 };
+	int rc = conf_load(conf, file, &errs);
+
+	if (rc != 0)
+		conf_errors_print(&errs, stderr);
+	conf_errors_free(&errs);
+	return rc == 0 ? 0 : EX_CONFIG;
+}
+
+/* Reload must find the file from anywhere. */
+static int
+keep_path(struct node *n, const char *file)
+{
+	char *real = realpath(file, NULL);
+
+	if (real == NULL || strlcpy(n->conf_path, real, sizeof(n->conf_path)) >=
+				sizeof(n->conf_path)) {
+		free(real);
+		return refuse(EX_CONFIG, "%s: %s", file, strerror(errno));
+	}
+	free(real);
+	return 0;
+}
+
+static int
+open_log(const struct node *n)
+{
+	const char *target = n->conf.node.log;
+	int rc;
+
+	/* A daemon's stderr is gone as soon as it serves. */
+	if (!n->foreground && strcmp(target, "stderr") == 0)
+		target = "syslog";
+	log_name("supervisor");
+	log_level_set((enum log_level)n->conf.node.log_level);
+	if ((rc = log_open(target)) != 0)
+		return refuse(refuse_code(rc), "[node] log: %s: %s", target,
+		    strerror(-rc));
+	return 0;
+}
+
+/* One bell per slot, kept for all the lives of the processes in it. */
+static int
+make_bells(struct node *n)
+{
+	for (unsigned slot = 0; slot < SLOT_MAX; slot++)
+		n->bells.fd[slot] = -1;
+	for (unsigned slot = 0; slot < SLOT_GATEWAY + n->conf.node.gateways;
+	     slot++) {
+		n->bells.fd[slot] = eventfd(0, EFD_CLOEXEC);
+		if (n->bells.fd[slot] < 0)
+			return refuse(EX_OSERR, "eventfd: %s", strerror(errno));
+	}
+	return 0;
+}
+
+/* From here on signals are read, not delivered. */
+static int
+take_signals(struct node *n)
+{
+	static const int taken[] = { SIGTERM, SIGINT, SIGHUP, SIGCHLD };
+	sigset_t set;
+
+	sigemptyset(&set);
+	for (size_t i = 0; i < sizeof(taken) / sizeof(taken[0]); i++)
+		sigaddset(&set, taken[i]);
+	signal(SIGPIPE, SIG_IGN);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	n->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (n->signal_fd < 0)
+		return refuse(EX_OSERR, "signalfd: %s", strerror(errno));
+	return 0;
+}
+
+static int
+prepare(struct node *n)
+{
+	int rc;
+
+	if ((rc = rights_find(&n->rights, n->conf.node.user)) != 0 ||
+	    (rc = daemon_pidfile(&n->conf, &n->pidfile)) != 0 ||
+	    (rc = datadir_open(
+		 &n->conf, &n->rights, &n->data_dir, &n->lock_fd)) != 0 ||
+	    (rc = listen_open(&n->listen, &n->conf, &n->rights)) != 0 ||
+	    (rc = make_bells(n)) != 0 || (rc = take_signals(n)) != 0)
+		return rc;
+	if (pidfile_write(n->pidfile) != 0)
+		return refuse(EX_OSERR, "process id file: %s", strerror(errno));
+	return 0;
+}
+
+/* Nobody is left: say so in the region, remove what only we made. */
+static void
+clean_up(struct node *n)
+{
+	if (n->has_region) {
+		event_add(&n->region, SLOT_SUPERVISOR, EVENT_INFO,
+		    "the node has stopped, exit code %d", n->exit_code);
+		log_level_word(NULL);
+		region_end(&n->region, REGION_ENDED);
+		region_unmap(&n->region);
+	}
+	listen_close(&n->listen, &n->conf);
+	if (n->pidfile != NULL)
+		pidfile_remove(n->pidfile);
+}
+
+static int
+start(struct node *n, const char *file)
+{
+	int rc;
+
+	if ((rc = keep_path(n, file)) != 0)
+		return rc;
+	if (!n->foreground && (n->ready_fd = daemon_detach()) < 0)
+		return refuse(EX_OSERR, "daemon: %s", strerror(-n->ready_fd));
+	if ((rc = open_log(n)) == 0 && (rc = prepare(n)) == 0)
+		rc = node_boot(n);
+	daemon_ready(&n->ready_fd, rc);
+	if (rc == 0)
+		rc = node_run(n);
+	n->exit_code = rc;
+	clean_up(n);
+	return rc;
+}
+
+static void
+node_init(struct node *n)
+{
+	n->ready_fd = n->data_dir = n->lock_fd = n->signal_fd = -1;
+	n->listen.http_fd = n->listen.control_fd = -1;
+	for (unsigned i = 0; i < LISTEN_MAX; i++)
+		n->listen.fd[i] = -1;
+	for (unsigned slot = 0; slot < SLOT_MAX; slot++)
+		n->child[slot].pidfd = -1;
+}
+
+int
+main(int argc, char **argv, char **envp)
+{
+	static struct node n; /* large, and only touched where used */
+	struct options o;
+	int rc;
+
+	setproctitle_init(argc, argv, envp);
+	if ((rc = parse_options(argc, argv, &o)) >= 0)
+		return rc;
+	if ((rc = load_conf(&n.conf, o.file)) != 0)
+		return rc;
+	if (o.check) {
+		conf_print(&n.conf, stdout);
+		return fflush(stdout) == 0 ? 0 : EX_IOERR;
+	}
+	umask(027);
+	node_init(&n);
+	n.foreground = o.foreground;
+	log_name("nodelifed");
+	if (o.init) {
+		rc = rights_find(&n.rights, n.conf.node.user);
+		return rc != 0 ? rc : datadir_found(&n.conf, &n.rights);
+	}
+	/* What the starter left open is none of ours. */
+	closefrom(STDERR_FILENO + 1);
+	return start(&n, o.file);
+}

@@ -1,0 +1,170 @@
+/*
+ * Private to supervisor/: the state of nodelifed's first process, and the
+ * parts of it. One thread; node.now_ns is read once per turn of node_run().
+ * README.md has the picture.
+ */
+#ifndef SUPERVISOR_NODE_H
+#define SUPERVISOR_NODE_H
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include "conf/conf.h"
+#include "shm/region.h"
+#include "supervisor/refuse.h"
+#include "supervisor/restart_core.h"
+#include "workers/worker.h"
+
+#define NODE_NEVER UINT64_MAX
+
+/* Exit codes beyond those of sysexits.h that nodelifed(8) lists. */
+enum {
+	NODE_EXIT_FAILED = 1 /* failed boot, forced or unclean stop */
+};
+
+enum node_mode {
+	NODE_BOOTING, /* workers are up, gateway_enable is not reached */
+	NODE_SERVING, /* it was reached in this region */
+	NODE_STOPPING, /* the shutdown bus runs */
+	NODE_ENDING, /* everybody is being killed; what follows is set */
+	NODE_PAUSED /* nobody is left; the next boot is timed */
+};
+
+/* A slot's process, and what outlives it. */
+struct child {
+	pid_t pid; /* 0 = none */
+	int pidfd;
+	bool killed; /* by us; not reaped yet */
+	uint32_t incarnation;
+	uint32_t restarts;
+	uint64_t started_ns;
+	uint64_t restart_at_ns; /* 0 = none timed */
+	struct restart_history history;
+};
+
+struct listeners {
+	int fd[LISTEN_MAX]; /* clients: bound; -1 = none */
+	int http_fd; /* listening */
+	int control_fd; /* listening */
+	char client_addr[64], http_addr[64]; /* as bound */
+};
+
+struct node {
+	struct conf conf;
+	char conf_path[PATH_MAX];
+	struct rights rights; /* of the workers */
+	bool foreground;
+	int ready_fd; /* tells the starting command; -1 */
+	struct pidfh *pidfile;
+	int data_dir, lock_fd;
+	struct listeners listen;
+	struct bells bells;
+	int signal_fd;
+	bool has_region;
+	struct region region;
+
+	enum node_mode mode;
+	uint64_t now_ns;
+	struct child child[SLOT_MAX];
+	struct restart_history history; /* node restarts */
+	unsigned restarts;
+	bool ever_served;
+
+	enum phase phase; /* BOOTING: seen last */
+	uint64_t boot_started_ns;
+	uint64_t live_checked_ns; /* last round of liveness */
+	uint64_t hold_until_ns; /* listeners refuse then; 0 = not held */
+
+	enum shutdown_step step; /* STOPPING */
+	uint64_t step_deadline_ns;
+	unsigned stop_signals;
+
+	bool boot_again; /* ENDING: what follows */
+	uint64_t boot_delay_ms;
+	uint64_t boot_at_ns; /* PAUSED */
+
+	bool finished;
+	int exit_code;
+};
+
+/* A row of the worker table. */
+struct worker_row {
+	unsigned slot; /* the first, for gateways */
+	int (*main)(struct worker *);
+	enum restart_policy policy;
+	unsigned keep; /* enum worker_keep */
+};
+
+/* A gate that must be registered; gateways get one each. */
+struct gate_row {
+	enum phase phase;
+	unsigned slot;
+	const char *proves;
+};
+
+/* table.c: rows in start order; NULL past the end. */
+const struct worker_row *worker_row_at(unsigned index);
+const struct worker_row *worker_row_of(unsigned slot);
+const struct gate_row *gate_row_at(unsigned index);
+
+/* children.c. Slots that have a process, as a mask. */
+uint32_t children_alive(const struct node *n);
+/* Fork the slot's next process. 0 or -errno. */
+int child_start(struct node *n, unsigned slot);
+/* SIGKILL, once; `why` (NULL: it is known) becomes an event. */
+void child_kill(struct node *n, unsigned slot, const char *why);
+void child_restart_later(struct node *n, unsigned slot, uint64_t delay_ms);
+/* Reap who has exited and act on it. */
+void children_reap(struct node *n);
+/* Restart who is due; when the next one is. */
+void children_restart(struct node *n);
+uint64_t children_deadline(const struct node *n);
+void children_forget_restarts(struct node *n);
+
+/* sequence.c: calls of the sequencer that take its lock, by the lock rule. */
+__attribute__((format(printf, 2, 3))) int
+node_seq_fail(struct node *n, const char *fmt, ...);
+void node_seq_died(struct node *n, unsigned slot, const char *how);
+
+/* boot.c: a fresh region and all workers. 0 or an exit code, having refused. */
+int node_boot(struct node *n);
+/* Follow phases and budgets; when to look again. */
+void node_boot_turn(struct node *n);
+uint64_t node_boot_deadline(const struct node *n);
+
+/* live.c: a round each second. */
+void node_live_turn(struct node *n);
+uint64_t node_live_deadline(const struct node *n);
+
+/* stop.c: the shutdown bus; idempotent. A second signal forces. */
+void node_stop(struct node *n, const char *why);
+void node_stop_signal(struct node *n, const char *name);
+void node_stop_turn(struct node *n);
+/* Is there something for node_stop_turn() to do? */
+bool node_stop_pending(const struct node *n);
+
+/*
+ * end.c: act on an exit (or what counts as one: a failed boot, a worker that
+ * wants a new boot, slot SLOT_SUPERVISOR). `what` says what happened.
+ */
+void node_decide(
+    struct node *n, unsigned slot, enum exit_kind kind, const char *what);
+/* Kill everybody and exit with this code. */
+void node_give_up(struct node *n, int exit_code);
+void node_end_turn(struct node *n);
+uint64_t node_end_deadline(const struct node *n);
+
+/* reload.c: SIGHUP and control->reload_wanted. */
+void node_reload(struct node *n);
+/* The live values that workers read from the region. */
+void node_control_set(struct node *n);
+
+/* notify.c: the service manager's socket, if there is one. */
+__attribute__((format(printf, 1, 2))) void notify(const char *fmt, ...);
+bool notify_wanted(void);
+
+/* run.c: until the node is finished; its exit code. */
+int node_run(struct node *n);
+
+#endif

@@ -1,0 +1,28 @@
+/*
+ * Refusals of a start: one sentence on stderr, and in the log if that is
+ * elsewhere, and an exit code of sysexits.h (nodelifed(8) lists them).
+ */
+#ifndef SUPERVISOR_REFUSE_H
+#define SUPERVISOR_REFUSE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+#include <sysexits.h>
+
+/* Says it, returns `code`. */
+__attribute__((format(printf, 2, 3))) int
+refuse(int code, const char *fmt, ...);
+/* The code for an errno met when something must be opened or made. */
+int refuse_code(int error);
+
+/* Who the workers will be: [node] user if we are root, else ourselves. */
+struct rights {
+	bool drop;
+	uid_t uid;
+	gid_t gid;
+};
+/* 0 or an exit code, having refused. */
+int rights_find(struct rights *r, const char *user);
+
+#endif

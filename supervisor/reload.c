@@ -1,0 +1,111 @@
+/*
+ * Reading the configuration again: what may change while the node runs is
+ * taken over, what may not is named. A file that is refused changes nothing.
+ */
+#include "supervisor/node.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "shm/log.h"
+
+void
+node_control_set(struct node *n)
+{
+	struct control *c = n->region.control;
+
+	atomic_store_explicit(
+	    &c->log_level, n->conf.node.log_level, memory_order_relaxed);
+	atomic_store_explicit(&c->checkpoint_wal, n->conf.store.checkpoint_wal,
+	    memory_order_relaxed);
+	atomic_store_explicit(&c->idle_timeout_ms,
+	    n->conf.listen.idle_timeout_ms, memory_order_relaxed);
+	atomic_store_explicit(
+	    &c->sync_level, n->conf.wal.sync, memory_order_release);
+}
+
+__attribute__((format(printf, 2, 3))) static void
+append(char text[1024], const char *fmt, ...)
+{
+	size_t used = strlen(text);
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text + used, 1024 - used, fmt, ap);
+	va_end(ap);
+}
+
+/* "wal.sync, node.log_level" of one kind; how many. */
+static unsigned
+name_changes(
+    const struct conf_change *list, uint32_t count, bool live, char text[1024])
+{
+	unsigned named = 0;
+
+	for (uint32_t i = 0; i < count; i++)
+		if (list[i].live == live)
+			append(text, "%s[%s] %s", named++ > 0 ? ", " : "",
+			    conf_key_section(list[i].key),
+			    conf_key_name(list[i].key));
+	return named;
+}
+
+static void
+describe(const struct conf_change *list, uint32_t count, char text[1024])
+{
+	char restart[1024] = "";
+
+	text[0] = '\0';
+	append(text, "changed: ");
+	if (name_changes(list, count, true, text) == 0)
+		append(text, "nothing");
+	if (name_changes(list, count, false, restart) > 0)
+		append(text, "; needs a restart: %s", restart);
+}
+
+/* 0 or 1 (refused), as control->reload_status. */
+static uint32_t
+reload(struct node *n, char text[1024])
+{
+	struct conf_change list[CONF_KEYS_MAX];
+	struct conf_errors errs = { 0 };
+	struct conf fresh;
+	uint32_t count;
+
+	if (conf_load(&fresh, n->conf_path, &errs) != 0) {
+		snprintf(text, 1024, "refused: %s",
+		    errs.count > 0 ? errs.text[0] : "no memory");
+		for (uint32_t i = 0; i < errs.count; i++)
+			log_errorx("reload: %s", errs.text[i]);
+		conf_errors_free(&errs);
+		return 1;
+	}
+	count = conf_diff(&n->conf, &fresh, list);
+	describe(list, count, text);
+	conf_apply_live(&n->conf, &fresh);
+	conf_free(&fresh);
+	node_control_set(n);
+	bell_ring_all(&n->bells);
+	return 0;
+}
+
+void
+node_reload(struct node *n)
+{
+	struct control *c = n->region.control;
+	uint32_t wanted =
+	    atomic_load_explicit(&c->reload_wanted, memory_order_acquire);
+	char text[1024];
+	uint32_t status;
+
+	notify("RELOADING=1\nMONOTONIC_USEC=%" PRIu64, mono_ns() / 1000);
+	status = reload(n, text);
+	event_add(&n->region, SLOT_SUPERVISOR,
+	    status == 0 ? EVENT_INFO : EVENT_WARN, "reload: %s", text);
+	strlcpy(c->reload_text, text, sizeof(c->reload_text));
+	atomic_store_explicit(&c->reload_status, status, memory_order_relaxed);
+	/* Release: who sees the number sees the text and the status. */
+	atomic_store_explicit(&c->reload_done, wanted, memory_order_release);
+	notify("READY=1");
+}

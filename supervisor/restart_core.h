@@ -1,0 +1,66 @@
+/*
+ * What follows when a worker has exited: pure, no clock, no I/O.
+ */
+#ifndef SUPERVISOR_RESTART_CORE_H
+#define SUPERVISOR_RESTART_CORE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define RESTART_LIMIT_MAX 1000 /* the bound of [restart] limit */
+
+enum restart_policy {
+	POLICY_WORKER, /* it alone starts again */
+	POLICY_NODE /* the node boots again from disk */
+};
+
+enum exit_kind {
+	EXIT_RETURNED, /* code 0, though nobody asked */
+	EXIT_FAILED, /* any other code */
+	EXIT_RESTART, /* WORKER_EXIT_RESTART, or restart_wanted */
+	EXIT_CONFIG, /* WORKER_EXIT_CONFIG */
+	EXIT_KILLED /* by a signal */
+};
+
+enum restart_action {
+	RESTART_NOTHING, /* a stop is under way: nobody follows */
+	RESTART_WORKER,
+	RESTART_NODE,
+	RESTART_GIVE_UP /* stop everything, exit non-zero */
+};
+
+/* When restarts happened; kept over node restarts. */
+struct restart_history {
+	unsigned head; /* index of the oldest */
+	unsigned count;
+	uint64_t at_ns[RESTART_LIMIT_MAX];
+};
+
+struct restart_in {
+	enum restart_policy policy;
+	enum exit_kind kind;
+	bool stopping;
+	bool boot_failed; /* the sequencer says so */
+	bool ever_served; /* gateway_enable was reached since the start */
+	unsigned worker_recent, node_recent; /* restarts within the window */
+	unsigned limit;
+	uint64_t backoff_min_ms, backoff_max_ms;
+};
+
+struct restart_out {
+	enum restart_action action;
+	uint64_t delay_ms; /* WORKER, NODE */
+	const char *why; /* why not the mildest; constant text or "" */
+};
+
+struct restart_out restart_decide(const struct restart_in *in);
+
+/* Pause before the restart that follows `recent` others. */
+uint64_t restart_backoff_ms(unsigned recent, uint64_t min_ms, uint64_t max_ms);
+
+/* Forget what is older than the window; how many are left. */
+unsigned
+restart_recent(struct restart_history *h, uint64_t now_ns, uint64_t window_ns);
+void restart_note(struct restart_history *h, uint64_t now_ns);
+
+#endif

@@ -1,0 +1,167 @@
+/*
+ * The supervisor's loop. It owns no ring, no thread, no heap of note: it
+ * sleeps in ppoll() on its signals, its bell and its workers' pidfds. A turn
+ * is, always in this order: wait; now; signals; exits; requests; boot; stop;
+ * restarts; liveness.
+ */
+#include "supervisor/node.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "shm/log.h"
+
+enum { PFD_SIGNAL, PFD_BELL, PFD_CHILD, PFD_MAX = PFD_CHILD + SLOT_MAX };
+
+static bool
+requested(const _Atomic uint32_t *wanted, uint32_t done)
+{
+	return atomic_load_explicit(wanted, memory_order_acquire) != done;
+}
+
+static bool
+reload_is_due(const struct node *n)
+{
+	const struct control *c = n->region.control;
+
+	return requested(&c->reload_wanted,
+	    atomic_load_explicit(&c->reload_done, memory_order_relaxed));
+}
+
+/* Input that rings the bell; asked once more before sleeping. */
+static bool
+has_input(const struct node *n)
+{
+	const struct control *c = n->region.control;
+	bool up = n->mode == NODE_BOOTING || n->mode == NODE_SERVING;
+
+	return node_stop_pending(n) ||
+	       (up &&
+		   (requested(&c->stop_wanted, 0) ||
+		       requested(&c->restart_wanted, 0) || reload_is_due(n)));
+}
+
+static uint64_t
+earliest(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static uint64_t
+next_deadline(const struct node *n)
+{
+	uint64_t at = earliest(node_live_deadline(n), node_boot_deadline(n));
+
+	at = earliest(at, earliest(children_deadline(n), node_end_deadline(n)));
+	if (n->mode == NODE_STOPPING && n->now_ns < n->step_deadline_ns)
+		at = earliest(at, n->step_deadline_ns);
+	return at;
+}
+
+static unsigned
+fill_pollfds(const struct node *n, struct pollfd pfd[PFD_MAX])
+{
+	unsigned count = PFD_CHILD;
+
+	pfd[PFD_SIGNAL] = (struct pollfd){ n->signal_fd, POLLIN, 0 };
+	pfd[PFD_BELL] =
+	    (struct pollfd){ n->bells.fd[SLOT_SUPERVISOR], POLLIN, 0 };
+	for (unsigned slot = 0; slot < SLOT_MAX; slot++)
+		if (n->child[slot].pid != 0)
+			pfd[count++] =
+			    (struct pollfd){ n->child[slot].pidfd, POLLIN, 0 };
+	return count;
+}
+
+static void
+wait_for_input(struct node *n)
+{
+	uint64_t now = mono_ns(), at = next_deadline(n);
+	uint64_t left = at > now ? at - now : 0, bell;
+	struct pollfd pfd[PFD_MAX];
+	struct timespec ts;
+	unsigned count = fill_pollfds(n, pfd);
+
+	bell_sleep_begin(&n->bells, SLOT_SUPERVISOR);
+	if (has_input(n))
+		left = 0;
+	ts.tv_sec = (time_t)(left / NS_PER_S);
+	ts.tv_nsec = (long)(left % NS_PER_S);
+	if (ppoll(pfd, count, &ts, NULL) < 0 && errno != EINTR)
+		log_error("supervisor: ppoll");
+	bell_sleep_end(&n->bells, SLOT_SUPERVISOR);
+	if ((pfd[PFD_BELL].revents & POLLIN) != 0)
+		(void)!read(pfd[PFD_BELL].fd, &bell, sizeof(bell));
+}
+
+static void
+read_signals(struct node *n)
+{
+	struct signalfd_siginfo si;
+
+	while (read(n->signal_fd, &si, sizeof(si)) == (ssize_t)sizeof(si)) {
+		switch (si.ssi_signo) {
+		case SIGTERM:
+			node_stop_signal(n, "SIGTERM");
+			break;
+		case SIGINT:
+			node_stop_signal(n, "SIGINT");
+			break;
+		case SIGHUP:
+			node_reload(n);
+			break;
+		default: /* SIGCHLD: pidfds tell of exits */
+			break;
+		}
+	}
+}
+
+static void
+serve_requests(struct node *n)
+{
+	const struct control *c = n->region.control;
+
+	if (n->mode != NODE_BOOTING && n->mode != NODE_SERVING)
+		return;
+	if (requested(&c->stop_wanted, 0))
+		node_stop(n, "asked by a client or nodelifectl");
+	else if (requested(&c->restart_wanted, 0))
+		node_decide(n, SLOT_SUPERVISOR, EXIT_RESTART,
+		    "a worker wants a new boot");
+	else if (reload_is_due(n))
+		node_reload(n);
+}
+
+static void
+beat(struct node *n)
+{
+	struct slot_row *row = &n->region.slots->row[SLOT_SUPERVISOR];
+
+	atomic_store_explicit(
+	    &row->heartbeat_ns, n->now_ns, memory_order_release);
+	atomic_store_explicit(&row->turns,
+	    atomic_load_explicit(&row->turns, memory_order_relaxed) + 1,
+	    memory_order_relaxed);
+}
+
+int
+node_run(struct node *n)
+{
+	while (!n->finished) {
+		wait_for_input(n);
+		n->now_ns = mono_ns();
+		beat(n);
+		read_signals(n);
+		children_reap(n);
+		serve_requests(n);
+		node_boot_turn(n);
+		node_stop_turn(n);
+		node_end_turn(n);
+		children_restart(n);
+		node_live_turn(n);
+	}
+	return n->exit_code;
+}
