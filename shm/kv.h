@@ -41,6 +41,9 @@ int kv_begin(struct kv *kv); /* 0 or -errno; cheap (renews a transaction) */
 void kv_end(struct kv *kv);
 
 /*
+ * Each kv_get(), kv_watch(), kv_read() and kv_scan() sees all that is applied
+ * when it is called; what one gave (items) is void with the next.
+ *
  * The key as of now, expired ones included if now_ms = 0, else hidden.
  * 0, -ENOENT, or -errno (a damaged chunk: -EBADMSG). Inside begin/end.
  */
@@ -57,13 +60,15 @@ uint64_t kv_watch(struct kv *kv, const void *key, size_t key_len);
 
 /*
  * Run a reading operation (op_writes() false) at time now_ms and append its
- * value to out. Reads of several keys see one moment (sequence count, bounded
- * retries). 0 or -errno (-EBADMSG damage, -ENOMEM). Begins and ends by itself
- * if the caller has not.
+ * value to out. Each sees one moment: the state after a whole number of
+ * records. 0 or -errno (-EBADMSG damage, -ENOMEM), and out is as it was. OP_
+ * DBSIZE gives -EAGAIN while positions.resolved is behind positions.applied:
+ * the store is counting; it rings all gateways when it is done: try again
+ * then. Begins and ends by itself if the caller has not.
  */
 int kv_read(struct kv *kv, const struct op *op, int64_t now_ms,
     struct vbuf *out);
-/* Exactly the table sequence count: even; for checks around several reads. */
+/* Changes, always upward, with each record that is applied; even. */
 uint64_t kv_sequence(struct kv *kv);
 
 /*

@@ -209,17 +209,19 @@ int table_find(const struct table_head *t, const struct table_gen *g,
 struct table_writer {
 	struct table_head *t;
 	struct table_gen *g; /* active */
-	int fd; /* of the region, -1 = do not preallocate */
-	uint64_t fd_off; /* of the table in it */
 	uint64_t allocated; /* arena bytes that have memory */
-	uint32_t flushed_at; /* of the record being applied, unpublished */
+	uint64_t slot_pages[2]; /* bit per page of the slots: has memory */
+	uint32_t flushed_at; /* as in g, with the record being applied */
 	uint64_t flush_vlsn;
 };
 
-/* Make generation 1 (or `number`) active in an empty table. */
-int table_writer_open(struct table_writer *w, struct table_head *t, int fd,
-    uint64_t fd_off, uint64_t number);
-/* Is there memory for `bytes` more? 0, -ENOSPC (the machine has none). */
+/* Make generation `number` active in an empty table. */
+void table_writer_open(
+    struct table_writer *w, struct table_head *t, uint64_t number);
+/*
+ * Is there memory for `bytes` more? 0, or -ENOSPC: the machine has none (a
+ * store into it would be SIGBUS).
+ */
 int table_ensure(struct table_writer *w, uint64_t bytes);
 /* Bytes used of the active arena; 3/4 of nominal asks for a freeze. */
 uint64_t table_used(const struct table_writer *w);
@@ -244,8 +246,8 @@ struct table_entry *table_add(struct table_writer *w, const void *key,
     unsigned flags, uint8_t **value);
 void table_publish(struct table_writer *w, struct table_entry *e,
     const struct table_place *at);
-/* Raise the VLSN of a key's slot (deletions). */
-void table_slot_raise(
+/* Raise the VLSN of a key's slot (deletions). 0 or -ENOSPC. */
+int table_slot_raise(
     struct table_writer *w, const void *key, size_t key_len, uint64_t vlsn);
 uint64_t table_slot_get(
     const struct table_head *t, const struct table_gen *g, uint32_t slot);
@@ -262,7 +264,6 @@ void table_drop(struct table_writer *w);
 /* GEN_LEAVING -> GEN_DIRTY once no reader is in it. True if it became so. */
 bool table_leave(struct table_writer *w);
 /* checkpoint: give the memory of a GEN_DIRTY generation back. 0 or -errno. */
-int
-table_clean(struct table_head *t, struct table_gen *g, int fd, uint64_t fd_off);
+int table_clean(struct table_head *t, struct table_gen *g);
 
 #endif

@@ -13,6 +13,7 @@
 #include "shm/bits.h"
 
 #define VBUF_FIRST 256
+#define VBUF_MAX   (UINT64_C(1) << 36) /* no result is longer */
 #define ERROR_MAX  256 /* bytes of an error's text */
 
 void
@@ -35,11 +36,10 @@ vbuf_grow(struct vbuf *b, size_t need)
 	size_t cap = b->cap != 0 ? b->cap : VBUF_FIRST;
 	uint8_t *data;
 
-	while (cap < need) {
-		if (cap > SIZE_MAX / 2)
-			return -ENOMEM;
+	if (need > VBUF_MAX)
+		return -ENOMEM;
+	while (cap < need)
 		cap *= 2;
-	}
 	data = realloc(b->data, cap);
 	if (data == NULL)
 		return -ENOMEM;

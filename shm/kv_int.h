@@ -1,0 +1,71 @@
+/*
+ * What the files of kv share with each other and with the store worker, which
+ * reads through the same code, but sees the record it is applying.
+ */
+#ifndef SHM_KV_INT_H
+#define SHM_KV_INT_H
+
+#include "shm/kv.h"
+#include "shm/store_db.h"
+#include "shm/table.h"
+
+#define KV_SNAP_NEWEST UINT64_MAX
+#define KV_TRIES                                                               \
+	1000 /* restarts of a read; each needs a FLUSHALL or a                 \
+		freeze right within it */
+
+struct kv {
+	struct region *r;
+	struct table_head *t;
+	unsigned slot;
+	bool in; /* between begin and end */
+	bool renewed; /* txn is live */
+	struct table_writer *writer; /* store only, else NULL */
+	struct store_db db;
+	MDB_txn *txn;
+	uint64_t view; /* as pinned */
+	uint64_t snap; /* VLSN up to which records are seen */
+};
+
+/* A key as found: item is set as far as known also for deleted ones. */
+enum kv_where { KV_NOWHERE, KV_ACTIVE, KV_FROZEN, KV_DISK };
+
+/*
+ * Look at the key as of kv->snap, in the pinned view. 0 (live), -ENOENT,
+ * -EAGAIN (take a newer snapshot), -EBADMSG. *where: what decided it.
+ */
+int kv_lookup(struct kv *kv, const void *key, size_t key_len,
+    struct kv_item *out, enum kv_where *where);
+/* In the tables only: -ENODATA if only the disk can tell. */
+int kv_lookup_table(struct kv *kv, const void *key, size_t key_len,
+    uint32_t hash, struct kv_item *out, enum kv_where *where);
+int kv_lookup_disk(
+    struct kv *kv, const void *key, size_t key_len, struct kv_item *out);
+/*
+ * Make the pinned view the present one and take the newest snapshot. Pointers
+ * into the map are void. 0 or -errno.
+ */
+int kv_refresh(struct kv *kv);
+/*
+ * The store: reads see what the writer has applied, published or not. Its
+ * view changes only by its own doing; it calls kv_renew() after that.
+ */
+void kv_set_writer(struct kv *kv, struct table_writer *w);
+int kv_renew(struct kv *kv);
+/* Redis' rule: a key is gone once the time is past its expiry. */
+static inline bool
+kv_expired(const struct kv_item *item, int64_t now_ms)
+{
+	return item->expire_ms != 0 && now_ms > item->expire_ms;
+}
+/* Glob match as KEYS and SCAN have it. */
+bool kv_match(const uint8_t *pattern, size_t pattern_len, const uint8_t *text,
+    size_t text_len);
+/* kv_scan.c: all live keys of the pinned snapshot, each once. */
+int kv_each(struct kv *kv, int64_t now_ms,
+    bool (*each)(void *arg, const void *key, size_t key_len), void *arg);
+/* Some live key; -ENOENT if there is none. Copied to key[]. */
+int kv_random(
+    struct kv *kv, int64_t now_ms, uint8_t key[KEY_MAX + 1], size_t *key_len);
+
+#endif

@@ -1,0 +1,425 @@
+/*
+ * Walks over all keys: SCAN in steps, KEYS at once, RANDOMKEY. Keys move only
+ * active -> frozen -> disk, and each walk visits the places in that order.
+ */
+#include <sys/random.h>
+
+#include <errno.h>
+#include <string.h>
+
+#include "shm/assert.h"
+#include "shm/kv_int.h"
+#include "shm/region.h"
+
+#define RANDOM_TRIES   64
+#define BUCKETS_A_STEP 64 /* empty buckets that count as one visited key */
+
+enum scan_stage { SCAN_TABLE = 0, SCAN_DISK = 1, SCAN_DONE = 2 };
+
+static _Atomic uint32_t *
+bucket_at(const struct kv *kv, const struct table_gen *g, uint64_t i)
+{
+	uint8_t *base = (uint8_t *)(uintptr_t)kv->t;
+
+	return (_Atomic uint32_t *)(void *)(base + g->bucket_off) + i;
+}
+
+/* Calls each() for the newest entries of one bucket; false = was stopped. */
+static bool
+bucket_each(struct kv *kv, const struct table_gen *g, uint64_t i,
+    bool (*each)(void *arg, const struct table_entry *e), void *arg)
+{
+	const struct table_entry *e;
+	uint32_t off =
+	    atomic_load_explicit(bucket_at(kv, g, i), memory_order_acquire);
+
+	for (; (e = table_at(kv->t, g, off)) != NULL;
+	     off = atomic_load_explicit(&e->next, memory_order_acquire))
+		if (!each(arg, e))
+			return false;
+	return true;
+}
+
+/* Is the key there now (snapshot of kv), and not expired? 1, 0, -errno. */
+static int
+is_live(struct kv *kv, const void *key, size_t key_len, int64_t now_ms,
+    enum kv_where *where)
+{
+	struct kv_item item;
+	int rc = kv_lookup(kv, key, key_len, &item, where);
+
+	if (rc == -ENOENT)
+		return 0;
+	if (rc != 0)
+		return rc;
+	return kv_expired(&item, now_ms) ? 0 : 1;
+}
+
+/* ---- SCAN ---- */
+
+struct scan {
+	struct kv *kv;
+	struct kv_scan *pos;
+	int64_t now_ms;
+	unsigned seen;
+	int rc;
+	void (*each)(void *arg, const void *key, size_t key_len);
+	void *arg;
+};
+
+static bool
+scan_key(struct scan *s, const void *key, size_t key_len)
+{
+	enum kv_where where;
+	int rc = is_live(s->kv, key, key_len, s->now_ms, &where);
+
+	s->seen++;
+	if (rc == 1)
+		s->each(s->arg, key, key_len);
+	else if (rc < 0)
+		s->rc = rc;
+	return rc >= 0;
+}
+
+static bool
+scan_entry(void *arg, const struct table_entry *e)
+{
+	return scan_key(arg, table_entry_key(e), table_entry_key_len(e));
+}
+
+/* Is that generation still one of the view's tables? */
+static bool
+in_view(const struct kv *kv, uint64_t number)
+{
+	uint64_t active = kv->view >> 1;
+
+	return number == active ||
+	       ((kv->view & 1) != 0 && number + 1 == active);
+}
+
+static void
+scan_to_disk(struct kv_scan *pos)
+{
+	pos->stage = SCAN_DISK;
+	pos->key_len = 0;
+	/* The empty key is before all others. */
+	pos->bucket = 0;
+}
+
+/*
+ * Buckets of generation pos->generation. When that one was written to disk
+ * meanwhile, all of it is found there, as is what was frozen before it.
+ */
+static void
+scan_table(struct scan *s, unsigned count)
+{
+	struct kv_scan *pos = s->pos;
+	struct kv *kv = s->kv;
+	const struct table_gen *g;
+	unsigned empty = 0;
+
+	if (!in_view(kv, pos->generation)) {
+		scan_to_disk(pos);
+		return;
+	}
+	g = table_gen_at(kv->t, pos->generation);
+	for (; pos->bucket < g->bucket_count && s->seen < count;
+	     pos->bucket++) {
+		if (!bucket_each(kv, g, pos->bucket, scan_entry, s))
+			return;
+		if (++empty % BUCKETS_A_STEP == 0)
+			s->seen++;
+	}
+	if (pos->bucket < g->bucket_count)
+		return;
+	pos->bucket = 0;
+	if (in_view(kv, pos->generation - 1))
+		pos->generation--;
+	else
+		scan_to_disk(pos);
+}
+
+/* Keys on disk behind pos->key; bucket = 1 says that the empty one is done. */
+static void
+scan_disk(struct scan *s, unsigned count)
+{
+	struct kv_scan *pos = s->pos;
+	struct kv *kv = s->kv;
+	MDB_val k = { pos->key_len, pos->key }, d;
+	MDB_cursor *c;
+	int rc;
+
+	if (pos->bucket == 0) {
+		pos->bucket = 1;
+		if (!scan_key(s, "", 0))
+			return;
+	}
+	if ((rc = mdb_cursor_open(kv->txn, kv->db.kv, &c)) != 0) {
+		s->rc = store_db_errno(rc);
+		return;
+	}
+	if (pos->key_len == 0)
+		rc = mdb_cursor_get(c, &k, &d, MDB_FIRST);
+	else
+		rc = mdb_cursor_get(c, &k, &d, MDB_SET_RANGE);
+	if (rc == 0 && pos->key_len != 0 && k.mv_size == pos->key_len &&
+	    memcmp(k.mv_data, pos->key, k.mv_size) == 0)
+		rc = mdb_cursor_get(c, &k, &d, MDB_NEXT);
+	while (rc == 0 && k.mv_size <= KEY_MAX) {
+		if (!scan_key(s, k.mv_data, k.mv_size))
+			break;
+		pos->key_len = (uint16_t)k.mv_size;
+		memcpy(pos->key, k.mv_data, k.mv_size);
+		if (s->seen >= count)
+			break;
+		rc = mdb_cursor_get(c, &k, &d, MDB_NEXT);
+	}
+	mdb_cursor_close(c);
+	if (rc == MDB_NOTFOUND)
+		pos->stage = SCAN_DONE;
+	else if (rc != 0)
+		s->rc = store_db_errno(rc);
+}
+
+/* Nothing in the tables survives a wrong position: they start over. */
+static void
+scan_begin(struct kv *kv, struct kv_scan *pos)
+{
+	pos->generation = kv->view >> 1;
+	pos->bucket = 0;
+	pos->stage = SCAN_TABLE;
+}
+
+int
+kv_scan(struct kv *kv, struct kv_scan *pos, unsigned count, int64_t now_ms,
+    void (*each)(void *arg, const void *key, size_t key_len), void *arg)
+{
+	struct scan s = { kv, pos, now_ms, 0, 0, each, arg };
+	bool own = !kv->in;
+	int rc;
+
+	if (own && (rc = kv_begin(kv)) != 0)
+		return rc;
+	s.rc = kv_refresh(kv);
+	if (s.rc == 0 && pos->generation == 0)
+		scan_begin(kv, pos);
+	while (s.rc == 0 && s.seen < count && pos->stage < SCAN_DONE) {
+		if (pos->stage == SCAN_TABLE)
+			scan_table(&s, count);
+		else
+			scan_disk(&s, count);
+	}
+	/* A FLUSHALL went by: what was there is gone; go on next time. */
+	if (s.rc == -EAGAIN)
+		s.rc = 0;
+	pos->done = pos->stage == SCAN_DONE;
+	if (own)
+		kv_end(kv);
+	return s.rc;
+}
+
+/* ---- all keys of one snapshot, each once ---- */
+
+struct every {
+	struct kv *kv;
+	int64_t now_ms;
+	enum kv_where from; /* the place being visited */
+	int rc;
+	bool (*each)(void *arg, const void *key, size_t key_len);
+	void *arg;
+};
+
+/* A key counts where its state is decided, so it is met once. */
+static bool
+every_key(struct every *v, const void *key, size_t key_len)
+{
+	enum kv_where where;
+	int rc = is_live(v->kv, key, key_len, v->now_ms, &where);
+
+	if (rc < 0) {
+		v->rc = rc;
+		return false;
+	}
+	if (rc == 0 || where != v->from)
+		return true;
+	return v->each(v->arg, key, key_len);
+}
+
+static bool
+every_entry(void *arg, const struct table_entry *e)
+{
+	return every_key(arg, table_entry_key(e), table_entry_key_len(e));
+}
+
+static bool
+every_table(struct every *v, uint64_t number)
+{
+	const struct table_gen *g = table_gen_at(v->kv->t, number);
+	uint64_t i;
+
+	for (i = 0; i < g->bucket_count; i++)
+		if (!bucket_each(v->kv, g, i, every_entry, v))
+			return false;
+	return true;
+}
+
+static void
+every_disk(struct every *v)
+{
+	MDB_val k, d;
+	MDB_cursor *c;
+	int rc;
+
+	if (!every_key(v, "", 0))
+		return;
+	rc = mdb_cursor_open(v->kv->txn, v->kv->db.kv, &c);
+	if (rc != 0) {
+		v->rc = store_db_errno(rc);
+		return;
+	}
+	while ((rc = mdb_cursor_get(c, &k, &d, MDB_NEXT)) == 0)
+		if (!every_key(v, k.mv_data, k.mv_size))
+			break;
+	if (rc != 0 && rc != MDB_NOTFOUND)
+		v->rc = store_db_errno(rc);
+	mdb_cursor_close(c);
+}
+
+int
+kv_each(struct kv *kv, int64_t now_ms,
+    bool (*each)(void *arg, const void *key, size_t key_len), void *arg)
+{
+	struct every v = { kv, now_ms, KV_ACTIVE, 0, each, arg };
+	uint64_t number = kv->view >> 1;
+
+	ASSERT(kv->in);
+	if (!every_table(&v, number))
+		return v.rc;
+	v.from = KV_FROZEN;
+	if ((kv->view & 1) != 0 && !every_table(&v, number - 1))
+		return v.rc;
+	v.from = KV_DISK;
+	every_disk(&v);
+	return v.rc;
+}
+
+/* ---- RANDOMKEY ---- */
+
+struct pick {
+	struct kv *kv;
+	int64_t now_ms;
+	uint64_t random;
+	unsigned seen; /* of the bucket so far */
+	int rc;
+	uint8_t *key;
+	size_t *key_len;
+	bool found;
+};
+
+static uint64_t
+next_random(struct pick *p)
+{
+	p->random = p->random * UINT64_C(6364136223846793005) +
+		    UINT64_C(1442695040888963407);
+	return p->random >> 16;
+}
+
+static bool
+pick_key(struct pick *p, const void *key, size_t key_len)
+{
+	enum kv_where where;
+	int rc = is_live(p->kv, key, key_len, p->now_ms, &where);
+
+	if (rc < 0) {
+		p->rc = rc;
+		return false;
+	}
+	if (rc == 0 || key_len > KEY_MAX)
+		return true;
+	/* Of a bucket's keys each is taken with the same chance. */
+	if (next_random(p) % ++p->seen == 0) {
+		memcpy(p->key, key, key_len);
+		*p->key_len = key_len;
+		p->found = true;
+	}
+	return true;
+}
+
+static bool
+pick_entry(void *arg, const struct table_entry *e)
+{
+	return pick_key(arg, table_entry_key(e), table_entry_key_len(e));
+}
+
+static void
+pick_table(struct pick *p, uint64_t number)
+{
+	const struct table_gen *g = table_gen_at(p->kv->t, number);
+
+	p->seen = 0;
+	bucket_each(p->kv, g, next_random(p) % g->bucket_count, pick_entry, p);
+}
+
+static void
+pick_disk(struct pick *p)
+{
+	MDB_cursor *c;
+	MDB_val k, d;
+	int rc = mdb_cursor_open(p->kv->txn, p->kv->db.kv, &c);
+
+	if (rc != 0) {
+		p->rc = store_db_errno(rc);
+		return;
+	}
+	rc = store_db_random(c, next_random(p), &k, &d);
+	p->seen = 0;
+	if (rc == 0)
+		pick_key(p, k.mv_data, k.mv_size);
+	else if (rc != -ENOENT)
+		p->rc = rc;
+	mdb_cursor_close(c);
+}
+
+static bool
+pick_first(void *arg, const void *key, size_t key_len)
+{
+	struct pick *p = arg;
+
+	memcpy(p->key, key, key_len);
+	*p->key_len = key_len;
+	p->found = true;
+	return false;
+}
+
+int
+kv_random(
+    struct kv *kv, int64_t now_ms, uint8_t key[KEY_MAX + 1], size_t *key_len)
+{
+	struct pick p = {
+		.kv = kv, .now_ms = now_ms, .key = key, .key_len = key_len
+	};
+	uint64_t number = kv->view >> 1;
+	unsigned tries;
+
+	ASSERT(kv->in);
+	if (getrandom(&p.random, sizeof(p.random), 0) != sizeof(p.random))
+		p.random = mono_ns();
+	for (tries = 0; tries < RANDOM_TRIES && p.rc == 0 && !p.found; tries++)
+		switch (next_random(&p) % 3) {
+		case 0:
+			pick_table(&p, number);
+			break;
+		case 1:
+			if ((kv->view & 1) != 0)
+				pick_table(&p, number - 1);
+			break;
+		default:
+			pick_disk(&p);
+		}
+	/* Luck has run out: the first that is there. */
+	if (p.rc == 0 && !p.found)
+		p.rc = kv_each(kv, now_ms, pick_first, &p);
+	if (p.rc != 0)
+		return p.rc;
+	return p.found ? 0 : -ENOENT;
+}

@@ -1,0 +1,518 @@
+/*
+ * Opening and reading the checkpoint's files. What comes out of the map is
+ * checked before it is believed: a length, then a checksum. See store_db.h.
+ */
+#include "shm/store_db.h"
+
+#include <sys/stat.h>
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "shm/assert.h"
+#include "shm/bits.h"
+#include "shm/record.h"
+#include "shm/store_db_int.h"
+
+#define STORE_DBS     8
+#define STORE_READERS 126
+
+static inline uint64_t
+get_be64(const uint8_t *p)
+{
+	return __builtin_bswap64(get_le64(p));
+}
+
+int
+store_db_errno(int rc)
+{
+	switch (rc) {
+	case 0:
+		return 0;
+	case MDB_NOTFOUND:
+		return -ENOENT;
+	case MDB_MAP_FULL:
+	case MDB_TXN_FULL:
+		return -ENOSPC;
+	case MDB_READERS_FULL:
+		return -EUSERS;
+	case MDB_MAP_RESIZED:
+		return -EAGAIN;
+	case MDB_PANIC:
+		return -EIO;
+	case MDB_KEYEXIST:
+		return -EEXIST;
+	default:
+		/* What is left of LMDB's own codes speaks of bad bytes. */
+		return rc < 0 ? -EBADMSG : -rc;
+	}
+}
+
+__attribute__((format(printf, 4, 5))) static int
+explain(int rc, char *why, size_t size, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(why, size, fmt, ap);
+	va_end(ap);
+	return rc;
+}
+
+/* ---- opening ---- */
+
+static int
+open_dbs(struct store_db *db, bool create)
+{
+	static const char *const names[] = { "kv", "chunks", "expiry", "slots",
+		"meta" };
+	MDB_dbi *dbis[] = { &db->kv, &db->chunks, &db->expiry, &db->slots,
+		&db->meta };
+	MDB_txn *txn;
+	MDB_stat st;
+	size_t i;
+	int rc;
+
+	rc = mdb_txn_begin(db->env, NULL, create ? 0 : MDB_RDONLY, &txn);
+	if (rc != 0)
+		return store_db_errno(rc);
+	for (i = 0; i < NITEMS(names) && rc == 0; i++)
+		rc = mdb_dbi_open(
+		    txn, names[i], create ? MDB_CREATE : 0, dbis[i]);
+	if (rc != 0) {
+		mdb_txn_abort(txn);
+		return store_db_errno(rc);
+	}
+	rc = mdb_stat(txn, db->kv, &st);
+	db->page_size = st.ms_psize;
+	/* Without a change nothing is written; handles stay open. */
+	return store_db_errno(rc != 0 ? rc : mdb_txn_commit(txn));
+}
+
+/* Pages that the tree names must be in the file: else reading is SIGBUS. */
+static int
+check_size(struct store_db *db, const char *path, char *why, size_t n)
+{
+	MDB_envinfo info;
+	struct stat st;
+	MDB_stat ms;
+	uint64_t want;
+	int fd, rc;
+
+	if ((rc = mdb_env_info(db->env, &info)) != 0 ||
+	    (rc = mdb_env_stat(db->env, &ms)) != 0 ||
+	    (rc = mdb_env_get_fd(db->env, &fd)) != 0)
+		return store_db_errno(rc);
+	if (fstat(fd, &st) != 0)
+		return -errno;
+	want = ((uint64_t)info.me_last_pgno + 1) * ms.ms_psize;
+	/* A new file has its two meta pages only once it was written to. */
+	if ((uint64_t)st.st_size < want && info.me_last_txnid > 0)
+		return explain(-EBADMSG, why, n,
+		    "%s/data.mdb: %" PRIu64 " bytes, its tree needs %" PRIu64
+		    ": the file was cut",
+		    path, (uint64_t)st.st_size, want);
+	return 0;
+}
+
+static int
+check_state(struct store_db *db, const char *path, char *why, size_t n)
+{
+	struct store_state st;
+	MDB_txn *txn;
+	int rc;
+
+	rc = mdb_txn_begin(db->env, NULL, MDB_RDONLY, &txn);
+	if (rc != 0)
+		return store_db_errno(rc);
+	rc = store_db_state(db, txn, &st);
+	mdb_txn_abort(txn);
+	if (rc == -EPROTO)
+		return explain(rc, why, n,
+		    "%s: written by another version of this program", path);
+	if (rc != 0)
+		return explain(rc, why, n,
+		    "%s: the checkpoint's state record is damaged", path);
+	return 0;
+}
+
+static int
+open_env(struct store_db *db, const char *path, enum store_db_mode mode,
+    uint64_t map_size)
+{
+	unsigned flags = MDB_NOTLS | MDB_NORDAHEAD;
+	int rc;
+
+	if (mode != STORE_DB_WRITE)
+		flags |= MDB_RDONLY;
+	if (mode == STORE_DB_NOLOCK)
+		flags |= MDB_NOLOCK;
+	if ((rc = mdb_env_create(&db->env)) != 0)
+		return store_db_errno(rc);
+	if ((rc = mdb_env_set_maxdbs(db->env, STORE_DBS)) != 0 ||
+	    (rc = mdb_env_set_maxreaders(db->env, STORE_READERS)) != 0)
+		return store_db_errno(rc);
+	if (map_size != 0 && (rc = mdb_env_set_mapsize(db->env, map_size)) != 0)
+		return store_db_errno(rc);
+	return store_db_errno(mdb_env_open(db->env, path, flags, 0640));
+}
+
+int
+store_db_open(struct store_db *db, const char *path, enum store_db_mode mode,
+    uint64_t map_size, char *why, size_t why_size)
+{
+	bool write = mode == STORE_DB_WRITE;
+	int rc;
+
+	memset(db, 0, sizeof(*db));
+	why[0] = '\0';
+	if (write && mkdir(path, 0750) != 0 && errno != EEXIST)
+		return explain(
+		    -errno, why, why_size, "%s: %s", path, strerror(errno));
+	rc = open_env(db, path, mode, map_size);
+	if (rc == 0)
+		rc = check_size(db, path, why, why_size);
+	if (rc == 0)
+		rc = open_dbs(db, write);
+	if (rc == 0)
+		rc = check_state(db, path, why, why_size);
+	if (rc == 0)
+		return 0;
+	if (why[0] == '\0' && rc == -EBADMSG)
+		explain(rc, why, why_size, "%s/data.mdb: damaged", path);
+	else if (why[0] == '\0')
+		explain(rc, why, why_size, "%s: %s", path, strerror(-rc));
+	store_db_close(db);
+	return rc;
+}
+
+void
+store_db_close(struct store_db *db)
+{
+	if (db->env != NULL)
+		mdb_env_close(db->env);
+	memset(db, 0, sizeof(*db));
+}
+
+/* ---- reading ---- */
+
+MDB_val
+store_name(const char *name)
+{
+	MDB_val k = { strlen(name), (void *)(uintptr_t)name };
+
+	return k;
+}
+
+/* LMDB has no empty keys: that one item stands in "meta". */
+MDB_dbi
+store_item_place(
+    const struct store_db *db, const void *key, size_t key_len, MDB_val *out)
+{
+	if (key_len == 0) {
+		*out = store_name(STORE_EMPTY_NAME);
+		return db->meta;
+	}
+	out->mv_data = (void *)(uintptr_t)key;
+	out->mv_size = key_len;
+	return db->kv;
+}
+
+uint32_t
+store_item_crc(const void *key, size_t key_len, const uint8_t *data, size_t n)
+{
+	uint32_t crc = crc32c(0, key, key_len);
+
+	crc = crc32c(crc, data, ITEM_HEAD_SIZE - 4);
+	return crc32c(crc, data + ITEM_HEAD_SIZE, n - ITEM_HEAD_SIZE);
+}
+
+int
+store_item_decode(const void *key, size_t key_len, const void *data, size_t n,
+    struct store_item *out)
+{
+	const uint8_t *p = data;
+	uint32_t len;
+
+	if (n < ITEM_HEAD_SIZE)
+		return -EBADMSG;
+	if (get_le32(p + 20) != store_item_crc(key, key_len, p, n))
+		return -EBADMSG;
+	len = get_le32(p + 16);
+	out->vlsn = get_le64(p);
+	out->expire_ms = (int64_t)get_le64(p + 8);
+	out->len = len & ~ITEM_CHUNKED;
+	if ((len & ITEM_CHUNKED) != 0) {
+		if (n != ITEM_HEAD_SIZE + 8)
+			return -EBADMSG;
+		out->data = NULL;
+		out->chunk = get_le64(p + ITEM_HEAD_SIZE);
+		return 0;
+	}
+	if (n != ITEM_HEAD_SIZE + (size_t)out->len)
+		return -EBADMSG;
+	out->data = p + ITEM_HEAD_SIZE;
+	out->chunk = 0;
+	return 0;
+}
+
+int
+store_db_item(const struct store_db *db, MDB_txn *txn, const void *key,
+    size_t key_len, struct store_item *out)
+{
+	MDB_val k, v;
+	MDB_dbi dbi = store_item_place(db, key, key_len, &k);
+	int rc = mdb_get(txn, dbi, &k, &v);
+
+	if (rc != 0)
+		return store_db_errno(rc);
+	return store_item_decode(key, key_len, v.mv_data, v.mv_size, out);
+}
+
+void
+store_chunk_key(uint8_t at[CHUNK_KEY_SIZE], uint64_t id, uint32_t index)
+{
+	put_le64(at, __builtin_bswap64(id));
+	put_le32(at + 8, __builtin_bswap32(index));
+}
+
+uint32_t
+store_chunk_size(const struct store_db *db)
+{
+	return db->page_size - STORE_PAGE_HEAD - CHUNK_CRC_SIZE;
+}
+
+uint32_t
+store_chunk_crc(const uint8_t *key, const uint8_t *data, size_t n)
+{
+	return crc32c(crc32c(0, key, CHUNK_KEY_SIZE), data, n);
+}
+
+/* The data of one chunk: its length must be exactly `want`. */
+static int
+chunk_get(const struct store_db *db, MDB_txn *txn, uint64_t id, uint32_t index,
+    size_t want, const uint8_t **data)
+{
+	uint8_t key[CHUNK_KEY_SIZE];
+	MDB_val k = { sizeof(key), key }, v;
+	int rc;
+
+	store_chunk_key(key, id, index);
+	rc = mdb_get(txn, db->chunks, &k, &v);
+	if (rc != 0)
+		return -EBADMSG;
+	if (v.mv_size != CHUNK_CRC_SIZE + want)
+		return -EBADMSG;
+	*data = (const uint8_t *)v.mv_data + CHUNK_CRC_SIZE;
+	if (get_le32(v.mv_data) != store_chunk_crc(key, *data, want))
+		return -EBADMSG;
+	return 0;
+}
+
+int
+store_db_chunks(const struct store_db *db, MDB_txn *txn,
+    const struct store_item *item, uint64_t from, size_t n, uint8_t *to)
+{
+	uint32_t size = store_chunk_size(db);
+	const uint8_t *data;
+	size_t in, take, whole;
+	int rc;
+
+	ASSERT(from <= item->len);
+	ASSERT(n <= item->len - from);
+	while (n > 0) {
+		in = from % size;
+		whole = item->len - (from - in);
+		if (whole > size)
+			whole = size;
+		take = whole - in < n ? whole - in : n;
+		rc = chunk_get(db, txn, item->chunk, (uint32_t)(from / size),
+		    whole, &data);
+		if (rc != 0)
+			return rc;
+		memcpy(to, data + in, take);
+		to += take;
+		from += take;
+		n -= take;
+	}
+	return 0;
+}
+
+void
+store_slot_key(uint8_t at[2], uint32_t slot)
+{
+	at[0] = (uint8_t)(slot >> 8);
+	at[1] = (uint8_t)slot;
+}
+
+uint32_t
+store_slot_crc(const uint8_t key[2], const void *data)
+{
+	return crc32c(crc32c(0, key, 2), data, 8);
+}
+
+int
+store_db_slot(
+    const struct store_db *db, MDB_txn *txn, uint32_t slot, uint64_t *vlsn)
+{
+	uint8_t key[2];
+	MDB_val k = { sizeof(key), key }, v;
+	int rc;
+
+	*vlsn = 0;
+	store_slot_key(key, slot);
+	rc = mdb_get(txn, db->slots, &k, &v);
+	if (rc == MDB_NOTFOUND)
+		return 0;
+	if (rc != 0)
+		return store_db_errno(rc);
+	if (v.mv_size != 12 || get_le32((const uint8_t *)v.mv_data + 8) !=
+				   store_slot_crc(key, v.mv_data))
+		return -EBADMSG;
+	*vlsn = get_le64(v.mv_data);
+	return 0;
+}
+
+/*
+ * "state": u32 CRC32C of the rest, u32 format, then the fields in the order
+ * of struct store_state.
+ */
+int
+store_db_state(const struct store_db *db, MDB_txn *txn, struct store_state *out)
+{
+	MDB_val k = store_name(STORE_STATE_NAME), v;
+	const uint8_t *p;
+	int rc;
+
+	memset(out, 0, sizeof(*out));
+	rc = mdb_get(txn, db->meta, &k, &v);
+	if (rc == MDB_NOTFOUND)
+		return 0;
+	if (rc != 0)
+		return store_db_errno(rc);
+	p = v.mv_data;
+	if (v.mv_size < 8 || get_le32(p) != crc32c(0, p + 4, v.mv_size - 4))
+		return -EBADMSG;
+	if (get_le32(p + 4) != STORE_FORMAT)
+		return -EPROTO;
+	if (v.mv_size != STORE_STATE_SIZE)
+		return -EBADMSG;
+	out->vlsn = get_le64(p + 8);
+	out->time_ms = (int64_t)get_le64(p + 16);
+	out->keys = get_le64(p + 24);
+	out->flush_vlsn = get_le64(p + 32);
+	out->next_chunk = get_le64(p + 40);
+	out->checkpoints = get_le64(p + 48);
+	out->term = get_le64(p + 56);
+	memcpy(out->group_uuid, p + 64, 16);
+	return 0;
+}
+
+int
+store_db_terms(const struct store_db *db, MDB_txn *txn, struct store_term **out,
+    size_t *count)
+{
+	MDB_val k = store_name(STORE_TERMS_NAME), v;
+	const uint8_t *p;
+	size_t i;
+	int rc;
+
+	*out = NULL;
+	*count = 0;
+	rc = mdb_get(txn, db->meta, &k, &v);
+	if (rc == MDB_NOTFOUND)
+		return 0;
+	if (rc != 0)
+		return store_db_errno(rc);
+	p = v.mv_data;
+	if (v.mv_size < 4 || v.mv_size % 16 != 4 ||
+	    get_le32(p) != crc32c(0, p + 4, v.mv_size - 4))
+		return -EBADMSG;
+	*out = malloc(v.mv_size);
+	if (*out == NULL)
+		return -ENOMEM;
+	*count = v.mv_size / 16;
+	for (i = 0; i < *count; i++) {
+		(*out)[i].term = get_le64(p + 4 + i * 16);
+		(*out)[i].vlsn = get_le64(p + 12 + i * 16);
+	}
+	return 0;
+}
+
+int
+store_db_expiry_next(
+    const struct store_db *db, MDB_txn *txn, struct store_expiry *e)
+{
+	uint8_t seek[EXPIRY_KEY_SIZE];
+	MDB_val k = { sizeof(seek), seek }, v;
+	MDB_cursor *c;
+	int rc;
+
+	memcpy(seek, e->at, sizeof(seek));
+	rc = mdb_cursor_open(txn, db->expiry, &c);
+	if (rc != 0)
+		return store_db_errno(rc);
+	rc = mdb_cursor_get(c, &k, &v, MDB_SET_RANGE);
+	if (rc == 0 && k.mv_size == sizeof(seek) &&
+	    memcmp(k.mv_data, e->at, sizeof(seek)) == 0)
+		rc = mdb_cursor_get(c, &k, &v, MDB_NEXT);
+	mdb_cursor_close(c);
+	if (rc != 0)
+		return store_db_errno(rc);
+	if (k.mv_size != EXPIRY_KEY_SIZE)
+		return -EBADMSG;
+	memcpy(e->at, k.mv_data, EXPIRY_KEY_SIZE);
+	e->expire_ms = (int64_t)get_be64(e->at);
+	e->vlsn = get_be64(e->at + 8);
+	e->key = v.mv_data;
+	e->key_len = v.mv_size;
+	return 0;
+}
+
+/* Eight bytes of a key behind what first and last have in common. */
+static uint64_t
+key_number(const uint8_t *key, size_t n, size_t skip)
+{
+	uint8_t part[8] = { 0 };
+
+	if (n > skip)
+		memcpy(part, key + skip, n - skip < 8 ? n - skip : 8);
+	return get_be64(part);
+}
+
+int
+store_db_random(MDB_cursor *c, uint64_t random, MDB_val *key, MDB_val *data)
+{
+	uint8_t seek[512];
+	MDB_val first, last;
+	size_t skip = 0;
+	uint64_t lo, hi;
+	int rc;
+
+	if ((rc = mdb_cursor_get(c, &first, data, MDB_FIRST)) != 0 ||
+	    (rc = mdb_cursor_get(c, &last, data, MDB_LAST)) != 0)
+		return store_db_errno(rc);
+	if (first.mv_size > 511 || last.mv_size > 511)
+		return -EBADMSG;
+	while (skip < first.mv_size && skip < last.mv_size &&
+	       ((const uint8_t *)first.mv_data)[skip] ==
+		   ((const uint8_t *)last.mv_data)[skip])
+		skip++;
+	if (skip > sizeof(seek) - 8)
+		skip = sizeof(seek) - 8;
+	lo = key_number(first.mv_data, first.mv_size, skip);
+	hi = key_number(last.mv_data, last.mv_size, skip);
+	lo += hi > lo ? random % (hi - lo) + 1 : 0;
+	memcpy(seek, first.mv_data, skip);
+	put_le64(seek + skip, __builtin_bswap64(lo));
+	key->mv_data = seek;
+	key->mv_size = skip + 8 > 511 ? 511 : skip + 8;
+	rc = mdb_cursor_get(c, key, data, MDB_SET_RANGE);
+	if (rc == MDB_NOTFOUND)
+		rc = mdb_cursor_get(c, key, data, MDB_LAST);
+	return store_db_errno(rc);
+}

@@ -1,0 +1,157 @@
+/*
+ * The checkpoint's files: data_dir/store, an LMDB environment. Byte-exact
+ * description: nodelife-wal(5). Everything here is opened after the fork, by
+ * at most one writer (checkpoint) and any number of readers.
+ *
+ *	kv	key -> head, then the value, or u64 chunk id (ITEM_CHUNKED)
+ *	chunks	u64 BE id, u32 BE index -> u32 CRC32C, data (one page at most)
+ *	expiry	u64 BE expire_ms, u64 BE vlsn, u32 BE n -> key
+ *	slots	u16 BE slot -> u64 VLSN of the newest deletion in it, u32 CRC32C
+ *	meta	"state" -> struct store_state; "terms" -> term runs;
+ *		"empty" -> the item of the empty key (LMDB has no such keys)
+ *
+ *	head:	 0  8  VLSN of the last change
+ *		 8  8  expiry, ms since the epoch, 0 = none
+ *		16  4  length of the value; top bit: ITEM_CHUNKED
+ *		20  4  CRC32C of the key, bytes 0..19, and what follows
+ * Integers that are not BE are little-endian.
+ */
+#ifndef SHM_STORE_DB_H
+#define SHM_STORE_DB_H
+
+#include <lmdb.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define STORE_FORMAT     1u
+#define ITEM_HEAD_SIZE   24
+#define ITEM_CHUNKED     UINT32_C(0x80000000)
+#define CHUNK_KEY_SIZE   12
+#define CHUNK_CRC_SIZE   4
+#define EXPIRY_KEY_SIZE  20
+#define STORE_STATE_SIZE 80
+#define STORE_PAGE_HEAD  16 /* LMDB's page header */
+
+enum store_db_mode {
+	STORE_DB_WRITE, /* checkpoint: creates what is missing */
+	STORE_DB_READ,
+	STORE_DB_NOLOCK /* readonly recovery: changes no file at all */
+};
+
+struct store_db {
+	MDB_env *env;
+	MDB_dbi kv, chunks, expiry, slots, meta;
+	uint32_t page_size;
+};
+
+/* What a checkpoint is, in "state". */
+struct store_state {
+	uint64_t vlsn; /* everything up to here is in it */
+	int64_t time_ms; /* of that record */
+	uint64_t keys; /* how many there are */
+	uint64_t flush_vlsn; /* of the newest FLUSHALL ever */
+	uint64_t next_chunk; /* id */
+	uint64_t checkpoints; /* number of this one */
+	uint64_t term; /* of that record */
+	uint8_t group_uuid[16]; /* zeros if not known */
+};
+
+struct store_term {
+	uint64_t term, vlsn; /* from this VLSN on */
+};
+
+/* An item as found in the map; valid until its transaction ends. */
+struct store_item {
+	uint64_t vlsn;
+	int64_t expire_ms;
+	uint32_t len;
+	const uint8_t *data; /* NULL: chunked */
+	uint64_t chunk;
+};
+
+/*
+ * Open data_dir/store at path. WRITE creates directory and files. 0 or
+ * -errno: -ENOENT: there is none (READ); -EBADMSG: damaged. why[] says what
+ * and where, for the admin. Logs nothing.
+ */
+int store_db_open(struct store_db *db, const char *path,
+    enum store_db_mode mode, uint64_t map_size, char *why, size_t why_size);
+void store_db_close(struct store_db *db);
+/* LMDB's result as -errno; damage of any kind is -EBADMSG. */
+int store_db_errno(int rc);
+
+/*
+ * All reads: 0, -ENOENT, -EBADMSG (a checksum or a shape is wrong). The state
+ * of a store without any checkpoint is all zeros.
+ */
+int store_db_state(
+    const struct store_db *db, MDB_txn *txn, struct store_state *out);
+int store_db_item(const struct store_db *db, MDB_txn *txn, const void *key,
+    size_t key_len, struct store_item *out);
+/* Check and decode an item that a cursor found. 0 or -EBADMSG. */
+int store_item_decode(const void *key, size_t key_len, const void *data,
+    size_t n, struct store_item *out);
+/* Copy n bytes from `from` of a chunked value. 0 or -EBADMSG. */
+int store_db_chunks(const struct store_db *db, MDB_txn *txn,
+    const struct store_item *item, uint64_t from, size_t n, uint8_t *to);
+/* VLSN of the slot's newest deletion, 0 = none. 0 or -EBADMSG. */
+int store_db_slot(
+    const struct store_db *db, MDB_txn *txn, uint32_t slot, uint64_t *vlsn);
+/* Term runs, oldest first: *out is malloc()ed. 0 or -errno. */
+int store_db_terms(const struct store_db *db, MDB_txn *txn,
+    struct store_term **out, size_t *count);
+/*
+ * The first key that is due after the position *at (all zeros: from the
+ * start): moves *at onto it. 0, -ENOENT at the end. The key is in the map.
+ */
+struct store_expiry {
+	uint8_t at[EXPIRY_KEY_SIZE];
+	int64_t expire_ms;
+	uint64_t vlsn;
+	const uint8_t *key;
+	size_t key_len;
+};
+int store_db_expiry_next(
+    const struct store_db *db, MDB_txn *txn, struct store_expiry *e);
+/*
+ * A key near a random place: cursor stands on it. 0, -ENOENT (empty),
+ * -EBADMSG.
+ */
+int
+store_db_random(MDB_cursor *c, uint64_t random, MDB_val *key, MDB_val *data);
+
+/* ---- the writer ---- */
+
+/*
+ * Set or delete (item = NULL) one key. item->data is the value; vlsn and
+ * expire_ms as given. Keeps the count of st and takes chunk ids from it. 0 or
+ * -errno (-ENOSPC: disk or map full).
+ */
+int store_db_put(struct store_db *db, MDB_txn *txn, struct store_state *st,
+    const void *key, size_t key_len, const struct store_item *item);
+int store_db_slot_put(
+    struct store_db *db, MDB_txn *txn, uint32_t slot, uint64_t vlsn);
+int store_db_state_put(
+    struct store_db *db, MDB_txn *txn, const struct store_state *st);
+int store_db_terms_put(struct store_db *db, MDB_txn *txn,
+    const struct store_term *terms, size_t count);
+/* FLUSHALL: no key, chunk or expiry is left. */
+int store_db_empty(struct store_db *db, MDB_txn *txn, struct store_state *st);
+
+/*
+ * Walk what can be walked in budget_ns: every item's checksum, chunks, order
+ * of keys; the whole store if time allows, then also the counts, else random
+ * places. 0 or -EBADMSG (why[] says where). A damaged tree can crash its
+ * reader, so this is to be called in a process that may die.
+ */
+int store_db_verify(const struct store_db *db, uint64_t budget_ns,
+    uint64_t seed, bool *whole, char *why, size_t why_size);
+/*
+ * store_db_verify() in a child process: its death by a signal is -EBADMSG,
+ * too. beat (may be NULL) is called while waiting.
+ */
+int store_db_verify_apart(const char *path, bool nolock, uint64_t budget_ns,
+    char *why, size_t why_size);
+
+#endif

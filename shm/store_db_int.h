@@ -1,0 +1,24 @@
+/* What the files of store_db share; see store_db.h. */
+#ifndef SHM_STORE_DB_INT_H
+#define SHM_STORE_DB_INT_H
+
+#include "shm/store_db.h"
+
+/* The database and the key of an item (the empty key stands elsewhere). */
+MDB_dbi store_item_place(
+    const struct store_db *db, const void *key, size_t key_len, MDB_val *out);
+uint32_t
+store_item_crc(const void *key, size_t key_len, const uint8_t *data, size_t n);
+void store_chunk_key(uint8_t at[CHUNK_KEY_SIZE], uint64_t id, uint32_t index);
+uint32_t store_chunk_crc(const uint8_t *key, const uint8_t *data, size_t n);
+/* Data bytes of a full chunk. */
+uint32_t store_chunk_size(const struct store_db *db);
+void store_slot_key(uint8_t at[2], uint32_t slot);
+uint32_t store_slot_crc(const uint8_t key[2], const void *data);
+MDB_val store_name(const char *name);
+
+#define STORE_STATE_NAME "state"
+#define STORE_TERMS_NAME "terms"
+#define STORE_EMPTY_NAME "empty"
+
+#endif

@@ -1,0 +1,303 @@
+/*
+ * Looking for damage in the checkpoint's files before they are served: the
+ * whole of a small store, random places of a large one.
+ */
+#include "shm/store_db.h"
+
+#include <sys/wait.h>
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "shm/bits.h"
+#include "shm/store_db_int.h"
+
+#define CLOCK_EVERY  64 /* items between two looks at the clock */
+#define WHY_MAX      256
+#define VERIFY_MAX_S 60 /* a walk that never ends is damage, too */
+
+struct verify {
+	const struct store_db *db;
+	MDB_txn *txn;
+	uint64_t deadline_ns;
+	uint64_t items, timed, chunks;
+	uint8_t *scratch;
+	char *why;
+	size_t why_size;
+};
+
+__attribute__((format(printf, 2, 3))) static int
+damaged(struct verify *v, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(v->why, v->why_size, fmt, ap);
+	va_end(ap);
+	return -EBADMSG;
+}
+
+static bool
+time_is_up(const struct verify *v)
+{
+	return v->items % CLOCK_EVERY == 0 && mono_ns() > v->deadline_ns;
+}
+
+/* One item: its checksum, and that of each of its chunks. */
+static int
+verify_item(struct verify *v, const MDB_val *k, const MDB_val *d)
+{
+	uint32_t size = store_chunk_size(v->db);
+	struct store_item item;
+	uint64_t from;
+	size_t n;
+
+	if (k->mv_size > 511 || store_item_decode(k->mv_data, k->mv_size,
+				    d->mv_data, d->mv_size, &item) != 0)
+		return damaged(v, "an item's checksum is wrong");
+	v->items++;
+	if (item.expire_ms != 0)
+		v->timed++;
+	for (from = 0; item.data == NULL && from < item.len; from += n) {
+		n = item.len - from < size ? item.len - from : size;
+		if (store_db_chunks(
+			v->db, v->txn, &item, from, n, v->scratch) != 0)
+			return damaged(v,
+			    "chunk %" PRIu64 " of a value is missing or wrong",
+			    from / size);
+		v->chunks++;
+	}
+	return 0;
+}
+
+static bool
+in_order(const MDB_val *last, const MDB_val *k)
+{
+	size_t n = last->mv_size < k->mv_size ? last->mv_size : k->mv_size;
+	int cmp = memcmp(last->mv_data, k->mv_data, n);
+
+	return cmp < 0 || (cmp == 0 && last->mv_size < k->mv_size);
+}
+
+/* Every item in key order; -ETIME when the time was too short. */
+static int
+walk_items(struct verify *v)
+{
+	MDB_val k, d, last = { 0, NULL };
+	MDB_cursor *c;
+	int rc, bad = 0;
+
+	if ((rc = mdb_cursor_open(v->txn, v->db->kv, &c)) != 0)
+		return store_db_errno(rc);
+	while (bad == 0 && (rc = mdb_cursor_get(c, &k, &d, MDB_NEXT)) == 0) {
+		if (last.mv_data != NULL && !in_order(&last, &k))
+			bad = damaged(v, "keys are out of order");
+		else
+			bad = verify_item(v, &k, &d);
+		last = k;
+		if (bad == 0 && time_is_up(v))
+			bad = -ETIME;
+	}
+	mdb_cursor_close(c);
+	if (bad == 0 && rc != MDB_NOTFOUND)
+		bad = damaged(v, "the tree of keys: %s", mdb_strerror(rc));
+	return bad;
+}
+
+/* Every expiry entry names a key that has that expiry. */
+static int
+walk_expiry(struct verify *v, uint64_t *count)
+{
+	struct store_expiry e;
+	struct store_item item;
+	int rc;
+
+	memset(&e, 0, sizeof(e));
+	*count = 0;
+	while ((rc = store_db_expiry_next(v->db, v->txn, &e)) == 0) {
+		if (store_db_item(v->db, v->txn, e.key, e.key_len, &item) !=
+			0 ||
+		    item.expire_ms != e.expire_ms || item.vlsn != e.vlsn)
+			return damaged(v, "an expiry entry is of no key");
+		if (++*count % CLOCK_EVERY == 0 && mono_ns() > v->deadline_ns)
+			return -ETIME;
+	}
+	return rc == -ENOENT ? 0 : damaged(v, "the tree of expiry");
+}
+
+static int
+walk_slots(struct verify *v)
+{
+	uint32_t slot;
+	uint64_t vlsn;
+	MDB_stat st;
+
+	if (mdb_stat(v->txn, v->db->slots, &st) != 0)
+		return damaged(v, "the tree of slots");
+	for (slot = 0; st.ms_entries != 0 && slot < 65536; slot++)
+		if (store_db_slot(v->db, v->txn, slot, &vlsn) != 0)
+			return damaged(v, "slot %u", slot);
+	return 0;
+}
+
+static int
+walk_whole(struct verify *v)
+{
+	struct store_state st;
+	struct store_term *terms;
+	struct store_item item;
+	MDB_val k = store_name(STORE_EMPTY_NAME), d;
+	MDB_stat ms;
+	uint64_t timed;
+	size_t n;
+	int rc;
+
+	if (store_db_state(v->db, v->txn, &st) != 0)
+		return damaged(v, "the state record");
+	if (store_db_terms(v->db, v->txn, &terms, &n) != 0)
+		return damaged(v, "the list of terms");
+	free(terms);
+	if ((rc = walk_items(v)) != 0)
+		return rc;
+	rc = mdb_get(v->txn, v->db->meta, &k, &d);
+	if (rc == 0) {
+		if (store_item_decode("", 0, d.mv_data, d.mv_size, &item) != 0)
+			return damaged(v, "the empty key's item");
+		k.mv_size = 0;
+		if ((rc = verify_item(v, &k, &d)) != 0)
+			return rc;
+	}
+	if (v->items != st.keys)
+		return damaged(v,
+		    "%" PRIu64 " keys, but %" PRIu64 " were counted", v->items,
+		    st.keys);
+	if (mdb_stat(v->txn, v->db->chunks, &ms) != 0 ||
+	    ms.ms_entries != v->chunks)
+		return damaged(v, "the number of chunks is wrong");
+	if ((rc = walk_expiry(v, &timed)) != 0)
+		return rc;
+	if (timed != v->timed)
+		return damaged(v, "the number of expiry entries is wrong");
+	return walk_slots(v);
+}
+
+/* Random places, for as long again as the walk had. */
+static int
+walk_random(struct verify *v, uint64_t seed)
+{
+	MDB_cursor *c;
+	MDB_val k, d;
+	int rc;
+
+	if ((rc = mdb_cursor_open(v->txn, v->db->kv, &c)) != 0)
+		return store_db_errno(rc);
+	do {
+		seed =
+		    seed * UINT64_C(6364136223846793005) + 1442695040888963407;
+		rc = store_db_random(c, seed ^ seed >> 29, &k, &d);
+		if (rc == 0)
+			rc = verify_item(v, &k, &d);
+		else
+			rc = damaged(v, "the tree of keys");
+	} while (rc == 0 && mono_ns() < v->deadline_ns);
+	mdb_cursor_close(c);
+	return rc;
+}
+
+int
+store_db_verify(const struct store_db *db, uint64_t budget_ns, uint64_t seed,
+    bool *whole, char *why, size_t why_size)
+{
+	struct verify v = { .db = db, .why = why, .why_size = why_size };
+	int rc;
+
+	*whole = true;
+	why[0] = '\0';
+	v.scratch = malloc(db->page_size);
+	if (v.scratch == NULL)
+		return -ENOMEM;
+	rc = store_db_errno(mdb_txn_begin(db->env, NULL, MDB_RDONLY, &v.txn));
+	if (rc == 0) {
+		v.deadline_ns = mono_ns() + budget_ns / 2;
+		rc = walk_whole(&v);
+		if (rc == -ETIME) {
+			*whole = false;
+			v.deadline_ns += budget_ns / 2;
+			rc = walk_random(&v, seed);
+		}
+		mdb_txn_abort(v.txn);
+	}
+	free(v.scratch);
+	return rc;
+}
+
+/* The child: LMDB wants an environment opened after the fork. */
+static int
+verify_child(const char *path, bool nolock, uint64_t budget_ns, int report)
+{
+	struct store_db db;
+	char why[WHY_MAX];
+	bool whole;
+	int rc;
+
+	rc = store_db_open(&db, path, nolock ? STORE_DB_NOLOCK : STORE_DB_READ,
+	    0, why, sizeof(why));
+	if (rc == 0)
+		rc = store_db_verify(
+		    &db, budget_ns, mono_ns(), &whole, why, sizeof(why));
+	if (rc != 0 && write(report, why, strlen(why)) < 0)
+		return 2;
+	store_db_close(&db);
+	return rc == 0 ? 0 : 1;
+}
+
+static int
+verify_verdict(int status, int report, const char *path, char *why, size_t n)
+{
+	char text[WHY_MAX] = "";
+
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+		return 0;
+	if (read(report, text, sizeof(text) - 1) < 0)
+		text[0] = '\0';
+	if (WIFSIGNALED(status))
+		snprintf(text, sizeof(text),
+		    "reading its tree ends in signal %d", WTERMSIG(status));
+	snprintf(why, n, "%s/data.mdb: damaged: %s", path, text);
+	return -EBADMSG;
+}
+
+int
+store_db_verify_apart(const char *path, bool nolock, uint64_t budget_ns,
+    char *why, size_t why_size)
+{
+	int pipe_fd[2], status, rc;
+	pid_t pid;
+
+	if (pipe(pipe_fd) != 0)
+		return -errno;
+	pid = fork();
+	if (pid == 0) {
+		/* A crash is the answer here, not a core file. */
+		signal(SIGSEGV, SIG_DFL);
+		signal(SIGBUS, SIG_DFL);
+		signal(SIGABRT, SIG_DFL);
+		alarm(VERIFY_MAX_S);
+		_exit(verify_child(path, nolock, budget_ns, pipe_fd[1]));
+	}
+	rc = pid < 0 ? -errno : 0;
+	close(pipe_fd[1]);
+	while (rc == 0 && waitpid(pid, &status, 0) != pid)
+		if (errno != EINTR)
+			rc = -errno;
+	if (rc == 0)
+		rc = verify_verdict(status, pipe_fd[0], path, why, why_size);
+	close(pipe_fd[0]);
+	return rc;
+}
