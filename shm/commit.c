@@ -93,6 +93,11 @@ commit_advance(struct region *r)
 	struct commit_view view;
 	unsigned i;
 
+	/*
+	 * The caller has just stored its member's word. Two who do so at once
+	 * must not both read the other's old one: each fences in between.
+	 */
+	atomic_thread_fence(memory_order_seq_cst);
 	commit_view_read(r->commit, &view);
 	if (view.role != ROLE_MASTER)
 		return false;

@@ -1,0 +1,402 @@
+/*
+ * The region: made, found through run_dir/region, refused with its cause,
+ * replaced, ended, and recognised as dead.
+ */
+#include "shm/region.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "shm/region_link.h"
+#include "t/shm_fixture.h"
+
+static char why[256];
+
+static void
+path_of(const struct fixture *f, const char *name, char out[128])
+{
+	snprintf(out, 128, "%s/%s", f->dir, name);
+}
+
+static bool
+shm_exists(const char *name)
+{
+	char path[200];
+
+	snprintf(path, sizeof(path), "/dev/shm%s", name);
+	return access(path, F_OK) == 0;
+}
+
+static void
+created(void)
+{
+	struct fixture f;
+	struct region t;
+	struct stat st;
+	char path[128], target[200];
+	ssize_t n;
+	unsigned i;
+
+	fixture_open(&f);
+	path_of(&f, "region", path);
+	n = readlink(path, target, sizeof(target) - 1);
+	target[n > 0 ? n : 0] = '\0';
+	is_str(target + strlen("/dev/shm"), f.r.path, "linked in run_dir");
+	ok(fstat(f.r.fd, &st) == 0 && (st.st_mode & 0777) == 0640, "mode 0640");
+	ok(st.st_blocks * 512 < 512 * 1024,
+	    "nothing is populated ahead (%u KiB)", (unsigned)st.st_blocks / 2);
+	ok(fcntl(f.r.fd, F_GETFD) & FD_CLOEXEC, "closed on exec");
+	for (i = 0; i < SECT_COUNT; i++)
+		if (f.r.head->section[i].off % 64 != 0)
+			ok(false, "section %u is aligned", i);
+
+	f.r.walbuf.data[5] = 0x5a;
+	is_u64(f.r.walbuf.data[f.spec.walbuf_size + 5], 0x5a,
+	    "the WAL buffer is there twice");
+	f.r.walbuf.data[2 * f.spec.walbuf_size - 1] = 0x33;
+	is_u64(f.r.walbuf.data[f.spec.walbuf_size - 1], 0x33, "both ways");
+
+	is_i64(region_attach(&t, path, why, sizeof(why)), 0, "attached");
+	is_str(t.path, f.r.path, "by its name");
+	is_str(t.head->node, "unit", "node");
+	is_str(t.head->group, "g", "group");
+	is_str(t.head->client_addr, "127.0.0.1:1", "client address");
+	is_u64(t.head->state, REGION_LIVE, "live");
+	is_u64(t.walbuf.size, f.spec.walbuf_size, "WAL buffer's size");
+	ok(t.walbuf.data == NULL && !t.writable, "tools map once, to read");
+	ok(region_alive(&t), "its supervisor is this process");
+	position_set(&f.r.pos->applied, 42);
+	is_u64(position_get(&t.pos->applied), 42, "one memory");
+	region_unmap(&t);
+	fixture_close(&f);
+}
+
+static void
+rings(void)
+{
+	static const uint32_t want[] = { RING_REQUEST_SIZE, RING_RETURN_SIZE,
+		RING_RESULT_SIZE };
+	struct bytering a, last = { 0 };
+	unsigned c, k, wrong = 0;
+	struct fixture f;
+
+	fixture_open(&f);
+	for (c = 0; c < CLIENT_MAX; c++)
+		for (k = 0; k < 3; k++) {
+			region_ring(&f.r, c, k, &a);
+			wrong += a.size != want[k];
+			wrong += last.data != NULL &&
+				 a.data != last.data + last.size;
+			last = a;
+		}
+	is_u64(wrong, 0, "every ring has its size and its own bytes");
+	ok(region_at(&f.r, 0, f.r.size) == f.r.base, "resolver: all of it");
+	ok(region_at(&f.r, 1, f.r.size) == NULL, "resolver: one too many");
+	ok(region_at(&f.r, f.r.size + 1, 0) == NULL, "resolver: behind it");
+	ok(region_at(&f.r, UINT64_MAX, 2) == NULL, "resolver: overflow");
+	ok(region_at(&f.r, 8, UINT64_MAX) == NULL, "resolver: overflow again");
+	ok(last.data + last.size <= f.r.base + f.r.head->section[SECT_VMAP].off,
+	    "rings end in time");
+	fixture_close(&f);
+}
+
+/* One damaged copy of a region's head, and what attach says of it. */
+static void
+refusal(const char *what, struct region_head *head, uint64_t size, int want,
+    const char *sentence)
+{
+	char path[] = "/tmp/nodelife-shm-file.XXXXXX";
+	struct region t;
+	int fd = mkstemp(path), rc;
+
+	if (write(fd, head, sizeof(*head)) != sizeof(*head) ||
+	    ftruncate(fd, (off_t)size) != 0)
+		abort();
+	close(fd);
+	rc = region_attach(&t, path, why, sizeof(why));
+	unlink(path);
+	if (!ok(rc == want && (rc == 0 || strstr(why, sentence) != NULL), "%s",
+		what))
+		diag("%d: %s", rc, why);
+	if (rc == 0)
+		region_unmap(&t);
+}
+
+static void
+refusals(void)
+{
+	struct region_head h, good;
+	struct fixture f;
+	struct region t;
+	char path[128];
+	unsigned i;
+
+	fixture_open(&f);
+	good = *f.r.head;
+	refusal("a copy of it is read", &good, good.total_size, 0, "");
+	h = good;
+	h.magic = 0;
+	refusal("not complete", &h, h.total_size, -EAGAIN, "not complete");
+	h.magic = 0x1234;
+	refusal("magic", &h, h.total_size, -EBADMSG, "magic");
+	h = good;
+	h.version++;
+	refusal("version", &h, h.total_size, -EPROTO, "layout version 2");
+	h = good;
+	h.head_size -= 8;
+	refusal("head size", &h, h.total_size, -EPROTO, "head of");
+	h = good;
+	h.layout ^= 1;
+	refusal("layout", &h, h.total_size, -EPROTO, "unlike builds");
+	refusal("a cut file", &good, good.total_size - 4096, -EBADMSG,
+	    "its head says");
+	refusal("a short file", &good, 100, -EBADMSG, "no nodelife region");
+	refusal("an empty file", &good, 0, -EAGAIN, "no nodelife region");
+	for (i = 0; i < SECT_COUNT; i++) {
+		h = good;
+		h.section[i].off = h.total_size + 4096;
+		refusal(
+		    "a section outside", &h, h.total_size, -EBADMSG, "section");
+		h = good;
+		h.section[i].len = UINT64_MAX - 4096;
+		refusal("a section that overflows", &h, h.total_size, -EBADMSG,
+		    "section");
+	}
+	path_of(&f, "nothing", path);
+	is_i64(region_attach(&t, path, why, sizeof(why)), -ENOENT, "no file");
+	ok(strstr(why, path) != NULL, "the path is named: %s", why);
+	is_i64(region_attach(&t, f.dir, why, sizeof(why)), -EBADMSG,
+	    "a directory");
+	fixture_close(&f);
+}
+
+static void
+bad_specs(void)
+{
+	struct region_spec spec;
+	struct fixture f;
+	struct region r;
+
+	fixture_dir(&f);
+	spec = f.spec;
+	spec.node = "a/b";
+	is_i64(region_create(&r, &spec, why, sizeof(why)), -EINVAL,
+	    "a node name with a slash");
+	spec = f.spec;
+	spec.walbuf_size = 3 << 20;
+	is_i64(region_create(&r, &spec, why, sizeof(why)), -EINVAL,
+	    "a buffer that is no power of two");
+	spec = f.spec;
+	spec.gateway_count = GATEWAY_MAX + 1;
+	is_i64(region_create(&r, &spec, why, sizeof(why)), -EINVAL,
+	    "too many gateways");
+	spec = f.spec;
+	spec.table_size = UINT64_C(1) << 50;
+	ok(region_create(&r, &spec, why, sizeof(why)) < 0 && why[0] != '\0',
+	    "more than there can be: %s", why);
+	spec = f.spec;
+	spec.run_dir = "/nowhere/at/all";
+	is_i64(
+	    region_create(&r, &spec, why, sizeof(why)), -ENOENT, "no run_dir");
+	ok(strstr(why, "/nowhere/at/all") != NULL, "named: %s", why);
+	ok(r.fd == -1 && r.base == NULL, "nothing is held after a refusal");
+	fixture_remove(&f);
+}
+
+/* Node restarts: the same supervisor makes one region after the other. */
+static void
+superseded(void)
+{
+	struct region second, third, t;
+	char path[128], first_name[128];
+	struct fixture f;
+
+	fixture_open(&f);
+	strcpy(first_name, f.r.path);
+	seq_register(f.r.seq, PHASE_WAL_RECOVERY, SLOT_WAL, "scan");
+	seq_seal(f.r.seq);
+	path_of(&f, "region", path);
+	is_i64(region_attach(&t, path, why, sizeof(why)), 0, "a tool is here");
+	region_end(&f.r, REGION_SUPERSEDED);
+	is_u64(t.head->state, REGION_SUPERSEDED, "it sees what happened");
+	is_i64(seq_wait(t.seq, PHASE_WAL_RECOVERY, 0, NULL, NULL), -ECANCELED,
+	    "and waits no longer");
+	is_str(t.seq->error,
+	    "the node boots again while it was booting, at boot", "told why");
+	region_unmap(&t);
+
+	f.spec.node_restarts = 1;
+	is_i64(region_create(&second, &f.spec, why, sizeof(why)), 0, "second");
+	ok(shm_exists(first_name), "the first one is kept");
+	path_of(&f, "region.prev", path);
+	is_i64(region_attach(&t, path, why, sizeof(why)), 0, "as region.prev");
+	is_str(t.path, first_name, "that one");
+	region_unmap(&t);
+	path_of(&f, "region", path);
+	is_i64(region_attach(&t, path, why, sizeof(why)), 0, "the new one");
+	is_u64(t.head->node_restarts, 1, "is linked");
+	region_unmap(&t);
+
+	region_end(&second, REGION_SUPERSEDED);
+	is_i64(region_create(&third, &f.spec, why, sizeof(why)), 0, "third");
+	ok(!shm_exists(first_name), "the first one is gone");
+	ok(shm_exists(second.path), "the second one is kept");
+	region_unmap(&second);
+	region_unmap(&f.r);
+	f.r = third;
+	fixture_close(&f);
+}
+
+struct other {
+	struct fixture *f;
+	_Atomic uint32_t made;
+	_Atomic int32_t rc;
+	char path[128];
+};
+
+/* Another supervisor, which stays until it is killed. */
+static int
+other_main(void *arg)
+{
+	struct other *o = arg;
+	struct region r;
+	char text[256];
+
+	o->rc = region_create(&r, &o->f->spec, text, sizeof(text));
+	memcpy(o->path, r.path, sizeof(o->path));
+	atomic_store(&o->made, 1);
+	while (pause() == -1)
+		;
+	return 0;
+}
+
+static void
+foreign(void)
+{
+	struct other *o = shared_zeros(sizeof(*o));
+	char path[128], first[128], link[128];
+	struct fixture f;
+	struct region t;
+	pid_t pid;
+
+	fixture_dir(&f);
+	o->f = &f;
+	path_of(&f, "region", path);
+	pid = child_start(other_main, o);
+	ok(wait_until(atomic_load(&o->made), 5000) && o->rc == 0,
+	    "another node runs in this run_dir");
+	is_i64(region_link_owner(f.dir), pid, "its pid is found");
+	is_i64(region_create(&f.r, &f.spec, why, sizeof(why)), -EBUSY,
+	    "a second one is refused");
+	ok(strstr(why, "live node") != NULL, "%s", why);
+
+	is_i64(region_attach(&t, path, why, sizeof(why)), 0, "attach to it");
+	ok(region_alive(&t), "alive");
+	kill(pid, SIGKILL);
+	ok(wait_until(!region_alive(&t), 5000), "a zombie is not alive");
+	child_end(pid);
+	ok(!region_alive(&t), "nor is who is gone");
+	is_u64(t.head->state, REGION_LIVE, "though the state still says live");
+	is_u64(region_link_owner(f.dir), 0, "nobody owns it now");
+	region_unmap(&t);
+
+	strcpy(first, o->path);
+	is_i64(region_create(&f.r, &f.spec, why, sizeof(why)), 0,
+	    "a stale region is replaced");
+	ok(shm_exists(first), "and kept as the one before");
+
+	/* region.prev of a live foreign node is not ours to remove. */
+	path_of(&f, "region.prev", link);
+	o->made = 0;
+	unlink(path);
+	pid = child_start(other_main, o);
+	wait_until(atomic_load(&o->made), 5000);
+	unlink(link);
+	ok(rename(path, link) == 0, "region.prev leads to a live node's");
+	region_unlink(&f.r);
+	ok(!shm_exists(f.r.path), "unlinked by hand");
+	region_unmap(&f.r);
+	region_create(&f.r, &f.spec, why, sizeof(why));
+	region_end(&f.r, REGION_ENDED);
+	region_unmap(&f.r);
+	region_create(&f.r, &f.spec, why, sizeof(why));
+	ok(shm_exists(o->path), "it is left alone");
+	kill(pid, SIGKILL);
+	child_end(pid);
+	shm_unlink(o->path);
+	shm_unlink(first);
+	fixture_close(&f);
+	munmap(o, sizeof(*o));
+}
+
+/* Pid reuse and reboots: the same pid is not the same process. */
+static void
+impostor(void)
+{
+	struct fixture f;
+
+	fixture_open(&f);
+	ok(region_alive(&f.r), "alive");
+	f.r.head->supervisor_start--;
+	ok(!region_alive(&f.r), "same pid, other start time: dead");
+	f.r.head->supervisor_start++;
+	f.r.head->system_boot_id[3] ^= 1;
+	ok(!region_alive(&f.r), "other boot of the system: dead");
+	f.r.head->system_boot_id[3] ^= 1;
+	f.r.head->supervisor_pid = 0;
+	f.r.head->supervisor_start = 0;
+	ok(!region_alive(&f.r), "no pid at all: dead");
+	ok(process_start(getpid()) != 0, "this process has a start time");
+	is_u64(process_start(-1), 0, "no process -1");
+	fixture_close(&f);
+}
+
+/* What lies about in region.prev and is none of ours stays. */
+static void
+prev_is_foreign(void)
+{
+	static const char *const targets[] = { "/tmp/nodelife-shm-other",
+		"/dev/shm/unrelated", "/dev/shm/nodelife.x/../../tmp/y",
+		"/dev/shm/nodelife." };
+	char path[128], prev[128];
+	struct region next;
+	struct fixture f;
+	size_t i;
+	int fd;
+
+	fd = open("/dev/shm/unrelated", O_CREAT | O_WRONLY, 0600);
+	close(fd);
+	fd = open("/tmp/nodelife-shm-other", O_CREAT | O_WRONLY, 0600);
+	close(fd);
+	for (i = 0; i < NITEMS(targets); i++) {
+		fixture_open(&f);
+		path_of(&f, "region", path);
+		path_of(&f, "region.prev", prev);
+		if (symlink(targets[i], prev) != 0)
+			abort();
+		region_end(&f.r, REGION_ENDED);
+		if (region_create(&next, &f.spec, why, sizeof(why)) != 0)
+			ok(false, "%s: %s", targets[i], why);
+		region_unmap(&f.r);
+		f.r = next;
+		fixture_close(&f);
+	}
+	ok(access("/tmp/nodelife-shm-other", F_OK) == 0,
+	    "a file that is no region");
+	ok(shm_exists("/unrelated"), "another program's memory");
+	unlink("/dev/shm/unrelated");
+}
+
+int
+main(void)
+{
+	created();
+	rings();
+	refusals();
+	bad_specs();
+	superseded();
+	foreign();
+	impostor();
+	prev_is_foreign();
+	return tap_done();
+}
