@@ -43,46 +43,55 @@ p99_text(char *buf, size_t size, const struct histogram *h)
 	return buf;
 }
 
+/* Plain digits as long as they fit into `width` columns. */
 static char *
-rate_text(char *buf, size_t size, const struct stat_delta *d, enum counter c)
+number_text(char *buf, size_t size, double n, int width)
 {
-	double rate = delta_rate(d, d->counter[c]);
+	if ((n >= 9.5 || n == 0) && snprintf(buf, size, "%.0f", n) <= width)
+		return buf;
+	return text_short(buf, size, n);
+}
 
-	if (rate >= 9999.5)
-		snprintf(buf, size, "%.0f", rate);
-	else
-		text_short(buf, size, rate);
-	return buf;
+static char *
+rate_text(char *buf, size_t size, const struct stat_delta *d, enum counter c,
+    int width)
+{
+	return number_text(buf, size, delta_rate(d, d->counter[c]), width);
+}
+
+static uint64_t
+above(uint64_t a, uint64_t b)
+{
+	return a > b ? a - b : 0;
 }
 
 static void
 line_print(const struct stat_sample *s, const struct stat_delta *d)
 {
 	const uint64_t *c = s->counter, *n = d->counter;
-	char t[8][24];
-	uint64_t lag = s->pos.appended > s->pos.applied
-			   ? s->pos.appended - s->pos.applied
-			   : 0;
+	enum { CELL = 32 };
+	char t[11][CELL];
 
-	printf("%c %5llu %8s %8s %5s %6s %6s %7s %5.1f %6s %6s %5s\n",
-	    state_letter(s),
-	    (unsigned long long)(c[C_CLIENTS_ACCEPTED] - c[C_CLIENTS_CLOSED]),
-	    rate_text(t[0], sizeof(t[0]), d, C_READS),
-	    rate_text(t[1], sizeof(t[1]), d, C_WRITES),
-	    rate_text(t[2], sizeof(t[2]), d, C_COMMANDS_FAILED),
-	    p99_text(t[3], sizeof(t[3]), &d->hist[H_REQUEST_READ]),
-	    p99_text(t[4], sizeof(t[4]), &d->hist[H_REQUEST_WRITE]),
-	    rate_text(t[5], sizeof(t[5]), d, C_WAL_FLUSHES),
+	number_text(t[0], CELL,
+	    (double)above(c[C_CLIENTS_ACCEPTED], c[C_CLIENTS_CLOSED]), 5);
+	rate_text(t[1], CELL, d, C_READS, 8);
+	rate_text(t[2], CELL, d, C_WRITES, 8);
+	rate_text(t[3], CELL, d, C_COMMANDS_FAILED, 5);
+	p99_text(t[4], CELL, &d->hist[H_REQUEST_READ]);
+	p99_text(t[5], CELL, &d->hist[H_REQUEST_WRITE]);
+	rate_text(t[6], CELL, d, C_WAL_FLUSHES, 7);
+	number_text(t[7], CELL,
 	    n[C_WAL_FLUSHES] == 0
-		? 0.0
+		? 0
 		: (double)n[C_WAL_RECORDS] / (double)n[C_WAL_FLUSHES],
-	    p99_text(t[6], sizeof(t[6]), &d->hist[H_FLUSH]),
-	    text_bytes(
-		t[7], sizeof(t[7]), delta_rate(d, d->counter[C_WAL_BYTES])),
-	    lag > 99999 ? ">99k"
-			: (snprintf(t[0], sizeof(t[0]), "%llu",
-			       (unsigned long long)lag),
-			      t[0]));
+	    5);
+	p99_text(t[8], CELL, &d->hist[H_FLUSH]);
+	text_bytes(t[9], CELL, delta_rate(d, n[C_WAL_BYTES]));
+	number_text(
+	    t[10], CELL, (double)above(s->pos.appended, s->pos.applied), 5);
+	printf("%c %5s %8s %8s %5s %6s %6s %7s %5s %6s %6s %5s\n",
+	    state_letter(s), t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7],
+	    t[8], t[9], t[10]);
 }
 
 static uint64_t

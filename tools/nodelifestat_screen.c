@@ -198,6 +198,16 @@ rows_alarms(struct screen *sc)
 		    "the node died: this is what its region held last");
 }
 
+/* Whole numbers from 10 to a million read better with their digits. */
+static void
+rate_number(char *buf, size_t size, double n)
+{
+	if (n >= 10 && n < 999999.5)
+		text_count(buf, size, (uint64_t)(n + 0.5));
+	else
+		text_short(buf, size, n);
+}
+
 static void
 rate_text(char out[PANE_SIZE], const struct screen *sc, const char *name,
     uint64_t total, uint64_t part, bool bytes)
@@ -209,7 +219,7 @@ rate_text(char out[PANE_SIZE], const struct screen *sc, const char *name,
 		text_bytes(rate, sizeof(rate), delta_rate(sc->d, part));
 	} else {
 		text_count(all, sizeof(all), total);
-		text_short(rate, sizeof(rate), delta_rate(sc->d, part));
+		rate_number(rate, sizeof(rate), delta_rate(sc->d, part));
 	}
 	snprintf(out, PANE_SIZE, "%-10s%17s%11s", name, all, rate);
 }
@@ -271,7 +281,7 @@ fact_flushes(const struct screen *sc, char *out, size_t size)
 	const uint64_t *c = sc->d->counter;
 	char rate[32];
 
-	text_short(rate, sizeof(rate), delta_rate(sc->d, c[C_WAL_FLUSHES]));
+	rate_number(rate, sizeof(rate), delta_rate(sc->d, c[C_WAL_FLUSHES]));
 	snprintf(out, size, "flushes %s/s of %.1f records", rate,
 	    c[C_WAL_FLUSHES] == 0
 		? 0.0

@@ -44,8 +44,6 @@ text_scaled(char *buf, size_t size, double n, double base, const char *units)
 char *
 text_short(char *buf, size_t size, double n)
 {
-	if (n >= 10 && n < 999999.5)
-		return text_count(buf, size, (uint64_t)(n + 0.5));
 	return text_scaled(buf, size, n, 1000, " kMGTPE");
 }
 
