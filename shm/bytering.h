@@ -126,9 +126,12 @@ bytering_peek(struct bytering *r, uint32_t *len)
 	at = r->head & (r->size - 1);
 	n = get_le32(r->data + at);
 	if (n == BYTERING_SKIP) {
-		r->head += r->size - at;
-		if (!bytering_ready(r))
+		/* A true skip has its entry published with it. */
+		if (r->seen_tail - r->head <= r->size - at) {
+			*len = UINT32_MAX;
 			return NULL;
+		}
+		r->head += r->size - at;
 		at = 0;
 		n = get_le32(r->data);
 	}

@@ -355,19 +355,17 @@ impostor(void)
 static void
 prev_is_foreign(void)
 {
-	static const char *const targets[] = { "/tmp/nodelife-shm-other",
-		"/dev/shm/unrelated", "/dev/shm/nodelife.x/../../tmp/y",
-		"/dev/shm/nodelife." };
+	char file[] = "/tmp/nodelife-shm-file.XXXXXX", other[64];
+	const char *const targets[] = { file, other,
+		"/dev/shm/nodelife.x/../../tmp/y", "/dev/shm/nodelife." };
 	char path[128], prev[128];
 	struct region next;
 	struct fixture f;
 	size_t i;
-	int fd;
 
-	fd = open("/dev/shm/unrelated", O_CREAT | O_WRONLY, 0600);
-	close(fd);
-	fd = open("/tmp/nodelife-shm-other", O_CREAT | O_WRONLY, 0600);
-	close(fd);
+	close(mkstemp(file));
+	snprintf(other, sizeof(other), "/dev/shm/unrelated.%d", getpid());
+	close(open(other, O_CREAT | O_WRONLY, 0600));
 	for (i = 0; i < NITEMS(targets); i++) {
 		fixture_open(&f);
 		path_of(&f, "region", path);
@@ -381,10 +379,8 @@ prev_is_foreign(void)
 		f.r = next;
 		fixture_close(&f);
 	}
-	ok(access("/tmp/nodelife-shm-other", F_OK) == 0,
-	    "a file that is no region");
-	ok(shm_exists("/unrelated"), "another program's memory");
-	unlink("/dev/shm/unrelated");
+	ok(unlink(file) == 0, "a file that is no region");
+	ok(unlink(other) == 0, "another program's memory");
 }
 
 int

@@ -1,0 +1,232 @@
+/*
+ * Log lines: levels, names, errno, one write for each, long ones cut, control
+ * bytes made harmless, fatal and ASSERT end the process.
+ */
+#include "shm/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "shm/assert.h"
+#include "t/shm_fixture.h"
+
+static char path[] = "/tmp/nodelife-log.XXXXXX";
+static char text[1 << 20];
+
+/* Everything that was logged since the last call. */
+static size_t
+logged(void)
+{
+	int fd = open(path, O_RDWR);
+	ssize_t n = read(fd, text, sizeof(text) - 1);
+
+	text[n > 0 ? n : 0] = '\0';
+	if (ftruncate(fd, 0) != 0)
+		abort();
+	close(fd);
+	return strlen(text);
+}
+
+static bool
+ends_with(const char *tail)
+{
+	size_t n = strlen(text), m = strlen(tail);
+
+	return n >= m && strcmp(text + n - m, tail) == 0;
+}
+
+static void
+lines(void)
+{
+	unsigned y, mo, d, h, mi, s, ms;
+	char level[16], name[40];
+
+	log_name("unit");
+	log_info("slot %d (wal): restart %d/5", 3, 2);
+	logged();
+	is_i64(sscanf(text, "%4u-%2u-%2uT%2u:%2u:%2u.%3uZ %15s %39s", &y, &mo,
+		   &d, &h, &mi, &s, &ms, level, name),
+	    9, "TIME LEVEL NAME:");
+	is_str(level, "info", "level");
+	is_str(name, "unit:", "name");
+	ok(ends_with(" info unit: slot 3 (wal): restart 2/5\n"), "%s", text);
+
+	errno = ENOSPC;
+	log_warn("wal/00000001.seg: write");
+	is_i64(errno, ENOSPC, "errno is kept");
+	logged();
+	ok(ends_with(" warn unit: wal/00000001.seg: write: No space left on "
+		     "device\n"),
+	    "errno's text is added");
+	log_warnx("no errno");
+	logged();
+	ok(ends_with(" warn unit: no errno\n"), "the x variant adds none");
+	errno = EACCES;
+	log_error("e");
+	logged();
+	ok(ends_with(" error unit: e: Permission denied\n"), "error");
+	log_errorx("e");
+	logged();
+	ok(ends_with(" error unit: e\n"), "errorx");
+	log_info("client said: %s", "a\nb\x01\tc\x7f");
+	logged();
+	ok(ends_with(" client said: a?b??c?\n"), "one line stays one line");
+	log_name("a-name-that-is-longer-than-what-is-kept-of-it");
+	log_info("x");
+	logged();
+	ok(ends_with(" a-name-that-is-longer-than-what: x\n"), "name is cut");
+	log_name("unit");
+}
+
+static void
+levels(void)
+{
+	_Atomic uint32_t word = LOG_LVL_ERROR;
+	int i;
+
+	log_debug("not wanted");
+	is_u64(logged(), 0, "debug is off at first");
+	log_level_set(LOG_LVL_DEBUG);
+	log_debug("wanted");
+	ok(logged() > 0 && ends_with(" debug unit: wanted\n"), "and can be on");
+	log_level_set(LOG_LVL_INFO);
+	log_level_word(&word);
+	log_warnx("not wanted");
+	is_u64(logged(), 0, "a shared word rules");
+	log_errorx("wanted");
+	ok(logged() > 0, "errors are above it");
+	atomic_store(&word, LOG_LVL_DEBUG);
+	log_debug("wanted");
+	ok(logged() > 0, "it may change at any time");
+	log_level_word(NULL);
+	log_debug("not wanted");
+	is_u64(logged(), 0, "back to the private one");
+	for (i = LOG_LVL_DEBUG; i <= LOG_LVL_ERROR; i++)
+		is_i64(log_level_parse(log_level_name(i)), i, "name and back");
+	is_i64(log_level_parse("loud"), -EINVAL, "no such level");
+	is_str(log_level_name(9), "?", "no such number");
+}
+
+static void
+long_lines(void)
+{
+	static char big[5000];
+	size_t n;
+
+	memset(big, 'y', sizeof(big) - 1);
+	log_info("%s", big);
+	n = logged();
+	ok(n <= 1024 && ends_with("yyy...\n"), "cut to %u, and it shows",
+	    (unsigned)n);
+	errno = EIO;
+	log_warn("%.1000s", big);
+	n = logged();
+	ok(n <= 1024 && text[n - 1] == '\n', "with errno: %u", (unsigned)n);
+	log_info("%s", "");
+	ok(logged() > 0 && ends_with(" info unit: \n"), "an empty one");
+}
+
+#define WRITERS 4
+#define EACH    500
+
+static int
+writer_main(void *arg)
+{
+	char tail[400];
+	int i;
+
+	memset(tail, 'a' + (getpid() % 26), sizeof(tail) - 1);
+	tail[sizeof(tail) - 1] = '\0';
+	for (i = 0; i < EACH; i++)
+		log_info("%d %s end", i, tail);
+	(void)arg;
+	return 0;
+}
+
+/* Lines of several processes never mix: one write each, O_APPEND. */
+static void
+concurrent(void)
+{
+	unsigned n = 0, bad = 0;
+	char *line, *next;
+	pid_t pid[WRITERS];
+	int i;
+
+	for (i = 0; i < WRITERS; i++)
+		pid[i] = child_start(writer_main, NULL);
+	for (i = 0; i < WRITERS; i++)
+		child_end(pid[i]);
+	logged();
+	for (line = text; *line != '\0'; line = next) {
+		next = strchr(line, '\n');
+		if (next == NULL)
+			break;
+		*next++ = '\0';
+		n++;
+		bad += strlen(line) < 400 || line[4] != '-' ||
+		       strcmp(line + strlen(line) - 4, " end") != 0;
+	}
+	is_u64(n, WRITERS * EACH, "every line is there");
+	is_u64(bad, 0, "and whole");
+}
+
+static int
+fatal_main(void *arg)
+{
+	errno = ENOENT;
+	if (arg != NULL)
+		fatal("data_dir");
+	fatalx("data_dir: %d", 5);
+}
+
+static int
+assert_main(void *arg)
+{
+	ASSERT(arg != NULL);
+	return 0;
+}
+
+static void
+ends(void)
+{
+	struct stat st;
+
+	is_i64(child_end(child_start(fatal_main, path)), 1, "fatal: exit 1");
+	logged();
+	ok(ends_with(" error unit: data_dir: No such file or directory\n"),
+	    "having said why");
+	is_i64(child_end(child_start(fatal_main, NULL)), 1, "fatalx: exit 1");
+	logged();
+	ok(ends_with(" error unit: data_dir: 5\n"), "having said why");
+	is_i64(child_end(child_start(assert_main, NULL)), 1000 + SIGABRT,
+	    "ASSERT: abort");
+	logged();
+	ok(strstr(text, "assert_main: assertion failed: arg != NULL") != NULL &&
+		strstr(text, "shm_log.c:") != NULL,
+	    "with its place: %s", text);
+	is_i64(child_end(child_start(assert_main, path)), 0, "or not");
+
+	is_i64(log_open("relative"), -EINVAL, "a relative path is refused");
+	is_i64(log_open("/nowhere/log"), -ENOENT, "no such directory");
+	log_info("still here");
+	ok(logged() > 0, "a failed open changes nothing");
+	ok(log_fd() > 2 && fstat(log_fd(), &st) == 0, "its descriptor");
+	is_i64(log_open("stderr"), 0, "back to stderr");
+	is_i64(log_fd(), 2, "which is 2");
+}
+
+int
+main(void)
+{
+	close(mkstemp(path));
+	if (log_open(path) != 0)
+		abort();
+	lines();
+	levels();
+	long_lines();
+	concurrent();
+	ends();
+	unlink(path);
+	return tap_done();
+}
