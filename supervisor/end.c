@@ -46,9 +46,12 @@ first_cause(const struct node *n, const char *what)
 static void
 say_stop(struct node *n, const char *what, const char *why)
 {
+	/* A failed boot needs no further reason. */
+	bool more = why[0] != '\0' && !seq_failed(n->region.seq);
+
 	event_add(&n->region, SLOT_SUPERVISOR, EVENT_ERROR,
-	    "the node stops: %s%s%s", first_cause(n, what),
-	    why[0] != '\0' ? ": " : "", why);
+	    "the node stops: %s%s%s", first_cause(n, what), more ? ": " : "",
+	    more ? why : "");
 	/* An event is short; the log has room for the whole. */
 	if (strlen(first_cause(n, what)) > EVENT_TEXT_MAX / 2)
 		log_errorx("cause: %s", first_cause(n, what));

@@ -203,6 +203,7 @@ start(struct node *n, const char *file)
 	if ((rc = open_log(n)) == 0 && (rc = prepare(n)) == 0)
 		rc = node_boot(n);
 	daemon_ready(&n->ready_fd, rc);
+	setproctitle("supervisor [%s]", n->conf.node.name);
 	if (rc == 0)
 		rc = node_run(n);
 	n->exit_code = rc;
