@@ -168,6 +168,8 @@ void hist_merge(const struct histograms *hs, enum hist which,
  * which is exact; 0 when empty.
  */
 uint64_t hist_quantile(const struct histogram *h, double q);
+/* How many values lie in buckets that end at or below `value`. */
+uint64_t hist_below(const struct histogram *h, uint64_t value);
 /* a -= b, for intervals; a's maximum becomes that of its highest bucket. */
 void hist_sub(struct histogram *a, const struct histogram *b);
 const char *hist_name(enum hist which);

@@ -162,6 +162,20 @@ hist_max_again(struct histogram *h)
 	atomic_store_explicit(&h->max, max, memory_order_relaxed);
 }
 
+uint64_t
+hist_below(const struct histogram *h, uint64_t value)
+{
+	unsigned i, end = HIST_BUCKETS;
+	uint64_t sum = 0;
+
+	/* The bucket of the next value is the first that is not whole. */
+	if (value >> HIST_MAX_BITS == 0)
+		end = hist_bucket(value + 1);
+	for (i = 0; i < end; i++)
+		sum += hist_word(&h->bucket[i]);
+	return sum;
+}
+
 void
 hist_sub(struct histogram *a, const struct histogram *b)
 {

@@ -1,0 +1,247 @@
+/*
+ * What the control socket understands. Each command changes at most one word
+ * of `control` and rings who reads it; those that wait for an answer ask for
+ * it from control_turn().
+ */
+#include "workers/health/health.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "shm/assert.h"
+#include "shm/log.h"
+
+typedef void command_handler(struct health *h, struct conn *c, char *arg);
+
+static command_handler command_stop;
+static command_handler command_reload;
+static command_handler command_config;
+static command_handler command_checkpoint;
+static command_handler command_loglevel;
+static command_handler command_help;
+
+static const struct command {
+	const char *name;
+	command_handler *handler;
+	bool has_arg;
+	const char *help;
+} commands[] = {
+	{ "stop", command_stop, false, "stop the node in order" },
+	{ "drain", command_stop, false, "the same" },
+	{ "reload", command_reload, false, "read the configuration again" },
+	{ "config", command_config, false, "show the effective configuration" },
+	{ "checkpoint", command_checkpoint, false, "make a checkpoint now" },
+	{ "loglevel", command_loglevel, true, "show or set the log level" },
+	{ "help", command_help, false, "this list" },
+};
+
+void
+health_stop_node(struct health *h)
+{
+	atomic_store_explicit(
+	    &h->r->control->stop_wanted, 1, memory_order_release);
+	bell_ring(&h->w->bells, SLOT_SUPERVISOR);
+}
+
+static void
+command_stop(struct health *h, struct conn *c, char *arg)
+{
+	(void)arg;
+	health_stop_node(h);
+	text_add(&c->reply, "ok\nstopping\n");
+}
+
+/* Counters wrap; done is never ahead of wanted. */
+static bool
+reached(const _Atomic uint32_t *word, uint32_t wanted)
+{
+	uint32_t now = atomic_load_explicit(word, memory_order_acquire);
+
+	return (int32_t)(now - wanted) >= 0;
+}
+
+static bool
+reload_done(struct conn *c, struct region *r, uint64_t now_ns)
+{
+	struct control *ctl = r->control;
+
+	(void)now_ns;
+	if (!reached(&ctl->reload_done, c->wanted))
+		return false;
+	if (atomic_load_explicit(&ctl->reload_status, memory_order_relaxed) !=
+	    0)
+		text_add(&c->reply, "error the configuration is refused, the "
+				    "one before stays in force\n");
+	else
+		text_add(&c->reply, "ok\n");
+	text_add(&c->reply, "%.*s\n", (int)sizeof(ctl->reload_text) - 1,
+	    ctl->reload_text);
+	return true;
+}
+
+static void
+command_reload(struct health *h, struct conn *c, char *arg)
+{
+	(void)arg;
+	c->wanted = atomic_fetch_add_explicit(&h->r->control->reload_wanted, 1,
+			memory_order_acq_rel) +
+		    1;
+	c->done = reload_done;
+	bell_ring(&h->w->bells, SLOT_SUPERVISOR);
+}
+
+/* What a reload has changed since this process got its copy. */
+static void
+config_live(struct conf *conf, const struct region *r)
+{
+	const struct control *ctl = r->control;
+
+	conf->node.log_level = (enum conf_log_level)atomic_load_explicit(
+	    &ctl->log_level, memory_order_acquire);
+	conf->store.checkpoint_wal =
+	    atomic_load_explicit(&ctl->checkpoint_wal, memory_order_acquire);
+	conf->listen.idle_timeout_ms = (uint32_t)atomic_load_explicit(
+	    &ctl->idle_timeout_ms, memory_order_acquire);
+	conf->wal.sync = (enum conf_sync)atomic_load_explicit(
+	    &ctl->sync_level, memory_order_acquire);
+}
+
+static const char *
+config_origin(const struct conf *now, const struct conf *start,
+    const struct conf_key *key)
+{
+	char a[CONF_VALUE_SIZE], b[CONF_VALUE_SIZE];
+
+	conf_key_value(now, key, a, sizeof(a));
+	conf_key_value(start, key, b, sizeof(b));
+	if (strcmp(a, b) != 0)
+		return "changed since the start";
+	if (conf_key_is_set(now, key))
+		return NULL;
+	return strcmp(a, conf_key_default(key)) == 0 ? "default" : "derived";
+}
+
+static void
+command_config(struct health *h, struct conn *c, char *arg)
+{
+	const char *section = "", *origin;
+	struct conf conf = *h->w->conf;
+	char value[CONF_VALUE_SIZE];
+	uint32_t i;
+
+	(void)arg;
+	config_live(&conf, h->r);
+	text_add(&c->reply, "ok\n");
+	for (i = 0; i < conf_key_count(); i++) {
+		const struct conf_key *key = conf_key_at(i);
+
+		if (strcmp(section, conf_key_section(key)) != 0) {
+			section = conf_key_section(key);
+			text_add(
+			    &c->reply, "%s[%s]\n", i > 0 ? "\n" : "", section);
+		}
+		conf_key_value(&conf, key, value, sizeof(value));
+		origin = config_origin(&conf, h->w->conf, key);
+		text_add(&c->reply, "%s = %s%s%s\n", conf_key_name(key), value,
+		    origin != NULL ? " ; " : "", origin != NULL ? origin : "");
+	}
+	conf_free(&conf);
+}
+
+static bool
+checkpoint_done(struct conn *c, struct region *r, uint64_t now_ns)
+{
+	if (!reached(&r->control->checkpoint_done, c->wanted))
+		return false;
+	text_add(&c->reply, "ok\ncheckpoint at VLSN %" PRIu64 ", %.3f s\n",
+	    position_get(&r->pos->checkpointed),
+	    (double)(now_ns - c->began_ns) / (double)NS_PER_S);
+	return true;
+}
+
+static void
+command_checkpoint(struct health *h, struct conn *c, char *arg)
+{
+	(void)arg;
+	if (!seq_reached(h->r->seq, PHASE_GATEWAY_ENABLE)) {
+		text_add(&c->reply, "error the node is not up yet: wait for "
+				    "it (nodelifestat -w gateway_enable)\n");
+		return;
+	}
+	if (h->r->seq->recovery_mode == RECOVERY_READONLY) {
+		text_add(&c->reply, "error the node is read-only: it changes "
+				    "nothing on disk\n");
+		return;
+	}
+	c->wanted = atomic_fetch_add_explicit(&h->r->control->checkpoint_wanted,
+			1, memory_order_acq_rel) +
+		    1;
+	c->done = checkpoint_done;
+	bell_ring(&h->w->bells, SLOT_STORE);
+}
+
+static void
+command_loglevel(struct health *h, struct conn *c, char *arg)
+{
+	_Atomic uint32_t *word = &h->r->control->log_level;
+	uint32_t old = atomic_load_explicit(word, memory_order_acquire);
+	int level;
+
+	if (arg[0] == '\0') {
+		text_add(
+		    &c->reply, "ok\n%s\n", log_level_name((enum log_level)old));
+		return;
+	}
+	level = log_level_parse(arg);
+	if (level < 0) {
+		text_add(&c->reply,
+		    "error %s: no log level: debug, info, warn or error\n",
+		    arg);
+		return;
+	}
+	atomic_store_explicit(word, (uint32_t)level, memory_order_release);
+	event_add(h->r, h->w->slot, EVENT_INFO, "log level: %s -> %s",
+	    log_level_name((enum log_level)old),
+	    log_level_name((enum log_level)level));
+	text_add(&c->reply, "ok\n%s -> %s\n",
+	    log_level_name((enum log_level)old),
+	    log_level_name((enum log_level)level));
+}
+
+static void
+command_help(struct health *h, struct conn *c, char *arg)
+{
+	size_t i;
+
+	(void)h;
+	(void)arg;
+	text_add(&c->reply, "ok\n");
+	for (i = 0; i < NITEMS(commands); i++)
+		text_add(&c->reply, "%-11s %s\n", commands[i].name,
+		    commands[i].help);
+}
+
+void
+command_run(struct health *h, struct conn *c)
+{
+	char *name = c->line, *arg = strchr(c->line, ' ');
+	size_t i;
+
+	if (arg != NULL)
+		*arg++ = '\0';
+	else
+		arg = strchr(c->line, '\0');
+	for (i = 0; i < NITEMS(commands); i++) {
+		if (strcmp(name, commands[i].name) != 0)
+			continue;
+		if (arg[0] != '\0' && !commands[i].has_arg) {
+			text_add(
+			    &c->reply, "error %s takes no argument\n", name);
+			return;
+		}
+		commands[i].handler(h, c, arg);
+		return;
+	}
+	text_add(&c->reply, "error no such command: try help\n");
+}

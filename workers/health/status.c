@@ -1,0 +1,189 @@
+/*
+ * Facts and conclusions of the probes; see status.h.
+ *
+ * A startup probe fails until the boot is done: a probe that answered "yes"
+ * while booting would end the orchestrator's patience with a long recovery.
+ * Readiness is boot success and no stop under way. Liveness is progress: each
+ * worker's heartbeat comes from its own loop, on the monotonic clock. The
+ * supervisor kills who is silent for [liveness] timeout; a probe that fails
+ * at twice that says that the supervisor itself does not do its part.
+ */
+#include "workers/health/status.h"
+
+#include "shm/assert.h"
+#include "shm/bits.h"
+
+#define LIVENESS_FACTOR 2
+
+static const char *const health_names[] = {
+	[HEALTH_STARTING] = "starting",
+	[HEALTH_OK] = "ok",
+	[HEALTH_READONLY] = "read-only",
+	[HEALTH_DRAINING] = "draining",
+	[HEALTH_FAILED] = "failed",
+};
+
+const char *
+health_name(enum health health)
+{
+	ASSERT((unsigned)health < NITEMS(health_names));
+	return health_names[health];
+}
+
+const char *
+recovery_name(unsigned mode)
+{
+	static const char *const names[] = {
+		[RECOVERY_NORMAL] = "normal",
+		[RECOVERY_READONLY] = "readonly",
+		[RECOVERY_FORCE] = "force",
+	};
+
+	return mode < NITEMS(names) ? names[mode] : "mode?";
+}
+
+/* Silence of one worker beyond what it may have, in ms; 0 = none. */
+static uint64_t
+slot_stuck_ms(const struct slot_row *row, uint64_t limit_ms, uint64_t now_ns)
+{
+	uint32_t state =
+	    atomic_load_explicit(&row->state, memory_order_acquire);
+	uint64_t beat =
+	    atomic_load_explicit(&row->heartbeat_ns, memory_order_acquire);
+	uint64_t silent_ms;
+
+	/* Opening has budgets of its own, and who is gone is not stuck. */
+	if (state != SLOT_RUNNING && state != SLOT_STOPPING)
+		return 0;
+	if (beat == 0 || beat >= now_ns)
+		return 0;
+	silent_ms = (now_ns - beat) / NS_PER_MS;
+	return silent_ms > limit_ms ? silent_ms : 0;
+}
+
+static void
+status_liveness(struct status *st, const struct region *r,
+    const struct conf *conf, uint64_t now_ns)
+{
+	uint64_t limit_ms =
+	    LIVENESS_FACTOR * (uint64_t)conf->liveness.timeout_ms;
+	unsigned slot;
+
+	st->alive = st->health != HEALTH_FAILED;
+	st->stuck_slot = SLOT_MAX;
+	for (slot = 0; slot < SLOT_MAX; slot++) {
+		uint64_t ms =
+		    slot_stuck_ms(&r->slots->row[slot], limit_ms, now_ns);
+
+		if (ms <= st->stuck_ms)
+			continue;
+		st->alive = false;
+		st->stuck_slot = slot;
+		st->stuck_ms = ms;
+	}
+}
+
+static uint64_t
+stage_budget(const struct conf *conf, enum stage stage)
+{
+	if (stage == STAGE_INIT)
+		return conf->boot.init_budget_ms;
+	if (stage == STAGE_WARMUP)
+		return conf->boot.warmup_budget_ms;
+	return conf->boot.recover_budget_ms;
+}
+
+/* A stage's clock runs from the first of its phases. */
+static uint64_t
+stage_ms(
+    const struct sequencer *seq, const struct seq_snapshot *s, uint64_t now_ns)
+{
+	unsigned phase = s->phase;
+	uint64_t since;
+
+	while (
+	    phase > PHASE_BOOT && seq_stage(phase - 1, false, s->recovery_mode,
+				      SHUTDOWN_NONE, true, false) == s->stage)
+		phase--;
+	if (phase == PHASE_BOOT)
+		return s->total_ms;
+	since = atomic_load_explicit(
+	    &seq->phase_entered_ns[phase], memory_order_acquire);
+	return now_ns > since ? (now_ns - since) / NS_PER_MS : 0;
+}
+
+static uint64_t
+less(uint64_t a, uint64_t b)
+{
+	return a > b ? a - b : 0;
+}
+
+static uint64_t
+budget_left(const struct status *st, const struct region *r,
+    const struct conf *conf, uint64_t now_ns)
+{
+	uint64_t stage, total;
+
+	if (st->health != HEALTH_STARTING)
+		return 0;
+	stage = less(stage_budget(conf, st->seq.stage),
+	    stage_ms(r->seq, &st->seq, now_ns));
+	total = less(conf->boot.total_budget_ms, st->seq.total_ms);
+	return stage < total ? stage : total;
+}
+
+static enum health
+health_of(const struct status *st)
+{
+	if (st->seq.failed)
+		return HEALTH_FAILED;
+	if (st->seq.shutdown != SHUTDOWN_NONE)
+		return HEALTH_DRAINING;
+	if (!st->booted)
+		return HEALTH_STARTING;
+	return st->view.readonly != 0 ||
+		       st->seq.recovery_mode == RECOVERY_READONLY
+		   ? HEALTH_READONLY
+		   : HEALTH_OK;
+}
+
+void
+status_read(struct status *st, const struct region *r, const struct conf *conf,
+    uint64_t now_ns)
+{
+	bool serving;
+
+	memset(st, 0, sizeof(*st));
+	seq_snapshot(r->seq, &st->seq);
+	commit_view_read(r->commit, &st->view);
+	st->booted = st->seq.phase == PHASE_GATEWAY_ENABLE;
+	st->health = health_of(st);
+	serving = st->health == HEALTH_OK;
+	st->can_read = serving && commit_can_read(r);
+	st->can_write = serving && st->view.role == ROLE_MASTER &&
+			st->view.readonly == 0 &&
+			position_get(&r->pos->nospace) == 0;
+	st->master_known = st->view.master >= 0 && st->view.master < MEMBER_MAX;
+	st->master = st->master_known ? r->commit->name[st->view.master] : "";
+	st->budget_ms = budget_left(st, r, conf, now_ns);
+	status_liveness(st, r, conf, now_ns);
+}
+
+unsigned
+status_startupz(const struct status *st)
+{
+	return st->booted && st->health != HEALTH_FAILED ? 200 : 503;
+}
+
+unsigned
+status_readyz(const struct status *st)
+{
+	return st->health == HEALTH_OK || st->health == HEALTH_READONLY ? 200
+									: 503;
+}
+
+unsigned
+status_livez(const struct status *st)
+{
+	return st->alive ? 200 : 503;
+}

@@ -1,0 +1,50 @@
+/*
+ * How the node is, read from the region at one moment: the facts that all
+ * pages are made of, and what each probe concludes from them. Pure but for
+ * the reading; no clock but the caller's.
+ */
+#ifndef WORKERS_HEALTH_STATUS_H
+#define WORKERS_HEALTH_STATUS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "conf/conf.h"
+#include "shm/region.h"
+
+/* In a word; also the "status" of pages. */
+enum health {
+	HEALTH_STARTING, /* boot is under way */
+	HEALTH_OK,
+	HEALTH_READONLY, /* serves reads only: recovery mode readonly */
+	HEALTH_DRAINING, /* a stop is under way */
+	HEALTH_FAILED, /* the boot failed */
+};
+
+struct status {
+	enum health health;
+	struct seq_snapshot seq;
+	struct commit_view view;
+	bool booted; /* gateway_enable was reached in this boot */
+	bool can_read; /* linearizable */
+	bool can_write;
+	bool master_known;
+	const char *master; /* points into the region */
+	bool alive;
+	unsigned stuck_slot; /* !alive: who made no progress */
+	uint64_t stuck_ms;
+	uint64_t budget_ms; /* left for this stage or the whole boot; 0 after */
+};
+
+void status_read(struct status *st, const struct region *r,
+    const struct conf *conf, uint64_t now_ns);
+
+const char *health_name(enum health health);
+/* "normal", "readonly", "force". */
+const char *recovery_name(unsigned mode);
+
+/* HTTP status of the probes. */
+unsigned status_startupz(const struct status *st);
+unsigned status_readyz(const struct status *st);
+unsigned status_livez(const struct status *st);
+
+#endif
