@@ -24,7 +24,7 @@ static const char *const health_names[] = {
 };
 
 const char *
-health_name(enum health health)
+health_name(enum health_word health)
 {
 	ASSERT((unsigned)health < NITEMS(health_names));
 	return health_names[health];
@@ -132,7 +132,7 @@ budget_left(const struct status *st, const struct region *r,
 	return stage < total ? stage : total;
 }
 
-static enum health
+static enum health_word
 health_of(const struct status *st)
 {
 	if (st->seq.failed)

@@ -12,7 +12,7 @@
 #include "shm/region.h"
 
 /* In a word; also the "status" of pages. */
-enum health {
+enum health_word {
 	HEALTH_STARTING, /* boot is under way */
 	HEALTH_OK,
 	HEALTH_READONLY, /* serves reads only: recovery mode readonly */
@@ -21,7 +21,7 @@ enum health {
 };
 
 struct status {
-	enum health health;
+	enum health_word health;
 	struct seq_snapshot seq;
 	struct commit_view view;
 	bool booted; /* gateway_enable was reached in this boot */
@@ -38,7 +38,7 @@ struct status {
 void status_read(struct status *st, const struct region *r,
     const struct conf *conf, uint64_t now_ns);
 
-const char *health_name(enum health health);
+const char *health_name(enum health_word health);
 /* "normal", "readonly", "force". */
 const char *recovery_name(unsigned mode);
 
