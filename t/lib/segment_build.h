@@ -129,6 +129,24 @@ build_record(struct segment_build *b, uint8_t type, uint32_t payload_len)
 	build_seal(b, type, rec.vlsn);
 }
 
+/* A replicated record with a payload and an origin of the caller's. */
+__attribute__((unused)) static void
+build_payload(struct segment_build *b, uint8_t type, uint8_t flags,
+    uint64_t origin, const void *payload, uint32_t payload_len)
+{
+	struct record rec = { .vlsn = ++b->vlsn,
+		.term = b->term,
+		.time_ms = ++b->time_ms,
+		.origin = origin,
+		.type = type,
+		.flags = flags,
+		.payload_len = payload_len };
+
+	record_encode(b->bytes + b->at, &rec);
+	memcpy(b->bytes + b->at + REC_HEADER_SIZE, payload, payload_len);
+	build_seal(b, type, rec.vlsn);
+}
+
 __attribute__((unused)) static void
 build_pad(struct segment_build *b)
 {

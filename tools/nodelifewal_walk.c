@@ -1,0 +1,406 @@
+/*
+ * Following a log from its oldest segment to its end, and judging the end: a
+ * record that does not chain is damage if it, or anything behind it, had been
+ * durable; else it is a torn tail, which recovery cuts.
+ */
+#include "tools/nodelifewal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#define WALK_CHUNK (1u << 20)
+/* A running node appends while we read: look again so often at the end. */
+#define WALK_TRIES 3
+
+struct walk {
+	int dir;
+	const struct walk_ops *ops;
+	struct walk_result *out;
+	struct segment_list list;
+	bool live; /* segments went away while reading: a node runs */
+	bool ended; /* the command has seen enough */
+};
+
+const char *
+verdict_name(enum verdict verdict)
+{
+	switch (verdict) {
+	case LOG_GOOD:
+		return "good";
+	case LOG_TORN:
+		return "torn tail";
+	case LOG_DAMAGED:
+		return "damaged";
+	}
+	return "verdict?";
+}
+
+void
+walk_print_fault(FILE *out, const struct walk_fault *f)
+{
+	char name[SEGMENT_NAME_MAX];
+
+	segment_name(name, f->segment);
+	fprintf(out,
+	    "%s: wal/%s offset %" PRIu32 ": %s (good up to VLSN %" PRIu64
+	    ", known durable %" PRIu64 ", committed %" PRIu64 ")\n",
+	    verdict_name(f->verdict), name, f->offset, f->what, f->vlsn,
+	    f->durable, f->committed);
+}
+
+void
+walk_print_error(int error)
+{
+	fprintf(stderr, "nodelifewal: %s\n",
+	    error == -ENOENT ? "there are no segment files" : strerror(-error));
+}
+
+int
+walk_exit(int error)
+{
+	return error == -ENOENT ? EX_NOINPUT : EX_IOERR;
+}
+
+int
+walk_open_dir(const char *path)
+{
+	const int flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
+	int dir = open(path, flags), wal;
+
+	if (dir < 0)
+		return -errno;
+	wal = openat(dir, "wal", flags);
+	if (wal < 0)
+		return dir;
+	close(dir);
+	return wal;
+}
+
+static void
+walk_fault(struct walk *w, struct walk_fault f)
+{
+	w->out->faults++;
+	if (f.verdict > w->out->verdict)
+		w->out->verdict = f.verdict;
+	if (w->ops->fault != NULL)
+		w->ops->fault(w->ops->ctx, &f);
+}
+
+static struct walk_fault
+fault_at(const struct walk *w, const struct segment_reader *r,
+    enum verdict verdict, const char *what)
+{
+	struct walk_fault f = { .verdict = verdict,
+		.segment = r->info.number,
+		.offset = r->scan.offset,
+		.what = what,
+		.vlsn = r->scan.vlsn,
+		.durable = w->out->durable,
+		.committed = w->out->committed };
+
+	return f;
+}
+
+/* Is everything from the end of the records to the block's end zero? */
+static int
+rest_is_zero(const struct walk *w, const struct segment_reader *r, bool *zero)
+{
+	uint32_t n =
+	    (uint32_t)align_up(r->scan.offset, r->info.block) - r->scan.offset;
+	char name[SEGMENT_NAME_MAX];
+	uint8_t *buf;
+	ssize_t got;
+	int fd;
+
+	*zero = true;
+	if (n == 0)
+		return 0;
+	segment_name(name, r->info.number);
+	fd = openat(w->dir, name, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	buf = malloc(n);
+	got = buf == NULL ? -1 : pread(fd, buf, n, r->scan.offset);
+	while (got > 0)
+		if (buf[--got] != 0)
+			*zero = false;
+	free(buf);
+	close(fd);
+	return got < 0 ? -EIO : 0;
+}
+
+static void
+raise_known(struct walk_result *out, uint64_t durable, uint64_t committed)
+{
+	if (durable > out->durable)
+		out->durable = durable;
+	if (committed > out->committed)
+		out->committed = committed;
+}
+
+/*
+ * The chain of the open segment has ended at r->scan: a clean end, a torn
+ * tail, or damage. What tells is what batch heads behind it say was durable,
+ * and whether anything of this life stands there at all.
+ */
+static int
+judge_end(struct walk *w, struct segment_reader *r)
+{
+	struct segment_reader at = *r;
+	struct segment_batch seen = { 0 };
+	struct walk_fault f;
+	bool zero;
+	int rc = rest_is_zero(w, r, &zero);
+	bool heads;
+
+	if (rc == 0)
+		rc = segment_reader_look(r, &seen);
+	if (rc != 0)
+		return rc;
+	heads = seen.durable != 0 || seen.committed != 0;
+	raise_known(w->out, seen.durable, seen.committed);
+	if (w->out->durable > at.scan.vlsn)
+		f = fault_at(w, &at, LOG_DAMAGED,
+		    "records that were durable do not chain");
+	else if (!zero)
+		f = fault_at(w, &at, LOG_TORN, "the last flush is torn");
+	else if (heads)
+		f = fault_at(
+		    w, &at, LOG_TORN, "a flush is missing before others");
+	else
+		return 0;
+	walk_fault(w, f);
+	return 0;
+}
+
+/* Does a closed segment end in what its successor says it ends in? */
+static void
+judge_closed(struct walk *w, const struct segment_reader *r,
+    const struct segment_entry *e)
+{
+	uint32_t i = segment_list_next(&w->list, (uint32_t)(e - w->list.entry));
+	const struct segment_info *next;
+
+	if (r->scan.offset < e->end) {
+		walk_fault(w, fault_at(w, r, LOG_DAMAGED,
+				  "the chain breaks in a closed segment"));
+		return;
+	}
+	if (i == UINT32_MAX)
+		return;
+	next = &w->list.entry[i].info;
+	if (r->scan.offset != next->prev_end ||
+	    r->scan.seed != next->prev_crc ||
+	    r->scan.vlsn + 1 != next->first_vlsn ||
+	    r->scan.term != next->term_before)
+		walk_fault(w, fault_at(w, r, LOG_DAMAGED,
+				  "the next segment does not continue it"));
+}
+
+/* Records of one segment until its chain ends. 0, -ENODATA at the end. */
+static int
+walk_records(
+    struct walk *w, struct segment_reader *r, const struct segment_entry *e)
+{
+	struct walk_result *out = w->out;
+	struct record rec;
+	uint32_t offset;
+	int rc = 0;
+
+	while (!w->ended) {
+		rc = segment_reader_next(r, &rec, &offset);
+		if (rc != 0)
+			break;
+		raise_known(out, r->scan.durable, r->scan.committed);
+		if (rec.vlsn != 0) {
+			out->last = rec.vlsn;
+			if (out->first == 0)
+				out->first = rec.vlsn;
+		}
+		out->end_segment = e->number;
+		out->end_offset = r->scan.offset;
+		w->ended = !w->ops->record(w->ops->ctx, e, offset, &rec);
+	}
+	return rc;
+}
+
+/* The header as a record of its own: the reader starts behind it. */
+static int
+walk_header(struct walk *w, const struct segment_entry *e)
+{
+	uint8_t *block = malloc(e->info.block);
+	struct segment_info info = e->info;
+	struct record rec;
+	int rc = -ENOMEM;
+
+	if (block != NULL) {
+		segment_encode(block, &info);
+		rc = record_decode(block, info.block, &rec);
+	}
+	if (rc == 0)
+		w->ended = !w->ops->record(w->ops->ctx, e, 0, &rec);
+	free(block);
+	return rc;
+}
+
+static int
+walk_segment(struct walk *w, const struct segment_entry *e)
+{
+	struct segment_reader r;
+	unsigned tries = 0;
+	int rc;
+
+	rc = segment_reader_open(&r, w->dir, e->number, WALK_CHUNK, true);
+	if (rc == -ENOENT || rc == -ENODATA || rc == -EBADMSG) {
+		/* It was whole when listed: a running node took it away. */
+		w->live = true;
+		return 0;
+	}
+	if (rc != 0)
+		return rc;
+	r.limit = e->end;
+	w->out->end_segment = e->number;
+	w->out->end_offset = r.scan.offset;
+	rc = walk_header(w, e);
+	while (rc == 0 && !w->ended) {
+		rc = walk_records(w, &r, e);
+		if (rc != -ENODATA || e->end != 0 || ++tries == WALK_TRIES)
+			break;
+		segment_reader_refresh(&r);
+		rc = 0;
+	}
+	if (rc == -ENODATA && !w->ended) {
+		rc = 0;
+		if (e->end != 0)
+			judge_closed(w, &r, e);
+		else
+			rc = judge_end(w, &r);
+	}
+	segment_reader_close(&r);
+	return rc == -ENODATA ? 0 : rc;
+}
+
+/*
+ * A file whose header is bad, above the newest good one: begun when the node
+ * died, unless flushes are in it, which only follow a flushed header.
+ */
+static int
+judge_bad_header(struct walk *w, const struct segment_entry *e)
+{
+	struct walk_fault f = { .verdict = LOG_TORN,
+		.segment = e->number,
+		.what = "a segment's header is torn",
+		.vlsn = w->out->last,
+		.durable = w->out->durable,
+		.committed = w->out->committed };
+	struct segment_batch seen = { 0 };
+	int rc = segment_file_look(w->dir, e->number, true, &seen);
+
+	if (rc != 0)
+		return rc == -ENOENT ? 0 : rc;
+	if (seen.durable > f.vlsn || seen.committed > f.vlsn) {
+		raise_known(w->out, seen.durable, seen.committed);
+		f.verdict = LOG_DAMAGED;
+		f.what = "a segment's header is damaged";
+		f.durable = w->out->durable;
+		f.committed = w->out->committed;
+	}
+	walk_fault(w, f);
+	return 0;
+}
+
+/* Files that are not in the chain: leftovers, or the reason why it is short. */
+static int
+walk_others(struct walk *w)
+{
+	uint32_t newest = w->list.newest == UINT32_MAX
+			      ? 0
+			      : w->list.entry[w->list.newest].number;
+	uint32_t i;
+	int rc = 0;
+
+	for (i = 0; rc == 0 && i < w->list.count; i++) {
+		const struct segment_entry *e = &w->list.entry[i];
+		struct walk_fault f = { .verdict = LOG_DAMAGED,
+			.segment = e->number,
+			.what = "the log's oldest segment continues it, but it "
+				"is not whole" };
+
+		if (e->in_chain)
+			continue;
+		w->out->others++;
+		if (e->number == w->list.missing && e->state != SEGMENT_UNBEGUN)
+			walk_fault(w, f);
+		else if (e->state == SEGMENT_BAD && e->number > newest)
+			rc = judge_bad_header(w, e);
+	}
+	return rc;
+}
+
+/* Does the segment hold VLSNs between from and to? */
+static bool
+segment_wanted(const struct walk *w, uint32_t i, uint64_t from, uint64_t to)
+{
+	uint32_t next = segment_list_next(&w->list, i);
+
+	if (w->list.entry[i].info.first_vlsn > to)
+		return false;
+	return next == UINT32_MAX || w->list.entry[next].info.first_vlsn > from;
+}
+
+static int
+walk_chain(struct walk *w, uint64_t from, uint64_t to)
+{
+	uint32_t i = w->list.oldest;
+	int rc = 0;
+
+	for (; rc == 0 && i != UINT32_MAX && !w->ended;
+	     i = segment_list_next(&w->list, i)) {
+		const struct segment_entry *e = &w->list.entry[i];
+
+		w->out->segments++;
+		if (!segment_wanted(w, i, from, to))
+			continue;
+		if (w->ops->segment != NULL)
+			w->ended = !w->ops->segment(w->ops->ctx, e);
+		if (!w->ended)
+			rc = walk_segment(w, e);
+	}
+	return rc;
+}
+
+int
+walk_log(int wal_dir, uint64_t from, uint64_t to, const struct walk_ops *ops,
+    struct walk_result *out)
+{
+	struct walk w = { .dir = wal_dir, .ops = ops, .out = out };
+	unsigned tries = 0;
+	int rc;
+
+	memset(out, 0, sizeof(*out));
+	/* A running node may take a file away between listing and reading. */
+	do
+		rc = segment_list_load(&w.list, wal_dir, true);
+	while (rc == -ENOENT && ++tries < WALK_TRIES);
+	if (rc == 0 && w.list.count == 0)
+		rc = -ENOENT;
+	if (rc != 0)
+		return rc;
+	if (w.list.newest != UINT32_MAX) {
+		const struct segment_info *info =
+		    &w.list.entry[w.list.newest].info;
+
+		memcpy(out->uuid, info->uuid, sizeof(out->uuid));
+		out->generation = info->generation;
+	}
+	rc = walk_chain(&w, from, to);
+	if (rc == 0 && !w.ended)
+		rc = walk_others(&w);
+	segment_list_free(&w.list);
+	return rc;
+}
