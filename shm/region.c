@@ -22,7 +22,8 @@
 #include "shm/region_link.h"
 #include "shm/table.h"
 
-#define REGION_PAGE 4096
+#define REGION_SMALL_BYTES (UINT64_C(16) << 20) /* all other sections */
+#define REGION_PAGE        4096
 #define RING_CLIENT_SIZE                                                       \
 	(RING_REQUEST_SIZE + RING_RETURN_SIZE + RING_RESULT_SIZE)
 
@@ -242,11 +243,21 @@ spec_check(const struct region_spec *spec, char *why, size_t why_size)
 }
 
 /*
+ * What a busy node comes to use. The file is larger: the table's arenas have
+ * address space for one oversized record each, which is hardly ever touched.
+ */
+static uint64_t
+shm_need(const struct region_spec *spec)
+{
+	return spec->walbuf_size + 2 * spec->table_size + REGION_SMALL_BYTES;
+}
+
+/*
  * Nothing is populated ahead, so a /dev/shm that is too small would be a
- * SIGBUS in the middle of work: refuse now what may grow to more than it has.
+ * SIGBUS in the middle of work: refuse it now.
  */
 static int
-shm_check(int fd, uint64_t size, char *why, size_t why_size)
+shm_check(int fd, uint64_t need, char *why, size_t why_size)
 {
 	struct statfs fs;
 	uint64_t room;
@@ -261,13 +272,13 @@ shm_check(int fd, uint64_t size, char *why, size_t why_size)
 		return -EOPNOTSUPP;
 	}
 	room = (uint64_t)fs.f_bavail * (uint64_t)fs.f_bsize;
-	if (fs.f_blocks != 0 && room < size) {
+	if (fs.f_blocks != 0 && room < need) {
 		explain(why, why_size,
 		    REGION_SHM_DIR ": %" PRIu64 " MiB free, "
 				   "the node may need %" PRIu64
 				   ": enlarge it or lower "
 				   "[store] table_size",
-		    room >> 20, size >> 20);
+		    room >> 20, need >> 20);
 		return -ENOSPC;
 	}
 	return 0;
@@ -318,7 +329,7 @@ region_build(struct region *r, const struct region_spec *spec, char *why,
 
 	head_fill(&head, spec);
 	if ((rc = shm_create(r, spec->node, why, why_size)) != 0 ||
-	    (rc = shm_check(r->fd, head.total_size, why, why_size)) != 0)
+	    (rc = shm_check(r->fd, shm_need(spec), why, why_size)) != 0)
 		return rc;
 	r->size = head.total_size;
 	if (ftruncate(r->fd, (off_t)r->size) == -1)

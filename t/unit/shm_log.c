@@ -50,7 +50,7 @@ lines(void)
 	    9, "TIME LEVEL NAME:");
 	is_str(level, "info", "level");
 	is_str(name, "unit:", "name");
-	ok(ends_with(" info unit: slot 3 (wal): restart 2/5\n"), "%s", text);
+	ok(ends_with(" info unit: slot 3 (wal): restart 2/5\n"), "the text");
 
 	errno = ENOSPC;
 	log_warn("wal/00000001.seg: write");
@@ -204,7 +204,7 @@ ends(void)
 	logged();
 	ok(strstr(text, "assert_main: assertion failed: arg != NULL") != NULL &&
 		strstr(text, "shm_log.c:") != NULL,
-	    "with its place: %s", text);
+	    "with its place");
 	is_i64(child_end(child_start(assert_main, path)), 0, "or not");
 
 	is_i64(log_open("relative"), -EINVAL, "a relative path is refused");

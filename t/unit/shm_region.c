@@ -5,6 +5,8 @@
 #include "shm/region.h"
 
 #include <fcntl.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 
 #include "shm/region_link.h"
@@ -203,6 +205,46 @@ bad_specs(void)
 	fixture_remove(&f);
 }
 
+/* In a mount namespace of its own: another /dev/shm. */
+static int
+other_shm_main(void *arg)
+{
+	struct fixture *f = arg;
+	struct region r;
+	char text[256];
+	int rc;
+
+	if (unshare(CLONE_NEWNS) != 0 ||
+	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0)
+		return 77;
+	if (mount("none", "/dev/shm", "tmpfs", 0, "size=4m") != 0)
+		return 77;
+	rc = region_create(&r, &f->spec, text, sizeof(text));
+	if (rc != -ENOSPC || strstr(text, "MiB free") == NULL)
+		return 1;
+	if (mount("none", "/dev/shm", "ramfs", 0, NULL) != 0)
+		return 77;
+	rc = region_create(&r, &f->spec, text, sizeof(text));
+	if (rc != -EOPNOTSUPP || strstr(text, "no tmpfs") == NULL)
+		return 2;
+	return 0;
+}
+
+static void
+bad_shm(void)
+{
+	struct fixture f;
+	int rc;
+
+	fixture_dir(&f);
+	rc = child_end(child_start(other_shm_main, &f));
+	if (rc == 77)
+		ok(true, "a bad /dev/shm # SKIP no right to mount one");
+	else
+		is_i64(rc, 0, "too small, or no tmpfs: each is refused");
+	fixture_remove(&f);
+}
+
 /* Node restarts: the same supervisor makes one region after the other. */
 static void
 superseded(void)
@@ -390,6 +432,7 @@ main(void)
 	rings();
 	refusals();
 	bad_specs();
+	bad_shm();
 	superseded();
 	foreign();
 	impostor();

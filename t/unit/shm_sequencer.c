@@ -625,6 +625,52 @@ snapshots(void)
 	drop(s);
 }
 
+/* Boots one after the other, while another process takes snapshots. */
+static int
+booter_main(void *arg)
+{
+	struct sequencer *s = arg;
+	unsigned p, o;
+
+	for (p = 1; p <= PHASE_GATEWAY_ENABLE; p++)
+		for (o = 1; o <= 5; o++)
+			seq_register(s, p, o, "gate");
+	seq_seal(s);
+	for (p = PHASE_GATEWAY_ENABLE; p >= 1; p--)
+		for (o = 1; o <= 5; o++)
+			seq_fire(s, 11 - p, o);
+	return 0;
+}
+
+static void
+snapshot_stress(void)
+{
+	unsigned round, wrong = 0, looks = 0, i;
+	struct seq_snapshot snap;
+	struct sequencer *s;
+	pid_t pid;
+
+	for (round = 0; round < 30; round++) {
+		s = fresh(RECOVERY_NORMAL);
+		pid = child_start(booter_main, s);
+		do {
+			seq_snapshot(s, &snap);
+			looks++;
+			for (i = 0; i < snap.pending_count; i++)
+				wrong +=
+				    snap.stage != STAGE_INIT &&
+				    snap.pending[i].phase != snap.phase + 1;
+			wrong += snap.stage == STAGE_READY &&
+				 snap.pending_count != 0;
+		} while (snap.stage != STAGE_READY);
+		if (child_end(pid) != 0)
+			ok(false, "boot %u", round);
+		drop(s);
+	}
+	is_u64(wrong, 0, "each snapshot is one moment's");
+	diag("%u looks at 30 boots", looks);
+}
+
 int
 main(void)
 {
@@ -645,5 +691,6 @@ main(void)
 	shutdown_bus();
 	stage_matrix();
 	snapshots();
+	snapshot_stress();
 	return tap_done();
 }

@@ -290,6 +290,23 @@ fire_survives(struct sequencer *s)
 	is_u64(s->phase, PHASE_BOOT, "killed right before: it does not");
 }
 
+/* Nobody comes after the dead one: who only looks is not held up. */
+static void
+looked_at(struct sequencer *s)
+{
+	struct victim v = { s, &actions[2], SEQ_POINT_FIRE_STATED, 1 };
+	struct seq_snapshot snap;
+
+	prepare(s, v.action);
+	is_i64(child_end(child_start(victim_main, &v)), KILLED, "killed");
+	ok((s->version & 1) != 0, "in the middle of a change");
+	seq_snapshot(s, &snap);
+	is_u64(snap.phase, PHASE_BOOT, "a snapshot ends all the same");
+	is_u64(snap.pending_count, 1, "with each word as it is");
+	is_u64(
+	    snap.pending[0].phase, PHASE_DATA_GROUPS_REPLAY, "the gate left");
+}
+
 struct stuck {
 	struct region *r;
 	_Atomic uint32_t ready;
@@ -388,6 +405,7 @@ main(void)
 	die_everywhere(s);
 	die_in_repair(s);
 	fire_survives(s);
+	looked_at(s);
 	holder_stopped();
 	not_recoverable(s);
 	return tap_done();
