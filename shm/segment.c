@@ -162,7 +162,9 @@ batch_decode(const struct record *rec, struct segment_batch *out)
 	out->offset = get_le32(p + BATCH_OFFSET_OFF);
 	out->prev_crc = get_le32(p + BATCH_PCRC_OFF);
 	out->length = get_le32(p + BATCH_LENGTH_OFF);
-	return out->length >= SEGMENT_BATCH_LEN && out->length % 8 == 0
+	return out->length >= SEGMENT_BATCH_LEN &&
+			       out->length <= SEGMENT_SIZE_MAX &&
+			       out->length % 8 == 0
 		   ? 0
 		   : -EBADMSG;
 }
@@ -282,6 +284,7 @@ segment_look(const uint8_t *at, size_t n, uint32_t number, uint32_t offset,
 		if (!look_at(at + i, number, offset + (uint32_t)i, &b))
 			continue;
 		found++;
+		seen->segment = number;
 		if (b.durable > seen->durable)
 			seen->durable = b.durable;
 		if (b.committed > seen->committed)

@@ -153,7 +153,7 @@ int segment_scan_next(
 /*
  * Look for batch heads of this segment's present life anywhere in `at` (n
  * bytes from file offset `offset`, a multiple of 8): raises seen->durable,
- * ->committed. Returns how many were found.
+ * ->committed, and sets ->segment if there is one. Returns how many there are.
  */
 unsigned segment_look(const uint8_t *at, size_t n, uint32_t number,
     uint32_t offset, struct segment_batch *seen);

@@ -106,34 +106,6 @@ fault_at(const struct walk *w, const struct segment_reader *r,
 	return f;
 }
 
-/* Is everything from the end of the records to the block's end zero? */
-static int
-rest_is_zero(const struct walk *w, const struct segment_reader *r, bool *zero)
-{
-	uint32_t n =
-	    (uint32_t)align_up(r->scan.offset, r->info.block) - r->scan.offset;
-	char name[SEGMENT_NAME_MAX];
-	uint8_t *buf;
-	ssize_t got;
-	int fd;
-
-	*zero = true;
-	if (n == 0)
-		return 0;
-	segment_name(name, r->info.number);
-	fd = openat(w->dir, name, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	buf = malloc(n);
-	got = buf == NULL ? -1 : pread(fd, buf, n, r->scan.offset);
-	while (got > 0)
-		if (buf[--got] != 0)
-			*zero = false;
-	free(buf);
-	close(fd);
-	return got < 0 ? -EIO : 0;
-}
-
 static void
 raise_known(struct walk_result *out, uint64_t durable, uint64_t committed)
 {
@@ -145,8 +117,8 @@ raise_known(struct walk_result *out, uint64_t durable, uint64_t committed)
 
 /*
  * The chain of the open segment has ended at r->scan: a clean end, a torn
- * tail, or damage. What tells is what batch heads behind it say was durable,
- * and whether anything of this life stands there at all.
+ * tail, or damage, by the rule of recovery: heads behind the place tell what
+ * was durable, the head before it how far its flush reaches.
  */
 static int
 judge_end(struct walk *w, struct segment_reader *r)
@@ -154,22 +126,17 @@ judge_end(struct walk *w, struct segment_reader *r)
 	struct segment_reader at = *r;
 	struct segment_batch seen = { 0 };
 	struct walk_fault f;
-	bool zero;
-	int rc = rest_is_zero(w, r, &zero);
-	bool heads;
+	int rc = segment_reader_look(r, &seen);
 
-	if (rc == 0)
-		rc = segment_reader_look(r, &seen);
 	if (rc != 0)
 		return rc;
-	heads = seen.durable != 0 || seen.committed != 0;
 	raise_known(w->out, seen.durable, seen.committed);
 	if (w->out->durable > at.scan.vlsn)
 		f = fault_at(w, &at, LOG_DAMAGED,
 		    "records that were durable do not chain");
-	else if (!zero)
+	else if (at.scan.offset < at.scan.batch_end)
 		f = fault_at(w, &at, LOG_TORN, "the last flush is torn");
-	else if (heads)
+	else if (seen.segment != 0)
 		f = fault_at(
 		    w, &at, LOG_TORN, "a flush is missing before others");
 	else
@@ -286,31 +253,30 @@ walk_segment(struct walk *w, const struct segment_entry *e)
 }
 
 /*
- * A file whose header is bad, above the newest good one: begun when the node
+ * A file above the newest good header: a spare one, or begun when the node
  * died, unless flushes are in it, which only follow a flushed header.
  */
 static int
-judge_bad_header(struct walk *w, const struct segment_entry *e)
+judge_header(struct walk *w, const struct segment_entry *e)
 {
 	struct walk_fault f = { .verdict = LOG_TORN,
 		.segment = e->number,
 		.what = "a segment's header is torn",
-		.vlsn = w->out->last,
-		.durable = w->out->durable,
-		.committed = w->out->committed };
+		.vlsn = w->out->last };
 	struct segment_batch seen = { 0 };
 	int rc = segment_file_look(w->dir, e->number, true, &seen);
 
 	if (rc != 0)
 		return rc == -ENOENT ? 0 : rc;
-	if (seen.durable > f.vlsn || seen.committed > f.vlsn) {
+	if (seen.segment != 0) {
 		raise_known(w->out, seen.durable, seen.committed);
 		f.verdict = LOG_DAMAGED;
 		f.what = "a segment's header is damaged";
-		f.durable = w->out->durable;
-		f.committed = w->out->committed;
 	}
-	walk_fault(w, f);
+	f.durable = w->out->durable;
+	f.committed = w->out->committed;
+	if (e->state == SEGMENT_BAD || seen.segment != 0)
+		walk_fault(w, f);
 	return 0;
 }
 
@@ -336,8 +302,8 @@ walk_others(struct walk *w)
 		w->out->others++;
 		if (e->number == w->list.missing && e->state != SEGMENT_UNBEGUN)
 			walk_fault(w, f);
-		else if (e->state == SEGMENT_BAD && e->number > newest)
-			rc = judge_bad_header(w, e);
+		else if (e->number > newest)
+			rc = judge_header(w, e);
 	}
 	return rc;
 }
