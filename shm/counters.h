@@ -97,6 +97,7 @@ enum hist {
 #define HIST_MAX_BITS 42
 #define HIST_BUCKETS  ((HIST_MAX_BITS - HIST_SUB_BITS + 1) << HIST_SUB_BITS)
 
+/* W: one process. R: all; the words are true singly, not together. */
 struct histogram {
 	_Alignas(CACHE_LINE) _Atomic uint64_t count;
 	_Atomic uint64_t sum;
@@ -123,6 +124,7 @@ struct histograms {
 
 enum event_level { EVENT_INFO, EVENT_WARN, EVENT_ERROR };
 
+/* W: any process, once it has taken the number. R: all, by the number. */
 struct event {
 	_Alignas(CACHE_LINE) _Atomic uint64_t number; /* 1-based; stored last
 						(release); 0 = being written */

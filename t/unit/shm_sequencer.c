@@ -389,7 +389,7 @@ act_stop(struct sequencer *s)
 	seq_end(s, "the node ended");
 }
 
-/* Two waiters, both asleep, wake with the same answer; best of three tries. */
+/* Two waiters, both asleep, wake with the same answer; best of ten tries. */
 static void
 waiters_wake(const char *what, void (*act)(struct sequencer *), int want_rc,
     const char *want_error)
@@ -400,7 +400,7 @@ waiters_wake(const char *what, void (*act)(struct sequencer *), int want_rc,
 	pid_t pid[2];
 	int i, try;
 
-	for (try = 0; try < 3 && best > 10 * NS_PER_MS; try++) {
+	for (try = 0; try < 10 && best > 10 * NS_PER_MS; try++) {
 		s = fresh(RECOVERY_NORMAL);
 		seq_register(s, PHASE_WAL_RECOVERY, SLOT_WAL, "scan");
 		seq_seal(s);
