@@ -186,7 +186,7 @@ conn_begin(struct health *h, struct conn *c, int fd)
 	}
 	log_warnx("control: uid %u refused", (unsigned)cred.uid);
 	text_add(&c->reply,
-	    "error user %u may not control this node: be root or user %u\n",
+	    "denied user %u may not control this node: be root or user %u\n",
 	    (unsigned)cred.uid, (unsigned)geteuid());
 	conn_reply(h, c);
 }

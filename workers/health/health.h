@@ -80,9 +80,10 @@ bool control_idle(const struct health *h);
 uint64_t control_deadline(const struct health *h);
 
 /*
- * command.c: carry out one line. The reply starts with a line "ok" or
- * "error WHY, WHAT TO DO"; what follows is for people. When c->done is set the
- * reply is not complete: done() is asked again until it returns true.
+ * command.c: carry out one line. The reply starts with a line "ok", "error
+ * WHY" or "denied WHY" (and what to do); what follows is for people. When
+ * c->done is set the reply is not complete: done() is asked again until it
+ * returns true.
  */
 void command_run(struct health *h, struct conn *c);
 

@@ -1,0 +1,42 @@
+/*
+ * Private to nodelifectl: its parts, and what it ends with.
+ */
+#ifndef TOOLS_NODELIFECTL_H
+#define TOOLS_NODELIFECTL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "conf/conf.h"
+
+/* Exit codes; beyond these the ones of sysexits(3). */
+enum {
+	CTL_OK = 0,
+	CTL_FAILED = 1, /* the node refused, or could not */
+	CTL_TIMEOUT = 2, /* no answer, or not gone, in time */
+	CTL_USAGE = 64,
+	CTL_NOT_RUNNING = 69,
+	CTL_DENIED = 77,
+	CTL_CONFIG = 78,
+};
+
+struct ctl {
+	char run_dir[CONF_RUN_DIR_SIZE];
+	uint64_t deadline_ns; /* CLOCK_MONOTONIC */
+	unsigned timeout_s;
+	bool quiet; /* the caller reports a node that does not answer */
+};
+
+/* "nodelifectl: ..." on stderr. */
+__attribute__((format(printf, 1, 2))) void ctl_say(const char *fmt, ...);
+/* Milliseconds left, for poll(); 0 when time is up. */
+int ctl_left_ms(const struct ctl *c);
+
+/*
+ * talk.c: send one request line, print the answer (to stdout, errors to
+ * stderr). An exit code.
+ */
+int ctl_talk(const struct ctl *c, const char *line);
+/* stop.c: stop the node and wait until it is gone. An exit code. */
+int ctl_stop(struct ctl *c);
+
+#endif

@@ -1,0 +1,156 @@
+/*
+ * One request to the control socket, and its answer.
+ */
+#include "tools/nodelifectl.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "shm/region.h"
+
+#define REPLY_MAX (1u << 20)
+
+/* Why nobody answers, and what to do. An exit code. */
+static int
+not_answering(const struct ctl *c, int error)
+{
+	char path[CONF_RUN_DIR_SIZE + 16], why[256];
+	struct region r;
+	int pid = 0;
+
+	if (c->quiet && error != EACCES && error != EPERM)
+		return CTL_NOT_RUNNING;
+	if (error == EACCES || error == EPERM) {
+		ctl_say("%s/control.sock: permission denied: be root or the "
+			"node's user",
+		    c->run_dir);
+		return CTL_DENIED;
+	}
+	snprintf(path, sizeof(path), "%s/region", c->run_dir);
+	if (region_attach(&r, path, why, sizeof(why)) == 0) {
+		pid = region_alive(&r) ? r.head->supervisor_pid : 0;
+		region_unmap(&r);
+	}
+	if (pid != 0)
+		ctl_say("%s/control.sock: %s, though the node runs "
+			"(supervisor pid %d): it is stopping, or see "
+			"nodelifestat",
+		    c->run_dir, strerror(error), pid);
+	else
+		ctl_say("no node runs with run directory %s: %s: start it "
+			"with nodelifed, or name another one (-c, -r)",
+		    c->run_dir, strerror(error));
+	return pid != 0 ? CTL_FAILED : CTL_NOT_RUNNING;
+}
+
+/* A connected socket, or -errno. */
+static int
+dial(const struct ctl *c)
+{
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+	int fd, rc;
+
+	if ((size_t)snprintf(un.sun_path, sizeof(un.sun_path),
+		"%s/control.sock", c->run_dir) >= sizeof(un.sun_path))
+		return -ENAMETOOLONG;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	if (connect(fd, (const struct sockaddr *)&un, sizeof(un)) == 0)
+		return fd;
+	rc = -errno;
+	close(fd);
+	return rc;
+}
+
+static int
+ask(int fd, const char *line)
+{
+	char buf[256];
+	int n = snprintf(buf, sizeof(buf), "%s\n", line);
+
+	if (n < 0 || (size_t)n >= sizeof(buf))
+		return -EMSGSIZE;
+	return send(fd, buf, (size_t)n, MSG_NOSIGNAL) == n ? 0 : -errno;
+}
+
+/* Everything until the node closes; how much, or -errno. */
+static ssize_t
+hear(const struct ctl *c, int fd, char *reply, size_t size)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	size_t have = 0;
+	ssize_t n;
+
+	while (have < size - 1) {
+		n = poll(&p, 1, ctl_left_ms(c));
+		if (n == 0)
+			return -ETIMEDOUT;
+		if (n > 0)
+			n = recv(fd, reply + have, size - 1 - have, 0);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			break;
+		have += (size_t)n;
+	}
+	reply[have] = '\0';
+	return (ssize_t)have;
+}
+
+/* The first line says how it went; the rest is for the reader. */
+static int
+report(char *reply)
+{
+	char *rest = strchr(reply, '\n');
+
+	if (rest == NULL) {
+		ctl_say("the node closed the connection without an answer: "
+			"try again");
+		return CTL_FAILED;
+	}
+	*rest++ = '\0';
+	if (strcmp(reply, "ok") == 0) {
+		fputs(rest, stdout);
+		return fflush(stdout) == 0 ? CTL_OK : CTL_FAILED;
+	}
+	if (strncmp(reply, "denied ", 7) == 0) {
+		ctl_say("%s", reply + 7);
+		return CTL_DENIED;
+	}
+	ctl_say("%s", strncmp(reply, "error ", 6) == 0 ? reply + 6 : reply);
+	fputs(rest, stderr);
+	return CTL_FAILED;
+}
+
+int
+ctl_talk(const struct ctl *c, const char *line)
+{
+	static char reply[REPLY_MAX];
+	ssize_t n;
+	int fd;
+
+	if ((fd = dial(c)) < 0)
+		return not_answering(c, -fd);
+	n = ask(fd, line);
+	if (n == 0)
+		n = hear(c, fd, reply, sizeof(reply));
+	close(fd);
+	if (n == -ETIMEDOUT) {
+		ctl_say("%s: no answer in %u s; it may still happen", line,
+		    c->timeout_s);
+		return CTL_TIMEOUT;
+	}
+	if (n < 0) {
+		ctl_say("%s: %s", line, strerror((int)-n));
+		return CTL_FAILED;
+	}
+	return report(reply);
+}
