@@ -1,0 +1,401 @@
+/*
+ * CLIENT: this connection and the others of this gateway.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "shm/assert.h"
+#include "workers/gateway/cmd.h"
+
+#define ADDRESS_MAX  128
+#define LINE_MAX_LEN 1024
+
+static const char *const help[] = {
+	"CLIENT <subcommand> [<arg> ...]. Subcommands are:",
+	"GETNAME, SETNAME <name>, ID, INFO, LIST [ID <id> ...],",
+	"KILL <ip:port> | KILL [ID <id>] [ADDR <ip:port>] [LADDR <ip:port>]",
+	"    [TYPE normal] [USER default] [SKIPME yes|no],",
+	"NO-EVICT ON|OFF, NO-TOUCH ON|OFF, REPLY ON|OFF|SKIP,",
+	"SETINFO LIB-NAME|LIB-VER <value>, GETREDIR",
+};
+
+static const char *
+text_or_empty(const char *s)
+{
+	return s != NULL ? s : "";
+}
+
+static void
+client_flags(const struct conn *c, char flags[4])
+{
+	unsigned n = 0;
+
+	if (gw_multi_active(c))
+		flags[n++] = 'x';
+	if ((c->flags & (CONN_LAST | CONN_EOF)) != 0)
+		flags[n++] = 'c';
+	if (n == 0)
+		flags[n++] = 'N';
+	flags[n] = '\0';
+}
+
+/* One line of CLIENT LIST, with its newline. */
+static void
+client_line(struct gateway *g, struct conn *c, struct sink *out)
+{
+	char addr[ADDRESS_MAX], laddr[ADDRESS_MAX], line[LINE_MAX_LEN];
+	uint64_t now = g->loop.now_ns;
+	uint32_t queued = gw_multi_queued(c);
+	size_t in = c->in != NULL ? sink_len(&c->in->bytes) : 0;
+	char flags[4];
+	int n;
+
+	gw_net_address(c, false, addr, sizeof(addr));
+	gw_net_address(c, true, laddr, sizeof(laddr));
+	client_flags(c, flags);
+	n = snprintf(line, sizeof(line),
+	    "id=%" PRIu64 " addr=%s laddr=%s fd=%d name=%.128s age=%" PRIu64
+	    " idle=%" PRIu64
+	    " flags=%s db=0 sub=0 psub=0 ssub=0 multi=%d qbuf=%zu "
+	    "qbuf-free=0 obl=%zu oll=%u omem=%zu events=r cmd=%s "
+	    "user=default redir=-1 resp=%u lib-name=%.64s lib-ver=%.64s\n",
+	    c->id, addr, laddr, c->fd, text_or_empty(c->name),
+	    (now - c->opened_ns) / NS_PER_S, (now - c->active_ns) / NS_PER_S,
+	    flags, queued == UINT32_MAX ? -1 : (int)queued, in,
+	    sink_len(&c->out), c->node_count, gw_conn_unsent(c),
+	    c->last_command != NULL ? c->last_command->name : "NULL", c->proto,
+	    text_or_empty(c->lib_name), text_or_empty(c->lib_ver));
+	if (n > 0)
+		sink_put(out, line,
+		    (size_t)n < sizeof(line) ? (size_t)n : sizeof(line) - 1);
+}
+
+static enum verdict
+reply_lines(struct call *k, struct sink *lines)
+{
+	if (lines->c != NULL)
+		reply_text(
+		    call_out(k), k->c->proto, lines->c->data, lines->c->len);
+	else
+		reply_text(call_out(k), k->c->proto, "", 0);
+	sink_reset(lines);
+	return VERDICT_DONE;
+}
+
+static struct conn *
+client_by_id(struct gateway *g, int64_t id)
+{
+	struct conn *c;
+	uint32_t i;
+
+	for (i = 0; i < gw_conn_limit(g); i++) {
+		c = gw_conn_at(g, i);
+		if (c != NULL && c->id == (uint64_t)id &&
+		    (c->flags & CONN_CLOSING) == 0)
+			return c;
+	}
+	return NULL;
+}
+
+static enum verdict
+client_list(struct call *k)
+{
+	struct sink lines = { .pool = &k->g->pool };
+	struct conn *c;
+	int64_t id;
+	uint32_t i;
+
+	if (k->argc > 2 && arg_is(&k->argv[2], "id") && k->argc > 3) {
+		for (i = 3; i < k->argc; i++) {
+			if (!arg_i64(&k->argv[i], &id) || id < 0) {
+				sink_reset(&lines);
+				return call_error_done(
+				    k, "ERR Invalid client ID");
+			}
+			if ((c = client_by_id(k->g, id)) != NULL)
+				client_line(k->g, c, &lines);
+		}
+		return reply_lines(k, &lines);
+	}
+	if (k->argc == 4 && arg_is(&k->argv[2], "type")) {
+		if (!arg_is(&k->argv[3], "normal"))
+			return reply_lines(k, &lines);
+	} else if (k->argc != 2) {
+		return call_syntax(k);
+	}
+	for (i = 0; i < gw_conn_limit(k->g); i++) {
+		c = gw_conn_at(k->g, i);
+		if (c != NULL && (c->flags & CONN_CLOSING) == 0)
+			client_line(k->g, c, &lines);
+	}
+	return reply_lines(k, &lines);
+}
+
+/* ---- KILL ---- */
+
+struct kill_filter {
+	int64_t id; /* 0 = any */
+	const struct op_arg *addr, *laddr;
+	bool skip_me, none; /* none: a type or user that nobody has */
+};
+
+static bool
+address_is(const struct conn *c, bool local, const struct op_arg *want)
+{
+	char addr[ADDRESS_MAX];
+
+	if (want == NULL)
+		return true;
+	gw_net_address(c, local, addr, sizeof(addr));
+	return strlen(addr) == want->len &&
+	       memcmp(addr, want->data, want->len) == 0;
+}
+
+static bool
+kill_matches(
+    const struct call *k, const struct conn *c, const struct kill_filter *f)
+{
+	if (f->none || (f->skip_me && c == k->c))
+		return false;
+	if (f->id != 0 && c->id != (uint64_t)f->id)
+		return false;
+	return address_is(c, false, f->addr) && address_is(c, true, f->laddr);
+}
+
+/* How many were closed; oneself is, after the reply. */
+static int64_t
+kill_run(struct call *k, const struct kill_filter *f)
+{
+	int64_t killed = 0;
+	struct conn *c;
+	uint32_t i;
+
+	for (i = 0; i < gw_conn_limit(k->g); i++) {
+		c = gw_conn_at(k->g, i);
+		if (c == NULL || (c->flags & CONN_CLOSING) != 0 ||
+		    !kill_matches(k, c, f))
+			continue;
+		killed++;
+		if (c == k->c) {
+			c->flags |= CONN_LAST;
+			gw_conn_dirty(k->g, c);
+		} else {
+			gw_conn_kill(k->g, c);
+		}
+	}
+	return killed;
+}
+
+/* One "word value" pair. False: answered with an error. */
+static bool
+kill_option(struct call *k, const struct op_arg *word, const struct op_arg *arg,
+    struct kill_filter *f)
+{
+	if (arg_is(word, "id")) {
+		if (arg_i64(arg, &f->id) && f->id > 0)
+			return true;
+		call_error(k, "ERR client-id should be greater than 0");
+		return false;
+	}
+	if (arg_is(word, "addr"))
+		f->addr = arg;
+	else if (arg_is(word, "laddr"))
+		f->laddr = arg;
+	else if (arg_is(word, "type"))
+		f->none |= !arg_is(arg, "normal");
+	else if (arg_is(word, "user"))
+		f->none |= !arg_is(arg, "default");
+	else if (arg_is(word, "skipme") && arg_is(arg, "no"))
+		f->skip_me = false;
+	else if (arg_is(word, "skipme") && arg_is(arg, "yes"))
+		f->skip_me = true;
+	else {
+		(void)call_syntax(k);
+		return false;
+	}
+	return true;
+}
+
+static enum verdict
+client_kill(struct call *k)
+{
+	struct kill_filter f = { .skip_me = true };
+	uint32_t i;
+
+	if (k->argc == 3) {
+		f.addr = &k->argv[2];
+		f.skip_me = false;
+		if (kill_run(k, &f) == 0)
+			return call_error_done(k, "ERR No such client");
+		reply_ok(call_out(k));
+		return VERDICT_DONE;
+	}
+	if (k->argc < 4 || k->argc % 2 != 0)
+		return call_syntax(k);
+	for (i = 2; i < k->argc; i += 2)
+		if (!kill_option(k, &k->argv[i], &k->argv[i + 1], &f))
+			return VERDICT_DONE;
+	reply_int(call_out(k), kill_run(k, &f));
+	return VERDICT_DONE;
+}
+
+/* ---- the rest ---- */
+
+static enum verdict
+client_set_text(struct call *k, char **where, const struct op_arg *text,
+    const char *refusal)
+{
+	char *copy = NULL;
+	uint32_t i;
+
+	for (i = 0; i < text->len; i++)
+		if (text->data[i] < '!' || text->data[i] > '~')
+			return call_error_done(k, refusal);
+	if (text->len != 0) {
+		copy = strndup((const char *)text->data, text->len);
+		if (copy == NULL)
+			return call_error_done(k, "ERR no memory for the name");
+	}
+	free(*where);
+	*where = copy;
+	reply_ok(call_out(k));
+	return VERDICT_DONE;
+}
+
+static enum verdict
+client_setinfo(struct call *k)
+{
+	static const char refusal[] = "ERR value cannot contain spaces, "
+				      "newlines or special characters.";
+
+	if (arg_is(&k->argv[2], "lib-name"))
+		return client_set_text(
+		    k, &k->c->lib_name, &k->argv[3], refusal);
+	if (arg_is(&k->argv[2], "lib-ver"))
+		return client_set_text(k, &k->c->lib_ver, &k->argv[3], refusal);
+	return call_error_done(k, "ERR Unrecognized option");
+}
+
+static enum verdict
+client_reply(struct call *k)
+{
+	struct conn *c = k->c;
+
+	if (arg_is(&k->argv[2], "on")) {
+		c->flags &=
+		    ~(unsigned)(CONN_REPLY_OFF | CONN_SKIP_NEXT | CONN_SKIP);
+		reply_ok(call_out(k));
+	} else if (arg_is(&k->argv[2], "off")) {
+		c->flags |= CONN_REPLY_OFF;
+	} else if (arg_is(&k->argv[2], "skip")) {
+		if ((c->flags & CONN_REPLY_OFF) == 0)
+			c->flags |= CONN_SKIP_NEXT;
+	} else {
+		return call_syntax(k);
+	}
+	return VERDICT_DONE;
+}
+
+/* ON or OFF that changes nothing here but CLIENT LIST's idea of it. */
+static enum verdict
+client_on_off(struct call *k)
+{
+	if (arg_is(&k->argv[2], "on"))
+		k->c->flags |= CONN_NO_EVICT;
+	else if (arg_is(&k->argv[2], "off"))
+		k->c->flags &= ~(unsigned)CONN_NO_EVICT;
+	else
+		return call_syntax(k);
+	reply_ok(call_out(k));
+	return VERDICT_DONE;
+}
+
+static enum verdict
+client_getname(struct call *k)
+{
+	if (k->c->name != NULL)
+		reply_str(call_out(k), k->c->name);
+	else
+		reply_nil(call_out(k), k->c->proto);
+	return VERDICT_DONE;
+}
+
+static enum verdict
+client_setname(struct call *k)
+{
+	return client_set_text(k, &k->c->name, &k->argv[2],
+	    "ERR Client names cannot contain spaces, newlines or special "
+	    "characters.");
+}
+
+static enum verdict
+client_id(struct call *k)
+{
+	reply_int(call_out(k), (int64_t)k->c->id);
+	return VERDICT_DONE;
+}
+
+static enum verdict
+client_info(struct call *k)
+{
+	struct sink line = { .pool = &k->g->pool };
+
+	client_line(k->g, k->c, &line);
+	return reply_lines(k, &line);
+}
+
+static enum verdict
+client_getredir(struct call *k)
+{
+	reply_int(call_out(k), -1);
+	return VERDICT_DONE;
+}
+
+static enum verdict
+client_help(struct call *k)
+{
+	struct sink *out = call_out(k);
+	unsigned i;
+
+	reply_array(out, NITEMS(help));
+	for (i = 0; i < NITEMS(help); i++)
+		reply_status(out, help[i]);
+	return VERDICT_DONE;
+}
+
+enum verdict
+gw_run_client(struct call *k)
+{
+	static const struct {
+		const char *name;
+		int arity;
+		enum verdict (*run)(struct call *);
+	} subs[] = { { "getname", 2, client_getname },
+		{ "setname", 3, client_setname }, { "id", 2, client_id },
+		{ "info", 2, client_info }, { "list", -2, client_list },
+		{ "kill", -3, client_kill }, { "reply", 3, client_reply },
+		{ "no-evict", 3, client_on_off },
+		{ "no-touch", 3, client_on_off },
+		{ "setinfo", 4, client_setinfo },
+		{ "getredir", 2, client_getredir },
+		{ "help", 2, client_help } };
+	unsigned i;
+
+	for (i = 0; i < NITEMS(subs); i++) {
+		if (!arg_is(&k->argv[1], subs[i].name))
+			continue;
+		if (subs[i].arity > 0 ? (int)k->argc == subs[i].arity
+				      : (int)k->argc >= -subs[i].arity)
+			return subs[i].run(k);
+		call_error(k,
+		    "ERR wrong number of arguments for 'client|%s' "
+		    "command",
+		    subs[i].name);
+		return VERDICT_DONE;
+	}
+	call_error(k, "ERR unknown subcommand '%.*s'. Try CLIENT HELP.",
+	    k->argv[1].len < 64 ? (int)k->argv[1].len : 64,
+	    (const char *)k->argv[1].data);
+	return VERDICT_DONE;
+}

@@ -1,0 +1,260 @@
+/*
+ * SCAN. A position in the store is a key, not a number, so a cursor is a
+ * ticket for a position kept here: an unguessable number below 2^53 (clients
+ * in every language can hold it) whose low bits say where. GW_CURSORS of them
+ * are kept, the one that was not asked for the longest goes first. A cursor
+ * may be used again until the scan has moved two steps on.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/queue.h>
+#include "shm/assert.h"
+#include "workers/gateway/cmd.h"
+
+#define CURSOR_BITS    12
+#define CURSOR_RANDOM  ((UINT64_C(1) << (53 - CURSOR_BITS)) - 1)
+#define SCAN_COUNT     10
+#define SCAN_COUNT_MAX 10000 /* in one step: a step must not hold others up */
+_Static_assert(GW_CURSORS == 1u << CURSOR_BITS, "place is in the cursor");
+
+struct ticket {
+	uint64_t id; /* 0 = free */
+	struct kv_scan *pos;
+	uint64_t before; /* id of the step before it, 0 = none */
+	TAILQ_ENTRY(ticket) lru;
+};
+TAILQ_HEAD(ticket_list, ticket);
+
+struct scan_table {
+	struct ticket ticket[GW_CURSORS];
+	struct ticket_list lru; /* the next to be used is the first */
+};
+
+struct scan_options {
+	const struct op_arg *match;
+	int64_t count;
+	bool other_type; /* TYPE names one that no key has */
+};
+
+/* Matching keys of one step. */
+struct scan_found {
+	const struct scan_options *o;
+	struct vbuf keys; /* values */
+	uint32_t count;
+};
+
+static struct scan_table *
+scan_table_get(struct gateway *g)
+{
+	struct scan_table *t = g->scans;
+	unsigned i;
+
+	if (t != NULL)
+		return t;
+	if ((t = calloc(1, sizeof(*t))) == NULL)
+		return NULL;
+	TAILQ_INIT(&t->lru);
+	for (i = 0; i < GW_CURSORS; i++)
+		TAILQ_INSERT_TAIL(&t->lru, &t->ticket[i], lru);
+	g->scans = t;
+	return t;
+}
+
+void
+gw_scan_free(struct gateway *g)
+{
+	unsigned i;
+
+	if (g->scans == NULL)
+		return;
+	for (i = 0; i < GW_CURSORS; i++)
+		free(g->scans->ticket[i].pos);
+	free(g->scans);
+	g->scans = NULL;
+}
+
+static struct ticket *
+ticket_find(struct scan_table *t, uint64_t id)
+{
+	struct ticket *k = &t->ticket[id & (GW_CURSORS - 1)];
+
+	return id != 0 && k->id == id ? k : NULL;
+}
+
+static void
+ticket_drop(struct scan_table *t, struct ticket *k)
+{
+	free(k->pos);
+	k->pos = NULL;
+	k->id = k->before = 0;
+	TAILQ_REMOVE(&t->lru, k, lru);
+	TAILQ_INSERT_HEAD(&t->lru, k, lru);
+}
+
+/* A ticket for the position after `from`'s step. 0 without memory. */
+static uint64_t
+ticket_issue(
+    struct scan_table *t, const struct kv_scan *pos, struct ticket *from)
+{
+	struct ticket *k = TAILQ_FIRST(&t->lru), *old;
+	struct kv_scan *copy = k->pos;
+	uint64_t place = (uint64_t)(k - t->ticket), random;
+
+	if (copy == NULL && (copy = malloc(sizeof(*copy))) == NULL)
+		return 0;
+	*copy = *pos;
+	arc4random_buf(&random, sizeof(random));
+	k->pos = copy;
+	k->id = ((random & CURSOR_RANDOM) | 1) << CURSOR_BITS | place;
+	k->id &= (UINT64_C(1) << 53) - 1;
+	k->before = from != NULL ? from->id : 0;
+	TAILQ_REMOVE(&t->lru, k, lru);
+	TAILQ_INSERT_TAIL(&t->lru, k, lru);
+	/* Two steps back is out of reach of a client that asks again. */
+	if (from != NULL && from->before != 0) {
+		old = ticket_find(t, from->before);
+		from->before = 0;
+		if (old != NULL)
+			ticket_drop(t, old);
+	}
+	return k->id;
+}
+
+static enum verdict
+scan_parse(struct call *k, struct scan_options *o)
+{
+	uint32_t i;
+
+	o->count = SCAN_COUNT;
+	for (i = 2; i < k->argc; i += 2) {
+		const struct op_arg *word = &k->argv[i], *arg = word + 1;
+
+		if (i + 1 == k->argc)
+			return call_syntax(k);
+		if (arg_is(word, "count")) {
+			if (!arg_i64(arg, &o->count))
+				return call_error_done(k,
+				    "ERR value is not an integer or out of "
+				    "range");
+			if (o->count < 1)
+				return call_syntax(k);
+		} else if (arg_is(word, "match")) {
+			o->match = arg;
+		} else if (arg_is(word, "type")) {
+			o->other_type = !arg_is(arg, "string");
+		} else {
+			return call_syntax(k);
+		}
+	}
+	return VERDICT_PARKED; /* good: go on */
+}
+
+static void
+scan_key(void *arg, const void *key, size_t key_len)
+{
+	struct scan_found *f = arg;
+	const struct op_arg *match = f->o->match;
+
+	if (f->o->other_type ||
+	    (match != NULL && !gw_glob(match->data, match->len, key, key_len)))
+		return;
+	value_bulk(&f->keys, key, key_len);
+	f->count++;
+}
+
+static void
+scan_reply(struct call *k, uint64_t cursor, const struct scan_found *f)
+{
+	const uint8_t *at = f->keys.data, *end = at + f->keys.len;
+	struct sink *out = call_out(k);
+	uint32_t i;
+
+	reply_array(out, 2);
+	reply_bulk_int(out, (int64_t)cursor);
+	reply_array(out, f->count);
+	for (i = 0; i < f->count; i++)
+		if (reply_value(out, k->c->proto, &at, end) != 0)
+			out->failed = true;
+}
+
+static enum verdict
+scan_step(struct call *k, struct scan_table *t, struct ticket *from,
+    const struct scan_options *o)
+{
+	unsigned count =
+	    o->count < SCAN_COUNT_MAX ? (unsigned)o->count : SCAN_COUNT_MAX;
+	struct kv_scan pos = { 0 };
+	struct scan_found f = { .o = o };
+	uint64_t cursor = 0;
+	int rc;
+
+	if (from != NULL)
+		pos = *from->pos;
+	rc = kv_scan(k->g->kv, &pos, count, gw_now_ms(k->g), scan_key, &f);
+	if (rc != 0 || f.keys.error != 0) {
+		vbuf_free(&f.keys);
+		return call_error_done(k, rc == -EBADMSG
+					      ? "ERR the store is damaged"
+					      : "ERR no memory for SCAN");
+	}
+	if (pos.done == 0)
+		cursor = ticket_issue(t, &pos, from);
+	scan_reply(k, cursor, &f);
+	vbuf_free(&f.keys);
+	return VERDICT_DONE;
+}
+
+/* A cursor as Redis takes it: digits only, all of them. */
+static bool
+scan_cursor(const struct op_arg *a, uint64_t *out)
+{
+	uint64_t v = 0;
+	uint32_t i;
+
+	if (a->len == 0 || a->len > 19)
+		return false;
+	for (i = 0; i < a->len; i++) {
+		if (a->data[i] < '0' || a->data[i] > '9')
+			return false;
+		v = v * 10 + (uint64_t)(a->data[i] - '0');
+	}
+	*out = v;
+	return true;
+}
+
+enum verdict
+gw_run_scan(struct call *k)
+{
+	struct scan_table *t = scan_table_get(k->g);
+	struct scan_options o = { 0 };
+	struct ticket *from = NULL;
+	enum verdict v;
+	uint64_t id;
+
+	if (t == NULL)
+		return call_error_done(k, "ERR no memory for SCAN");
+	if (!scan_cursor(&k->argv[1], &id))
+		return call_error_done(k, "ERR invalid cursor");
+	if ((v = scan_parse(k, &o)) == VERDICT_DONE)
+		return v;
+	if (id != 0 && (from = ticket_find(t, id)) == NULL)
+		return call_error_done(
+		    k, "ERR invalid cursor: it expired, start again from 0");
+	if (!k->in_exec) {
+		switch (gw_read_ready(k->g, k->c)) {
+		case READ_NOW:
+			break;
+		case READ_PARKED:
+			return VERDICT_PARKED;
+		case READ_REFUSED:
+			return call_refused(k);
+		}
+	}
+	if (gw_read_begin(k->g) != 0)
+		return call_error_done(k, "ERR the store cannot be read");
+	if (from != NULL) {
+		TAILQ_REMOVE(&t->lru, from, lru);
+		TAILQ_INSERT_TAIL(&t->lru, from, lru);
+	}
+	return scan_step(k, t, from, &o);
+}

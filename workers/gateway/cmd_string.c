@@ -1,0 +1,585 @@
+/*
+ * String commands. GET and SET are the hot ones and run on their own paths;
+ * the others turn into an operation and go gw_run_op()'s way.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "shm/assert.h"
+#include "shm/log.h"
+#include "shm/record.h"
+#include "workers/gateway/cmd.h"
+
+#define MGET_TRIES 8 /* lock-free passes before kv_read() does it */
+
+/* Relative or absolute, in seconds or milliseconds. */
+enum unit { UNIT_S, UNIT_MS, UNIT_AT_S, UNIT_AT_MS };
+
+static bool
+build_expiry(const struct call *k, struct built *b, const struct op_arg *arg,
+    enum unit unit)
+{
+	bool seconds = unit == UNIT_S || unit == UNIT_AT_S;
+	bool relative = unit == UNIT_S || unit == UNIT_MS;
+	int64_t at, now = relative ? gw_now_ms(k->g) : 0;
+
+	if (!arg_i64(arg, &at))
+		return build_error(
+		    b, "ERR value is not an integer or out of range");
+	if (at <= 0 || (seconds && at > INT64_MAX / 1000) ||
+	    (seconds ? at * 1000 : at) > INT64_MAX - now)
+		return build_error(
+		    b, "ERR invalid expire time in '%s' command", k->cmd->name);
+	b->num = (seconds ? at * 1000 : at) + now;
+	return true;
+}
+
+/* ---- SET and its kin ---- */
+
+struct set_options {
+	const struct op_arg *expiry, *ifeq;
+	enum unit unit;
+};
+
+static bool
+set_expiry_option(const struct op_arg *word, enum unit *unit)
+{
+	static const struct {
+		const char *word;
+		enum unit unit;
+	} words[] = { { "ex", UNIT_S }, { "px", UNIT_MS },
+		{ "exat", UNIT_AT_S }, { "pxat", UNIT_AT_MS } };
+	unsigned i;
+
+	for (i = 0; i < NITEMS(words); i++) {
+		if (!arg_is(word, words[i].word))
+			continue;
+		*unit = words[i].unit;
+		return true;
+	}
+	return false;
+}
+
+static uint16_t
+set_flag_option(const struct op_arg *word)
+{
+	if (arg_is(word, "nx"))
+		return OPF_NX;
+	if (arg_is(word, "xx"))
+		return OPF_XX;
+	if (arg_is(word, "get"))
+		return OPF_GET;
+	if (arg_is(word, "keepttl"))
+		return OPF_KEEPTTL;
+	return 0;
+}
+
+static bool
+set_parse(const struct call *k, struct built *b, struct set_options *o)
+{
+	uint16_t flag;
+	uint32_t i;
+
+	for (i = 3; i < k->argc; i++) {
+		const struct op_arg *word = &k->argv[i];
+		bool more = i + 1 < k->argc;
+
+		if ((flag = set_flag_option(word)) != 0) {
+			b->flags |= flag;
+		} else if (more && o->expiry == NULL &&
+			   set_expiry_option(word, &o->unit)) {
+			o->expiry = &k->argv[++i];
+		} else if (more && o->ifeq == NULL && arg_is(word, "ifeq")) {
+			b->flags |= OPF_IFEQ;
+			o->ifeq = &k->argv[++i];
+		} else {
+			return build_syntax(b);
+		}
+	}
+	if ((b->flags & (OPF_NX | OPF_XX)) == (OPF_NX | OPF_XX) ||
+	    ((b->flags & OPF_KEEPTTL) != 0 && o->expiry != NULL) ||
+	    (o->ifeq != NULL && (b->flags & (OPF_NX | OPF_XX)) != 0))
+		return build_syntax(b);
+	return true;
+}
+
+bool
+gw_build_set(const struct call *k, struct built *b)
+{
+	struct set_options o = { 0 };
+
+	b->code = OP_SET;
+	b->argc = 2;
+	b->argv = k->argv + 1;
+	if (k->argc > 3 && !set_parse(k, b, &o))
+		return false;
+	if (!build_key(b, &k->argv[1]) || !build_value(k, b, &k->argv[2]))
+		return false;
+	if (o.expiry != NULL && !build_expiry(k, b, o.expiry, o.unit))
+		return false;
+	if (o.ifeq != NULL) {
+		b->own[0] = k->argv[1];
+		b->own[1] = k->argv[2];
+		b->own[2] = *o.ifeq;
+		b->argc = 3;
+		b->argv = b->own;
+	}
+	b->early = b->flags == 0;
+	return true;
+}
+
+bool
+gw_build_setex(const struct call *k, struct built *b)
+{
+	enum unit unit = k->cmd->name[0] == 'p' ? UNIT_MS : UNIT_S;
+
+	if (!build_key(b, &k->argv[1]) || !build_value(k, b, &k->argv[3]) ||
+	    !build_expiry(k, b, &k->argv[2], unit))
+		return false;
+	b->code = OP_SET;
+	b->own[0] = k->argv[1];
+	b->own[1] = k->argv[3];
+	b->argc = 2;
+	b->argv = b->own;
+	b->early = true;
+	return true;
+}
+
+/* code, with the key and value that the command has as its arguments. */
+static bool
+build_key_value(const struct call *k, struct built *b, uint16_t code)
+{
+	b->code = code;
+	b->argc = 2;
+	b->argv = k->argv + 1;
+	return build_key(b, &k->argv[1]) && build_value(k, b, &k->argv[2]);
+}
+
+bool
+gw_build_setnx(const struct call *k, struct built *b)
+{
+	return build_key_value(k, b, OP_SETNX);
+}
+
+bool
+gw_build_getset(const struct call *k, struct built *b)
+{
+	return build_key_value(k, b, OP_GETSET);
+}
+
+bool
+gw_build_append(const struct call *k, struct built *b)
+{
+	/* The record says how long it may grow: the same on every node. */
+	b->num = (int64_t)k->g->w->conf->store.max_value;
+	return build_key_value(k, b, OP_APPEND);
+}
+
+bool
+gw_build_mset(const struct call *k, struct built *b)
+{
+	bool nx = k->cmd->name[4] != '\0';
+	uint32_t i;
+
+	if (k->argc % 2 == 0)
+		return build_error(b,
+		    "ERR wrong number of arguments for '%s' command",
+		    k->cmd->name);
+	for (i = 1; i < k->argc; i += 2)
+		if (!build_key(b, &k->argv[i]) ||
+		    !build_value(k, b, &k->argv[i + 1]))
+			return false;
+	b->code = nx ? OP_MSETNX : OP_MSET;
+	b->argc = k->argc - 1;
+	b->argv = k->argv + 1;
+	b->early = !nx;
+	return true;
+}
+
+static bool
+build_key_only(const struct call *k, struct built *b, uint16_t code)
+{
+	b->code = code;
+	b->argc = 1;
+	b->argv = k->argv + 1;
+	return build_key(b, &k->argv[1]);
+}
+
+bool
+gw_build_getdel(const struct call *k, struct built *b)
+{
+	return build_key_only(k, b, OP_GETDEL);
+}
+
+bool
+gw_build_get(const struct call *k, struct built *b)
+{
+	return build_key_only(k, b, OP_GET);
+}
+
+bool
+gw_build_getex(const struct call *k, struct built *b)
+{
+	enum unit unit;
+
+	/* Without an option it changes nothing: a GET. */
+	if (!build_key_only(k, b, k->argc == 2 ? OP_GET : OP_GETEX))
+		return false;
+	if (k->argc == 3 && arg_is(&k->argv[2], "persist"))
+		b->flags = OPF_PERSIST;
+	else if (k->argc == 4 && set_expiry_option(&k->argv[2], &unit))
+		return build_expiry(k, b, &k->argv[3], unit);
+	else if (k->argc != 2)
+		return build_syntax(b);
+	return true;
+}
+
+bool
+gw_build_incr(const struct call *k, struct built *b)
+{
+	b->num = k->cmd->name[0] == 'i' ? 1 : -1;
+	return build_key_only(k, b, OP_INCRBY);
+}
+
+bool
+gw_build_incrby(const struct call *k, struct built *b)
+{
+	if (!arg_i64(&k->argv[2], &b->num))
+		return build_error(
+		    b, "ERR value is not an integer or out of range");
+	if (k->cmd->name[0] == 'd') {
+		if (b->num == INT64_MIN)
+			return build_error(b, "ERR decrement would overflow");
+		b->num = -b->num;
+	}
+	return build_key_only(k, b, OP_INCRBY);
+}
+
+bool
+gw_build_incrbyfloat(const struct call *k, struct built *b)
+{
+	long double by;
+
+	if (!arg_double(&k->argv[2], &by))
+		return build_error(b, "ERR value is not a valid float");
+	if (__builtin_isinf(by))
+		return build_error(
+		    b, "ERR increment would produce NaN or Infinity");
+	return build_key_value(k, b, OP_INCRBYFLOAT);
+}
+
+bool
+gw_build_setrange(const struct call *k, struct built *b)
+{
+	uint64_t max = k->g->w->conf->store.max_value;
+
+	if (!arg_i64(&k->argv[2], &b->num))
+		return build_error(
+		    b, "ERR value is not an integer or out of range");
+	if (b->num < 0)
+		return build_error(b, "ERR offset is out of range");
+	if (!build_key(b, &k->argv[1]))
+		return false;
+	if (k->argv[3].len != 0 &&
+	    ((uint64_t)b->num > max || k->argv[3].len > max - (uint64_t)b->num))
+		return build_error(b, "ERR value exceeds max_value");
+	b->code = OP_SETRANGE;
+	b->own[0] = k->argv[1];
+	b->own[1] = k->argv[3];
+	b->argc = 2;
+	b->argv = b->own;
+	return true;
+}
+
+bool
+gw_build_getrange(const struct call *k, struct built *b)
+{
+	int64_t start, end;
+
+	if (!arg_i64(&k->argv[2], &start) || !arg_i64(&k->argv[3], &end))
+		return build_error(
+		    b, "ERR value is not an integer or out of range");
+	put_le64(b->bytes, (uint64_t)start);
+	put_le64(b->bytes + 8, (uint64_t)end);
+	b->code = OP_GETRANGE;
+	b->own[0] = k->argv[1];
+	b->own[1] = (struct op_arg){ b->bytes, 8 };
+	b->own[2] = (struct op_arg){ b->bytes + 8, 8 };
+	b->argc = 3;
+	b->argv = b->own;
+	return build_key(b, &k->argv[1]);
+}
+
+bool
+gw_build_mget(const struct call *k, struct built *b)
+{
+	uint32_t i;
+
+	for (i = 1; i < k->argc; i++)
+		if (!build_key(b, &k->argv[i]))
+			return false;
+	b->code = OP_MGET;
+	b->argc = k->argc - 1;
+	b->argv = k->argv + 1;
+	return true;
+}
+
+/* ---- running them ---- */
+
+static enum verdict
+run_parked(struct call *k, int rc)
+{
+	if (rc != -EAGAIN)
+		return call_error_done(k, "ERR no memory for this request");
+	gw_conn_park(k->g, k->c, PARK_RING);
+	return VERDICT_PARKED;
+}
+
+static enum verdict
+run_write(struct call *k, const struct built *b)
+{
+	struct request rq = { .type = REC_OP,
+		.early = b->early,
+		.code = b->code,
+		.flags = b->flags,
+		.num = b->num,
+		.argc = b->argc,
+		.argv = b->argv };
+	int rc;
+
+	if (k->g->w->readonly || !commit_is_master(k->g->r))
+		return call_refused(k);
+	if (op_size(b->argc, b->argv) > GW_REQUEST_MAX)
+		return call_error_done(k, "ERR request is longer than 1 GiB");
+	rc = gw_write_append(k->g, k->c, &rq);
+	return rc == 0 ? VERDICT_DONE : run_parked(k, rc);
+}
+
+/* READ_NOW, or *v is what to return. */
+static bool
+run_read_ready(struct call *k, enum verdict *v)
+{
+	switch (gw_read_ready(k->g, k->c)) {
+	case READ_NOW:
+		break;
+	case READ_PARKED:
+		*v = VERDICT_PARKED;
+		return false;
+	case READ_REFUSED:
+		*v = call_refused(k);
+		return false;
+	}
+	if (gw_read_begin(k->g) == 0)
+		return true;
+	*v = call_error_done(k, "ERR the store cannot be read");
+	return false;
+}
+
+static enum verdict
+run_damaged(struct call *k, const struct op_arg *key)
+{
+	event_add(k->g->r, k->g->slot, EVENT_ERROR,
+	    "store: the value of key \"%.*s\" is damaged",
+	    key->len < 64 ? (int)key->len : 64, (const char *)key->data);
+	return call_error_done(k, "ERR the stored value is damaged");
+}
+
+/* An operation as kv_read() takes it; its bytes are in g->scratch. */
+static bool
+op_of(struct gateway *g, const struct built *b, struct op *op)
+{
+	size_t n = op_size(b->argc, b->argv);
+	uint8_t *at;
+
+	vbuf_clear(&g->scratch);
+	if ((at = vbuf_add(&g->scratch, n)) == NULL)
+		return false;
+	op_encode(at, b->code, b->flags, b->num, b->argc, b->argv);
+	*op = (struct op){ .code = b->code,
+		.flags = b->flags,
+		.argc = b->argc,
+		.num = b->num,
+		.args = at + OP_HEADER_SIZE,
+		.end = at + n };
+	return true;
+}
+
+static void
+count_lookups(struct gateway *g, const struct built *b, const uint8_t *value)
+{
+	switch (b->code) {
+	case OP_EXISTS:
+	case OP_TOUCH:
+		g->n_hits += get_le64(value + 1);
+		g->n_misses += b->argc - get_le64(value + 1);
+		return;
+	case OP_GET:
+		g->n_hits += value[0] != VAL_NIL;
+		g->n_misses += value[0] == VAL_NIL;
+		return;
+	default:
+		return;
+	}
+}
+
+static enum verdict
+run_read(struct call *k, const struct built *b)
+{
+	struct gateway *g = k->g;
+	const uint8_t *at;
+	enum verdict v;
+	struct op op;
+	int rc = -ENOMEM;
+
+	if (!run_read_ready(k, &v))
+		return v;
+	vbuf_clear(&g->value);
+	g->value.error = g->scratch.error = 0;
+	if (op_of(g, b, &op))
+		rc = kv_read(g->kv, &op, gw_now_ms(g), &g->value);
+	if (rc == -EBADMSG && b->argc != 0)
+		return run_damaged(k, &b->argv[0]);
+	if (rc != 0 || g->value.error != 0)
+		return call_error_done(k, "ERR no memory for this reply");
+	at = g->value.data;
+	count_lookups(g, b, at);
+	if (reply_value(call_out(k), k->c->proto, &at,
+		g->value.data + g->value.len) != 0)
+		return call_error_done(k, "ERR the store gave no answer");
+	return VERDICT_DONE;
+}
+
+enum verdict
+gw_run_op(struct call *k)
+{
+	struct built b;
+
+	/* Not all of it: the arrays are filled where they are used. */
+	b.flags = 0;
+	b.early = false;
+	b.num = 0;
+	b.error[0] = '\0';
+	if (!k->cmd->build(k, &b))
+		return call_error_done(k, b.error);
+	return op_writes(b.code) ? run_write(k, &b) : run_read(k, &b);
+}
+
+enum verdict
+gw_run_set(struct call *k)
+{
+	struct request rq = { .type = REC_OP,
+		.early = true,
+		.code = OP_SET,
+		.argc = 2,
+		.argv = k->argv + 1 };
+	int rc;
+
+	if (k->argc != 3 || k->argv[1].len > KEY_MAX ||
+	    k->argv[2].len > k->g->w->conf->store.max_value ||
+	    k->g->w->readonly || !commit_is_master(k->g->r))
+		return gw_run_op(k);
+	rc = gw_write_append(k->g, k->c, &rq);
+	return rc == 0 ? VERDICT_DONE : run_parked(k, rc);
+}
+
+/* One key's value, or nil, straight from the store into the reply. */
+static int
+put_item(struct call *k, struct sink *out, const struct op_arg *key)
+{
+	struct gateway *g = k->g;
+	struct kv_item item;
+	uint8_t *to;
+	int rc;
+
+	rc = kv_get(g->kv, key->data, key->len, gw_now_ms(g), &item);
+	if (rc == -ENOENT) {
+		g->n_misses++;
+		reply_nil(out, k->c->proto);
+		return 0;
+	}
+	if (rc != 0)
+		return rc;
+	g->n_hits++;
+	if (item.data != NULL) {
+		reply_bulk(out, item.data, item.len);
+		return 0;
+	}
+	if ((to = reply_bulk_room(out, item.len)) == NULL)
+		return -ENOMEM;
+	return kv_copy(g->kv, &item, 0, item.len, to);
+}
+
+enum verdict
+gw_run_get(struct call *k)
+{
+	struct sink *out;
+	size_t len;
+	enum verdict v;
+	int rc;
+
+	if (k->argv[1].len > KEY_MAX)
+		return gw_run_op(k);
+	if (!run_read_ready(k, &v))
+		return v;
+	out = call_out(k);
+	len = sink_len(out);
+	rc = put_item(k, out, &k->argv[1]);
+	if (rc == 0)
+		return VERDICT_DONE;
+	if (out->c != NULL)
+		out->c->len = len;
+	return run_damaged(k, &k->argv[1]);
+}
+
+/* The keys as one moment has them; -EAGAIN: they changed meanwhile. */
+static int
+mget_pass(struct call *k, struct sink *out)
+{
+	uint64_t before = kv_sequence(k->g->kv);
+	uint32_t i;
+	int rc;
+
+	reply_array(out, k->argc - 1);
+	for (i = 1; i < k->argc; i++) {
+		if ((rc = put_item(k, out, &k->argv[i])) != 0)
+			return rc;
+		/* More than it may leave unread: no use to go on. */
+		if (sink_len(out) > k->g->w->conf->listen.max_output)
+			return -ENOBUFS;
+	}
+	return kv_sequence(k->g->kv) == before ? 0 : -EAGAIN;
+}
+
+enum verdict
+gw_run_mget(struct call *k)
+{
+	uint64_t hits = k->g->n_hits, misses = k->g->n_misses;
+	struct sink *out;
+	struct built b;
+	enum verdict v;
+	unsigned tries;
+	size_t len;
+	int rc;
+
+	b.error[0] = '\0';
+	if (!gw_build_mget(k, &b))
+		return call_error_done(k, b.error);
+	if (!run_read_ready(k, &v))
+		return v;
+	out = call_out(k);
+	len = sink_len(out);
+	for (tries = 0; tries < MGET_TRIES; tries++) {
+		rc = mget_pass(k, out);
+		if (rc == 0 || rc == -ENOBUFS)
+			return VERDICT_DONE; /* ENOBUFS: it will be closed */
+		if (out->c != NULL)
+			out->c->len = len;
+		k->g->n_hits = hits;
+		k->g->n_misses = misses;
+		if (rc != -EAGAIN)
+			return run_damaged(k, &k->argv[1]);
+	}
+	k->g->n_reads--; /* gw_run_op() counts it again */
+	return gw_run_op(k);
+}

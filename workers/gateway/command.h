@@ -1,0 +1,131 @@
+/*
+ * Commands: one table row each (command.c). A command of the store has a
+ * build() that turns its arguments into one operation, so that it runs alone
+ * and inside a MULTI from the same code; the others have a run().
+ */
+#ifndef WORKERS_GATEWAY_COMMAND_H
+#define WORKERS_GATEWAY_COMMAND_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "workers/gateway/gateway.h"
+#include "workers/gateway/reply.h"
+
+#define COMMAND_NAME_MAX 16 /* longest name; lookup folds it into two words */
+#define BUILD_ARGS       4
+#define BUILD_ERROR_MAX  160
+
+enum command_flag {
+	CMD_WRITE = 1,
+	CMD_READ = 2,
+	CMD_NOAUTH = 4, /* allowed before AUTH */
+	CMD_NOMULTI = 8, /* refused inside MULTI */
+	CMD_NOQUEUE = 16, /* runs at once inside MULTI (EXEC, …) */
+	CMD_ADMIN = 32,
+	CMD_FAST = 64,
+	CMD_BLOCKING = 128,
+};
+
+enum verdict {
+	VERDICT_DONE, /* answered, or its reply is owed in order */
+	VERDICT_PARKED, /* the same command runs again later */
+};
+
+/* One command on its way. argv points into received bytes. */
+struct call {
+	struct gateway *g;
+	struct conn *c;
+	const struct command *cmd;
+	uint32_t argc;
+	const struct op_arg *argv;
+	struct sink *out; /* NULL until call_out() */
+	bool in_exec;
+};
+
+/* What build() makes. argv may point to call's argv, `own` or `bytes`. */
+struct built {
+	uint16_t code, flags;
+	bool early;
+	int64_t num;
+	uint32_t argc;
+	const struct op_arg *argv;
+	struct op_arg own[BUILD_ARGS];
+	uint8_t bytes[32];
+	char error[BUILD_ERROR_MAX]; /* "" = good */
+};
+
+typedef enum verdict command_run(struct call *k);
+/* False: b->error says why. */
+typedef bool command_build(const struct call *k, struct built *b);
+
+struct command {
+	const char *name;
+	int16_t arity; /* Redis': negative = at least */
+	uint16_t flags;
+	int16_t first, last, step; /* keys */
+	command_run *run;
+	command_build *build;
+	const char *group, *since, *summary;
+};
+
+/* Builds the lookup table; once, before gw_command_find(). */
+void gw_command_init(void);
+const struct command *gw_command_find(const uint8_t *name, size_t n);
+uint32_t gw_command_count(void);
+const struct command *gw_command_at(uint32_t i);
+bool gw_command_arity_ok(const struct command *cmd, uint32_t argc);
+/* One command of a connection, its first argument being the name. */
+enum verdict gw_command_execute(struct gateway *g, struct conn *c,
+    uint32_t argc, const struct op_arg *argv);
+
+/* The sink for this call's reply, asked for once there is one. */
+static inline struct sink *
+call_out(struct call *k)
+{
+	if (k->out == NULL)
+		k->out = gw_conn_sink(k->g, k->c);
+	return k->out;
+}
+
+__attribute__((format(printf, 2, 3))) void
+call_error(struct call *k, const char *fmt, ...);
+enum verdict call_error_done(struct call *k, const char *text);
+enum verdict call_syntax(struct call *k);
+/* "-NOMASTER …" or what else refuses a read or write here. */
+enum verdict call_refused(struct call *k);
+
+/* Arguments. */
+bool arg_is(const struct op_arg *a, const char *word); /* any case */
+bool arg_i64(const struct op_arg *a, int64_t *out);
+bool arg_double(const struct op_arg *a, long double *out);
+__attribute__((format(printf, 2, 3))) bool
+build_error(struct built *b, const char *fmt, ...);
+bool build_syntax(struct built *b);
+/* Checks on what goes into the store; false with b->error. */
+bool build_key(struct built *b, const struct op_arg *key);
+bool build_value(const struct call *k, struct built *b, const struct op_arg *v);
+
+/* Glob match as Redis' KEYS and SCAN MATCH do it. */
+bool gw_glob(const uint8_t *pattern, size_t pn, const uint8_t *text, size_t n);
+
+/* MULTI state of a connection (cmd_multi.c). */
+bool gw_multi_active(const struct conn *c);
+void gw_multi_free(struct conn *c);
+void gw_multi_spoil(struct conn *c); /* EXEC will abort */
+enum verdict gw_multi_queue(struct call *k);
+uint32_t gw_multi_queued(const struct conn *c);
+/* The store's answer to a MULTI, merged with what was answered here. */
+void gw_exec_reply(struct exec *x, struct sink *out, unsigned proto,
+    const uint8_t *values, size_t n);
+void gw_exec_free(struct exec *x);
+
+/* SCAN's cursors (cmd_scan.c). */
+void gw_scan_free(struct gateway *g);
+
+/* Client-visible session state (cmd_conn.c). */
+void gw_session_reset(struct gateway *g, struct conn *c);
+
+/* Generic runs of commands with a build(). */
+command_run gw_run_op;
+
+#endif

@@ -1,0 +1,595 @@
+/*
+ * Connections: who is there, what they sent, where their replies wait.
+ *
+ * A command is parsed where it was received; only a partial one, or what
+ * stands behind a parked one, is copied into an input buffer, which goes away
+ * as soon as it is empty. So is output: a sink takes memory from the pool
+ * when there is a reply and gives it back when the kernel has it.
+ */
+#include "workers/gateway/gateway.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include "shm/assert.h"
+#include "shm/log.h"
+#include "workers/gateway/command.h"
+
+#define ARGV_KEEP  1024
+#define INPUT_GROW (32u * 1024) /* a bulk longer than this gets its room */
+
+int
+gw_conn_init(struct gateway *g)
+{
+	TAILQ_INIT(&g->free_conns);
+	TAILQ_INIT(&g->dirty);
+	TAILQ_INIT(&g->waiting);
+	TAILQ_INIT(&g->stalled);
+	g->mute.pool = &g->pool;
+	g->next_id = 1;
+	g->apply_min = g->sync_min = UINT64_MAX;
+	g->sync_deadline_ns = LOOP_NEVER;
+	resp_reset(&g->rp);
+	return 0;
+}
+
+void
+gw_conn_fini(struct gateway *g)
+{
+	struct conn *c;
+	uint32_t i;
+
+	for (i = 0; i < gw_conn_limit(g); i++) {
+		if ((c = gw_conn_at(g, i)) == NULL)
+			continue;
+		close(c->fd);
+		gw_conn_free(g, c);
+	}
+	for (i = 0; i < g->chunk_count; i++)
+		free(g->chunks[i]);
+	free(g->chunks);
+	g->chunks = NULL;
+	g->chunk_count = 0;
+	free(g->argv);
+	g->argv = NULL;
+	resp_free(&g->rp);
+	sink_reset(&g->mute);
+	chunk_pool_free(&g->pool);
+}
+
+uint32_t
+gw_conn_limit(const struct gateway *g)
+{
+	return g->chunk_count * GW_CONN_CHUNK;
+}
+
+struct conn *
+gw_conn_at(struct gateway *g, uint32_t index)
+{
+	struct conn *c;
+
+	if (index >= gw_conn_limit(g))
+		return NULL;
+	c = &g->chunks[index / GW_CONN_CHUNK][index % GW_CONN_CHUNK];
+	return c->fd >= 0 ? c : NULL;
+}
+
+struct conn *
+gw_conn_find(struct gateway *g, uint32_t index, uint32_t generation)
+{
+	struct conn *c = gw_conn_at(g, index);
+
+	return c != NULL && c->generation == generation ? c : NULL;
+}
+
+/* One more slab; its connections become free. */
+static bool
+conn_slab_grow(struct gateway *g)
+{
+	struct conn **chunks, *slab;
+	uint32_t i;
+
+	chunks = realloc(g->chunks, (g->chunk_count + 1) * sizeof(*chunks));
+	if (chunks == NULL)
+		return false;
+	g->chunks = chunks;
+	if ((slab = calloc(GW_CONN_CHUNK, sizeof(*slab))) == NULL)
+		return false;
+	for (i = 0; i < GW_CONN_CHUNK; i++) {
+		slab[i].index = g->chunk_count * GW_CONN_CHUNK + i;
+		slab[i].generation = 1;
+		slab[i].fd = -1;
+		TAILQ_INSERT_TAIL(&g->free_conns, &slab[i], wait);
+	}
+	chunks[g->chunk_count++] = slab;
+	return true;
+}
+
+struct conn *
+gw_conn_new(struct gateway *g, int fd, unsigned listener)
+{
+	struct conn *c;
+
+	if (TAILQ_EMPTY(&g->free_conns) && !conn_slab_grow(g))
+		return NULL;
+	c = TAILQ_FIRST(&g->free_conns);
+	TAILQ_REMOVE(&g->free_conns, c, wait);
+	c->fd = fd;
+	c->flags = 0;
+	c->park = PARK_NOT;
+	c->proto = 2;
+	c->listener = (uint8_t)listener;
+	c->node_head = c->node_tail = GW_NONE;
+	c->node_count = 0;
+	c->id = g->next_id++;
+	c->last_vlsn = c->wait_vlsn = 0;
+	c->deadline_ns = LOOP_NEVER;
+	c->active_ns = c->opened_ns = g->loop.now_ns;
+	c->out = (struct sink){ .pool = &g->pool };
+	if (g->w->conf->security.password[0] == '\0')
+		c->flags |= CONN_AUTHED;
+	g->conn_count++;
+	return c;
+}
+
+static void
+input_free(struct conn *c)
+{
+	if (c->in == NULL)
+		return;
+	sink_reset(&c->in->bytes);
+	resp_free(&c->in->rp);
+	free(c->in);
+	c->in = NULL;
+}
+
+static void
+conn_unlist(struct gateway *g, struct conn *c)
+{
+	if ((c->flags & CONN_LISTED) == 0)
+		return;
+	if (c->park == PARK_RING) {
+		TAILQ_REMOVE(&g->stalled, c, wait);
+		g->stalled_count--;
+	} else {
+		TAILQ_REMOVE(&g->waiting, c, wait);
+		g->waiting_count--;
+	}
+	c->flags &= ~(unsigned)CONN_LISTED;
+}
+
+void
+gw_conn_free(struct gateway *g, struct conn *c)
+{
+	ASSERT(c->fd >= 0);
+	gw_conn_kill(g, c);
+	if ((c->flags & CONN_DIRTY) != 0)
+		TAILQ_REMOVE(&g->dirty, c, dirty);
+	chunk_free(&g->pool, c->sending);
+	c->sending = NULL;
+	c->last_command = NULL;
+	c->fd = -1;
+	c->flags = 0;
+	c->generation++;
+	TAILQ_INSERT_HEAD(&g->free_conns, c, wait);
+	g->conn_count--;
+	gw_count(g, C_CLIENTS_CLOSED, 1);
+}
+
+void
+gw_conn_kill(struct gateway *g, struct conn *c)
+{
+	if ((c->flags & CONN_CLOSING) != 0)
+		return;
+	conn_unlist(g, c);
+	c->park = PARK_NOT;
+	c->flags |= CONN_CLOSING;
+	gw_write_orphan(g, c);
+	gw_session_reset(g, c);
+	input_free(c);
+	sink_reset(&c->out);
+	gw_conn_dirty(g, c);
+}
+
+void
+gw_conn_dirty(struct gateway *g, struct conn *c)
+{
+	if ((c->flags & CONN_DIRTY) != 0)
+		return;
+	c->flags |= CONN_DIRTY;
+	TAILQ_INSERT_TAIL(&g->dirty, c, dirty);
+}
+
+size_t
+gw_conn_unsent(const struct conn *c)
+{
+	size_t n = sink_len(&c->out);
+
+	if (c->sending != NULL)
+		n += c->sending->len - c->sending->sent;
+	return n;
+}
+
+/*
+ * A partial command does not count: after the end of input it stays partial.
+ */
+bool
+gw_conn_settled(const struct conn *c)
+{
+	return c->node_count == 0 && c->park == PARK_NOT && c->out.c == NULL &&
+	       c->sending == NULL;
+}
+
+bool
+gw_conn_wants_input(const struct conn *c)
+{
+	if ((c->flags & (CONN_CLOSING | CONN_LAST | CONN_EOF)) != 0)
+		return false;
+	if (c->park == PARK_NOT || c->in == NULL)
+		return true;
+	return sink_len(&c->in->bytes) - c->in->start < GW_IN_HIGH;
+}
+
+struct sink *
+gw_conn_sink(struct gateway *g, struct conn *c)
+{
+	struct sink *s;
+
+	if ((c->flags & (CONN_REPLY_OFF | CONN_SKIP)) != 0) {
+		sink_reset(&g->mute);
+		return &g->mute;
+	}
+	if (c->node_count == 0) {
+		gw_conn_dirty(g, c);
+		return &c->out;
+	}
+	if ((s = gw_write_bytes(g, c)) != NULL)
+		return s;
+	c->out.failed = true;
+	return &c->out;
+}
+
+/* ---- input ---- */
+
+static bool
+input_make(struct gateway *g, struct conn *c)
+{
+	if (c->in != NULL)
+		return true;
+	if ((c->in = calloc(1, sizeof(*c->in))) == NULL)
+		return false;
+	c->in->bytes.pool = &g->pool;
+	resp_reset(&c->in->rp);
+	return true;
+}
+
+/* Bytes before the command at hand are not needed any more. */
+static void
+input_compact(struct input *in)
+{
+	struct chunk *chunk = in->bytes.c;
+
+	if (in->start == 0 || chunk == NULL)
+		return;
+	memmove(chunk->data, chunk->data + in->start, chunk->len - in->start);
+	chunk->len -= in->start;
+	in->start = 0;
+}
+
+static bool
+input_append(struct gateway *g, struct conn *c, const uint8_t *data, size_t n)
+{
+	uint64_t need, have;
+	struct input *in;
+
+	if (!input_make(g, c))
+		return false;
+	in = c->in;
+	input_compact(in);
+	need = resp_need(&in->rp);
+	have = sink_len(&in->bytes);
+	if (need > have + INPUT_GROW && !sink_grow(&in->bytes, need - have))
+		return false;
+	sink_put(&in->bytes, data, n);
+	return !in->bytes.failed;
+}
+
+/* The command's arguments as pointers, in g->argv. */
+static bool
+argv_fill(struct gateway *g, const struct resp *rp, const uint8_t *from)
+{
+	const struct resp_arg *args = resp_args(rp);
+	const uint8_t *base = rp->line != NULL ? rp->line : from;
+	struct op_arg *argv;
+	uint32_t i;
+
+	if (rp->argc > g->argv_cap ||
+	    (g->argv_cap > ARGV_KEEP && rp->argc <= ARGV_KEEP / 2)) {
+		uint32_t cap = rp->argc > 16 ? rp->argc : 16;
+
+		argv = realloc(g->argv, cap * sizeof(*argv));
+		if (argv == NULL)
+			return false;
+		g->argv = argv;
+		g->argv_cap = cap;
+	}
+	for (i = 0; i < rp->argc; i++) {
+		g->argv[i].data = base + args[i].off;
+		g->argv[i].len = args[i].len;
+	}
+	return true;
+}
+
+static void
+input_bad(struct gateway *g, struct conn *c, const struct resp *rp)
+{
+	struct sink *out;
+	char text[128];
+
+	resp_error(rp, text, sizeof(text));
+	out = gw_conn_sink(g, c);
+	reply_errorf(out, "ERR %s", text);
+	c->flags |= CONN_LAST;
+	gw_conn_dirty(g, c);
+	gw_count(g, C_PROTOCOL_ERRORS, 1);
+}
+
+static bool
+conn_rests(struct gateway *g, struct conn *c)
+{
+	if (c->park != PARK_NOT || (c->flags & (CONN_CLOSING | CONN_LAST)) != 0)
+		return true;
+	if (gw_conn_unsent(c) < GW_OUT_HIGH)
+		return false;
+	gw_conn_park(g, c, PARK_OUTPUT);
+	return true;
+}
+
+/*
+ * Run the commands that begin in data. Returns how many bytes are dealt with;
+ * rp has the state of the partial command behind them.
+ */
+static size_t
+conn_serve(struct gateway *g, struct conn *c, struct resp *rp,
+    const uint8_t *data, size_t n)
+{
+	struct resp_limits limits;
+	enum resp_status st;
+	size_t at = 0;
+
+	limits.bulk_max = g->w->conf->store.max_value + GW_BULK_SLACK;
+	while (at < n && !conn_rests(g, c)) {
+		limits.unauth = (c->flags & CONN_AUTHED) == 0;
+		st = resp_next(rp, data + at, n - at, &limits);
+		if (st == RESP_MORE)
+			return at;
+		if (st == RESP_BAD) {
+			input_bad(g, c, rp);
+			return n;
+		}
+		if (st == RESP_NOMEM || !argv_fill(g, rp, data + at)) {
+			gw_conn_kill(g, c);
+			return n;
+		}
+		if (rp->argc != 0 && gw_command_execute(g, c, rp->argc,
+					 g->argv) == VERDICT_PARKED) {
+			/* It is parsed again when its time has come. */
+			resp_reset(rp);
+			return at;
+		}
+		at += rp->pos;
+		resp_reset(rp);
+	}
+	return at;
+}
+
+/* Over its limit: a command that never ends is not read to its end. */
+static bool
+input_over(struct gateway *g, struct conn *c)
+{
+	uint64_t limit = g->w->conf->listen.max_query;
+
+	if (c->in == NULL || sink_len(&c->in->bytes) - c->in->start <= limit)
+		return false;
+	log_info("client %llu: closed: its request is longer than max_query, "
+		 "%llu bytes",
+	    (unsigned long long)c->id, (unsigned long long)limit);
+	gw_count(g, C_CLIENTS_KILLED, 1);
+	gw_conn_kill(g, c);
+	return true;
+}
+
+/* Serve what is in the input buffer and give it back if that was all. */
+static void
+input_serve(struct gateway *g, struct conn *c)
+{
+	struct input *in = c->in;
+	size_t n;
+
+	n = sink_len(&in->bytes) - in->start;
+	n = conn_serve(g, c, &in->rp, in->bytes.c->data + in->start, n);
+	if ((in = c->in) == NULL)
+		return; /* killed by what it sent */
+	in->start += n;
+	if (in->start == sink_len(&in->bytes) || (c->flags & CONN_LAST) != 0) {
+		input_free(c);
+		return;
+	}
+	(void)input_over(g, c);
+}
+
+void
+gw_conn_input(struct gateway *g, struct conn *c, const uint8_t *data, size_t n)
+{
+	size_t used;
+
+	g->n_in += n;
+	if ((c->flags & (CONN_CLOSING | CONN_LAST)) != 0)
+		return;
+	c->active_ns = g->loop.now_ns;
+	if (c->in != NULL || c->park != PARK_NOT) {
+		if (!input_append(g, c, data, n))
+			gw_conn_kill(g, c);
+		else if (c->park == PARK_NOT)
+			input_serve(g, c);
+		else if (!gw_conn_wants_input(c))
+			gw_conn_dirty(g, c);
+		return;
+	}
+	used = conn_serve(g, c, &g->rp, data, n);
+	if (used == n || (c->flags & (CONN_CLOSING | CONN_LAST)) != 0) {
+		resp_reset(&g->rp);
+		return;
+	}
+	if (!input_make(g, c)) {
+		resp_reset(&g->rp);
+		gw_conn_kill(g, c);
+		return;
+	}
+	/* The partial command's state moves along with its bytes. */
+	resp_free(&c->in->rp);
+	c->in->rp = g->rp;
+	memset(&g->rp, 0, sizeof(g->rp));
+	resp_reset(&g->rp);
+	if (!input_append(g, c, data + used, n - used))
+		gw_conn_kill(g, c);
+}
+
+void
+gw_conn_eof(struct gateway *g, struct conn *c)
+{
+	c->flags |= CONN_EOF;
+	gw_conn_dirty(g, c);
+}
+
+/* ---- parking ---- */
+
+void
+gw_conn_park(struct gateway *g, struct conn *c, enum park why)
+{
+	ASSERT(c->park == PARK_NOT && why != PARK_NOT);
+	ASSERT((c->flags & CONN_LISTED) == 0);
+	c->park = (uint8_t)why;
+	if (why == PARK_RING) {
+		TAILQ_INSERT_TAIL(&g->stalled, c, wait);
+		g->stalled_count++;
+	} else if (why == PARK_APPLY || why == PARK_SYNC) {
+		TAILQ_INSERT_TAIL(&g->waiting, c, wait);
+		g->waiting_count++;
+	} else {
+		return;
+	}
+	c->flags |= CONN_LISTED;
+	if (why == PARK_APPLY && c->wait_vlsn < g->apply_min)
+		g->apply_min = c->wait_vlsn;
+	if (why == PARK_SYNC && c->wait_vlsn < g->sync_min)
+		g->sync_min = c->wait_vlsn;
+	if (why == PARK_SYNC && c->deadline_ns < g->sync_deadline_ns)
+		g->sync_deadline_ns = c->deadline_ns;
+}
+
+void
+gw_conn_resume(struct gateway *g, struct conn *c)
+{
+	ASSERT((c->flags & CONN_CLOSING) == 0);
+	conn_unlist(g, c);
+	c->park = PARK_NOT;
+	if (c->in != NULL)
+		input_serve(g, c);
+	/* Its socket may be wanted again, or it may be done altogether. */
+	gw_conn_dirty(g, c);
+}
+
+/* Take the first of a list that is being gone through. */
+static struct conn *
+list_pop(struct conn_list *list, uint32_t *count)
+{
+	struct conn *c = TAILQ_FIRST(list);
+
+	if (c == NULL)
+		return NULL;
+	TAILQ_REMOVE(list, c, wait);
+	(*count)--;
+	c->flags &= ~(unsigned)CONN_LISTED;
+	c->park = PARK_NOT;
+	return c;
+}
+
+static bool
+wait_is_over(const struct gateway *g, const struct conn *c, enum park why)
+{
+	if (why == PARK_APPLY)
+		return position_get(&g->r->pos->applied) >= c->wait_vlsn;
+	return commit_vlsn(g->r) >= c->wait_vlsn ||
+	       g->loop.now_ns >= c->deadline_ns;
+}
+
+/*
+ * Those that wait again go to the end, so each is looked at once. (What one
+ * runs may kill another of the list: then some are looked at twice.)
+ */
+static void
+wake_waiting(struct gateway *g)
+{
+	uint32_t left = g->waiting_count;
+	struct conn *c;
+
+	if (left == 0 || (position_get(&g->r->pos->applied) < g->apply_min &&
+			     commit_vlsn(g->r) < g->sync_min &&
+			     g->loop.now_ns < g->sync_deadline_ns))
+		return;
+	g->apply_min = g->sync_min = UINT64_MAX;
+	g->sync_deadline_ns = LOOP_NEVER;
+	for (; left != 0; left--) {
+		enum park why;
+
+		if ((c = TAILQ_FIRST(&g->waiting)) == NULL)
+			break;
+		why = c->park;
+		(void)list_pop(&g->waiting, &g->waiting_count);
+		if (wait_is_over(g, c, why))
+			gw_conn_resume(g, c);
+		else
+			gw_conn_park(g, c, why);
+	}
+}
+
+static void
+wake_stalled(struct gateway *g)
+{
+	uint32_t left = g->stalled_count;
+	struct conn *c;
+
+	for (; left != 0 && gw_write_room(g); left--) {
+		if ((c = list_pop(&g->stalled, &g->stalled_count)) == NULL)
+			break;
+		gw_conn_resume(g, c);
+	}
+}
+
+void
+gw_conn_wake(struct gateway *g)
+{
+	wake_waiting(g);
+	wake_stalled(g);
+}
+
+void
+gw_conn_idle(struct gateway *g)
+{
+	uint64_t limit = atomic_load_explicit(
+	    &g->r->control->idle_timeout_ms, memory_order_relaxed);
+	uint64_t now = g->loop.now_ns;
+	struct conn *c;
+	uint32_t i;
+
+	if (limit == 0 || now < g->idle_check_ns)
+		return;
+	g->idle_check_ns = now + NS_PER_S;
+	for (i = 0; i < gw_conn_limit(g); i++) {
+		c = gw_conn_at(g, i);
+		if (c != NULL && now - c->active_ns > limit * NS_PER_MS &&
+		    now > c->active_ns && c->node_count == 0)
+			gw_conn_kill(g, c);
+	}
+}

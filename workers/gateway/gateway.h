@@ -1,0 +1,316 @@
+/*
+ * The gateway's parts and what they share. One process, one thread: nothing
+ * here is locked. README.md holds the model; each part's duty:
+ *	gateway.c  boot, loop hooks, shutdown steps
+ *	net.c	   accept, receive, send, close on the ring
+ *	conn.c	   connections: slab, input, parking, output
+ *	write.c	   requests into wal's ring, what comes back
+ *	read.c	   when a read may run, reading the store
+ *	command.c  table, lookup, dispatch; cmd_*.c the commands
+ */
+#ifndef WORKERS_GATEWAY_GATEWAY_H
+#define WORKERS_GATEWAY_GATEWAY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/queue.h>
+#include "ipc/loop.h"
+#include "shm/kv.h"
+#include "shm/op.h"
+#include "shm/region.h"
+#include "workers/gateway/resp.h"
+#include "workers/gateway/sink.h"
+#include "workers/worker.h"
+
+#define GW_NONE UINT32_MAX
+
+/* Received bytes: the kernel picks a buffer when data is there. */
+#define GW_BUFS      256u
+#define GW_BUF_SIZE  8192u
+#define GW_BUF_GROUP 1
+
+#define GW_CONN_CHUNK 128u /* connections of one slab allocation */
+/* Unread replies above HIGH stop a client's input until they are below LOW. */
+#define GW_OUT_HIGH (256u * 1024)
+#define GW_OUT_LOW  (64u * 1024)
+/* Input that waits behind a parked command before its socket is not read. */
+#define GW_IN_HIGH    (64u * 1024)
+#define GW_BULK_SLACK (64u * 1024) /* over max_value: refused by name */
+
+/* Requests that wal or store still owe an answer. Power of two. */
+#define GW_WINDOW      32768u
+#define GW_RUN_MAX     64u /* requests in one node; bits of `refused` */
+#define GW_REQUEST_MAX (UINT64_C(1) << 30) /* the store's limit of a record */
+#define GW_CURSORS     4096u
+#define GW_MULTI_MAX   (64u * 1024) /* commands queued in one MULTI */
+
+struct command;
+struct multi;
+struct exec;
+struct scan_table;
+
+/* Why a connection's input rests. */
+enum park {
+	PARK_NOT = 0,
+	PARK_ORDER, /* its own writes are not answered yet */
+	PARK_APPLY, /* `applied` must reach wait_vlsn */
+	PARK_SYNC, /* WAIT, WAITAOF: `committed` must, or a time-out */
+	PARK_RING, /* the request ring or the window is full */
+	PARK_OUTPUT, /* it does not read its replies */
+};
+
+enum conn_flag {
+	CONN_RECV = 1u << 0, /* a receive is armed */
+	CONN_SEND = 1u << 1, /* a send is in flight */
+	CONN_CANCEL = 1u << 2, /* a cancel of the receive is under way */
+	CONN_CLOSING = 1u << 3, /* nothing more is read or answered */
+	CONN_LAST = 1u << 4, /* close when all replies are sent; input
+				is thrown away (QUIT, protocol error) */
+	CONN_EOF = 1u << 5, /* no more input comes; close when what came
+			       is answered */
+	CONN_AUTHED = 1u << 6,
+	CONN_DIRTY = 1u << 7, /* in the list of this turn */
+	CONN_INDEX = 1u << 8, /* wait_vlsn is the read index of the command
+				 at the head of its input */
+	CONN_REPLY_OFF = 1u << 9,
+	CONN_SKIP_NEXT = 1u << 10,
+	CONN_SKIP = 1u << 11, /* this command is not answered */
+	CONN_NO_EVICT = 1u << 12,
+	CONN_WAITED = 1u << 13, /* WAIT has begun: deadline_ns is set */
+	CONN_LISTED = 1u << 14, /* in waiting or stalled */
+	CONN_CANCEL_SEND = 1u << 15,
+};
+
+/* Input kept between receives: a partial command or parked commands. */
+struct input {
+	struct sink bytes;
+	size_t start; /* of the command that `rp` parses */
+	struct resp rp;
+};
+
+/* A client. Idle ones own this and nothing else. */
+struct conn {
+	uint32_t index, generation;
+	int fd; /* -1 = free */
+	uint32_t flags; /* enum conn_flag */
+	uint8_t park; /* enum park */
+	uint8_t proto; /* 2 or 3 */
+	uint8_t listener;
+	uint32_t node_head, node_tail, node_count;
+	uint64_t id;
+	uint64_t last_vlsn; /* of its newest answered write */
+	uint64_t wait_vlsn; /* CONN_INDEX, PARK_APPLY, PARK_SYNC */
+	uint64_t deadline_ns; /* PARK_SYNC; LOOP_NEVER = none */
+	uint64_t active_ns; /* of its last input */
+	uint64_t opened_ns;
+	struct sink out; /* not being sent yet */
+	struct chunk *sending;
+	struct input *in;
+	struct multi *multi;
+	char *name, *lib_name, *lib_ver; /* NULL = none */
+	const struct command *last_command;
+	TAILQ_ENTRY(conn) dirty;
+	TAILQ_ENTRY(conn) wait; /* waiting, stalled, or the free list */
+};
+_Static_assert(sizeof(struct conn) <= 300, "10,000 idle ones in 3 MiB");
+TAILQ_HEAD(conn_list, conn);
+
+enum node_kind { NODE_FREE, NODE_EARLY, NODE_RESULT, NODE_BYTES };
+
+/*
+ * A place in a connection's order of replies: a run of requests answered at
+ * commit (EARLY), one of requests answered by the store (RESULT), or bytes
+ * that wait for the ones before them.
+ */
+struct node {
+	uint32_t next; /* in the connection's list, or the free list */
+	uint32_t conn; /* GW_NONE: it is gone, nobody is answered */
+	uint32_t first_seq;
+	uint8_t kind; /* enum node_kind */
+	uint8_t count; /* requests in the run */
+	uint8_t done; /* EARLY: == count when all are; RESULT: answered */
+	uint8_t proto;
+	uint8_t mute; /* CLIENT REPLY OFF or SKIP */
+	uint8_t status; /* enum ret_status of the refused ones */
+	uint64_t refused; /* bit i: request first_seq + i was */
+	uint64_t start_ns;
+	struct sink sink; /* answers that wait for their turn */
+	struct exec *exec; /* RESULT of a MULTI */
+};
+
+/* Requests that got consecutive VLSNs, not all of them acknowledged. */
+struct ret_run {
+	uint32_t seq, count;
+	uint64_t vlsn;
+	uint32_t status;
+};
+
+/* A request in parts that the ring has not wholly taken yet. */
+struct big_request {
+	uint8_t *payload; /* NULL = none */
+	size_t len, sent;
+	uint32_t seq;
+	uint8_t type, flags;
+};
+
+struct gateway {
+	struct worker *w;
+	struct region *r;
+	struct loop loop;
+	struct kv *kv;
+	unsigned slot, client;
+	uint32_t incarnation;
+
+	/* net.c */
+	struct io_uring_buf_ring *buf_ring;
+	uint8_t *bufs;
+	bool accepting[LISTEN_MAX], accept_off;
+	uint64_t accept_again_ns; /* LOOP_NEVER = no retry is due */
+
+	/* conn.c */
+	struct conn **chunks;
+	uint32_t chunk_count, conn_count, conn_max;
+	struct conn_list free_conns, dirty, waiting, stalled;
+	uint32_t waiting_count, stalled_count;
+	uint64_t next_id;
+	struct chunk_pool pool;
+	struct resp rp; /* for commands parsed where they were received */
+	struct op_arg *argv;
+	uint32_t argv_cap;
+	struct sink mute; /* where unwanted replies go */
+	uint64_t idle_check_ns;
+
+	/* write.c */
+	struct bytering req, ret, res;
+	bool req_published; /* something was, this turn */
+	struct node *nodes;
+	uint32_t node_cap, node_free;
+	uint32_t *window; /* by seq: node index + 1, 0 = answered */
+	uint32_t next_seq, oldest_seq;
+	struct ret_run *runs;
+	uint32_t run_head, run_count, run_cap;
+	uint32_t early_count; /* EARLY nodes that are not acknowledged */
+	struct vbuf partial; /* a result that comes in pieces */
+	uint32_t partial_seq;
+	struct big_request big;
+	uint64_t seen_committed;
+
+	/* read.c */
+	bool kv_open_turn; /* between kv_begin() and kv_end() */
+	bool want_apply; /* apply_wanted was raised this turn */
+	/* Smallest in waiting: of PARK_APPLY, of PARK_SYNC, its time-out. */
+	uint64_t apply_min, sync_min, sync_deadline_ns;
+	int64_t now_ms; /* for expiry; 0 = not read this turn */
+	struct vbuf value, scratch;
+	struct scan_table *scans;
+
+	/* Counted in a turn, published at its end. */
+	uint64_t n_commands, n_failed, n_reads, n_hits, n_misses, n_writes;
+	uint64_t n_in, n_out;
+	struct histogram *h_read, *h_write;
+
+	bool draining; /* answering what is pending, then closing */
+	uint64_t drain_deadline_ns;
+	unsigned drained;
+};
+
+static inline void
+gw_count(struct gateway *g, enum counter which, uint64_t n)
+{
+	counter_add(g->r->counters, g->slot, which, n);
+}
+
+/* ---- net.c ---- */
+int gw_net_open(struct gateway *g);
+void gw_net_close(struct gateway *g);
+/* listen() on every inherited socket. 0 or -errno. */
+int gw_net_listen(struct gateway *g);
+void gw_net_accept(struct gateway *g); /* (re)arm what is not armed */
+void gw_net_accept_stop(struct gateway *g);
+/* Queue what the connection needs on the ring; end of a turn. */
+void gw_net_flush(struct gateway *g, struct conn *c);
+/* "127.0.0.1:1234" of the peer (or of our side). */
+void gw_net_address(const struct conn *c, bool local, char *text, size_t n);
+
+/* ---- conn.c ---- */
+int gw_conn_init(struct gateway *g);
+void gw_conn_fini(struct gateway *g);
+/* NULL without memory. fd becomes the connection's. */
+struct conn *gw_conn_new(struct gateway *g, int fd, unsigned listener);
+/* The live connection of that index and generation, or NULL. */
+struct conn *
+gw_conn_find(struct gateway *g, uint32_t index, uint32_t generation);
+struct conn *gw_conn_at(struct gateway *g, uint32_t index); /* NULL = free */
+uint32_t gw_conn_limit(const struct gateway *g); /* indexes in use are below */
+void gw_conn_free(struct gateway *g, struct conn *c); /* its fd is given away */
+/* Stop at once: nothing more is read, answered or sent. */
+void gw_conn_kill(struct gateway *g, struct conn *c);
+void gw_conn_dirty(struct gateway *g, struct conn *c);
+/* Received bytes; they are the caller's again when this returns. */
+void
+gw_conn_input(struct gateway *g, struct conn *c, const uint8_t *data, size_t n);
+void gw_conn_eof(struct gateway *g, struct conn *c);
+/* Leave the input where it is, with the command at its head. */
+void gw_conn_park(struct gateway *g, struct conn *c, enum park why);
+void gw_conn_resume(struct gateway *g, struct conn *c);
+/* Serve those in waiting and stalled whose reason is over. */
+void gw_conn_wake(struct gateway *g);
+/* Nothing is owed to it and nothing it sent is left to do. */
+bool gw_conn_settled(const struct conn *c);
+bool gw_conn_wants_input(const struct conn *c);
+size_t gw_conn_unsent(const struct conn *c);
+void gw_conn_idle(struct gateway *g); /* close those idle for too long */
+/* Where the next reply of the connection goes, in its order. */
+struct sink *gw_conn_sink(struct gateway *g, struct conn *c);
+
+/* ---- write.c ---- */
+int gw_write_init(struct gateway *g);
+void gw_write_fini(struct gateway *g);
+/* Answers, in ring order: return runs, acknowledgements, results. */
+void gw_write_turn(struct gateway *g);
+/* Publish this turn's requests and ring who must see them. */
+void gw_write_publish(struct gateway *g);
+bool gw_write_pending(struct gateway *g);
+/* Is there room for another request (a hint for those that wait)? */
+bool gw_write_room(struct gateway *g);
+/* The connection goes: its nodes answer nobody. */
+void gw_write_orphan(struct gateway *g, struct conn *c);
+/* A BYTES node at the end of the connection's order. NULL without memory. */
+struct sink *gw_write_bytes(struct gateway *g, struct conn *c);
+
+/* What goes into the log: one operation or a MULTI's payload. */
+struct request {
+	uint8_t type; /* REC_OP or REC_MULTI */
+	bool early;
+	/* REC_OP */
+	uint16_t code, flags;
+	int64_t num;
+	uint32_t argc;
+	const struct op_arg *argv;
+	/* REC_MULTI */
+	const uint8_t *payload;
+	size_t payload_len;
+	struct exec *exec; /* taken over when 0 is returned */
+};
+/* 0; -EAGAIN: no room, park and come again; -ENOMEM. */
+int
+gw_write_append(struct gateway *g, struct conn *c, const struct request *rq);
+
+/* ---- read.c ---- */
+enum read_verdict { READ_NOW, READ_PARKED, READ_REFUSED };
+/*
+ * May the command at the head of the input read the store now? PARKED: it is
+ * parked and comes again. REFUSED: no master; nothing was answered yet.
+ */
+enum read_verdict gw_read_ready(struct gateway *g, struct conn *c);
+/* Enter this turn's read transaction. 0 or -errno. */
+int gw_read_begin(struct gateway *g);
+void gw_read_end(struct gateway *g);
+int64_t gw_now_ms(struct gateway *g);
+
+/* ---- info.c ---- */
+/* INFO's text for a section ("default", "all", a name). */
+void gw_info(struct gateway *g, const char *section, struct sink *out);
+
+#endif

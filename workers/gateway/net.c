@@ -1,0 +1,544 @@
+/*
+ * Sockets on the ring. A client costs one armed multishot receive; what it
+ * sends arrives in a buffer the kernel picks; its replies of a turn leave
+ * with one send. All of a turn's requests go to the kernel in the loop's one
+ * io_uring_enter.
+ *
+ * A connection ends when neither a receive nor a send of it is in flight:
+ * gw_net_flush() cancels what is, and the last completion closes it.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include "shm/assert.h"
+#include "shm/log.h"
+#include "workers/gateway/gateway.h"
+
+enum { KIND_ACCEPT = 1, KIND_RECV, KIND_POLL, KIND_SEND, KIND_QUIET };
+
+#define LISTEN_BACKLOG  4096
+#define ACCEPT_RETRY_NS (100 * NS_PER_MS) /* after EMFILE and its kin */
+#define SEND_MAX        (1u << 30) /* bytes in one send */
+
+static const char REFUSAL[] = "-ERR max number of clients reached\r\n";
+
+static bool
+net_provides(const struct gateway *g)
+{
+	return g->buf_ring != NULL;
+}
+
+/* ---- receiving ---- */
+
+static void
+buf_give(struct gateway *g, unsigned id)
+{
+	io_uring_buf_ring_add(g->buf_ring, g->bufs + (size_t)id * GW_BUF_SIZE,
+	    GW_BUF_SIZE, (unsigned short)id, io_uring_buf_ring_mask(GW_BUFS),
+	    0);
+	io_uring_buf_ring_advance(g->buf_ring, 1);
+}
+
+static int
+bufs_open(struct gateway *g)
+{
+	size_t ring_size = GW_BUFS * sizeof(struct io_uring_buf);
+	struct io_uring_buf_reg reg;
+	unsigned i;
+	void *ring;
+	int rc;
+
+	/* Mapped, not allocated: untouched buffers are no memory. */
+	g->bufs = mmap(NULL, (size_t)GW_BUFS * GW_BUF_SIZE,
+	    PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (g->bufs == MAP_FAILED) {
+		g->bufs = NULL;
+		return -errno;
+	}
+	if ((g->loop.features & LOOP_HAS_BUF_RING) == 0 ||
+	    (g->loop.features & LOOP_HAS_RECV_MULTISHOT) == 0)
+		return 0;
+	ring = mmap(NULL, ring_size, PROT_READ | PROT_WRITE,
+	    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (ring == MAP_FAILED)
+		return -errno;
+	memset(&reg, 0, sizeof(reg));
+	reg.ring_addr = (uint64_t)(uintptr_t)ring;
+	reg.ring_entries = GW_BUFS;
+	reg.bgid = GW_BUF_GROUP;
+	rc = io_uring_register_buf_ring(&g->loop.ring, &reg, 0);
+	if (rc < 0) {
+		munmap(ring, ring_size);
+		return rc == -EINVAL ? 0 : rc;
+	}
+	g->buf_ring = ring;
+	io_uring_buf_ring_init(g->buf_ring);
+	for (i = 0; i < GW_BUFS; i++)
+		buf_give(g, i);
+	return 0;
+}
+
+/* Without provided buffers: wait for data, then read it right here. */
+static bool
+net_arm_poll(struct gateway *g, struct conn *c)
+{
+	struct io_uring_sqe *sqe = loop_sqe(&g->loop);
+
+	if (sqe == NULL)
+		return false;
+	io_uring_prep_poll_add(sqe, c->fd, POLLIN);
+	io_uring_sqe_set_data64(
+	    sqe, loop_tag(KIND_POLL, c->index, c->generation));
+	return true;
+}
+
+static bool
+net_arm_recv(struct gateway *g, struct conn *c)
+{
+	struct io_uring_sqe *sqe;
+
+	if (!net_provides(g))
+		return net_arm_poll(g, c);
+	if ((sqe = loop_sqe(&g->loop)) == NULL)
+		return false;
+	io_uring_prep_recv_multishot(sqe, c->fd, NULL, 0, 0);
+	sqe->flags |= IOSQE_BUFFER_SELECT;
+	sqe->buf_group = GW_BUF_GROUP;
+	io_uring_sqe_set_data64(
+	    sqe, loop_tag(KIND_RECV, c->index, c->generation));
+	return true;
+}
+
+static bool
+net_cancel(struct gateway *g, struct conn *c, unsigned kind)
+{
+	struct io_uring_sqe *sqe = loop_sqe(&g->loop);
+
+	if (sqe == NULL)
+		return false;
+	io_uring_prep_cancel64(sqe, loop_tag(kind, c->index, c->generation), 0);
+	io_uring_sqe_set_data64(sqe, loop_tag(KIND_QUIET, 0, 0));
+	return true;
+}
+
+static bool
+net_cancel_recv(struct gateway *g, struct conn *c)
+{
+	if (!net_cancel(g, c, net_provides(g) ? KIND_RECV : KIND_POLL))
+		return false;
+	c->flags |= CONN_CANCEL;
+	return true;
+}
+
+/* A receive has ended, for good or to be armed again. */
+static void
+net_recv_over(struct gateway *g, struct conn *c, int res)
+{
+	c->flags &= ~(unsigned)(CONN_RECV | CONN_CANCEL);
+	gw_conn_dirty(g, c);
+	if (res > 0 || res == -ENOBUFS || res == -ECANCELED || res == -EINTR ||
+	    res == -EAGAIN)
+		return;
+	if (res == 0)
+		gw_conn_eof(g, c);
+	else
+		gw_conn_kill(g, c);
+}
+
+static void
+net_received(
+    void *ctx, uint32_t slot, uint32_t generation, int res, uint32_t flags)
+{
+	struct gateway *g = ctx;
+	struct conn *c = gw_conn_find(g, slot, generation);
+	unsigned id;
+
+	if (c == NULL)
+		loop_stale(&g->loop);
+	if ((flags & IORING_CQE_F_BUFFER) != 0) {
+		id = flags >> IORING_CQE_BUFFER_SHIFT;
+		ASSERT(id < GW_BUFS);
+		if (c != NULL && res > 0)
+			gw_conn_input(g, c, g->bufs + (size_t)id * GW_BUF_SIZE,
+			    (size_t)res);
+		buf_give(g, id);
+	}
+	if (c != NULL && (flags & IORING_CQE_F_MORE) == 0)
+		net_recv_over(g, c, res);
+}
+
+static void
+net_polled(
+    void *ctx, uint32_t slot, uint32_t generation, int res, uint32_t flags)
+{
+	struct gateway *g = ctx;
+	struct conn *c = gw_conn_find(g, slot, generation);
+	ssize_t n;
+
+	(void)flags;
+	if (c == NULL) {
+		loop_stale(&g->loop);
+		return;
+	}
+	if (res >= 0) {
+		n = recv(c->fd, g->bufs, GW_BUF_SIZE, MSG_DONTWAIT);
+		res = n < 0 ? -errno : (int)n;
+		if (n > 0)
+			gw_conn_input(g, c, g->bufs, (size_t)n);
+	}
+	net_recv_over(g, c, res);
+}
+
+/* ---- sending ---- */
+
+static bool
+net_send(struct gateway *g, struct conn *c)
+{
+	struct io_uring_sqe *sqe = loop_sqe(&g->loop);
+	struct chunk *s = c->sending;
+	size_t left = s->len - s->sent;
+
+	if (sqe == NULL)
+		return false;
+	io_uring_prep_send(sqe, c->fd, s->data + s->sent,
+	    left < SEND_MAX ? left : SEND_MAX, MSG_NOSIGNAL);
+	io_uring_sqe_set_data64(
+	    sqe, loop_tag(KIND_SEND, c->index, c->generation));
+	return true;
+}
+
+static void
+net_sent(void *ctx, uint32_t slot, uint32_t generation, int res, uint32_t flags)
+{
+	struct gateway *g = ctx;
+	struct conn *c = gw_conn_find(g, slot, generation);
+
+	(void)flags;
+	if (c == NULL) {
+		loop_stale(&g->loop);
+		return;
+	}
+	c->flags &= ~(unsigned)CONN_SEND;
+	if (res > 0) {
+		g->n_out += (size_t)res;
+		c->sending->sent += (size_t)res;
+		if (c->sending->sent == c->sending->len) {
+			chunk_free(&g->pool, c->sending);
+			c->sending = NULL;
+		}
+	} else if (res != -EINTR && res != -EAGAIN) {
+		gw_conn_kill(g, c);
+	}
+	if ((c->flags & (CONN_CLOSING | CONN_LAST | CONN_EOF)) != 0 ||
+	    c->sending != NULL || c->out.c != NULL)
+		gw_conn_dirty(g, c);
+	if (c->park == PARK_OUTPUT && gw_conn_unsent(c) <= GW_OUT_LOW)
+		gw_conn_resume(g, c);
+}
+
+/* ---- the end of a connection ---- */
+
+static bool
+net_close(struct gateway *g, struct conn *c)
+{
+	struct io_uring_sqe *sqe;
+
+	if ((c->flags & (CONN_RECV | CONN_CANCEL)) == CONN_RECV) {
+		if (!net_cancel_recv(g, c))
+			return false;
+	}
+	if ((c->flags & (CONN_SEND | CONN_CANCEL_SEND)) == CONN_SEND) {
+		if (!net_cancel(g, c, KIND_SEND))
+			return false;
+		c->flags |= CONN_CANCEL_SEND;
+	}
+	if ((c->flags & (CONN_RECV | CONN_SEND)) != 0)
+		return true;
+	if ((sqe = loop_sqe(&g->loop)) == NULL)
+		return false;
+	io_uring_prep_close(sqe, c->fd);
+	io_uring_sqe_set_data64(sqe, loop_tag(KIND_QUIET, 0, 0));
+	gw_conn_free(g, c);
+	return true;
+}
+
+static void
+net_over_output(struct gateway *g, struct conn *c)
+{
+	log_info("client %llu: closed: %zu bytes of replies are unread, "
+		 "max_output is %llu",
+	    (unsigned long long)c->id, gw_conn_unsent(c),
+	    (unsigned long long)g->w->conf->listen.max_output);
+	gw_count(g, C_CLIENTS_KILLED, 1);
+	gw_conn_kill(g, c);
+}
+
+/* What was rendered and is not being sent goes out. */
+static bool
+net_flush_output(struct gateway *g, struct conn *c)
+{
+	if (c->sending == NULL) {
+		c->sending = c->out.c;
+		c->out.c = NULL;
+	}
+	if (c->sending == NULL || (c->flags & CONN_SEND) != 0)
+		return true;
+	if (!net_send(g, c))
+		return false;
+	c->flags |= CONN_SEND;
+	return true;
+}
+
+static bool
+net_flush_input(struct gateway *g, struct conn *c)
+{
+	bool wants = gw_conn_wants_input(c);
+
+	if (wants && (c->flags & CONN_RECV) == 0) {
+		if (!net_arm_recv(g, c))
+			return false;
+		c->flags |= CONN_RECV;
+	} else if (!wants && (c->flags & (CONN_RECV | CONN_CANCEL |
+					     CONN_LAST)) == CONN_RECV) {
+		return net_cancel_recv(g, c);
+	}
+	return true;
+}
+
+void
+gw_net_flush(struct gateway *g, struct conn *c)
+{
+	bool fine = true;
+
+	TAILQ_REMOVE(&g->dirty, c, dirty);
+	c->flags &= ~(unsigned)CONN_DIRTY;
+	if ((c->flags & CONN_CLOSING) == 0) {
+		if (c->out.failed ||
+		    gw_conn_unsent(c) > g->w->conf->listen.max_output)
+			net_over_output(g, c);
+		else if ((c->flags & (CONN_LAST | CONN_EOF)) != 0 &&
+			 gw_conn_settled(c))
+			gw_conn_kill(g, c);
+		else
+			fine = net_flush_output(g, c) && net_flush_input(g, c);
+	}
+	if ((c->flags & CONN_CLOSING) != 0) {
+		if ((c->flags & CONN_DIRTY) != 0)
+			TAILQ_REMOVE(&g->dirty, c, dirty);
+		c->flags &= ~(unsigned)CONN_DIRTY;
+		fine = net_close(g, c);
+	}
+	if (!fine) {
+		/* The queue takes nothing now: the next turn comes again. */
+		gw_conn_dirty(g, c);
+		g->loop.unready = true;
+	}
+}
+
+/* ---- accepting ---- */
+
+static void
+net_admit(struct gateway *g, int fd, unsigned listener)
+{
+	struct conn *c = NULL;
+
+	if (g->conn_count < g->conn_max)
+		c = gw_conn_new(g, fd, listener);
+	if (c == NULL) {
+		/* One line into an empty socket buffer never blocks. */
+		(void)send(fd, REFUSAL, sizeof(REFUSAL) - 1,
+		    MSG_DONTWAIT | MSG_NOSIGNAL);
+		close(fd);
+		gw_count(g, C_CLIENTS_REFUSED, 1);
+		return;
+	}
+	gw_count(g, C_CLIENTS_ACCEPTED, 1);
+	if (g->draining)
+		c->flags |= CONN_EOF;
+	gw_conn_dirty(g, c);
+}
+
+static bool
+accept_is_transient(int res)
+{
+	return res >= 0 || res == -ECONNABORTED || res == -EINTR ||
+	       res == -EAGAIN || res == -ECANCELED || res == -EPROTO;
+}
+
+static void
+net_accepted(
+    void *ctx, uint32_t slot, uint32_t generation, int res, uint32_t flags)
+{
+	struct gateway *g = ctx;
+
+	(void)generation;
+	ASSERT(slot < LISTEN_MAX);
+	if (res >= 0)
+		net_admit(g, res, slot);
+	if ((flags & IORING_CQE_F_MORE) != 0)
+		return;
+	g->accepting[slot] = false;
+	if (g->accept_off)
+		return;
+	if (accept_is_transient(res)) {
+		g->accept_again_ns = g->loop.now_ns;
+		return;
+	}
+	if (g->accept_again_ns == LOOP_NEVER)
+		log_warnx(
+		    "accept: %s; the next try is in 100 ms", strerror(-res));
+	g->accept_again_ns = g->loop.now_ns + ACCEPT_RETRY_NS;
+}
+
+void
+gw_net_accept(struct gateway *g)
+{
+	struct io_uring_sqe *sqe;
+	unsigned i;
+
+	g->accept_again_ns = LOOP_NEVER;
+	for (i = 0; i < LISTEN_MAX && !g->accept_off; i++) {
+		if (g->w->listen_fd[i] < 0 || g->accepting[i])
+			continue;
+		if ((sqe = loop_sqe(&g->loop)) == NULL) {
+			g->accept_again_ns = g->loop.now_ns;
+			return;
+		}
+		if ((g->loop.features & LOOP_HAS_ACCEPT_MULTISHOT) != 0)
+			io_uring_prep_multishot_accept(
+			    sqe, g->w->listen_fd[i], NULL, NULL, SOCK_CLOEXEC);
+		else
+			io_uring_prep_accept(
+			    sqe, g->w->listen_fd[i], NULL, NULL, SOCK_CLOEXEC);
+		io_uring_sqe_set_data64(sqe, loop_tag(KIND_ACCEPT, i, 0));
+		g->accepting[i] = true;
+	}
+}
+
+void
+gw_net_accept_stop(struct gateway *g)
+{
+	struct io_uring_sqe *sqe;
+	unsigned i;
+
+	g->accept_off = true;
+	g->accept_again_ns = LOOP_NEVER;
+	for (i = 0; i < LISTEN_MAX; i++) {
+		if (g->accepting[i] && (sqe = loop_sqe(&g->loop)) != NULL) {
+			io_uring_prep_cancel64(
+			    sqe, loop_tag(KIND_ACCEPT, i, 0), 0);
+			io_uring_sqe_set_data64(
+			    sqe, loop_tag(KIND_QUIET, 0, 0));
+		}
+		if (g->w->listen_fd[i] >= 0)
+			close(g->w->listen_fd[i]);
+		g->w->listen_fd[i] = -1;
+	}
+}
+
+int
+gw_net_listen(struct gateway *g)
+{
+	int on = 1;
+	unsigned i;
+
+	for (i = 0; i < LISTEN_MAX; i++) {
+		int fd = g->w->listen_fd[i];
+
+		if (fd < 0)
+			continue;
+		/* Accepted sockets inherit these: no call for each of them.
+		   A unix socket refuses them, which is fine. */
+		(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+		(void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+		/* Bound without it, see supervisor/listen.c: a connection
+		   left in TIME_WAIT must not keep the next node out. */
+		(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+		if (listen(fd, LISTEN_BACKLOG) != 0)
+			return -errno;
+	}
+	return 0;
+}
+
+static void
+net_quiet(
+    void *ctx, uint32_t slot, uint32_t generation, int res, uint32_t flags)
+{
+	(void)ctx;
+	(void)slot;
+	(void)generation;
+	(void)res;
+	(void)flags;
+}
+
+int
+gw_net_open(struct gateway *g)
+{
+	loop_on(&g->loop, KIND_ACCEPT, net_accepted);
+	loop_on(&g->loop, KIND_RECV, net_received);
+	loop_on(&g->loop, KIND_POLL, net_polled);
+	loop_on(&g->loop, KIND_SEND, net_sent);
+	loop_on(&g->loop, KIND_QUIET, net_quiet);
+	g->accept_again_ns = LOOP_NEVER;
+	return bufs_open(g);
+}
+
+void
+gw_net_close(struct gateway *g)
+{
+	if (g->buf_ring != NULL) {
+		io_uring_unregister_buf_ring(&g->loop.ring, GW_BUF_GROUP);
+		munmap(g->buf_ring, GW_BUFS * sizeof(struct io_uring_buf));
+		g->buf_ring = NULL;
+	}
+	if (g->bufs != NULL)
+		munmap(g->bufs, (size_t)GW_BUFS * GW_BUF_SIZE);
+	g->bufs = NULL;
+}
+
+static void
+address_text(const struct sockaddr_storage *ss, char *text, size_t n)
+{
+	char host[INET6_ADDRSTRLEN] = "?";
+
+	if (ss->ss_family == AF_INET) {
+		struct sockaddr_in sin;
+
+		memcpy(&sin, ss, sizeof(sin));
+		inet_ntop(AF_INET, &sin.sin_addr, host, sizeof(host));
+		snprintf(text, n, "%s:%u", host, ntohs(sin.sin_port));
+	} else if (ss->ss_family == AF_INET6) {
+		struct sockaddr_in6 sin6;
+
+		memcpy(&sin6, ss, sizeof(sin6));
+		inet_ntop(AF_INET6, &sin6.sin6_addr, host, sizeof(host));
+		snprintf(text, n, "[%s]:%u", host, ntohs(sin6.sin6_port));
+	} else {
+		struct sockaddr_un sun;
+
+		memcpy(&sun, ss, sizeof(sun));
+		snprintf(text, n, "%.107s:0", sun.sun_path);
+	}
+}
+
+void
+gw_net_address(const struct conn *c, bool local, char *text, size_t n)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = sizeof(ss);
+	void *sa = &ss;
+
+	memset(&ss, 0, sizeof(ss));
+	if ((local ? getsockname(c->fd, sa, &len)
+		   : getpeername(c->fd, sa, &len)) != 0)
+		memset(&ss, 0, sizeof(ss));
+	address_text(&ss, text, n);
+}

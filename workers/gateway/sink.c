@@ -1,0 +1,129 @@
+/*
+ * Output memory of the gateway. A request's reply takes the chunk that was
+ * given back last, so its lines are still in the cache.
+ */
+#include "workers/gateway/sink.h"
+
+#include <stdlib.h>
+#include "shm/assert.h"
+
+static size_t
+class_size(unsigned class)
+{
+	return (size_t)CHUNK_MIN << (2 * class);
+}
+
+/* The smallest class whose chunks hold `need` bytes. */
+static unsigned
+class_for(size_t need)
+{
+	unsigned class;
+
+	for (class = 0; class < CHUNK_CLASSES; class ++)
+		if (class_size(class) - sizeof(struct chunk) >= need)
+			return class;
+	return CHUNK_CLASS_BIG;
+}
+
+static struct chunk *
+chunk_new(struct chunk_pool *pool, size_t need)
+{
+	unsigned class = class_for(need);
+	struct chunk *c;
+	size_t size;
+
+	if (class != CHUNK_CLASS_BIG && (c = pool->list[class]) != NULL) {
+		pool->list[class] = c->next;
+		pool->kept_bytes[class] -= class_size(class);
+	} else {
+		/* Big ones grow by doubling, so appending stays linear. */
+		size = class != CHUNK_CLASS_BIG ? class_size(class)
+						: sizeof(*c) + need + need / 2;
+		if ((c = malloc(size)) == NULL)
+			return NULL;
+		c->cap = size - sizeof(*c);
+		c->class = class;
+	}
+	c->next = NULL;
+	c->len = c->sent = 0;
+	return c;
+}
+
+void
+chunk_free(struct chunk_pool *pool, struct chunk *c)
+{
+	size_t size;
+
+	if (c == NULL)
+		return;
+	if (c->class == CHUNK_CLASS_BIG) {
+		free(c);
+		return;
+	}
+	size = class_size(c->class);
+	if (pool->kept_bytes[c->class] + size > CHUNK_KEEP_MAX) {
+		free(c);
+		return;
+	}
+	c->next = pool->list[c->class];
+	pool->list[c->class] = c;
+	pool->kept_bytes[c->class] += size;
+}
+
+void
+chunk_pool_free(struct chunk_pool *pool)
+{
+	struct chunk *c;
+	unsigned i;
+
+	for (i = 0; i < CHUNK_CLASSES; i++) {
+		while ((c = pool->list[i]) != NULL) {
+			pool->list[i] = c->next;
+			free(c);
+		}
+		pool->kept_bytes[i] = 0;
+	}
+}
+
+bool
+sink_grow(struct sink *s, size_t n)
+{
+	size_t len = sink_len(s);
+	struct chunk *c;
+
+	ASSERT(s->pool != NULL);
+	if (s->failed || n > SIZE_MAX / 4 - len ||
+	    (c = chunk_new(s->pool, len + n)) == NULL) {
+		s->failed = true;
+		return false;
+	}
+	if (s->c != NULL) {
+		memcpy(c->data, s->c->data, len);
+		c->len = len;
+		chunk_free(s->pool, s->c);
+	}
+	s->c = c;
+	return true;
+}
+
+void
+sink_reset(struct sink *s)
+{
+	chunk_free(s->pool, s->c);
+	s->c = NULL;
+	s->failed = false;
+}
+
+void
+sink_join(struct sink *to, struct sink *from)
+{
+	if (from->failed)
+		to->failed = true;
+	if (to->c == NULL && !to->failed) {
+		to->c = from->c;
+		from->c = NULL;
+	} else if (from->c != NULL) {
+		sink_put(to, from->c->data, from->c->len);
+	}
+	sink_reset(from);
+}

@@ -1,0 +1,808 @@
+/*
+ * Writes: requests into wal's ring, and what comes back, in three streams:
+ * return runs (which VLSNs a run of requests got), the committed position
+ * (acknowledges early answers), and the store's results.
+ *
+ * Two orders meet here. The window is in request order, one word for each
+ * request that is not answered. Every connection has a list of nodes in the
+ * order of its replies; a node covers a run of its requests, so a pipeline of
+ * sixty SETs is one node and one check.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include "shm/assert.h"
+#include "shm/log.h"
+#include "shm/record.h"
+#include "workers/gateway/command.h"
+#include "workers/gateway/gateway.h"
+
+#define NODES_FIRST 256u
+#define RUNS_FIRST  256u
+#define PARTIAL_MAX (UINT64_C(1) << 32) /* bytes of one result */
+
+static const char *const refusals[] = {
+	[RET_OK] = "ERR the result of this write was lost",
+	[RET_READONLY] = "READONLY You can't write against a read only "
+			 "replica.",
+	[RET_NOSPACE] = "ERR no space on the volume that holds the log; "
+			"nothing was written",
+	[RET_STOPPING] = "ERR the node is stopping; nothing was written",
+};
+
+static const char *
+refusal(unsigned status)
+{
+	return status < NITEMS(refusals) ? refusals[status] : refusals[RET_OK];
+}
+
+int
+gw_write_init(struct gateway *g)
+{
+	region_ring(g->r, g->client, RING_REQUEST, &g->req);
+	region_ring(g->r, g->client, RING_RETURN, &g->ret);
+	region_ring(g->r, g->client, RING_RESULT, &g->res);
+	g->node_free = GW_NONE;
+	g->next_seq = g->oldest_seq = 1;
+	g->window = calloc(GW_WINDOW, sizeof(*g->window));
+	return g->window != NULL ? 0 : -ENOMEM;
+}
+
+void
+gw_write_fini(struct gateway *g)
+{
+	if (g->early_count != 0)
+		atomic_fetch_sub_explicit(
+		    &g->r->pos->commit_waited.v, 1, memory_order_acq_rel);
+	free(g->nodes);
+	free(g->window);
+	free(g->runs);
+	free(g->big.payload);
+	vbuf_free(&g->partial);
+}
+
+/* ---- nodes ---- */
+
+static bool
+nodes_grow(struct gateway *g)
+{
+	uint32_t cap = g->node_cap == 0 ? NODES_FIRST : g->node_cap * 2, i;
+	struct node *nodes = realloc(g->nodes, cap * sizeof(*nodes));
+
+	if (nodes == NULL)
+		return false;
+	memset(nodes + g->node_cap, 0, (cap - g->node_cap) * sizeof(*nodes));
+	for (i = cap; i-- > g->node_cap;) {
+		nodes[i].next = g->node_free;
+		g->node_free = i;
+	}
+	g->nodes = nodes;
+	g->node_cap = cap;
+	return true;
+}
+
+static struct node *
+node_new(struct gateway *g, struct conn *c, enum node_kind kind)
+{
+	struct node *n;
+	uint32_t i;
+
+	if (g->node_free == GW_NONE && !nodes_grow(g))
+		return NULL;
+	i = g->node_free;
+	n = &g->nodes[i];
+	g->node_free = n->next;
+	memset(n, 0, sizeof(*n));
+	n->next = GW_NONE;
+	n->conn = c->index;
+	n->kind = (uint8_t)kind;
+	n->proto = c->proto;
+	n->mute = (c->flags & (CONN_REPLY_OFF | CONN_SKIP)) != 0;
+	n->start_ns = g->loop.now_ns;
+	n->sink.pool = &g->pool;
+	if (c->node_tail != GW_NONE)
+		g->nodes[c->node_tail].next = i;
+	else
+		c->node_head = i;
+	c->node_tail = i;
+	c->node_count++;
+	return n;
+}
+
+static void
+node_free(struct gateway *g, struct node *n)
+{
+	sink_reset(&n->sink);
+	gw_exec_free(n->exec);
+	n->exec = NULL;
+	n->kind = NODE_FREE;
+	n->next = g->node_free;
+	g->node_free = (uint32_t)(n - g->nodes);
+}
+
+/* No request of it is owed an answer any more. */
+static bool
+node_done(const struct node *n)
+{
+	return n->kind == NODE_BYTES || n->done == n->count;
+}
+
+struct sink *
+gw_write_bytes(struct gateway *g, struct conn *c)
+{
+	struct node *n;
+
+	ASSERT(c->node_tail != GW_NONE);
+	n = &g->nodes[c->node_tail];
+	if (n->kind != NODE_BYTES && (n = node_new(g, c, NODE_BYTES)) == NULL)
+		return NULL;
+	return &n->sink;
+}
+
+void
+gw_write_orphan(struct gateway *g, struct conn *c)
+{
+	uint32_t i = c->node_head, next;
+	struct node *n;
+
+	for (; i != GW_NONE; i = next) {
+		n = &g->nodes[i];
+		next = n->next;
+		n->conn = GW_NONE;
+		if (node_done(n))
+			node_free(g, n);
+	}
+	c->node_head = c->node_tail = GW_NONE;
+	c->node_count = 0;
+}
+
+static void
+early_render(struct sink *out, const struct node *n)
+{
+	unsigned i;
+
+	if (n->refused == 0) {
+		reply_ok_many(out, n->count);
+		return;
+	}
+	for (i = 0; i < n->count; i++) {
+		if ((n->refused >> i & 1) != 0)
+			reply_error(out, refusal(n->status));
+		else
+			reply_ok(out);
+	}
+}
+
+/* A node is at the head of its connection: its answers go out. */
+static void
+node_emit(struct gateway *g, struct conn *c, struct node *n)
+{
+	if (n->mute)
+		return;
+	if (n->kind == NODE_EARLY)
+		early_render(&c->out, n);
+	else
+		sink_join(&c->out, &n->sink);
+	gw_conn_dirty(g, c);
+}
+
+/* Send what has come to the head of the connection's order. */
+static void
+conn_drain(struct gateway *g, struct conn *c)
+{
+	struct node *n;
+
+	while (c->node_head != GW_NONE) {
+		n = &g->nodes[c->node_head];
+		if (n->kind == NODE_RESULT && n->sink.c != NULL)
+			node_emit(g, c, n);
+		if (!node_done(n))
+			return;
+		if (n->kind != NODE_RESULT)
+			node_emit(g, c, n);
+		c->node_head = n->next;
+		c->node_count--;
+		node_free(g, n);
+	}
+	c->node_tail = GW_NONE;
+	if (c->park == PARK_ORDER)
+		gw_conn_resume(g, c);
+	else if ((c->flags & (CONN_LAST | CONN_EOF)) != 0)
+		gw_conn_dirty(g, c);
+}
+
+static struct conn *
+node_conn(struct gateway *g, const struct node *n)
+{
+	return n->conn != GW_NONE ? gw_conn_at(g, n->conn) : NULL;
+}
+
+/* A node's last request is answered. */
+static void
+node_over(struct gateway *g, struct node *n, uint64_t vlsn)
+{
+	struct conn *c = node_conn(g, n);
+	uint64_t took = g->loop.now_ns - n->start_ns;
+	unsigned i;
+
+	for (i = 0; i < n->count; i++)
+		hist_add(g->h_write, took);
+	if (c == NULL) {
+		node_free(g, n);
+		return;
+	}
+	if (vlsn > c->last_vlsn)
+		c->last_vlsn = vlsn;
+	conn_drain(g, c);
+}
+
+/* ---- the window ---- */
+
+static uint32_t *
+window_at(struct gateway *g, uint32_t seq)
+{
+	return &g->window[seq & (GW_WINDOW - 1)];
+}
+
+static void
+window_slide(struct gateway *g)
+{
+	while (
+	    g->oldest_seq != g->next_seq && *window_at(g, g->oldest_seq) == 0)
+		g->oldest_seq++;
+}
+
+static bool
+window_has(const struct gateway *g, uint32_t seq)
+{
+	return seq - g->oldest_seq < g->next_seq - g->oldest_seq;
+}
+
+/* The node that owes this request's answer, or NULL. */
+static struct node *
+window_node(struct gateway *g, uint32_t seq)
+{
+	uint32_t at;
+
+	if (!window_has(g, seq) || (at = *window_at(g, seq)) == 0)
+		return NULL;
+	return &g->nodes[at - 1];
+}
+
+static bool
+window_full(const struct gateway *g)
+{
+	return g->next_seq - g->oldest_seq >= GW_WINDOW;
+}
+
+static void
+early_begin(struct gateway *g)
+{
+	/* Before the request is published: wal must see it in time. */
+	if (g->early_count++ == 0)
+		atomic_fetch_add_explicit(
+		    &g->r->pos->commit_waited.v, 1, memory_order_acq_rel);
+}
+
+static void
+early_end(struct gateway *g)
+{
+	ASSERT(g->early_count > 0);
+	if (--g->early_count == 0)
+		atomic_fetch_sub_explicit(
+		    &g->r->pos->commit_waited.v, 1, memory_order_acq_rel);
+}
+
+/* Does the connection's newest node go on with the next request? */
+static struct node *
+node_to_extend(struct gateway *g, const struct conn *c, enum node_kind kind,
+    const struct request *rq)
+{
+	bool mute = (c->flags & (CONN_REPLY_OFF | CONN_SKIP)) != 0;
+	struct node *n;
+
+	if (c->node_tail == GW_NONE || rq->exec != NULL)
+		return NULL;
+	n = &g->nodes[c->node_tail];
+	if (n->kind != kind || n->exec != NULL || n->count == GW_RUN_MAX ||
+	    n->first_seq + n->count != g->next_seq || n->mute != mute ||
+	    n->proto != c->proto)
+		return NULL;
+	/* Only within a turn: no request waits for one that came later. */
+	return n->start_ns == g->loop.now_ns ? n : NULL;
+}
+
+/* Give the next request a place in the connection's order. */
+static bool
+node_claim(struct gateway *g, struct conn *c, const struct request *rq)
+{
+	enum node_kind kind = rq->early ? NODE_EARLY : NODE_RESULT;
+	struct node *n = node_to_extend(g, c, kind, rq);
+
+	if (n == NULL) {
+		if ((n = node_new(g, c, kind)) == NULL)
+			return false;
+		n->first_seq = g->next_seq;
+		n->exec = rq->exec;
+		if (kind == NODE_EARLY)
+			early_begin(g);
+	}
+	n->count++;
+	*window_at(g, g->next_seq) = (uint32_t)(n - g->nodes) + 1;
+	g->next_seq++;
+	return true;
+}
+
+/* ---- requests ---- */
+
+static void
+request_head(
+    struct gateway *g, uint8_t *at, uint32_t seq, uint8_t type, uint8_t flags)
+{
+	struct wal_req head = { .len = get_le32(at),
+		.seq = seq,
+		.incarnation = g->incarnation,
+		.type = type,
+		.flags = flags };
+
+	memcpy(at, &head, sizeof(head));
+}
+
+static size_t
+request_size(const struct request *rq)
+{
+	return rq->type == REC_OP ? op_size(rq->argc, rq->argv)
+				  : rq->payload_len;
+}
+
+static void
+request_fill(uint8_t *at, const struct request *rq)
+{
+	if (rq->type == REC_OP)
+		op_encode(at, rq->code, rq->flags, rq->num, rq->argc, rq->argv);
+	else
+		memcpy(at, rq->payload, rq->payload_len);
+}
+
+/* Push parts of the big request while the ring takes them. */
+static void
+big_pump(struct gateway *g)
+{
+	struct big_request *b = &g->big;
+	size_t n;
+	uint8_t *at, flags;
+
+	while (b->payload != NULL) {
+		n = b->len - b->sent;
+		flags = b->flags;
+		if (n > REQ_PART_MAX) {
+			n = REQ_PART_MAX;
+			flags = REQ_MORE;
+		}
+		at = bytering_reserve(
+		    &g->req, (uint32_t)(sizeof(struct wal_req) + n));
+		if (at == NULL)
+			return;
+		request_head(g, at, b->seq, b->type, flags);
+		memcpy(at + sizeof(struct wal_req), b->payload + b->sent, n);
+		g->req_published = true;
+		b->sent += n;
+		if (b->sent == b->len) {
+			free(b->payload);
+			b->payload = NULL;
+		}
+	}
+}
+
+static int
+append_big(struct gateway *g, struct conn *c, const struct request *rq,
+    size_t len, uint8_t flags)
+{
+	struct big_request *b = &g->big;
+	uint8_t *payload = malloc(len);
+
+	if (payload == NULL)
+		return -ENOMEM;
+	request_fill(payload, rq);
+	*b = (struct big_request){ .payload = payload,
+		.len = len,
+		.seq = g->next_seq,
+		.type = rq->type,
+		.flags = flags };
+	if (!node_claim(g, c, rq)) {
+		free(payload);
+		b->payload = NULL;
+		return -ENOMEM;
+	}
+	big_pump(g);
+	return 0;
+}
+
+/* Half of the ring: room for a part wherever it would have to begin. */
+static bool
+ring_has_room(struct bytering *q)
+{
+	q->seen_head = atomic_load_explicit(&q->h->head, memory_order_acquire);
+	return q->tail - q->seen_head <= q->size / 2;
+}
+
+bool
+gw_write_room(struct gateway *g)
+{
+	return g->big.payload == NULL && !window_full(g) &&
+	       ring_has_room(&g->req);
+}
+
+int
+gw_write_append(struct gateway *g, struct conn *c, const struct request *rq)
+{
+	size_t len = request_size(rq);
+	uint8_t flags = rq->early ? 0 : REQ_WANT_RESULT, *at;
+	uint64_t tail = g->req.tail;
+	int rc;
+
+	if (g->big.payload != NULL || window_full(g))
+		return -EAGAIN;
+	if (len > REQ_PART_MAX) {
+		if ((rc = append_big(g, c, rq, len, flags)) == 0)
+			g->n_writes++;
+		return rc;
+	}
+	at =
+	    bytering_reserve(&g->req, (uint32_t)(sizeof(struct wal_req) + len));
+	if (at == NULL)
+		return -EAGAIN;
+	request_head(g, at, g->next_seq, rq->type, flags);
+	request_fill(at + sizeof(struct wal_req), rq);
+	if (!node_claim(g, c, rq)) {
+		/* Nothing is published yet: the entry was never there. */
+		g->req.tail = tail;
+		return -ENOMEM;
+	}
+	g->req_published = true;
+	g->n_writes++;
+	return 0;
+}
+
+/* ---- return runs ---- */
+
+static struct ret_run *
+run_at(struct gateway *g, uint32_t i)
+{
+	return &g->runs[(g->run_head + i) & (g->run_cap - 1)];
+}
+
+static bool
+runs_grow(struct gateway *g)
+{
+	uint32_t cap = g->run_cap == 0 ? RUNS_FIRST : g->run_cap * 2, i;
+	struct ret_run *runs = malloc(cap * sizeof(*runs));
+
+	if (runs == NULL)
+		return false;
+	for (i = 0; i < g->run_count; i++)
+		runs[i] = *run_at(g, i);
+	free(g->runs);
+	g->runs = runs;
+	g->run_cap = cap;
+	g->run_head = 0;
+	return true;
+}
+
+/* Remember a run, joined to the one before where it just goes on. */
+static bool
+run_push(struct gateway *g, const struct wal_ret *ret)
+{
+	struct ret_run *last;
+
+	if (g->run_count != 0) {
+		last = run_at(g, g->run_count - 1);
+		if (last->status == ret->status &&
+		    last->seq + last->count == ret->seq &&
+		    (ret->status != RET_OK ||
+			last->vlsn + last->count == ret->vlsn)) {
+			last->count += ret->count;
+			return true;
+		}
+	}
+	if (g->run_count == g->run_cap && !runs_grow(g))
+		return false;
+	last = run_at(g, g->run_count++);
+	*last = (struct ret_run){ .seq = ret->seq,
+		.count = ret->count,
+		.vlsn = ret->vlsn,
+		.status = ret->status };
+	return true;
+}
+
+/*
+ * Requests of a RESULT node that were refused have no result to wait for:
+ * their errors are rendered when all before them is answered.
+ */
+static void
+result_step(struct gateway *g, struct node *n)
+{
+	struct conn *c = node_conn(g, n);
+
+	while (n->done < n->count && (n->refused >> n->done & 1) != 0) {
+		if (!n->mute)
+			reply_error(&n->sink, refusal(n->status));
+		n->done++;
+	}
+	if (n->done == n->count)
+		node_over(g, n, 0);
+	else if (c != NULL && &g->nodes[c->node_head] == n)
+		conn_drain(g, c);
+}
+
+static void
+request_refused(struct gateway *g, uint32_t seq, unsigned status)
+{
+	struct node *n = window_node(g, seq);
+	unsigned bit;
+
+	if (n == NULL)
+		return;
+	bit = seq - n->first_seq;
+	n->refused |= UINT64_C(1) << bit;
+	n->status = (uint8_t)status;
+	g->n_failed++;
+	if (n->kind != NODE_RESULT)
+		return;
+	*window_at(g, seq) = 0;
+	if (n->done == bit)
+		result_step(g, n);
+}
+
+static void
+ret_take(struct gateway *g, const struct wal_ret *ret)
+{
+	uint32_t i;
+
+	if (ret->incarnation != g->incarnation || ret->count == 0 ||
+	    !window_has(g, ret->seq) || ret->count > g->next_seq - ret->seq)
+		return;
+	if (!run_push(g, ret))
+		fatalx("no memory for the log's answers");
+	if (ret->status == RET_OK)
+		return;
+	for (i = 0; i < ret->count; i++)
+		request_refused(g, ret->seq + i, ret->status);
+}
+
+/* Room was made in a ring: does its producer wait for it? */
+static void
+producer_ring(struct gateway *g, unsigned slot, enum busy why)
+{
+	/* Pairs with the fence of bell_sleep_begin(). */
+	atomic_thread_fence(memory_order_seq_cst);
+	if (atomic_load_explicit(
+		&g->r->slots->row[slot].busy_with, memory_order_relaxed) == why)
+		bell_ring(&g->w->bells, slot);
+}
+
+static void
+ret_drain(struct gateway *g)
+{
+	struct wal_ret ret;
+	const void *at;
+	uint32_t len;
+
+	if (!bytering_ready(&g->ret))
+		return;
+	while ((at = bytering_peek(&g->ret, &len)) != NULL) {
+		if (len == sizeof(ret)) {
+			memcpy(&ret, at, sizeof(ret));
+			ret_take(g, &ret);
+		}
+		bytering_advance(&g->ret, len);
+	}
+	if (len == UINT32_MAX)
+		fatalx("return ring: an entry of impossible length");
+	bytering_consume(&g->ret);
+	producer_ring(g, SLOT_WAL, BUSY_RETURN);
+}
+
+/* ---- acknowledgements ---- */
+
+/* Early answers among requests first..last; `vlsn` is first's. */
+static void
+ack_range(struct gateway *g, uint32_t first, uint32_t count, uint64_t vlsn,
+    bool refused)
+{
+	uint32_t i = 0, node_end, s;
+	struct node *n;
+
+	while (i < count) {
+		if ((n = window_node(g, first + i)) == NULL) {
+			i++;
+			continue;
+		}
+		/* Requests of this node up to its end, from `first` on. */
+		node_end = n->first_seq + n->count - first;
+		if (n->kind == NODE_EARLY && node_end <= count) {
+			for (s = n->first_seq; s != first + node_end; s++)
+				*window_at(g, s) = 0;
+			n->done = n->count;
+			early_end(g);
+			node_over(g, n, refused ? 0 : vlsn + node_end - 1);
+		}
+		i = node_end;
+	}
+}
+
+/* What an early answer waits for, at this node's sync level. */
+static uint64_t
+ack_limit(const struct gateway *g)
+{
+	if (atomic_load_explicit(&g->r->control->sync_level,
+		memory_order_relaxed) == CONF_SYNC_SYNC)
+		return commit_vlsn(g->r);
+	return position_get(&g->r->pos->appended);
+}
+
+static void
+ack_drain(struct gateway *g)
+{
+	uint64_t limit = ack_limit(g), take;
+	struct ret_run run;
+
+	g->seen_committed = limit;
+	while (g->run_count != 0) {
+		run = *run_at(g, 0);
+		take = run.count;
+		if (run.status == RET_OK) {
+			if (run.vlsn > limit)
+				break;
+			if (limit - run.vlsn + 1 < take)
+				take = limit - run.vlsn + 1;
+		}
+		if (take == run.count) {
+			g->run_head = (g->run_head + 1) & (g->run_cap - 1);
+			g->run_count--;
+		} else {
+			run_at(g, 0)->seq += (uint32_t)take;
+			run_at(g, 0)->count -= (uint32_t)take;
+			run_at(g, 0)->vlsn += take;
+		}
+		ack_range(
+		    g, run.seq, (uint32_t)take, run.vlsn, run.status != RET_OK);
+	}
+}
+
+/* ---- results ---- */
+
+static void
+result_render(struct node *n, const uint8_t *values, size_t len)
+{
+	const uint8_t *at = values;
+
+	if (n->mute)
+		return;
+	if (n->exec != NULL)
+		gw_exec_reply(n->exec, &n->sink, n->proto, values, len);
+	else if (reply_value(&n->sink, n->proto, &at, values + len) != 0)
+		reply_error(&n->sink, refusal(RET_OK));
+}
+
+static void
+result_take(struct gateway *g, const struct store_res *res,
+    const uint8_t *values, size_t len)
+{
+	struct node *n = window_node(g, res->seq);
+	struct conn *c;
+
+	if (n != NULL && n->first_seq + n->done != res->seq) {
+		/* Refusals of the ones before may have come meanwhile. */
+		ret_drain(g);
+		n = window_node(g, res->seq);
+	}
+	if (n == NULL || n->kind != NODE_RESULT ||
+	    n->first_seq + n->done != res->seq) {
+		log_warnx("result %u: nobody waits for it", res->seq);
+		return;
+	}
+	result_render(n, values, len);
+	*window_at(g, res->seq) = 0;
+	n->done++;
+	if ((c = node_conn(g, n)) != NULL && res->vlsn > c->last_vlsn)
+		c->last_vlsn = res->vlsn;
+	if (n->done < n->count)
+		result_step(g, n);
+	else
+		node_over(g, n, res->vlsn);
+}
+
+/* Pieces of one result follow each other in the ring. */
+static void
+result_piece(struct gateway *g, const struct store_res *res,
+    const uint8_t *values, size_t len)
+{
+	bool more = (res->flags & RES_MORE) != 0;
+
+	if (g->partial.len != 0 && g->partial_seq != res->seq)
+		vbuf_clear(&g->partial);
+	if (!more && g->partial.len == 0) {
+		result_take(g, res, values, len);
+		return;
+	}
+	if (g->partial.len + len <= PARTIAL_MAX)
+		vbuf_put(&g->partial, values, len);
+	if (g->partial.error != 0)
+		fatalx("no memory for a result of %zu bytes", g->partial.len);
+	g->partial_seq = res->seq;
+	if (more)
+		return;
+	result_take(g, res, g->partial.data, g->partial.len);
+	vbuf_free(&g->partial);
+}
+
+static void
+res_drain(struct gateway *g)
+{
+	struct store_res res;
+	const uint8_t *at;
+	uint32_t len;
+
+	if (!bytering_ready(&g->res))
+		return;
+	while ((at = bytering_peek(&g->res, &len)) != NULL) {
+		if (len >= sizeof(res)) {
+			memcpy(&res, at, sizeof(res));
+			if (res.incarnation == g->incarnation)
+				result_piece(g, &res, at + sizeof(res),
+				    len - sizeof(res));
+		}
+		bytering_advance(&g->res, len);
+	}
+	if (len == UINT32_MAX)
+		fatalx("result ring: an entry of impossible length");
+	bytering_consume(&g->res);
+	producer_ring(g, SLOT_STORE, BUSY_RESULT);
+}
+
+void
+gw_write_turn(struct gateway *g)
+{
+	ret_drain(g);
+	ack_drain(g);
+	res_drain(g);
+	window_slide(g);
+	big_pump(g);
+}
+
+/* Says what it is held back by, for wal and for tools. */
+static void
+busy_publish(struct gateway *g)
+{
+	_Atomic uint32_t *busy = &g->r->slots->row[g->slot].busy_with;
+	uint32_t now = g->big.payload != NULL || g->stalled_count != 0
+			   ? BUSY_REQUEST
+			   : BUSY_NOT;
+
+	if (atomic_load_explicit(busy, memory_order_relaxed) != now)
+		atomic_store_explicit(busy, now, memory_order_relaxed);
+}
+
+void
+gw_write_publish(struct gateway *g)
+{
+	busy_publish(g);
+	if (!g->req_published)
+		return;
+	g->req_published = false;
+	bytering_publish(&g->req);
+	bell_ring(&g->w->bells, SLOT_WAL);
+	gw_count(g, C_BELLS, 1);
+}
+
+bool
+gw_write_pending(struct gateway *g)
+{
+	if (bytering_ready(&g->ret) || bytering_ready(&g->res))
+		return true;
+	if (g->run_count != 0 && ack_limit(g) != g->seen_committed)
+		return true;
+	if (g->big.payload != NULL)
+		return ring_has_room(&g->req);
+	return g->stalled_count != 0 && gw_write_room(g);
+}
