@@ -80,11 +80,11 @@ daemon_ready(int *ready_fd, int code)
 
 	if (*ready_fd < 0)
 		return;
+	if (code == 0)
+		leave_stdio();
 	(void)!write(*ready_fd, &byte, 1);
 	close(*ready_fd);
 	*ready_fd = -1;
-	if (code == 0)
-		leave_stdio();
 }
 
 int

@@ -24,6 +24,7 @@
 #define HTTP_BACKLOG    256
 #define CONTROL_BACKLOG 64
 #define UNIX_MODE       0660
+#define PORT_TRIES      16
 
 static int
 set_option(int fd, int level, int name, int value)
@@ -40,9 +41,9 @@ bind_fd(int fd, const struct conf_addr *a)
 	return -errno;
 }
 
-/* A bound TCP socket, or -errno. */
+/* A TCP socket bound to this address, or -errno. */
 static int
-tcp_bind(const struct conf_addr *a)
+tcp_bind_to(const struct conf_addr *a)
 {
 	int family = a->addr.ss_family;
 	int fd, rc = 0;
@@ -85,17 +86,47 @@ addr_set_port(struct conf_addr *a, uint16_t port)
 		((struct sockaddr_in *)&a->addr)->sin_port = htons(port);
 }
 
+/* What the socket is bound to. */
+static struct conf_addr
+bound_addr(int fd)
+{
+	struct conf_addr a = { .addr_len = sizeof(a.addr) };
+
+	getsockname(fd, (struct sockaddr *)&a.addr, &a.addr_len);
+	return a;
+}
+
+/*
+ * The same; port 0 is any. A port that the system chose would be lost when
+ * the socket stops listening (listen_refuse()), one that was asked for stays:
+ * so ask for the one that it chose.
+ */
+static int
+tcp_bind(const struct conf_addr *a)
+{
+	struct conf_addr chosen;
+	int fd = tcp_bind_to(a);
+
+	for (int i = 0; fd >= 0 && addr_port(a) == 0 && i < PORT_TRIES; i++) {
+		chosen = bound_addr(fd);
+		close(fd);
+		if ((fd = tcp_bind_to(&chosen)) != -EADDRINUSE)
+			return fd;
+		/* Somebody was faster. */
+		fd = tcp_bind_to(a);
+	}
+	return fd;
+}
+
 /* What the socket is bound to, as text; and its port. */
 static uint16_t
 bound_text(int fd, char *buf, size_t buf_size)
 {
-	struct conf_addr a = { .addr_len = sizeof(a.addr) };
+	struct conf_addr a = bound_addr(fd);
 	char host[INET6_ADDRSTRLEN] = "?";
+	bool v6 = a.addr.ss_family == AF_INET6;
 	const void *raw;
-	bool v6;
 
-	getsockname(fd, (struct sockaddr *)&a.addr, &a.addr_len);
-	v6 = a.addr.ss_family == AF_INET6;
 	if (v6)
 		raw = &((struct sockaddr_in6 *)&a.addr)->sin6_addr;
 	else
@@ -290,10 +321,7 @@ listen_open(
 static bool
 is_unix(int fd)
 {
-	struct conf_addr a = { .addr_len = sizeof(a.addr) };
-
-	return getsockname(fd, (struct sockaddr *)&a.addr, &a.addr_len) == 0 &&
-	       a.addr.ss_family == AF_UNIX;
+	return bound_addr(fd).addr.ss_family == AF_UNIX;
 }
 
 void

@@ -1,5 +1,5 @@
 /*
- * Signs of life, once a second: a worker without a heartbeat, or a reader
+ * Signs of life, twice a second: a worker without a heartbeat, or a reader
  * that keeps the store's memory from being given back, is killed; its policy
  * says what follows.
  */
@@ -11,7 +11,8 @@
 #include "shm/table.h"
 #include "supervisor/watchdog_core.h"
 
-#define ROUND_NS      NS_PER_S
+/* Beats come once a second at least, and the shortest time-out is 2 s. */
+#define ROUND_NS      (NS_PER_S / 2)
 #define READ_LIMIT_NS (2 * NS_PER_S)
 
 /*

@@ -133,7 +133,7 @@ int node_boot(struct node *n);
 void node_boot_turn(struct node *n);
 uint64_t node_boot_deadline(const struct node *n);
 
-/* live.c: a round each second. */
+/* live.c: a round twice a second. */
 void node_live_turn(struct node *n);
 uint64_t node_live_deadline(const struct node *n);
 

@@ -1,0 +1,102 @@
+# Stopping and reloading: in order, within its time, whatever clients do; who
+# holds it up is named and killed; a second signal forces; a reload takes over
+# what it can and says what it cannot.
+use strict;
+use warnings;
+use Test::More;
+use Time::HiRes ();
+use Nodelife;
+
+my $n = Nodelife->new;
+
+sub timed_stop {
+	my ($sig) = @_;
+	my $began = Time::HiRes::time();
+	my $code  = $n->signal($sig)->wait_exit(10);
+	return ( $code, Time::HiRes::time() - $began );
+}
+
+for my $sig (qw(TERM INT)) {
+	$n->start;
+	my @clients = map { $n->client } 1 .. 20;
+	is $_->cmd( 'SET', "k$_", 'v' ), 'OK', 'a client writes' for $clients[0];
+	$clients[1]->send(qw(GET k1));
+	my %w = %{ $n->workers };
+	my ( $code, $took ) = timed_stop($sig);
+	is $code, 0, "SIG$sig: exit 0";
+	cmp_ok $took, '<=', 1.1, sprintf 'in %.3f s', $took;
+	is scalar( grep { kill 0, $_ } values %w ), 0, 'nobody is left';
+	my ( undef, $out ) = $n->run( 'nodelifestat', '-r', $n->{run}, '-j' );
+	like $out, qr/"state": "ended"/, 'the region says that it ended';
+}
+
+# A client asks, in the middle of others' requests.
+$n->start;
+$n->client->send('SHUTDOWN');
+is $n->wait_exit(10), 0, 'SHUTDOWN: exit 0';
+
+# A worker that does not answer.
+$n->configure( shutdown => { phase_budget => '100ms' } );
+$n->start;
+{
+	my $pid = $n->workers->{group};
+	kill 'STOP', $pid;
+	my ( $code, $took ) = timed_stop('TERM');
+	is $code, 1, 'a stop over a hanging worker is not clean';
+	cmp_ok $took, '<=', 2, sprintf 'but ends, in %.3f s', $took;
+	like slurp( $n->{log} ),
+	  qr/stop: draining_listeners: group \(pid $pid\) not done in 100 ms: killed/,
+	  'and names who held it up';
+}
+
+# Impatience.
+$n->configure( shutdown => { phase_budget => '60s' } );
+$n->start;
+{
+	kill 'STOP', $n->workers->{group};
+	$n->signal('TERM');
+	ok wait_until( sub { slurp( $n->{log} ) =~ /stop: SIGTERM$/m }, 5 ),
+	  'a stop hangs';
+	my ( $code, $took ) = timed_stop('INT');
+	is $code, 1, 'forced: exit 1';
+	cmp_ok $took, '<=', 1, sprintf 'in %.3f s', $took;
+}
+$n->configure( shutdown => { phase_budget => undef } );
+
+# A stop while a boot is held.
+$n->spawn;
+{
+	my $pid;
+	wait_until { $pid = $n->workers->{wal} } 5;
+	kill 'STOP', $pid if $pid;
+	my ( $code, $took ) = timed_stop('TERM');
+	is $code, 0, 'a stop before the node served loses nothing: exit 0';
+	cmp_ok $took, '<=', 5, sprintf 'in %.3f s', $took;
+}
+
+# Reload.
+$n->start;
+{
+	my $reloaded = sub {
+		my ($want) = @_;
+		$n->signal('HUP');
+		return wait_until { slurp( $n->{log} ) =~ $want } 5;
+	};
+	ok $reloaded->(qr/reload: changed: nothing$/m), 'nothing changed';
+	$n->configure(
+		node   => { log_level   => 'debug' },
+		listen => { max_clients => 77 } );
+	ok $reloaded->(
+		qr/reload: changed: \[node\] log_level; needs a restart: \[listen\] max_clients$/m
+	), 'what changed and what could not';
+	$n->configure( wal => { sink => 1 } );
+	ok $reloaded->(qr/reload: refused: \S+nodelife\.ini:\d+: /),
+	  'a fault changes nothing';
+	$n->configure( wal => { sink => undef } );
+	unlink $n->{ini};
+	ok $reloaded->(qr/reload: refused: \S+nodelife\.ini: /),
+	  'nor does a file that is gone';
+	is $n->client->cmd('PING'), 'PONG', 'it serves on';
+}
+is $n->stop, 0, 'stopped';
+done_testing;
