@@ -1,0 +1,361 @@
+/*
+ * Reading the log forward. A cursor begins in segment files where the buffer
+ * does not reach, follows the chain from file to file, and moves into the
+ * buffer as soon as its place is there; one that is lapped goes back.
+ */
+#include "shm/cursor.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "shm/assert.h"
+#include "shm/region.h"
+#include "shm/segment.h"
+
+#define CURSOR_CHUNK (1024u * 1024)
+
+enum cursor_mode { CURSOR_NOWHERE, CURSOR_FILE, CURSOR_BUFFER };
+
+struct cursor {
+	struct region *r;
+	int wal_dir;
+	bool holds;
+	enum cursor_mode mode;
+	uint64_t vlsn; /* newest record returned, or passed over */
+	struct segment_reader reader; /* FILE */
+	uint64_t position; /* BUFFER: of the next record */
+	uint64_t current; /* BUFFER: of the record last returned */
+	char place[64];
+};
+
+int
+cursor_open(struct cursor **out, struct region *r, int wal_dir, bool holds)
+{
+	struct cursor *c = calloc(1, sizeof(*c));
+
+	if (c == NULL)
+		return -ENOMEM;
+	c->r = r;
+	c->wal_dir = wal_dir;
+	c->holds = holds;
+	c->reader.fd = -1;
+	*out = c;
+	return 0;
+}
+
+static void
+leave(struct cursor *c)
+{
+	if (c->mode == CURSOR_FILE)
+		segment_reader_close(&c->reader);
+	c->mode = CURSOR_NOWHERE;
+}
+
+void
+cursor_close(struct cursor *c)
+{
+	if (c == NULL)
+		return;
+	leave(c);
+	free(c);
+}
+
+const char *
+cursor_place(const struct cursor *c)
+{
+	return c->place;
+}
+
+static int
+damage(struct cursor *c, uint32_t number, uint32_t offset)
+{
+	/* Recycled under us is no damage. */
+	if (position_get(&c->r->pos->first) > c->vlsn + 1)
+		return -ESTALE;
+	snprintf(c->place, sizeof(c->place), "wal/%08x.seg offset %u", number,
+	    offset);
+	return -EBADMSG;
+}
+
+static uint64_t
+buffer_oldest(const struct cursor *c)
+{
+	return atomic_load_explicit(
+	    &c->r->walbuf.h->oldest, memory_order_acquire);
+}
+
+/* Is this place in the buffer? Then go on there. */
+static bool
+enter_buffer(struct cursor *c, uint64_t lsn)
+{
+	uint64_t position;
+
+	if (c->r->walbuf.data == NULL)
+		return false;
+	position = walbuf_position(&c->r->walbuf, lsn);
+	if (position == UINT64_MAX || position < buffer_oldest(c))
+		return false;
+	leave(c);
+	c->position = c->current = position;
+	c->mode = CURSOR_BUFFER;
+	return true;
+}
+
+static int
+enter_file(struct cursor *c, uint32_t number)
+{
+	struct segment_reader fresh;
+	int rc;
+
+	rc =
+	    segment_reader_open(&fresh, c->wal_dir, number, CURSOR_CHUNK, true);
+	if (rc != 0)
+		return rc;
+	leave(c);
+	c->reader = fresh;
+	/* The source is the reader itself, which has moved. */
+	c->reader.source.ctx = &c->reader;
+	c->mode = CURSOR_FILE;
+	return 0;
+}
+
+/* From a segment's end to the one that continues it exactly there. */
+static int
+enter_next(struct cursor *c)
+{
+	const struct segment_scan *s = &c->reader.scan;
+	uint32_t newest = lsn_segment(atomic_load_explicit(
+	    &c->r->walbuf.h->newest_lsn, memory_order_acquire));
+	struct segment_reader fresh;
+	uint32_t n, number = s->number, end = s->offset, seed = s->seed;
+	bool fits;
+	int rc;
+
+	for (n = number + 1; n <= newest; n++) {
+		rc = segment_reader_open(
+		    &fresh, c->wal_dir, n, SEGMENT_BLOCK_MAX, true);
+		if (rc == -ENOENT || rc == -ENODATA)
+			continue;
+		if (rc != 0)
+			return rc;
+		fits = fresh.info.prev_number == number &&
+		       fresh.info.prev_end == end &&
+		       fresh.info.prev_crc == seed;
+		segment_reader_close(&fresh);
+		if (!fits)
+			continue;
+		if (enter_buffer(c, lsn_make(n, 0)))
+			return 0;
+		return enter_file(c, n);
+	}
+	return -ENOENT;
+}
+
+/* The next record with a VLSN from files; may end up in the buffer. */
+static int
+file_next(struct cursor *c, struct record *out)
+{
+	bool refreshed = false;
+	uint32_t number, offset;
+	int rc;
+
+	while (c->mode == CURSOR_FILE) {
+		rc = segment_reader_next(&c->reader, out, NULL);
+		if (rc == 0 && out->vlsn == 0)
+			continue;
+		if (rc == 0) {
+			c->vlsn = out->vlsn;
+			return 0;
+		}
+		if (rc != -ENODATA)
+			return rc;
+		number = c->reader.scan.number;
+		offset = c->reader.scan.offset;
+		if (enter_buffer(c, lsn_make(number, offset)))
+			break;
+		rc = enter_next(c);
+		if (rc == 0) {
+			refreshed = false;
+			continue;
+		}
+		if (rc != -ENOENT)
+			return rc;
+		/* What was read may be older than what is there now. */
+		if (refreshed)
+			return damage(c, number, offset);
+		segment_reader_refresh(&c->reader);
+		refreshed = true;
+	}
+	return -EAGAIN; /* in the buffer */
+}
+
+/* Decode at c->position. 0, -ESTALE when lapped, -EBADMSG. */
+static int
+buffer_decode(struct cursor *c, uint64_t appended, struct record *out)
+{
+	const struct walbuf *wb = &c->r->walbuf;
+	int rc;
+
+	if (c->position >= appended)
+		return -EAGAIN;
+	rc = record_decode(
+	    walbuf_at(wb, c->position), appended - c->position, out);
+	if (rc == 0 && out->vlsn != 0 && out->vlsn != c->vlsn + 1)
+		rc = -EBADMSG;
+	/* What was decoded counts if it was there while we looked. */
+	atomic_thread_fence(memory_order_acquire);
+	if (!c->holds && buffer_oldest(c) > c->position)
+		return -ESTALE;
+	return rc == 0 ? 0 : -EBADMSG;
+}
+
+static int
+buffer_next(struct cursor *c, struct record *out)
+{
+	uint64_t appended = atomic_load_explicit(
+	    &c->r->walbuf.h->appended, memory_order_acquire);
+	int rc;
+
+	while ((rc = buffer_decode(c, appended, out)) == 0) {
+		c->current = c->position;
+		c->position += out->len;
+		if (out->vlsn == 0)
+			continue;
+		c->vlsn = out->vlsn;
+		return 0;
+	}
+	if (rc == -EBADMSG)
+		snprintf(c->place, sizeof(c->place), "buffer position %ju",
+		    (uintmax_t)c->position);
+	return rc;
+}
+
+int
+cursor_next(struct cursor *c, uint64_t limit, struct record *out)
+{
+	int rc;
+
+	for (;;) {
+		if (c->mode == CURSOR_NOWHERE)
+			return -ESTALE;
+		if (c->vlsn >= limit)
+			return -EAGAIN;
+		if (c->mode == CURSOR_FILE) {
+			rc = file_next(c, out);
+			if (c->mode == CURSOR_BUFFER && rc == -EAGAIN)
+				continue;
+			return rc;
+		}
+		rc = buffer_next(c, out);
+		if (rc != -ESTALE)
+			return rc;
+		/* Lapped: the files have it, unless they were recycled. */
+		rc = cursor_seek(c, c->vlsn + 1);
+		if (rc != 0)
+			return rc == -ENOENT ? -ESTALE : rc;
+	}
+}
+
+bool
+cursor_valid(const struct cursor *c)
+{
+	if (c->holds || c->mode != CURSOR_BUFFER)
+		return true;
+	/* Pairs with the fence behind wal's store to oldest. */
+	atomic_thread_fence(memory_order_acquire);
+	return buffer_oldest(c) <= c->current;
+}
+
+void
+cursor_release(struct cursor *c)
+{
+	ASSERT(c->holds);
+	if (c->mode != CURSOR_BUFFER)
+		return;
+	/* Pairs with the acquire in wal's look for room. */
+	atomic_store_explicit(
+	    &c->r->walbuf.h->store_hold, c->position, memory_order_release);
+}
+
+/* Without a sample: the segment whose header says that it holds vlsn. */
+static int
+seek_by_headers(struct cursor *c, uint64_t vlsn)
+{
+	struct segment_list list;
+	uint32_t i, number = 0;
+	int rc;
+
+	rc = segment_list_load(&list, c->wal_dir, true);
+	if (rc != 0)
+		return rc;
+	if (list.newest != UINT32_MAX)
+		for (i = list.oldest; i != UINT32_MAX;
+		     i = segment_list_next(&list, i))
+			if (list.entry[i].info.first_vlsn <= vlsn)
+				number = list.entry[i].number;
+	segment_list_free(&list);
+	return number == 0 ? -ENOENT : enter_file(c, number);
+}
+
+/* Stand at or before vlsn by the sample, in the buffer or in a file. */
+static int
+seek_by_sample(struct cursor *c, uint64_t vlsn)
+{
+	struct vmap_pair pair;
+	int rc;
+
+	rc = vmap_lookup(c->r->vmap, vlsn, &pair);
+	if (rc != 0)
+		return rc;
+	if (enter_buffer(c, pair.lsn)) {
+		c->vlsn = pair.vlsn - 1;
+		return 0;
+	}
+	rc = enter_file(c, lsn_segment(pair.lsn));
+	if (rc != 0)
+		return rc;
+	rc = segment_reader_seek(&c->reader, lsn_offset(pair.lsn), pair.vlsn);
+	if (rc == 0)
+		c->vlsn = pair.vlsn - 1;
+	return rc;
+}
+
+/* Is the place such that the next record can be vlsn, or one before it? */
+static int
+seek_place(struct cursor *c, uint64_t vlsn)
+{
+	int rc;
+
+	leave(c);
+	rc = seek_by_sample(c, vlsn);
+	if (rc == 0)
+		return 0;
+	leave(c);
+	rc = seek_by_headers(c, vlsn);
+	if (rc == 0)
+		c->vlsn = c->reader.scan.vlsn;
+	return rc == -ENODATA ? -ENOENT : rc;
+}
+
+int
+cursor_seek(struct cursor *c, uint64_t vlsn)
+{
+	uint64_t appended = position_get(&c->r->pos->appended);
+	struct record rec;
+	int rc;
+
+	ASSERT(vlsn > 0);
+	if (vlsn > appended + 1 || vlsn < position_get(&c->r->pos->first))
+		return -ENOENT;
+	rc = seek_place(c, vlsn);
+	while (rc == 0 && c->vlsn + 1 < vlsn)
+		rc = cursor_next(c, vlsn - 1, &rec);
+	if (rc == -ENOENT || rc == -ESTALE || rc == -EAGAIN)
+		rc = -ENOENT;
+	if (rc == 0 && c->vlsn + 1 != vlsn)
+		rc = damage(c, c->reader.scan.number, c->reader.scan.offset);
+	if (rc != 0)
+		leave(c);
+	return rc;
+}

@@ -1,0 +1,25 @@
+/*
+ * The WAL buffer: from a place in a file to the place in the buffer.
+ */
+#include "shm/walbuf.h"
+
+uint64_t
+walbuf_position(const struct walbuf *wb, uint64_t lsn)
+{
+	uint32_t number = lsn_segment(lsn);
+	unsigned slot = number % WALBUF_SEGMENTS;
+	uint64_t base;
+
+	/* Pairs with wal's release of number behind base. */
+	if (number == 0 || atomic_load_explicit(&wb->h->segment[slot].number,
+			       memory_order_acquire) != number)
+		return UINT64_MAX;
+	base = atomic_load_explicit(
+	    &wb->h->segment[slot].base, memory_order_relaxed);
+	/* wal zeroes the number before it changes the base. */
+	atomic_thread_fence(memory_order_acquire);
+	if (atomic_load_explicit(
+		&wb->h->segment[slot].number, memory_order_relaxed) != number)
+		return UINT64_MAX;
+	return base + lsn_offset(lsn);
+}

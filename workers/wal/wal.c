@@ -1,0 +1,186 @@
+/*
+ * The wal worker. Opens the log (wal_recover.c), begins a new segment, then
+ * runs the group commit loop until the shutdown bus reaches it. It dies ->
+ * the node boots again; nothing it leaves behind needs repair, since a boot
+ * fences, scans and appends only to a new segment.
+ */
+#include "workers/wal/wal.h"
+
+#include <errno.h>
+
+#include "shm/assert.h"
+#include "shm/log.h"
+
+#define WAL_RING_ENTRIES 64
+
+static struct wal me;
+
+/* Idle for a while: let a last head tell what is durable and committed. */
+static void
+tick_head(struct wal *w)
+{
+	if (w->tick_position == w->position && !w->batch.open &&
+	    w->flights == 0 && w->phase == WAL_APPENDING &&
+	    w->head_durable < w->durable &&
+	    w->durable >= w->segment.info.first_vlsn && wal_room(w, 0))
+		wal_publish_appended(w);
+	w->tick_position = w->position;
+}
+
+static void
+wal_tick(struct wal *w)
+{
+	if (w->loop.now_ns - w->tick_ns < WAL_TICK_NS)
+		return;
+	w->tick_ns = w->loop.now_ns;
+	tick_head(w);
+	wal_keeper_tick(w);
+}
+
+/* Everything appended is on disk, and a head there says so. */
+static bool
+wal_all_flushed(struct wal *w)
+{
+	if (w->phase == WAL_IDLE)
+		return true;
+	if (w->flights > 0 || w->batch.open || w->phase != WAL_APPENDING)
+		return false;
+	if (w->head_durable >= w->durable ||
+	    w->durable < w->segment.info.first_vlsn)
+		return true;
+	return !wal_room(w, 0) && w->phase == WAL_APPENDING;
+}
+
+static void
+wal_shutdown_turn(struct wal *w)
+{
+	unsigned step = loop_shutdown(&w->loop), done;
+
+	if (step == SHUTDOWN_NONE)
+		return;
+	done = step < SHUTDOWN_WAL_FSYNC ? step : SHUTDOWN_WAL_FSYNC - 1;
+	loop_drained(&w->loop, done);
+	if (step < SHUTDOWN_WAL_FSYNC)
+		return;
+	w->stopping = true;
+	if (!wal_all_flushed(w))
+		return;
+	loop_drained(&w->loop, SHUTDOWN_WAL_FSYNC);
+	if (step < SHUTDOWN_CLOSED)
+		return;
+	loop_drained(&w->loop, SHUTDOWN_CLOSED);
+	w->loop.quit = true;
+}
+
+static void
+wal_turn(void *ctx)
+{
+	struct wal *w = ctx;
+
+	if (w->phase == WAL_BOOTING)
+		return;
+	wal_role_turn(w);
+	do {
+		wal_drain(w);
+		wal_segment_turn(w);
+	} while (wal_flush_turn(w) && wal_drain_ready(w));
+	wal_bells_turn(w);
+	wal_tick(w);
+	wal_shutdown_turn(w);
+	/* What the tick or the end of the log's life has put there. */
+	(void)wal_flush_turn(w);
+	wal_keeper_turn(w);
+}
+
+static bool
+wal_pending(void *ctx)
+{
+	struct wal *w = ctx;
+
+	if (atomic_load_explicit(&w->r->commit->seq, memory_order_acquire) !=
+	    w->view_seq)
+		return true;
+	return wal_drain_ready(w);
+}
+
+static uint64_t
+wal_deadline(void *ctx)
+{
+	struct wal *w = ctx;
+	uint64_t at = wal_bells_deadline(w), keeper = wal_keeper_deadline(w);
+
+	return at < keeper ? at : keeper;
+}
+
+static int
+wal_open(struct wal *w)
+{
+	static const struct loop_hooks hooks = { .turn = wal_turn,
+		.pending = wal_pending,
+		.deadline = wal_deadline };
+	int rc;
+
+	rc = loop_open(&w->loop, w->r, &w->w->bells, SLOT_WAL, WAL_RING_ENTRIES,
+	    w, &hooks);
+	if (rc != 0) {
+		seq_fail(w->r->seq, PHASE_WAL_RECOVERY, SLOT_WAL,
+		    "wal: io_uring: %s", loop_refusal(rc));
+		return rc;
+	}
+	loop_on(&w->loop, WAL_KIND_WRITE, wal_write_done);
+	loop_on(&w->loop, WAL_KIND_SYNC, wal_sync_done);
+	loop_on(&w->loop, WAL_KIND_KEEPER, wal_keeper_done);
+	loop_on(&w->loop, WAL_KIND_SCAN, wal_scan_done);
+	loop_on(&w->loop, WAL_KIND_HINT, wal_keeper_hint_done);
+	wal_clients_open(w);
+	return 0;
+}
+
+/* The log is known: begin the segment of this boot. */
+static int
+wal_begin(struct wal *w)
+{
+	char why[128];
+	int rc;
+
+	if (w->w->readonly) {
+		w->phase = WAL_IDLE;
+		return 0;
+	}
+	rc = wal_flight_memory(w);
+	if (rc != 0)
+		snprintf(why, sizeof(why), "no memory");
+	else
+		rc = wal_segment_first(w, why, sizeof(why));
+	if (rc != 0) {
+		seq_fail(w->r->seq, PHASE_WAL_RECOVERY, SLOT_WAL, "%s", why);
+		return rc;
+	}
+	wal_keeper_trim(w);
+	wal_keeper_spares(w);
+	return 0;
+}
+
+int
+wal_main(struct worker *worker)
+{
+	struct wal *w = &me;
+	int rc;
+
+	worker_open(worker, "wal", KEEP_DATA);
+	w->w = worker;
+	w->r = worker->region;
+	w->conf = worker->conf;
+	w->dir = w->keeper.next_fd = w->keeper.hint_fd = w->segment.fd = -1;
+	if (wal_open(w) != 0 || wal_recover(w) != 0 || wal_begin(w) != 0)
+		return WORKER_EXIT_FAILED;
+	seq_fire(w->r->seq, PHASE_WAL_RECOVERY, SLOT_WAL);
+	worker_running(worker);
+	w->tick_ns = mono_ns();
+	rc = loop_run(&w->loop);
+	if (rc != 0) {
+		log_errorx("loop: %s", strerror(-rc));
+		return WORKER_EXIT_RESTART;
+	}
+	return w->exit_code;
+}

@@ -1,0 +1,319 @@
+/*
+ * The wal worker's private state. It is the sole writer of segments and of
+ * the WAL buffer, and the one place where VLSNs are given out.
+ *
+ * A record's way to durability, in this order and no other:
+ *	1 append  payload copied from the client's ring into the buffer
+ *	2 seal    batch head filled in, CRCs chained (wal_flush.c)
+ *	3 write   straight from the buffer; a last partial block by a copy
+ *	4 sync    with the write (RWF_DSYNC) or by the linked fdatasync
+ *	5 publish durable, flushed, the member's word, commit_advance()
+ *	6 bells   whoever waits for what was published
+ */
+#ifndef WORKERS_WAL_WAL_H
+#define WORKERS_WAL_WAL_H
+
+#include <sys/uio.h>
+
+#include "ipc/loop.h"
+#include "shm/segment.h"
+#include "workers/wal/wal_io.h"
+#include "workers/wal/wal_plan.h"
+#include "workers/worker.h"
+
+enum wal_kind {
+	WAL_KIND_WRITE = 1,
+	WAL_KIND_SYNC = 2,
+	WAL_KIND_KEEPER = 3,
+	WAL_KIND_SCAN = 4,
+	WAL_KIND_HINT = 5
+};
+
+#define WAL_FIRST_SEGMENT (4u * 1024 * 1024) /* of each boot: soon zeroed */
+#define WAL_BATCH_BYTES   (256u * 1024) /* a batch is full from here on */
+#define WAL_TICK_NS       NS_PER_S
+#define WAL_SPARE_MAX     64
+#define WAL_APPLY_RECORDS 1024 /* so much unapplied wakes the store */
+#define WAL_APPLY_BYTES   (256u * 1024)
+#define WAL_APPLY_NS      (5 * NS_PER_MS) /* and so old */
+
+/* The segment that is written. */
+struct wal_segment {
+	struct segment_info info;
+	int fd; /* -1 = none is open */
+	uint64_t base; /* log position of its first byte */
+	uint32_t limit; /* bytes that may hold records */
+};
+
+/* What the next flush carries: [start, wal->position). */
+struct wal_batch {
+	bool open;
+	bool full; /* nothing more goes in */
+	uint64_t start; /* log position of its head */
+	uint32_t records;
+	uint64_t begun_ns;
+};
+
+struct wal_flight {
+	enum flight_state state;
+	uint32_t generation; /* of its completions */
+	bool written; /* buffered: the write is complete */
+	bool closed; /* ends on a block boundary */
+	uint64_t start, end; /* log positions; start on a block */
+	uint64_t vlsn; /* newest VLSN once it is durable */
+	uint32_t records;
+	uint32_t done, size; /* bytes in the file */
+	uint64_t head_durable; /* what its head tells */
+	uint64_t submit_ns, begun_ns;
+	struct iovec iov[2];
+	uint8_t *bounce; /* one block, for a partial one at the end */
+};
+
+/* A client of wal: its rings and what is under way with it. */
+struct wal_client {
+	struct bytering request, ret;
+	struct wal_ret *run; /* unpublished entry that still grows */
+	bool pushed; /* ret entries since its last bell */
+	bool refused; /* it waits for nothing else: ring at once */
+	bool stuck; /* its ret ring is full */
+	/* A payload in parts, between its first and last. */
+	bool parts;
+	uint8_t parts_refused; /* enum ret_status */
+	uint32_t parts_incarnation;
+};
+
+/* A segment behind the current one. */
+struct wal_old {
+	uint32_t number;
+	uint64_t first_vlsn;
+	uint64_t size; /* of the file */
+};
+
+struct wal_spare {
+	int fd;
+	uint32_t id;
+	uint32_t zeroed; /* bytes */
+	bool ready; /* named spare.ID; else prep.ID */
+};
+
+enum wal_job {
+	JOB_NONE,
+	JOB_ALLOC, /* reserve a new prep's space */
+	JOB_ZERO, /* one step of zeros */
+	JOB_SYNC, /* the prep's zeros are on disk */
+	JOB_READY, /* prep.ID becomes spare.ID */
+	JOB_NEXT, /* spare.ID becomes the next segment */
+	JOB_NEXT_DIR, /* and its name is on disk */
+	JOB_RECYCLE, /* the oldest segment becomes spare.ID */
+	JOB_UNLINK /* the oldest segment goes */
+};
+
+/* Background work on files: one operation at a time. */
+struct wal_keeper {
+	enum wal_job job;
+	uint32_t job_spare; /* index in spare[] */
+	uint32_t job_bytes;
+	char from[32], to[32]; /* names of the rename under way */
+	struct wal_spare spare[WAL_SPARE_MAX];
+	uint32_t spares, next_id;
+	int next_fd; /* the coming segment's file, -1 = none */
+	uint32_t next_number;
+	uint64_t next_size;
+	bool next_ready;
+	bool hint_busy;
+	uint64_t hint_vlsn; /* on disk */
+	uint8_t hint[WAL_HINT_SIZE];
+	int hint_fd;
+	uint64_t zero_ns; /* last step of zeros */
+	uint64_t retry_ns; /* after ENOSPC: not before */
+	bool nospace;
+	bool reserve_missing;
+	struct wal_old *old; /* chain behind the current one, oldest first */
+	uint32_t olds, old_room;
+};
+
+enum wal_phase {
+	WAL_BOOTING,
+	WAL_APPENDING,
+	WAL_CLOSING, /* the segment is full: its flights end */
+	WAL_HEADER, /* the next segment's header is in flight */
+	WAL_IDLE /* readonly mode: nothing is ever written */
+};
+
+struct wal {
+	struct worker *w;
+	struct region *r;
+	struct loop loop;
+	const struct conf *conf;
+	struct wal_io io;
+	int dir;
+	int exit_code;
+	enum wal_phase phase;
+	uint8_t uuid[16];
+	uint64_t generation;
+
+	/* The log's end. */
+	uint64_t vlsn; /* newest given out */
+	uint64_t term; /* of that record */
+	int64_t time_ms; /* of that record */
+	uint32_t seed; /* CRC of the newest sealed record */
+	uint64_t position; /* end of what is in the buffer */
+	uint64_t published; /* position that readers know */
+	uint64_t oldest; /* as published */
+	uint64_t sample; /* log position of the newest map sample */
+	bool sampled; /* there is one in this segment */
+	struct wal_segment segment;
+	struct wal_batch batch;
+
+	/* Flights, in order; flight[first % FLIGHT_MAX] is the oldest. */
+	struct wal_flight flight[FLIGHT_MAX];
+	uint32_t first, flights;
+	uint64_t flight_bytes;
+	uint64_t durable; /* newest durable VLSN */
+	uint64_t head_durable; /* highest durable that a head on disk tells */
+	bool header_flight; /* the one in flight is a segment header */
+
+	/* The role, as last looked at. */
+	struct commit_view view;
+	uint32_t view_seq;
+	uint64_t term_start; /* VLSN of own_term's first record */
+	uint64_t boot_term; /* newest term in the log when it was scanned */
+	uint64_t own_term; /* term whose first record is ours, 0 = none */
+	bool stopping;
+	bool told; /* a term that cannot be was logged */
+
+	struct wal_client client[CLIENT_MAX];
+	uint32_t clients; /* in use: group, store, gateways */
+	uint32_t turn_client; /* who is drained first */
+	int parts_client; /* who alone is drained, -1 = all are */
+
+	uint64_t urgent; /* newest VLSN whose commit wakes the store */
+	uint64_t urgent_rung; /* it was woken for up to here */
+	uint64_t group_waits; /* VLSN whose commit wakes group, 0 = none */
+	uint64_t apply_ns; /* when the store is woken for age, 0 = unset */
+	uint64_t tick_ns; /* last tick */
+	uint64_t tick_position; /* log position at the last tick */
+	uint32_t need_room; /* bytes: held back by the buffer, 0 = not */
+	enum busy busy;
+	struct wal_keeper keeper;
+};
+
+/* wal_recover.c: scan, cut, positions. 0, or negative after seq_fail(). */
+int wal_recover(struct wal *w);
+
+/* wal_scan.c: chunks of a segment, read ahead through the ring. */
+struct wal_ahead;
+int wal_ahead_open(struct wal_ahead **out, struct wal *w, uint32_t number,
+    uint32_t from, uint64_t to);
+void wal_ahead_close(struct wal_ahead *a);
+void wal_ahead_free(void);
+void wal_ahead_source(struct wal_ahead *a, struct segment_source *out);
+void wal_scan_done(
+    void *ctx, uint32_t slot, uint32_t generation, int res, uint32_t flags);
+
+/* wal_segment.c */
+int wal_segment_first(struct wal *w, char *why, size_t why_size);
+void wal_segment_turn(struct wal *w);
+/* The segment is full: its last flush is closed, then the next one begins. */
+void wal_segment_close(struct wal *w);
+/* Bytes that records may still take in the current segment. */
+uint32_t wal_segment_left(const struct wal *w);
+
+/* wal_append.c */
+void wal_clients_open(struct wal *w);
+/* Take requests; returns with rings empty or the batch full. */
+void wal_drain(struct wal *w);
+/* Is there anything that wal_drain() could take? */
+bool wal_drain_ready(struct wal *w);
+/* Look at the view: a new term begins, a role ends. */
+void wal_role_turn(struct wal *w);
+/* Is there room for a record of len bytes? Opens a batch for it. */
+bool wal_room(struct wal *w, uint32_t len);
+/* Open a batch without a record: for a last head, or to close a segment. */
+void wal_batch_open(struct wal *w);
+/* Let readers see what was appended. */
+void wal_publish_appended(struct wal *w);
+
+/* wal_flush.c */
+/* Flush if the plan says so; true if a flight began. */
+bool wal_flush_turn(struct wal *w);
+void wal_write_done(
+    void *ctx, uint32_t slot, uint32_t generation, int res, uint32_t flags);
+void wal_sync_done(
+    void *ctx, uint32_t slot, uint32_t generation, int res, uint32_t flags);
+int wal_flight_memory(struct wal *w);
+/* Submit the segment's header, which lies at its base. */
+void wal_flight_header(struct wal *w);
+/* A failed write or flush is final: the node boots again. */
+void wal_give_up(struct wal *w, const char *what, int error);
+
+/* wal_bells.c */
+void wal_bells_committed(struct wal *w);
+void wal_bells_returned(struct wal *w);
+uint64_t wal_bells_deadline(const struct wal *w);
+void wal_bells_turn(struct wal *w);
+void wal_busy(struct wal *w, enum busy busy);
+
+/* wal_keeper.c */
+int wal_keeper_boot(struct wal *w, const struct segment_list *list);
+void wal_keeper_spares(struct wal *w);
+void wal_keeper_turn(struct wal *w);
+uint64_t wal_keeper_deadline(const struct wal *w);
+void wal_keeper_done(
+    void *ctx, uint32_t slot, uint32_t generation, int res, uint32_t flags);
+void wal_keeper_hint_done(
+    void *ctx, uint32_t slot, uint32_t generation, int res, uint32_t flags);
+int wal_keeper_old_add(struct wal *w, const struct wal_old *old);
+/* The prepared file, handed over: descriptor and number; -1 = none yet. */
+int wal_keeper_take(struct wal *w, uint32_t *number, uint64_t *size);
+/* At boot, on a full disk: any spare, renamed. Descriptor, -ENOENT, -errno. */
+int wal_keeper_spare(struct wal *w, const char *name, uint64_t *size);
+/* Give back what the segment of the last boot did not use. */
+void wal_keeper_trim(struct wal *w);
+/* Must new writes be refused? */
+bool wal_keeper_full(const struct wal *w);
+void wal_keeper_tick(struct wal *w);
+/* Force: keep what was dropped (entries behind `last`, and its tail). */
+int wal_keeper_salvage(
+    struct wal *w, const struct segment_list *list, uint32_t last);
+
+static inline uint8_t *
+wal_at(const struct wal *w, uint64_t position)
+{
+	return walbuf_at(&w->r->walbuf, position);
+}
+
+/* Bytes that can be put at the log's end without overwriting the store's. */
+static inline uint64_t
+wal_buffer_room(const struct wal *w)
+{
+	/* Pairs with the release in cursor_release(). */
+	uint64_t hold = atomic_load_explicit(
+	    &w->r->walbuf.h->store_hold, memory_order_acquire);
+
+	return hold + w->r->walbuf.size - w->position;
+}
+
+/* Give up buffer bytes for n new ones at the log's end. */
+static inline void
+wal_buffer_take(struct wal *w, uint32_t n)
+{
+	uint64_t end = w->position + n, size = w->r->walbuf.size;
+
+	if (end <= size || end - size <= w->oldest)
+		return;
+	w->oldest = end - size;
+	/* Readers look at it after copying: the fence keeps our later stores
+	   to the bytes behind it. Pairs with cursor_valid(). */
+	atomic_store_explicit(
+	    &w->r->walbuf.h->oldest, w->oldest, memory_order_relaxed);
+	atomic_thread_fence(memory_order_seq_cst);
+}
+
+static inline void
+wal_count(struct wal *w, enum counter which, uint64_t n)
+{
+	counter_add(w->r->counters, SLOT_WAL, which, n);
+}
+
+#endif

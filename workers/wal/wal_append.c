@@ -1,0 +1,497 @@
+/*
+ * Requests become records: VLSN, term and time are given out here, and only
+ * here. Clients' rings are drained in turns; what cannot be taken stays where
+ * it is, which is the back-pressure.
+ */
+#include "workers/wal/wal.h"
+
+#include <errno.h>
+#include <signal.h>
+
+#include "shm/assert.h"
+#include "shm/log.h"
+
+#define DRAIN_STEP 64 /* requests of one client before the next one's turn */
+
+#define DRAIN_ROUNDS 64
+#define DRAIN_LATER  255u
+
+/* Behind the last record: a pad of at least a header, maybe behind a head. */
+#define CLOSE_SLACK (SEGMENT_BATCH_LEN + REC_HEADER_SIZE)
+
+void
+wal_clients_open(struct wal *w)
+{
+	unsigned i;
+
+	w->parts_client = -1;
+	w->clients = CLIENT_GATEWAY + w->r->head->gateway_count;
+	ASSERT(w->clients <= CLIENT_MAX);
+	for (i = 0; i < w->clients; i++) {
+		region_ring(w->r, i, RING_REQUEST, &w->client[i].request);
+		region_ring(w->r, i, RING_RETURN, &w->client[i].ret);
+	}
+}
+
+void
+wal_batch_open(struct wal *w)
+{
+	ASSERT(!w->batch.open);
+	wal_buffer_take(w, SEGMENT_BATCH_LEN);
+	memset(&w->batch, 0, sizeof(w->batch));
+	w->batch.open = true;
+	w->batch.start = w->position;
+	w->batch.begun_ns = w->loop.now_ns;
+	w->position += SEGMENT_BATCH_LEN;
+}
+
+bool
+wal_room(struct wal *w, uint32_t len)
+{
+	uint32_t slack = w->io.block + CLOSE_SLACK;
+	uint32_t need = len + (w->batch.open ? 0 : SEGMENT_BATCH_LEN);
+
+	if (w->phase != WAL_APPENDING || w->batch.full)
+		return false;
+	if (w->position - w->segment.base + need + slack > w->segment.limit) {
+		wal_segment_close(w);
+		return false;
+	}
+	if (wal_buffer_room(w) < need + slack) {
+		w->need_room = need + slack;
+		wal_busy(w, BUSY_BUFFER);
+		return false;
+	}
+	if (!w->batch.open)
+		wal_batch_open(w);
+	return true;
+}
+
+/* A map sample at the first record behind a head, each so many bytes. */
+static void
+sample_add(struct wal *w)
+{
+	if (w->batch.records != 0 ||
+	    (w->sampled && w->position - w->sample < VMAP_STRIDE_BYTES))
+		return;
+	vmap_add(w->r->vmap, w->vlsn,
+	    lsn_make(w->segment.info.number,
+		(uint32_t)(w->position - w->segment.base)));
+	w->sample = w->position;
+	w->sampled = true;
+}
+
+/* Room was found by wal_room(). */
+static void
+record_append(struct wal *w, uint8_t type, uint8_t flags, uint64_t origin,
+    const void *payload, uint32_t payload_len)
+{
+	int64_t now_ms = wall_ms();
+	struct record rec = { .origin = origin,
+		.type = type,
+		.flags = flags,
+		.payload_len = payload_len };
+	uint32_t len = record_len(payload_len);
+	uint8_t *at = wal_at(w, w->position);
+
+	ASSERT(w->batch.open);
+	wal_buffer_take(w, len);
+	if (now_ms > w->time_ms)
+		w->time_ms = now_ms;
+	rec.vlsn = ++w->vlsn;
+	rec.term = w->term;
+	rec.time_ms = w->time_ms;
+	record_encode(at, &rec);
+	if (payload_len != 0)
+		memcpy(at + REC_HEADER_SIZE, payload, payload_len);
+	sample_add(w);
+	w->position += len;
+	w->batch.records++;
+	if (w->position - w->batch.start >= WAL_BATCH_BYTES)
+		w->batch.full = true;
+	if (type == REC_MEMBER)
+		position_set(&w->r->pos->member, w->vlsn);
+	if (type != REC_OP || (flags & REC_WANT_RESULT) != 0)
+		w->urgent = w->vlsn;
+	if (type == REC_TERM || type == REC_MEMBER)
+		w->group_waits = w->vlsn;
+	wal_count(w, C_WAL_RECORDS, 1);
+	wal_count(w, C_WAL_BYTES, len);
+}
+
+void
+wal_publish_appended(struct wal *w)
+{
+	struct walbuf_head *h = w->r->walbuf.h;
+	struct positions *pos = w->r->pos;
+
+	if (w->position == w->published)
+		return;
+	w->published = w->position;
+	atomic_store_explicit(&h->newest_lsn,
+	    lsn_make(w->segment.info.number,
+		(uint32_t)(w->position - w->segment.base)),
+	    memory_order_relaxed);
+	/* The bytes before it: pairs with the acquire of readers. */
+	atomic_store_explicit(&h->appended, w->position, memory_order_release);
+	position_set(&pos->clock_ms, (uint64_t)w->time_ms);
+	position_set(&pos->wal_bytes, w->position);
+	position_set(&pos->appended, w->vlsn);
+}
+
+/* Positions of the new epoch, and the new term's first record. */
+static void
+role_publish(struct wal *w)
+{
+	struct region *r = w->r;
+
+	if (w->own_term != 0 && w->own_term == w->view.term)
+		position_set(&r->pos->term_start,
+		    epoch_word(w->view.epoch, w->term_start));
+	if (w->view.self < MEMBER_MAX)
+		atomic_store_explicit(&r->commit->member[w->view.self].durable,
+		    epoch_word(w->view.epoch, w->durable),
+		    memory_order_release);
+	if (commit_advance(r))
+		wal_bells_committed(w);
+}
+
+static bool
+role_begins_term(struct wal *w)
+{
+	const struct commit_view *v = &w->view;
+
+	if (v->role != ROLE_MASTER || v->readonly != 0 ||
+	    v->term == w->own_term || w->stopping)
+		return false;
+	if (v->term > w->boot_term && v->term >= w->term)
+		return true;
+	if (!w->told)
+		log_errorx("term %ju: not begun: the log has term %ju already",
+		    (uintmax_t)v->term, (uintmax_t)w->term);
+	w->told = true;
+	return false;
+}
+
+void
+wal_role_turn(struct wal *w)
+{
+	uint16_t epoch = w->view.epoch;
+	uint64_t own = w->own_term;
+
+	/* pending() compares: what changes from here on is seen there. */
+	w->view_seq =
+	    atomic_load_explicit(&w->r->commit->seq, memory_order_acquire);
+	commit_view_read(w->r->commit, &w->view);
+	if (role_begins_term(w) && wal_room(w, record_len(0))) {
+		/* A payload in parts cannot go on behind another record. */
+		if (w->parts_client >= 0)
+			w->client[w->parts_client].parts_refused = RET_READONLY;
+		w->term = w->own_term = w->view.term;
+		record_append(w, REC_TERM, 0, 0, NULL, 0);
+		w->term_start = w->vlsn;
+		wal_publish_appended(w);
+		log_info("term %ju begins with record %ju", (uintmax_t)w->term,
+		    (uintmax_t)w->vlsn);
+	}
+	if (w->view.epoch != epoch || w->own_term != own)
+		role_publish(w);
+}
+
+/*
+ * Why nothing may be appended for this request; RET_OK if it may; DRAIN_LATER
+ * if that is not known before the term's first record is in.
+ */
+static unsigned
+refusal(struct wal *w, const struct wal_req *req)
+{
+	if (w->view.role != ROLE_MASTER || w->view.readonly != 0 ||
+	    w->phase == WAL_IDLE)
+		return RET_READONLY;
+	if (w->stopping)
+		return RET_STOPPING;
+	if (w->own_term != w->view.term)
+		return role_begins_term(w) ? DRAIN_LATER : RET_READONLY;
+	/* What a full log has left is the group's. */
+	if (req->type != REC_MEMBER && wal_keeper_full(w))
+		return RET_NOSPACE;
+	return RET_OK;
+}
+
+static bool
+request_ok(const struct wal *w, unsigned client, const struct wal_req *req)
+{
+	(void)w;
+	if (req->len < sizeof(*req) || req->len > sizeof(*req) + REQ_PART_MAX)
+		return false;
+	if ((req->flags & ~(REQ_MORE | REQ_WANT_RESULT)) != 0 || req->zero != 0)
+		return false;
+	return req->type == REC_OP || req->type == REC_MULTI ||
+	       (req->type == REC_MEMBER && client == CLIENT_GROUP);
+}
+
+/*
+ * The ring says what cannot be: its producer is broken. What it left is
+ * dropped and the process killed; its restart begins with an empty ring.
+ */
+static void
+client_broken(struct wal *w, unsigned client)
+{
+	struct wal_client *c = &w->client[client];
+	unsigned slot = slot_of_client(client);
+	pid_t pid = atomic_load_explicit(
+	    &w->r->slots->row[slot].pid, memory_order_relaxed);
+
+	event_add(w->r, SLOT_WAL, EVENT_ERROR,
+	    "%s: bad request in its ring, process %d is killed",
+	    slot_name(slot), (int)pid);
+	c->request.head = c->request.seen_tail;
+	bytering_consume(&c->request);
+	c->parts = false;
+	if (w->parts_client == (int)client)
+		w->parts_client = -1;
+	if (pid > 1)
+		kill(pid, SIGKILL);
+}
+
+/* The ret entry that tells of this request: the run goes on, or a new one. */
+static bool
+ret_entry(struct wal_client *c, const struct wal_req *req, unsigned status,
+    uint64_t vlsn)
+{
+	struct wal_ret *run = c->run;
+
+	if (run != NULL && run->status == status &&
+	    run->incarnation == req->incarnation &&
+	    run->seq + run->count == req->seq &&
+	    (status != RET_OK || run->vlsn + run->count == vlsn)) {
+		run->count++;
+		return true;
+	}
+	run = bytering_reserve(&c->ret, sizeof(*run));
+	if (run == NULL)
+		return false;
+	run->seq = req->seq;
+	run->count = 1;
+	run->incarnation = req->incarnation;
+	run->vlsn = status == RET_OK ? vlsn : 0;
+	run->status = status;
+	run->zero = 0;
+	c->run = run;
+	return true;
+}
+
+/* Follow a payload in parts from its first entry to its last. */
+static void
+parts_step(
+    struct wal *w, unsigned client, const struct wal_req *req, unsigned status)
+{
+	struct wal_client *c = &w->client[client];
+	bool more = (req->flags & REQ_MORE) != 0;
+
+	if (!c->parts && !more)
+		return;
+	if (!c->parts) {
+		c->parts_refused = RET_OK;
+		c->parts_incarnation = req->incarnation;
+	}
+	c->parts = more;
+	if (status != RET_OK)
+		c->parts_refused = (uint8_t)status;
+	w->parts_client = more ? (int)client : -1;
+}
+
+/* Append one request. False: it stays in the ring for now. */
+static bool
+request_append(struct wal *w, unsigned client, const struct wal_req *req,
+    const uint8_t *payload)
+{
+	uint32_t n = req->len - (uint32_t)sizeof(*req);
+	struct wal_client *c = &w->client[client];
+	bool more = (req->flags & REQ_MORE) != 0;
+	uint8_t flags = c->parts && !more ? REC_HAS_PARTS : 0;
+
+	if (!wal_room(w, record_len(n)))
+		return false;
+	if (!more && !ret_entry(c, req, RET_OK, w->vlsn + 1)) {
+		c->stuck = true;
+		wal_busy(w, BUSY_RETURN);
+		return false;
+	}
+	if ((req->flags & REQ_WANT_RESULT) != 0 && !more)
+		flags |= REC_WANT_RESULT;
+	record_append(w, more ? REC_PART : req->type, flags,
+	    record_origin(slot_of_client(client), req->incarnation, req->seq),
+	    payload, n);
+	return true;
+}
+
+static bool
+request_refuse(
+    struct wal *w, unsigned client, const struct wal_req *req, unsigned status)
+{
+	struct wal_client *c = &w->client[client];
+
+	if ((req->flags & REQ_MORE) != 0)
+		return true;
+	if (!ret_entry(c, req, status, 0)) {
+		c->stuck = true;
+		wal_busy(w, BUSY_RETURN);
+		return false;
+	}
+	c->refused = true;
+	wal_count(w, C_WAL_REFUSED, 1);
+	return true;
+}
+
+/* One entry of a client's ring. False: nothing more for now. */
+static bool
+drain_one(struct wal *w, unsigned client)
+{
+	struct wal_client *c = &w->client[client];
+	const uint8_t *entry;
+	unsigned status;
+	struct wal_req req;
+	uint32_t len;
+	bool taken;
+
+	entry = bytering_peek(&c->request, &len);
+	if (entry == NULL) {
+		if (len == UINT32_MAX)
+			client_broken(w, client);
+		return false;
+	}
+	/* A copy: the producer can still write there. */
+	if (len >= sizeof(req))
+		memcpy(&req, entry, sizeof(req));
+	if (len < sizeof(req) || req.len != len ||
+	    !request_ok(w, client, &req)) {
+		client_broken(w, client);
+		return false;
+	}
+	/* A new incarnation: nothing follows the parts of the one before. */
+	if (c->parts && req.incarnation != c->parts_incarnation)
+		c->parts = false;
+	status = refusal(w, &req);
+	if (status == DRAIN_LATER)
+		return false;
+	if (status == RET_OK && c->parts && c->parts_refused != RET_OK)
+		status = c->parts_refused;
+	taken = status == RET_OK
+		    ? request_append(w, client, &req, entry + sizeof(req))
+		    : request_refuse(w, client, &req, status);
+	if (!taken)
+		return false;
+	parts_step(w, client, &req, status);
+	bytering_advance(&c->request, len);
+	return true;
+}
+
+/* Up to DRAIN_STEP requests of one client; how many were taken. */
+static unsigned
+drain_client(struct wal *w, unsigned client)
+{
+	struct wal_client *c = &w->client[client];
+	unsigned slot = slot_of_client(client), n = 0;
+
+	c->stuck = false;
+	while (n < DRAIN_STEP && drain_one(w, client))
+		n++;
+	if (c->run != NULL) {
+		c->run = NULL;
+		c->pushed = true;
+		bytering_publish(&c->ret);
+	}
+	if (n == 0)
+		return 0;
+	bytering_consume(&c->request);
+	atomic_thread_fence(memory_order_seq_cst);
+	if (atomic_load_explicit(&w->r->slots->row[slot].busy_with,
+		memory_order_relaxed) == BUSY_REQUEST)
+		bell_ring(w->loop.bells, slot);
+	return n;
+}
+
+/* Is whoever sends parts still there to send the rest? */
+static void
+parts_check(struct wal *w)
+{
+	struct wal_client *c;
+	struct slot_row *row;
+	uint32_t state;
+
+	if (w->parts_client < 0)
+		return;
+	c = &w->client[w->parts_client];
+	row = &w->r->slots->row[slot_of_client((unsigned)w->parts_client)];
+	state = atomic_load_explicit(&row->state, memory_order_acquire);
+	if (atomic_load_explicit(&row->incarnation, memory_order_acquire) ==
+		c->parts_incarnation &&
+	    state != SLOT_EXITED && state != SLOT_BACKOFF &&
+	    state != SLOT_EMPTY)
+		return;
+	/* Its last entries count still, if they complete the request. */
+	if (bytering_ready(&c->request))
+		return;
+	c->parts = false;
+	w->parts_client = -1;
+}
+
+void
+wal_drain(struct wal *w)
+{
+	unsigned i, n, taken, rounds = 0;
+
+	w->need_room = 0;
+	wal_busy(w, BUSY_NOT);
+	parts_check(w);
+	do {
+		taken = 0;
+		for (i = 0; i < w->clients; i++) {
+			n = (w->turn_client + i) % w->clients;
+			if (w->parts_client < 0 || w->parts_client == (int)n)
+				taken += drain_client(w, n);
+		}
+		w->turn_client = (w->turn_client + 1) % w->clients;
+	} while (taken != 0 && !w->batch.full && ++rounds < DRAIN_ROUNDS);
+	if (taken != 0 && !w->batch.full)
+		w->loop.unready = true;
+	wal_publish_appended(w);
+	wal_bells_returned(w);
+}
+
+/* Could the request at the head of this ring be taken now? */
+static bool
+client_ready(struct wal *w, unsigned i)
+{
+	struct wal_client *c = &w->client[i];
+
+	if (w->parts_client >= 0 && w->parts_client != (int)i)
+		return false;
+	if (!bytering_ready(&c->request))
+		return false;
+	if (!c->stuck)
+		return true;
+	/* Pairs with the release in bytering_consume(). */
+	return c->ret.tail -
+		   atomic_load_explicit(&c->ret.h->head, memory_order_acquire) <
+	       c->ret.size / 2;
+}
+
+bool
+wal_drain_ready(struct wal *w)
+{
+	unsigned i;
+
+	if (w->phase != WAL_IDLE && w->phase != WAL_APPENDING &&
+	    w->view.role == ROLE_MASTER && !w->stopping && !wal_keeper_full(w))
+		return false;
+	if (w->batch.full && w->view.role == ROLE_MASTER)
+		return false;
+	if (w->need_room != 0 && wal_buffer_room(w) < w->need_room)
+		return false;
+	for (i = 0; i < w->clients; i++)
+		if (client_ready(w, i))
+			return true;
+	return false;
+}

@@ -1,0 +1,363 @@
+/*
+ * Flushing: sealing a batch, writing it, and what follows from its being on
+ * disk. The happy path: the plan says so, the batch's head is filled in and
+ * its CRCs chained, one write goes out, its completion publishes `durable`.
+ * Failures: a short write is continued; an error is final, the node boots
+ * again and never writes to that file any more.
+ */
+#include "workers/wal/wal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "shm/assert.h"
+#include "shm/log.h"
+
+int
+wal_flight_memory(struct wal *w)
+{
+	unsigned i;
+
+	for (i = 0; i < FLIGHT_MAX; i++) {
+		w->flight[i].bounce = aligned_alloc(w->io.block, w->io.block);
+		if (w->flight[i].bounce == NULL)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+void
+wal_give_up(struct wal *w, const char *what, int error)
+{
+	if (w->loop.quit)
+		return;
+	wal_count(w, C_WAL_ERRORS, 1);
+	event_add(w->r, SLOT_WAL, EVENT_ERROR,
+	    "wal/%08x.seg: %s: %s; the node boots again from disk",
+	    w->segment.info.number, what, strerror(-error));
+	atomic_store_explicit(
+	    &w->r->control->restart_wanted, 1, memory_order_release);
+	bell_ring(w->loop.bells, SLOT_SUPERVISOR);
+	w->exit_code = WORKER_EXIT_RESTART;
+	w->loop.quit = true;
+}
+
+/* Fill in the head and chain head and records; *records gets how many. */
+static void
+batch_seal(struct wal *w)
+{
+	struct segment_batch head = { .durable = w->durable,
+		.committed = commit_vlsn(w->r),
+		.segment = w->segment.info.number,
+		.offset = (uint32_t)(w->batch.start - w->segment.base),
+		.prev_crc = w->seed,
+		.length = (uint32_t)(w->position - w->batch.start) };
+	uint64_t at = w->batch.start;
+
+	batch_encode(wal_at(w, at), &head, w->term, w->time_ms);
+	while (at < w->position) {
+		uint8_t *rec = wal_at(w, at);
+		uint32_t len = get_le32(rec + REC_LEN_OFF);
+
+		ASSERT(len >= REC_HEADER_SIZE && len <= w->position - at);
+		w->seed = record_seal(rec, len, w->seed);
+		at += len;
+	}
+}
+
+/* Fill the block, so that a flush beside this one starts on its own. */
+static void
+batch_pad(struct wal *w)
+{
+	uint64_t at = w->position - w->segment.base;
+	uint32_t len;
+
+	if (at % w->io.block == 0)
+		return;
+	len = (uint32_t)(align_up(at + REC_HEADER_SIZE, w->io.block) - at);
+	wal_buffer_take(w, len);
+	pad_encode(wal_at(w, w->position), len, w->term, w->time_ms);
+	w->position += len;
+}
+
+/* What is left of a flight's bytes, as at most two pieces. */
+static int
+flight_pieces(struct wal *w, struct wal_flight *f)
+{
+	uint64_t whole = align_down(f->end, w->io.block);
+	uint64_t from = f->start + f->done;
+	int n = 0;
+
+	if (from < whole) {
+		f->iov[n].iov_base = wal_at(w, from);
+		f->iov[n++].iov_len = whole - from;
+	}
+	if (whole < f->end) {
+		f->iov[n].iov_base = f->bounce;
+		f->iov[n++].iov_len = w->io.block;
+	}
+	return n;
+}
+
+static int
+flight_sync_submit(struct wal *w, struct wal_flight *f)
+{
+	struct io_uring_sqe *sqe = loop_sqe(&w->loop);
+
+	if (sqe == NULL)
+		return -EAGAIN;
+	io_uring_prep_fsync(sqe, w->segment.fd, IORING_FSYNC_DATASYNC);
+	io_uring_sqe_set_data64(sqe,
+	    loop_tag(WAL_KIND_SYNC, (uint32_t)(f - w->flight), f->generation));
+	return 0;
+}
+
+static int
+flight_submit(struct wal *w, struct wal_flight *f)
+{
+	uint32_t slot = (uint32_t)(f - w->flight);
+	uint64_t offset = f->start - w->segment.base + f->done;
+	struct io_uring_sqe *sqe;
+	int n = flight_pieces(w, f);
+
+	/* A link does not cross a submission: room for both, or submit. */
+	if (io_uring_sq_space_left(&w->loop.ring) < 2)
+		(void)io_uring_submit(&w->loop.ring);
+	sqe = loop_sqe(&w->loop);
+	if (sqe == NULL)
+		return -EAGAIN;
+	f->generation++;
+	f->written = false;
+	f->state = FLIGHT_WRITING;
+	if (n == 1)
+		io_uring_prep_write(sqe, w->segment.fd, f->iov[0].iov_base,
+		    (unsigned)f->iov[0].iov_len, offset);
+	else
+		io_uring_prep_writev(
+		    sqe, w->segment.fd, f->iov, (unsigned)n, offset);
+	io_uring_sqe_set_data64(
+	    sqe, loop_tag(WAL_KIND_WRITE, slot, f->generation));
+	if (w->io.direct) {
+		sqe->rw_flags = RWF_DSYNC;
+		return 0;
+	}
+	sqe->flags |= IOSQE_IO_LINK;
+	return flight_sync_submit(w, f);
+}
+
+/* [start, end) is sealed: send it off. */
+static void
+flight_begin(struct wal *w, uint64_t start, uint64_t end, bool closed)
+{
+	struct wal_flight *f;
+	uint64_t whole;
+
+	ASSERT(w->flights < FLIGHT_MAX);
+	f = &w->flight[(w->first + w->flights) % FLIGHT_MAX];
+	ASSERT(f->state == FLIGHT_FREE);
+	f->start = align_down(start, w->io.block);
+	f->end = end;
+	f->size = (uint32_t)(align_up(end, w->io.block) - f->start);
+	f->done = 0;
+	f->closed = closed;
+	f->vlsn = w->vlsn;
+	f->records = w->batch.records;
+	f->head_durable = w->durable;
+	f->submit_ns = w->loop.now_ns;
+	f->begun_ns = w->batch.begun_ns;
+	whole = align_down(end, w->io.block);
+	if (whole < end) {
+		memcpy(f->bounce, wal_at(w, whole), end - whole);
+		memset(
+		    f->bounce + (end - whole), 0, w->io.block - (end - whole));
+	}
+	w->flights++;
+	w->flight_bytes += f->size;
+	if (flight_submit(w, f) != 0)
+		wal_give_up(w, "submit", -EAGAIN);
+}
+
+void
+wal_flight_header(struct wal *w)
+{
+	w->header_flight = true;
+	w->batch.records = 0;
+	flight_begin(w, w->segment.base, w->position, true);
+}
+
+bool
+wal_flush_turn(struct wal *w)
+{
+	struct plan_in in = { .flights = w->flights,
+		.flight_bytes = w->flight_bytes,
+		.block = w->io.block };
+	enum plan_action action;
+
+	if (!w->batch.open || w->header_flight || w->loop.quit)
+		return false;
+	if (w->flights > 0)
+		in.last_closed =
+		    w->flight[(w->first + w->flights - 1) % FLIGHT_MAX].closed;
+	in.waiting = w->position - w->batch.start;
+	in.must_close = w->batch.full || w->phase == WAL_CLOSING;
+	action = wal_plan(&in);
+	if (action == PLAN_WAIT)
+		return false;
+	if (action == PLAN_FLUSH_CLOSED) {
+		batch_pad(w);
+		wal_publish_appended(w);
+	}
+	batch_seal(w);
+	flight_begin(
+	    w, w->batch.start, w->position, action == PLAN_FLUSH_CLOSED);
+	w->batch.open = w->batch.full = false;
+	return true;
+}
+
+static void
+flight_account(struct wal *w, const struct wal_flight *f)
+{
+	struct histograms *hs = w->r->hists;
+	uint64_t now = mono_ns();
+
+	wal_count(w, C_WAL_FLUSHES, 1);
+	wal_count(w, C_WAL_FLUSH_BYTES, f->size);
+	hist_add(hist_of(hs, SLOT_WAL, H_FLUSH), now - f->submit_ns);
+	hist_add(hist_of(hs, SLOT_WAL, H_FLUSH_RECORDS), f->records);
+}
+
+/* The oldest flight is on disk: publish, in this order. */
+static void
+flight_publish(struct wal *w, struct wal_flight *f)
+{
+	struct region *r = w->r;
+
+	flight_account(w, f);
+	w->head_durable = f->head_durable;
+	w->durable = f->vlsn;
+	position_set(&r->pos->durable, w->durable);
+	atomic_store_explicit(
+	    &r->walbuf.h->flushed, f->end, memory_order_release);
+	if (w->view.self < MEMBER_MAX)
+		atomic_store_explicit(&r->commit->member[w->view.self].durable,
+		    epoch_word(w->view.epoch, w->durable),
+		    memory_order_release);
+}
+
+static void
+flights_publish(struct wal *w)
+{
+	struct wal_flight *f;
+	uint64_t begun = 0;
+	bool any = false;
+
+	while (w->flights > 0) {
+		f = &w->flight[w->first];
+		if (f->state != FLIGHT_DONE)
+			break;
+		if (w->header_flight) {
+			ASSERT(w->flights == 1);
+			w->header_flight = false;
+			w->phase = WAL_APPENDING;
+			wal_count(w, C_WAL_SEGMENTS, 1);
+			atomic_store_explicit(&w->r->walbuf.h->flushed, f->end,
+			    memory_order_release);
+		} else {
+			flight_publish(w, f);
+			any = true;
+		}
+		if (f->records != 0 && begun == 0)
+			begun = f->begun_ns;
+		f->state = FLIGHT_FREE;
+		w->flight_bytes -= f->size;
+		w->first = (w->first + 1) % FLIGHT_MAX;
+		w->flights--;
+	}
+	if (!any)
+		return;
+	(void)commit_advance(w->r);
+	if (begun != 0 && commit_vlsn(w->r) >= w->durable)
+		hist_add(hist_of(w->r->hists, SLOT_WAL, H_COMMIT),
+		    mono_ns() - begun);
+	wal_bells_committed(w);
+}
+
+static void
+flight_verdict(struct wal *w, struct wal_flight *f, enum flight_verdict v,
+    const char *what, int res)
+{
+	int rc = 0;
+
+	switch (v) {
+	case FLIGHT_GO_ON:
+		break;
+	case FLIGHT_REWRITE:
+		rc = flight_submit(w, f);
+		break;
+	case FLIGHT_SYNC:
+		rc = flight_sync_submit(w, f);
+		break;
+	case FLIGHT_DURABLE:
+		f->state = FLIGHT_DONE;
+		flights_publish(w);
+		break;
+	case FLIGHT_LOST:
+		f->state = FLIGHT_FAILED;
+		wal_give_up(w, what, res < 0 ? res : -EIO);
+		break;
+	}
+	if (rc != 0)
+		wal_give_up(w, "submit", rc);
+}
+
+static struct wal_flight *
+flight_of(struct wal *w, uint32_t slot, uint32_t generation)
+{
+	struct wal_flight *f;
+
+	ASSERT(slot < FLIGHT_MAX);
+	f = &w->flight[slot];
+	if (f->state != FLIGHT_FREE && f->generation == generation)
+		return f;
+	loop_stale(&w->loop);
+	return NULL;
+}
+
+void
+wal_write_done(
+    void *ctx, uint32_t slot, uint32_t generation, int res, uint32_t flags)
+{
+	struct wal *w = ctx;
+	struct wal_flight *f = flight_of(w, slot, generation);
+	enum flight_verdict v;
+	uint32_t left;
+
+	(void)flags;
+	if (f == NULL)
+		return;
+	left = f->size - f->done;
+	res = wal_fault(WAL_OP_WRITE, res);
+	v = wal_flight_written(res, left, w->io.block, !w->io.direct);
+	if (v == FLIGHT_REWRITE && res > 0)
+		f->done += (uint32_t)align_down((uint32_t)res, w->io.block);
+	if (v == FLIGHT_GO_ON) {
+		f->written = true;
+		f->state = FLIGHT_SYNCING;
+	}
+	flight_verdict(w, f, v, "write", res);
+}
+
+void
+wal_sync_done(
+    void *ctx, uint32_t slot, uint32_t generation, int res, uint32_t flags)
+{
+	struct wal *w = ctx;
+	struct wal_flight *f = flight_of(w, slot, generation);
+
+	(void)flags;
+	if (f == NULL)
+		return;
+	res = wal_fault(WAL_OP_SYNC, res);
+	flight_verdict(
+	    w, f, wal_flight_synced(res, f->written), "fdatasync", res);
+}

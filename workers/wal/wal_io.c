@@ -1,0 +1,305 @@
+/*
+ * Files of the log; see wal_io.h.
+ */
+#include "workers/wal/wal_io.h"
+
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/uio.h>
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "shm/bits.h"
+#include "shm/segment.h"
+
+#define PROBE_NAME "probe"
+#define HINT_MAGIC UINT64_C(0x31746e69684c4157) /* "WALhint1" */
+
+int (*wal_fault_hook)(enum wal_op op, int res);
+
+/* The physical block of the device behind a file, 0 if it does not say. */
+static uint32_t
+physical_block(dev_t dev)
+{
+	static const char *const form[] = {
+		"/sys/dev/block/%u:%u/queue/physical_block_size",
+		"/sys/dev/block/%u:%u/../queue/physical_block_size"
+	};
+	char path[96];
+	unsigned i, value = 0;
+	FILE *f;
+
+	for (i = 0; i < 2 && value == 0; i++) {
+		snprintf(path, sizeof(path), form[i], major(dev), minor(dev));
+		f = fopen(path, "re");
+		if (f == NULL)
+			continue;
+		if (fscanf(f, "%u", &value) != 1)
+			value = 0;
+		fclose(f);
+	}
+	return value;
+}
+
+/* The least offset alignment of direct I/O on a file, 0 = it has none. */
+static uint32_t
+direct_alignment(int fd)
+{
+#ifdef STATX_DIOALIGN
+	struct statx stx;
+
+	if (statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &stx) == 0 &&
+	    (stx.stx_mask & STATX_DIOALIGN) != 0)
+		return stx.stx_dio_offset_align;
+#endif
+	(void)fd;
+	return 0;
+}
+
+/* Does a direct, synchronous write of one block work on this file? */
+static bool
+direct_works(int fd, uint32_t block)
+{
+	struct iovec iov;
+
+	iov.iov_base = (void *)(uintptr_t)wal_zeros();
+	iov.iov_len = block;
+	return iov.iov_base != NULL &&
+	       pwritev2(fd, &iov, 1, 0, RWF_DSYNC) == (ssize_t)block;
+}
+
+static uint32_t
+block_size(int fd)
+{
+	uint32_t block = SEGMENT_BLOCK_MIN, other;
+	struct stat st;
+
+	other = direct_alignment(fd);
+	if (is_pow2(other) && other > block)
+		block = other;
+	other = fstat(fd, &st) == 0 ? physical_block(st.st_dev) : 0;
+	if (is_pow2(other) && other > block)
+		block = other;
+	return block < SEGMENT_BLOCK_MAX ? block : SEGMENT_BLOCK_MAX;
+}
+
+int
+wal_io_probe(
+    struct wal_io *io, int wal_dir, bool want_direct, bool want_buffered)
+{
+	int fd, rc = 0;
+
+	io->direct = false;
+	io->block = SEGMENT_BLOCK_MIN;
+	unlinkat(wal_dir, PROBE_NAME, 0);
+	fd = openat(wal_dir, PROBE_NAME,
+	    O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_DIRECT, 0640);
+	if (fd < 0 && errno != EINVAL)
+		return -errno;
+	if (fd < 0) {
+		/* Some file systems make the file before they refuse. */
+		unlinkat(wal_dir, PROBE_NAME, 0);
+		return want_direct ? -EOPNOTSUPP : 0;
+	}
+	io->block = block_size(fd);
+	if (!want_buffered)
+		io->direct = direct_works(fd, io->block);
+	if (want_direct && !io->direct)
+		rc = -EOPNOTSUPP;
+	close(fd);
+	unlinkat(wal_dir, PROBE_NAME, 0);
+	return rc;
+}
+
+int
+wal_file_open(
+    const struct wal_io *io, int wal_dir, const char *name, bool create)
+{
+	int flags = O_RDWR | O_CLOEXEC, fd;
+
+	if (io->direct)
+		flags |= O_DIRECT;
+	if (create)
+		flags |= O_CREAT | O_EXCL;
+	fd = openat(wal_dir, name, flags, 0640);
+	return fd < 0 ? -errno : fd;
+}
+
+static bool
+fence_wanted(const char *name)
+{
+	return segment_number(name) != 0 || strncmp(name, "spare.", 6) == 0 ||
+	       strncmp(name, "prep.", 5) == 0;
+}
+
+static int
+fence_file(int wal_dir, const char *name)
+{
+	struct stat st;
+	int fd, rc = 0;
+
+	fd = openat(wal_dir, name, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	if (fstat(fd, &st) != 0)
+		rc = -errno;
+	/* The last block of a file never holds records. */
+	else if (st.st_size >= 2 * (off_t)SEGMENT_FENCE_SIZE &&
+		 fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+		     st.st_size - (off_t)SEGMENT_FENCE_SIZE,
+		     SEGMENT_FENCE_SIZE) != 0 &&
+		 errno != EOPNOTSUPP)
+		rc = -errno;
+	close(fd);
+	return rc;
+}
+
+int
+wal_fence(int wal_dir)
+{
+	struct dirent *de;
+	int fd, rc = 0;
+	DIR *dir;
+
+	fd = openat(wal_dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	dir = fdopendir(fd);
+	if (dir == NULL) {
+		rc = -errno;
+		close(fd);
+		return rc;
+	}
+	while (rc == 0 && (de = readdir(dir)) != NULL)
+		if (fence_wanted(de->d_name))
+			rc = fence_file(wal_dir, de->d_name);
+	closedir(dir);
+	return rc;
+}
+
+int
+wal_file_alloc(int fd, uint64_t size)
+{
+	int rc;
+
+	do
+		rc = posix_fallocate(fd, 0, (off_t)size);
+	while (rc == EINTR);
+	return wal_fault(WAL_OP_ALLOC, -rc);
+}
+
+const void *
+wal_zeros(void)
+{
+	static const void *zeros;
+	void *map;
+
+	if (zeros == NULL) {
+		/* Only ever read: all pages are the kernel's zero page. */
+		map = mmap(NULL, WAL_ZEROS, PROT_READ,
+		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		zeros = map == MAP_FAILED ? NULL : map;
+	}
+	return zeros;
+}
+
+static int
+write_all(int fd, struct iovec *iov, int n, uint64_t offset, int flags)
+{
+	ssize_t done;
+
+	while (n > 0) {
+		done = pwritev2(fd, iov, n, (off_t)offset, flags);
+		if (done < 0 && errno == EINTR)
+			continue;
+		if (done <= 0)
+			return done < 0 ? -errno : -EIO;
+		offset += (uint64_t)done;
+		for (; n > 0 && (size_t)done >= iov->iov_len; iov++, n--)
+			done -= (ssize_t)iov->iov_len;
+		if (n > 0) {
+			iov->iov_base = (uint8_t *)iov->iov_base + done;
+			iov->iov_len -= (size_t)done;
+		}
+	}
+	return 0;
+}
+
+int
+wal_file_zero(int fd, uint64_t from, uint64_t to)
+{
+	const void *zeros = wal_zeros();
+	struct iovec iov[8];
+	int rc = 0, n;
+
+	if (zeros == NULL)
+		return -ENOMEM;
+	while (rc == 0 && from < to) {
+		uint64_t at = from;
+
+		for (n = 0; n < 8 && at < to; n++) {
+			iov[n].iov_base = (void *)(uintptr_t)zeros;
+			iov[n].iov_len =
+			    to - at < WAL_ZEROS ? to - at : WAL_ZEROS;
+			at += iov[n].iov_len;
+		}
+		rc = wal_fault(WAL_OP_ZERO, write_all(fd, iov, n, from, 0));
+		from = at;
+	}
+	return rc;
+}
+
+int
+wal_file_sync(int fd)
+{
+	return wal_fault(WAL_OP_SYNC, fsync(fd) != 0 ? -errno : 0);
+}
+
+int
+wal_file_write(const struct wal_io *io, int fd, const void *data, size_t n,
+    uint64_t offset)
+{
+	struct iovec iov;
+	int rc;
+
+	iov.iov_base = (void *)(uintptr_t)data;
+	iov.iov_len = n;
+	rc = write_all(fd, &iov, 1, offset, io->direct ? RWF_DSYNC : 0);
+	rc = wal_fault(WAL_OP_WRITE, rc);
+	if (rc == 0 && !io->direct)
+		rc = wal_fault(WAL_OP_SYNC, fdatasync(fd) != 0 ? -errno : 0);
+	return rc;
+}
+
+void
+wal_hint_encode(uint8_t out[WAL_HINT_SIZE], uint64_t vlsn)
+{
+	put_le64(out, HINT_MAGIC);
+	put_le64(out + 8, vlsn);
+	put_le64(out + 16, crc32c(0, out, 16));
+}
+
+uint64_t
+wal_hint_read(int wal_dir)
+{
+	uint8_t buf[WAL_HINT_SIZE];
+	ssize_t n;
+	int fd;
+
+	fd = openat(wal_dir, WAL_HINT_NAME, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	n = pread(fd, buf, sizeof(buf), 0);
+	close(fd);
+	if (n != (ssize_t)sizeof(buf) || get_le64(buf) != HINT_MAGIC ||
+	    get_le64(buf + 16) != crc32c(0, buf, 16))
+		return 0;
+	return get_le64(buf + 8);
+}

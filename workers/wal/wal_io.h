@@ -1,0 +1,70 @@
+/*
+ * Files of the log: how they are written here, opening, fencing, making room.
+ * All calls block; they are for boot and for small steps.
+ */
+#ifndef WORKERS_WAL_IO_H
+#define WORKERS_WAL_IO_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct wal_io {
+	uint32_t block; /* max(4096, direct I/O alignment, physical block) */
+	bool direct; /* O_DIRECT, durable by RWF_DSYNC; else page cache
+			and fdatasync */
+};
+
+/*
+ * Tests make chosen operations fail: called with each result, returns the one
+ * to be seen. NULL in a running node.
+ */
+enum wal_op {
+	WAL_OP_WRITE,
+	WAL_OP_SYNC,
+	WAL_OP_ALLOC,
+	WAL_OP_ZERO,
+	WAL_OP_RENAME
+};
+extern int (*wal_fault_hook)(enum wal_op op, int res);
+
+static inline int
+wal_fault(enum wal_op op, int res)
+{
+	return wal_fault_hook != NULL ? wal_fault_hook(op, res) : res;
+}
+
+/*
+ * Find out how files of this directory can be written (makes and removes a
+ * file there). want_direct: refuse what cannot do it (-EOPNOTSUPP).
+ */
+int wal_io_probe(
+    struct wal_io *io, int wal_dir, bool want_direct, bool want_buffered);
+/* Descriptor or -errno. create: must not exist before. */
+int wal_file_open(
+    const struct wal_io *io, int wal_dir, const char *name, bool create);
+/*
+ * Wait for writes that a killed process left in the kernel, on every segment
+ * and spare of the directory. 0 or -errno.
+ */
+int wal_fence(int wal_dir);
+/* Reserve size bytes (no zeros are written). */
+int wal_file_alloc(int fd, uint64_t size);
+/* Write zeros over [from, to), both on blocks. */
+int wal_file_zero(int fd, uint64_t from, uint64_t to);
+int wal_file_sync(int fd);
+/* Write all of it, durably when it returns 0. */
+int wal_file_write(const struct wal_io *io, int fd, const void *data, size_t n,
+    uint64_t offset);
+/* Zeros for writes of up to WAL_ZEROS bytes; takes no memory. NULL: none. */
+#define WAL_ZEROS (256u * 1024)
+const void *wal_zeros(void);
+
+/* The checkpointed VLSN that is known, so that a scan may start there. */
+#define WAL_HINT_NAME "hint"
+#define WAL_HINT_SIZE 24
+void wal_hint_encode(uint8_t out[WAL_HINT_SIZE], uint64_t vlsn);
+/* 0 if there is none that can be trusted. */
+uint64_t wal_hint_read(int wal_dir);
+
+#endif

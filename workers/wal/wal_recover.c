@@ -1,0 +1,522 @@
+/*
+ * Boot: what is in the log. Fence, headers, scan from the checkpoint's
+ * segment on, judge the end, publish the positions. Nothing on disk is
+ * changed here but the fence's holes; a new segment follows in
+ * wal_segment_first(). In readonly mode nothing at all is changed.
+ */
+#include <sys/stat.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "conf/node_file.h"
+#include "shm/assert.h"
+#include "shm/log.h"
+#include "workers/wal/wal.h"
+#include "workers/wal/wal_judge.h"
+
+#define PROGRESS_STEP (8u * 1024 * 1024) /* bytes between two reports */
+
+struct recovery {
+	struct wal *w;
+	struct segment_list list;
+	uint64_t hint; /* checkpointed VLSN, 0 = not known */
+	uint32_t start; /* entry where the full scan begins */
+	struct segment_batch seen; /* highest durable, committed of any head */
+	uint64_t records, bytes, total, reported;
+	uint64_t member; /* VLSN of the newest membership record */
+	uint64_t time_from; /* when the scan began */
+	/* The end of what chains. */
+	uint32_t tail_number, tail_end, tail_crc, tail_entry;
+	bool torn;
+	char why[SEQ_ERROR_MAX];
+};
+
+__attribute__((format(printf, 2, 3))) static int
+refuse(struct recovery *rec, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(rec->why, sizeof(rec->why), fmt, ap);
+	va_end(ap);
+	return -EBADMSG;
+}
+
+static int
+damaged(
+    struct recovery *rec, uint32_t number, uint32_t offset, const char *what)
+{
+	return refuse(rec,
+	    "wal/%08x.seg offset %u: %s (the log holds %ju, %ju were durable); "
+	    "restore this node, or boot with recovery_mode = force to drop "
+	    "what follows",
+	    number, offset, what, (uintmax_t)rec->w->vlsn,
+	    (uintmax_t)rec->seen.durable);
+}
+
+static int
+open_files(struct recovery *rec)
+{
+	struct wal *w = rec->w;
+	const struct conf *conf = w->conf;
+	struct node_file node;
+	char why[128];
+	int rc;
+
+	rc = node_file_read(w->w->data_dir, &node, why, sizeof(why));
+	if (rc != 0)
+		return refuse(rec, "node file: %s", why);
+	memcpy(w->uuid, node.group_uuid, sizeof(w->uuid));
+	w->generation = node.generation;
+	if (!w->w->readonly && mkdirat(w->w->data_dir, "wal", 0750) != 0 &&
+	    errno != EEXIST)
+		return refuse(rec, "wal: mkdir: %s", strerror(errno));
+	w->dir =
+	    openat(w->w->data_dir, "wal", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (w->dir < 0 && errno == ENOENT && w->w->readonly)
+		return 0;
+	if (w->dir < 0)
+		return refuse(rec, "wal: open: %s", strerror(errno));
+	if (w->w->readonly)
+		return 0;
+	rc = wal_io_probe(&w->io, w->dir, conf->wal.io == CONF_WAL_IO_DIRECT,
+	    conf->wal.io == CONF_WAL_IO_BUFFERED);
+	if (rc == -EOPNOTSUPP)
+		return refuse(rec,
+		    "wal: direct I/O does not work on this file system; set "
+		    "[wal] io = auto or buffered");
+	if (rc == 0)
+		rc = wal_fence(w->dir);
+	return rc == 0 ? 0 : refuse(rec, "wal: %s", strerror(-rc));
+}
+
+/* Do the headers belong to this group? */
+static int
+check_owner(struct recovery *rec)
+{
+	const struct segment_list *l = &rec->list;
+	uint32_t i;
+
+	for (i = 0; i < l->count; i++) {
+		const struct segment_entry *e = &l->entry[i];
+
+		if (e->state != SEGMENT_VALID)
+			continue;
+		if (memcmp(e->info.uuid, rec->w->uuid, 16) != 0)
+			return refuse(rec,
+			    "wal/%08x.seg belongs to another group; is this "
+			    "the right data directory?",
+			    e->number);
+		if (e->info.generation > rec->w->generation)
+			return refuse(rec,
+			    "wal/%08x.seg is of generation %ju, the node file "
+			    "of %ju",
+			    e->number, (uintmax_t)e->info.generation,
+			    (uintmax_t)rec->w->generation);
+	}
+	return 0;
+}
+
+/*
+ * Files behind the newest good header: a header is durable before any record
+ * is written, so a head of that segment means that its header was there.
+ */
+static int
+check_unbegun(struct recovery *rec)
+{
+	const struct segment_list *l = &rec->list;
+	uint32_t i = l->newest == UINT32_MAX ? 0 : l->newest + 1;
+	int rc;
+
+	for (; i < l->count; i++) {
+		struct segment_batch seen = { 0 };
+
+		rc = segment_file_look(
+		    rec->w->dir, l->entry[i].number, true, &seen);
+		if (rc != 0)
+			return refuse(rec, "wal/%08x.seg: read: %s",
+			    l->entry[i].number, strerror(-rc));
+		if (seen.segment == 0)
+			continue;
+		if (seen.durable > rec->seen.durable)
+			rec->seen.durable = seen.durable;
+		return damaged(rec, l->entry[i].number, 0, "damaged header");
+	}
+	return 0;
+}
+
+/* Is what the oldest segment continues needed? */
+static int
+check_missing(struct recovery *rec)
+{
+	const struct segment_list *l = &rec->list;
+	uint64_t first;
+	uint32_t i;
+
+	if (l->newest == UINT32_MAX && rec->hint != 0)
+		return refuse(rec,
+		    "wal: no segment is left, there were records up to %ju at "
+		    "least; restore this node",
+		    (uintmax_t)rec->hint);
+	if (l->newest == UINT32_MAX || l->missing == 0)
+		return 0;
+	first = l->entry[l->oldest].info.first_vlsn;
+	if (rec->hint != 0 && rec->hint + 1 >= first)
+		return 0;
+	/* Without a hint: retention takes the oldest, so all below are gone. */
+	for (i = 0; rec->hint == 0 && i < l->oldest; i++)
+		if (l->entry[i].state == SEGMENT_VALID &&
+		    l->entry[i].number < l->missing)
+			break;
+	if (rec->hint == 0 && i == l->oldest)
+		return 0;
+	return refuse(rec,
+	    "wal/%08x.seg is missing or damaged, and records before %ju are "
+	    "needed; restore this node",
+	    l->missing, (uintmax_t)first);
+}
+
+static void
+choose_start(struct recovery *rec)
+{
+	const struct segment_list *l = &rec->list;
+	uint32_t i;
+
+	rec->start = l->oldest;
+	rec->total = 0;
+	for (i = l->oldest; i != UINT32_MAX; i = segment_list_next(l, i))
+		if (l->entry[i].info.first_vlsn <= rec->hint + 1)
+			rec->start = i;
+	for (i = rec->start; i != UINT32_MAX; i = segment_list_next(l, i))
+		rec->total += l->entry[i].end != 0 ? l->entry[i].end
+						   : l->entry[i].file_size;
+}
+
+static void
+report(struct recovery *rec, uint64_t bytes)
+{
+	struct wal *w = rec->w;
+	char text[PROGRESS_MAX];
+
+	loop_beat(&w->loop);
+	snprintf(text, sizeof(text), "scanning wal/%08x.seg", rec->tail_number);
+	seq_progress_set(
+	    w->r->seq, SLOT_WAL, rec->records, 0, bytes, rec->total, text);
+	rec->reported = bytes;
+}
+
+static void
+take_record(struct recovery *rec, const struct record *r, uint32_t number,
+    uint32_t offset, bool *sample)
+{
+	struct wal *w = rec->w;
+
+	if (r->type == REC_BATCH) {
+		/* A sample stands right behind a head. */
+		*sample = !w->sampled ||
+			  rec->bytes + offset - w->sample >= VMAP_STRIDE_BYTES;
+		return;
+	}
+	if (r->vlsn == 0)
+		return;
+	if (*sample) {
+		vmap_add(w->r->vmap, r->vlsn, lsn_make(number, offset));
+		w->sample = rec->bytes + offset;
+		w->sampled = true;
+	}
+	*sample = false;
+	rec->records++;
+	if (r->type == REC_MEMBER)
+		rec->member = r->vlsn;
+}
+
+/* Take over where a segment's chain stopped. */
+static void
+take_end(struct recovery *rec, uint32_t i, const struct segment_reader *r)
+{
+	struct wal *w = rec->w;
+
+	w->vlsn = r->scan.vlsn;
+	w->term = r->scan.term;
+	w->time_ms = r->scan.time_ms;
+	rec->tail_entry = i;
+	rec->tail_end = r->scan.offset;
+	rec->tail_crc = r->scan.seed;
+	rec->bytes += r->scan.offset;
+	if (r->scan.durable > rec->seen.durable)
+		rec->seen.durable = r->scan.durable;
+	if (r->scan.committed > rec->seen.committed)
+		rec->seen.committed = r->scan.committed;
+}
+
+static enum judge_verdict
+judge_end(struct recovery *rec, uint32_t i, struct segment_reader *r, int *rc)
+{
+	uint32_t next = segment_list_next(&rec->list, i);
+	struct segment_batch seen = { 0 };
+	struct judge_in in = { .vlsn = r->scan.vlsn,
+		.inside = r->scan.offset < r->scan.batch_end };
+
+	*rc = 0;
+	if (next != UINT32_MAX) {
+		const struct segment_info *n = &rec->list.entry[next].info;
+
+		in.successor = true;
+		in.end_agrees = r->scan.offset == n->prev_end &&
+				r->scan.seed == n->prev_crc &&
+				r->scan.vlsn + 1 == n->first_vlsn;
+	} else {
+		/* This spends the reader: its end was taken over before. */
+		*rc = segment_reader_look(r, &seen);
+		in.behind = seen.segment != 0;
+		if (seen.durable > rec->seen.durable)
+			rec->seen.durable = seen.durable;
+	}
+	in.durable = rec->seen.durable;
+	return wal_judge(&in);
+}
+
+/* Follow one segment's chain to where it stops. */
+static int
+follow_segment(struct recovery *rec, uint32_t i, struct segment_reader *r)
+{
+	struct segment_entry *e = &rec->list.entry[i];
+	struct record record;
+	bool sample = false;
+	uint32_t offset;
+	int rc;
+
+	rec->w->sampled = false;
+	while ((rc = segment_reader_next(r, &record, &offset)) == 0) {
+		take_record(rec, &record, e->number, offset, &sample);
+		if (rec->bytes + offset - rec->reported < PROGRESS_STEP)
+			continue;
+		report(rec, rec->bytes + offset);
+		if (loop_shutdown(&rec->w->loop) != SHUTDOWN_NONE)
+			return refuse(rec, "stopped while scanning");
+	}
+	return rc == -ENODATA ? 0 : rc;
+}
+
+static int
+scan_segment(struct recovery *rec, uint32_t i)
+{
+	struct segment_entry *e = &rec->list.entry[i];
+	enum judge_verdict verdict = JUDGE_DAMAGED;
+	struct segment_source source;
+	struct segment_reader r;
+	struct wal_ahead *ahead;
+	int rc, look = 0;
+
+	rc = wal_ahead_open(&ahead, rec->w, e->number, e->info.block,
+	    e->end != 0 ? e->end : e->file_size);
+	if (rc != 0)
+		return refuse(
+		    rec, "wal/%08x.seg: open: %s", e->number, strerror(-rc));
+	wal_ahead_source(ahead, &source);
+	segment_reader_use(&r, &e->info, &source);
+	r.limit = e->end;
+	rec->tail_number = e->number;
+	rc = follow_segment(rec, i, &r);
+	take_end(rec, i, &r);
+	if (rc == 0)
+		verdict = judge_end(rec, i, &r, &look);
+	wal_ahead_close(ahead);
+	if (rc == -EBADMSG)
+		return rc;
+	if (rc != 0 || look != 0)
+		return damaged(rec, e->number, rec->tail_end,
+		    strerror(rc != 0 ? -rc : -look));
+	if (verdict == JUDGE_DAMAGED)
+		return damaged(rec, e->number, rec->tail_end, "damaged");
+	rec->torn = verdict == JUDGE_TORN;
+	return 0;
+}
+
+static int
+scan_all(struct recovery *rec)
+{
+	const struct segment_list *l = &rec->list;
+	uint32_t i;
+	int rc = 0;
+
+	if (l->newest == UINT32_MAX) {
+		/* Forced: VLSNs go on behind the checkpoint. */
+		rec->w->vlsn = rec->hint;
+		return 0;
+	}
+	choose_start(rec);
+	rec->w->vlsn = l->entry[rec->start].info.first_vlsn - 1;
+	for (i = rec->start; rc == 0 && i != UINT32_MAX;
+	     i = segment_list_next(l, i))
+		rc = scan_segment(rec, i);
+	wal_ahead_free();
+	return rc;
+}
+
+/*
+ * What the scan found is on the device, maybe in its cache only: it counts as
+ * durable when this process has flushed it.
+ */
+static int
+flush_tail(struct recovery *rec)
+{
+	char name[SEGMENT_NAME_MAX];
+	int fd, rc;
+
+	if (rec->tail_number != 0) {
+		segment_name(name, rec->tail_number);
+		fd = openat(rec->w->dir, name, O_RDONLY | O_CLOEXEC);
+		if (fd < 0)
+			return refuse(rec, "wal/%s: %s", name, strerror(errno));
+		rc = wal_file_sync(fd);
+		close(fd);
+		if (rc != 0)
+			return refuse(
+			    rec, "wal/%s: fsync: %s", name, strerror(-rc));
+	}
+	rc = wal_file_sync(rec->w->dir);
+	if (rc == 0)
+		rc = wal_file_sync(rec->w->w->data_dir);
+	return rc == 0 ? 0 : refuse(rec, "wal: fsync: %s", strerror(-rc));
+}
+
+static void
+publish(struct recovery *rec)
+{
+	struct positions *pos = rec->w->r->pos;
+	struct wal *w = rec->w;
+	uint64_t committed = rec->seen.committed;
+
+	if (committed > w->vlsn)
+		committed = w->vlsn;
+	position_set(&pos->appended, w->vlsn);
+	position_set(&pos->durable, w->vlsn);
+	position_set(&pos->committed, epoch_word(0, committed));
+	position_set(&pos->first,
+	    rec->list.newest == UINT32_MAX
+		? 1
+		: rec->list.entry[rec->list.oldest].info.first_vlsn);
+	position_set(&pos->member, rec->member);
+	position_set(&pos->clock_ms, (uint64_t)w->time_ms);
+	w->durable = w->vlsn;
+	w->head_durable = rec->seen.durable;
+	w->boot_term = w->term;
+	wal_count(w, C_WAL_REPLAYED, rec->records);
+	wal_count(w, C_WAL_REPLAYED_BYTES, rec->bytes);
+}
+
+static void
+say(struct recovery *rec)
+{
+	struct wal *w = rec->w;
+	uint64_t us = (mono_ns() - rec->time_from) / 1000;
+
+	report(rec, rec->bytes);
+	if (rec->torn) {
+		wal_count(w, C_WAL_TORN, 1);
+		event_add(w->r, SLOT_WAL, EVENT_WARN,
+		    "wal/%08x.seg: torn at offset %u, cut behind record %ju",
+		    rec->tail_number, rec->tail_end, (uintmax_t)w->vlsn);
+	}
+	log_info("log: %ju records, %ju bytes scanned in %ju us, term %ju, "
+		 "end at record %ju",
+	    (uintmax_t)rec->records, (uintmax_t)rec->bytes, (uintmax_t)us,
+	    (uintmax_t)w->term, (uintmax_t)w->vlsn);
+}
+
+/* Force: give up what follows the damage, and say exactly what. */
+static int
+force_cut(struct recovery *rec)
+{
+	struct wal *w = rec->w;
+	uint32_t i;
+
+	event_add(w->r, SLOT_WAL, EVENT_ERROR, "forced: %s", rec->why);
+	event_add(w->r, SLOT_WAL, EVENT_ERROR,
+	    "forced: the log ends at record %ju, the rest is in salvage/",
+	    (uintmax_t)w->vlsn);
+	for (i = 0; i < rec->list.count; i++)
+		if (i > rec->tail_entry && rec->list.entry[i].in_chain)
+			log_warnx("forced: wal/%08x.seg (records from %ju) is "
+				  "dropped",
+			    rec->list.entry[i].number,
+			    (uintmax_t)rec->list.entry[i].info.first_vlsn);
+	rec->seen.durable = w->vlsn;
+	rec->torn = false;
+	return wal_keeper_salvage(w, &rec->list, rec->tail_entry);
+}
+
+static int
+recover_steps(struct recovery *rec)
+{
+	struct wal *w = rec->w;
+	int rc;
+
+	if ((rc = open_files(rec)) != 0 || w->dir < 0)
+		return rc;
+	rc = segment_list_load(&rec->list, w->dir, true);
+	if (rc != 0)
+		return refuse(rec, "wal: read: %s", strerror(-rc));
+	if ((rc = check_owner(rec)) != 0)
+		return rc;
+	rec->hint = wal_hint_read(w->dir);
+	rec->tail_entry = UINT32_MAX;
+	rc = check_missing(rec);
+	if (rc != 0 && w->w->force) {
+		event_add(w->r, SLOT_WAL, EVENT_ERROR, "forced: %s", rec->why);
+		rc = 0;
+	}
+	if (rc == 0 && (rc = scan_all(rec)) == 0)
+		rc = check_unbegun(rec);
+	if (rc != 0 && w->w->force)
+		rc = force_cut(rec);
+	if (rc == 0 && !w->w->readonly)
+		rc = flush_tail(rec);
+	return rc;
+}
+
+/* Where the coming segment goes on. */
+static void
+continue_at(struct recovery *rec)
+{
+	struct segment_info *info = &rec->w->segment.info;
+	struct wal *w = rec->w;
+
+	info->prev_number = rec->tail_number;
+	info->prev_end = rec->tail_number != 0 ? rec->tail_end : 0;
+	info->prev_crc = rec->tail_number != 0 ? rec->tail_crc : 0;
+	info->number = rec->list.count != 0
+			   ? rec->list.entry[rec->list.count - 1].number
+			   : 0;
+	info->first_vlsn = w->vlsn + 1;
+	info->term_before = w->term;
+	info->time_before_ms = w->time_ms;
+}
+
+int
+wal_recover(struct wal *w)
+{
+	struct recovery rec = { .w = w, .time_from = mono_ns() };
+	int rc;
+
+	rec.list.newest = rec.list.oldest = UINT32_MAX;
+	rc = recover_steps(&rec);
+	if (rc != 0) {
+		log_errorx("%s", rec.why);
+		seq_fail(
+		    w->r->seq, PHASE_WAL_RECOVERY, SLOT_WAL, "%s", rec.why);
+		goto out;
+	}
+	publish(&rec);
+	say(&rec);
+	continue_at(&rec);
+	rc = w->w->readonly ? 0 : wal_keeper_boot(w, &rec.list);
+out:
+	segment_list_free(&rec.list);
+	return rc;
+}

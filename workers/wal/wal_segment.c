@@ -1,0 +1,192 @@
+/*
+ * Segments: the first of a boot, and from one to the next. A new segment's
+ * header is written only when everything before it is durable, and records
+ * only when the header is; both orders are what recovery relies on.
+ */
+#include "workers/wal/wal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "shm/assert.h"
+#include "shm/log.h"
+
+/* Readers find a log position's file by this table; see walbuf.h. */
+static void
+base_publish(struct wal *w)
+{
+	struct walbuf_head *h = w->r->walbuf.h;
+	unsigned slot = w->segment.info.number % WALBUF_SEGMENTS;
+
+	atomic_store_explicit(
+	    &h->segment[slot].number, 0, memory_order_relaxed);
+	atomic_thread_fence(memory_order_release);
+	atomic_store_explicit(
+	    &h->segment[slot].base, w->segment.base, memory_order_relaxed);
+	/* Pairs with the acquire in walbuf_position(). */
+	atomic_store_explicit(&h->segment[slot].number, w->segment.info.number,
+	    memory_order_release);
+}
+
+uint32_t
+wal_segment_left(const struct wal *w)
+{
+	uint64_t used = w->position - w->segment.base;
+
+	return used < w->segment.limit ? w->segment.limit - (uint32_t)used : 0;
+}
+
+/* Lay the header at the log's end, which is on a block. */
+static void
+header_append(struct wal *w, int fd, uint64_t file_size)
+{
+	struct wal_segment *s = &w->segment;
+
+	ASSERT(w->position % w->io.block == 0);
+	ASSERT(file_size > 2 * (uint64_t)w->io.block);
+	memcpy(s->info.uuid, w->uuid, sizeof(s->info.uuid));
+	s->info.generation = w->generation;
+	s->info.block = w->io.block;
+	s->info.first_vlsn = w->vlsn + 1;
+	s->info.term_before = w->term;
+	s->info.time_before_ms = w->time_ms;
+	s->info.begun_ms = wall_ms();
+	s->fd = fd;
+	s->base = w->position;
+	s->limit = (uint32_t)file_size - w->io.block;
+	wal_buffer_take(w, w->io.block);
+	w->seed = segment_encode(wal_at(w, w->position), &s->info);
+	w->position += w->io.block;
+	w->sampled = false;
+	base_publish(w);
+	wal_publish_appended(w);
+}
+
+void
+wal_segment_close(struct wal *w)
+{
+	ASSERT(w->phase == WAL_APPENDING);
+	w->phase = WAL_CLOSING;
+}
+
+/* What the full segment becomes: part of the log behind the current one. */
+static void
+segment_retire(struct wal *w)
+{
+	struct wal_segment *s = &w->segment;
+	struct wal_old old = { .number = s->info.number,
+		.first_vlsn = s->info.first_vlsn,
+		.size = (uint64_t)s->limit + w->io.block };
+
+	if (wal_keeper_old_add(w, &old) != 0)
+		log_warnx("wal/%08x.seg: no memory to remember it; it is "
+			  "recycled after the next boot",
+		    s->info.number);
+	close(s->fd);
+	s->info.prev_number = s->info.number;
+	s->info.prev_end = (uint32_t)(w->position - s->base);
+	s->info.prev_crc = w->seed;
+}
+
+void
+wal_segment_turn(struct wal *w)
+{
+	uint32_t number,
+	    slack = w->io.block + SEGMENT_BATCH_LEN + REC_HEADER_SIZE;
+	uint64_t size;
+	int fd;
+
+	if (w->phase != WAL_CLOSING || w->batch.open || w->flights > 0)
+		return;
+	if (wal_buffer_room(w) < slack) {
+		w->need_room = slack;
+		wal_busy(w, BUSY_BUFFER);
+		return;
+	}
+	if (w->position % w->io.block != 0) {
+		/* The next base is on a block: a last flush of only a pad. */
+		wal_batch_open(w);
+		return;
+	}
+	fd = wal_keeper_take(w, &number, &size);
+	if (fd < 0) {
+		wal_busy(w, BUSY_SPACE);
+		return;
+	}
+	segment_retire(w);
+	w->segment.info.number = number;
+	header_append(w, fd, size);
+	w->phase = WAL_HEADER;
+	wal_flight_header(w);
+}
+
+/* A new file of the first segment's size, written with zeros. */
+static int
+first_make(struct wal *w, const char *name, uint64_t *size)
+{
+	int fd, rc;
+
+	*size = WAL_FIRST_SEGMENT;
+	fd = wal_file_open(&w->io, w->dir, name, true);
+	if (fd < 0)
+		return fd;
+	rc = wal_file_alloc(fd, *size);
+	if (rc == 0)
+		rc = wal_file_zero(fd, 0, *size);
+	if (rc == 0)
+		return fd;
+	close(fd);
+	unlinkat(w->dir, name, 0);
+	return rc;
+}
+
+/* On a full disk: a spare, else what the reserve gives back. */
+static int
+first_find(struct wal *w, const char *name, uint64_t *size)
+{
+	int fd = first_make(w, name, size);
+
+	if (fd != -ENOSPC && fd != -EDQUOT)
+		return fd;
+	fd = wal_keeper_spare(w, name, size);
+	if (fd != -ENOENT)
+		return fd;
+	event_add(w->r, SLOT_WAL, EVENT_WARN,
+	    "no space for a segment: the reserve is used up");
+	unlinkat(w->w->data_dir, "reserve", 0);
+	return first_make(w, name, size);
+}
+
+int
+wal_segment_first(struct wal *w, char *why, size_t why_size)
+{
+	char name[SEGMENT_NAME_MAX];
+	uint64_t size = 0;
+	int fd, rc;
+
+	w->segment.info.number++;
+	segment_name(name, w->segment.info.number);
+	fd = first_find(w, name, &size);
+	if (fd < 0) {
+		snprintf(
+		    why, why_size, "wal/%s: create: %s", name, strerror(-fd));
+		return fd;
+	}
+	header_append(w, fd, size);
+	rc = wal_file_write(
+	    &w->io, fd, wal_at(w, w->segment.base), w->io.block, 0);
+	if (rc == 0)
+		rc = wal_file_sync(w->dir);
+	if (rc != 0) {
+		snprintf(
+		    why, why_size, "wal/%s: write: %s", name, strerror(-rc));
+		return rc;
+	}
+	atomic_store_explicit(
+	    &w->r->walbuf.h->flushed, w->position, memory_order_release);
+	wal_count(w, C_WAL_SEGMENTS, 1);
+	w->phase = WAL_APPENDING;
+	return 0;
+}
