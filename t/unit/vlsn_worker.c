@@ -18,6 +18,7 @@
 #define SEGMENT  (8u << 20)
 #define WAIT_MS  10000
 #define SEGMENTS 3
+#define KILLS    20
 
 static struct fixture fix;
 static struct conf conf;
@@ -79,6 +80,22 @@ count(enum counter which)
 	return counter_sum(fix.r.counters, which);
 }
 
+/* What wal does with record i of a segment: a stride apart, behind heads. */
+static void
+sample(const struct segment_build *b, uint32_t i)
+{
+	struct vmap_pair last;
+	uint64_t lsn = lsn_make(b->info.number, b->record[i].offset);
+
+	if (b->record[i - 1].type != REC_BATCH)
+		return;
+	if (vmap_lookup(fix.r.vmap, UINT64_MAX, &last) == 0 &&
+	    lsn_segment(last.lsn) == b->info.number &&
+	    lsn - last.lsn < VMAP_STRIDE_BYTES)
+		return;
+	vmap_add(fix.r.vmap, b->record[i].vlsn, lsn);
+}
+
 /* A new region; wal has scanned the last segment and filled the map so. */
 static void
 node_begin(bool readonly)
@@ -87,7 +104,6 @@ node_begin(bool readonly)
 		PHASE_CATALOG_SANITY_CHECK };
 	struct sequencer *s;
 	struct segment_build *b = &build[SEGMENTS - 1];
-	uint64_t lsn = 0;
 	uint32_t i;
 
 	fixture_open(&fix);
@@ -115,12 +131,7 @@ node_begin(bool readonly)
 		seq_register(s, gates[i], SLOT_VLSN, "index");
 	seq_seal(s);
 	for (i = 1; i < b->count; i++)
-		if (b->record[i - 1].type == REC_BATCH &&
-		    b->record[i].offset - lsn_offset(lsn) >=
-			VMAP_STRIDE_BYTES) {
-			lsn = lsn_make(b->info.number, b->record[i].offset);
-			vmap_add(fix.r.vmap, b->record[i].vlsn, lsn);
-		}
+		sample(b, i);
 	position_set(&fix.r.pos->appended, b->vlsn);
 	position_set(&fix.r.pos->durable, b->vlsn);
 }
@@ -400,11 +411,81 @@ test_unwritable(void)
 	node_begin(false);
 	pid = boot();
 	ok(found_below(500) < 16, "no directory: lookups all the same");
-	worker_stop(pid);
-	is_u64(count(C_INDEX_FLUSHES), 0, "no flush");
-	node_end();
+	nudge();
+	ok(!wait_until(count(C_INDEX_FLUSHES) > 0, 200), "no flush");
 	unlinkat(data_dir, "index", 0);
-	mkdirat(data_dir, "index", 0700);
+	ok(wait_until(file_last() != 0, WAIT_MS), "tried again: a new file");
+	worker_stop(pid);
+	node_end();
+}
+
+/* Is every sample of the file where its record is? */
+static bool
+file_true(void)
+{
+	struct index_image img = file_image();
+	const struct segment_build *b;
+	unsigned wrong = 0;
+	size_t i;
+	uint32_t at = 0;
+
+	for (i = 0; i < img.count; i++) {
+		unsigned n = lsn_segment(img.sample[i].lsn) - 1;
+
+		if (n >= SEGMENTS) {
+			wrong++;
+			continue;
+		}
+		b = &build[n];
+		for (at = 0; at < b->count; at++)
+			if (b->record[at].vlsn == img.sample[i].vlsn)
+				break;
+		if (at == b->count ||
+		    b->record[at].offset != lsn_offset(img.sample[i].lsn))
+			wrong++;
+	}
+	index_image_free(&img);
+	return wrong == 0;
+}
+
+/* Killed again and again while samples come in; then left to finish. */
+static void
+test_kills(void)
+{
+	struct segment_build *b = &build[SEGMENTS - 1];
+	uint32_t i = 1, round, to;
+	unsigned wrong = 0;
+	uint64_t last = 0;
+	pid_t pid;
+
+	node_begin(false);
+	vmap_cut(fix.r.vmap, b->info.first_vlsn - 1);
+	position_set(&fix.r.pos->durable, b->info.first_vlsn - 1);
+	pid = boot();
+	for (round = 1; round <= KILLS; round++) {
+		to = b->count * round / KILLS;
+		for (; i < to; i++)
+			sample(b, i);
+		position_set(&fix.r.pos->durable, b->record[to - 1].vlsn);
+		nudge();
+		wait_until(false, rnd() % 12);
+		kill(pid, SIGKILL);
+		if (child_end(pid) != 1000 + SIGKILL || !file_true())
+			wrong++;
+		pid = worker_start();
+		if (!wait_until(worker_runs(), WAIT_MS))
+			wrong++;
+	}
+	is_u64(wrong, 0, "killed again and again: no false sample");
+	for (i = 1; i < b->count; i++)
+		if (b->record[i - 1].type == REC_BATCH &&
+		    found_below(b->record[i].vlsn) == 0)
+			last = b->record[i].vlsn;
+	nudge();
+	ok(wait_until(file_last() == last, WAIT_MS), "and all in the file");
+	diag("%" PRIu64 " rebuilds", count(C_INDEX_REBUILDS));
+	worker_stop(pid);
+	node_end();
 }
 
 int
@@ -412,12 +493,15 @@ main(void)
 {
 	size_t page;
 
+	rnd_seed();
+
 	log_make();
 	test_rebuild();
 	test_load();
 	test_stale();
 	for (page = 0; page < 3; page++)
 		test_damage(page * INDEX_PAGE + 100 + page);
+	test_kills();
 	test_liar();
 	test_readonly();
 	test_unwritable();
