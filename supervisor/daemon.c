@@ -19,6 +19,7 @@
 #include "supervisor/refuse.h"
 
 #define PIDFILE_RETRY_MS 20
+#define PIDFILE_MODE     0644
 
 /* The starting command: wait for the daemon's word. */
 __attribute__((noreturn)) static void
@@ -95,15 +96,20 @@ daemon_pidfile(const struct conf *conf, struct pidfh **out)
 	char path[CONF_RUN_DIR_SIZE + 16];
 	pid_t other = -1;
 
-	if (mkdir(dir, 0755) != 0 && errno != EEXIST)
+	/* Open to all, whatever our umask: what is in it has modes. */
+	if (mkdir(dir, 0755) == 0)
+		(void)chmod(dir, 0755);
+	else if (errno != EEXIST)
 		return refuse(refuse_code(errno), "[node] run_dir: %s: %s", dir,
 		    strerror(errno));
 	snprintf(path, sizeof(path), "%s/nodelifed.pid", dir);
-	while ((*out = pidfile_open(path, 0644, &other)) == NULL &&
+	while ((*out = pidfile_open(path, PIDFILE_MODE, &other)) == NULL &&
 	       errno == EEXIST && mono_ns() < end)
 		(void)poll(NULL, 0, PIDFILE_RETRY_MS);
-	if (*out != NULL)
+	if (*out != NULL) {
+		(void)chmod(path, PIDFILE_MODE);
 		return 0;
+	}
 	if (errno != EEXIST)
 		return refuse(
 		    refuse_code(errno), "%s: %s", path, strerror(errno));

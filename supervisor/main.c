@@ -211,6 +211,22 @@ start(struct node *n, const char *file)
 	return rc;
 }
 
+/*
+ * What the starter left open is none of ours; and 0 to 2 must be taken, lest
+ * a socket gets a number that something prints to.
+ */
+static int
+sane_descriptors(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	closefrom(STDERR_FILENO + 1);
+	return fd >= 0 ? 0 : EX_OSERR;
+}
+
 static void
 node_init(struct node *n)
 {
@@ -246,7 +262,6 @@ main(int argc, char **argv, char **envp)
 		rc = rights_find(&n.rights, n.conf.node.user);
 		return rc != 0 ? rc : datadir_found(&n.conf, &n.rights);
 	}
-	/* What the starter left open is none of ours. */
-	closefrom(STDERR_FILENO + 1);
-	return start(&n, o.file);
+	rc = sane_descriptors();
+	return rc != 0 ? rc : start(&n, o.file);
 }
