@@ -26,7 +26,7 @@ sample(unsigned count)
 		snprintf(
 		    m.member[i].address, MEMBER_ADDR_MAX, "[fe80::%u]:7380", i);
 		if (i == 1)
-			m.member[i].address[0] = 0;
+			memset(m.member[i].address, 0, MEMBER_ADDR_MAX);
 	}
 	return m;
 }

@@ -118,9 +118,9 @@ end(struct group *g, const struct group_actions *a)
 		return;
 	}
 	g->exit_code = WORKER_EXIT_FAILED;
-	log_errorx("group: %s", a->why);
-	seq_fail(g->r->seq, PHASE_RAFT_METADATA_REPLAY, g->w->slot,
-	    "group: %s%s", a->why,
+	log_errorx("%s", a->why);
+	seq_fail(g->r->seq, PHASE_RAFT_METADATA_REPLAY, g->w->slot, "%s%s",
+	    a->why,
 	    a->forced != 0 ? "; restore this node, or boot once with [boot] "
 			     "recovery_mode = force, which accepts the loss"
 			   : "");
@@ -160,7 +160,7 @@ act(struct group *g, const struct group_actions *a)
 	if (a->announce)
 		announce(g, a);
 	else if (a->why[0] != '\0')
-		log_debug("group: %s", a->why);
+		log_debug("%s", a->why);
 	if (a->ready)
 		ready(g);
 }
@@ -388,9 +388,9 @@ group_main(struct worker *w)
 	rc = loop_open(
 	    &g->loop, g->r, &w->bells, w->slot, RING_ENTRIES, g, &hooks);
 	if (rc != 0) {
-		log_errorx("group: ring: %s", loop_refusal(rc));
+		log_errorx("ring: %s", loop_refusal(rc));
 		seq_fail(g->r->seq, PHASE_RAFT_METADATA_REPLAY, w->slot,
-		    "group: ring: %s", loop_refusal(rc));
+		    "ring: %s", loop_refusal(rc));
 		return WORKER_EXIT_FAILED;
 	}
 	group_io_open(g);
@@ -401,7 +401,7 @@ group_main(struct worker *w)
 	rc = loop_run(&g->loop);
 	if (rc != 0) {
 		errno = -rc;
-		log_error("group: loop");
+		log_error("loop");
 		return WORKER_EXIT_FAILED;
 	}
 	loop_close(&g->loop);

@@ -289,11 +289,12 @@ state_find(struct group *g, char *why, size_t why_size)
 int
 group_boot_read(struct group *g, char *why, size_t why_size)
 {
+	char text[160];
 	int rc;
 
-	rc = node_file_read(g->w->data_dir, &g->node, why, why_size);
+	rc = node_file_read(g->w->data_dir, &g->node, text, sizeof(text));
 	if (rc != 0)
-		return rc;
+		return refuse(why, why_size, rc, "file 'node': %s", text);
 	rc = log_read(g, why, why_size);
 	if (rc != 0 && !g->w->readonly)
 		return rc;

@@ -148,8 +148,10 @@ boot_fact(
 	out->why = boot_damage(b, &bit);
 	if (out->why == NULL)
 		return FACT_JOINED;
-	if (b->mode != RECOVERY_FORCE)
+	if (b->mode != RECOVERY_FORCE) {
+		out->forced = bit;
 		return FACT_REFUSED;
+	}
 	out->why = NULL;
 	out->forced = boot_forced(c, b);
 	return FACT_JOINED;

@@ -83,7 +83,8 @@ struct group_actions {
 	bool fail; /* this node cannot take part, because of .why */
 	bool restart; /* the node must boot again, because of .why */
 	const char *why; /* constant; "" if nothing is to be said */
-	unsigned forced; /* enum group_forced: to be said loudly */
+	unsigned forced; /* enum group_forced: gone over, to be said loudly;
+			    with fail: what force would go over */
 	bool raise_epoch; /* raise the epoch of `committed` to .epoch */
 	uint16_t epoch;
 	bool persist; /* store (.term, .vote); then GROUP_PERSISTED */

@@ -88,15 +88,15 @@ health_main(struct worker *w)
 	rc = loop_open(
 	    &h->loop, h->r, &w->bells, w->slot, RING_ENTRIES, h, &hooks);
 	if (rc != 0) {
-		log_errorx("health: ring: %s", loop_refusal(rc));
+		log_errorx("ring: %s", loop_refusal(rc));
 		seq_fail(h->r->seq, PHASE_HEALTH_LOOP_START, w->slot,
-		    "health: ring: %s", loop_refusal(rc));
+		    "ring: %s", loop_refusal(rc));
 		return WORKER_EXIT_FAILED;
 	}
 	if ((rc = open_all(h)) != 0) {
-		log_errorx("health: pages: %s", strerror(-rc));
+		log_errorx("pages: %s", strerror(-rc));
 		seq_fail(h->r->seq, PHASE_HEALTH_LOOP_START, w->slot,
-		    "health: pages: %s", strerror(-rc));
+		    "pages: %s", strerror(-rc));
 		return WORKER_EXIT_FAILED;
 	}
 	worker_running(w);
@@ -105,7 +105,7 @@ health_main(struct worker *w)
 	rc = loop_run(&h->loop);
 	if (rc != 0) {
 		errno = -rc;
-		log_error("health: loop");
+		log_error("loop");
 		return WORKER_EXIT_FAILED;
 	}
 	loop_close(&h->loop);

@@ -1,0 +1,436 @@
+/*
+ * The group worker as the supervisor forks it, with this test in the place of
+ * supervisor and wal, over data directories in each state: founded, booted
+ * before, half-written, damaged, foreign; in each recovery mode. And the pure
+ * steps of what it writes.
+ */
+#include <fcntl.h>
+#include <sys/eventfd.h>
+#include <sys/stat.h>
+
+#include "conf/node_file.h"
+#include "shm/record.h"
+#include "t/shm_fixture.h"
+#include "workers/group/group.h"
+#include "workers/worker.h"
+
+static struct fixture f;
+static struct conf conf;
+static struct worker w;
+static struct node_file node = { .format = NODE_FILE_FORMAT,
+	.node = "unit",
+	.group = "g",
+	.generation = 1,
+	.incarnation = 0xfeed };
+static char data_dir[64];
+
+static int
+group_child(void *arg)
+{
+	(void)arg;
+	return group_main(&w);
+}
+
+/* A fresh region, and the worker in it, held before the log's end is known. */
+static pid_t
+group_start(enum recovery_mode mode)
+{
+	unsigned i;
+
+	fixture_dir(&f);
+	f.spec.recovery_mode = mode;
+	if (region_create(&f.r, &f.spec, (char[256]){ 0 }, 256) != 0)
+		skip_all("no region can be made here");
+	w = (struct worker){ .slot = SLOT_GROUP,
+		.incarnation = 1,
+		.region = &f.r,
+		.conf = &conf,
+		.supervisor_pid = getpid(),
+		.lock_fd = -1,
+		.http_fd = -1,
+		.control_fd = -1,
+		.force = mode == RECOVERY_FORCE,
+		.readonly = mode == RECOVERY_READONLY };
+	w.data_dir = open(data_dir, O_RDONLY | O_DIRECTORY);
+	for (i = 0; i < LISTEN_MAX; i++)
+		w.listen_fd[i] = -1;
+	for (i = 0; i < SLOT_MAX; i++)
+		w.bells.fd[i] = -1;
+	w.bells.wakes = f.r.wakes;
+	w.bells.fd[SLOT_GROUP] = eventfd(0, EFD_CLOEXEC);
+	seq_register(f.r.seq, PHASE_WAL_RECOVERY, SLOT_WAL, "log scanned");
+	seq_register(
+	    f.r.seq, PHASE_RAFT_METADATA_REPLAY, SLOT_GROUP, "term, vote");
+	seq_register(f.r.seq, PHASE_WARM_PEERS, SLOT_GROUP, "peers dialled");
+	seq_register(f.r.seq, PHASE_GATEWAY_ENABLE, SLOT_GATEWAY, "clients");
+	seq_seal(f.r.seq);
+	atomic_store(&f.r.slots->row[SLOT_GROUP].state, SLOT_STARTING);
+	return child_start(group_child, NULL);
+}
+
+static struct commit_view
+view(void)
+{
+	struct commit_view v;
+
+	commit_view_read(f.r.commit, &v);
+	return v;
+}
+
+static void
+log_known(void)
+{
+	seq_fire(f.r.seq, PHASE_WAL_RECOVERY, SLOT_WAL);
+}
+
+static bool
+ready(void)
+{
+	return wait_until(seq_reached(f.r.seq, PHASE_WARM_PEERS), 5000);
+}
+
+static void
+region_over(void)
+{
+	close(w.bells.fd[SLOT_GROUP]);
+	close(w.data_dir);
+	fixture_close(&f);
+}
+
+static void
+group_stop(pid_t pid)
+{
+	struct slot_row *row = &f.r.slots->row[SLOT_GROUP];
+	unsigned step;
+
+	for (step = 1; step <= SHUTDOWN_CLOSED; step++) {
+		seq_shutdown(f.r.seq, step);
+		bell_ring(&w.bells, SLOT_GROUP);
+		if (!wait_until(atomic_load(&row->drained) >= step, 5000))
+			ok(false, "step %s is answered", shutdown_name(step));
+	}
+	is_i64(child_end(pid), 0, "stops with 0");
+}
+
+static bool
+file_is(const char *name, bool there)
+{
+	return (faccessat(w.data_dir, name, F_OK, 0) == 0) == there;
+}
+
+static uint64_t
+state_term(void)
+{
+	enum state_found found;
+	struct state s;
+	unsigned worse;
+
+	return state_file_read(w.data_dir, &s, &found, &worse) == 0
+		   ? s.term
+		   : UINT64_MAX;
+}
+
+/* Flip a byte of a file in data_dir. */
+static void
+spoil(const char *name, off_t at)
+{
+	int fd = open(data_dir, O_RDONLY | O_DIRECTORY), file;
+	uint8_t byte;
+
+	file = openat(fd, name, O_RDWR);
+	if (pread(file, &byte, 1, at) != 1)
+		abort();
+	byte ^= 0x10;
+	if (pwrite(file, &byte, 1, at) != 1)
+		abort();
+	close(file);
+	close(fd);
+}
+
+static bool
+event_says(const char *text)
+{
+	struct event list[32];
+	unsigned n = event_list(f.r.events, list, 32), i;
+
+	for (i = 0; i < n; i++)
+		if (strstr(list[i].text, text) != NULL)
+			return true;
+	return false;
+}
+
+static void
+test_steps(void)
+{
+	is_u64(state_write_next(STATE_WRITE_FIRST, 512, 512),
+	    STATE_WRITE_SECOND, "first block, second block");
+	is_u64(state_write_next(STATE_WRITE_SECOND, 512, 512),
+	    STATE_WRITE_DURABLE, "second block, durable");
+	is_u64(state_write_next(STATE_WRITE_FIRST, 511, 512),
+	    STATE_WRITE_FAILED, "a short write fails");
+	is_u64(state_write_next(STATE_WRITE_SECOND, -EIO, 512),
+	    STATE_WRITE_FAILED, "an error fails");
+	is_u64(state_write_next(STATE_WRITE_SECOND, -EINTR, 512),
+	    STATE_WRITE_SECOND, "what did not begin begins again");
+	is_u64(members_write_next(MEMBERS_WRITE_OPEN, 7, 9), MEMBERS_WRITE_DATA,
+	    "open, write");
+	is_u64(members_write_next(MEMBERS_WRITE_DATA, 8, 9), MEMBERS_WRITE_IDLE,
+	    "a short write gives up");
+	is_u64(members_write_next(MEMBERS_WRITE_DATA, 9, 9),
+	    MEMBERS_WRITE_FLUSH, "write, flush");
+	is_u64(members_write_next(MEMBERS_WRITE_FLUSH, -EIO, 9),
+	    MEMBERS_WRITE_IDLE, "a failed flush gives up");
+	is_u64(members_write_next(MEMBERS_WRITE_FLUSH, 0, 9),
+	    MEMBERS_WRITE_RENAME, "flush, rename");
+	is_u64(members_write_next(MEMBERS_WRITE_RENAME, -EAGAIN, 9),
+	    MEMBERS_WRITE_RENAME, "again");
+	is_u64(members_write_next(MEMBERS_WRITE_RENAME, 0, 9),
+	    MEMBERS_WRITE_DIR, "rename, flush the directory");
+	is_u64(members_write_next(MEMBERS_WRITE_DIR, 0, 9), MEMBERS_WRITE_IDLE,
+	    "done");
+}
+
+/* As wal: the one request there is, and its membership. */
+static bool
+take_request(struct membership *m, struct wal_req *req)
+{
+	struct bytering ring;
+	const uint8_t *at;
+	uint32_t len;
+
+	region_ring(&f.r, CLIENT_GROUP, RING_REQUEST, &ring);
+	if (!wait_until(bytering_ready(&ring), 5000))
+		return false;
+	at = bytering_peek(&ring, &len);
+	memcpy(req, at, sizeof(*req));
+	if (member_decode(at + sizeof(*req), len - sizeof(*req), 2, m) != 0)
+		return false;
+	bytering_advance(&ring, len);
+	bytering_consume(&ring);
+	return true;
+}
+
+static void
+give_return(uint32_t seq, uint64_t vlsn)
+{
+	struct wal_ret *ret;
+	struct bytering ring;
+
+	region_ring(&f.r, CLIENT_GROUP, RING_RETURN, &ring);
+	ret = bytering_reserve(&ring, sizeof(*ret));
+	ret->seq = seq;
+	ret->count = 1;
+	ret->incarnation = 1;
+	ret->vlsn = vlsn;
+	ret->status = RET_OK;
+	bytering_publish(&ring);
+	bell_ring(&w.bells, SLOT_GROUP);
+}
+
+static void
+test_founding(void)
+{
+	pid_t pid = group_start(RECOVERY_NORMAL);
+	struct membership m;
+	struct wal_req req;
+	struct commit_view v = view();
+
+	ok(v.role == ROLE_DETACHED && v.term == 0, "waits for the log's end");
+	log_known();
+	ok(ready(), "a group of one lets the boot go on by itself");
+	v = view();
+	ok(v.role == ROLE_MASTER && v.term == 1 && v.epoch == 1, "master");
+	ok(v.self == 0 && v.master == 0 && v.voters == 1 && v.quorum == 1 &&
+		v.member_count == 1,
+	    "of itself");
+	ok(v.lease_until_ns == UINT64_MAX, "exempt from the lease");
+	is_u64(word_epoch(position_get(&f.r.pos->committed)), 1,
+	    "`committed` is of its epoch");
+	is_str(f.r.commit->name[0], "unit", "members have names");
+	is_u64(state_term(), 1, "the term is on disk");
+	ok(take_request(&m, &req) && req.type == REC_MEMBER, "asks wal");
+	ok(m.count == 1 && m.member[0].incarnation == 0xfeed &&
+		m.lease_ms == conf.election.lease_ms &&
+		m.member[0].priority == conf.election.priority &&
+		strcmp(m.member[0].name, "unit") == 0 &&
+		memcmp(m.group_uuid, node.group_uuid, 16) == 0,
+	    "to append what the configuration proposes");
+	ok(file_is("members", false), "nothing is filed before it commits");
+	position_set(&f.r.pos->term_start, epoch_word(1, 1));
+	give_return(req.seq, 2);
+	position_set(&f.r.pos->committed, epoch_word(1, 2));
+	bell_ring(&w.bells, SLOT_GROUP);
+	ok(wait_until(file_is("members", true), 5000), "then it is filed");
+	ok(wait_until(file_is("members.tmp", false), 5000), "wholly");
+	is_u64(counter_sum(f.r.counters, C_ELECTIONS_HELD), 1, "one election");
+	is_u64(counter_sum(f.r.counters, C_ELECTIONS_WON), 1, "won");
+	is_u64(counter_sum(f.r.counters, C_ROLE_CHANGES), 2, "two changes");
+	ok(event_says("unknown -> master in term 1: won the term"), "told");
+	group_stop(pid);
+	ok(view().role == ROLE_SHUTDOWN && view().epoch == 2, "and over");
+	region_over();
+}
+
+static void
+refused(enum recovery_mode mode, const char *why, const char *name)
+{
+	pid_t pid = group_start(mode);
+
+	log_known();
+	is_i64(child_end(pid), WORKER_EXIT_FAILED, name);
+	if (!ok(strstr(f.r.seq->error, why) != NULL, "and says so"))
+		diag("%s", f.r.seq->error);
+	ok(view().role == ROLE_DETACHED, "no role");
+	region_over();
+}
+
+static void
+test_log_lost(void)
+{
+	pid_t pid;
+
+	/* The file says VLSN 2, the log is empty. */
+	refused(RECOVERY_NORMAL, "recovery_mode = force",
+	    "a log that ends before the membership is refused");
+	pid = group_start(RECOVERY_FORCE);
+	log_known();
+	ok(ready() && view().role == ROLE_MASTER && view().term == 2,
+	    "force goes on in the next term");
+	ok(event_says("records are lost"), "loudly");
+	group_stop(pid);
+	unlinkat(w.data_dir, "members", 0);
+	region_over();
+}
+
+static void
+test_again(void)
+{
+	pid_t pid;
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		pid = group_start(RECOVERY_NORMAL);
+		log_known();
+		(void)ready();
+		is_u64(view().term, 3 + (unsigned)i, "each boot wins a term");
+		if (i == 0) {
+			kill(pid, SIGKILL);
+			is_i64(child_end(pid), 1000 + SIGKILL, "killed");
+		} else {
+			group_stop(pid);
+		}
+		region_over();
+	}
+}
+
+static void
+test_readonly(void)
+{
+	struct stat before, after;
+	pid_t pid;
+	int fd = open(data_dir, O_RDONLY | O_DIRECTORY);
+
+	fstatat(fd, "state", &before, 0);
+	pid = group_start(RECOVERY_READONLY);
+	log_known();
+	ok(ready(), "readonly: the boot goes on");
+	ok(view().role == ROLE_DETACHED && view().readonly == 1 &&
+		view().term == 4,
+	    "detached");
+	group_stop(pid);
+	fstatat(fd, "state", &after, 0);
+	ok(before.st_mtim.tv_nsec == after.st_mtim.tv_nsec &&
+		before.st_ino == after.st_ino,
+	    "nothing was written");
+	close(fd);
+	region_over();
+}
+
+static void
+test_damage(void)
+{
+	pid_t pid;
+
+	spoil("state", 30);
+	pid = group_start(RECOVERY_NORMAL);
+	log_known();
+	ok(ready() && view().term == 5, "one bad block: the other one counts");
+	ok(event_says("block 0 is damaged"), "and it is told");
+	group_stop(pid);
+	region_over();
+	spoil("state", 30);
+	spoil("state", STATE_STRIDE + 511);
+	refused(RECOVERY_NORMAL, "both blocks are damaged",
+	    "two bad blocks are refused");
+	pid = group_start(RECOVERY_READONLY);
+	log_known();
+	ok(ready() && event_says("both blocks are damaged"),
+	    "readonly serves all the same");
+	group_stop(pid);
+	region_over();
+	pid = group_start(RECOVERY_FORCE);
+	log_known();
+	ok(ready() && view().role == ROLE_MASTER, "force makes a new one");
+	ok(event_says("force: state") && file_is("state.bad", true),
+	    "loudly, and keeps the bad one");
+	unlinkat(w.data_dir, "state.bad", 0);
+	group_stop(pid);
+	region_over();
+}
+
+static void
+test_foreign(void)
+{
+	int fd = open(data_dir, O_RDONLY | O_DIRECTORY);
+
+	node.incarnation++;
+	is_i64(node_file_write(fd, &node), 0, "another node's directory");
+	refused(RECOVERY_NORMAL, "of another node", "its state is refused");
+	refused(RECOVERY_FORCE, "of another node", "also with force");
+	unlinkat(fd, "state", 0);
+	conf.node.type = CONF_TYPE_ARBITER;
+	refused(RECOVERY_NORMAL, "electable",
+	    "a group of one that cannot be is refused");
+	conf.node.type = CONF_TYPE_ELECTABLE;
+	unlinkat(fd, NODE_FILE_NAME, 0);
+	refused(RECOVERY_NORMAL, "file 'node'", "no node file");
+	unlinkat(fd, "state", 0);
+	close(fd);
+}
+
+/* A stop that comes before the log's end is known. */
+static void
+test_early_stop(void)
+{
+	pid_t pid = group_start(RECOVERY_NORMAL);
+
+	group_stop(pid);
+	region_over();
+}
+
+int
+main(int argc, char **argv)
+{
+	int fd;
+
+	setproctitle_init(argc, argv, environ);
+	conf_defaults(&conf);
+	strcpy(conf.node.name, "unit");
+	strcpy(data_dir, "/tmp/group_worker.XXXXXX");
+	if (mkdtemp(data_dir) == NULL)
+		skip_all("no temporary directory");
+	memset(node.group_uuid, 9, sizeof(node.group_uuid));
+	fd = open(data_dir, O_RDONLY | O_DIRECTORY);
+	is_i64(node_file_write(fd, &node), 0, "a founded directory");
+	close(fd);
+	test_steps();
+	test_early_stop();
+	test_founding();
+	test_log_lost();
+	test_again();
+	test_readonly();
+	test_damage();
+	test_foreign();
+	is_i64(rmdir(data_dir), 0, "nothing is left");
+	return tap_done();
+}
