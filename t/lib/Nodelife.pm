@@ -24,7 +24,7 @@ use Socket   qw(SOL_SOCKET SO_LINGER);
 use Time::HiRes ();
 use Exporter 'import';
 
-our @EXPORT = qw(wait_until build_dir slurp http_get);
+our @EXPORT = qw(wait_until eventually build_dir slurp http_get);
 
 my %live;    # pid => 1: what we started and have not reaped
 my @dirs;
@@ -42,6 +42,13 @@ sub wait_until (&;$) {
 		return 0 if Time::HiRes::time() > $end;
 		select undef, undef, undef, 0.001;
 	}
+}
+
+# A test: the condition holds within so many seconds.
+sub eventually (&$$) {
+	my ( $cond, $deadline, $name ) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	return Test::More::ok( wait_until( \&$cond, $deadline ), $name );
 }
 
 sub slurp {
@@ -127,6 +134,12 @@ sub found {
 	return $self;
 }
 
+# A test that is killed takes its node along: prctl(PR_SET_PDEATHSIG, KILL).
+sub die_with_parent {
+	syscall 157, 1, 9, 0, 0, 0 if ( POSIX::uname() )[4] eq 'x86_64';
+	return;
+}
+
 # Fork the daemon in the foreground; does not wait for it to serve.
 sub spawn {
 	my ($self) = @_;
@@ -134,6 +147,7 @@ sub spawn {
 	my $pid = fork // croak "fork: $!";
 	if ( $pid == 0 ) {
 		POSIX::setpgid( 0, 0 );
+		die_with_parent();
 		open STDIN,  '<',  '/dev/null';
 		open STDOUT, '>>', $self->{log};
 		open STDERR, '>>', $self->{log};
@@ -184,6 +198,15 @@ sub fresh {
 	return ( $s->{supervisor_pid} // 0 ) == $self->{pid};
 }
 
+# A node that became a daemon: end it with the others.
+sub adopt {
+	my ( $self, $pid ) = @_;
+	$live{$pid} = 1;
+	$self->{pid} = $pid;
+	delete @$self{qw(status addr)};
+	return $self;
+}
+
 sub gone {
 	my ($self) = @_;
 	return 1 if !defined $self->{pid};
@@ -218,6 +241,7 @@ sub stop {
 sub kill9 {
 	my ($self) = @_;
 	my %w = %{ $self->workers };
+	kill 'CONT', values %w;
 	$self->signal('KILL')->wait_exit;
 	wait_until {
 		!grep { $_ && -e "/proc/$_" && !zombie($_) } values %w;
@@ -242,6 +266,25 @@ sub workers {
 		$w{$1} = $pid if $title =~ /nodelifed: (\S+)/;
 	}
 	return \%w;
+}
+
+# Wait until the worker is there (again) as another process; its pid.
+sub wait_worker {
+	my ( $self, $name, $other, $deadline ) = @_;
+	my $pid;
+	wait_until {
+		$pid = $self->workers->{$name};
+		defined $pid && $pid != ( $other // 0 );
+	} $deadline // 20 or return;
+	return $pid;
+}
+
+# A row of nodelifestat's workers.
+sub worker_row {
+	my ( $self, $name ) = @_;
+	my $s = $self->stat or return;
+	my ($row) = grep { $_->{name} eq $name } @{ $s->{workers} };
+	return $row;
 }
 
 # "host:port" that the OS chose; which is client or http.
@@ -285,8 +328,13 @@ END {
 	if ( $$ == $owner ) {
 		my $code = $?;
 		for my $pid ( keys %live ) {
+			my $kids = slurp("/proc/$pid/task/$pid/children") // '';
+			kill 'CONT', split ' ', $kids;
 			kill 'KILL', $pid;
 			waitpid $pid, 0;
+			wait_until {
+				!grep { -e "/proc/$_" && !zombie($_) } split ' ', $kids;
+			} 10;
 		}
 		for my $d (@dirs) {
 			my $l = readlink "$d/run/region";
@@ -379,14 +427,14 @@ sub reply {
 	return Nodelife::Error->new($l) if $t eq '-';
 	return undef if $t eq '_';
 	return $l eq 't' ? 1 : 0 if $t eq '#';
-	if ( $t eq '$' || $t eq '=' ) {
+	if ( $t eq '$' || $t eq '=' || $t eq '!' ) {
 		return undef if $l < 0;
 		while ( length $self->{buf} < $l + 2 ) {
 			$self->fill or return Nodelife::Error->new('CLOSED');
 		}
 		my $v = substr $self->{buf}, 0, $l;
 		substr $self->{buf}, 0, $l + 2, '';
-		return $v;
+		return $t eq '!' ? Nodelife::Error->new($v) : $v;
 	}
 	if ( $t eq '*' || $t eq '~' || $t eq '>' ) {
 		return undef if $l < 0;

@@ -1,0 +1,91 @@
+# Stopping is one path, in order and quick: whoever asks, exit 0 within 1.1 s,
+# pending work answered, nothing left behind.
+use strict;
+use warnings;
+use Nodelife;
+use Test::More;
+use Time::HiRes ();
+
+my $n = Nodelife->new;
+
+sub stop_timed {
+	my ( $name, $how ) = @_;
+	my @pids  = values %{ $n->workers };
+	my $begin = Time::HiRes::time();
+	$how->();
+	my $code = $n->wait_exit(10);
+	my $took = Time::HiRes::time() - $begin;
+	is $code, 0, "$name: exit 0";
+	cmp_ok $took, '<=', 1.1, sprintf '%s: %.0f ms', $name, $took * 1e3;
+	is_deeply [ grep { -e "/proc/$_" } @pids ], [], "$name: no process left";
+	is $n->stat->{state}, 'ended', "$name: the region says ended";
+	return;
+}
+
+$n->start;
+stop_timed 'SIGTERM, idle', sub { $n->signal('TERM') };
+
+$n->start;
+my @idle = map { $n->client } 1 .. 50;
+stop_timed 'SIGINT, 50 idle clients', sub { $n->signal('INT') };
+is $idle[0]->reply, 'CLOSED', 'clients are closed';
+
+# What was sent before is answered: the pipeline's replies all come, and all
+# that were answered are there afterwards.
+$n->start;
+my $c = $n->client;
+is $c->cmd('PING'), 'PONG', 'a client';
+my $want = 2000;
+$c->raw( join '', map { Nodelife::Client::encode( 'SET', "p$_", $_ ) }
+	  1 .. $want );
+stop_timed 'SIGTERM in a pipeline', sub { $n->signal('TERM') };
+my $got = 0;
+while ( $got < $want ) {
+	my $r = $c->reply;
+	last if Nodelife::Error::is($r) || $r ne 'OK';
+	$got++;
+}
+diag "$got of $want were answered";
+$n->start;
+$c = $n->client;
+my @v = $c->pipeline( map { [ 'GET', "p$_" ] } 1 .. $want );
+is scalar( grep { !defined $v[$_] || $v[$_] ne $_ + 1 } 0 .. $got - 1 ), 0,
+  'every answered write is there';
+
+# A second signal forces; it is still a clean stop.
+stop_timed 'two SIGTERMs', sub { $n->signal('TERM'); $n->signal('TERM') };
+
+$n->start;
+$c = $n->client;
+stop_timed 'SHUTDOWN', sub { $c->send('SHUTDOWN') };
+$n->start;
+stop_timed 'nodelifectl stop', sub {
+	my ( $code, undef, $err ) = $n->run( 'nodelifectl', '-r', $n->{run}, 'stop' );
+	is $code, 0, "nodelifectl stop: $err";
+};
+
+# A worker that does not move is named and killed, within the step's budget.
+$n->start;
+my $stuck = $n->workers->{vlsn};
+kill 'STOP', $stuck;
+my $begin = Time::HiRes::time();
+$n->signal('TERM');
+my $code = $n->wait_exit(15);
+cmp_ok Time::HiRes::time() - $begin, '<', 6, 'a stuck worker is killed';
+like slurp( $n->{log} ), qr/vlsn/, 'and named';
+ok !-e "/proc/$stuck" || Nodelife::zombie($stuck), 'it is gone';
+
+# Daemon mode: the starter returns when the node's region is there.
+( $code, undef, my $err ) = $n->run( 'nodelifed', '-c', $n->{ini} );
+is $code, 0, "a daemon: $err";
+( $code, undef, $err ) =
+  $n->run( 'nodelifestat', '-r', $n->{run}, '-w', 'gateway_enable', '-t', 10 );
+is $code, 0, "-w follows: $err";
+my $pid = $n->stat->{supervisor_pid};
+$n->adopt($pid);
+is $n->client->cmd('PING'), 'PONG', 'it serves';
+( $code, undef, $err ) = $n->run( 'nodelifectl', '-r', $n->{run}, 'stop' );
+is $code, 0, "stopped by nodelifectl: $err";
+eventually { !-e "/proc/$pid" } 10, 'the daemon is gone';
+is_deeply [ glob "$n->{run}/*.pid" ], [], 'and its process id file';
+done_testing;

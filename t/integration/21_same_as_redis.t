@@ -1,0 +1,185 @@
+# Random commands give the replies that redis-server gives, errors included,
+# alone, pipelined and inside MULTI. SEED replays, COMMANDS sets how many.
+# Replies that depend on the clock may differ by what a run takes.
+use strict;
+use warnings;
+use Nodelife;
+use POSIX ();
+use Test::More;
+
+plan skip_all => 'no redis-server here to compare with'
+  if system('command -v redis-server >/dev/null 2>&1') != 0;
+
+my $seed  = $ENV{SEED} // int( rand 1e9 );
+my $count = $ENV{COMMANDS} // 20000;
+diag "SEED=$seed";
+srand $seed;
+
+my $n = Nodelife->new->start;
+my $sock = "$n->{dir}/redis.sock";
+my $pid = fork // die "fork: $!";
+if ( $pid == 0 ) {
+	Nodelife::die_with_parent();
+	open STDOUT, '>', '/dev/null';
+	exec( 'redis-server', '--port', 0, '--unixsocket', $sock, '--save', '',
+		'--dir', $n->{dir} )
+	  or POSIX::_exit(127);
+}
+END {
+	local $?;
+	kill( 'KILL', $pid ), waitpid( $pid, 0 ) if $pid;
+}
+wait_until { -S $sock } 10 or BAIL_OUT 'redis-server does not start';
+
+my ( $ours, $theirs ) = ( $n->client, Nodelife::Client->new($sock) );
+
+sub pick { return $_[ rand @_ ] }
+
+my @keys = ( ( map { "k$_" } 0 .. 11 ), '', "b\0\n", 'K0', 'x' x 300 );
+sub key { return pick(@keys) }
+
+sub value {
+	return pick(
+		'', 'abc', '1', '-1', '10', '9223372036854775807',
+		'-9223372036854775808', '3.5', '1e3', '007', ' 1', '1 ', 'nan',
+		int( rand 1000 ), 'v' x int( rand 200 ), "\0\r\n\xff", '+5'
+	);
+}
+
+sub number {
+	return pick( 0, 1, -1, 5, -7, 100, '9223372036854775807',
+		'-9223372036854775808', '9223372036854775808', 'x', '', '1.5', '1e2',
+		int( rand 20 ) - 10 );
+}
+sub seconds { return pick( 100, 1000, 5000, 0, -1, 'x', '9223372036854775807' ) }
+sub millis { return pick( 100000, 2000000, 0, -5, 'y' ) }
+sub at { return pick( 4102444800, 4102444801, 1, 0, -1, 'z' ) }
+sub at_ms { return pick( 4102444800001, 4102444801500, 1, -1, 'z' ) }
+
+sub set_options {
+	my @o;
+	push @o, pick( [], [], [qw(EX 100)], [qw(PX 200000)],
+		[ 'EX', seconds() ], [ 'PX', millis() ], [ 'EXAT', at() ],
+		[ 'PXAT', at_ms() ], ['KEEPTTL'], ['EX'] );
+	push @o, pick( [], [], ['NX'], ['XX'], ['nx'] );
+	push @o, pick( [], [], ['GET'], [] );
+	push @o, pick( ( [] ) x 20, ['JUNK'] );
+	return map { @$_ } @o;
+}
+
+my @make = (
+	sub { [ 'SET', key(), value() ] },
+	sub { [ 'SET', key(), value(), set_options() ] },
+	sub { [ 'SET', key(), value(), set_options() ] },
+	sub { [ 'GET', key() ] },
+	sub { [ 'GET', key() ] },
+	sub { [ 'SETNX', key(), value() ] },
+	sub { [ 'SETEX', key(), seconds(), value() ] },
+	sub { [ 'PSETEX', key(), millis(), value() ] },
+	sub { [ 'GETSET', key(), value() ] },
+	sub { [ 'GETDEL', key() ] },
+	sub {
+		[ 'GETEX', key(),
+			@{ pick( [], [ 'EX', seconds() ], [ 'PX', millis() ],
+				  [ 'EXAT', at() ], ['PERSIST'], [qw(PERSIST EX 5)] ) } ];
+	},
+	sub { [ 'MGET', map { key() } 1 .. 1 + rand 4 ] },
+	sub { [ 'MSET', map { key(), value() } 1 .. 1 + rand 4 ] },
+	sub { [ 'MSET', key(), value(), key() ] },
+	sub { [ 'MSETNX', map { key(), value() } 1 .. 1 + rand 3 ] },
+	sub { [ pick(qw(DEL UNLINK)), map { key() } 1 .. 1 + rand 3 ] },
+	sub { [ pick(qw(EXISTS TOUCH)), map { key() } 1 .. 1 + rand 3 ] },
+	sub { [ 'TYPE', key() ] },
+	sub { [ 'STRLEN', key() ] },
+	sub { [ 'APPEND', key(), value() ] },
+	sub { [ 'GETRANGE', key(), number(), number() ] },
+	sub { [ 'SETRANGE', key(), pick( 0, 1, 5, 30, -1, 'x' ), value() ] },
+	sub { [ pick(qw(INCR DECR)), key() ] },
+	sub { [ pick(qw(INCRBY DECRBY)), key(), number() ] },
+	sub { [ 'INCRBYFLOAT', key(), pick( 1, -1, '0.5', 'x', '1e2', 3, '2.25' ) ] },
+	sub { [ 'EXPIRE',  key(), seconds(), pick( (), 'NX', 'XX', 'GT', 'LT' ) ] },
+	sub { [ 'EXPIRE',  key(), seconds() ] },
+	sub { [ 'PEXPIRE', key(), millis() ] },
+	sub { [ 'EXPIREAT',  key(), at(), pick( 'NX', 'XX', 'GT', 'LT', 'BAD' ) ] },
+	sub { [ 'PEXPIREAT', key(), at_ms() ] },
+	sub { [ pick(qw(TTL PTTL EXPIRETIME PEXPIRETIME)), key() ] },
+	sub { [ 'PERSIST', key() ] },
+	sub { [ pick(qw(RENAME RENAMENX)), key(), key() ] },
+	sub { ['DBSIZE'] },
+	sub { [ 'KEYS', pick( '*', 'k*', 'k[0-4]', '?0', 'k1?', '[^k]*', 'k\\1' ) ] },
+	sub { [ pick(qw(PING ECHO)), value() ] },
+	sub { [ pick(qw(GET SET INCR EXPIRE NOSUCH MSET GETEX)) ] },
+	sub { [ pick(qw(WATCH)), key() ] },
+	sub { ['UNWATCH'] },
+	sub { ['MULTI'] },
+	sub { [ pick( 'EXEC', 'EXEC', 'DISCARD' ) ] },
+	sub { [ pick( ('EXEC') x 40, 'FLUSHALL' ) ] },
+);
+
+sub plain {
+	my ($r) = @_;
+	return 'nil' if !defined $r;
+	return "-$r" if Nodelife::Error::is($r);
+	return '[' . join( ',', map { plain($_) } @$r ) . ']' if ref $r eq 'ARRAY';
+	return $r;
+}
+
+# Order is free in KEYS; what counts down may differ by what a run takes; the
+# replies inside EXEC are those of the commands queued before it.
+my @queued;
+
+sub same {
+	my ( $cmd, $a, $b ) = @_;
+	my ( $pa, $pb ) = ( plain($a), plain($b) );
+	push @queued, $cmd if $pb eq 'QUEUED';
+	my @q = @queued;
+	@queued = () if $cmd->[0] =~ /^(?:EXEC|DISCARD)$/;
+	return 1 if $pa eq $pb;
+	if ( $cmd->[0] eq 'EXEC' ) {
+		return 0 if ref $a ne 'ARRAY' || ref $b ne 'ARRAY' || @$a != @$b;
+		for my $i ( 0 .. $#$a ) {
+			return 0 if !same( $q[$i], $a->[$i], $b->[$i] );
+		}
+		return 1;
+	}
+	return 0 if Nodelife::Error::is($a) || Nodelife::Error::is($b);
+	return join( ',', sort @$a ) eq join( ',', sort @$b )
+	  if $cmd->[0] eq 'KEYS';
+	return $a > 50 && $b > 50 && abs( $a - $b ) <= 30 if $cmd->[0] eq 'TTL';
+	return $a > 50 && $b > 50 && abs( $a - $b ) <= 30_000
+	  if $cmd->[0] eq 'PTTL';
+	return abs( $a - $b ) <= 30      if $cmd->[0] eq 'EXPIRETIME';
+	return abs( $a - $b ) <= 30_000  if $cmd->[0] eq 'PEXPIRETIME';
+	return 0;
+}
+
+my ( $done, $differ ) = ( 0, 0 );
+my @trail;
+while ( $done < $count && $differ < 3 ) {
+	my @cmds = map { pick(@make)->() } 1 .. 1 + rand 40;
+	my @a = $ours->pipeline(@cmds);
+	my @b = $theirs->pipeline(@cmds);
+	for my $i ( 0 .. $#cmds ) {
+		my ( $a, $b ) = ( plain( $a[$i] ), plain( $b[$i] ) );
+		my $text = join ' ', map { s/[^ -~]/?/gr || "''" } @{ $cmds[$i] };
+		push @trail, sprintf '%-50.50s %.50s', $text, $b =~ s/[^ -~]/?/gr;
+		shift @trail if @trail > 12;
+		next if same( $cmds[$i], $a[$i], $b[$i] );
+		$differ++;
+		diag sprintf "ours:   %.200s\ntheirs: %.200s\nafter:\n  %s", $a, $b,
+		  join "\n  ", @trail;
+		last if $differ >= 3;
+	}
+	$done += @cmds;
+}
+is $differ, 0, "$done commands: the same replies";
+
+# In the end the content is the same, value by value.
+$_->cmd('DISCARD') for $ours, $theirs;
+my @left = sort @{ $theirs->cmd(qw(KEYS *)) };
+is_deeply [ sort @{ $ours->cmd(qw(KEYS *)) } ], \@left, 'the same keys';
+is_deeply $ours->cmd( 'MGET', @left ), $theirs->cmd( 'MGET', @left ),
+  'the same values'
+  if @left;
+is $n->stop, 0, 'stopped';
+done_testing;

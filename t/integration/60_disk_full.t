@@ -1,0 +1,143 @@
+# A full disk: writes are refused with a clear error, reads go on, nothing that
+# was acknowledged is lost, and writes work again when there is space; with
+# both ways to write the log. On a small tmpfs of our own, which needs root.
+use strict;
+use warnings;
+use Nodelife;
+use Test::More;
+
+my @mounts;
+
+sub small_disk {
+	my ($mb) = @_;
+	my $dir = File::Temp::tempdir( 'nodelife-small.XXXXXX', DIR => '/tmp',
+		CLEANUP => 0 );
+	my $out = `mount -t tmpfs -o size=${mb}m,mode=0755 nodelife-test '$dir' 2>&1`;
+	if ( $? != 0 ) {
+		rmdir $dir;
+		plan skip_all => "cannot mount a tmpfs here: $out";
+	}
+	push @mounts, $dir;
+	return $dir;
+}
+
+END {
+	local $?;
+	for (@mounts) { system 'umount', '-l', $_; rmdir $_ }
+}
+
+sub free_kb {
+	my ($dir) = @_;
+	return ( split ' ', ( `df -k --output=avail '$dir'` =~ /(\d+)\s*$/ )[0] )[0];
+}
+
+plan skip_all => 'not root: cannot mount a small file system' if $> != 0;
+
+for my $io (qw(auto buffered)) {
+	my $disk = small_disk(64);
+	my $n = Nodelife->new(
+		node => { data_dir => "$disk/data" },
+		wal  => { io => $io, segment_size => '4M', reserve => '4M',
+			spare_segments => 1, keep_size => 0 },
+		store => { checkpoint_wal => '8M', map_size => '64M' },
+	);
+	$n->{data} = "$disk/data";
+	$n->start;
+	my $c = $n->client;
+	is $c->cmd(qw(SET first 1)), 'OK', "$io: a node on a small disk";
+	my $free = free_kb($disk);
+	diag "$io: $free KiB free when it serves";
+
+	# Take what is left, then write until it says no.
+	open my $f, '>', "$disk/filler" or die;
+	my $left = $free * 1024;
+	while ( $left > 0 ) {
+		my $got = syswrite( $f, 'f' x 65536 ) or last;
+		$left -= $got;
+	}
+	close $f;
+	my ( $i, $error, %ok ) = (0);
+	my $value = 'v' x 4000;
+	while ( $i < 40_000 ) {
+		my @r = $c->pipeline( map { [ 'SET', "k$_", "$value$_" ] } $i .. $i + 99 );
+		for ( 0 .. 99 ) {
+			if ( Nodelife::Error::is( $r[$_] ) ) { $error //= $r[$_] }
+			else { $ok{ 'k' . ( $i + $_ ) } = $value . ( $i + $_ ) }
+		}
+		$i += 100;
+		last if $error;
+	}
+	ok defined $error, "$io: refused after " . keys(%ok) . ' writes';
+	like $error // '', qr/space|full/i, "$io: the error says why: "
+	  . ( $error // '' );
+	is $c->cmd(qw(GET first)), 1, "$io: reads go on";
+	my $s = $n->stat;
+	is $s->{state}, 'live', "$io: the node lives";
+	ok $s->{nospace}, "$io: the region says that there is no space";
+	ok !$s->{can_write}, "$io: and that it cannot write";
+	like( ( $n->http('/readyz') )[1], qr/space|full/i, "$io: /readyz says so" );
+	like $c->cmd(qw(INCR x)), qr/space|full/i, "$io: INCR is refused, too";
+	$c->cmd('MULTI');
+	$c->cmd(qw(SET y 1));
+	my $r = $c->cmd('EXEC');
+	ok Nodelife::Error::is($r), "$io: so is EXEC";
+	is $c->cmd(qw(GET y)), undef, "$io: which did nothing";
+	is $n->stat->{node_restarts}, 0, "$io: no restart because of it";
+
+	unlink "$disk/filler";
+	eventually { ( $c->cmd(qw(SET again 1)) // '' ) eq 'OK' } 20,
+	  "$io: writes work again when there is space";
+	eventually { !$n->stat->{nospace} } 5, "$io: the region says so";
+	my @keys = sort keys %ok;
+	my $bad  = 0;
+	while ( my @part = splice @keys, 0, 200 ) {
+		my $got = $c->cmd( 'MGET', @part );
+		for (@part) {
+			my $v = shift @$got;
+			$bad++ if !defined $v || $v ne $ok{$_};
+		}
+	}
+	is $bad, 0, "$io: everything acknowledged is there";
+	$n->kill9->start;
+	is $n->client->cmd(qw(GET again)), 1, "$io: also after a crash";
+	is $n->stop, 0, "$io: stopped";
+	my ( $code, $out, $err ) = $n->run( 'nodelifewal', 'verify', $n->{data} );
+	is $code, 0, "$io: the log verifies" or diag "$out$err";
+}
+
+# A disk that is full when the node starts: it comes up and serves reads.
+my $disk = small_disk(48);
+my $n = Nodelife->new(
+	node => { data_dir => "$disk/data" },
+	wal  => { segment_size => '4M', reserve => '1M', spare_segments => 1 },
+	store => { map_size => '64M' } );
+$n->{data} = "$disk/data";
+$n->start;
+is $n->client->cmd(qw(SET k v)), 'OK', 'a write';
+is $n->stop, 0, 'stopped';
+open my $f, '>', "$disk/filler" or die;
+1 while syswrite $f, 'f' x 65536;
+close $f;
+$n->spawn;
+my $up = wait_until {
+	return -1 if $n->gone;
+	my ($rc) = $n->run( 'nodelifestat', '-r', $n->{run}, '-w',
+		'gateway_enable', '-t', 5 );
+	$rc == 0 && $n->fresh;
+} 15;
+if ( $up == 1 ) {
+	is $n->client->cmd(qw(GET k)), 'v', 'started on a full disk, it reads';
+	unlink "$disk/filler";
+	eventually { ( $n->client->cmd(qw(SET k w)) // '' ) eq 'OK' } 20,
+	  'and writes when there is space';
+	is $n->stop, 0, 'stopped';
+}
+else {
+	cmp_ok $n->wait_exit(5), '>', 0, 'a boot on a full disk is refused';
+	like slurp( $n->{log} ), qr/space/i, 'saying why';
+	unlink "$disk/filler";
+	$n->start;
+	is $n->client->cmd(qw(GET k)), 'v', 'with space it starts';
+	is $n->stop, 0, 'stopped';
+}
+done_testing;

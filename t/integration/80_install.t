@@ -1,0 +1,69 @@
+# make install into an empty DESTDIR puts programs, pages, sample, scripts and
+# unit in place and nothing else; what is installed works; uninstall takes all
+# of it away.
+use strict;
+use warnings;
+use File::Find ();
+use File::Temp ();
+use Nodelife;
+use Test::More;
+
+delete @ENV{qw(MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES)};
+my $b    = build_dir();
+my $dest = File::Temp::tempdir( 'nodelife-install.XXXXXX', DIR => '/tmp',
+	CLEANUP => 1 );
+
+sub tree {
+	my @f;
+	File::Find::find( sub { push @f, $File::Find::name =~ s/^\Q$dest\E//r if -f },
+		$dest );
+	return [ sort @f ];
+}
+
+my $out = `make -s B='$b' DESTDIR='$dest' PREFIX=/opt/n install 2>&1`;
+is $?, 0, 'make install' or diag $out;
+my @want = sort( '/opt/n/sbin/nodelifed',
+	( map { "/opt/n/bin/$_" }
+		  qw(nodelifestat nodelifectl nodelifewal nodelifebench) ),
+	( map { my ($s) = /(\d)$/; "/opt/n/share/man/man$s/$_" }
+		  qw(nodelife.7 nodelifed.8 nodelifestat.8 nodelifectl.8 nodelifewal.8
+		  nodelifebench.1 nodelife.ini.5 nodelife-wal.5) ),
+	'/etc/nodelife/nodelife.ini.sample', '/etc/init.d/nodelife',
+	'/opt/n/share/nodelife/nodelife.openrc',
+	'/lib/systemd/system/nodelife.service' );
+is_deeply tree(), \@want, 'everything is in place';
+ok -x "$dest$_", "$_ may be run"
+  for grep { m{bin/|init\.d} } @want;
+
+my $sample = "$dest/etc/nodelife/nodelife.ini.sample";
+is system("'$dest/opt/n/sbin/nodelifed' -n -c '$sample' >/dev/null"), 0,
+  'the sample configuration is accepted';
+for my $f ( '/etc/init.d/nodelife', '/opt/n/share/nodelife/nodelife.openrc',
+	'/lib/systemd/system/nodelife.service' )
+{
+	my $text = slurp("$dest$f");
+	unlike $text, qr/\@\w+\@/, "$f: no place is left open";
+	like $text, qr{/opt/n/sbin/nodelifed}, "$f: starts what was installed";
+}
+like slurp("$dest/lib/systemd/system/nodelife.service"), qr/^Type=notify/m,
+  'systemd is told when the node serves';
+is system( 'sh', '-n', "$dest/etc/init.d/nodelife" ), 0, 'the script parses';
+for my $p ( grep { m{/man/} } @want ) {
+	is `mandoc -T lint -W warning '$dest$p' 2>&1`, '', "$p is clean";
+}
+
+# A node of the installed programs.
+{
+	local $ENV{NODELIFE_BUILD} = "$dest/opt/n/sbin";
+	symlink "../bin/$_", "$dest/opt/n/sbin/$_"
+	  for qw(nodelifestat nodelifectl nodelifewal);
+	my $n = Nodelife->new->start;
+	is $n->client->cmd(qw(SET k v)), 'OK', 'the installed node serves';
+	is $n->stop, 0, 'and stops';
+	unlink map { "$dest/opt/n/sbin/$_" } qw(nodelifestat nodelifectl nodelifewal);
+}
+
+$out = `make -s B='$b' DESTDIR='$dest' PREFIX=/opt/n uninstall 2>&1`;
+is $?, 0, 'make uninstall' or diag $out;
+is_deeply tree(), [], 'nothing is left';
+done_testing;
