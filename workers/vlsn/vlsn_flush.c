@@ -26,8 +26,12 @@ vlsn_open_dir(struct vlsn *v)
 {
 	int data = v->w->data_dir;
 
-	if (!v->w->readonly && mkdirat(data, INDEX_DIR, 0750) == 0 &&
-	    fsync(data) != 0)
+	/*
+	 * The boot does not wait for the directory's entry to be durable:
+	 * losing it costs what losing the index costs.
+	 */
+	if (!v->w->readonly && mkdirat(data, INDEX_DIR, 0750) != 0 &&
+	    errno != EEXIST)
 		return -errno;
 	v->dir = openat(data, INDEX_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	return v->dir < 0 ? -errno : 0;
