@@ -16,7 +16,7 @@
 
 /* Exit codes of workers, beyond 0. */
 enum {
-	WORKER_EXIT_FAILED = 70,  /* it said why in the log and sequencer */
+	WORKER_EXIT_FAILED = 70, /* it said why in the log and sequencer */
 	WORKER_EXIT_RESTART = 75, /* the node must boot again from disk */
 	WORKER_EXIT_CONFIG = 78
 };
@@ -32,9 +32,9 @@ struct worker {
 	int lock_fd; /* data_dir/lock, flock()ed; -1 in those without it */
 	int data_dir; /* descriptor of data_dir; -1 in those without it */
 	int listen_fd[LISTEN_MAX]; /* bound, not yet listening; -1 = none */
-	int http_fd;		   /* listening; -1 in all but health */
-	int control_fd;		   /* listening unix socket; health only */
-	bool force, readonly;	   /* recovery mode */
+	int http_fd; /* listening; -1 in all but health */
+	int control_fd; /* listening unix socket; health only */
+	bool force, readonly; /* recovery mode */
 };
 
 /*
@@ -42,9 +42,9 @@ struct worker {
  * per worker in the supervisor's table.
  */
 enum worker_keep {
-	KEEP_DATA = 1,	  /* lock_fd and data_dir */
-	KEEP_LISTEN = 2,  /* listen_fd[] */
-	KEEP_HTTP = 4,	  /* http_fd, control_fd */
+	KEEP_DATA = 1, /* lock_fd and data_dir */
+	KEEP_LISTEN = 2, /* listen_fd[] */
+	KEEP_HTTP = 4, /* http_fd, control_fd */
 };
 
 /*
