@@ -167,10 +167,14 @@ check_missing(struct recovery *rec)
 	first = l->entry[l->oldest].info.first_vlsn;
 	if (rec->hint != 0 && rec->hint + 1 >= first)
 		return 0;
-	/* Without a hint: retention takes the oldest, so all below are gone. */
+	/*
+	 * Without a hint: retention takes the oldest, and takes it by name; a
+	 * file that is still there was not taken.
+	 */
 	for (i = 0; rec->hint == 0 && i < l->oldest; i++)
-		if (l->entry[i].state == SEGMENT_VALID &&
-		    l->entry[i].number < l->missing)
+		if (l->entry[i].number == l->missing ||
+		    (l->entry[i].state == SEGMENT_VALID &&
+			l->entry[i].number < l->missing))
 			break;
 	if (rec->hint == 0 && i == l->oldest)
 		return 0;
@@ -403,6 +407,8 @@ publish(struct recovery *rec)
 		: rec->list.entry[rec->list.oldest].info.first_vlsn);
 	position_set(&pos->member, rec->member);
 	position_set(&pos->clock_ms, (uint64_t)w->time_ms);
+	atomic_store_explicit(&w->r->walbuf.h->newest_lsn,
+	    lsn_make(rec->tail_number, rec->tail_end), memory_order_release);
 	w->durable = w->vlsn;
 	w->head_durable = rec->seen.durable;
 	w->boot_term = w->term;
