@@ -1,0 +1,651 @@
+/*
+ * Writes and the order of replies, without sockets: clients' bytes go in, a
+ * wal and a store that this test plays take the requests from the real rings
+ * and answer, and what each client would be sent is compared.
+ */
+#include "workers/gateway/command.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include "shm/record.h"
+#include "t/tap.h"
+
+static struct region region;
+static struct worker worker;
+static struct conf conf;
+static struct gateway gw;
+static struct bytering req, ret, res; /* the other sides */
+static uint64_t last_vlsn;
+static unsigned parts_seen;
+
+/* A request as the played wal saw it. */
+struct seen {
+	uint32_t seq;
+	uint8_t type, flags;
+	size_t len;
+	uint8_t head[64];
+};
+
+static void
+be_master(void)
+{
+	struct commit_view view = { .term = 1,
+		.epoch = 1,
+		.role = ROLE_MASTER,
+		.member_count = 1,
+		.voters = 1,
+		.quorum = 1,
+		.lease_until_ns = UINT64_MAX };
+
+	commit_view_write(region.commit, &view);
+	position_set(&region.pos->term_start, epoch_word(1, 1));
+	position_set(&region.pos->committed, epoch_word(1, 1));
+	position_set(&region.pos->applied, 1);
+	last_vlsn = 1;
+}
+
+static void
+set_up(void)
+{
+	struct region_spec spec = { .node = "t",
+		.group = "g",
+		.data_dir = "/nowhere",
+		.client_addr = "",
+		.http_addr = "",
+		.walbuf_size = 8 << 20,
+		.table_size = 1 << 20,
+		.gateway_count = 1 };
+	static char dir[] = "/tmp/gateway_write.XXXXXX";
+	char why[256] = "";
+
+	if (mkdtemp(dir) == NULL)
+		skip_all("mkdtemp");
+	spec.run_dir = dir;
+	if (region_create(&region, &spec, why, sizeof(why)) != 0)
+		skip_all("region: %s", why);
+	region_end(&region, REGION_ENDED);
+	(void)unlink((snprintf(why, sizeof(why), "%s/region", dir), why));
+	(void)rmdir(dir);
+	conf_defaults(&conf);
+	worker.slot = SLOT_GATEWAY;
+	worker.incarnation = 7;
+	worker.region = &region;
+	worker.conf = &conf;
+	worker.bells.wakes = region.wakes;
+	memset(worker.bells.fd, 0xff, sizeof(worker.bells.fd));
+	gw.w = &worker;
+	gw.r = &region;
+	gw.slot = SLOT_GATEWAY;
+	gw.client = CLIENT_GATEWAY;
+	gw.incarnation = 7;
+	gw.h_read = hist_of(region.hists, SLOT_GATEWAY, H_REQUEST_READ);
+	gw.h_write = hist_of(region.hists, SLOT_GATEWAY, H_REQUEST_WRITE);
+	gw.loop.region = &region;
+	gw.loop.bells = &worker.bells;
+	gw.loop.slot = SLOT_GATEWAY;
+	gw.loop.now_ns = 1;
+	gw_command_init();
+	if (gw_conn_init(&gw) != 0 || gw_write_init(&gw) != 0)
+		skip_all("no memory");
+	region_ring(&region, CLIENT_GATEWAY, RING_REQUEST, &req);
+	region_ring(&region, CLIENT_GATEWAY, RING_RETURN, &ret);
+	region_ring(&region, CLIENT_GATEWAY, RING_RESULT, &res);
+	be_master();
+}
+
+static struct conn *
+client(void)
+{
+	return gw_conn_new(&gw, dup(0), 0);
+}
+
+static void
+gone(struct conn *c)
+{
+	close(c->fd);
+	gw_conn_free(&gw, c);
+}
+
+static void
+say(struct conn *c, const char *text)
+{
+	gw_conn_input(&gw, c, (const uint8_t *)text, strlen(text));
+}
+
+static void
+turn(void)
+{
+	gw.loop.now_ns++;
+	gw_write_turn(&gw);
+	gw_conn_wake(&gw);
+	gw_write_publish(&gw);
+}
+
+/* What the client would have been sent since the last look. */
+static const char *
+heard(struct conn *c)
+{
+	static char text[1 << 16];
+	size_t n = sink_len(&c->out);
+
+	if (n >= sizeof(text))
+		n = sizeof(text) - 1;
+	if (n != 0)
+		memcpy(text, c->out.c->data, n);
+	text[n] = '\0';
+	sink_reset(&c->out);
+	return text;
+}
+
+/* wal: the next request, or false. */
+static bool
+wal_take(struct seen *s)
+{
+	struct wal_req head;
+	const uint8_t *at;
+	uint32_t len;
+
+	if ((at = bytering_peek(&req, &len)) == NULL)
+		return false;
+	memcpy(&head, at, sizeof(head));
+	s->seq = head.seq;
+	s->type = head.type;
+	s->flags = head.flags;
+	s->len = len - sizeof(head);
+	memcpy(s->head, at + sizeof(head),
+	    s->len < sizeof(s->head) ? s->len : sizeof(s->head));
+	bytering_advance(&req, len);
+	bytering_consume(&req);
+	return true;
+}
+
+static void
+wal_return(uint32_t seq, uint32_t count, uint64_t vlsn, unsigned status)
+{
+	struct wal_ret r = { .len = sizeof(r),
+		.seq = seq,
+		.count = count,
+		.incarnation = 7,
+		.vlsn = vlsn,
+		.status = status };
+	void *at = bytering_reserve(&ret, sizeof(r));
+
+	memcpy(at, &r, sizeof(r));
+	bytering_publish(&ret);
+}
+
+static void
+commit(uint64_t vlsn)
+{
+	position_set(&region.pos->committed, epoch_word(1, vlsn));
+}
+
+/* wal: take all there is as accepted; how many requests that were. */
+static unsigned
+wal_accept(void)
+{
+	uint64_t run_vlsn = 0;
+	uint32_t run_seq = 0;
+	unsigned n = 0, run = 0;
+	struct seen s;
+
+	while (wal_take(&s)) {
+		last_vlsn++;
+		if ((s.flags & REQ_MORE) != 0) {
+			parts_seen++;
+			continue;
+		}
+		if (run == 0 || run_vlsn + run != last_vlsn) {
+			if (run != 0)
+				wal_return(run_seq, run, run_vlsn, RET_OK);
+			run_seq = s.seq;
+			run_vlsn = last_vlsn;
+			run = 0;
+		}
+		run++;
+		n++;
+	}
+	if (run != 0)
+		wal_return(run_seq, run, run_vlsn, RET_OK);
+	return n;
+}
+
+static void
+store_result(uint32_t seq, uint64_t vlsn, uint32_t incarnation, uint8_t flags,
+    const void *values, size_t n)
+{
+	struct store_res r = { .seq = seq,
+		.incarnation = incarnation,
+		.flags = flags,
+		.vlsn = vlsn };
+	uint8_t *at = bytering_reserve(&res, (uint32_t)(sizeof(r) + n));
+
+	r.len = (uint32_t)(sizeof(r) + n);
+	memcpy(at, &r, sizeof(r));
+	memcpy(at + sizeof(r), values, n);
+	bytering_publish(&res);
+}
+
+static void
+store_int(uint32_t seq, int64_t v)
+{
+	struct vbuf b = { 0 };
+
+	value_int(&b, v);
+	store_result(seq, last_vlsn, 7, 0, b.data, b.len);
+	vbuf_free(&b);
+}
+
+/* ---- cases ---- */
+
+static void
+test_early(void)
+{
+	struct conn *a = client(), *b = client();
+	uint32_t first = gw.next_seq;
+
+	say(a, "SET k1 v\r\nSET k2 v EX 100\r\nMSET k3 v k4 v\r\n");
+	say(b, "SETEX k5 100 v\r\n");
+	is_u64(gw.next_seq - first, 4, "four requests");
+	is_u64(a->node_count, 1, "a run of one client is one node");
+	is_u64(position_get(&region.pos->commit_waited), 1,
+	    "commit is waited for");
+	turn();
+	is_u64(wal_accept(), 4, "wal got them");
+	turn();
+	is_str(heard(a), "", "appended is not answered");
+	commit(last_vlsn - 2);
+	turn();
+	is_str(heard(a), "", "nor a half of a run");
+	commit(last_vlsn - 1);
+	turn();
+	is_str(heard(a), "+OK\r\n+OK\r\n+OK\r\n", "committed is");
+	is_str(heard(b), "", "the other one's is not");
+	commit(last_vlsn);
+	turn();
+	is_str(heard(b), "+OK\r\n", "now it is");
+	is_u64(position_get(&region.pos->commit_waited), 0, "nobody waits");
+	is_u64(gw.oldest_seq, gw.next_seq, "the window is empty");
+	is_u64(a->last_vlsn, last_vlsn - 1, "the client's own position");
+	gone(a);
+	gone(b);
+}
+
+static void
+test_order(void)
+{
+	struct conn *a = client(), *b = client();
+	uint32_t seq = gw.next_seq;
+
+	say(a, "INCR n\r\nPING\r\nSET k v\r\nECHO x\r\nINCR n\r\nINCR n\r\n");
+	say(b, "SET k v\r\n");
+	say(a, "PING two\r\n");
+	is_u64(
+	    a->node_count, 6, "nodes: result, bytes, early, bytes, run, bytes");
+	turn();
+	is_u64(wal_accept(), 5, "five requests");
+	commit(last_vlsn);
+	turn();
+	is_str(heard(a), "", "the first is not answered");
+	is_str(heard(b), "+OK\r\n", "another client does not wait for it");
+	store_int(seq, 1);
+	turn();
+	is_str(heard(a), ":1\r\n+PONG\r\n+OK\r\n$1\r\nx\r\n",
+	    "then all up to the next one owed");
+	store_int(seq + 2, 2);
+	turn();
+	is_str(heard(a), ":2\r\n", "a part of a run");
+	store_int(seq + 3, 3);
+	turn();
+	is_str(heard(a), ":3\r\n$3\r\ntwo\r\n", "and the rest");
+	is_u64(a->node_count, 0, "nothing is owed");
+	gone(a);
+	gone(b);
+}
+
+static void
+test_refused(void)
+{
+	static const char readonly[] = "-READONLY You can't write against a "
+				       "read only replica.\r\n";
+	struct conn *a = client();
+	uint32_t seq = gw.next_seq;
+	struct seen s;
+
+	say(a, "SET k v\r\nSET k v\r\nINCR n\r\nINCR n\r\nINCR n\r\n");
+	turn();
+	while (wal_take(&s))
+		;
+	wal_return(seq, 1, ++last_vlsn, RET_OK);
+	wal_return(seq + 1, 1, 0, RET_READONLY);
+	wal_return(seq + 2, 1, ++last_vlsn, RET_OK);
+	wal_return(seq + 3, 2, 0, RET_READONLY);
+	commit(last_vlsn);
+	turn();
+	char want[256];
+
+	snprintf(want, sizeof(want), "+OK\r\n%s", readonly);
+	is_str(heard(a), want, "the refused one of a run says so");
+	store_int(seq + 2, 9);
+	turn();
+	snprintf(want, sizeof(want), ":9\r\n%s%s", readonly, readonly);
+	is_str(heard(a), want, "refused ones behind a result, in order");
+	is_u64(gw.oldest_seq, gw.next_seq, "the window is empty");
+	say(a, "SET k v\r\n");
+	turn();
+	while (wal_take(&s))
+		;
+	wal_return(s.seq, 1, 0, RET_NOSPACE);
+	turn();
+	is_str(heard(a),
+	    "-ERR no space on the volume that holds the log; nothing was "
+	    "written\r\n",
+	    "no space");
+	gone(a);
+}
+
+static void
+test_park(void)
+{
+	struct conn *a = client();
+	uint32_t seq = gw.next_seq;
+
+	say(a, "INCR n\r\nHELLO 3\r\nPING\r\n");
+	is_u64(a->park, PARK_ORDER, "what changes replies waits for them");
+	ok(a->in != NULL, "with its input");
+	turn();
+	wal_accept();
+	commit(last_vlsn);
+	store_int(seq, 5);
+	turn();
+	ok(strncmp(heard(a), ":5\r\n%7\r\n", 8) == 0 && a->proto == 3,
+	    "the old protocol, then the new one");
+	is_u64(a->park, PARK_NOT, "it goes on");
+	ok(a->in == NULL, "its input buffer is given back");
+	say(a, "WAIT 0 0\r\nSET k v\r\nWAITAOF 1 0 0\r\n");
+	is_str(heard(a), ":0\r\n", "WAIT with nothing owed");
+	turn();
+	wal_accept();
+	commit(last_vlsn);
+	turn();
+	is_str(heard(a), "+OK\r\n*2\r\n:1\r\n:0\r\n", "WAITAOF once committed");
+	gone(a);
+}
+
+static void
+test_mute(void)
+{
+	struct conn *a = client();
+
+	say(a, "CLIENT REPLY SKIP\r\nSET k v\r\nSET k v\r\nPING\r\n");
+	say(a, "CLIENT REPLY OFF\r\nSET k v\r\nPING\r\nNOSUCH\r\n");
+	turn();
+	wal_accept();
+	commit(last_vlsn);
+	turn();
+	is_str(heard(a), "+OK\r\n+PONG\r\n", "SKIP skips one, OFF all");
+	say(a, "CLIENT REPLY ON\r\n");
+	is_str(heard(a), "+OK\r\n", "and ON ends it");
+	gone(a);
+}
+
+static void
+test_multi(void)
+{
+	struct conn *a = client();
+	struct vbuf b = { 0 };
+	struct seen s = { 0 };
+	uint32_t seq;
+
+	say(a,
+	    "MULTI\r\nSET k v\r\nPING\r\nINCR n\r\nGET k\r\nSET k v EX x\r\n");
+	is_str(heard(a),
+	    "+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n",
+	    "queued");
+	seq = gw.next_seq;
+	say(a, "EXEC\r\nPING\r\n");
+	turn();
+	ok(wal_take(&s) && s.type == REC_MULTI && s.flags == REQ_WANT_RESULT &&
+		get_le32(s.head) == 3,
+	    "one record with three operations");
+	wal_return(s.seq, 1, ++last_vlsn, RET_OK);
+	commit(last_vlsn);
+	value_array(&b, 3);
+	value_ok(&b);
+	value_int(&b, 1);
+	value_bulk(&b, "v", 1);
+	/* In pieces, cut inside a value. */
+	store_result(seq, last_vlsn, 7, RES_MORE, b.data, b.len - 2);
+	turn();
+	is_str(heard(a), "", "a piece is not a result");
+	store_result(seq, last_vlsn, 7, 0, b.data + b.len - 2, 2);
+	turn();
+	is_str(heard(a),
+	    "*5\r\n+OK\r\n+PONG\r\n:1\r\n$1\r\nv\r\n-ERR value is not an "
+	    "integer or out of range\r\n+PONG\r\n",
+	    "merged in order");
+	vbuf_clear(&b);
+	say(a, "MULTI\r\nSET k v\r\nEXEC\r\n");
+	turn();
+	wal_accept();
+	value_nil_array(&b);
+	store_result(gw.next_seq - 1, last_vlsn, 7, 0, b.data, b.len);
+	turn();
+	is_str(heard(a), "+OK\r\n+QUEUED\r\n*-1\r\n", "aborted by WATCH");
+	vbuf_free(&b);
+	say(a, "MULTI\r\nGET\r\nSET k v\r\nEXEC\r\nEXEC\r\nDISCARD\r\n");
+	is_str(heard(a),
+	    "+OK\r\n-ERR wrong number of arguments for 'get' command\r\n"
+	    "+QUEUED\r\n-EXECABORT Transaction discarded because of previous "
+	    "errors.\r\n-ERR EXEC without MULTI\r\n"
+	    "-ERR DISCARD without MULTI\r\n",
+	    "spoiled");
+	say(a, "MULTI\r\nPING\r\nECHO x\r\nEXEC\r\n");
+	is_str(heard(a),
+	    "+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n+PONG\r\n$1\r\nx\r\n",
+	    "without the store");
+	gone(a);
+}
+
+/* The ring and the window fill up: who cannot write waits, in order. */
+static void
+test_full(void)
+{
+	struct conn *a = client(), *b = client();
+	unsigned sent = 0, answered = 0, rounds = 0;
+	const char *text;
+
+	while (a->park == PARK_NOT && sent < 100000) {
+		say(a, "SET key vvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvv\r\n");
+		sent++;
+	}
+	is_u64(a->park, PARK_RING, "the ring is full");
+	say(b, "PING\r\nSET k v\r\nPING\r\n");
+	is_str(heard(b), "+PONG\r\n", "who does not write is served");
+	is_u64(b->park, PARK_RING, "who writes waits");
+	turn();
+	is_u64(atomic_load(&region.slots->row[SLOT_GATEWAY].busy_with),
+	    BUSY_REQUEST, "and it says so");
+	ok(!gw_write_pending(&gw), "nothing to do until there is room");
+	while ((a->park != PARK_NOT || b->park != PARK_NOT ||
+		   gw.oldest_seq != gw.next_seq) &&
+	       rounds++ < 100) {
+		wal_accept();
+		commit(last_vlsn);
+		turn();
+		for (text = heard(a); *text != '\0'; text += 5)
+			answered += memcmp(text, "+OK\r\n", 5) == 0;
+	}
+	is_u64(answered, sent, "all are answered, once");
+	is_str(heard(b), "+OK\r\n+PONG\r\n", "the other one, too");
+	turn();
+	is_u64(atomic_load(&region.slots->row[SLOT_GATEWAY].busy_with),
+	    BUSY_NOT, "not held back any more");
+	gone(a);
+	gone(b);
+}
+
+/* A value larger than the ring travels in parts while others wait. */
+static void
+test_parts(void)
+{
+	size_t n = 3u << 20;
+	char *value = malloc(n + 64);
+	struct conn *a = client(), *b = client();
+	unsigned rounds;
+	int head;
+
+	head =
+	    snprintf(value, 64, "*3\r\n$3\r\nSET\r\n$3\r\nbig\r\n$%zu\r\n", n);
+	memset(value + head, 'v', n);
+	memcpy(value + head + n, "\r\n", 2);
+	for (size_t at = 0; at < (size_t)head + n + 2; at += 8000) {
+		size_t left = (size_t)head + n + 2 - at;
+
+		gw_conn_input(
+		    &gw, a, (uint8_t *)value + at, left < 8000 ? left : 8000);
+	}
+	say(b, "SET k v\r\n");
+	is_u64(b->park, PARK_RING, "nothing comes between parts");
+	parts_seen = 0;
+	for (rounds = 0; rounds < 100 && gw.oldest_seq != gw.next_seq;
+	     rounds++) {
+		turn();
+		wal_accept();
+		commit(last_vlsn);
+	}
+	is_u64(parts_seen, 24, "parts before the last one");
+	is_str(heard(a), "+OK\r\n", "the big one");
+	is_str(heard(b), "+OK\r\n", "the one behind it");
+	free(value);
+	gone(a);
+	gone(b);
+}
+
+static void
+test_gone(void)
+{
+	struct conn *a = client(), *b = client();
+	uint32_t seq = gw.next_seq;
+
+	say(a, "SET k v\r\nINCR n\r\nPING\r\n");
+	say(b, "INCR n\r\n");
+	turn();
+	gone(a);
+	wal_accept();
+	commit(last_vlsn);
+	store_int(seq + 1, 1);
+	store_result(seq + 2, last_vlsn, 6, 0, "junk", 4);
+	store_int(seq + 2, 2);
+	turn();
+	is_str(heard(b), ":2\r\n",
+	    "answers to the gone and to the dead are dropped");
+	is_u64(gw.oldest_seq, gw.next_seq, "the window is empty");
+	gone(b);
+	is_u64(gw.conn_count, 0, "nobody is left");
+}
+
+static void
+test_roles(void)
+{
+	struct commit_view view, old;
+	struct conn *a = client();
+
+	commit_view_read(region.commit, &old);
+	view = old;
+	view.role = ROLE_UNKNOWN;
+	commit_view_write(region.commit, &view);
+	say(a, "SET k v\r\nGET k\r\nPING\r\n");
+	is_str(heard(a),
+	    "-NOMASTER no master known\r\n-NOMASTER no master known\r\n"
+	    "+PONG\r\n",
+	    "no master");
+	view.readonly = 1;
+	commit_view_write(region.commit, &view);
+	say(a, "SET k v\r\n");
+	is_str(heard(a), "-READONLY this node is in readonly recovery\r\n",
+	    "readonly recovery");
+	commit_view_write(region.commit, &old);
+	gone(a);
+}
+
+static void
+test_limits(void)
+{
+	struct conn *a = client();
+	char text[2048], key[600];
+
+	memset(key, 'k', sizeof(key));
+	snprintf(text, sizeof(text), "SET %.512s v\r\nSET %.512s v EX 5\r\n",
+	    key, key);
+	say(a, text);
+	is_str(heard(a),
+	    "-ERR key is longer than 511 bytes\r\n"
+	    "-ERR key is longer than 511 bytes\r\n",
+	    "a key too long");
+	conf.store.max_value = 1024;
+	snprintf(text, sizeof(text), "SET k %.*s%.*s\r\n", 512, key, 513, key);
+	say(a, text);
+	is_str(
+	    heard(a), "-ERR value exceeds max_value\r\n", "a value too long");
+	say(a, "SET k v EX 0\r\nSET k v EX 9223372036854775807\r\n"
+	       "SETEX k -1 v\r\nSET k v NX XX\r\nSET k v EX 5 KEEPTTL\r\n"
+	       "SET k v BAD\r\nSET k\r\nEXPIRE k 1 NX XX\r\nDECRBY k x\r\n"
+	       "NOSUCH a b\r\n");
+	is_str(heard(a),
+	    "-ERR invalid expire time in 'set' command\r\n"
+	    "-ERR invalid expire time in 'set' command\r\n"
+	    "-ERR invalid expire time in 'setex' command\r\n"
+	    "-ERR syntax error\r\n-ERR syntax error\r\n-ERR syntax error\r\n"
+	    "-ERR wrong number of arguments for 'set' command\r\n"
+	    "-ERR NX and XX, GT or LT options at the same time are not "
+	    "compatible\r\n"
+	    "-ERR value is not an integer or out of range\r\n"
+	    "-ERR unknown command 'NOSUCH', with args beginning with: 'a' 'b' "
+	    "\r\n",
+	    "errors in Redis' words");
+	conf.store.max_value = 16 << 20;
+	snprintf(conf.security.password, sizeof(conf.security.password), "pw");
+	gone(a);
+	a = client();
+	say(a, "GET k\r\nAUTH no\r\nPING\r\nAUTH pw\r\nPING\r\n");
+	is_str(heard(a),
+	    "-NOAUTH Authentication required.\r\n"
+	    "-WRONGPASS invalid username-password pair or user is "
+	    "disabled.\r\n-NOAUTH Authentication required.\r\n+OK\r\n"
+	    "+PONG\r\n",
+	    "a password");
+	conf.security.password[0] = '\0';
+	say(a, "*1\r\n$-5\r\nPING\r\n");
+	is_str(heard(a), "-ERR Protocol error: invalid bulk length\r\n",
+	    "a protocol error");
+	ok((a->flags & CONN_LAST) != 0, "is the last thing");
+	say(a, "PING\r\n");
+	is_str(heard(a), "", "nothing more is served");
+	gone(a);
+}
+
+int
+main(void)
+{
+	set_up();
+	test_early();
+	test_order();
+	test_refused();
+	test_park();
+	test_mute();
+	test_multi();
+	test_full();
+	test_parts();
+	test_gone();
+	test_roles();
+	test_limits();
+	gw_write_fini(&gw);
+	gw_conn_fini(&gw);
+	vbuf_free(&gw.value);
+	vbuf_free(&gw.scratch);
+	region_unmap(&region);
+	return tap_done();
+}
