@@ -373,8 +373,9 @@ test_stop(pid_t pid)
 int
 main(int argc, char **argv)
 {
-	static const char ini[] = "[node]\nname = unit\ngroup = g\n"
-				  "data_dir = /nowhere\nrun_dir = /nowhere/run\n";
+	static const char ini[] =
+	    "[node]\nname = unit\ngroup = g\n"
+	    "data_dir = /nowhere\nrun_dir = /nowhere/run\n";
 	struct conf_errors errs = { 0 };
 	unsigned i;
 	pid_t pid;
