@@ -145,7 +145,6 @@ samples_parse(const uint8_t *page, uint32_t number, struct index_image *img)
 		return -EBADMSG;
 	if (get_le64(page + DURABLE_OFF) > img->durable)
 		img->durable = get_le64(page + DURABLE_OFF);
-	img->last_count = count;
 	for (; count > 0; count--, at += SAMPLE_SIZE) {
 		img->sample[img->count].vlsn = get_le64(at);
 		img->sample[img->count++].lsn = get_le64(at + 8);

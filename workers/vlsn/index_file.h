@@ -64,7 +64,6 @@ struct index_image {
 	size_t count;
 	uint32_t pages; /* whole pages, head included */
 	uint32_t bad; /* pages that were skipped, torn ones too */
-	unsigned last_count; /* samples in the last page; 0 = head only */
 	uint64_t durable; /* the highest that a page carries */
 };
 

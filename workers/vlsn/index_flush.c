@@ -176,26 +176,6 @@ index_flush_end(struct index_flush *f)
 	memset(f, 0, sizeof(*f));
 }
 
-void
-index_disk_adopt(struct index_disk *d, const struct index_image *img)
-{
-	size_t in_last = img->last_count % INDEX_PAGE_SAMPLES;
-
-	ASSERT(img->bad == 0);
-	memset(d, 0, sizeof(*d));
-	d->head = img->head;
-	d->usable = true;
-	d->pages = img->pages;
-	d->samples = img->count;
-	d->tail_count = (unsigned)in_last;
-	memcpy(d->tail, img->sample + (img->count - in_last),
-	    in_last * sizeof(*d->tail));
-	if (img->count > 0) {
-		d->last_vlsn = img->sample[img->count - 1].vlsn;
-		d->last_lsn = img->sample[img->count - 1].lsn;
-	}
-}
-
 const char *
 flush_state_name(enum flush_state state)
 {

@@ -73,8 +73,6 @@ enum flush_state index_flush_step(struct index_flush *f, int res);
 void index_flush_commit(const struct index_flush *f, struct index_disk *d);
 /* Back to IDLE; frees. */
 void index_flush_end(struct index_flush *f);
-/* After a boot: what an image that was taken whole means for additions. */
-void index_disk_adopt(struct index_disk *d, const struct index_image *img);
 const char *flush_state_name(enum flush_state state);
 
 #endif

@@ -31,7 +31,7 @@ struct vlsn {
 	struct loop loop;
 	int wal_dir; /* -1 = could not be opened */
 	int dir; /* data_dir/index; -1 = not there (yet) */
-	int fd; /* the index file; -1 = none that is usable */
+	int fd; /* of the file this process has made; -1 = not yet */
 
 	struct index_head head; /* of the file to be made next */
 	struct index_disk disk;

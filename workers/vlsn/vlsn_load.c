@@ -26,6 +26,7 @@ struct load {
 	struct index_samples ring; /* the map's, as of range */
 	struct index_samples all; /* the result */
 	uint64_t durable;
+	uint64_t file_last; /* VLSN of the file's last sample */
 	size_t gone, wrong; /* samples of the file that did not stay */
 	const char *fault; /* why the file is not taken whole, or NULL */
 	unsigned holes;
@@ -58,22 +59,26 @@ read_all(int fd, uint8_t **data, size_t *n)
 	return 0;
 }
 
-/* Read and parse the file; v->fd stays open for additions. 0 or -errno. */
+/*
+ * Read and parse the file. It is closed again: what a killed predecessor left
+ * in its ring may still be written, so the first flush makes a new file and
+ * such writes go to one without a name. 0 or -errno.
+ */
 static int
 file_read(struct load *l)
 {
 	struct vlsn *v = l->v;
 	uint8_t *data = NULL;
 	size_t n = 0;
-	int rc;
+	int fd, rc;
 
 	if (v->dir < 0)
 		return -ENOENT;
-	v->fd = openat(v->dir, INDEX_NAME,
-	    (v->w->readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC);
-	if (v->fd < 0)
+	fd = openat(v->dir, INDEX_NAME, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
 		return -errno;
-	rc = read_all(v->fd, &data, &n);
+	rc = read_all(fd, &data, &n);
+	close(fd);
 	if (rc == 0)
 		rc = index_parse(data, n, &l->file);
 	free(data);
@@ -103,8 +108,6 @@ file_load(struct load *l)
 		l->fault = "is of another log";
 	else if (l->file.bad > 0)
 		l->fault = "has damaged pages";
-	if (l->fault == NULL)
-		index_disk_adopt(&l->v->disk, &l->file);
 	if (rc == 0 && !file_ours(l))
 		l->file.count = 0;
 }
@@ -156,6 +159,8 @@ merge(struct load *l)
 {
 	size_t n = l->file.count, dropped = 0;
 
+	if (n > 0)
+		l->file_last = l->file.sample[n - 1].vlsn;
 	n = index_prune(
 	    &l->list, l->file.sample, n, l->durable, &l->gone, &l->wrong);
 	free(l->all.pair);
@@ -268,8 +273,10 @@ finish(struct load *l)
 {
 	struct vlsn *v = l->v;
 
-	if (l->fault != NULL)
-		memset(&v->disk, 0, sizeof(v->disk));
+	memset(&v->disk, 0, sizeof(v->disk));
+	v->disk.usable = l->fault == NULL;
+	if (v->disk.usable)
+		v->disk.last_vlsn = l->file_last;
 	v->next = l->range.lo;
 	if (v->disk.usable)
 		v->next = first_unsaved(l);
