@@ -116,6 +116,7 @@ add_role(json_t *obj, const struct status *st)
 	    st->master_known ? safe_string(st->master) : json_null());
 	json_object_set_new(obj, "can_read", json_boolean(st->can_read));
 	json_object_set_new(obj, "can_write", json_boolean(st->can_write));
+	json_object_set_new(obj, "no_space", json_boolean(st->no_space));
 	json_object_set_new(obj, "recovery_mode",
 	    json_string(recovery_name(st->seq.recovery_mode)));
 }
@@ -248,8 +249,6 @@ page_healthz(struct page *out, const struct page_request *q)
 	    obj, "shutdown", json_string(shutdown_name(st->seq.shutdown)));
 	json_object_set_new(obj, "node", safe_string(q->r->head->node));
 	json_object_set_new(obj, "group", safe_string(q->r->head->group));
-	json_object_set_new(obj, "no_space",
-	    json_boolean(position_get(&q->r->pos->nospace) != 0));
 	json_object_set_new(obj, "workers", workers_json(q));
 	finish(out, status_readyz(st), obj);
 }

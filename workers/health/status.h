@@ -27,6 +27,7 @@ struct status {
 	bool booted; /* gateway_enable was reached in this boot */
 	bool can_read; /* linearizable */
 	bool can_write;
+	bool no_space; /* the log's disk is full: writes are refused */
 	bool master_known;
 	const char *master; /* points into the region */
 	bool alive;
