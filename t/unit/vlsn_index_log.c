@@ -91,6 +91,7 @@ static void
 test_rebuild(struct index_samples *found)
 {
 	struct index_samples none = { 0 };
+	struct vmap_pair first[4];
 	struct segment_list l;
 	unsigned wrong = 0;
 	size_t i;
@@ -110,6 +111,11 @@ test_rebuild(struct index_samples *found)
 	is_u64(wrong, 0, "and are true");
 	is_u64(found->pair[0].vlsn, 1, "from the first record on");
 	is_u64(fill(&l, found, &none), 0, "and leave no hole");
+	is_u64(index_firsts(&l, first), 2, "first samples of closed segments");
+	for (i = 0; i < 2; i++)
+		if (index_sample_check(dir, &first[i]) != 0)
+			wrong++;
+	is_u64(wrong, 0, "are where their headers tell");
 	segment_list_free(&l);
 }
 

@@ -85,6 +85,24 @@ index_prune(const struct segment_list *l, struct vmap_pair *pair, size_t n,
 	return kept;
 }
 
+size_t
+index_firsts(const struct segment_list *l, struct vmap_pair *out)
+{
+	size_t n = 0;
+	uint32_t i;
+
+	for (i = 0; i < l->count; i++) {
+		const struct segment_entry *e = &l->entry[i];
+		uint32_t offset = e->info.block + SEGMENT_BATCH_LEN;
+
+		if (!e->in_chain || e->end <= offset)
+			continue;
+		out[n].vlsn = e->info.first_vlsn;
+		out[n++].lsn = lsn_make(e->number, offset);
+	}
+	return n;
+}
+
 /* What lies between a sample (NULL: the segment's beginning) and `to`. */
 static void
 hole_set(const struct segment_entry *e, const struct vmap_pair *before,

@@ -34,6 +34,12 @@ int index_samples_add(struct index_samples *v, uint64_t vlsn, uint64_t lsn);
 size_t index_prune(const struct segment_list *l, struct vmap_pair *pair,
     size_t n, uint64_t durable, size_t *gone, size_t *wrong);
 
+/*
+ * Pure. A sample for each closed segment's first record, whose place the
+ * header tells; out has room for l->count. Returns how many.
+ */
+size_t index_firsts(const struct segment_list *l, struct vmap_pair *out);
+
 struct index_hole {
 	uint32_t segment;
 	uint32_t from; /* offset of the sample before; 0 = the beginning */

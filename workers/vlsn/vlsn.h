@@ -17,6 +17,7 @@
 #define INDEX_FLUSH_NS  (2 * NS_PER_S) /* at most so often, while dirty */
 #define INDEX_RETRY_NS  (2 * NS_PER_S) /* after a failure; doubles ... */
 #define INDEX_RETRY_MAX (60 * NS_PER_S) /* ... up to here */
+#define INDEX_SCAN_NS   (5 * NS_PER_S) /* a boot scans no longer than this */
 #define INDEX_CHECKS    8u /* samples looked up in the log at boot */
 /* A file with so many dead samples over the living ones is made anew. */
 #define INDEX_SLACK 1024u

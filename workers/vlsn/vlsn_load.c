@@ -23,8 +23,8 @@ struct load {
 	struct segment_list list;
 	struct index_image file;
 	struct vmap_range range;
-	struct index_samples ring; /* the map's, as of range */
-	struct index_samples all; /* the result */
+	struct index_samples all; /* the result; at first the map's own */
+	uint64_t begun_ns;
 	uint64_t durable;
 	uint64_t file_last; /* VLSN of the file's last sample */
 	size_t gone, wrong; /* samples of the file that did not stay */
@@ -149,31 +149,49 @@ ring_load(struct load *l)
 	vmap_range(l->v->r->vmap, &l->range);
 	for (i = l->range.lo; rc == 0 && i < l->range.count; i++)
 		if (vmap_get(l->v->r->vmap, i, &pair) == 0)
-			rc = index_samples_add(&l->ring, pair.vlsn, pair.lsn);
+			rc = index_samples_add(&l->all, pair.vlsn, pair.lsn);
 	return rc;
 }
 
-/* The union of the file and the map into l->all. */
+/* Join n doubtful samples to what is there. 0 or -ENOMEM. */
+static int
+join(struct load *l, const struct vmap_pair *pair, size_t n, size_t *dropped)
+{
+	size_t room = l->all.count + n + 1;
+	struct vmap_pair *joined = malloc(room * sizeof(*joined));
+
+	if (joined == NULL)
+		return -ENOMEM;
+	l->all.count =
+	    index_merge(pair, n, l->all.pair, l->all.count, joined, dropped);
+	free(l->all.pair);
+	l->all.pair = joined;
+	l->all.room = room;
+	return 0;
+}
+
+/* The map's samples, the file's, and those that headers tell, into l->all. */
 static int
 merge(struct load *l)
 {
-	size_t n = l->file.count, dropped = 0;
+	size_t n = l->file.count, dropped = 0, ignored;
+	struct vmap_pair *firsts;
+	int rc;
 
 	if (n > 0)
 		l->file_last = l->file.sample[n - 1].vlsn;
 	n = index_prune(
 	    &l->list, l->file.sample, n, l->durable, &l->gone, &l->wrong);
-	free(l->all.pair);
-	l->all.room = n + l->ring.count + 1;
-	l->all.pair = malloc(l->all.room * sizeof(*l->all.pair));
-	l->all.count = 0;
-	if (l->all.pair == NULL)
-		return -ENOMEM;
-	l->all.count = index_merge(l->file.sample, n, l->ring.pair,
-	    l->ring.count, l->all.pair, &dropped);
+	rc = join(l, l->file.sample, n, &dropped);
 	l->wrong += dropped;
-	l->file.count = n;
-	return 0;
+	firsts = calloc(l->list.count + 1, sizeof(*firsts));
+	if (firsts == NULL)
+		return -ENOMEM;
+	n = index_firsts(&l->list, firsts);
+	if (rc == 0)
+		rc = join(l, firsts, n, &ignored);
+	free(firsts);
+	return rc;
 }
 
 static void
@@ -200,12 +218,22 @@ hole_damaged(
 	    error == -EBADMSG ? "the chain is broken" : strerror(-error));
 }
 
+/* A boot does not wait for ever: what is left is found by the next one. */
+static bool
+scan_over(struct load *l)
+{
+	if (mono_ns() - l->begun_ns < INDEX_SCAN_NS &&
+	    loop_shutdown(&l->v->loop) == SHUTDOWN_NONE)
+		return false;
+	l->fault = "is behind the log, not all of it was read";
+	return true;
+}
+
 /* Scan every hole; what is found joins l->all. 0 or -ENOMEM. */
 static int
 fill_holes(struct load *l)
 {
 	struct index_samples found = { 0 };
-	struct vmap_pair *joined = NULL;
 	struct index_hole hole;
 	uint32_t i = 0, broken;
 	size_t at = 0, dropped;
@@ -213,25 +241,18 @@ fill_holes(struct load *l)
 
 	while (rc != -ENOMEM && index_hole_next(&l->list, l->all.pair,
 				    l->all.count, &i, &at, &hole)) {
+		if (scan_over(l))
+			break;
 		l->holes++;
 		rc = index_hole_scan(
 		    l->v->wal_dir, &hole, &found, hole_beat, l, &broken);
 		if (rc != 0)
 			hole_damaged(l, &hole, rc, broken);
 	}
-	if (rc != -ENOMEM && found.count > 0) {
-		l->all.room = found.count + l->all.count;
-		joined = malloc(l->all.room * sizeof(*joined));
-		rc = joined == NULL ? -ENOMEM : 0;
-	}
-	if (joined != NULL) {
-		l->all.count = index_merge(found.pair, found.count, l->all.pair,
-		    l->all.count, joined, &dropped);
-		free(l->all.pair);
-		l->all.pair = joined;
-	}
+	if (rc != -ENOMEM)
+		rc = join(l, found.pair, found.count, &dropped);
 	free(found.pair);
-	return rc == -ENOMEM ? rc : 0;
+	return rc;
 }
 
 /* Say what was wrong, once, if there is anything that an index could hold. */
@@ -292,7 +313,6 @@ load_end(struct load *l)
 {
 	segment_list_free(&l->list);
 	index_image_free(&l->file);
-	free(l->ring.pair);
 	free(l->all.pair);
 }
 
@@ -300,7 +320,7 @@ load_end(struct load *l)
 static void
 load_run(struct vlsn *v, bool with_file)
 {
-	struct load l = { .v = v, .fault = "is false" };
+	struct load l = { .v = v, .fault = "is false", .begun_ns = mono_ns() };
 
 	l.durable = position_get(&v->r->pos->durable);
 	if (v->wal_dir >= 0)
