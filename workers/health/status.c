@@ -160,9 +160,9 @@ status_read(struct status *st, const struct region *r, const struct conf *conf,
 	st->health = health_of(st);
 	serving = st->health == HEALTH_OK;
 	st->can_read = serving && commit_can_read(r);
+	st->no_space = position_get(&r->pos->nospace) != 0;
 	st->can_write = serving && st->view.role == ROLE_MASTER &&
-			st->view.readonly == 0 &&
-			position_get(&r->pos->nospace) == 0;
+			st->view.readonly == 0 && !st->no_space;
 	st->master_known = st->view.master >= 0 && st->view.master < MEMBER_MAX;
 	st->master = st->master_known ? r->commit->name[st->view.master] : "";
 	st->budget_ms = budget_left(st, r, conf, now_ns);
