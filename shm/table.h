@@ -123,7 +123,8 @@ struct table_gen {
 					older than this generation; 0 = no */
 	_Atomic uint32_t special; /* newest TERM or FLUSH entry */
 	_Atomic uint32_t state; /* enum table_gen_state */
-	uint32_t zero1;
+	_Atomic uint32_t wanted; /* frozen: control.checkpoint_wanted that it
+				    answers */
 	_Atomic uint64_t number; /* of the generation; 0 = none yet */
 	_Atomic uint64_t vlsn; /* frozen: everything up to here is in it */
 	_Atomic int64_t time_ms; /* frozen: time of that record */

@@ -1,0 +1,364 @@
+/*
+ * The checkpoint worker: opening, boot gate, loop. It may die anywhere: a
+ * frozen generation stays frozen until a transaction with it is durable, and
+ * the next process in this slot goes on.
+ */
+#include "workers/checkpoint/checkpoint.h"
+
+#include <sys/resource.h>
+#include <sys/syscall.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "conf/node_file.h"
+#include "shm/assert.h"
+#include "shm/log.h"
+
+#define RING_ENTRIES     16
+#define VERIFY_BUDGET_NS (100 * NS_PER_MS) /* of a boot */
+#define RETRY_FIRST_NS   NS_PER_S
+#define RETRY_MAX_NS     (8 * NS_PER_S)
+#define NICE             10
+
+/* As ioprio_set(2) has them; not every libc has a header for it. */
+#define IOPRIO_PROCESS    1
+#define IOPRIO_IDLE_VALUE (3 << 13)
+
+static struct checkpoint {
+	struct worker *w;
+	struct region *r;
+	struct loop loop;
+	struct store_db db;
+	bool opened;
+	uint8_t group_uuid[16];
+	uint64_t retry_ns; /* not before; 0 = at once */
+	uint64_t back_off_ns;
+	int last_error; /* what was said last, 0 = all is well */
+	int exit_code;
+} me;
+
+/* ---- boot ---- */
+
+static int
+boot_fail(struct checkpoint *c, const char *why)
+{
+	if (seq_fail(c->r->seq, PHASE_CLUSTER_CATALOG_OPEN, SLOT_CHECKPOINT,
+		"checkpoint: %s: restore this node from another one or from "
+		"a copy",
+		why) == -EALREADY)
+		log_errorx("checkpoint: %s", why);
+	return WORKER_EXIT_FAILED;
+}
+
+static bool
+is_first_life(const struct checkpoint *c)
+{
+	return atomic_load_explicit(
+		   &c->r->table->opened, memory_order_acquire) == 0;
+}
+
+static int
+boot_verify(struct checkpoint *c, const char *path, char *why, size_t n)
+{
+	struct store_state st;
+	MDB_txn *txn;
+	int rc, dead;
+
+	if (!c->w->readonly)
+		mdb_reader_check(c->db.env, &dead);
+	rc = store_db_errno(mdb_txn_begin(c->db.env, NULL, MDB_RDONLY, &txn));
+	if (rc == 0) {
+		rc = store_db_state(&c->db, txn, &st);
+		mdb_txn_abort(txn);
+	}
+	if (rc != 0) {
+		snprintf(why, n, "store/data.mdb: %s", strerror(-rc));
+		return rc;
+	}
+	if (is_first_life(c) && st.keys != 0)
+		rc = store_db_verify_apart(
+		    path, c->w->readonly, VERIFY_BUDGET_NS, why, n);
+	if (rc == 0)
+		position_set(&c->r->pos->checkpointed, st.vlsn);
+	return rc;
+}
+
+static void
+read_uuid(struct checkpoint *c)
+{
+	struct node_file nf;
+	char why[128];
+
+	if (node_file_read(c->w->data_dir, &nf, why, sizeof(why)) == 0)
+		memcpy(c->group_uuid, nf.group_uuid, sizeof(c->group_uuid));
+}
+
+/* 0, or the exit code; the sequencer has been told. */
+static int
+boot(struct checkpoint *c)
+{
+	enum store_db_mode mode =
+	    c->w->readonly ? STORE_DB_NOLOCK : STORE_DB_WRITE;
+	char path[CONF_PATH_SIZE + 8], why[256];
+	int rc;
+
+	snprintf(path, sizeof(path), "%s/store", c->w->conf->node.data_dir);
+	rc = store_db_open(
+	    &c->db, path, mode, c->w->conf->store.map_size, why, sizeof(why));
+	if (rc != 0)
+		return boot_fail(c, why);
+	c->opened = true;
+	rc = boot_verify(c, path, why, sizeof(why));
+	if (rc != 0)
+		return boot_fail(c, why);
+	read_uuid(c);
+	/* Release, for the store: the files are there and sound. */
+	futex_bump(&c->r->table->opened);
+	seq_fire(c->r->seq, PHASE_CLUSTER_CATALOG_OPEN, SLOT_CHECKPOINT);
+	return 0;
+}
+
+/* From now on the log's I/O, and everybody's CPU, goes first. */
+static void
+give_way(void)
+{
+	if (syscall(SYS_ioprio_set, IOPRIO_PROCESS, 0, IOPRIO_IDLE_VALUE) != 0)
+		log_warn("checkpoint: idle I/O priority");
+	if (setpriority(PRIO_PROCESS, 0, NICE) != 0)
+		log_warn("checkpoint: nice");
+}
+
+/* ---- one checkpoint ---- */
+
+static void
+answer_wanted(struct checkpoint *c, const struct table_gen *g)
+{
+	uint32_t wanted =
+	    atomic_load_explicit(&g->wanted, memory_order_relaxed);
+	_Atomic uint32_t *done = &c->r->control->checkpoint_done;
+
+	if (atomic_load_explicit(done, memory_order_relaxed) == wanted)
+		return;
+	atomic_store_explicit(done, wanted, memory_order_release);
+	bell_ring(c->loop.bells, SLOT_HEALTH);
+}
+
+static void
+succeeded(struct checkpoint *c, const struct table_gen *g,
+    const struct checkpoint_work *work, uint64_t start)
+{
+	uint64_t took = mono_ns() - start;
+
+	if (c->last_error != 0)
+		event_add(c->r, SLOT_CHECKPOINT, EVENT_INFO,
+		    "checkpoint: works again");
+	c->last_error = 0;
+	c->back_off_ns = 0;
+	counter_add(c->r->counters, SLOT_CHECKPOINT, C_CHECKPOINTS, 1);
+	counter_add(
+	    c->r->counters, SLOT_CHECKPOINT, C_CHECKPOINT_KEYS, work->keys);
+	counter_add(
+	    c->r->counters, SLOT_CHECKPOINT, C_CHECKPOINT_BYTES, work->bytes);
+	hist_add(hist_of(c->r->hists, SLOT_CHECKPOINT, H_CHECKPOINT), took);
+	log_debug("checkpoint: VLSN %llu: %llu keys, %llu bytes, %llu ms",
+	    (unsigned long long)work->vlsn, (unsigned long long)work->keys,
+	    (unsigned long long)work->bytes,
+	    (unsigned long long)(took / NS_PER_MS));
+	position_set(&c->r->pos->checkpointed, work->vlsn);
+	answer_wanted(c, g);
+	bell_ring(c->loop.bells, SLOT_STORE);
+	/* Segments that only the checkpoint needed may be recycled. */
+	bell_ring(c->loop.bells, SLOT_WAL);
+}
+
+/* Damage and write errors are final for the file: boot again from disk. */
+static void
+give_up(struct checkpoint *c, int rc)
+{
+	event_add(c->r, SLOT_CHECKPOINT, EVENT_ERROR,
+	    "checkpoint: store/data.mdb: %s: the node boots again",
+	    strerror(-rc));
+	atomic_store_explicit(
+	    &c->r->control->restart_wanted, 1, memory_order_release);
+	bell_ring(c->loop.bells, SLOT_SUPERVISOR);
+	c->exit_code = WORKER_EXIT_RESTART;
+	c->loop.quit = true;
+}
+
+static void
+failed(struct checkpoint *c, int rc)
+{
+	if (rc != -ENOSPC && rc != -EDQUOT && rc != -ENOMEM && rc != -EAGAIN) {
+		give_up(c, rc);
+		return;
+	}
+	if (c->last_error != rc)
+		event_add(c->r, SLOT_CHECKPOINT, EVENT_WARN,
+		    "checkpoint: %s: %s; tried again until it works, writes "
+		    "wait when the table is full",
+		    strerror(-rc),
+		    rc == -ENOSPC ? "no space on disk, or [store] map_size "
+				    "reached"
+				  : "not written");
+	c->last_error = rc;
+	c->back_off_ns =
+	    c->back_off_ns == 0 ? RETRY_FIRST_NS : c->back_off_ns * 2;
+	if (c->back_off_ns > RETRY_MAX_NS)
+		c->back_off_ns = RETRY_MAX_NS;
+	c->retry_ns = mono_ns() + c->back_off_ns;
+}
+
+static void
+write_frozen(struct checkpoint *c, struct table_gen *g)
+{
+	uint64_t vlsn = atomic_load_explicit(&g->vlsn, memory_order_relaxed);
+	struct checkpoint_work work;
+	uint64_t start = mono_ns();
+	int rc;
+
+	/* Applied is never past durable: the log is on disk up to here. */
+	ASSERT(vlsn <= position_get(&c->r->pos->durable));
+	rc = checkpoint_write(
+	    &c->db, c->r->table, g, c->group_uuid, loop_beat, &c->loop, &work);
+	if (rc == 0)
+		succeeded(c, g, &work, start);
+	else
+		failed(c, rc);
+}
+
+static struct table_gen *
+frozen_gen(const struct checkpoint *c)
+{
+	struct table_head *t = c->r->table;
+	struct table_gen *g;
+	unsigned i;
+
+	for (i = 0; i < 2; i++) {
+		g = &t->gen[i];
+		if (atomic_load_explicit(&g->state, memory_order_acquire) ==
+			GEN_FROZEN &&
+		    atomic_load_explicit(&g->vlsn, memory_order_relaxed) >
+			position_get(&c->r->pos->checkpointed))
+			return g;
+	}
+	return NULL;
+}
+
+/* Memory back to the machine; page by page, so it is not the store's work. */
+static void
+clean(struct checkpoint *c)
+{
+	struct table_head *t = c->r->table;
+	unsigned i;
+	int rc;
+
+	for (i = 0; i < 2; i++) {
+		if (atomic_load_explicit(
+			&t->gen[i].state, memory_order_acquire) != GEN_DIRTY)
+			continue;
+		answer_wanted(c, &t->gen[i]);
+		rc = table_clean(t, &t->gen[i]);
+		if (rc != 0) {
+			give_up(c, rc);
+			return;
+		}
+		bell_ring(c->loop.bells, SLOT_STORE);
+	}
+}
+
+/* ---- the loop ---- */
+
+static bool
+has_dirty(const struct checkpoint *c)
+{
+	const struct table_head *t = c->r->table;
+
+	return atomic_load_explicit(&t->gen[0].state, memory_order_acquire) ==
+		   GEN_DIRTY ||
+	       atomic_load_explicit(&t->gen[1].state, memory_order_acquire) ==
+		   GEN_DIRTY;
+}
+
+static bool
+works(const struct checkpoint *c)
+{
+	return c->opened && !c->w->readonly &&
+	       loop_shutdown(&c->loop) == SHUTDOWN_NONE;
+}
+
+static void
+checkpoint_turn(void *ctx)
+{
+	struct checkpoint *c = ctx;
+	struct table_gen *g;
+	unsigned step;
+
+	if (works(c)) {
+		clean(c);
+		g = frozen_gen(c);
+		if (g != NULL && c->loop.now_ns >= c->retry_ns)
+			write_frozen(c, g);
+	}
+	step = loop_shutdown(&c->loop);
+	if (step != SHUTDOWN_NONE)
+		loop_drained(&c->loop, step);
+	if (step == SHUTDOWN_CLOSED)
+		c->loop.quit = true;
+}
+
+static bool
+checkpoint_pending(void *ctx)
+{
+	struct checkpoint *c = ctx;
+
+	return works(c) && (has_dirty(c) || (frozen_gen(c) != NULL &&
+						mono_ns() >= c->retry_ns));
+}
+
+static uint64_t
+checkpoint_deadline(void *ctx)
+{
+	struct checkpoint *c = ctx;
+
+	return works(c) && frozen_gen(c) != NULL ? c->retry_ns : LOOP_NEVER;
+}
+
+int
+checkpoint_main(struct worker *w)
+{
+	static const struct loop_hooks hooks = {
+		.turn = checkpoint_turn,
+		.pending = checkpoint_pending,
+		.deadline = checkpoint_deadline,
+	};
+	struct checkpoint *c = &me;
+	int rc;
+
+	worker_open(w, "checkpoint", KEEP_DATA);
+	c->w = w;
+	c->r = w->region;
+	/* Before the ring: a child looks at the files, see boot_verify(). */
+	c->exit_code = boot(c);
+	if (c->exit_code != 0)
+		return c->exit_code;
+	rc = loop_open(
+	    &c->loop, w->region, &w->bells, w->slot, RING_ENTRIES, c, &hooks);
+	if (rc != 0) {
+		log_errorx("checkpoint: ring: %s", loop_refusal(rc));
+		return WORKER_EXIT_FAILED;
+	}
+	give_way();
+	worker_running(w);
+	rc = loop_run(&c->loop);
+	if (rc != 0) {
+		errno = -rc;
+		log_error("checkpoint: loop");
+		c->exit_code = WORKER_EXIT_FAILED;
+	}
+	loop_close(&c->loop);
+	store_db_close(&c->db);
+	return c->exit_code;
+}

@@ -1,0 +1,259 @@
+/*
+ * One checkpoint: the final value of each key that changed, in key order,
+ * with the VLSN and the term runs, in one transaction.
+ */
+#include "workers/checkpoint/checkpoint.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "shm/assert.h"
+
+#define BEAT_EVERY 256 /* keys between two heartbeats */
+
+struct writer {
+	struct store_db *db;
+	const struct table_head *t;
+	const struct table_gen *g;
+	MDB_txn *txn;
+	struct store_state st;
+	const struct table_entry **list; /* newest entries, by key */
+	size_t count, cap;
+	void (*beat)(void *);
+	void *arg;
+};
+
+static void
+beat(const struct writer *w)
+{
+	if (w->beat != NULL)
+		w->beat(w->arg);
+}
+
+/* ---- which entries ---- */
+
+static int
+list_add(struct writer *w, const struct table_entry *e)
+{
+	const struct table_entry **more;
+	size_t cap;
+
+	if (w->count == w->cap) {
+		cap = w->cap != 0 ? w->cap * 2 : 1024;
+		more = realloc(w->list, cap * sizeof(*more));
+		if (more == NULL)
+			return -ENOMEM;
+		w->list = more;
+		w->cap = cap;
+	}
+	w->list[w->count++] = e;
+	return 0;
+}
+
+/* Of each bucket's chain, what no FLUSHALL hid. */
+static int
+list_collect(struct writer *w)
+{
+	const uint8_t *base = (const uint8_t *)w->t;
+	const _Atomic uint32_t *bucket =
+	    (const _Atomic uint32_t *)(const void *)(base + w->g->bucket_off);
+	uint32_t flushed =
+	    atomic_load_explicit(&w->g->flushed_at, memory_order_relaxed);
+	const struct table_entry *e;
+	uint32_t off;
+	uint64_t i;
+	int rc;
+
+	for (i = 0; i < w->g->bucket_count; i++) {
+		off = atomic_load_explicit(&bucket[i], memory_order_relaxed);
+		for (; (e = table_at(w->t, w->g, off)) != NULL;
+		     off = atomic_load_explicit(&e->next, memory_order_relaxed))
+			if (off >= flushed && (rc = list_add(w, e)) != 0)
+				return rc;
+		if (i % 65536 == 0)
+			beat(w);
+	}
+	return 0;
+}
+
+static int
+by_key(const void *va, const void *vb)
+{
+	const struct table_entry *a = *(const struct table_entry *const *)va;
+	const struct table_entry *b = *(const struct table_entry *const *)vb;
+	unsigned an = table_entry_key_len(a), bn = table_entry_key_len(b);
+	int cmp =
+	    memcmp(table_entry_key(a), table_entry_key(b), an < bn ? an : bn);
+
+	if (cmp != 0)
+		return cmp;
+	return an < bn ? -1 : an > bn;
+}
+
+/* ---- writing ---- */
+
+static int
+write_entry(
+    struct writer *w, const struct table_entry *e, struct checkpoint_work *out)
+{
+	struct store_item item = { .vlsn = table_entry_vlsn(e),
+		.expire_ms = e->expire_ms,
+		.len = e->value_len,
+		.data = table_entry_value(e) };
+	bool gone = (table_entry_flags(e) & TABLE_TOMBSTONE) != 0;
+
+	out->keys++;
+	out->bytes += e->value_len;
+	return store_db_put(w->db, w->txn, &w->st, table_entry_key(e),
+	    table_entry_key_len(e), gone ? NULL : &item);
+}
+
+static int
+write_entries(struct writer *w, struct checkpoint_work *out)
+{
+	size_t i;
+	int rc = 0;
+
+	for (i = 0; i < w->count && rc == 0; i++) {
+		rc = write_entry(w, w->list[i], out);
+		if (i % BEAT_EVERY == 0)
+			beat(w);
+	}
+	return rc;
+}
+
+/* The slots' VLSNs are those of this generation only, never of a later. */
+static int
+write_slots(struct writer *w)
+{
+	const uint8_t *base = (const uint8_t *)w->t;
+	const _Atomic uint64_t *slots =
+	    (const _Atomic uint64_t *)(const void *)(base + w->g->slot_off);
+	uint64_t vlsn;
+	uint32_t i;
+	int rc = 0;
+
+	for (i = 0; i < TABLE_SLOTS && rc == 0; i++) {
+		vlsn = atomic_load_explicit(&slots[i], memory_order_relaxed);
+		if (vlsn != 0)
+			rc = store_db_slot_put(w->db, w->txn, i, vlsn);
+	}
+	return rc;
+}
+
+/* The runs on disk, and behind them those that began in this generation. */
+static int
+write_terms(struct writer *w)
+{
+	struct store_term *terms, *all;
+	const struct table_entry *e;
+	size_t old, count, i;
+	uint32_t off;
+	int rc = store_db_terms(w->db, w->txn, &terms, &old);
+
+	if (rc != 0)
+		return rc;
+	off = atomic_load_explicit(&w->g->special, memory_order_relaxed);
+	for (count = old; (e = table_at(w->t, w->g, off)) != NULL;
+	     off = e->next)
+		count += (table_entry_flags(e) & TABLE_TERM) != 0;
+	if (count == old)
+		goto out;
+	rc = -ENOMEM;
+	all = realloc(terms, count * sizeof(*terms));
+	if (all == NULL)
+		goto out;
+	terms = all;
+	/* The list leads from the newest back. */
+	i = count;
+	off = atomic_load_explicit(&w->g->special, memory_order_relaxed);
+	for (; (e = table_at(w->t, w->g, off)) != NULL; off = e->next)
+		if ((table_entry_flags(e) & TABLE_TERM) != 0) {
+			terms[--i].term = (uint64_t)e->expire_ms;
+			terms[i].vlsn = table_entry_vlsn(e);
+		}
+	ASSERT(i == old);
+	w->st.term = terms[count - 1].term;
+	rc = store_db_terms_put(w->db, w->txn, terms, count);
+out:
+	free(terms);
+	return rc;
+}
+
+static int
+write_all(
+    struct writer *w, const uint8_t group_uuid[16], struct checkpoint_work *out)
+{
+	uint64_t flush =
+	    atomic_load_explicit(&w->g->flush_vlsn, memory_order_relaxed);
+	int rc = 0;
+
+	if (flush != 0) {
+		rc = store_db_empty(w->db, w->txn, &w->st);
+		w->st.flush_vlsn = flush;
+	}
+	if (rc == 0)
+		rc = write_entries(w, out);
+	if (rc == 0)
+		rc = write_slots(w);
+	if (rc == 0)
+		rc = write_terms(w);
+	if (rc != 0)
+		return rc;
+	w->st.vlsn = atomic_load_explicit(&w->g->vlsn, memory_order_relaxed);
+	w->st.time_ms =
+	    atomic_load_explicit(&w->g->time_ms, memory_order_relaxed);
+	w->st.checkpoints++;
+	memcpy(w->st.group_uuid, group_uuid, sizeof(w->st.group_uuid));
+	return store_db_state_put(w->db, w->txn, &w->st);
+}
+
+/* Durable when it returns 0: LMDB flushes pages, then the meta page. */
+static int
+commit(struct writer *w)
+{
+	MDB_txn *txn = w->txn;
+	int fd, rc;
+
+	w->txn = NULL;
+	if ((rc = mdb_env_get_fd(w->db->env, &fd)) != 0) {
+		mdb_txn_abort(txn);
+		return store_db_errno(rc);
+	}
+	checkpoint_pace(fd, w->beat, w->arg);
+	rc = mdb_txn_commit(txn);
+	checkpoint_pace_end();
+	return store_db_errno(rc);
+}
+
+int
+checkpoint_write(struct store_db *db, const struct table_head *t,
+    const struct table_gen *g, const uint8_t group_uuid[16],
+    void (*beat_fn)(void *), void *arg, struct checkpoint_work *out)
+{
+	struct writer w = {
+		.db = db, .t = t, .g = g, .beat = beat_fn, .arg = arg
+	};
+	uint64_t vlsn = atomic_load_explicit(&g->vlsn, memory_order_relaxed);
+	int rc;
+
+	memset(out, 0, sizeof(*out));
+	out->vlsn = vlsn;
+	rc = store_db_errno(mdb_txn_begin(db->env, NULL, 0, &w.txn));
+	if (rc != 0)
+		return rc;
+	if ((rc = store_db_state(db, w.txn, &w.st)) != 0 || w.st.vlsn >= vlsn)
+		goto out;
+	if ((rc = list_collect(&w)) != 0)
+		goto out;
+	qsort(w.list, w.count, sizeof(w.list[0]), by_key);
+	rc = write_all(&w, group_uuid, out);
+	if (rc == 0)
+		rc = commit(&w);
+out:
+	if (w.txn != NULL)
+		mdb_txn_abort(w.txn);
+	free(w.list);
+	return rc;
+}

@@ -1,0 +1,100 @@
+/*
+ * Applying records to the table. What a record changes is decided by the
+ * record alone (its time, its VLSN, its bytes) and by the state that the
+ * records before it left, so that replicas are equal. No clock, no
+ * configuration.
+ */
+#ifndef WORKERS_STORE_APPLY_H
+#define WORKERS_STORE_APPLY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "shm/kv_int.h"
+#include "shm/op.h"
+#include "shm/value.h"
+
+/* Redis' proto-max-bulk-len: no value grows beyond it. */
+#define APPLY_VALUE_MAX (INT64_C(512) << 20)
+
+struct apply_hooks {
+	/* An entry with an expiry was made, at this arena offset. */
+	void (*timed)(void *ctx, int64_t expire_ms, uint32_t off);
+	/* The machine has no memory for the table: wait. 0, or -errno to give
+	   up (nothing of the record has become visible). */
+	int (*no_memory)(void *ctx);
+	/* Bring table_head.count up to the operation being applied. */
+	int (*count_now)(void *ctx);
+};
+
+struct apply {
+	struct kv *kv; /* kv_set_writer() was called */
+	struct table_writer *w;
+	struct apply_hooks hooks;
+	void *ctx;
+	/* Of the record being applied. */
+	uint64_t vlsn;
+	int64_t time_ms;
+	uint64_t bytes; /* of the arena that it took */
+	bool want; /* somebody reads the result */
+	struct vbuf *out;
+	/* Kept over records. */
+	struct vbuf unread;
+	uint64_t expired; /* keys deleted by expiry so far */
+};
+
+/* What a key is before an operation changes it. */
+struct apply_key {
+	const uint8_t *key;
+	size_t len;
+	bool live; /* there, and not expired at the record's time */
+	bool existed; /* there, expired or not; meaningless if !known */
+	bool known;
+	struct kv_item item; /* if existed */
+	struct table_place at;
+};
+
+/*
+ * Apply the operations of one REC_OP or REC_MULTI (payload) and show them to
+ * readers. Results are appended to out; NULL: nobody wants them. 0; -EBADMSG:
+ * the payload does not decode, or the store on disk is damaged; -ENOMEM; what
+ * no_memory() gave up with. After an error the store cannot go on.
+ */
+int apply_record(struct apply *a, bool multi, const uint8_t *payload, size_t n,
+    uint64_t vlsn, int64_t time_ms, struct vbuf *out);
+/* A record without operations: only its VLSN and time are seen. */
+void apply_nothing(struct apply *a, uint64_t vlsn, int64_t time_ms);
+void apply_free(struct apply *a);
+
+/* ---- for the operations (apply_op.c, apply_number.c) ---- */
+
+int apply_op(struct apply *a, const struct op *op);
+/*
+ * Find a key. deep: look on disk, too; else it may stay unknown. 0 or -errno.
+ */
+int apply_find(
+    struct apply *a, const struct op_arg *key, bool deep, struct apply_key *k);
+/*
+ * Begin an entry of value_len bytes, to be filled at *value; then
+ * apply_put_end(). 0; -EFBIG: beyond what one record may add; -errno.
+ */
+int apply_put(struct apply *a, const struct apply_key *k, uint64_t value_len,
+    int64_t expire_ms, uint8_t **value, struct table_entry **e);
+void apply_put_end(
+    struct apply *a, const struct apply_key *k, struct table_entry *e);
+/* A whole value at once. */
+int apply_set(struct apply *a, const struct apply_key *k, const void *value,
+    size_t n, int64_t expire_ms);
+int apply_delete(struct apply *a, const struct apply_key *k);
+/* The old value as a bulk, nil if it is not there. */
+int apply_reply_value(struct apply *a, const struct apply_key *k);
+
+/* Redis' strict integers: no blanks, no leading zeros. */
+bool number_parse(const uint8_t *text, size_t n, int64_t *out);
+#define NUMBER_TEXT_MAX 24
+size_t number_print(int64_t v, char text[NUMBER_TEXT_MAX]);
+bool float_parse(const uint8_t *text, size_t n, long double *out);
+#define FLOAT_TEXT_MAX 5120
+/* As INCRBYFLOAT prints: 17 digits behind the point, no zeros at the end. */
+size_t float_print(long double v, char text[FLOAT_TEXT_MAX]);
+
+#endif

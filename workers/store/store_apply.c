@@ -1,0 +1,303 @@
+/*
+ * From the log to the table: one batch of records, then everybody is told.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "shm/assert.h"
+#include "shm/log.h"
+#include "workers/store/store.h"
+
+#define CLOCK_EVERY 32
+#define ENTRY_SLACK 4096 /* what a record takes beyond its payload, mostly */
+
+uint64_t
+store_limit(const struct store *s)
+{
+	uint64_t committed = commit_vlsn(s->r);
+	uint64_t durable = position_get(&s->r->pos->durable);
+
+	return committed < durable ? committed : durable;
+}
+
+void
+store_busy(struct store *s, enum busy busy)
+{
+	if (s->busy == busy)
+		return;
+	s->busy = busy;
+	atomic_store_explicit(&s->r->slots->row[SLOT_STORE].busy_with, busy,
+	    memory_order_release);
+	/* Who sees it late is seen by our next look: see wake.h. */
+	atomic_thread_fence(memory_order_seq_cst);
+}
+
+void
+store_fail(struct store *s, const char *fmt, ...)
+{
+	char text[EVENT_TEXT_MAX];
+	enum phase phase = PHASE_DATA_GROUPS_REPLAY;
+	va_list ap;
+
+	if (s->failed)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	s->failed = true;
+	s->loop.quit = true;
+	event_add(s->r, SLOT_STORE, EVENT_ERROR, "%s", text);
+	s->exit_code = WORKER_EXIT_FAILED;
+	if (!s->replaying ||
+	    seq_fail(s->r->seq, phase, SLOT_STORE, "%s", text) == -EALREADY) {
+		s->exit_code = WORKER_EXIT_RESTART;
+		/* Past the boot: the node starts again from its disk. */
+		atomic_store_explicit(
+		    &s->r->control->restart_wanted, 1, memory_order_release);
+		bell_ring(s->loop.bells, SLOT_SUPERVISOR);
+	}
+}
+
+/* ---- payloads in parts ---- */
+
+static uint64_t
+part_owner(const struct record *rec)
+{
+	/* Slot and incarnation; seq differs. */
+	return rec->origin >> 32 << 32;
+}
+
+static void
+parts_drop(struct store *s)
+{
+	s->parts_origin = 0;
+	/* Rare and large. */
+	vbuf_free(&s->parts);
+}
+
+/*
+ * Take a part, or what ends it. *payload is then the whole one. True if there
+ * is a payload to apply. Parts whose client died are followed by something
+ * else and dropped.
+ */
+static bool
+parts_join(struct store *s, const struct record *rec, const uint8_t **payload,
+    size_t *n)
+{
+	bool goes_on =
+	    s->parts_origin != 0 && s->parts_origin == part_owner(rec) &&
+	    (rec->type == REC_PART || (rec->flags & REC_HAS_PARTS) != 0);
+
+	*payload = rec->payload;
+	*n = rec->payload_len;
+	if (!goes_on && s->parts_origin != 0)
+		parts_drop(s);
+	if (rec->type == REC_PART) {
+		s->parts_origin = part_owner(rec);
+		vbuf_put(&s->parts, rec->payload, rec->payload_len);
+		return false;
+	}
+	if ((rec->flags & REC_HAS_PARTS) == 0)
+		return true;
+	/* The beginning is missing: nobody waits for the rest. */
+	if (!goes_on)
+		return false;
+	vbuf_put(&s->parts, rec->payload, rec->payload_len);
+	*payload = s->parts.data;
+	*n = s->parts.len;
+	return true;
+}
+
+/* ---- one record ---- */
+
+static bool
+is_operation(const struct record *rec)
+{
+	return rec->type == REC_OP || rec->type == REC_MULTI;
+}
+
+static int
+apply_payload(struct store *s, const struct record *rec)
+{
+	struct result *res = &s->result;
+	bool wanted = store_result_wanted(s, rec), whole;
+	const uint8_t *payload;
+	size_t n;
+	int rc;
+
+	whole = parts_join(s, rec, &payload, &n);
+	if (s->parts.error != 0)
+		return s->parts.error;
+	if (!whole || !is_operation(rec)) {
+		apply_nothing(&s->apply, rec->vlsn, rec->time_ms);
+		return 0;
+	}
+	rc = apply_record(&s->apply, rec->type == REC_MULTI, payload, n,
+	    rec->vlsn, rec->time_ms, wanted ? &res->values : NULL);
+	if (s->parts_origin != 0)
+		parts_drop(s);
+	if (rc != 0 || !wanted)
+		return rc;
+	res->origin = rec->origin;
+	res->vlsn = rec->vlsn;
+	res->sent = 0;
+	store_result_send(s);
+	return 0;
+}
+
+/* Room for what most records need, asked for while waiting is harmless. */
+static int
+room_for(struct store *s, const struct record *rec)
+{
+	return table_ensure(&s->table,
+	    ENTRY_SLACK + s->parts.len + 2 * (uint64_t)rec->payload_len);
+}
+
+static int
+apply_record_of(struct store *s, const struct record *rec)
+{
+	int rc;
+
+	if (rec->term != s->term) {
+		if ((rc = table_ensure(&s->table, ENTRY_SLACK)) != 0)
+			return rc;
+		table_term(&s->table, rec->vlsn, rec->term);
+		s->term = rec->term;
+	}
+	if ((rc = room_for(s, rec)) != 0)
+		return rc;
+	return apply_payload(s, rec);
+}
+
+/* ---- a batch ---- */
+
+/*
+ * The cursor stands before applied + 1, except at the start; there may have
+ * been nothing to stand before.
+ */
+static int
+place_cursor(struct store *s)
+{
+	int rc;
+
+	if (!s->seek)
+		return 0;
+	rc = cursor_seek(s->cursor, s->applied + 1);
+	if (rc == 0)
+		s->seek = false;
+	return rc;
+}
+
+/* Why the batch ended: 0 (more may be there), -EAGAIN, or a failure. */
+static int
+apply_next(struct store *s, uint64_t limit)
+{
+	struct record rec;
+	int rc;
+
+	if ((rc = cursor_next(s->cursor, limit, &rec)) != 0)
+		return rc;
+	if (rec.vlsn <= s->applied)
+		return 0;
+	if (rec.vlsn != s->applied + 1)
+		return -EBADMSG;
+	rc = apply_record_of(s, &rec);
+	if (rc == -ENOSPC) {
+		/* Not consumed: it is read again when there is memory. */
+		s->seek = true;
+		return rc;
+	}
+	if (rc != 0)
+		return rc;
+	s->applied = rec.vlsn;
+	s->wal_bytes += rec.len;
+	return 0;
+}
+
+static void
+publish(struct store *s, uint64_t before, uint64_t start_ns)
+{
+	uint64_t n = s->applied - before;
+	struct slot_row *wal = &s->r->slots->row[SLOT_WAL];
+	bool waited = position_get(&s->r->pos->apply_wanted) > before;
+
+	position_set(&s->r->pos->applied, s->applied);
+	if (n != 0)
+		cursor_release(s->cursor);
+	counter_add(s->r->counters, SLOT_STORE,
+	    s->replaying ? C_STORE_REPLAYED : C_STORE_APPLIED, n);
+	if (n != 0) {
+		hist_add(s->h_apply, mono_ns() - start_ns);
+		hist_add(s->h_records, n);
+	}
+	if (s->apply.expired != 0) {
+		counter_add(s->r->counters, SLOT_STORE, C_STORE_EXPIRED,
+		    s->apply.expired);
+		s->apply.expired = 0;
+	}
+	/* wal may wait for what cursor_release() gave back. */
+	atomic_thread_fence(memory_order_seq_cst);
+	if (atomic_load_explicit(&wal->busy_with, memory_order_relaxed) ==
+	    BUSY_BUFFER)
+		bell_ring(s->loop.bells, SLOT_WAL);
+	store_ring_gateways(s, waited && n != 0);
+}
+
+static void
+batch_failed(struct store *s, int rc)
+{
+	const char *place = cursor_place(s->cursor);
+
+	if (place[0] != '\0')
+		store_fail(s,
+		    "store: the log at VLSN %llu: %s: %s: restore "
+		    "this node, or boot with recovery_mode = force",
+		    (unsigned long long)s->applied + 1, place, strerror(-rc));
+	else
+		store_fail(s, "store: applying VLSN %llu: %s",
+		    (unsigned long long)s->applied + 1, strerror(-rc));
+}
+
+/* What holds the next record back, if anything. */
+static enum busy
+held_back(struct store *s)
+{
+	if (s->result.waits && !store_result_send(s))
+		return BUSY_RESULT;
+	if (!store_has_room(s))
+		return BUSY_TABLE;
+	return BUSY_NOT;
+}
+
+bool
+store_apply_batch(struct store *s)
+{
+	uint64_t before = s->applied, start = mono_ns();
+	uint64_t limit = store_limit(s);
+	enum busy busy = BUSY_NOT;
+	unsigned n;
+	int rc = 0;
+
+	for (n = 0; n < STORE_BATCH_RECORDS && s->applied < limit; n++) {
+		if ((busy = held_back(s)) != BUSY_NOT)
+			break;
+		if ((rc = place_cursor(s)) == 0)
+			rc = apply_next(s, limit);
+		if (rc != 0)
+			break;
+		if (n % CLOCK_EVERY == 0 && mono_ns() > start + STORE_BATCH_NS)
+			break;
+	}
+	if (s->result.waits && busy == BUSY_NOT)
+		busy = held_back(s);
+	if (rc == -ENOSPC)
+		busy = BUSY_TABLE;
+	else if (rc != 0 && rc != -EAGAIN)
+		batch_failed(s, rc);
+	publish(s, before, start);
+	store_busy(s, busy);
+	return busy == BUSY_NOT && rc == 0 && s->applied < store_limit(s);
+}

@@ -1,0 +1,333 @@
+/*
+ * Deleting what expired. A deletion is a change like any other, so it is
+ * logged: the master's store asks wal for a record for each due key, and when
+ * that record is applied, the key goes if it is still the same entry. Due
+ * keys are found in heaps over the table's generations, and on disk in the
+ * order that the checkpoint keeps.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "shm/assert.h"
+#include "shm/log.h"
+#include "workers/store/store.h"
+
+#define RETRY_NS   (NS_PER_S / 2) /* after a refusal */
+#define FULL_NS    NS_PER_MS /* wal has more to do than our requests */
+#define HEAP_FIRST 1024
+
+/* ---- heaps ---- */
+
+static void
+heap_up(struct expiry_heap *h, uint32_t i)
+{
+	struct expiry_due due = h->due[i];
+	uint32_t parent;
+
+	while (i > 0) {
+		parent = (i - 1) / 2;
+		if (h->due[parent].expire_ms <= due.expire_ms)
+			break;
+		h->due[i] = h->due[parent];
+		i = parent;
+	}
+	h->due[i] = due;
+}
+
+static void
+heap_down(struct expiry_heap *h)
+{
+	struct expiry_due due = h->due[0];
+	uint32_t i = 0, child;
+
+	while ((child = 2 * i + 1) < h->count) {
+		if (child + 1 < h->count &&
+		    h->due[child + 1].expire_ms < h->due[child].expire_ms)
+			child++;
+		if (due.expire_ms <= h->due[child].expire_ms)
+			break;
+		h->due[i] = h->due[child];
+		i = child;
+	}
+	h->due[i] = due;
+}
+
+/*
+ * Without memory the entry is left out: its key is hidden from readers all
+ * the same, and deleted once the checkpoint's order holds it.
+ */
+static void
+heap_push(struct expiry_heap *h, const struct expiry_due *due)
+{
+	struct expiry_due *more;
+	uint32_t cap;
+
+	if (h->count == h->cap) {
+		cap = h->cap != 0 ? h->cap * 2 : HEAP_FIRST;
+		more = realloc(h->due, cap * sizeof(*more));
+		if (more == NULL)
+			return;
+		h->due = more;
+		h->cap = cap;
+	}
+	h->due[h->count] = *due;
+	heap_up(h, h->count++);
+}
+
+static struct expiry_due
+heap_pop(struct expiry_heap *h)
+{
+	struct expiry_due due = h->due[0];
+
+	ASSERT(h->count > 0);
+	h->due[0] = h->due[--h->count];
+	if (h->count > 0)
+		heap_down(h);
+	return due;
+}
+
+static void
+heap_free(struct expiry_heap *h)
+{
+	free(h->due);
+	memset(h, 0, sizeof(*h));
+}
+
+void
+store_expiry_open(struct store *s)
+{
+	struct expiry *x = &s->expiry;
+
+	region_ring(s->r, CLIENT_STORE, RING_REQUEST, &x->request);
+	region_ring(s->r, CLIENT_STORE, RING_RETURN, &x->ret);
+}
+
+void
+store_expiry_close(struct store *s)
+{
+	heap_free(&s->expiry.heap[0]);
+	heap_free(&s->expiry.heap[1]);
+}
+
+void
+store_expiry_timed(void *ctx, int64_t expire_ms, uint32_t off)
+{
+	struct store *s = ctx;
+	uint64_t number =
+	    atomic_load_explicit(&s->table.g->number, memory_order_relaxed);
+	struct expiry_due due = { expire_ms, off, (uint32_t)number };
+
+	heap_push(&s->expiry.heap[number & 1], &due);
+}
+
+/* Its keys are in the disk's order now, perhaps before where we stand. */
+void
+store_expiry_dropped(struct store *s, uint64_t number)
+{
+	heap_free(&s->expiry.heap[number & 1]);
+	memset(&s->expiry.disk, 0, sizeof(s->expiry.disk));
+	s->expiry.disk_ms = 0;
+}
+
+/* ---- asking ---- */
+
+/* Is it still the key's entry? */
+static bool
+still_there(struct store *s, const uint8_t *key, size_t key_len, uint64_t vlsn)
+{
+	enum kv_where where;
+	struct kv_item item;
+
+	return kv_lookup(s->kv, key, key_len, &item, &where) == 0 &&
+	       item.vlsn == vlsn;
+}
+
+/* One request; false if the ring is full. */
+static bool
+ask(struct store *s, const struct expiry_due *due, const uint8_t *key,
+    size_t key_len, uint64_t vlsn)
+{
+	struct expiry *x = &s->expiry;
+	struct op_arg arg = { key, (uint32_t)key_len };
+	uint32_t len = (uint32_t)(sizeof(struct wal_req) + op_size(1, &arg));
+	struct wal_req *req = bytering_reserve(&x->request, len);
+
+	if (req == NULL) {
+		x->retry_ns = s->loop.now_ns + FULL_NS;
+		return false;
+	}
+	req->seq = x->seq++;
+	req->incarnation = s->w->incarnation;
+	req->type = REC_OP;
+	req->flags = 0;
+	req->zero = 0;
+	op_encode((uint8_t *)(req + 1), OP_EXPIRED, 0, (int64_t)vlsn, 1, &arg);
+	x->flight[(x->flight_head + x->flight_count++) % EXPIRY_FLIGHT] = *due;
+	return true;
+}
+
+static bool
+may_ask(const struct store *s)
+{
+	return s->expiry.flight_count < EXPIRY_FLIGHT;
+}
+
+static bool
+ask_heap(struct store *s, struct expiry_heap *h, int64_t now_ms)
+{
+	const struct table_entry *e;
+	struct expiry_due due;
+	bool asked = false;
+
+	while (h->count > 0 && h->due[0].expire_ms < now_ms && may_ask(s)) {
+		due = h->due[0];
+		e = table_at(
+		    s->table.t, table_gen_at(s->table.t, due.number), due.off);
+		ASSERT(e != NULL);
+		if (still_there(s, table_entry_key(e), table_entry_key_len(e),
+			table_entry_vlsn(e))) {
+			if (!ask(s, &due, table_entry_key(e),
+				table_entry_key_len(e), table_entry_vlsn(e)))
+				break;
+			asked = true;
+		}
+		heap_pop(h);
+	}
+	return asked;
+}
+
+static bool
+ask_disk(struct store *s, int64_t now_ms)
+{
+	struct expiry *x = &s->expiry;
+	struct store_expiry next;
+	struct expiry_due due = { 0, 0, 0 };
+	bool asked = false;
+	int rc;
+
+	while (x->disk_ms < now_ms && may_ask(s)) {
+		next = x->disk;
+		rc = store_db_expiry_next(&s->kv->db, s->kv->txn, &next);
+		if (rc != 0) {
+			x->disk_ms = INT64_MAX;
+			break;
+		}
+		x->disk_ms = next.expire_ms;
+		if (next.expire_ms >= now_ms)
+			break;
+		if (still_there(s, next.key, next.key_len, next.vlsn)) {
+			if (!ask(s, &due, next.key, next.key_len, next.vlsn))
+				break;
+			asked = true;
+		}
+		x->disk = next;
+	}
+	return asked;
+}
+
+/* ---- answers ---- */
+
+/* Refused: what it was about is due again. */
+static void
+give_back(struct store *s, const struct expiry_due *due)
+{
+	struct expiry *x = &s->expiry;
+	uint64_t view =
+	    atomic_load_explicit(&s->table.t->view, memory_order_relaxed);
+	uint32_t number = (uint32_t)(view >> 1);
+
+	x->retry_ns = s->loop.now_ns + RETRY_NS;
+	if (due->off == 0) {
+		memset(&x->disk, 0, sizeof(x->disk));
+		x->disk_ms = 0;
+	} else if (due->number == number ||
+		   ((view & 1) != 0 && due->number + 1 == number)) {
+		heap_push(&x->heap[due->number & 1], due);
+	}
+}
+
+static void
+take_answers(struct store *s)
+{
+	struct expiry *x = &s->expiry;
+	const struct wal_ret *ret;
+	uint32_t len, n;
+
+	while ((ret = bytering_peek(&x->ret, &len)) != NULL) {
+		if (len == sizeof(*ret) &&
+		    ret->incarnation == s->w->incarnation)
+			for (n = 0; n < ret->count && x->flight_count > 0;
+			     n++) {
+				if (ret->status != RET_OK)
+					give_back(
+					    s, &x->flight[x->flight_head]);
+				x->flight_head =
+				    (x->flight_head + 1) % EXPIRY_FLIGHT;
+				x->flight_count--;
+			}
+		bytering_advance(&x->ret, len);
+		bytering_consume(&x->ret);
+	}
+}
+
+/* By the clock that will stamp the record. */
+static int64_t
+expiry_now(const struct store *s)
+{
+	int64_t log_ms = (int64_t)position_get(&s->r->pos->clock_ms);
+	int64_t now_ms = wall_ms();
+
+	return now_ms > log_ms ? now_ms : log_ms;
+}
+
+void
+store_expiry_turn(struct store *s)
+{
+	struct expiry *x = &s->expiry;
+	int64_t now_ms = expiry_now(s);
+	bool asked;
+
+	take_answers(s);
+	if (s->replaying || s->loop.now_ns < x->retry_ns ||
+	    loop_shutdown(&s->loop) != SHUTDOWN_NONE || !commit_is_master(s->r))
+		return;
+	asked = ask_heap(s, &x->heap[0], now_ms);
+	asked |= ask_heap(s, &x->heap[1], now_ms);
+	asked |= ask_disk(s, now_ms);
+	if (!asked)
+		return;
+	bytering_publish(&x->request);
+	bell_ring(s->loop.bells, SLOT_WAL);
+}
+
+bool
+store_expiry_pending(struct store *s)
+{
+	return bytering_ready(&s->expiry.ret);
+}
+
+uint64_t
+store_expiry_deadline(const struct store *s)
+{
+	const struct expiry *x = &s->expiry;
+	int64_t due = x->disk_ms, now_ms;
+	uint64_t at;
+	unsigned i;
+
+	/* With all in flight, answers wake us. */
+	if (s->replaying || !may_ask(s) || !commit_is_master(s->r) ||
+	    loop_shutdown(&s->loop) != SHUTDOWN_NONE)
+		return LOOP_NEVER;
+	for (i = 0; i < 2; i++)
+		if (x->heap[i].count > 0 && x->heap[i].due[0].expire_ms < due)
+			due = x->heap[i].due[0].expire_ms;
+	if (due == INT64_MAX)
+		return LOOP_NEVER;
+	now_ms = expiry_now(s);
+	/* A key lives through the millisecond it names. */
+	at = s->loop.now_ns;
+	if (due >= now_ms)
+		at += ((uint64_t)(due - now_ms) + 1) * NS_PER_MS;
+	return at > x->retry_ns ? at : x->retry_ns;
+}

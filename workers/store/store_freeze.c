@@ -1,0 +1,142 @@
+/*
+ * The life of table generations, as far as it is the store's: when one is
+ * frozen for checkpoint, when it leaves the view, when its memory is free to
+ * be given back. checkpoint does the rest.
+ */
+#include <string.h>
+
+#include "shm/assert.h"
+#include "shm/log.h"
+#include "workers/store/store.h"
+
+static struct table_gen *
+other_gen(const struct store *s)
+{
+	uint64_t view =
+	    atomic_load_explicit(&s->table.t->view, memory_order_relaxed);
+
+	return table_gen_at(s->table.t, (view >> 1) + 1);
+}
+
+static bool
+is_frozen(const struct store *s)
+{
+	return (atomic_load_explicit(&s->table.t->view, memory_order_relaxed) &
+		   1) != 0;
+}
+
+static uint32_t
+wanted_now(const struct store *s)
+{
+	return atomic_load_explicit(
+	    &s->r->control->checkpoint_wanted, memory_order_acquire);
+}
+
+static bool
+freeze_due(const struct store *s)
+{
+	/* A checkpoint never holds half of a record. */
+	if (s->parts_origin != 0)
+		return false;
+	return wanted_now(s) != s->wanted_seen ||
+	       table_want_freeze(&s->table) ||
+	       s->wal_bytes >=
+		   atomic_load_explicit(
+		       &s->r->control->checkpoint_wal, memory_order_relaxed);
+}
+
+static bool
+drop_due(const struct store *s)
+{
+	const struct table_gen *g = other_gen(s);
+
+	return is_frozen(s) &&
+	       position_get(&s->r->pos->checkpointed) >=
+		   atomic_load_explicit(&g->vlsn, memory_order_relaxed);
+}
+
+bool
+store_is_leaving(const struct store *s)
+{
+	return s->opened && atomic_load_explicit(&other_gen(s)->state,
+				memory_order_relaxed) == GEN_LEAVING;
+}
+
+/* What is read from here on is the new view's. */
+static void
+view_changed(struct store *s)
+{
+	int rc = kv_renew(s->kv);
+
+	if (rc != 0)
+		store_fail(
+		    s, "store: reading store/data.mdb: %s", strerror(-rc));
+}
+
+static void
+freeze(struct store *s)
+{
+	struct table_gen *g = s->table.g;
+
+	s->wanted_seen = wanted_now(s);
+	atomic_store_explicit(&g->wanted, s->wanted_seen, memory_order_relaxed);
+	table_freeze(&s->table);
+	s->wal_bytes = 0;
+	position_set(
+	    &s->r->pos->checkpoint_bytes, position_get(&s->r->pos->wal_bytes));
+	position_set(&s->r->pos->frozen,
+	    atomic_load_explicit(&g->vlsn, memory_order_relaxed));
+	view_changed(s);
+	bell_ring(s->loop.bells, SLOT_CHECKPOINT);
+}
+
+static void
+drop(struct store *s)
+{
+	uint64_t number =
+	    (atomic_load_explicit(&s->table.t->view, memory_order_relaxed) >>
+		1) -
+	    1;
+
+	table_drop(&s->table);
+	position_set(&s->r->pos->frozen, 0);
+	store_expiry_dropped(s, number);
+	view_changed(s);
+}
+
+bool
+store_freeze_turn(struct store *s)
+{
+	bool changed = false;
+
+	if (drop_due(s)) {
+		drop(s);
+		changed = true;
+	}
+	if (table_leave(&s->table)) {
+		bell_ring(s->loop.bells, SLOT_CHECKPOINT);
+		changed = true;
+	}
+	if (freeze_due(s) && table_can_freeze(&s->table) &&
+	    loop_shutdown(&s->loop) < SHUTDOWN_DRAINING_EVENT_PLANE) {
+		freeze(s);
+		changed = true;
+	}
+	return changed;
+}
+
+bool
+store_freeze_pending(const struct store *s)
+{
+	return drop_due(s) || (freeze_due(s) && table_can_freeze(&s->table));
+}
+
+bool
+store_has_room(struct store *s)
+{
+	if (table_used(&s->table) < s->table.g->arena_nominal)
+		return true;
+	if (s->busy != BUSY_TABLE)
+		counter_add(s->r->counters, SLOT_STORE, C_STORE_STALLS, 1);
+	return false;
+}
