@@ -8,6 +8,20 @@
 
 #define CRC_STEP_MAX (1u << 30) /* ISA-L counts in int */
 
+/*
+ * ISA-L's AVX-512 variant (2.30) returns with the upper halves of the vector
+ * registers in use; every SSE instruction behind it then waits for them.
+ * Following a chain of 150-byte records is ten times slower without this.
+ */
+static inline void
+crc_leave(void)
+{
+#ifdef __x86_64__
+	if (__builtin_cpu_supports("avx"))
+		__asm__ volatile("vzeroupper");
+#endif
+}
+
 uint32_t
 crc32c(uint32_t seed, const void *data, size_t n)
 {
@@ -20,5 +34,7 @@ crc32c(uint32_t seed, const void *data, size_t n)
 		at += CRC_STEP_MAX;
 		n -= CRC_STEP_MAX;
 	}
-	return ~crc32_iscsi(at, (int)n, crc);
+	crc = crc32_iscsi(at, (int)n, crc);
+	crc_leave();
+	return ~crc;
 }

@@ -124,7 +124,6 @@ struct wal_keeper {
 	uint64_t hint_vlsn; /* on disk */
 	uint8_t hint[WAL_HINT_SIZE];
 	int hint_fd;
-	uint64_t zero_ns; /* last step of zeros */
 	uint64_t retry_ns; /* after ENOSPC: not before */
 	bool nospace;
 	bool reserve_missing;
@@ -171,6 +170,7 @@ struct wal {
 	uint64_t flight_bytes;
 	uint64_t durable; /* newest durable VLSN */
 	uint64_t head_durable; /* highest durable that a head on disk tells */
+	uint64_t flushed_ns; /* when a flight last ended */
 	bool header_flight; /* the one in flight is a segment header */
 
 	/* The role, as last looked at. */

@@ -220,6 +220,7 @@ flight_account(struct wal *w, const struct wal_flight *f)
 	struct histograms *hs = w->r->hists;
 	uint64_t now = mono_ns();
 
+	w->flushed_ns = now;
 	wal_count(w, C_WAL_FLUSHES, 1);
 	wal_count(w, C_WAL_FLUSH_BYTES, f->size);
 	hist_add(hist_of(hs, SLOT_WAL, H_FLUSH), now - f->submit_ns);

@@ -22,7 +22,8 @@
 #include "shm/assert.h"
 #include "shm/log.h"
 
-#define ZERO_PACE_NS (2 * NS_PER_MS) /* between steps beside flushes */
+#define ZERO_IDLE_NS (2 * NS_PER_MS) /* without a flush: zeros at full speed   \
+				      */
 #define RETRY_NS     NS_PER_S
 #define RESERVE_NAME "reserve"
 
@@ -286,15 +287,21 @@ pick_alloc(struct wal *w)
 	return true;
 }
 
-/* Would a step of zeros get into the way of flushes? */
+/*
+ * Is it time for a step of zeros? A flush beside one takes three times as
+ * long. So: when none was under way for a while, or as far as the current
+ * segment is used up, so that the next file is done when this one is full.
+ */
 static bool
-zero_now(const struct wal *w)
+zero_now(const struct wal *w, const struct wal_spare *s)
 {
-	const struct wal_keeper *k = &w->keeper;
+	uint64_t used = w->segment.limit - wal_segment_left(w);
 
-	if (w->phase == WAL_CLOSING && w->flights == 0)
+	if (w->phase != WAL_APPENDING)
 		return true; /* writers wait for it */
-	return w->flights == 0 || w->loop.now_ns - k->zero_ns >= ZERO_PACE_NS;
+	if (w->flights == 0 && w->loop.now_ns - w->flushed_ns >= ZERO_IDLE_NS)
+		return true;
+	return used * segment_size(w) > (uint64_t)s->zeroed * w->segment.limit;
 }
 
 /* Zeros for a prep; when all are written, or none wait, it is made ready. */
@@ -319,12 +326,11 @@ pick_zero(struct wal *w)
 		job_sync(w, JOB_SYNC, s->fd);
 		return true;
 	}
-	if (!zero_now(w) || wal_zeros() == NULL)
+	if (!zero_now(w, s) || wal_zeros() == NULL)
 		return false;
 	sqe = job_sqe(w, JOB_ZERO);
 	if (sqe == NULL)
 		return false;
-	k->zero_ns = w->loop.now_ns;
 	k->job_bytes = WAL_ZEROS;
 	io_uring_prep_write(sqe, s->fd, wal_zeros(), WAL_ZEROS, s->zeroed);
 	job_tag(w, sqe);
@@ -496,10 +502,11 @@ uint64_t
 wal_keeper_deadline(const struct wal *w)
 {
 	const struct wal_keeper *k = &w->keeper;
-	uint64_t at = k->zero_ns + ZERO_PACE_NS;
+	uint64_t at = w->flushed_ns + ZERO_IDLE_NS;
 	uint32_t i;
 
-	if (k->job != JOB_NONE || w->phase == WAL_IDLE || w->stopping)
+	if (k->job != JOB_NONE || w->phase == WAL_IDLE || w->stopping ||
+	    w->flights > 0)
 		return LOOP_NEVER;
 	for (i = 0; i < k->spares; i++)
 		if (!k->spare[i].ready)
