@@ -42,7 +42,7 @@ struct commit_view {
 				    (a group of one); 0 = none held */
 	uint16_t epoch;	      /* log epoch */
 	uint8_t role;	      /* enum role */
-	uint8_t self;	      /* own member index */
+	uint8_t self;	      /* own member index; MEMBER_MAX = not a member */
 	int8_t master;	      /* member index, -1 = unknown */
 	uint8_t member_count;
 	uint16_t voters;      /* mask of members whose flush counts */

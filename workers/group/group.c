@@ -325,14 +325,17 @@ static bool
 pending(void *ctx)
 {
 	struct group *g = ctx;
-	uint64_t first = term_start(g);
+	uint64_t first = term_start(g), member = g->core.current.vlsn;
 
 	if (!g->booted)
 		return false;
 	return bytering_ready(&g->ret) ||
-	       (first != 0 && g->term_told != g->core.won_term) ||
 	       g->state_write == STATE_WRITE_DURABLE ||
-	       g->state_write == STATE_WRITE_FAILED;
+	       g->state_write == STATE_WRITE_FAILED ||
+	       (first != 0 && g->term_told != g->core.won_term) ||
+	       (committed_now(g, first) &&
+		   g->term_commit_told != g->core.won_term) ||
+	       (committed_now(g, member) && g->member_commit_told != member);
 }
 
 static uint64_t

@@ -72,7 +72,7 @@ group_view(const struct group_core *c, struct commit_view *out)
 	out->term = c->stored_term;
 	out->epoch = c->epoch;
 	out->role = (uint8_t)c->role;
-	out->self = c->self < 0 ? MEMBER_MAX - 1 : (uint8_t)c->self;
+	out->self = c->self < 0 ? MEMBER_MAX : (uint8_t)c->self;
 	out->master = master ? (int8_t)c->self : -1;
 	out->member_count = (uint8_t)c->current.count;
 	out->voters = c->quorums.voters;
