@@ -154,6 +154,7 @@ test_starting(void)
 		0,
 	    "no checkpoint yet");
 	seq_fire(f.r.seq, PHASE_WAL_RECOVERY, SLOT_WAL);
+	bell_ring(&w.bells, SLOT_HEALTH);
 	seq_fire(f.r.seq, PHASE_GATEWAY_ENABLE, SLOT_GATEWAY);
 	ok(wait_until(seq_reached(f.r.seq, PHASE_GATEWAY_ENABLE), 5000),
 	    "it fired its own gate");

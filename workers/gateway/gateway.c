@@ -227,6 +227,8 @@ boot_listen(struct gateway *g)
 		return boot_fail(g, PHASE_TRANSPORT_BIND, "listen", rc);
 	gw_net_accept(g);
 	rc = seq_fire(g->r->seq, PHASE_TRANSPORT_BIND, g->slot);
+	/* Its turn is next, and its loop does not wait on the sequencer. */
+	bell_ring(&g->w->bells, SLOT_GROUP);
 	return rc == 0 || rc == -EALREADY || rc == -ECANCELED
 		   ? 0
 		   : boot_fail(g, PHASE_TRANSPORT_BIND, "transport_bind", rc);

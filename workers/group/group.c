@@ -126,14 +126,6 @@ end(struct group *g, const struct group_actions *a)
 			   : "");
 }
 
-static void
-ready(struct group *g)
-{
-	seq_fire(g->r->seq, PHASE_RAFT_METADATA_REPLAY, g->w->slot);
-	/* Nobody else is in the group: there is no peer to be dialled. */
-	seq_fire(g->r->seq, PHASE_WARM_PEERS, g->w->slot);
-}
-
 /* Do all of it, in the order that group_actions gives. */
 static void
 act(struct group *g, const struct group_actions *a)
@@ -162,7 +154,7 @@ act(struct group *g, const struct group_actions *a)
 	else if (a->why[0] != '\0')
 		log_debug("%s", a->why);
 	if (a->ready)
-		ready(g);
+		seq_fire(g->r->seq, PHASE_RAFT_METADATA_REPLAY, g->w->slot);
 }
 
 static void
@@ -275,6 +267,21 @@ notice_positions(struct group *g)
 	}
 }
 
+/*
+ * Peers are dialled once this node can be dialled itself. Nobody else is in
+ * the group: there is nothing to wait for. health's gate is the next.
+ */
+static void
+warm_peers(struct group *g)
+{
+	if (g->warmed || !g->core.ready ||
+	    !seq_reached(g->r->seq, PHASE_TRANSPORT_BIND))
+		return;
+	g->warmed = true;
+	seq_fire(g->r->seq, PHASE_WARM_PEERS, g->w->slot);
+	bell_ring(&g->w->bells, SLOT_HEALTH);
+}
+
 static void
 tick(struct group *g)
 {
@@ -314,6 +321,7 @@ turn(void *ctx)
 		notice_answer(g);
 		notice_positions(g);
 		tick(g);
+		warm_peers(g);
 		if (!g->ended && loop_shutdown(&g->loop) == SHUTDOWN_NONE)
 			group_members_save(g);
 	}
@@ -329,6 +337,9 @@ pending(void *ctx)
 
 	if (!g->booted)
 		return false;
+	if (!g->warmed && g->core.ready &&
+	    seq_reached(g->r->seq, PHASE_TRANSPORT_BIND))
+		return true;
 	return bytering_ready(&g->ret) ||
 	       g->state_write == STATE_WRITE_DURABLE ||
 	       g->state_write == STATE_WRITE_FAILED ||

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "shm/log.h"
+#include "workers/health/status.h"
 
 #define RING_ENTRIES 64
 
@@ -35,6 +36,33 @@ stop_turn(struct health *h)
 		h->loop.quit = true;
 }
 
+/* It is our turn to let the boot go on. */
+static bool
+gate_due(const struct health *h)
+{
+	return !h->fired && seq_reached(h->r->seq, PHASE_WARM_PEERS);
+}
+
+/*
+ * Pages have been served since the loop began; what is to be proved now is
+ * that every worker shows signs of life.
+ */
+static void
+gate_turn(struct health *h)
+{
+	struct status st;
+
+	if (!gate_due(h))
+		return;
+	status_read(&st, h->r, h->w->conf, h->loop.now_ns);
+	/* If not, the supervisor deals with it: looked at again each second. */
+	h->fire_later = !st.alive;
+	if (!st.alive)
+		return;
+	h->fired = true;
+	seq_fire(h->r->seq, PHASE_HEALTH_LOOP_START, h->w->slot);
+}
+
 static void
 turn(void *ctx)
 {
@@ -42,14 +70,15 @@ turn(void *ctx)
 
 	http_turn(h);
 	control_turn(h);
+	gate_turn(h);
 	stop_turn(h);
 }
 
 static bool
 pending(void *ctx)
 {
-	(void)ctx;
-	return false; /* all input comes as completions */
+	/* All other input comes as completions. */
+	return gate_due(ctx) && !((struct health *)ctx)->fire_later;
 }
 
 static uint64_t
@@ -100,8 +129,6 @@ health_main(struct worker *w)
 		return WORKER_EXIT_FAILED;
 	}
 	worker_running(w);
-	/* The pages are served: proved by the loop that this enters. */
-	seq_fire(h->r->seq, PHASE_HEALTH_LOOP_START, w->slot);
 	rc = loop_run(&h->loop);
 	if (rc != 0) {
 		errno = -rc;

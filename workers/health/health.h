@@ -58,6 +58,7 @@ struct health {
 	struct worker *w;
 	struct region *r;
 	struct loop loop;
+	bool fired, fire_later; /* health_loop_start */
 	struct MHD_Daemon *daemon;
 	int epoll_fd; /* the daemon's */
 	bool http_armed, http_ready;
