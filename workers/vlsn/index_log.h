@@ -35,8 +35,9 @@ size_t index_prune(const struct segment_list *l, struct vmap_pair *pair,
     size_t n, uint64_t durable, size_t *gone, size_t *wrong);
 
 /*
- * Pure. A sample for each closed segment's first record, whose place the
- * header tells; out has room for l->count. Returns how many.
+ * Pure. A sample for each closed segment's first record: where the header
+ * tells it to be, unless the segment's first flush was empty; so to be
+ * checked. out has room for l->count. Returns how many.
  */
 size_t index_firsts(const struct segment_list *l, struct vmap_pair *out);
 

@@ -170,12 +170,71 @@ join(struct load *l, const struct vmap_pair *pair, size_t n, size_t *dropped)
 	return 0;
 }
 
+/* A boot does not wait for ever: what is left is found by the next one. */
+static bool
+scan_over(struct load *l)
+{
+	if (mono_ns() - l->begun_ns < INDEX_SCAN_NS &&
+	    loop_shutdown(&l->v->loop) == SHUTDOWN_NONE)
+		return false;
+	l->fault = "is behind the log, not all of it was read";
+	return true;
+}
+
+static bool
+is_known(const struct load *l, uint64_t vlsn)
+{
+	size_t lo = 0, hi = l->all.count;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (l->all.pair[mid].vlsn < vlsn)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo < l->all.count && l->all.pair[lo].vlsn == vlsn;
+}
+
+/* Of first records, those that are new and, unless a flush was empty, there. */
+static size_t
+firsts_check(struct load *l, struct vmap_pair *firsts, size_t n)
+{
+	size_t i, kept = 0;
+
+	for (i = 0; i < n; i++) {
+		if (is_known(l, firsts[i].vlsn))
+			continue;
+		if (scan_over(l))
+			break;
+		loop_beat(&l->v->loop);
+		if (index_sample_check(l->v->wal_dir, &firsts[i]) == 0)
+			firsts[kept++] = firsts[i];
+	}
+	return kept;
+}
+
+static int
+join_firsts(struct load *l)
+{
+	struct vmap_pair *firsts = calloc(l->list.count + 1, sizeof(*firsts));
+	size_t n, dropped;
+	int rc;
+
+	if (firsts == NULL)
+		return -ENOMEM;
+	n = index_firsts(&l->list, firsts);
+	rc = join(l, firsts, firsts_check(l, firsts, n), &dropped);
+	free(firsts);
+	return rc;
+}
+
 /* The map's samples, the file's, and those that headers tell, into l->all. */
 static int
 merge(struct load *l)
 {
-	size_t n = l->file.count, dropped = 0, ignored;
-	struct vmap_pair *firsts;
+	size_t n = l->file.count, dropped = 0;
 	int rc;
 
 	if (n > 0)
@@ -184,14 +243,7 @@ merge(struct load *l)
 	    &l->list, l->file.sample, n, l->durable, &l->gone, &l->wrong);
 	rc = join(l, l->file.sample, n, &dropped);
 	l->wrong += dropped;
-	firsts = calloc(l->list.count + 1, sizeof(*firsts));
-	if (firsts == NULL)
-		return -ENOMEM;
-	n = index_firsts(&l->list, firsts);
-	if (rc == 0)
-		rc = join(l, firsts, n, &ignored);
-	free(firsts);
-	return rc;
+	return rc == 0 ? join_firsts(l) : rc;
 }
 
 static void
@@ -216,17 +268,6 @@ hole_damaged(
 	    "index: wal/%s offset %" PRIu32 ": %s; not indexed from there",
 	    name, broken,
 	    error == -EBADMSG ? "the chain is broken" : strerror(-error));
-}
-
-/* A boot does not wait for ever: what is left is found by the next one. */
-static bool
-scan_over(struct load *l)
-{
-	if (mono_ns() - l->begun_ns < INDEX_SCAN_NS &&
-	    loop_shutdown(&l->v->loop) == SHUTDOWN_NONE)
-		return false;
-	l->fault = "is behind the log, not all of it was read";
-	return true;
 }
 
 /* Scan every hole; what is found joins l->all. 0 or -ENOMEM. */
