@@ -3,13 +3,15 @@
  * snapshot: the state after a whole number of records.
  */
 #include <errno.h>
+#include <sched.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "shm/assert.h"
 #include "shm/kv_int.h"
 #include "shm/position.h"
 #include "shm/region.h"
+
+#define COUNT_WAIT_NS (5 * NS_PER_MS)
 
 struct read {
 	struct kv *kv;
@@ -203,15 +205,33 @@ read_ttl(struct read *rd)
 	return 0;
 }
 
-/* The count is kept a little behind; see kv.h. */
+/*
+ * The store counts right behind apply, mostly within the same millisecond:
+ * that is waited for. 0, or -EINPROGRESS if it takes longer.
+ */
+static int
+wait_counted(struct kv *kv)
+{
+	uint64_t end = 0;
+
+	while (position_get(&kv->r->pos->resolved) < kv->snap) {
+		if (end == 0)
+			end = mono_ns() + COUNT_WAIT_NS;
+		else if (mono_ns() > end)
+			return -EINPROGRESS;
+		sched_yield();
+	}
+	return 0;
+}
+
 static int
 read_dbsize(struct read *rd)
 {
 	struct kv *kv = rd->kv;
+	int rc;
 
-	if (kv->writer == NULL &&
-	    position_get(&kv->r->pos->resolved) < kv->snap)
-		return -EINPROGRESS;
+	if (kv->writer == NULL && (rc = wait_counted(kv)) != 0)
+		return rc;
 	value_int(rd->out,
 	    (int64_t)atomic_load_explicit(&kv->t->count, memory_order_acquire));
 	return 0;

@@ -12,7 +12,7 @@
 #include "shm/region.h"
 
 #define RANDOM_TRIES   64
-#define BUCKETS_A_STEP 64 /* empty buckets that count as one visited key */
+#define BUCKETS_A_STEP 4096 /* buckets that count as one visited key */
 
 enum scan_stage { SCAN_TABLE = 0, SCAN_DISK = 1, SCAN_DONE = 2 };
 
@@ -38,6 +38,13 @@ bucket_each(struct kv *kv, const struct table_gen *g, uint64_t i,
 		if (!each(arg, e))
 			return false;
 	return true;
+}
+
+/* Its buckets are not looked at, which would take memory for them. */
+static bool
+is_empty(const struct table_gen *g)
+{
+	return atomic_load_explicit(&g->used, memory_order_acquire) <= 1;
 }
 
 /* Is the key there now (snapshot of kv), and not expired? 1, 0, -errno. */
@@ -123,6 +130,8 @@ scan_table(struct scan *s, unsigned count)
 		return;
 	}
 	g = table_gen_at(kv->t, pos->generation);
+	if (is_empty(g))
+		pos->bucket = g->bucket_count;
 	for (; pos->bucket < g->bucket_count && s->seen < count;
 	     pos->bucket++) {
 		if (!bucket_each(kv, g, pos->bucket, scan_entry, s))
@@ -257,7 +266,7 @@ every_table(struct every *v, uint64_t number)
 	const struct table_gen *g = table_gen_at(v->kv->t, number);
 	uint64_t i;
 
-	for (i = 0; i < g->bucket_count; i++)
+	for (i = 0; i < g->bucket_count && !is_empty(g); i++)
 		if (!bucket_each(v->kv, g, i, every_entry, v))
 			return false;
 	return true;
@@ -357,6 +366,8 @@ pick_table(struct pick *p, uint64_t number)
 	const struct table_gen *g = table_gen_at(p->kv->t, number);
 
 	p->seen = 0;
+	if (is_empty(g))
+		return;
 	bucket_each(p->kv, g, next_random(p) % g->bucket_count, pick_entry, p);
 }
 

@@ -19,7 +19,7 @@
 #define RING_ENTRIES 16
 #define OPEN_WAIT_NS (NS_PER_S / 5) /* between two looks for a failed boot */
 #define LEAVE_NS     (5 * NS_PER_MS) /* readers leave within a loop turn */
-#define COUNT_NS     (NS_PER_MS / 2) /* of each turn, for counting keys */
+#define COUNT_NS     STORE_BATCH_NS /* of each turn, for counting keys */
 #define MEMORY_MS    20
 #define FULL_LOOK_NS (20 * NS_PER_MS)
 
