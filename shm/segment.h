@@ -254,6 +254,12 @@ int segment_reader_next(
 /* Forget buffered bytes: the next call reads the file again. */
 void segment_reader_refresh(struct segment_reader *r);
 /*
+ * Nothing chains at scan.offset: do the bytes there look like a flush that
+ * was begun (a head that names this place, or behind a broken one the record
+ * that would come next)? For reports only; nothing is trusted.
+ */
+bool segment_reader_unfinished(struct segment_reader *r);
+/*
  * Look for batch heads within one flight window from scan.offset on. 0 or
  * -errno; the reader is spent afterwards.
  */

@@ -249,6 +249,27 @@ segment_reader_seek(struct segment_reader *r, uint32_t offset, uint64_t vlsn)
 	return rc == -ENODATA ? -EBADMSG : rc;
 }
 
+bool
+segment_reader_unfinished(struct segment_reader *r)
+{
+	const struct segment_scan *s = &r->scan;
+	struct segment_batch b;
+	struct record rec;
+
+	if (s->offset < s->batch_end)
+		return true;
+	if (reader_need(r, SEGMENT_BATCH_LEN + REC_HEADER_SIZE) != 0)
+		return false;
+	if (record_decode(r->at, r->left, &rec) == 0 &&
+	    batch_decode(&rec, &b) == 0 && b.segment == s->number &&
+	    b.offset == s->offset)
+		return true;
+	return get_le64(r->at + SEGMENT_BATCH_LEN + REC_VLSN_OFF) ==
+		   s->vlsn + 1 &&
+	       record_decode(r->at + SEGMENT_BATCH_LEN,
+		   r->left - SEGMENT_BATCH_LEN, &rec) != -EBADMSG;
+}
+
 int
 segment_reader_look(struct segment_reader *r, struct segment_batch *seen)
 {

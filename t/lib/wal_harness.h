@@ -47,8 +47,9 @@ struct harness {
 	bool readonly, force;
 };
 
+/* under: "/tmp", or "/dev/shm" where no disk is to be waited for. */
 __attribute__((unused)) static void
-h_new(struct harness *h)
+h_new(struct harness *h, const char *under)
 {
 	struct node_file node = { .format = NODE_FILE_FORMAT,
 		.node = "n1",
@@ -57,7 +58,7 @@ h_new(struct harness *h)
 		.incarnation = 77 };
 
 	memset(h, 0, sizeof(*h));
-	strcpy(h->dir, "/tmp/nodelife-wal.XXXXXX");
+	snprintf(h->dir, sizeof(h->dir), "%s/nodelife-wal.XXXXXX", under);
 	if (mkdtemp(h->dir) == NULL)
 		abort();
 	h->data_dir = open(h->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

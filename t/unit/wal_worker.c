@@ -18,7 +18,7 @@ test_life(enum conf_wal_io io, const char *what)
 	struct harness h;
 
 	diag("%s", what);
-	h_new(&h);
+	h_new(&h, "/tmp");
 	h.conf.wal.io = io;
 	is_i64(h_boot(&h), 0, "an empty directory boots");
 	is_u64(position_get(&h.region.pos->durable), 0, "nothing is there");
@@ -65,8 +65,9 @@ test_life(enum conf_wal_io io, const char *what)
 }
 
 int
-main(void)
+main(int argc, char **argv)
 {
+	setproctitle_init(argc, argv, environ);
 	test_life(CONF_WAL_IO_AUTO, "direct I/O");
 	test_life(CONF_WAL_IO_BUFFERED, "through the page cache");
 	return tap_done();

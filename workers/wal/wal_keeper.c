@@ -22,8 +22,9 @@
 #include "shm/assert.h"
 #include "shm/log.h"
 
-#define ZERO_IDLE_NS (2 * NS_PER_MS) /* without a flush: zeros at full speed   \
-				      */
+#define ZERO_IDLE_NS                                                           \
+	(2 * NS_PER_MS) /* without a flush: zeros at full speed                \
+			 */
 #define RETRY_NS     NS_PER_S
 #define RESERVE_NAME "reserve"
 
@@ -299,7 +300,7 @@ zero_now(const struct wal *w, const struct wal_spare *s)
 
 	if (w->phase != WAL_APPENDING)
 		return true; /* writers wait for it */
-	if (w->flights == 0 && w->loop.now_ns - w->flushed_ns >= ZERO_IDLE_NS)
+	if (w->flights == 0 && w->loop.now_ns >= w->flushed_ns + ZERO_IDLE_NS)
 		return true;
 	return used * segment_size(w) > (uint64_t)s->zeroed * w->segment.limit;
 }

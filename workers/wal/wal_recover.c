@@ -262,8 +262,7 @@ judge_end(struct recovery *rec, uint32_t i, struct segment_reader *r, int *rc)
 {
 	uint32_t next = segment_list_next(&rec->list, i);
 	struct segment_batch seen = { 0 };
-	struct judge_in in = { .vlsn = r->scan.vlsn,
-		.inside = r->scan.offset < r->scan.batch_end };
+	struct judge_in in = { .vlsn = r->scan.vlsn };
 
 	*rc = 0;
 	if (next != UINT32_MAX) {
@@ -274,6 +273,7 @@ judge_end(struct recovery *rec, uint32_t i, struct segment_reader *r, int *rc)
 				r->scan.seed == n->prev_crc &&
 				r->scan.vlsn + 1 == n->first_vlsn;
 	} else {
+		in.inside = segment_reader_unfinished(r);
 		/* This spends the reader: its end was taken over before. */
 		*rc = segment_reader_look(r, &seen);
 		in.behind = seen.segment != 0;

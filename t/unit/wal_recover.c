@@ -1,0 +1,405 @@
+/*
+ * Recovery against files that were torn, holed, flipped and recycled. The
+ * scan runs in this process, read-only, once for each case. Never may it
+ * accept what was not written, nor lose silently what a head on disk knew to
+ * be durable.
+ */
+#include "t/lib/segment_build.h"
+#include "t/lib/wal_harness.h"
+#include "workers/wal/wal.h"
+
+static struct harness h;
+static struct wal w;
+static struct loop_hooks no_hooks;
+static unsigned seed;
+
+static unsigned
+rnd(unsigned below)
+{
+	return (unsigned)rand_r(&seed) % below;
+}
+
+/* One boot's scan: 0 or negative; w.vlsn, w.term tell the end. */
+static int
+recover(void)
+{
+	struct loop loop = w.loop;
+	int rc;
+
+	memset(&w, 0, sizeof(w));
+	w.loop = loop;
+	w.w = &h.worker;
+	w.r = &h.region;
+	w.conf = &h.conf;
+	w.dir = -1;
+	vmap_cut(h.region.vmap, 0);
+	rc = wal_recover(&w);
+	if (w.dir >= 0)
+		close(w.dir);
+	return rc;
+}
+
+static uint64_t
+torn_count(void)
+{
+	return counter_sum(h.region.counters, C_WAL_TORN);
+}
+
+static void
+put_byte(uint32_t number, uint32_t offset, uint8_t byte)
+{
+	char name[SEGMENT_NAME_MAX];
+	int fd;
+
+	segment_name(name, number);
+	fd = openat(h.wal_dir, name, O_WRONLY);
+	if (pwrite(fd, &byte, 1, offset) != 1)
+		abort();
+	close(fd);
+}
+
+static void
+wal_empty(void)
+{
+	dir_remove(h.data_dir, "wal");
+	mkdirat(h.data_dir, "wal", 0750);
+	close(h.wal_dir);
+	h.wal_dir =
+	    openat(h.data_dir, "wal", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+static void
+test_empty(void)
+{
+	is_i64(recover(), 0, "an empty directory");
+	is_u64(w.vlsn, 0, "holds nothing");
+	dir_remove(h.data_dir, "wal");
+	is_i64(recover(), 0, "no directory, readonly");
+	wal_empty();
+}
+
+/* Segment 1 closed by 2; 2 with four flushes, the last of two records. */
+static void
+two_segments(struct segment_build b[2])
+{
+	build_begin(&b[0], 1, 65536, NULL);
+	build_flush(&b[0], 3, 40);
+	build_flush(&b[0], 2, 100);
+	build_pad(&b[0]);
+	build_begin(&b[1], 2, 65536, &b[0]);
+	build_flush(&b[1], 1, 40);
+	build_flush(&b[1], 3, 33);
+	build_flush(&b[1], 1, 100);
+	build_flush(&b[1], 2, 50);
+	build_write(&b[0], h.wal_dir);
+	build_write(&b[1], h.wal_dir);
+}
+
+/* How many bytes at the front of a segment are a header or records. */
+static bool
+flip_is_right(const struct segment_build *b, unsigned i, uint32_t at, int rc)
+{
+	const struct segment_build *s = &b[i];
+	bool last = i == 1 && at >= s->head_at;
+
+	if (at >= s->at) /* free space */
+		return rc == 0 && w.vlsn == b[1].vlsn;
+	if (!last)
+		return rc != 0;
+	return rc == 0 && w.vlsn >= s->durable && w.vlsn < s->vlsn;
+}
+
+static void
+flip_one(struct segment_build b[2], unsigned i, uint32_t at, unsigned bit,
+    unsigned *wrong)
+{
+	uint64_t torn = torn_count();
+	int rc;
+
+	put_byte(b[i].info.number, at, b[i].bytes[at] ^ (uint8_t)(1u << bit));
+	rc = recover();
+	if (!flip_is_right(b, i, at, rc) ||
+	    (rc == 0 && at < b[i].at && torn_count() == torn)) {
+		if ((*wrong)++ < 10)
+			diag("segment %u offset %u bit %u: rc %d vlsn %ju",
+			    i + 1, at, bit, rc, (uintmax_t)w.vlsn);
+	}
+	put_byte(b[i].info.number, at, b[i].bytes[at]);
+}
+
+static void
+test_flips(void)
+{
+	struct segment_build b[2];
+	unsigned i, bit, wrong = 0, tried = 0;
+	uint32_t at;
+
+	two_segments(b);
+	is_i64(recover(), 0, "two segments");
+	is_u64(w.vlsn, b[1].vlsn, "to their end");
+	for (i = 0; i < 2; i++) {
+		for (at = 0; at < 4096; at += 1 + rnd(12), tried++)
+			flip_one(b, i, at, rnd(8), &wrong);
+		for (at = 4096; at < b[i].at; at++)
+			for (bit = rnd(2); bit < 8; bit += 2, tried++)
+				flip_one(b, i, at, bit, &wrong);
+		for (at = b[i].at; at < 60000; at += 1 + rnd(997), tried++)
+			flip_one(b, i, at, rnd(8), &wrong);
+	}
+	is_u64(wrong, 0, "each flipped bit is found, or is in free space");
+	diag("%u flips", tried);
+	build_free(&b[0]);
+	build_free(&b[1]);
+	wal_empty();
+}
+
+/* The last flush cut at every byte; behind the cut zeros, noise, old life. */
+static void
+test_tears(void)
+{
+	struct segment_build b[2], image, old;
+	unsigned wrong = 0, kind;
+	uint32_t at, cut, i;
+
+	two_segments(b);
+	build_begin(&old, 1, 65536, NULL);
+	build_flush(&old, 200, 77);
+	image = b[1];
+	image.bytes = malloc(b[1].size);
+	for (kind = 0; kind < 3; kind++)
+		for (at = b[1].head_at; at < b[1].at; at++) {
+			uint64_t want = b[1].durable;
+			uint64_t torn = torn_count();
+			int rc;
+
+			memcpy(image.bytes, b[1].bytes, at);
+			for (i = at; i < b[1].size; i++)
+				image.bytes[i] = kind == 0   ? 0
+						 : kind == 1 ? (uint8_t)rnd(256)
+							     : old.bytes[i];
+			/* Zeros for zeros are no tear. */
+			for (cut = at; cut < b[1].at &&
+				       image.bytes[cut] == b[1].bytes[cut];)
+				cut++;
+			for (i = 0; i < b[1].count; i++)
+				if (b[1].record[i].offset +
+					    b[1].record[i].len <=
+					cut &&
+				    b[1].record[i].vlsn > want)
+					want = b[1].record[i].vlsn;
+			build_write(&image, h.wal_dir);
+			rc = recover();
+			if (rc != 0 || w.vlsn != want ||
+			    (at >= b[1].head_at + SEGMENT_BATCH_LEN &&
+				torn_count() != torn + (cut < b[1].at))) {
+				diag("cut at %u, kind %u: rc %d, vlsn %ju not "
+				     "%ju",
+				    at, kind, rc, (uintmax_t)w.vlsn,
+				    (uintmax_t)want);
+				wrong++;
+			}
+		}
+	is_u64(wrong, 0, "a tail torn at every byte is cut right there");
+	free(image.bytes);
+	build_free(&old);
+	build_free(&b[0]);
+	build_free(&b[1]);
+	wal_empty();
+}
+
+/*
+ * Power lost with three closed flights under way: any subset of their blocks
+ * is there. Nothing of them was durable, all before was.
+ */
+static void
+test_lost_flights(void)
+{
+	struct segment_build b, image;
+	unsigned round, wrong = 0, blocks;
+	uint32_t from, i;
+	uint64_t before;
+
+	build_begin(&b, 1, 262144, NULL);
+	build_flush(&b, 20, 100);
+	build_pad(&b);
+	before = b.vlsn;
+	from = b.at;
+	b.durable = before;
+	for (i = 0; i < 3; i++) {
+		build_head(&b);
+		while (b.at < from + (i + 1) * 20000)
+			build_record(&b, REC_OP, 200);
+		build_pad(&b);
+	}
+	blocks = (b.at - from) / 4096;
+	image = b;
+	image.bytes = malloc(b.size);
+	for (round = 0; round < 300; round++) {
+		uint32_t hole = 0;
+		uint64_t want = before;
+
+		memcpy(image.bytes, b.bytes, b.size);
+		for (i = 0; i < blocks; i++)
+			if (rnd(round % 5 + 2) == 0) {
+				memset(image.bytes + from + i * 4096, 0, 4096);
+				if (hole == 0)
+					hole = from + i * 4096;
+			}
+		for (i = 0; i < b.count &&
+			    (hole == 0 ||
+				b.record[i].offset + b.record[i].len <= hole);
+		     i++)
+			if (b.record[i].vlsn > want)
+				want = b.record[i].vlsn;
+		build_write(&image, h.wal_dir);
+		if (recover() != 0 || w.vlsn != want) {
+			diag("round %u: vlsn %ju not %ju: %s", round,
+			    (uintmax_t)w.vlsn, (uintmax_t)want,
+			    h.region.seq->error);
+			wrong++;
+		}
+	}
+	is_u64(wrong, 0, "holes of lost flights are cut at the first");
+	/* A fourth flight that knows the first to be durable. */
+	b.durable = b.record[b.count / 3].vlsn;
+	build_flush(&b, 1, 10);
+	memcpy(image.bytes, b.bytes, b.size);
+	memset(image.bytes + from, 0, 4096);
+	b.head_at = 0;
+	build_write(&image, h.wal_dir);
+	ok(recover() != 0, "a hole below what a later flight knows is damage");
+	free(image.bytes);
+	build_free(&b);
+	wal_empty();
+}
+
+static void
+test_chain(void)
+{
+	struct segment_build b[4];
+	int i;
+
+	/* 1 <- 2 <- 3, and 4 whose header was torn while it was begun. */
+	build_begin(&b[0], 1, 65536, NULL);
+	build_flush(&b[0], 3, 40);
+	build_begin(&b[1], 2, 65536, &b[0]);
+	build_flush(&b[1], 3, 40);
+	build_begin(&b[2], 3, 65536, &b[1]);
+	build_flush(&b[2], 3, 40);
+	build_begin(&b[3], 4, 65536, &b[2]);
+	memset(b[3].bytes + 60, 0, 100);
+	for (i = 0; i < 4; i++)
+		build_write(&b[i], h.wal_dir);
+	is_i64(recover(), 0, "a torn header behind the log is no damage");
+	is_u64(w.vlsn, 9, "nothing is lost");
+	is_u64(w.segment.info.prev_number, 3, "what is next continues 3");
+	is_u64(w.segment.info.number, 4, "and does not take 4's name");
+	build_flush(&b[3], 1, 10);
+	build_write(&b[3], h.wal_dir);
+	ok(recover() != 0, "with records behind it, it is");
+	unlinkat(h.wal_dir, "00000004.seg", 0);
+	unlinkat(h.wal_dir, "00000002.seg", 0);
+	ok(recover() != 0, "a missing segment is found");
+	build_write(&b[1], h.wal_dir);
+	unlinkat(h.wal_dir, "00000001.seg", 0);
+	is_i64(recover(), 0, "the oldest may be gone: it was recycled");
+	is_u64(position_get(&h.region.pos->first), 4, "the log begins at 4");
+	/* What the checkpoint has is not scanned. */
+	{
+		uint8_t hint[WAL_HINT_SIZE];
+		uint64_t before =
+		    counter_sum(h.region.counters, C_WAL_REPLAYED);
+		int fd =
+		    openat(h.wal_dir, WAL_HINT_NAME, O_WRONLY | O_CREAT, 0600);
+
+		wal_hint_encode(hint, 6);
+		ok(write(fd, hint, sizeof(hint)) == sizeof(hint), "a hint");
+		is_i64(recover(), 0, "is followed");
+		is_u64(counter_sum(h.region.counters, C_WAL_REPLAYED) - before,
+		    3, "only what follows it is scanned");
+		put_byte(2, 4200, 0xff);
+		is_i64(recover(), 0, "what is before it is not looked at");
+		wal_hint_encode(hint, 2);
+		ok(pwrite(fd, hint, sizeof(hint), 0) == sizeof(hint),
+		    "a hint before the oldest");
+		ok(recover() != 0, "needs what is missing");
+		hint[3] ^= 1;
+		ok(pwrite(fd, hint, sizeof(hint), 0) == sizeof(hint),
+		    "a broken hint");
+		ok(recover() != 0, "is none: the damage is met");
+		close(fd);
+	}
+	for (i = 0; i < 4; i++)
+		build_free(&b[i]);
+	wal_empty();
+}
+
+static void
+test_owner(void)
+{
+	struct segment_build b;
+
+	build_begin(&b, 1, 65536, NULL);
+	b.info.generation = 9;
+	segment_encode(b.bytes, &b.info);
+	build_write(&b, h.wal_dir);
+	ok(recover() != 0, "a newer generation is refused");
+	b.info.generation = 1;
+	b.info.uuid[3] ^= 1;
+	segment_encode(b.bytes, &b.info);
+	build_write(&b, h.wal_dir);
+	ok(recover() != 0, "another group is refused");
+	build_free(&b);
+	wal_empty();
+}
+
+/* Junk of every kind must end in an answer. */
+static void
+test_junk(void)
+{
+	struct segment_build b[2];
+	unsigned round, n, i;
+
+	for (round = 0; round < 300; round++) {
+		two_segments(b);
+		for (n = 1 + rnd(30); n > 0; n--) {
+			i = rnd(2);
+			put_byte(i + 1, rnd(b[i].at + 100), (uint8_t)rnd(256));
+		}
+		(void)recover();
+		build_free(&b[0]);
+		build_free(&b[1]);
+	}
+	ok(true, "300 rounds of junk");
+	wal_empty();
+}
+
+int
+main(void)
+{
+	seed = (unsigned)time(NULL);
+	if (getenv("SEED") != NULL)
+		seed = (unsigned)atoi(getenv("SEED"));
+	diag("SEED=%u", seed);
+	h_new(&h, "/dev/shm");
+	log_open("/dev/null");
+	h.readonly = true;
+	h.conf.wal.buffer_size = 1 << 20;
+	h_region(&h);
+	h.worker.data_dir = h.data_dir;
+	if (loop_open(&w.loop, &h.region, &h.worker.bells, SLOT_WAL, 16, &w,
+		&no_hooks) != 0)
+		skip_all("no io_uring here");
+	loop_on(&w.loop, WAL_KIND_SCAN, wal_scan_done);
+	test_empty();
+	test_chain();
+	test_owner();
+	test_tears();
+	test_lost_flights();
+	test_flips();
+	test_junk();
+	loop_close(&w.loop);
+	h_region_end(&h);
+	h_free(&h);
+	return tap_done();
+}
