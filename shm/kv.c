@@ -213,7 +213,7 @@ kv_lookup_table(struct kv *kv, const void *key, size_t key_len, uint32_t hash,
 	else
 		rc = table_find(kv->t, table_gen_at(kv->t, number), key,
 		    key_len, hash, kv->snap, &e, &gone);
-	if (rc == 0 && e == NULL && !gone && (kv->view & 1) != 0) {
+	if (rc == 0 && e == NULL && !gone && table_view_frozen(kv->view)) {
 		*where = KV_FROZEN;
 		rc = table_find(kv->t, table_gen_at(kv->t, number - 1), key,
 		    key_len, hash, kv->snap, &e, &gone);
@@ -312,7 +312,7 @@ slot_vlsn(struct kv *kv, const void *key, size_t key_len, uint64_t *out)
 	int rc;
 
 	best = table_slot_get(kv->t, table_gen_at(kv->t, number), slot);
-	if ((kv->view & 1) != 0) {
+	if (table_view_frozen(kv->view)) {
 		v = table_slot_get(
 		    kv->t, table_gen_at(kv->t, number - 1), slot);
 		best = v > best ? v : best;

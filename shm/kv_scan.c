@@ -101,7 +101,7 @@ in_view(const struct kv *kv, uint64_t number)
 	uint64_t active = kv->view >> 1;
 
 	return number == active ||
-	       ((kv->view & 1) != 0 && number + 1 == active);
+	       (table_view_frozen(kv->view) && number + 1 == active);
 }
 
 static void
@@ -305,7 +305,7 @@ kv_each(struct kv *kv, int64_t now_ms,
 	if (!every_table(&v, number))
 		return v.rc;
 	v.from = KV_FROZEN;
-	if ((kv->view & 1) != 0 && !every_table(&v, number - 1))
+	if (table_view_frozen(kv->view) && !every_table(&v, number - 1))
 		return v.rc;
 	v.from = KV_DISK;
 	every_disk(&v);
@@ -421,7 +421,7 @@ kv_random(
 			pick_table(&p, number);
 			break;
 		case 1:
-			if ((kv->view & 1) != 0)
+			if (table_view_frozen(kv->view))
 				pick_table(&p, number - 1);
 			break;
 		default:

@@ -485,8 +485,9 @@ table_can_freeze(const struct table_writer *w)
 	uint64_t view = atomic_load_explicit(&w->t->view, memory_order_relaxed);
 	struct table_gen *other = table_gen_at(w->t, (view >> 1) + 1);
 
-	return (view & 1) == 0 && atomic_load_explicit(&other->state,
-				      memory_order_acquire) == GEN_FREE;
+	return !table_view_frozen(view) &&
+	       atomic_load_explicit(&other->state, memory_order_acquire) ==
+		   GEN_FREE;
 }
 
 void
@@ -518,11 +519,11 @@ table_drop(struct table_writer *w)
 	uint64_t view = atomic_load_explicit(&w->t->view, memory_order_relaxed);
 	struct table_gen *frozen = table_gen_at(w->t, (view >> 1) - 1);
 
-	ASSERT((view & 1) == 1);
+	ASSERT(table_view_frozen(view));
 	atomic_store_explicit(
 	    &frozen->state, GEN_LEAVING, memory_order_relaxed);
 	atomic_store_explicit(
-	    &w->t->view, view & ~UINT64_C(1), memory_order_seq_cst);
+	    &w->t->view, table_view(view >> 1, false), memory_order_seq_cst);
 }
 
 bool

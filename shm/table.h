@@ -148,8 +148,9 @@ struct table_head {
 				    files of the store exist and are sound */
 	_Atomic uint32_t readers_died; /* W: supervisor: count */
 	/*
-	 * Number of the active generation * 2, + 1 if the one before is
-	 * frozen. Its parity says which of gen[] it is. W: store.
+	 * table_view(): number of the active generation, and whether the one
+	 * before is frozen; only ever rises. The number's parity says which
+	 * of gen[] it is. W: store.
 	 */
 	_Alignas(CACHE_LINE) _Atomic uint64_t view;
 	_Atomic uint64_t vlsn; /* W: store. Records up to here are whole */
@@ -169,7 +170,13 @@ table_gen_at(struct table_head *t, uint64_t number)
 static inline uint64_t
 table_view(uint64_t number, bool frozen)
 {
-	return number << 1 | (frozen ? 1 : 0);
+	return number << 1 | (frozen ? 0 : 1);
+}
+
+static inline bool
+table_view_frozen(uint64_t view)
+{
+	return (view & 1) == 0;
 }
 
 /* Bytes of the whole table for arenas of table_size bytes; all sparse. */

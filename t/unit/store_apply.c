@@ -79,7 +79,8 @@ lay_out(void)
 static void
 settle(void)
 {
-	if ((atomic_load(&g.r.table->view) & 1) != 0 && rig_checkpoint(&g) != 0)
+	if (table_view_frozen(atomic_load(&g.r.table->view)) &&
+	    rig_checkpoint(&g) != 0)
 		abort();
 	g.now_ms = T0;
 }

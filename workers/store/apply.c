@@ -36,7 +36,7 @@ find_frozen(struct apply *a, struct apply_key *k)
 	bool gone;
 	int rc;
 
-	if ((view & 1) == 0)
+	if (!table_view_frozen(view))
 		return -ENODATA;
 	rc = table_find(t, table_gen_at(t, (view >> 1) - 1), k->key, k->len,
 	    k->at.hash, KV_SNAP_NEWEST, &e, &gone);

@@ -91,7 +91,8 @@ skip_written(struct store *s)
 	struct count *c = &s->count;
 	uint64_t view =
 	    atomic_load_explicit(&s->table.t->view, memory_order_relaxed);
-	uint64_t active = view >> 1, oldest = active - (view & 1);
+	uint64_t active = view >> 1;
+	uint64_t oldest = table_view_frozen(view) ? active - 1 : active;
 	struct table_gen *g = table_gen_at(s->table.t, oldest);
 	struct store_state st;
 	int rc;

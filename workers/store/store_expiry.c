@@ -242,7 +242,7 @@ give_back(struct store *s, const struct expiry_due *due)
 		memset(&x->disk, 0, sizeof(x->disk));
 		x->disk_ms = 0;
 	} else if (due->number == number ||
-		   ((view & 1) != 0 && due->number + 1 == number)) {
+		   (table_view_frozen(view) && due->number + 1 == number)) {
 		heap_push(&x->heap[due->number & 1], due);
 	}
 }

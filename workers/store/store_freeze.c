@@ -21,8 +21,8 @@ other_gen(const struct store *s)
 static bool
 is_frozen(const struct store *s)
 {
-	return (atomic_load_explicit(&s->table.t->view, memory_order_relaxed) &
-		   1) != 0;
+	return table_view_frozen(
+	    atomic_load_explicit(&s->table.t->view, memory_order_relaxed));
 }
 
 static uint32_t
