@@ -22,7 +22,6 @@ struct walk {
 	const struct walk_ops *ops;
 	struct walk_result *out;
 	struct segment_list list;
-	bool live; /* segments went away while reading: a node runs */
 	bool ended; /* the command has seen enough */
 };
 
@@ -118,31 +117,48 @@ raise_known(struct walk_result *out, uint64_t durable, uint64_t committed)
 /*
  * The chain of the open segment has ended at r->scan: a clean end, a torn
  * tail, or damage, by the rule of recovery: heads behind the place tell what
- * was durable, the head before it how far its flush reaches.
+ * was durable, the head before it how far its flush reaches. Spends r.
  */
 static int
-judge_end(struct walk *w, struct segment_reader *r)
+judge_end(struct walk *w, struct segment_reader *r, struct walk_fault *f)
 {
 	struct segment_reader at = *r;
 	struct segment_batch seen = { 0 };
-	struct walk_fault f;
+	uint64_t durable;
 	int rc = segment_reader_look(r, &seen);
 
 	if (rc != 0)
 		return rc;
-	raise_known(w->out, seen.durable, seen.committed);
-	if (w->out->durable > at.scan.vlsn)
-		f = fault_at(w, &at, LOG_DAMAGED,
+	durable =
+	    seen.durable > w->out->durable ? seen.durable : w->out->durable;
+	if (durable > at.scan.vlsn)
+		*f = fault_at(w, &at, LOG_DAMAGED,
 		    "records that were durable do not chain");
 	else if (at.scan.offset < at.scan.batch_end)
-		f = fault_at(w, &at, LOG_TORN, "the last flush is torn");
+		*f = fault_at(w, &at, LOG_TORN, "the last flush is torn");
 	else if (seen.segment != 0)
-		f = fault_at(
+		*f = fault_at(
 		    w, &at, LOG_TORN, "a flush is missing before others");
 	else
-		return 0;
-	walk_fault(w, f);
+		f->verdict = LOG_GOOD;
+	if (seen.durable > f->durable)
+		f->durable = seen.durable;
+	if (seen.committed > f->committed)
+		f->committed = seen.committed;
 	return 0;
+}
+
+/* Is there a whole segment of that number now? Running nodes change that. */
+static bool
+segment_there(const struct walk *w, uint32_t number)
+{
+	struct segment_reader r;
+
+	if (segment_reader_open(&r, w->dir, number, SEGMENT_BLOCK_MAX, true) !=
+	    0)
+		return false;
+	segment_reader_close(&r);
+	return true;
 }
 
 /* Does a closed segment end in what its successor says it ends in? */
@@ -153,6 +169,9 @@ judge_closed(struct walk *w, const struct segment_reader *r,
 	uint32_t i = segment_list_next(&w->list, (uint32_t)(e - w->list.entry));
 	const struct segment_info *next;
 
+	/* Recycled while it was read: it is none of the log any more. */
+	if (!segment_there(w, e->number))
+		return;
 	if (r->scan.offset < e->end) {
 		walk_fault(w, fault_at(w, r, LOG_DAMAGED,
 				  "the chain breaks in a closed segment"));
@@ -215,39 +234,62 @@ walk_header(struct walk *w, const struct segment_entry *e)
 	return rc;
 }
 
+/*
+ * Records up to the end of the open segment, and what that end is. A running
+ * node writes there while we read, so what looks bad is read again.
+ */
+static int
+walk_open_end(
+    struct walk *w, struct segment_reader *r, const struct segment_entry *e)
+{
+	struct walk_fault f = { .verdict = LOG_GOOD };
+	struct segment_scan end;
+	uint32_t before = 0;
+	unsigned tries = 0;
+	int rc;
+
+	for (;;) {
+		rc = walk_records(w, r, e);
+		if (rc != -ENODATA || w->ended)
+			return rc;
+		end = r->scan;
+		rc = judge_end(w, r, &f);
+		if (rc != 0 || f.verdict == LOG_GOOD)
+			return rc;
+		tries = end.offset == before ? tries + 1 : 0;
+		if (tries == WALK_TRIES)
+			break;
+		before = end.offset;
+		r->scan = end;
+		segment_reader_refresh(r);
+	}
+	raise_known(w->out, f.durable, f.committed);
+	walk_fault(w, f);
+	return 0;
+}
+
 static int
 walk_segment(struct walk *w, const struct segment_entry *e)
 {
 	struct segment_reader r;
-	unsigned tries = 0;
 	int rc;
 
 	rc = segment_reader_open(&r, w->dir, e->number, WALK_CHUNK, true);
-	if (rc == -ENOENT || rc == -ENODATA || rc == -EBADMSG) {
-		/* It was whole when listed: a running node took it away. */
-		w->live = true;
+	/* It was whole when listed: a running node took it away. */
+	if (rc == -ENOENT || rc == -ENODATA || rc == -EBADMSG)
 		return 0;
-	}
 	if (rc != 0)
 		return rc;
 	r.limit = e->end;
 	w->out->end_segment = e->number;
 	w->out->end_offset = r.scan.offset;
 	rc = walk_header(w, e);
-	while (rc == 0 && !w->ended) {
+	if (rc == 0 && !w->ended && e->end == 0)
+		rc = walk_open_end(w, &r, e);
+	else if (rc == 0 && !w->ended)
 		rc = walk_records(w, &r, e);
-		if (rc != -ENODATA || e->end != 0 || ++tries == WALK_TRIES)
-			break;
-		segment_reader_refresh(&r);
-		rc = 0;
-	}
-	if (rc == -ENODATA && !w->ended) {
-		rc = 0;
-		if (e->end != 0)
-			judge_closed(w, &r, e);
-		else
-			rc = judge_end(w, &r);
-	}
+	if (rc == -ENODATA && e->end != 0 && !w->ended)
+		judge_closed(w, &r, e);
 	segment_reader_close(&r);
 	return rc == -ENODATA ? 0 : rc;
 }
@@ -269,13 +311,15 @@ judge_header(struct walk *w, const struct segment_entry *e)
 	if (rc != 0)
 		return rc == -ENOENT ? 0 : rc;
 	if (seen.segment != 0) {
-		raise_known(w->out, seen.durable, seen.committed);
 		f.verdict = LOG_DAMAGED;
 		f.what = "a segment's header is damaged";
 	}
 	f.durable = w->out->durable;
 	f.committed = w->out->committed;
-	if (e->state == SEGMENT_BAD || seen.segment != 0)
+	if (seen.durable > f.durable)
+		f.durable = seen.durable;
+	if ((e->state == SEGMENT_BAD || seen.segment != 0) &&
+	    !segment_there(w, e->number))
 		walk_fault(w, f);
 	return 0;
 }
