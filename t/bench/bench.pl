@@ -59,8 +59,7 @@ sub redis_start {
 		open STDOUT, '>', "$dir/log";
 		exec 'redis-server', '--port', $port, '--bind', '127.0.0.1',
 		  '--dir', $dir, '--save', '', '--appendonly', 'yes',
-		  '--appendfsync', 'always', '--daemonize', 'no';
-		POSIX::_exit(127);
+		  '--appendfsync', 'always', '--daemonize', 'no' or POSIX::_exit(127);
 	}
 	wait_until {
 		IO::Socket::INET->new( PeerAddr => "127.0.0.1:$port" )
