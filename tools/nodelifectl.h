@@ -23,7 +23,7 @@ struct ctl {
 	char run_dir[CONF_RUN_DIR_SIZE];
 	uint64_t deadline_ns; /* CLOCK_MONOTONIC */
 	unsigned timeout_s;
-	bool quiet; /* the caller reports a node that does not answer */
+	bool quiet; /* the caller reports who does not answer */
 };
 
 /* "nodelifectl: ..." on stderr. */
@@ -37,6 +37,6 @@ int ctl_left_ms(const struct ctl *c);
  */
 int ctl_talk(const struct ctl *c, const char *line);
 /* stop.c: stop the node and wait until it is gone. An exit code. */
-int ctl_stop(struct ctl *c);
+int ctl_stop(const struct ctl *c);
 
 #endif

@@ -15,6 +15,9 @@
 
 #include "shm/region.h"
 
+/* An answer takes no longer; what is left of the time is for the stop. */
+#define ASK_NS (2 * NS_PER_S)
+
 static int
 region_of(const struct ctl *c, struct region *r)
 {
@@ -67,13 +70,16 @@ wait_gone(const struct ctl *c, const struct region *r, int pidfd)
 }
 
 static int
-ask_or_signal(struct ctl *c, int pidfd)
+ask_or_signal(const struct ctl *c, int pidfd)
 {
+	struct ctl ask = *c;
+	uint64_t latest = mono_ns() + ASK_NS;
 	int rc;
 
-	c->quiet = true;
-	rc = ctl_talk(c, "stop");
-	c->quiet = false;
+	ask.quiet = true;
+	if (ask.deadline_ns > latest)
+		ask.deadline_ns = latest;
+	rc = ctl_talk(&ask, "stop");
 	if (rc != CTL_NOT_RUNNING && rc != CTL_TIMEOUT)
 		return rc;
 	if (syscall(SYS_pidfd_send_signal, pidfd, SIGTERM, NULL, 0) == 0) {
@@ -90,7 +96,7 @@ ask_or_signal(struct ctl *c, int pidfd)
 }
 
 int
-ctl_stop(struct ctl *c)
+ctl_stop(const struct ctl *c)
 {
 	struct region r;
 	int pidfd, rc;

@@ -76,7 +76,10 @@ ask(int fd, const char *line)
 
 	if (n < 0 || (size_t)n >= sizeof(buf))
 		return -EMSGSIZE;
-	return send(fd, buf, (size_t)n, MSG_NOSIGNAL) == n ? 0 : -errno;
+	if (send(fd, buf, (size_t)n, MSG_NOSIGNAL) == n)
+		return 0;
+	/* Who is turned away gets the answer before the question. */
+	return errno == EPIPE ? 0 : -errno;
 }
 
 /* Everything until the node closes; how much, or -errno. */
@@ -95,10 +98,10 @@ hear(const struct ctl *c, int fd, char *reply, size_t size)
 			n = recv(fd, reply + have, size - 1 - have, 0);
 		if (n < 0 && errno == EINTR)
 			continue;
+		if (n == 0 || (n < 0 && errno == ECONNRESET))
+			break;
 		if (n < 0)
 			return -errno;
-		if (n == 0)
-			break;
 		have += (size_t)n;
 	}
 	reply[have] = '\0';
@@ -143,6 +146,8 @@ ctl_talk(const struct ctl *c, const char *line)
 	if (n == 0)
 		n = hear(c, fd, reply, sizeof(reply));
 	close(fd);
+	if (n == -ETIMEDOUT && c->quiet)
+		return CTL_TIMEOUT;
 	if (n == -ETIMEDOUT) {
 		ctl_say("%s: no answer in %u s; it may still happen", line,
 		    c->timeout_s);

@@ -62,9 +62,9 @@ reached(const _Atomic uint32_t *word, uint32_t wanted)
 }
 
 static bool
-reload_done(struct conn *c, struct region *r, uint64_t now_ns)
+reload_done(struct conn *c, struct health *h, uint64_t now_ns)
 {
-	struct control *ctl = r->control;
+	struct control *ctl = h->r->control;
 
 	(void)now_ns;
 	if (!reached(&ctl->reload_done, c->wanted))
@@ -150,14 +150,31 @@ command_config(struct health *h, struct conn *c, char *arg)
 }
 
 static bool
-checkpoint_done(struct conn *c, struct region *r, uint64_t now_ns)
+checkpoint_done(struct conn *c, struct health *h, uint64_t now_ns)
 {
+	struct region *r = h->r;
+
 	if (!reached(&r->control->checkpoint_done, c->wanted))
 		return false;
 	text_add(&c->reply, "ok\ncheckpoint at VLSN %" PRIu64 ", %.3f s\n",
 	    position_get(&r->pos->checkpointed),
 	    (double)(now_ns - c->began_ns) / (double)NS_PER_S);
 	return true;
+}
+
+/* What was answered before the request is to be in it: applied first. */
+static bool
+checkpoint_applied(struct conn *c, struct health *h, uint64_t now_ns)
+{
+	(void)now_ns;
+	if (position_get(&h->r->pos->applied) < c->vlsn)
+		return false;
+	c->wanted = atomic_fetch_add_explicit(&h->r->control->checkpoint_wanted,
+			1, memory_order_acq_rel) +
+		    1;
+	c->done = checkpoint_done;
+	bell_ring(&h->w->bells, SLOT_STORE);
+	return false;
 }
 
 static void
@@ -174,11 +191,11 @@ command_checkpoint(struct health *h, struct conn *c, char *arg)
 				    "nothing on disk\n");
 		return;
 	}
-	c->wanted = atomic_fetch_add_explicit(&h->r->control->checkpoint_wanted,
-			1, memory_order_acq_rel) +
-		    1;
-	c->done = checkpoint_done;
+	c->vlsn = position_get(&h->r->pos->appended);
+	position_raise(&h->r->pos->apply_wanted, c->vlsn);
 	bell_ring(&h->w->bells, SLOT_STORE);
+	c->done = checkpoint_applied;
+	(void)c->done(c, h, h->loop.now_ns);
 }
 
 static void

@@ -265,8 +265,7 @@ control_turn(struct health *h)
 
 		if (c->state == CONN_FREE)
 			continue;
-		if (c->state == CONN_WAITING &&
-		    c->done(c, h->r, h->loop.now_ns))
+		if (c->state == CONN_WAITING && c->done(c, h, h->loop.now_ns))
 			conn_reply(h, c);
 		else if (h->loop.now_ns >= c->deadline_ns)
 			conn_expire(h, c);

@@ -35,6 +35,8 @@ enum conn_state {
 	CONN_WRITING,
 };
 
+struct health;
+
 /* One control connection. */
 struct conn {
 	enum conn_state state;
@@ -47,8 +49,9 @@ struct conn {
 	struct text reply;
 	size_t sent;
 	/* CONN_WAITING: what for */
-	bool (*done)(struct conn *, struct region *, uint64_t now_ns);
-	uint32_t wanted;
+	bool (*done)(struct conn *, struct health *, uint64_t now_ns);
+	uint32_t wanted; /* count that control's word is to reach */
+	uint64_t vlsn;
 	uint64_t began_ns;
 };
 
