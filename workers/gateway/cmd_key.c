@@ -46,16 +46,30 @@ build_keys(const struct call *k, struct built *b, uint16_t code)
 	return true;
 }
 
+static bool
+build_read_keys(const struct call *k, struct built *b)
+{
+	uint32_t i;
+
+	b->code = read_code(k);
+	b->argc = k->argc - 1;
+	b->argv = k->argv + 1;
+	for (i = 1; i < k->argc; i++)
+		if (!build_read_key(k, b, &k->argv[i]))
+			return false;
+	return true;
+}
+
 bool
 gw_build_key_read(const struct call *k, struct built *b)
 {
-	return build_keys(k, b, read_code(k));
+	return build_read_keys(k, b);
 }
 
 bool
 gw_build_keys_read(const struct call *k, struct built *b)
 {
-	return build_keys(k, b, read_code(k));
+	return build_read_keys(k, b);
 }
 
 bool
@@ -170,6 +184,6 @@ gw_build_expire(const struct call *k, struct built *b)
 	b->code = OP_EXPIREAT;
 	b->argc = 1;
 	b->argv = k->argv + 1;
-	return build_key(b, &k->argv[1]) && expire_moment(k, b) &&
-	       expire_options(k, b);
+	return build_key(b, &k->argv[1]) && expire_options(k, b) &&
+	       expire_moment(k, b);
 }

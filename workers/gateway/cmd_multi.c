@@ -28,6 +28,7 @@ struct multi {
 /* What becomes of one queued command. */
 struct exec_item {
 	bool local; /* answered in `local`, else by the store */
+	bool unless_nil; /* by `local` unless the store says nil */
 	size_t off, len;
 };
 
@@ -333,6 +334,7 @@ plan_make(struct plan *p)
 		item->local = q.cmd->build == NULL || !q.cmd->build(&q, &b);
 		if (item->local)
 			continue;
+		item->unless_nil = b.error[0] != '\0';
 		n = op_size(b.argc, b.argv);
 		if ((to = vbuf_add(&p->payload, 4 + n)) == NULL)
 			return false;
@@ -362,7 +364,7 @@ plan_run_local(struct plan *p)
 		item = &p->x->item[i];
 		if (!plan_command(p, &at, &q))
 			return false;
-		if (!item->local)
+		if (!item->local && !item->unless_nil)
 			continue;
 		q.out = &p->x->local;
 		item->off = sink_len(q.out);
@@ -386,6 +388,19 @@ put_local(const struct exec *x, uint32_t i, struct sink *out)
 		    out, x->local.c->data + x->item[i].off, x->item[i].len);
 }
 
+/* One answer of the store, in the place of the i-th command. */
+static int
+put_stored(const struct exec *x, uint32_t i, struct sink *out, unsigned proto,
+    const uint8_t **at, const uint8_t *end)
+{
+	struct value v;
+
+	if (!x->item[i].unless_nil || (*at < end && **at == VAL_NIL))
+		return reply_value(out, proto, at, end);
+	put_local(x, i, out);
+	return value_next(at, end, &v);
+}
+
 void
 gw_exec_reply(struct exec *x, struct sink *out, unsigned proto,
     const uint8_t *values, size_t n)
@@ -406,7 +421,7 @@ gw_exec_reply(struct exec *x, struct sink *out, unsigned proto,
 	for (i = 0; i < x->count; i++) {
 		if (x->item[i].local)
 			put_local(x, i, out);
-		else if (reply_value(out, proto, &at, end) != 0)
+		else if (put_stored(x, i, out, proto, &at, end) != 0)
 			out->failed = true;
 	}
 }
@@ -437,7 +452,7 @@ exec_read_pass(struct plan *p, struct sink *out)
 		rc = kv_read(g->kv, &op, gw_now_ms(g), &g->value);
 		v = g->value.data;
 		if (rc == 0)
-			rc = reply_value(out, p->k->c->proto, &v,
+			rc = put_stored(p->x, i, out, p->k->c->proto, &v,
 			    g->value.data + g->value.len);
 		if (rc != 0)
 			return rc;

@@ -215,7 +215,10 @@ gw_build_getdel(const struct call *k, struct built *b)
 bool
 gw_build_get(const struct call *k, struct built *b)
 {
-	return build_key_only(k, b, OP_GET);
+	b->code = OP_GET;
+	b->argc = 1;
+	b->argv = k->argv + 1;
+	return build_read_key(k, b, &k->argv[1]);
 }
 
 bool
@@ -223,16 +226,20 @@ gw_build_getex(const struct call *k, struct built *b)
 {
 	enum unit unit;
 
-	/* Without an option it changes nothing: a GET. */
-	if (!build_key_only(k, b, k->argc == 2 ? OP_GET : OP_GETEX))
-		return false;
-	if (k->argc == 3 && arg_is(&k->argv[2], "persist"))
+	if (k->argc == 4 && set_expiry_option(&k->argv[2], &unit)) {
+		if (!build_key_only(k, b, OP_GETEX))
+			return false;
+		/* Who has no such key is not told of a wrong time. */
+		if (!build_expiry(k, b, &k->argv[3], unit))
+			b->code = OP_GET;
+		return true;
+	}
+	if (k->argc == 3 && arg_is(&k->argv[2], "persist")) {
 		b->flags = OPF_PERSIST;
-	else if (k->argc == 4 && set_expiry_option(&k->argv[2], &unit))
-		return build_expiry(k, b, &k->argv[3], unit);
-	else if (k->argc != 2)
-		return build_syntax(b);
-	return true;
+		return build_key_only(k, b, OP_GETEX);
+	}
+	/* Without an option it changes nothing: a GET. */
+	return k->argc == 2 ? gw_build_get(k, b) : build_syntax(b);
 }
 
 bool
@@ -283,7 +290,8 @@ gw_build_setrange(const struct call *k, struct built *b)
 		return false;
 	if (k->argv[3].len != 0 &&
 	    ((uint64_t)b->num > max || k->argv[3].len > max - (uint64_t)b->num))
-		return build_error(b, "ERR value exceeds max_value");
+		return build_error(b, "ERR string exceeds maximum allowed "
+				      "size (proto-max-bulk-len)");
 	b->code = OP_SETRANGE;
 	b->own[0] = k->argv[1];
 	b->own[1] = k->argv[3];
@@ -308,7 +316,7 @@ gw_build_getrange(const struct call *k, struct built *b)
 	b->own[2] = (struct op_arg){ b->bytes + 8, 8 };
 	b->argc = 3;
 	b->argv = b->own;
-	return build_key(b, &k->argv[1]);
+	return build_read_key(k, b, &k->argv[1]);
 }
 
 bool
@@ -317,7 +325,7 @@ gw_build_mget(const struct call *k, struct built *b)
 	uint32_t i;
 
 	for (i = 1; i < k->argc; i++)
-		if (!build_key(b, &k->argv[i]))
+		if (!build_read_key(k, b, &k->argv[i]))
 			return false;
 	b->code = OP_MGET;
 	b->argc = k->argc - 1;
@@ -438,12 +446,20 @@ run_read(struct call *k, const struct built *b)
 	g->value.error = g->scratch.error = 0;
 	if (op_of(g, b, &op))
 		rc = kv_read(g->kv, &op, gw_now_ms(g), &g->value);
+	if (rc == -EAGAIN) {
+		/* DBSIZE, and the store is counting. */
+		k->c->wait_vlsn = position_get(&g->r->pos->applied);
+		gw_conn_park(g, k->c, PARK_COUNT);
+		return VERDICT_PARKED;
+	}
 	if (rc == -EBADMSG && b->argc != 0)
 		return run_damaged(k, &b->argv[0]);
 	if (rc != 0 || g->value.error != 0)
 		return call_error_done(k, "ERR no memory for this reply");
 	at = g->value.data;
 	count_lookups(g, b, at);
+	if (b->error[0] != '\0' && at[0] != VAL_NIL)
+		return call_error_done(k, b->error);
 	if (reply_value(call_out(k), k->c->proto, &at,
 		g->value.data + g->value.len) != 0)
 		return call_error_done(k, "ERR the store gave no answer");
@@ -518,8 +534,6 @@ gw_run_get(struct call *k)
 	enum verdict v;
 	int rc;
 
-	if (k->argv[1].len > KEY_MAX)
-		return gw_run_op(k);
 	if (!run_read_ready(k, &v))
 		return v;
 	out = call_out(k);
@@ -580,6 +594,5 @@ gw_run_mget(struct call *k)
 		if (rc != -EAGAIN)
 			return run_damaged(k, &k->argv[1]);
 	}
-	k->g->n_reads--; /* gw_run_op() counts it again */
 	return gw_run_op(k);
 }

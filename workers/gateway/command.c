@@ -461,6 +461,12 @@ build_key(struct built *b, const struct op_arg *key)
 }
 
 bool
+build_read_key(const struct call *k, struct built *b, const struct op_arg *key)
+{
+	return !k->in_exec || build_key(b, key);
+}
+
+bool
 build_value(const struct call *k, struct built *b, const struct op_arg *v)
 {
 	if (v->len > k->g->w->conf->store.max_value)

@@ -51,7 +51,9 @@ struct built {
 	const struct op_arg *argv;
 	struct op_arg own[BUILD_ARGS];
 	uint8_t bytes[32];
-	char error[BUILD_ERROR_MAX]; /* "" = good */
+	/* Why build() failed. If it did not: what to answer unless the
+	   operation, a GET, gives nil. "" = neither. */
+	char error[BUILD_ERROR_MAX];
 };
 
 typedef enum verdict command_run(struct call *k);
@@ -103,6 +105,9 @@ build_error(struct built *b, const char *fmt, ...);
 bool build_syntax(struct built *b);
 /* Checks on what goes into the store; false with b->error. */
 bool build_key(struct built *b, const struct op_arg *key);
+/* A read: nobody has a longer key, but no record can hold one. */
+bool
+build_read_key(const struct call *k, struct built *b, const struct op_arg *key);
 bool build_value(const struct call *k, struct built *b, const struct op_arg *v);
 
 /* Glob match as Redis' KEYS and SCAN MATCH do it. */

@@ -27,7 +27,7 @@ gw_conn_init(struct gateway *g)
 	TAILQ_INIT(&g->stalled);
 	g->mute.pool = &g->pool;
 	g->next_id = 1;
-	g->apply_min = g->sync_min = UINT64_MAX;
+	g->apply_min = g->count_min = g->sync_min = UINT64_MAX;
 	g->sync_deadline_ns = LOOP_NEVER;
 	resp_reset(&g->rp);
 	return 0;
@@ -467,23 +467,26 @@ gw_conn_eof(struct gateway *g, struct conn *c)
 void
 gw_conn_park(struct gateway *g, struct conn *c, enum park why)
 {
+	uint64_t *min;
+
 	ASSERT(c->park == PARK_NOT && why != PARK_NOT);
 	ASSERT((c->flags & CONN_LISTED) == 0);
 	c->park = (uint8_t)why;
 	if (why == PARK_RING) {
 		TAILQ_INSERT_TAIL(&g->stalled, c, wait);
 		g->stalled_count++;
-	} else if (why == PARK_APPLY || why == PARK_SYNC) {
+	} else if (why == PARK_APPLY || why == PARK_COUNT || why == PARK_SYNC) {
 		TAILQ_INSERT_TAIL(&g->waiting, c, wait);
 		g->waiting_count++;
 	} else {
 		return;
 	}
 	c->flags |= CONN_LISTED;
-	if (why == PARK_APPLY && c->wait_vlsn < g->apply_min)
-		g->apply_min = c->wait_vlsn;
-	if (why == PARK_SYNC && c->wait_vlsn < g->sync_min)
-		g->sync_min = c->wait_vlsn;
+	min = why == PARK_APPLY   ? &g->apply_min
+	      : why == PARK_COUNT ? &g->count_min
+				  : &g->sync_min;
+	if (c->wait_vlsn < *min)
+		*min = c->wait_vlsn;
 	if (why == PARK_SYNC && c->deadline_ns < g->sync_deadline_ns)
 		g->sync_deadline_ns = c->deadline_ns;
 }
@@ -520,8 +523,21 @@ wait_is_over(const struct gateway *g, const struct conn *c, enum park why)
 {
 	if (why == PARK_APPLY)
 		return position_get(&g->r->pos->applied) >= c->wait_vlsn;
+	if (why == PARK_COUNT)
+		return position_get(&g->r->pos->resolved) >= c->wait_vlsn;
 	return commit_vlsn(g->r) >= c->wait_vlsn ||
 	       g->loop.now_ns >= c->deadline_ns;
+}
+
+bool
+gw_conn_wake_pending(const struct gateway *g)
+{
+	const struct positions *pos = g->r->pos;
+
+	return g->waiting_count != 0 &&
+	       (position_get(&pos->applied) >= g->apply_min ||
+		   position_get(&pos->resolved) >= g->count_min ||
+		   commit_vlsn(g->r) >= g->sync_min);
 }
 
 /*
@@ -534,11 +550,10 @@ wake_waiting(struct gateway *g)
 	uint32_t left = g->waiting_count;
 	struct conn *c;
 
-	if (left == 0 || (position_get(&g->r->pos->applied) < g->apply_min &&
-			     commit_vlsn(g->r) < g->sync_min &&
-			     g->loop.now_ns < g->sync_deadline_ns))
+	if (left == 0 ||
+	    (!gw_conn_wake_pending(g) && g->loop.now_ns < g->sync_deadline_ns))
 		return;
-	g->apply_min = g->sync_min = UINT64_MAX;
+	g->apply_min = g->count_min = g->sync_min = UINT64_MAX;
 	g->sync_deadline_ns = LOOP_NEVER;
 	for (; left != 0; left--) {
 		enum park why;

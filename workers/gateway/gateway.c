@@ -144,15 +144,6 @@ gateway_turn(void *ctx)
 		gw_net_flush(g, c);
 }
 
-/* Is a parked connection's wait over? */
-static bool
-waiting_ready(const struct gateway *g)
-{
-	return g->waiting_count != 0 &&
-	       (position_get(&g->r->pos->applied) >= g->apply_min ||
-		   commit_vlsn(g->r) >= g->sync_min);
-}
-
 static bool
 gateway_pending(void *ctx)
 {
@@ -161,7 +152,7 @@ gateway_pending(void *ctx)
 	if (g->draining && g->conn_count == 0 &&
 	    g->drained < SHUTDOWN_DRAINING_DATA_PLANE)
 		return true;
-	return !TAILQ_EMPTY(&g->dirty) || waiting_ready(g) ||
+	return !TAILQ_EMPTY(&g->dirty) || gw_conn_wake_pending(g) ||
 	       gw_write_pending(g);
 }
 

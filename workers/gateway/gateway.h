@@ -55,6 +55,7 @@ enum park {
 	PARK_NOT = 0,
 	PARK_ORDER, /* its own writes are not answered yet */
 	PARK_APPLY, /* `applied` must reach wait_vlsn */
+	PARK_COUNT, /* the store's count of keys must (DBSIZE) */
 	PARK_SYNC, /* WAIT, WAITAOF: `committed` must, or a time-out */
 	PARK_RING, /* the request ring or the window is full */
 	PARK_OUTPUT, /* it does not read its replies */
@@ -199,8 +200,8 @@ struct gateway {
 	/* read.c */
 	bool kv_open_turn; /* between kv_begin() and kv_end() */
 	bool want_apply; /* apply_wanted was raised this turn */
-	/* Smallest in waiting: of PARK_APPLY, of PARK_SYNC, its time-out. */
-	uint64_t apply_min, sync_min, sync_deadline_ns;
+	/* Smallest in waiting: of each reason; PARK_SYNC's time-out. */
+	uint64_t apply_min, count_min, sync_min, sync_deadline_ns;
 	int64_t now_ms; /* for expiry; 0 = not read this turn */
 	struct vbuf value, scratch;
 	struct scan_table *scans;
@@ -256,6 +257,8 @@ void gw_conn_park(struct gateway *g, struct conn *c, enum park why);
 void gw_conn_resume(struct gateway *g, struct conn *c);
 /* Serve those in waiting and stalled whose reason is over. */
 void gw_conn_wake(struct gateway *g);
+/* Is one of those in waiting over, but for time-outs? */
+bool gw_conn_wake_pending(const struct gateway *g);
 /* Nothing is owed to it and nothing it sent is left to do. */
 bool gw_conn_settled(const struct conn *c);
 bool gw_conn_wants_input(const struct conn *c);
