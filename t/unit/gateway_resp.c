@@ -114,6 +114,7 @@ test_multibulk(void)
 	bad("*99999999999999999999\r\n", "invalid multibulk length");
 	bad("*1\r\n+PING\r\n", "expected '$', got '+'");
 	bad("*1\r\n$-1\r\n", "invalid bulk length");
+	bad("*1\r\n$4\r\nPINGxx", "bulk string without its end");
 	bad("*1\r\n$1x\r\n", "invalid bulk length");
 	bad("*1\r\n$1048577\r\n", "invalid bulk length");
 	bad("*1\r\n$18446744073709551616\r\n", "invalid bulk length");

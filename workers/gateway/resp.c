@@ -1,7 +1,7 @@
 /*
- * The request parser. Limits, leniency (what follows a bulk string is not
- * looked at) and error texts are those of Redis 7's networking code, so that
- * clients and their tests meet what they know.
+ * The request parser. Limits and error texts are those of Redis 7, so that
+ * clients and their tests meet what they know; but a bulk string must end
+ * with CRLF, where Redis looks away.
  */
 #include "workers/gateway/resp.h"
 
@@ -193,6 +193,7 @@ parse_bulks(struct resp *p, const uint8_t *buf, size_t n,
     const struct resp_limits *limits)
 {
 	enum resp_status st;
+	const uint8_t *end;
 
 	while (p->argc < p->want) {
 		if (p->bulk < 0) {
@@ -202,6 +203,9 @@ parse_bulks(struct resp *p, const uint8_t *buf, size_t n,
 		}
 		if (n - p->pos < (uint64_t)p->bulk + 2)
 			return RESP_MORE;
+		end = buf + p->pos + p->bulk;
+		if (end[0] != '\r' || end[1] != '\n')
+			return bad(p, "bulk string without its end");
 		if (!arg_push(p, p->pos, (uint32_t)p->bulk))
 			return RESP_NOMEM;
 		p->pos += (uint64_t)p->bulk + 2;
