@@ -68,7 +68,7 @@ refused $file, qr/[Nn]ot a directory|directory/, 'a file as data directory';
 my $new = Nodelife->new;
 $new->found;
 my $text = slurp("$new->{data}/node");
-$text =~ s/^(format\D*)\d+/${1}99/m;
+$text =~ s/^(nodelife-node )\d+/${1}99/m;
 open $f, '>', "$new->{data}/node";
 print $f $text;
 close $f;
