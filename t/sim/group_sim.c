@@ -66,7 +66,7 @@ static struct {
 static struct {
 	uint64_t vote[TERM_MAX]; /* relied on; 0 = none */
 	uint64_t relied_term, relied_vote;
-	uint64_t submitted_term; /* highest on its way to the disk */
+	uint64_t submitted_term; /* highest this life sent to the disk */
 	unsigned winner[TERM_MAX]; /* life that won; 0 = none */
 	struct entry committed[LOG_MAX];
 	uint64_t committed_to;
@@ -629,6 +629,8 @@ boot(void)
 		  (me.state.term == ghost.relied_term &&
 		      me.state.vote == ghost.relied_vote),
 	    "V2: a promise is lost");
+	/* What no life relied on may be lost: it binds nobody. */
+	ghost.submitted_term = me.state.term;
 	b.term = me.state.term;
 	b.vote = me.state.vote;
 	if (disk.members.vlsn > newest.vlsn)

@@ -280,7 +280,7 @@ refused(enum recovery_mode mode, const char *why, const char *name)
 	is_i64(child_end(pid), WORKER_EXIT_FAILED, name);
 	if (!ok(strstr(f.r.seq->error, why) != NULL, "and says so"))
 		diag("%s", f.r.seq->error);
-	ok(view().role == ROLE_DETACHED, "no role");
+	ok(view().role != ROLE_MASTER, "no master");
 	region_over();
 }
 
@@ -378,6 +378,34 @@ test_damage(void)
 	region_over();
 }
 
+/* A state file that can be read but not written: sealed memory. */
+static void
+test_write_fails(void)
+{
+	uint8_t file[STATE_FILE_SIZE] = { 0 };
+	struct state s = { .counter = 3,
+		.term = 8,
+		.incarnation = node.incarnation,
+		.generation = 1 };
+	int dir = open(data_dir, O_RDONLY | O_DIRECTORY);
+	int fd = memfd_create("state", MFD_ALLOW_SEALING);
+	char path[64];
+
+	memcpy(s.group_uuid, node.group_uuid, sizeof(s.group_uuid));
+	state_encode(file, &s);
+	state_encode(file + STATE_STRIDE, &s);
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)getpid(), fd);
+	ok(write(fd, file, sizeof(file)) == (ssize_t)sizeof(file) &&
+		fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE) == 0 &&
+		symlinkat(path, dir, "state") == 0,
+	    "a state file that takes no write");
+	refused(RECOVERY_NORMAL, "could not be stored",
+	    "a promise that cannot be kept is not made");
+	unlinkat(dir, "state", 0);
+	close(fd);
+	close(dir);
+}
+
 static void
 test_foreign(void)
 {
@@ -388,6 +416,7 @@ test_foreign(void)
 	refused(RECOVERY_NORMAL, "of another node", "its state is refused");
 	refused(RECOVERY_FORCE, "of another node", "also with force");
 	unlinkat(fd, "state", 0);
+	test_write_fails();
 	conf.node.type = CONF_TYPE_ARBITER;
 	refused(RECOVERY_NORMAL, "electable",
 	    "a group of one that cannot be is refused");

@@ -173,7 +173,9 @@ act_store_failed(struct group_core *c, const struct group_event *ev,
     struct group_actions *out)
 {
 	(void)ev;
-	give_up(c, out, "(term, vote) could not be stored");
+	give_up(c, out,
+	    "(term, vote) could not be stored: the log says what the disk "
+	    "answered");
 }
 
 void

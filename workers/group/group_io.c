@@ -2,6 +2,10 @@
  * What the group worker writes, through its ring: the state file's two
  * blocks, and the members file. Steps are pure functions of (state, result);
  * the handlers only apply them. A failed write of the state is final.
+ *
+ * The state is written through the page cache (O_DSYNC, never O_DIRECT): what
+ * a killed process had under way is in the cache or nowhere when it has been
+ * reaped. A direct write could land later, over its successor's promise.
  */
 #include "workers/group/group.h"
 
