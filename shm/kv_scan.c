@@ -11,7 +11,8 @@
 #include "shm/kv_int.h"
 #include "shm/region.h"
 
-#define RANDOM_TRIES   64
+#define RANDOM_TRIES   16
+#define ENTRY_UNITS    12 /* of an entry of usual size */
 #define BUCKETS_A_STEP 4096 /* buckets that count as one visited key */
 
 enum scan_stage { SCAN_TABLE = 0, SCAN_DISK = 1, SCAN_DONE = 2 };
@@ -360,15 +361,16 @@ pick_entry(void *arg, const struct table_entry *e)
 	return pick_key(arg, table_entry_key(e), table_entry_key_len(e));
 }
 
+/* From a random bucket on to the first that has somebody. */
 static void
 pick_table(struct pick *p, uint64_t number)
 {
 	const struct table_gen *g = table_gen_at(p->kv->t, number);
+	uint64_t i, n = g->bucket_count, from = next_random(p);
 
 	p->seen = 0;
-	if (is_empty(g))
-		return;
-	bucket_each(p->kv, g, next_random(p) % g->bucket_count, pick_entry, p);
+	for (i = 0; i < n && p->seen == 0 && p->rc == 0; i++)
+		bucket_each(p->kv, g, (from + i) & (n - 1), pick_entry, p);
 }
 
 static void
@@ -402,6 +404,39 @@ pick_first(void *arg, const void *key, size_t key_len)
 	return false;
 }
 
+/* How many keys a table may hold: by its size, which is good enough. */
+static uint64_t
+table_weight(const struct kv *kv, uint64_t number)
+{
+	const struct table_gen *g = table_gen_at(kv->t, number);
+	uint64_t used = atomic_load_explicit(&g->used, memory_order_acquire);
+
+	return used <= 1 ? 0 : used / ENTRY_UNITS + 1;
+}
+
+static void
+pick(struct pick *p)
+{
+	struct kv *kv = p->kv;
+	uint64_t number = kv->view >> 1, active, frozen = 0, at;
+	MDB_stat st = { 0 };
+
+	if (mdb_stat(kv->txn, kv->db.kv, &st) != 0)
+		p->rc = -EBADMSG;
+	active = table_weight(kv, number);
+	if (table_view_frozen(kv->view))
+		frozen = table_weight(kv, number - 1);
+	if (p->rc != 0 || active + frozen + st.ms_entries == 0)
+		return;
+	at = next_random(p) % (active + frozen + st.ms_entries);
+	if (at < active)
+		pick_table(p, number);
+	else if (at < active + frozen)
+		pick_table(p, number - 1);
+	else
+		pick_disk(p);
+}
+
 int
 kv_random(
     struct kv *kv, int64_t now_ms, uint8_t key[KEY_MAX + 1], size_t *key_len)
@@ -409,24 +444,13 @@ kv_random(
 	struct pick p = {
 		.kv = kv, .now_ms = now_ms, .key = key, .key_len = key_len
 	};
-	uint64_t number = kv->view >> 1;
 	unsigned tries;
 
 	ASSERT(kv->in);
 	if (getrandom(&p.random, sizeof(p.random), 0) != sizeof(p.random))
 		p.random = mono_ns();
 	for (tries = 0; tries < RANDOM_TRIES && p.rc == 0 && !p.found; tries++)
-		switch (next_random(&p) % 3) {
-		case 0:
-			pick_table(&p, number);
-			break;
-		case 1:
-			if (table_view_frozen(kv->view))
-				pick_table(&p, number - 1);
-			break;
-		default:
-			pick_disk(&p);
-		}
+		pick(&p);
 	/* Luck has run out: the first that is there. */
 	if (p.rc == 0 && !p.found)
 		p.rc = kv_each(kv, now_ms, pick_first, &p);

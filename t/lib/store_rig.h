@@ -17,6 +17,18 @@
 #include "workers/store/apply.h"
 #include "t/tap.h"
 
+/* What a test cannot do without. */
+#define rig_must(call) rig_must_be_0((call), #call)
+
+__attribute__((unused)) static void
+rig_must_be_0(int rc, const char *what)
+{
+	if (rc == 0)
+		return;
+	diag("%s: %s", what, strerror(-rc));
+	abort();
+}
+
 struct rig {
 	char dir[64], path[80];
 	struct region r;
@@ -56,6 +68,33 @@ rig_count_now(void *ctx)
 	return 0;
 }
 
+/*
+ * A reader on the environment that is open: LMDB allows one a process. (A
+ * child of the test opens its own, with kv_open().)
+ */
+__attribute__((unused)) static struct kv *
+rig_kv(struct rig *g, unsigned slot)
+{
+	struct kv *kv = calloc(1, sizeof(*kv));
+
+	kv->r = &g->r;
+	kv->t = g->r.table;
+	kv->slot = slot;
+	kv->db = g->db;
+	rig_must(mdb_txn_begin(kv->db.env, NULL, MDB_RDONLY, &kv->txn));
+	mdb_txn_reset(kv->txn);
+	return kv;
+}
+
+__attribute__((unused)) static void
+rig_kv_close(struct kv *kv)
+{
+	if (kv == NULL)
+		return;
+	kv->db.env = NULL;
+	kv_close(kv);
+}
+
 /* Empty table and files in a fresh directory; aborts when it cannot. */
 __attribute__((unused)) static void
 rig_open(struct rig *g, uint64_t table_size)
@@ -84,8 +123,7 @@ rig_open(struct rig *g, uint64_t table_size)
 		abort();
 	}
 	table_writer_open(&g->w, g->r.table, 1);
-	if (kv_open(&g->kv, &g->r, g->path, SLOT_STORE, false) != 0)
-		abort();
+	g->kv = rig_kv(g, SLOT_STORE);
 	kv_set_writer(g->kv, &g->w);
 	g->apply.kv = g->kv;
 	g->apply.w = &g->w;
@@ -95,17 +133,6 @@ rig_open(struct rig *g, uint64_t table_size)
 	g->apply.hooks.count_now = rig_count_now;
 	if (kv_begin(g->kv) != 0)
 		abort();
-}
-
-/* LMDB wants one environment a process: open it where it is used. */
-__attribute__((unused)) static struct kv *
-rig_reader(struct rig *g, unsigned slot)
-{
-	struct kv *kv;
-
-	if (kv_open(&kv, &g->r, g->path, slot, false) != 0)
-		abort();
-	return kv;
 }
 
 __attribute__((unused)) static void
@@ -129,8 +156,8 @@ rig_remove(const char *path)
 __attribute__((unused)) static void
 rig_close(struct rig *g)
 {
-	kv_close(g->kv);
-	kv_close(g->reader);
+	rig_kv_close(g->kv);
+	rig_kv_close(g->reader);
 	store_db_close(&g->db);
 	apply_free(&g->apply);
 	vbuf_free(&g->out);
