@@ -199,6 +199,15 @@ test_http(void)
 	close(fd);
 
 	fd = dial();
+	say(fd, "POST /drain HTTP/1.1\r\nHost: x\r\nOrigin: http://evil\r\n"
+		"Content-Length: 0\r\nConnection: close\r\n\r\n");
+	hear(fd, NULL);
+	ok(strstr(reply, " 403 ") != NULL &&
+		atomic_load(&f.r.control->stop_wanted) == 0,
+	    "a web page cannot drain");
+	close(fd);
+
+	fd = dial();
 	memset(req, 'a', sizeof(req));
 	for (i = 0; i < 64; i++)
 		(void)!send(fd, req, sizeof(req), MSG_NOSIGNAL);
@@ -212,8 +221,6 @@ static void
 test_control(void)
 {
 	struct control *ctl = f.r.control;
-	char line[400];
-	int fd;
 
 	ok(strncmp(control("help\n"), "ok\n", 3) == 0 &&
 		strstr(reply, "checkpoint") != NULL,
@@ -232,6 +239,13 @@ test_control(void)
 		strstr(reply, "gateways = 1 ; default") != NULL &&
 		strstr(reply, "group = g\n") != NULL,
 	    "config marks defaults and changes");
+}
+
+static void
+test_control_waits(void)
+{
+	struct control *ctl = f.r.control;
+	int fd;
 
 	fd = dial_control();
 	say(fd, "relo");
@@ -265,6 +279,13 @@ test_control(void)
 	ok(strncmp(reply, "ok\ncheckpoint at VLSN 4711, ", 28) == 0,
 	    "its VLSN and time are told");
 	close(fd);
+}
+
+static void
+test_control_lines(void)
+{
+	char line[400];
+	int fd;
 
 	memset(line, 'x', sizeof(line) - 1);
 	line[sizeof(line) - 1] = '\0';
@@ -410,6 +431,8 @@ main(int argc, char **argv)
 	test_starting();
 	test_http();
 	test_control();
+	test_control_waits();
+	test_control_lines();
 	test_crowd();
 	test_idle();
 	test_restart(&pid);

@@ -58,6 +58,18 @@ respond(struct MHD_Connection *conn, struct page *page)
 	return rc;
 }
 
+/*
+ * A page from anywhere can make a browser on this machine post here; then it
+ * says where the page is from. Probes and scripts do not.
+ */
+static bool
+from_web_page(struct MHD_Connection *conn, const char *method)
+{
+	return strcmp(method, MHD_HTTP_METHOD_POST) == 0 &&
+	       MHD_lookup_connection_value(
+		   conn, MHD_HEADER_KIND, MHD_HTTP_HEADER_ORIGIN) != NULL;
+}
+
 /* Called with the headers, for each piece of a body, and at the end. */
 static enum MHD_Result
 on_request(void *ctx, struct MHD_Connection *conn, const char *url,
@@ -80,9 +92,13 @@ on_request(void *ctx, struct MHD_Connection *conn, const char *url,
 		return MHD_YES;
 	}
 	counter_add(h->r->counters, h->w->slot, C_HTTP_REQUESTS, 1);
-	page_make(&page, method, url,
-	    MHD_lookup_connection_value(conn, MHD_GET_ARGUMENT_KIND, "want"),
-	    h->r, h->w->conf, mono_ns());
+	if (from_web_page(conn, method))
+		page_refuse(&page, 403, "refused from a web page");
+	else
+		page_make(&page, method, url,
+		    MHD_lookup_connection_value(
+			conn, MHD_GET_ARGUMENT_KIND, "want"),
+		    h->r, h->w->conf, mono_ns());
 	rc = respond(conn, &page);
 	text_free(&page.body);
 	if (page.drain && rc == MHD_YES)

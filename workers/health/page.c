@@ -150,9 +150,7 @@ page_readyz(struct page *out, const struct page_request *q)
 
 	if (q->want != NULL && strcmp(q->want, "read") != 0 &&
 	    strcmp(q->want, "write") != 0 && strcmp(q->want, "master") != 0) {
-		finish(out, 400,
-		    json_pack(
-			"{s:s}", "error", "want: one of read, write, master"));
+		page_refuse(out, 400, "want: one of read, write, master");
 		return;
 	}
 	if (!want_holds(q))
@@ -305,6 +303,13 @@ method_fits(const struct route *route, const char *method)
 }
 
 void
+page_refuse(struct page *out, unsigned code, const char *why)
+{
+	memset(out, 0, sizeof(*out));
+	finish(out, code, json_pack("{s:s}", "error", why));
+}
+
+void
 page_make(struct page *out, const char *method, const char *path,
     const char *want, struct region *r, const struct conf *conf,
     uint64_t now_ns)
@@ -315,15 +320,13 @@ page_make(struct page *out, const char *method, const char *path,
 
 	memset(out, 0, sizeof(*out));
 	if (route == NULL) {
-		finish(out, 404,
-		    json_pack("{s:s}", "error",
-			"no such page: /startupz, /readyz, /livez, /healthz, "
-			"/metrics, /drain"));
+		page_refuse(out, 404,
+		    "no such page: /startupz, /readyz, /livez, /healthz, "
+		    "/metrics, /drain");
 		return;
 	}
 	if (!method_fits(route, method)) {
-		finish(out, 405,
-		    json_pack("{s:s}", "error", "method not allowed"));
+		page_refuse(out, 405, "method not allowed");
 		out->allow = route->post ? "POST" : "GET, HEAD";
 		return;
 	}

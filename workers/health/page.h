@@ -26,6 +26,9 @@ void page_make(struct page *out, const char *method, const char *path,
     const char *want, struct region *r, const struct conf *conf,
     uint64_t now_ns);
 
+/* The same for a request that is refused whatever it asks for. */
+void page_refuse(struct page *out, unsigned code, const char *why);
+
 /* Prometheus text format 0.0.4, of everything that is counted. */
 void metrics_add(
     struct text *t, struct region *r, const struct status *st, uint64_t now_ns);
