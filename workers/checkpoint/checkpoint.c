@@ -191,7 +191,8 @@ give_up(struct checkpoint *c, int rc)
 static void
 failed(struct checkpoint *c, int rc)
 {
-	if (rc != -ENOSPC && rc != -EDQUOT && rc != -ENOMEM && rc != -EAGAIN) {
+	if (rc != -ENOSPC && rc != -EDQUOT && rc != -EFBIG && rc != -ENOMEM &&
+	    rc != -EAGAIN) {
 		give_up(c, rc);
 		return;
 	}

@@ -1,0 +1,563 @@
+/*
+ * Checkpoints: what is in them, that one which is killed at any moment leaves
+ * the one before, that a full map or disk is survived, and that a flipped bit
+ * in the file is found or harmless (seed printed).
+ */
+#include "t/lib/store_rig.h"
+
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#define MIB (1u << 20)
+
+static unsigned seed;
+
+static unsigned
+dice(unsigned sides)
+{
+	return (unsigned)rand_r(&seed) % sides;
+}
+
+static void
+cycle(struct rig *g)
+{
+	rig_must(rig_freeze(g));
+	rig_must(rig_checkpoint(g));
+}
+
+static void
+set_at(struct rig *g, const char *key, const char *value, int64_t expire_ms)
+{
+	struct op_arg argv[] = { { (const uint8_t *)key,
+				     (uint32_t)strlen(key) },
+		{ (const uint8_t *)value, (uint32_t)strlen(value) } };
+
+	rig_must(rig_op(g, OP_SET, 0, expire_ms, 2, argv));
+}
+
+static void
+test_content(void)
+{
+	struct store_expiry e = { 0 };
+	struct store_term *terms;
+	struct store_state st;
+	struct rig g;
+	size_t n;
+
+	rig_open(&g, 8 * MIB);
+	st = rig_state(&g);
+	ok(st.vlsn == 0 && st.keys == 0, "new files: VLSN 0, no keys");
+	rig_must(table_ensure(&g.w, 4096));
+	table_term(&g.w, 1, 3);
+	set_at(&g, "a", "1", 0);
+	set_at(&g, "late", "1", 2000000);
+	set_at(&g, "soon", "1", 1500000);
+	set_at(&g, "soon2", "1", 1500000);
+	rig_must(table_ensure(&g.w, 4096));
+	table_term(&g.w, 5, 4);
+	rig_set(&g, "b", "1");
+	cycle(&g);
+	st = rig_state(&g);
+	is_u64(st.vlsn, 5, "VLSN of the frozen table");
+	is_u64(st.keys, 5, "keys");
+	is_u64(st.term, 4, "term of the newest record");
+	is_u64(st.checkpoints, 1, "number of the checkpoint");
+	is_u64(st.group_uuid[0], 1, "group");
+	rig_must(table_ensure(&g.w, 4096));
+	table_term(&g.w, 6, 7);
+	set_at(&g, "soon", "2", 0);
+	rig_del(&g, "late");
+	cycle(&g);
+	rig_must(store_db_terms(&g.db, g.kv->txn, &terms, &n));
+	ok(n == 3 && terms[0].term == 3 && terms[0].vlsn == 1 &&
+		terms[1].term == 4 && terms[1].vlsn == 5 &&
+		terms[2].term == 7 && terms[2].vlsn == 6,
+	    "term runs, oldest first, over two checkpoints");
+	free(terms);
+	rig_must(store_db_expiry_next(&g.db, g.kv->txn, &e));
+	ok(e.expire_ms == 1500000 && e.key_len == 5 &&
+		memcmp(e.key, "soon2", 5) == 0,
+	    "expiry: only what still expires");
+	is_i64(store_db_expiry_next(&g.db, g.kv->txn, &e), -ENOENT, "no more");
+	rig_op(&g, OP_FLUSHALL, 0, 0, 0, NULL);
+	rig_set(&g, "c", "1");
+	cycle(&g);
+	st = rig_state(&g);
+	is_u64(st.keys, 1, "FLUSHALL leaves what came after it");
+	is_u64(st.flush_vlsn, st.vlsn - 1, "and its VLSN");
+	rig_close(&g);
+}
+
+/* The same expiry and VLSN for many keys: all are told apart. */
+static void
+test_same_expiry(void)
+{
+	struct store_expiry e = { 0 };
+	struct store_item item = { .vlsn = 9, .expire_ms = 77, .len = 0 };
+	struct store_state st = { 0 };
+	struct rig g;
+	MDB_txn *txn;
+	char key[16];
+	unsigned i, n = 0, bad = 0;
+
+	rig_open(&g, 8 * MIB);
+	rig_must(mdb_txn_begin(g.db.env, NULL, 0, &txn));
+	item.data = (const uint8_t *)"";
+	for (i = 0; i < 1000; i++)
+		rig_must(store_db_put(&g.db, txn, &st, key,
+		    (size_t)snprintf(key, sizeof(key), "%u", i), &item));
+	for (i = 0; i < 1000; i += 2)
+		bad +=
+		    store_db_put(&g.db, txn, &st, key,
+			(size_t)snprintf(key, sizeof(key), "%u", i), NULL) != 0;
+	while (store_db_expiry_next(&g.db, txn, &e) == 0)
+		n++;
+	mdb_txn_abort(txn);
+	is_u64(n, 500, "500 of 1,000 keys that expire at once are left");
+	is_u64(bad, 0, "each was found to be removed");
+	rig_close(&g);
+}
+
+/* ---- killed ---- */
+
+static unsigned kill_at, beats;
+
+static void
+kill_beat(void *arg)
+{
+	(void)arg;
+	if (++beats == kill_at)
+		raise(SIGKILL);
+}
+
+/* The child is checkpoint: opens the files itself, writes, dies. */
+static int
+killed_child(struct rig *g)
+{
+	struct table_gen *frozen =
+	    table_gen_at(g->r.table, (atomic_load(&g->r.table->view) >> 1) - 1);
+	struct checkpoint_work work;
+	struct store_db db;
+	uint8_t uuid[16] = { 0 };
+	char why[128];
+
+	if (store_db_open(
+		&db, g->path, STORE_DB_WRITE, 1u << 30, why, sizeof(why)) != 0)
+		return 1;
+	if (checkpoint_write(
+		&db, g->r.table, frozen, uuid, kill_beat, NULL, &work) != 0)
+		return 2;
+	store_db_close(&db);
+	return 0;
+}
+
+static void
+fill(struct rig *g, unsigned keys, unsigned round)
+{
+	char key[32], value[32];
+	unsigned i;
+
+	for (i = 0; i < keys; i++) {
+		snprintf(key, sizeof(key), "key:%u", i * 7919 % keys);
+		snprintf(value, sizeof(value), "%u.%u", round, i);
+		rig_must(rig_set(g, key, value));
+	}
+}
+
+/* What a new process finds: state, and a whole that verifies. */
+static int
+look_apart(struct rig *g, uint64_t *vlsn)
+{
+	uint64_t *found = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+	    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		struct store_db db;
+		struct store_state st;
+		MDB_txn *txn;
+		bool whole;
+		char why[128];
+
+		rig_must(store_db_open(
+		    &db, g->path, STORE_DB_READ, 0, why, sizeof(why)));
+		rig_must(mdb_txn_begin(db.env, NULL, MDB_RDONLY, &txn));
+		rig_must(store_db_state(&db, txn, &st));
+		mdb_txn_abort(txn);
+		*found = st.vlsn;
+		rig_must(store_db_verify(
+		    &db, 60 * NS_PER_S, 1, &whole, why, sizeof(why)));
+		store_db_close(&db);
+		_exit(0);
+	}
+	waitpid(pid, &status, 0);
+	*vlsn = *found;
+	munmap(found, 4096);
+	return status;
+}
+
+/*
+ * kill -9 at each heartbeat, through collecting, writing, flushing: the
+ * checkpoint before stays, whole, until the new one is. Then the next process
+ * does it.
+ */
+static void
+test_killed(void)
+{
+	struct rig g;
+	uint64_t vlsn, before, killed = 0, bad = 0;
+	unsigned n;
+	int status;
+	pid_t pid;
+
+	rig_open(&g, 8 * MIB);
+	fill(&g, 3000, 1);
+	cycle(&g);
+	before = g.vlsn;
+	/* The environment is the children's from here on. */
+	rig_kv_close(g.kv);
+	g.kv = NULL;
+	store_db_close(&g.db);
+	g.apply.kv = NULL;
+	for (n = 0; n < 3000; n++) {
+		struct table_place at;
+		struct table_entry *e;
+		uint8_t *to;
+		char key[32];
+		size_t len =
+		    (size_t)snprintf(key, sizeof(key), "key:%u", n * 2);
+
+		rig_must(table_ensure(&g.w, 4096));
+		table_locate(
+		    &g.w, key, len, table_hash(g.r.table, key, len), &at);
+		e = table_add(&g.w, key, len, 3000, before + 1, 0, 0, &to);
+		memset(to, 'x', 3000);
+		table_publish(&g.w, e, &at);
+		table_commit(&g.w, before + 1, 1);
+	}
+	table_freeze(&g.w);
+	for (kill_at = 1;; kill_at += kill_at < 8 ? 1 : 5) {
+		beats = 0;
+		if ((pid = fork()) == 0)
+			_exit(killed_child(&g));
+		waitpid(pid, &status, 0);
+		if (WIFEXITED(status))
+			break;
+		killed++;
+		bad += look_apart(&g, &vlsn) != 0;
+		/* Beats come before the meta page is written, never after. */
+		bad += vlsn != before;
+	}
+	is_i64(WEXITSTATUS(status), 0, "at last one is let live");
+	is_i64(look_apart(&g, &vlsn), 0, "and verifies as a whole");
+	is_u64(vlsn, before + 1, "with the new VLSN");
+	is_u64(bad, 0, "every kill left the checkpoint before");
+	ok(killed > 10, "killed %ju times", (uintmax_t)killed);
+	rig_close(&g);
+}
+
+/* Done already: only the telling was missing. */
+static void
+test_again(void)
+{
+	struct checkpoint_work work;
+	struct store_state st;
+	struct table_gen *frozen;
+	uint8_t uuid[16] = { 0 };
+	struct rig g;
+
+	rig_open(&g, 8 * MIB);
+	rig_set(&g, "a", "1");
+	rig_freeze(&g);
+	frozen = &g.r.table->gen[1];
+	rig_must(checkpoint_write(
+	    &g.db, g.r.table, frozen, uuid, NULL, NULL, &work));
+	is_u64(work.keys, 1, "one key written");
+	rig_must(checkpoint_write(
+	    &g.db, g.r.table, frozen, uuid, NULL, NULL, &work));
+	is_u64(work.keys, 0, "the second time there is nothing to do");
+	is_u64(work.vlsn, 1, "but its VLSN is told");
+	rig_must(kv_renew(g.kv));
+	st = rig_state(&g);
+	is_u64(st.checkpoints, 1, "one checkpoint");
+	rig_close(&g);
+}
+
+/* ---- full ---- */
+
+static void
+test_map_full(void)
+{
+	struct rig g;
+	struct store_state st;
+	char *big = malloc(MIB);
+	struct op_arg argv[] = { { (const uint8_t *)"big", 3 },
+		{ (const uint8_t *)big, MIB } };
+	struct kv_item item;
+
+	rig_open(&g, 8 * MIB);
+	memset(big, 'x', MIB);
+	rig_set(&g, "small", "1");
+	cycle(&g);
+	/* LMDB lets the owner of the only environment shrink it. */
+	rig_kv_close(g.kv);
+	rig_must(mdb_env_set_mapsize(g.db.env, 256 * 1024));
+	g.kv = rig_kv(&g, SLOT_STORE);
+	kv_set_writer(g.kv, &g.w);
+	g.apply.kv = g.kv;
+	rig_must(kv_begin(g.kv));
+	rig_must(rig_op(&g, OP_SET, 0, 0, 2, argv));
+	rig_must(rig_freeze(&g));
+	is_i64(rig_checkpoint(&g), -ENOSPC, "a full map: no checkpoint");
+	st = rig_state(&g);
+	is_u64(st.vlsn, 1, "the one before is there");
+	is_i64(kv_get(g.kv, "big", 3, 0, &item), 0, "the key is read anyway");
+	kv_end(g.kv);
+	rig_kv_close(g.kv);
+	rig_must(mdb_env_set_mapsize(g.db.env, 64 * MIB));
+	g.kv = rig_kv(&g, SLOT_STORE);
+	kv_set_writer(g.kv, &g.w);
+	g.apply.kv = g.kv;
+	rig_must(kv_begin(g.kv));
+	is_i64(rig_checkpoint(&g), 0, "with room the same table goes through");
+	st = rig_state(&g);
+	is_u64(st.vlsn, 2, "nothing is lost");
+	free(big);
+	rig_close(&g);
+}
+
+/* A limit on the file's size stands for a full disk: the write fails. */
+static void
+test_disk_full(void)
+{
+	struct rlimit old, low;
+	struct rig g;
+	struct stat sb;
+	char file[128];
+	struct store_state st;
+	int rc;
+
+	rig_open(&g, 8 * MIB);
+	fill(&g, 2000, 1);
+	cycle(&g);
+	snprintf(file, sizeof(file), "%s/data.mdb", g.path);
+	rig_must(stat(file, &sb));
+	getrlimit(RLIMIT_FSIZE, &old);
+	low = old;
+	low.rlim_cur = (rlim_t)sb.st_size;
+	signal(SIGXFSZ, SIG_IGN);
+	fill(&g, 20000, 2);
+	rig_must(rig_freeze(&g));
+	setrlimit(RLIMIT_FSIZE, &low);
+	rc = rig_checkpoint(&g);
+	setrlimit(RLIMIT_FSIZE, &old);
+	ok(rc == -EFBIG, "a write that fails: no checkpoint (%s)",
+	    strerror(-rc));
+	st = rig_state(&g);
+	is_u64(st.vlsn, 2000, "the one before is there");
+	is_i64(rig_checkpoint(&g), 0, "with room it goes through");
+	st = rig_state(&g);
+	is_u64(st.keys, 20000, "nothing is lost");
+	rig_close(&g);
+}
+
+/* ---- damage ---- */
+
+#define FLIPS 300
+
+/* Every value a reader is given, or an error; in a child that may die. */
+static int
+read_all(const char *path, unsigned keys)
+{
+	struct store_db db;
+	struct store_item item;
+	char why[128], key[32], want[4096];
+	static uint8_t got[4096];
+	MDB_txn *txn;
+	unsigned i;
+	size_t n;
+	int rc, wrong = 0, errors = 0;
+
+	rc = store_db_open(&db, path, STORE_DB_NOLOCK, 0, why, sizeof(why));
+	if (rc != 0)
+		return 10;
+	if (mdb_txn_begin(db.env, NULL, MDB_RDONLY, &txn) != 0)
+		return 10;
+	for (i = 0; i < keys; i++) {
+		n = (size_t)snprintf(key, sizeof(key), "key:%u", i);
+		rc = store_db_item(&db, txn, key, n, &item);
+		if (rc != 0) {
+			/* A key that is not found is a wrong answer. */
+			wrong += rc == -ENOENT;
+			errors++;
+			continue;
+		}
+		memset(want, 'a' + (int)(i % 26), sizeof(want));
+		if (item.len > sizeof(got)) {
+			wrong++;
+		} else if (item.data != NULL) {
+			wrong += memcmp(item.data, want, item.len) != 0;
+		} else {
+			rc = store_db_chunks(&db, txn, &item, 0, item.len, got);
+			wrong += rc == 0 && memcmp(got, want, item.len) != 0;
+			errors += rc != 0;
+		}
+	}
+	return wrong != 0 ? 20 : errors != 0 ? 11 : 0;
+}
+
+static int
+in_child(int (*fn)(const char *, unsigned), const char *path, unsigned keys)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		/* No reports of what is expected here. */
+		signal(SIGSEGV, SIG_DFL);
+		signal(SIGBUS, SIG_DFL);
+		if (freopen("/dev/null", "w", stderr) == NULL)
+			_exit(30);
+		alarm(20);
+		_exit(fn(path, keys));
+	}
+	waitpid(pid, &status, 0);
+	return status;
+}
+
+static void
+flip(const char *file, off_t at, unsigned bit)
+{
+	uint8_t byte;
+	int fd = open(file, O_RDWR | O_CLOEXEC);
+
+	if (fd == -1 || pread(fd, &byte, 1, at) != 1)
+		abort();
+	byte ^= (uint8_t)(1u << bit);
+	if (pwrite(fd, &byte, 1, at) != 1)
+		abort();
+	close(fd);
+}
+
+/*
+ * Whatever bit is flipped: either the boot's look finds it, or every answer
+ * is the right one. An answer that is wrong and passed the look is a failure.
+ */
+static void
+test_flips(void)
+{
+	const unsigned keys = 400;
+	char file[128], key[32], why[256];
+	struct rig g;
+	struct stat sb;
+	unsigned i, n, found = 0, harmless = 0, missed = 0, seen_later = 0;
+	struct op_arg argv[2];
+	char value[3500];
+	off_t at;
+	int status;
+
+	rig_open(&g, 8 * MIB);
+	for (n = 0; n < 3; n++) {
+		for (i = 0; i < keys; i++) {
+			argv[0].data = (const uint8_t *)key;
+			argv[0].len =
+			    (uint32_t)snprintf(key, sizeof(key), "key:%u", i);
+			memset(value, 'a' + (int)(i % 26), sizeof(value));
+			argv[1].data = (const uint8_t *)value;
+			argv[1].len = i % 10 == 0 ? 3500 : 20 + i % 400;
+			rig_op(&g, OP_SET, 0,
+			    i % 5 == 0 ? g.now_ms + 1000000 : 0, 2, argv);
+		}
+		cycle(&g);
+	}
+	snprintf(file, sizeof(file), "%s/data.mdb", g.path);
+	rig_must(stat(file, &sb));
+	ok(in_child(read_all, g.path, keys) == 0, "undamaged: all is right");
+	is_i64(store_db_verify_apart(
+		   g.path, true, 10 * NS_PER_S, why, sizeof(why)),
+	    0, "and verifies");
+	for (n = 0; n < FLIPS; n++) {
+		at = (off_t)(((uint64_t)dice(1u << 30) << 16 ^ dice(1u << 30)) %
+			     (uint64_t)sb.st_size);
+		/* Some in the meta pages and the pages' heads. */
+		if (n % 4 == 1)
+			at = (off_t)dice(2 * 4096);
+		else if (n % 4 == 2)
+			at = at / 4096 * 4096 + (off_t)dice(64);
+		flip(file, at, n % 8);
+		/* A short timer for a page tree that has become a circle. */
+		status = store_db_verify_apart(
+		    g.path, true, 10 * NS_PER_S, why, sizeof(why));
+		if (status != 0) {
+			found++;
+		} else {
+			status = in_child(read_all, g.path, keys);
+			if (status == 0)
+				harmless++;
+			else if (WIFEXITED(status) && WEXITSTATUS(status) == 20)
+				missed++;
+			else
+				seen_later++;
+			if (status != 0)
+				diag("byte %jd bit %u: status %#x",
+				    (intmax_t)at, n % 8, status);
+		}
+		flip(file, at, n % 8);
+	}
+	diag("%u flips: %u found at boot, %u found by readers, %u harmless",
+	    FLIPS, found, seen_later, harmless);
+	is_u64(missed, 0, "no flipped bit gives a wrong answer");
+	ok(found > FLIPS / 10, "flips are found");
+	ok(in_child(read_all, g.path, keys) == 0, "put right: all is right");
+	rig_close(&g);
+}
+
+static void
+test_cut(void)
+{
+	struct rig g;
+	struct store_db db;
+	struct stat sb;
+	char file[128], why[256];
+
+	rig_open(&g, 8 * MIB);
+	fill(&g, 3000, 1);
+	cycle(&g);
+	rig_kv_close(g.kv);
+	g.kv = NULL;
+	store_db_close(&g.db);
+	snprintf(file, sizeof(file), "%s/data.mdb", g.path);
+	rig_must(stat(file, &sb));
+	rig_must(truncate(file, sb.st_size / 2));
+	is_i64(store_db_open(&db, g.path, STORE_DB_NOLOCK, 0, why, sizeof(why)),
+	    -EBADMSG, "a file cut in half is refused");
+	ok(strstr(why, "data.mdb") != NULL && strstr(why, "cut") != NULL,
+	    "by name: %s", why);
+	rig_must(truncate(file, 100));
+	ok(store_db_open(&db, g.path, STORE_DB_NOLOCK, 0, why, sizeof(why)) !=
+		0,
+	    "so is what is left of 100 bytes: %s", why);
+	rig_must(unlink(file));
+	is_i64(store_db_open(&db, g.path, STORE_DB_NOLOCK, 0, why, sizeof(why)),
+	    -ENOENT, "no file is no damage");
+	rig_close(&g);
+}
+
+int
+main(int argc, char **argv)
+{
+	seed = argc > 1 ? (unsigned)atoi(argv[1]) : (unsigned)mono_ns();
+	diag("seed %u", seed);
+	test_content();
+	test_same_expiry();
+	test_again();
+	test_killed();
+	test_map_full();
+	test_disk_full();
+	test_cut();
+	test_flips();
+	return tap_done();
+}
