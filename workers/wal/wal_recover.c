@@ -168,15 +168,16 @@ check_missing(struct recovery *rec)
 	if (rec->hint != 0 && rec->hint + 1 >= first)
 		return 0;
 	/*
-	 * Without a hint: retention takes the oldest, and takes it by name; a
-	 * file that is still there was not taken.
+	 * The hint may be behind what retention went by. It takes the oldest,
+	 * and takes it by name: a file that is still there was not taken. The
+	 * store looks whether the first record that it needs is there.
 	 */
-	for (i = 0; rec->hint == 0 && i < l->oldest; i++)
+	for (i = 0; i < l->oldest; i++)
 		if (l->entry[i].number == l->missing ||
 		    (l->entry[i].state == SEGMENT_VALID &&
 			l->entry[i].number < l->missing))
 			break;
-	if (rec->hint == 0 && i == l->oldest)
+	if (i == l->oldest)
 		return 0;
 	return refuse(rec,
 	    "wal/%08x.seg is missing or damaged, and records before %ju are "
