@@ -134,7 +134,7 @@ name_is_dead(const char *shm_name)
 	*dot = '\0';
 	if ((dot = strrchr(buf, '.')) == NULL)
 		return false;
-	return process_start(atoi(dot + 1)) == 0;
+	return process_start((int)strtol(dot + 1, NULL, 10)) == 0;
 }
 
 static bool
