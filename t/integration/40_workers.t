@@ -66,6 +66,8 @@ for ( 1 .. 5 ) {
 	$e->readable(1);
 	$pid = $n->workers->{gateway0};
 	kill 'KILL', $pid;
+	# While it dies it may still accept.
+	wait_until { !kill 0, $pid } 5;
 	my $f = $n->client;
 	my @r = $f->pipeline( map { [ 'INCR', 'y' ] } 1 .. 50 );
 	is "@r[0, 49]", ( $_ * 50 - 49 ) . ' ' . $_ * 50,
