@@ -36,7 +36,7 @@ is $n->stat->{state}, 'ended', 'the region says it ended';
 
 # Held in cluster_catalog_open.
 my $lock = store_lock( $n, F_WRLCK );
-$n->spawn;
+$n->configure( node => { gateways => 2 } )->spawn;
 eventually {
 	my $s = $n->fresh && $n->stat;
 	$s && grep { $_->{phase} eq 'cluster_catalog_open' } @{ $s->{gates} };
@@ -68,37 +68,38 @@ like $err, qr/cluster_catalog_open waits for/, 'and says what for';
 is( IO::Socket::INET->new( PeerAddr => $n->addr('client') ),
 	undef, 'clients are refused before transport_bind' );
 
-# Let it go as far as a stopped health worker: clients connect, none is read.
-my $health = $n->workers->{health};
-ok $health, 'the health worker';
-kill 'STOP', $health;
+# Let it go until one of two gateways, which we stopped, keeps it from
+# transport_bind: the other one listens, clients connect, none is read.
+my $held = $n->workers->{gateway1};
+ok $held, 'a second gateway';
+kill 'STOP', $held;
 close $lock;
-( $code, $out, $err ) = $n->run( 'nodelifestat', '-r', $n->{run}, '-w',
-	'transport_bind', '-t', 10 );
-is $code, 0, "-w transport_bind: $err";
-my $early = $n->client;
+my $early;
+eventually { $early = eval { $n->client } } 10, 'a client connects';
 $early->send('PING');
 $early->send(qw(GET k));
 my $other = $n->client;
 $other->send(qw(SET early 1));
 ok !$early->readable(0.3), 'an early client has no answer';
-is $n->stat->{phase}, 'warm_peers', 'while health holds the boot';
-kill 'CONT', $health;
+$s = $n->stat;
+is $s->{phase}, 'data_groups_replay', 'while the other gateway holds the boot';
+is $s->{gates}[0]{subsystem}, 'gateway1', 'as the region says';
+kill 'CONT', $held;
 is $early->reply, 'PONG', 'it is answered';
 is $early->reply, 'v', 'in order';
 is $other->reply, 'OK', 'so is the other';
 $s = $n->stat;
 is $s->{phase}, 'gateway_enable', 'after gateway_enable';
-cmp_ok $s->{phases_ms}{gateway_enable} - $s->{phases_ms}{transport_bind},
+cmp_ok $s->{phases_ms}{transport_bind} - $s->{phases_ms}{data_groups_replay},
   '>=', 250, 'phases say when they were entered';
 ok $s->{term} > $term, 'the term has risen';
 is( ( $n->http('/readyz') )[0], 200, '/readyz: 200' );
 is $s->{role}, 'master', 'a group of one is its master';
 ok $s->{can_read} && $s->{can_write}, 'it may read and write';
 is_deeply [ sort keys %{ $n->workers } ],
-  [qw(checkpoint gateway0 group health store vlsn wal)], 'its workers';
+  [qw(checkpoint gateway0 gateway1 group health store vlsn wal)], 'its workers';
 is_deeply [ sort map { $_->{name} } @{ $s->{workers} } ],
-  [qw(checkpoint gateway0 group health store vlsn wal)],
+  [qw(checkpoint gateway0 gateway1 group health store vlsn wal)],
   'the same in the region';
 is $n->stop, 0, 'stopped';
 
@@ -110,7 +111,8 @@ $n->spawn;
 my $exit = $n->wait_exit(10);
 cmp_ok $exit, '>', 0, "a boot over its budget exits with $exit";
 cmp_ok Time::HiRes::time() - $begin, '<', 5, 'soon after';
-like slurp( $n->{log} ), qr/cluster_catalog_open/, 'its log names the phase';
+like slurp( $n->{log} ), qr/after wal_recovery, waiting for checkpoint/,
+  'its log names phase and gate';
 $s = $n->stat;
 like $s->{failed} // '', qr/budget|recover/, 'the region keeps the cause';
 is $s->{stage}, 'failed', 'stage failed';

@@ -52,8 +52,19 @@ my @v = $c->pipeline( map { [ 'GET', "p$_" ] } 1 .. $want );
 is scalar( grep { !defined $v[$_] || $v[$_] ne $_ + 1 } 0 .. $got - 1 ), 0,
   'every answered write is there';
 
-# A second signal forces; it is still a clean stop.
-stop_timed 'two SIGTERMs', sub { $n->signal('TERM'); $n->signal('TERM') };
+# A second signal forces: at once, and if it came in time, exit 1.
+$c->cmd(qw(SET forced 1));
+my @pids  = values %{ $n->workers };
+my $begin = Time::HiRes::time();
+$n->signal('TERM')->signal('TERM');
+my $code = $n->wait_exit(10);
+ok $code == 0 || $code == 1, "two SIGTERMs: exit $code";
+cmp_ok Time::HiRes::time() - $begin, '<=', 1.1, 'at once';
+is_deeply [ grep { -e "/proc/$_" && !Nodelife::zombie($_) } @pids ], [],
+  'no process left';
+$n->start;
+is $n->client->cmd(qw(GET forced)), 1, 'what was answered is there';
+is $n->stop, 0, 'stopped';
 
 $n->start;
 $c = $n->client;
@@ -68,9 +79,9 @@ stop_timed 'nodelifectl stop', sub {
 $n->start;
 my $stuck = $n->workers->{vlsn};
 kill 'STOP', $stuck;
-my $begin = Time::HiRes::time();
+$begin = Time::HiRes::time();
 $n->signal('TERM');
-my $code = $n->wait_exit(15);
+$code = $n->wait_exit(15);
 cmp_ok Time::HiRes::time() - $begin, '<', 6, 'a stuck worker is killed';
 like slurp( $n->{log} ), qr/vlsn/, 'and named';
 ok !-e "/proc/$stuck" || Nodelife::zombie($stuck), 'it is gone';

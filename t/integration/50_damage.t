@@ -111,7 +111,7 @@ sub flip {
 # Where a file's content is: not its tail of zeros.
 sub used {
 	my ($file) = @_;
-	my $text = slurp("$n->{data}/$file");
+	my $text = slurp("$n->{data}/$file") // '';
 	$text =~ s/\0+\z//;
 	return length $text;
 }
@@ -136,8 +136,9 @@ restore();
 my ($segment) = files('wal/*.seg');
 ok $segment, "a segment: $segment";
 my $seen = flip_some( $segment, $flips * 2 );
-flip_some( $_, $flips ) for files( 'index/*', 'state', 'members', 'node' );
-flip_some( $_, $flips ) for grep { !/lock\.mdb/ } files('store/*');
+restore();
+flip_some( $_, $flips )
+  for files( 'index/*', 'state', 'members', 'node', 'store/data.mdb' );
 
 # Bits of the segment's own header, each field.
 for my $at ( 0, 4, 8, 48, 60, 80 ) {
@@ -188,7 +189,7 @@ for my $i ( 1 .. 60 ) { $c->cmd( 'SET', 'tail', $i ) }
 $n->kill9;
 File::Path::remove_tree($good);
 system( 'cp', '-a', '--sparse=always', $n->{data}, $good ) == 0 or die 'cp';
-my ( $newest ) = reverse files('wal/*.seg');
+my ($newest) = grep { used($_) } reverse files('wal/*.seg');
 my $len = used($newest);
 my %tails;
 for my $cut ( 1, 7, 8, 40, 47, 48, 100, 4096, map { int rand 6000 } 1 .. 6 ) {

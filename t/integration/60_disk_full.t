@@ -71,10 +71,10 @@ for my $io (qw(auto buffered)) {
 	like $error // '', qr/space|full/i, "$io: the error says why: "
 	  . ( $error // '' );
 	is $c->cmd(qw(GET first)), 1, "$io: reads go on";
-	my $s = $n->stat;
-	is $s->{state}, 'live', "$io: the node lives";
-	ok $s->{nospace}, "$io: the region says that there is no space";
-	ok !$s->{can_write}, "$io: and that it cannot write";
+	is $n->stat->{state}, 'live', "$io: the node lives";
+	eventually { $n->stat->{nospace} } 5,
+	  "$io: the region says that there is no space";
+	ok !$n->stat->{can_write}, "$io: and that it cannot write";
 	like( ( $n->http('/readyz') )[1], qr/space|full/i, "$io: /readyz says so" );
 	like $c->cmd(qw(INCR x)), qr/space|full/i, "$io: INCR is refused, too";
 	$c->cmd('MULTI');

@@ -15,7 +15,8 @@ diag "SEED=$seed";
 srand $seed;
 
 my $n = Nodelife->new( listen =>
-	  { max_clients => 50, max_output => '1M', max_query => '1M' } );
+	  { max_clients => 50, max_output => '1M', max_query => '1M' },
+	store => { max_value => '512K' } );
 $n->start;
 my $good = $n->client;
 is $good->cmd(qw(SET k v)), 'OK', 'a good client';

@@ -352,6 +352,7 @@ package Nodelife::Client;
 use strict;
 use warnings;
 use Carp;
+use Errno ();
 
 # A blocking RESP client. Errors come back as objects that stringify.
 sub new {
@@ -376,6 +377,7 @@ sub raw {
 	my $off = 0;
 	while ( $off < length $bytes ) {
 		my $n = syswrite $self->{s}, $bytes, length($bytes) - $off, $off;
+		next if !defined $n && $!{EINTR};
 		return 0 if !defined $n;
 		$off += $n;
 	}
@@ -394,15 +396,23 @@ sub cmd {
 sub readable {
 	my ( $self, $seconds ) = @_;
 	return 1 if length $self->{buf};
-	my $r = '';
-	vec( $r, fileno( $self->{s} ), 1 ) = 1;
-	return select( $r, undef, undef, $seconds ) > 0;
+	my $end = Time::HiRes::time() + $seconds;
+	my ( $r, $n, $left );
+	do {
+		vec( $r = '', fileno( $self->{s} ), 1 ) = 1;
+		$left = $end - Time::HiRes::time();
+		$n = select $r, undef, undef, $left > 0 ? $left : 0;
+	} while ( $n < 0 && $!{EINTR} );
+	return $n > 0;
 }
 
 sub fill {
 	my ($self) = @_;
 	return 0 if !$self->readable( $self->{timeout} // 30 );
-	my $n = sysread $self->{s}, $self->{buf}, 65536, length $self->{buf};
+	my $n;
+	do {
+		$n = sysread $self->{s}, $self->{buf}, 65536, length $self->{buf};
+	} while ( !defined $n && $!{EINTR} );
 	return defined $n && $n > 0;
 }
 
