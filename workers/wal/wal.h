@@ -124,7 +124,8 @@ struct wal_keeper {
 	uint64_t hint_vlsn; /* on disk */
 	uint8_t hint[WAL_HINT_SIZE];
 	int hint_fd;
-	uint64_t retry_ns; /* after ENOSPC: not before */
+	uint64_t alloc_ns; /* no new file before, after one that failed */
+	uint64_t rename_ns; /* nothing before, after a rename that failed */
 	bool nospace;
 	bool reserve_missing;
 	struct wal_old *old; /* chain behind the current one, oldest first */

@@ -340,6 +340,8 @@ request_refuse(
 		return false;
 	}
 	c->refused = true;
+	if (status == RET_NOSPACE)
+		position_set(&w->r->pos->nospace, 1);
 	wal_count(w, C_WAL_REFUSED, 1);
 	return true;
 }

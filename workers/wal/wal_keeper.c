@@ -274,7 +274,7 @@ pick_alloc(struct wal *w)
 	s->fd = wal_file_open(&w->io, w->dir, name, true);
 	if (s->fd < 0) {
 		nospace_set(w, is_nospace(s->fd) || k->nospace);
-		k->retry_ns = w->loop.now_ns + RETRY_NS;
+		k->alloc_ns = w->loop.now_ns + RETRY_NS;
 		return false;
 	}
 	sqe = job_sqe(w, JOB_ALLOC);
@@ -345,13 +345,12 @@ wal_keeper_turn(struct wal *w)
 	bool wanted = spares_ahead(w) < w->conf->wal.spare_segments &&
 		      k->spares < WAL_SPARE_MAX;
 
-	if (k->job != JOB_NONE || w->phase == WAL_IDLE || w->stopping)
+	if (k->job != JOB_NONE || w->phase == WAL_IDLE || w->stopping ||
+	    w->loop.now_ns < k->rename_ns)
 		return;
-	if (pick_next(w) || k->retry_ns > w->loop.now_ns)
+	if (pick_next(w) || pick_oldest(w, wanted))
 		return;
-	if (pick_oldest(w, wanted))
-		return;
-	if (wanted && pick_alloc(w))
+	if (wanted && w->loop.now_ns >= k->alloc_ns && pick_alloc(w))
 		return;
 	(void)pick_zero(w);
 }
@@ -371,7 +370,7 @@ done_alloc(struct wal *w, int res)
 	spare_name(name, &k->spare[k->spares]);
 	close(k->spare[k->spares].fd);
 	unlinkat(w->dir, name, 0);
-	k->retry_ns = w->loop.now_ns + RETRY_NS;
+	k->alloc_ns = w->loop.now_ns + RETRY_NS;
 	if (is_nospace(res))
 		nospace_set(w, true);
 	else
@@ -389,7 +388,7 @@ done_zero(struct wal *w, int res)
 		s->zeroed += (uint32_t)align_down((uint32_t)res, w->io.block);
 		return;
 	}
-	k->retry_ns = w->loop.now_ns + RETRY_NS;
+	k->alloc_ns = w->loop.now_ns + RETRY_NS;
 	log_warnx("wal/prep.%u: write: %s", s->id, strerror(-res));
 	if (is_nospace(res))
 		nospace_set(w, true);
@@ -405,7 +404,7 @@ done_sync(struct wal *w, int res)
 	if (wal_fault(WAL_OP_SYNC, res) != 0) {
 		/* Final for that file, as for every other. */
 		log_warnx("wal/prep.%u: fsync: %s", s->id, strerror(-res));
-		k->retry_ns = w->loop.now_ns + RETRY_NS;
+		k->alloc_ns = w->loop.now_ns + RETRY_NS;
 		spare_remove(w, k->job_spare);
 		return;
 	}
@@ -426,16 +425,19 @@ done_next(struct wal *w, int res)
 	(void)res;
 }
 
-/* A rename that failed: say so, try again later. */
+/* A spare whose rename failed is given up; another one is made, later. */
 static bool
-rename_failed(struct wal *w, int res)
+rename_failed(struct wal *w, int res, uint32_t spare)
 {
 	struct wal_keeper *k = &w->keeper;
 
+	res = wal_fault(WAL_OP_RENAME, res);
 	if (res == 0)
 		return false;
+	if (spare < k->spares)
+		spare_remove(w, spare);
 	log_warnx("wal/%s: rename to %s: %s", k->from, k->to, strerror(-res));
-	k->retry_ns = w->loop.now_ns + RETRY_NS;
+	k->rename_ns = w->loop.now_ns + RETRY_NS;
 	return true;
 }
 
@@ -458,11 +460,11 @@ job_done(struct wal *w, enum wal_job job, int res)
 		done_sync(w, res);
 		break;
 	case JOB_READY:
-		if (!rename_failed(w, wal_fault(WAL_OP_RENAME, res)))
+		if (!rename_failed(w, res, k->job_spare))
 			k->spare[k->job_spare].ready = true;
 		break;
 	case JOB_NEXT:
-		if (!rename_failed(w, wal_fault(WAL_OP_RENAME, res)))
+		if (!rename_failed(w, res, k->job_spare))
 			done_next(w, res);
 		break;
 	case JOB_NEXT_DIR:
@@ -472,7 +474,7 @@ job_done(struct wal *w, enum wal_job job, int res)
 		break;
 	case JOB_RECYCLE:
 		wal_count(w, C_WAL_RECYCLED, 1);
-		if (!rename_failed(w, wal_fault(WAL_OP_RENAME, res)))
+		if (!rename_failed(w, res, UINT32_MAX))
 			k->spares++;
 		else
 			close(k->spare[k->spares].fd);
@@ -511,7 +513,7 @@ wal_keeper_deadline(const struct wal *w)
 		return LOOP_NEVER;
 	for (i = 0; i < k->spares; i++)
 		if (!k->spare[i].ready)
-			return at > k->retry_ns ? at : k->retry_ns;
+			return at > k->rename_ns ? at : k->rename_ns;
 	return LOOP_NEVER;
 }
 
@@ -645,7 +647,7 @@ wal_keeper_spares(struct wal *w)
 				unlinkat(w->dir, name, 0);
 			}
 			nospace_set(w, is_nospace(rc));
-			k->retry_ns = mono_ns() + RETRY_NS;
+			k->alloc_ns = mono_ns() + RETRY_NS;
 			break;
 		}
 		k->spares++;

@@ -1,0 +1,269 @@
+/*
+ * Failing writes, flushes and allocations at the Nth call, for all N; kill -9
+ * under load; a full disk that gets space again. Whatever was committed
+ * before is there after, and nothing else.
+ */
+#include "t/lib/wal_harness.h"
+
+/* Shared with the forked worker. */
+static struct fault {
+	_Atomic int op; /* enum wal_op, -1 = none */
+	_Atomic int countdown; /* fires when it reaches 0 */
+	_Atomic int res;
+	_Atomic int sticky; /* goes on failing */
+	_Atomic int fired;
+} * fault;
+
+static int
+hook(enum wal_op op, int res)
+{
+	if (atomic_load(&fault->op) != (int)op)
+		return res;
+	if (atomic_load(&fault->countdown) > 0 &&
+	    atomic_fetch_sub(&fault->countdown, 1) > 1)
+		return res;
+	if (!atomic_load(&fault->sticky) && atomic_load(&fault->fired) > 0)
+		return res;
+	atomic_fetch_add(&fault->fired, 1);
+	return atomic_load(&fault->res);
+}
+
+static void
+fault_set(int op, int countdown, int res, int sticky)
+{
+	atomic_store(&fault->fired, 0);
+	atomic_store(&fault->countdown, countdown);
+	atomic_store(&fault->res, res);
+	atomic_store(&fault->sticky, sticky);
+	atomic_store(&fault->op, op);
+}
+
+/* Writes until done or the worker has ended; returns what was committed. */
+static uint64_t
+scenario(struct harness *h)
+{
+	uint64_t number = 1;
+	uint8_t p[9000];
+	unsigned i;
+
+	h_elect(h, position_get(&h->region.pos->durable) + 1);
+	for (i = 0; i < 12 && !h_ended(h); i++) {
+		uint32_t n = i % 4 == 3 ? (uint32_t)sizeof(p) : 100;
+
+		h_fill(p, n, number++);
+		h_push(h, REC_OP, 0, p, n);
+		h_ring(h);
+		(void)wait_until(h_ended(h) || h_answered(h), H_WAIT_MS);
+		(void)wait_until(h_ended(h) || h->acked_vlsn == 0 ||
+				     h_committed(h) >= h->acked_vlsn,
+		    H_WAIT_MS);
+		h_apply(h);
+	}
+	return h_committed(h);
+}
+
+/* One round: fail the Nth operation, boot again. False: it did not fire. */
+static bool
+round_fail(enum conf_wal_io io, enum wal_op op, int n, int res, bool *good)
+{
+	uint64_t committed = 0, last = 0;
+	struct harness h;
+	int rc, fired;
+
+	h_new(&h, "/dev/shm");
+	h.conf.wal.io = io;
+	fault_set((int)op, n, res, 0);
+	rc = h_boot(&h);
+	if (rc == 0)
+		committed = scenario(&h);
+	fired = atomic_load(&fault->fired);
+	fault_set(-1, 0, 0, 0);
+	if (fired > 0 && (op == WAL_OP_WRITE || op == WAL_OP_SYNC)) {
+		/* A spare's failed sync is that spare's end only. */
+		if (!wait_until(h_ended(&h), 50) && op == WAL_OP_WRITE)
+			*good = false;
+		if (h.pid == 0 && rc == 0 &&
+		    (!WIFEXITED(h.status) ||
+			WEXITSTATUS(h.status) != WORKER_EXIT_RESTART ||
+			atomic_load(&h.region.control->restart_wanted) != 1 ||
+			counter_sum(h.region.counters, C_WAL_ERRORS) != 1))
+			*good = false;
+	}
+	h_kill(&h);
+	if (h_boot(&h) != 0 || position_get(&h.region.pos->durable) < committed)
+		*good = false;
+	h_kill(&h);
+	if (h_read_back(&h, &last) == UINT64_MAX || last < committed)
+		*good = false;
+	h_free(&h);
+	return fired > 0;
+}
+
+static void
+test_nth(enum conf_wal_io io, enum wal_op op, int res, const char *what)
+{
+	bool good = true;
+	int n;
+
+	for (n = 1; n < 200; n++) {
+		if (!round_fail(io, op, n, res, &good))
+			break;
+		if (!good) {
+			diag("%s: call %d", what, n);
+			break;
+		}
+	}
+	ok(good && n > 1 && n < 200, "%s: each of %d calls may fail", what,
+	    n - 1);
+}
+
+/* A short write is gone on with. */
+static void
+test_short(void)
+{
+	uint64_t number = 1;
+	struct harness h;
+
+	h_new(&h, "/dev/shm");
+	is_i64(h_boot(&h), 0, "boots");
+	h_elect(&h, 1);
+	ok(wait_until(h_committed(&h) == 1, H_WAIT_MS), "is master");
+	/* The first call of a flush of several blocks says: one block. */
+	fault_set(WAL_OP_WRITE, 1, 4096, 0);
+	ok(h_write(&h, 1, 60000, &number), "a write that was cut short");
+	is_u64((uint64_t)atomic_load(&fault->fired), 1, "was");
+	fault_set(WAL_OP_WRITE, 1, -EINTR, 0);
+	ok(h_write(&h, 1, 60000, &number), "one that was interrupted");
+	fault_set(-1, 0, 0, 0);
+	ok(h_stop(&h), "ends");
+	is_u64(h_read_back(&h, NULL), 2, "both are whole");
+	h_free(&h);
+}
+
+/* Renames that fail are tried again; writers wait meanwhile. */
+static void
+test_rename(void)
+{
+	uint64_t number = 1;
+	struct harness h;
+
+	h_new(&h, "/dev/shm");
+	is_i64(h_boot(&h), 0, "boots");
+	h_elect(&h, 1);
+	fault_set(WAL_OP_RENAME, 2, -EIO, 0);
+	ok(h_write(&h, 9000, 1000, &number), "two segments and more");
+	is_u64((uint64_t)atomic_load(&fault->fired), 1, "a rename failed");
+	fault_set(-1, 0, 0, 0);
+	ok(h_stop(&h), "ends");
+	is_u64(h_read_back(&h, NULL), 9000, "all is there");
+	h_free(&h);
+}
+
+static void
+test_nospace(void)
+{
+	uint64_t number = 1, before;
+	struct harness h;
+	uint8_t p[1000];
+	bool refused;
+
+	h_new(&h, "/dev/shm");
+	h.conf.wal.keep_size = 64 << 20;
+	is_i64(h_boot(&h), 0, "boots");
+	h_elect(&h, 1);
+	ok(h_write(&h, 100, 1000, &number), "writes");
+	fault_set(WAL_OP_ALLOC, 0, -ENOSPC, 1);
+	before = number;
+	do {
+		h_fill(p, sizeof(p), number);
+		if (!h_push(&h, REC_OP, 0, p, sizeof(p))) {
+			h_ring(&h);
+			h_apply(&h);
+		} else if (h.refused[RET_NOSPACE] == 0)
+			number++;
+		h_answers(&h);
+		refused = h.refused[RET_NOSPACE] != 0;
+	} while (!refused && number < before + 300000);
+	ok(refused, "a full disk refuses writes");
+	ok(wait_until(h_answered(&h), H_WAIT_MS), "all are answered");
+	ok(position_get(&h.region.pos->nospace) == 1, "and says so");
+	ok(counter_sum(h.region.counters, C_WAL_NOSPACE) >= 1 &&
+		counter_sum(h.region.counters, C_WAL_REFUSED) >= 1,
+	    "counted");
+	is_u64(waitpid(h.pid, &h.status, WNOHANG), 0, "the worker lives");
+	fault_set(-1, 0, 0, 0);
+	ok(wait_until((h_ring(&h), position_get(&h.region.pos->nospace) == 0),
+	       H_WAIT_MS),
+	    "space returns");
+	before = h.acked_vlsn;
+	number = before;
+	ok(h_write(&h, 100, 1000, &number), "and writes go on");
+	ok(h.acked_vlsn > before, "with the next VLSNs");
+	h_kill(&h);
+	h_free(&h);
+}
+
+/* kill -9 under load, again and again, in one directory. */
+static void
+test_kills(enum conf_wal_io io, const char *under, int rounds)
+{
+	uint64_t number = 1, acked = 0, term = 1;
+	bool good = true;
+	struct harness h;
+	int round;
+
+	h_new(&h, under);
+	h.conf.wal.io = io;
+	h.conf.wal.keep_size = UINT64_C(1) << 40;
+	for (round = 0; round < rounds && good; round++) {
+		uint64_t end;
+		uint8_t p[4000];
+
+		good = h_boot(&h) == 0 &&
+		       position_get(&h.region.pos->durable) >= acked;
+		number = position_get(&h.region.pos->durable) - term + 2;
+		h_elect(&h, ++term);
+		end = tap_now_ms() + 5 + (uint64_t)round * 7 % 40;
+		while (good && tap_now_ms() < end) {
+			uint32_t n = (uint32_t)(number * 37 % sizeof(p)) + 8;
+
+			h_fill(p, n, number);
+			if (h_push(&h, REC_OP, 0, p, n))
+				number++;
+			h_ring(&h);
+			h_answers(&h);
+			h_apply(&h);
+		}
+		kill(h.pid, SIGKILL);
+		acked = h_committed(&h);
+		h_kill(&h);
+	}
+	ok(good, "%d kills under load, nothing committed is lost", round);
+	/* Terms' records take VLSNs, too: numbers may lack at a seam. */
+	ok(h_boot(&h) == 0 && position_get(&h.region.pos->durable) >= acked,
+	    "boots at last");
+	ok(h_stop(&h), "ends");
+	h_free(&h);
+}
+
+int
+main(int argc, char **argv)
+{
+	setproctitle_init(argc, argv, environ);
+	log_open("/dev/null");
+	fault = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+	    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	fault_set(-1, 0, 0, 0);
+	wal_fault_hook = hook;
+	test_short();
+	test_nth(CONF_WAL_IO_AUTO, WAL_OP_WRITE, -EIO, "direct write");
+	test_nth(CONF_WAL_IO_BUFFERED, WAL_OP_WRITE, -EIO, "buffered write");
+	test_nth(CONF_WAL_IO_BUFFERED, WAL_OP_SYNC, -EIO, "fdatasync");
+	test_nth(CONF_WAL_IO_AUTO, WAL_OP_SYNC, -EIO, "fsync");
+	test_nth(CONF_WAL_IO_AUTO, WAL_OP_ALLOC, -ENOSPC, "fallocate");
+	test_rename();
+	test_nospace();
+	test_kills(CONF_WAL_IO_AUTO, "/tmp", 25);
+	test_kills(CONF_WAL_IO_BUFFERED, "/dev/shm", 15);
+	return tap_done();
+}
