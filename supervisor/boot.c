@@ -22,6 +22,24 @@
 #define LOOK_LATE_NS  (50 * NS_PER_MS)
 #define EARLY_FOR_NS  (500 * NS_PER_MS)
 
+/* Pid of a node that left its region without ending it; 0 = none. */
+static pid_t
+region_orphan(const struct node *n)
+{
+	char path[CONF_RUN_DIR_SIZE + 8], why[8];
+	struct region r;
+	pid_t pid = 0;
+
+	snprintf(path, sizeof(path), "%s/region", n->conf.node.run_dir);
+	if (n->has_region || region_attach(&r, path, why, sizeof(why)) != 0)
+		return 0;
+	if (atomic_load_explicit(&r.head->state, memory_order_acquire) ==
+	    REGION_LIVE)
+		pid = r.head->supervisor_pid;
+	region_unmap(&r);
+	return pid;
+}
+
 static int
 make_region(struct node *n)
 {
@@ -38,6 +56,7 @@ make_region(struct node *n)
 		.node_restarts = n->restarts,
 		.recovery_mode = (enum recovery_mode)n->conf.boot.recovery_mode,
 	};
+	pid_t orphan = region_orphan(n);
 	struct region fresh;
 	char why[256];
 	int rc;
@@ -56,6 +75,11 @@ make_region(struct node *n)
 	n->region = fresh;
 	n->has_region = true;
 	n->bells.wakes = n->region.wakes;
+	if (orphan != 0)
+		event_add(&n->region, SLOT_SUPERVISOR, EVENT_WARN,
+		    "the node before (pid %d) did not stop in order; its "
+		    "region is kept as region.prev",
+		    (int)orphan);
 	return 0;
 }
 

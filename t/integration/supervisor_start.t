@@ -127,6 +127,8 @@ $n->start;
 	is slurp("$n->{run}/nodelifed.pid"), $n->{pid}, 'a stale pid file';
 	$n->start;
 	is readlink("$n->{run}/region.prev"), $old, 'the black box is kept';
+	like slurp( $n->{log} ), qr/the node before \(pid \d+\) did not stop/,
+	  'and pointed to';
 	is slurp("$n->{run}/nodelifed.pid"), $n->{pid}, 'the pid file is ours';
 	is $n->stop, 0, 'stopped';
 	ok !-e "$n->{run}/nodelifed.pid", 'no pid file is left';
