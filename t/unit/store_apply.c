@@ -502,6 +502,32 @@ test_budget(void)
 	free(p);
 }
 
+/* A figure, not a promise: machines differ. */
+static void
+measure(unsigned keys, const char *what)
+{
+	uint8_t value[100], p[256];
+	char key[16];
+	struct op_arg argv[] = { { (const uint8_t *)key, 0 },
+		{ value, sizeof(value) } };
+	uint64_t start = mono_ns(), took;
+	unsigned i, n = 200000, mix = 1;
+	int rc = 0;
+
+	memset(value, 'v', sizeof(value));
+	for (i = 0; i < n && rc == 0; i++) {
+		mix = mix * 1103515245 + 12345;
+		argv[0].len = (uint32_t)snprintf(
+		    key, sizeof(key), "key:%08u", mix % keys);
+		op_encode(p, OP_SET, 0, 0, 2, argv);
+		rc = apply_record(&g.apply, false, p, op_size(2, argv),
+		    ++g.vlsn, g.now_ms, NULL);
+	}
+	took = mono_ns() - start;
+	ok(rc == 0, "%u SETs of 100 bytes, %s", n, what);
+	diag("%.0f records/s, %s", (double)n * 1e9 / (double)took, what);
+}
+
 int
 main(void)
 {
@@ -520,6 +546,15 @@ main(void)
 	test_watch_on_disk();
 	test_large();
 	test_budget();
+	rig_close(&g);
+	rig_open(&g, 64 << 20);
+	measure(100000, "into an empty table");
+	rig_must(rig_freeze(&g));
+	measure(100000, "the same keys in a frozen one");
+	rig_must(rig_checkpoint(&g));
+	rig_must(rig_freeze(&g));
+	rig_must(rig_checkpoint(&g));
+	measure(100000, "the same keys on disk");
 	rig_close(&g);
 	return tap_done();
 }

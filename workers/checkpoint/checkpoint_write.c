@@ -247,7 +247,8 @@ checkpoint_write(struct store_db *db, const struct table_head *t,
 		goto out;
 	if ((rc = list_collect(&w)) != 0)
 		goto out;
-	qsort(w.list, w.count, sizeof(w.list[0]), by_key);
+	if (w.count != 0)
+		qsort(w.list, w.count, sizeof(w.list[0]), by_key);
 	rc = write_all(&w, group_uuid, out);
 	if (rc == 0)
 		rc = commit(&w);

@@ -202,8 +202,11 @@ fire_replayed(struct store *s)
 {
 	s->replaying = false;
 	if (s->applied > s->replay_from)
-		log_info("store: replayed %llu records, VLSN %llu to %llu",
+		log_info("store: replayed %llu records in %llu ms, VLSN %llu "
+			 "to %llu",
 		    (unsigned long long)(s->applied - s->replay_from),
+		    (unsigned long long)((mono_ns() - s->replay_ns) /
+					 NS_PER_MS),
 		    (unsigned long long)s->replay_from + 1,
 		    (unsigned long long)s->applied);
 	seq_fire(s->r->seq, PHASE_DATA_GROUPS_REPLAY, SLOT_STORE);
@@ -230,6 +233,7 @@ boot(struct store *s)
 	    !boot_open(s))
 		return;
 	s->replay_from = s->applied;
+	s->replay_ns = mono_ns();
 	if (s->w->readonly) {
 		boot_readonly(s);
 		return;

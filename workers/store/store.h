@@ -79,6 +79,7 @@ struct store {
 	uint64_t applied;
 	uint64_t replay_to; /* VLSN that ends the replay */
 	uint64_t replay_from;
+	uint64_t replay_ns; /* when it began */
 	uint64_t term; /* of the newest record */
 	uint64_t wal_bytes; /* records' bytes since the last freeze */
 	uint32_t wanted_seen; /* control.checkpoint_wanted at the freeze */
