@@ -1,0 +1,302 @@
+/*
+ * Files of the log: recycling and the hint, what a boot cleans up and gives
+ * back, the last head, read-only and forced boots, a boot on a full disk.
+ */
+#include "t/lib/wal_harness.h"
+
+#include <fnmatch.h>
+
+/* How many files match, and their sizes. */
+static unsigned
+files(const struct harness *h, const char *pattern, uint64_t *bytes)
+{
+	struct dirent *de;
+	struct stat st;
+	unsigned n = 0;
+	DIR *d = fdopendir(
+	    openat(h->wal_dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+
+	if (bytes != NULL)
+		*bytes = 0;
+	while ((de = readdir(d)) != NULL)
+		if (fnmatch(pattern, de->d_name, FNM_PERIOD) == 0 &&
+		    fstatat(h->wal_dir, de->d_name, &st, 0) == 0) {
+			n++;
+			if (bytes != NULL)
+				*bytes += (uint64_t)st.st_size;
+		}
+	closedir(d);
+	return n;
+}
+
+static uint64_t
+counter_of(const struct harness *h, enum counter which)
+{
+	return counter_sum(h->region.counters, which);
+}
+
+static void
+test_recycling(void)
+{
+	uint64_t number = 1, all, last;
+	struct vmap_pair pair;
+	struct harness h;
+
+	h_new(&h, "/dev/shm");
+	is_i64(h_boot(&h), 0, "boots");
+	h_elect(&h, 1);
+	ok(h_write(&h, 20000, 1000, &number), "20 MB in segments of 4");
+	is_u64(counter_of(&h, C_WAL_RECYCLED), 0,
+	    "without a checkpoint nothing goes");
+	is_u64(position_get(&h.region.pos->first), 1, "from the first on");
+	position_set(&h.region.pos->checkpointed, 15000);
+	h_ring(&h);
+	ok(wait_until(counter_of(&h, C_WAL_RECYCLED) >= 3, H_WAIT_MS),
+	    "with one, what it has goes");
+	ok(position_get(&h.region.pos->first) > 8000 &&
+		position_get(&h.region.pos->first) <= 15001,
+	    "and no more than that");
+	ok(vmap_lookup(h.region.vmap, 5, &pair) != 0, "also from the map");
+	position_set(&h.region.pos->checkpointed, number);
+	ok(h_write(&h, 20000, 1000, &number), "20 MB more");
+	ok(wait_until(counter_of(&h, C_WAL_RECYCLED) >= 4, H_WAIT_MS),
+	    "use the old files again");
+	position_set(&h.region.pos->checkpointed, 39000);
+	ok(wait_until(wal_hint_read(h.wal_dir) == 39000, H_WAIT_MS),
+	    "the hint is written");
+	last = h.acked_vlsn;
+	ok(h_stop(&h), "ends");
+	is_u64(h_read_back(&h, &all), number - 1, "stale blocks do not chain");
+	is_u64(all, last, "to the end");
+	is_i64(h_boot(&h), 0, "boots");
+	ok(counter_of(&h, C_WAL_REPLAYED) < 6000,
+	    "scans only from the checkpoint's segment on");
+	is_u64(position_get(&h.region.pos->durable), last, "to the end");
+	ok(h_stop(&h), "ends");
+	h_free(&h);
+}
+
+static void
+test_keep_size(void)
+{
+	uint64_t number = 1;
+	struct harness h;
+
+	h_new(&h, "/dev/shm");
+	h.conf.wal.keep_size = 8 << 20;
+	is_i64(h_boot(&h), 0, "boots");
+	h_elect(&h, 1);
+	ok(h_write(&h, 30000, 1000, &number), "30 MB");
+	position_set(&h.region.pos->checkpointed, number);
+	h_ring(&h);
+	ok(wait_until(counter_of(&h, C_WAL_RECYCLED) >= 4, H_WAIT_MS),
+	    "old ones go");
+	ok(position_get(&h.region.pos->first) < number - 8000 &&
+		position_get(&h.region.pos->first) > number - 18000,
+	    "but what is to be kept for others");
+	h_kill(&h);
+	h_free(&h);
+}
+
+/* Each boot gives back what the last one's segment did not use. */
+static void
+test_boots(void)
+{
+	uint64_t number = 1, bytes;
+	struct segment_list l;
+	struct harness h;
+	int i, fd;
+
+	h_new(&h, "/dev/shm");
+	h.conf.wal.keep_size = 1 << 30;
+	for (i = 0; i < 6; i++) {
+		if (h_boot(&h) != 0)
+			break;
+		h_elect(&h, (uint64_t)i + 1);
+		if (!h_write(&h, 10, 100, &number))
+			break;
+		h_kill(&h);
+	}
+	is_u64((uint64_t)i, 6, "six boots, six kills");
+	is_u64(h_read_back(&h, NULL), number - 1, "all is there");
+	is_i64(segment_list_load(&l, h.wal_dir, true), 0, "listed");
+	ok(l.count >= 6, "each began a segment");
+	segment_list_free(&l);
+	(void)files(&h, "*.seg", &bytes);
+	ok(bytes <= 3 * (4u << 20) + 6 * 3 * SEGMENT_BLOCK_MAX,
+	    "of which only the newest have their full size");
+	/* What is no part of the log goes. */
+	fd = openat(h.wal_dir, "00000fff.seg", O_CREAT | O_WRONLY, 0600);
+	ok(ftruncate(fd, 8192) == 0, "a stray file");
+	close(fd);
+	fd = openat(h.wal_dir, "spare.77", O_CREAT | O_WRONLY, 0600);
+	close(fd);
+	is_i64(h_boot(&h), 0, "boots");
+	is_u64(files(&h, "00000fff.seg", NULL), 0, "it is gone");
+	is_u64(files(&h, "spare.77", NULL), 0, "as is a spare of no size");
+	is_u64(files(&h, "probe", NULL), 0, "nothing else is left");
+	ok(files(&h, "spare.*", NULL) + files(&h, "prep.*", NULL) +
+		    files(&h, "00001*.seg", NULL) >=
+		2,
+	    "two spares are there before it serves");
+	h_kill(&h);
+	h_free(&h);
+}
+
+/* Idle for a while: a last head tells what is durable and committed. */
+static void
+test_last_head(void)
+{
+	struct segment_batch seen = { 0 };
+	uint64_t number = 1, turns;
+	struct slot_row *row;
+	struct harness h;
+
+	h_new(&h, "/dev/shm");
+	is_i64(h_boot(&h), 0, "boots");
+	h_elect(&h, 1);
+	ok(h_write(&h, 3, 100, &number), "writes");
+	ok(wait_until((memset(&seen, 0, sizeof(seen)),
+			  segment_file_look(h.wal_dir, 1, true, &seen) == 0 &&
+			      seen.durable == 4 && seen.committed == 4),
+	       5000),
+	    "soon its last head knows that all is durable, and committed");
+	row = &h.region.slots->row[SLOT_WAL];
+	(void)wait_until(files(&h, "prep.*", NULL) == 0, H_WAIT_MS);
+	turns = atomic_load(&row->sleeps);
+	(void)wait_until(atomic_load(&row->sleeps) >= turns + 3, 2500);
+	ok(atomic_load(&row->sleeps) <= turns + 3,
+	    "an idle worker wakes once a second");
+	h_kill(&h);
+	is_i64(h_boot(&h), 0, "boots after a kill");
+	is_u64(h_committed(&h), 4, "and knows what was committed");
+	is_u64(counter_of(&h, C_WAL_TORN), 0, "nothing was torn");
+	ok(h_stop(&h), "ends");
+	h_free(&h);
+}
+
+static void
+damage(struct harness *h, uint32_t number, uint32_t offset)
+{
+	char name[SEGMENT_NAME_MAX];
+	uint8_t byte;
+	int fd;
+
+	segment_name(name, number);
+	fd = openat(h->wal_dir, name, O_RDWR);
+	if (pread(fd, &byte, 1, offset) != 1)
+		abort();
+	byte ^= 4;
+	if (pwrite(fd, &byte, 1, offset) != 1)
+		abort();
+	close(fd);
+}
+
+static void
+test_modes(void)
+{
+	uint64_t number = 1, bytes, before, last;
+	struct harness h;
+	struct stat st;
+
+	h_new(&h, "/dev/shm");
+	is_i64(h_boot(&h), 0, "boots");
+	h_elect(&h, 1);
+	ok(h_write(&h, 6000, 1000, &number), "two segments");
+	ok(h_stop(&h), "ends");
+	(void)files(&h, "*", &before);
+
+	h.readonly = true;
+	is_i64(h_boot(&h), 0, "readonly boots");
+	is_u64(position_get(&h.region.pos->durable), 6001, "with all of it");
+	h_push(&h, REC_OP, 0, "x", 1);
+	h_ring(&h);
+	ok(wait_until(h_answered(&h), H_WAIT_MS), "a write is answered");
+	is_u64(h.refused[RET_READONLY], 1, "READONLY");
+	ok(h_stop(&h), "ends");
+	(void)files(&h, "*", &bytes);
+	is_u64(bytes, before, "nothing was changed");
+	h.readonly = false;
+
+	damage(&h, 1, 2000000);
+	is_i64(h_boot(&h), -ECANCELED, "damage stops a normal boot");
+	ok(strstr(h.region.seq->error, "wal/00000001.seg offset ") != NULL &&
+		strstr(h.region.seq->error, "force") != NULL,
+	    "which says where, and what to do");
+	ok(wait_until(h_ended(&h), H_WAIT_MS) && WIFEXITED(h.status) &&
+		WEXITSTATUS(h.status) == WORKER_EXIT_FAILED,
+	    "and ends");
+	diag("%s", h.region.seq->error);
+	h_kill(&h);
+	is_i64(h_boot(&h), -ECANCELED, "each time");
+	h_kill(&h);
+
+	h.force = true;
+	is_i64(h_boot(&h), 0, "force boots");
+	last = position_get(&h.region.pos->durable);
+	ok(last > 1500 && last < 2100, "with what is before the damage");
+	ok(fstatat(h.data_dir, "salvage/00000002.seg", &st, 0) == 0 &&
+		fstatat(h.data_dir, "salvage/00000001.seg.cut", &st, 0) == 0,
+	    "and keeps the rest aside");
+	ok(counter_sum(h.region.counters, C_WAL_TORN) == 0, "not as a tear");
+	h_elect(&h, 7);
+	ok(wait_until(h_committed(&h) == last + 1, H_WAIT_MS), "it goes on");
+	ok(h_stop(&h), "ends");
+	h.force = false;
+	is_i64(h_boot(&h), 0, "then it boots normally");
+	is_u64(position_get(&h.region.pos->durable), last + 1, "from there");
+	ok(h_stop(&h), "ends");
+	h_free(&h);
+}
+
+static _Atomic int *full;
+
+static int
+hook(enum wal_op op, int res)
+{
+	return op == WAL_OP_ALLOC && atomic_load(full) ? -ENOSPC : res;
+}
+
+static void
+test_full_boot(void)
+{
+	uint64_t number = 1;
+	struct harness h;
+	struct stat st;
+
+	full = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+	    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	wal_fault_hook = hook;
+	h_new(&h, "/dev/shm");
+	is_i64(h_boot(&h), 0, "boots");
+	h_elect(&h, 1);
+	ok(h_write(&h, 10, 100, &number), "writes");
+	ok(fstatat(h.data_dir, "reserve", &st, 0) == 0 && st.st_size == 1 << 20,
+	    "the reserve is there");
+	h_kill(&h);
+	atomic_store(full, 1);
+	is_i64(h_boot(&h), 0, "boots on a full disk: a spare is there");
+	h_elect(&h, 2);
+	ok(h_write(&h, 10, 100, &number), "and writes");
+	h_kill(&h);
+	atomic_store(full, 0);
+	is_i64(h_boot(&h), 0, "boots with space");
+	is_u64(position_get(&h.region.pos->durable), 22, "all is there");
+	h_kill(&h);
+	h_free(&h);
+	wal_fault_hook = NULL;
+}
+
+int
+main(int argc, char **argv)
+{
+	setproctitle_init(argc, argv, environ);
+	log_open("/dev/null");
+	test_recycling();
+	test_keep_size();
+	test_boots();
+	test_last_head();
+	test_modes();
+	test_full_boot();
+	return tap_done();
+}
