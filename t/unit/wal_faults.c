@@ -217,7 +217,7 @@ test_kills(enum conf_wal_io io, const char *under, int rounds)
 	h.conf.wal.keep_size = UINT64_C(1) << 40;
 	for (round = 0; round < rounds && good; round++) {
 		uint64_t end;
-		uint8_t p[4000];
+		uint8_t p[4008];
 
 		good = h_boot(&h) == 0 &&
 		       position_get(&h.region.pos->durable) >= acked;
@@ -225,7 +225,7 @@ test_kills(enum conf_wal_io io, const char *under, int rounds)
 		h_elect(&h, ++term);
 		end = tap_now_ms() + 5 + (uint64_t)round * 7 % 40;
 		while (good && tap_now_ms() < end) {
-			uint32_t n = (uint32_t)(number * 37 % sizeof(p)) + 8;
+			uint32_t n = (uint32_t)(number * 37 % 4000) + 8;
 
 			h_fill(p, n, number);
 			if (h_push(&h, REC_OP, 0, p, n))
