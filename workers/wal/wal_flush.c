@@ -112,6 +112,21 @@ flight_sync_submit(struct wal *w, struct wal_flight *f)
 	return 0;
 }
 
+static void
+flight_trace(
+    struct wal *w, const struct wal_flight *f, const struct iovec *iov, int n)
+{
+	struct wal_trace t = { .slot = (uint32_t)(f - w->flight),
+		.number = w->segment.info.number,
+		.offset = f->start - w->segment.base + f->done,
+		.iov = iov,
+		.iovs = n,
+		.vlsn = f->vlsn };
+
+	if (wal_trace_hook != NULL)
+		wal_trace_hook(&t);
+}
+
 static int
 flight_submit(struct wal *w, struct wal_flight *f)
 {
@@ -126,6 +141,7 @@ flight_submit(struct wal *w, struct wal_flight *f)
 	sqe = loop_sqe(&w->loop);
 	if (sqe == NULL)
 		return -EAGAIN;
+	flight_trace(w, f, f->iov, n);
 	f->generation++;
 	f->written = false;
 	f->state = FLIGHT_WRITING;
@@ -256,6 +272,7 @@ flights_publish(struct wal *w)
 		f = &w->flight[w->first];
 		if (f->state != FLIGHT_DONE)
 			break;
+		flight_trace(w, f, NULL, 0);
 		if (w->header_flight) {
 			ASSERT(w->flights == 1);
 			w->header_flight = false;

@@ -23,6 +23,7 @@
 #define HINT_MAGIC UINT64_C(0x31746e69684c4157) /* "WALhint1" */
 
 int (*wal_fault_hook)(enum wal_op op, int res);
+void (*wal_trace_hook)(const struct wal_trace *t);
 
 /* The physical block of the device behind a file, 0 if it does not say. */
 static uint32_t

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/uio.h>
 
 struct wal_io {
 	uint32_t block; /* max(4096, direct I/O alignment, physical block) */
@@ -33,6 +34,20 @@ wal_fault(enum wal_op op, int res)
 {
 	return wal_fault_hook != NULL ? wal_fault_hook(op, res) : res;
 }
+
+/*
+ * Tests record what is written, to play it again with writes left out: called
+ * when a write is submitted, and (iov NULL) when it is known to be durable.
+ */
+struct wal_trace {
+	uint32_t slot; /* which flight */
+	uint32_t number; /* segment */
+	uint64_t offset;
+	const struct iovec *iov;
+	int iovs;
+	uint64_t vlsn; /* newest in it */
+};
+extern void (*wal_trace_hook)(const struct wal_trace *t);
 
 /*
  * Find out how files of this directory can be written (makes and removes a

@@ -159,6 +159,24 @@ first_find(struct wal *w, const char *name, uint64_t *size)
 	return first_make(w, name, size);
 }
 
+/* The header, which no flight carried: written, and durable. */
+static void
+first_trace(struct wal *w)
+{
+	struct iovec iov = { .iov_base = wal_at(w, w->segment.base),
+		.iov_len = w->io.block };
+	struct wal_trace t = { .number = w->segment.info.number,
+		.iov = &iov,
+		.iovs = 1,
+		.vlsn = w->vlsn };
+
+	if (wal_trace_hook == NULL)
+		return;
+	wal_trace_hook(&t);
+	t.iov = NULL;
+	wal_trace_hook(&t);
+}
+
 int
 wal_segment_first(struct wal *w, char *why, size_t why_size)
 {
@@ -186,6 +204,7 @@ wal_segment_first(struct wal *w, char *why, size_t why_size)
 	}
 	atomic_store_explicit(
 	    &w->r->walbuf.h->flushed, w->position, memory_order_release);
+	first_trace(w);
 	wal_count(w, C_WAL_SEGMENTS, 1);
 	w->phase = WAL_APPENDING;
 	return 0;
