@@ -9,6 +9,7 @@
 #include <sys/syscall.h>
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -22,6 +23,7 @@
 #define RETRY_FIRST_NS   NS_PER_S
 #define RETRY_MAX_NS     (8 * NS_PER_S)
 #define NICE             10
+#define LARGE_BYTES      (256 * 1024)
 
 /* As ioprio_set(2) has them; not every libc has a header for it. */
 #define IOPRIO_PROCESS    1
@@ -32,6 +34,7 @@ static struct checkpoint {
 	struct region *r;
 	struct loop loop;
 	struct store_db db;
+	char path[CONF_PATH_SIZE + 8];
 	bool opened;
 	uint8_t group_uuid[16];
 	uint64_t retry_ns; /* not before; 0 = at once */
@@ -96,22 +99,30 @@ read_uuid(struct checkpoint *c)
 		memcpy(c->group_uuid, nf.group_uuid, sizeof(c->group_uuid));
 }
 
+static int
+open_db(struct checkpoint *c, char *why, size_t n)
+{
+	enum store_db_mode mode =
+	    c->w->readonly ? STORE_DB_NOLOCK : STORE_DB_WRITE;
+
+	return store_db_open(
+	    &c->db, c->path, mode, c->w->conf->store.map_size, why, n);
+}
+
 /* 0, or the exit code; the sequencer has been told. */
 static int
 boot(struct checkpoint *c)
 {
-	enum store_db_mode mode =
-	    c->w->readonly ? STORE_DB_NOLOCK : STORE_DB_WRITE;
-	char path[CONF_PATH_SIZE + 8], why[256];
+	char why[256];
 	int rc;
 
-	snprintf(path, sizeof(path), "%s/store", c->w->conf->node.data_dir);
-	rc = store_db_open(
-	    &c->db, path, mode, c->w->conf->store.map_size, why, sizeof(why));
+	snprintf(
+	    c->path, sizeof(c->path), "%s/store", c->w->conf->node.data_dir);
+	rc = open_db(c, why, sizeof(why));
 	if (rc != 0)
 		return boot_fail(c, why);
 	c->opened = true;
-	rc = boot_verify(c, path, why, sizeof(why));
+	rc = boot_verify(c, c->path, why, sizeof(why));
 	if (rc != 0)
 		return boot_fail(c, why);
 	read_uuid(c);
@@ -212,6 +223,26 @@ failed(struct checkpoint *c, int rc)
 	c->retry_ns = mono_ns() + c->back_off_ns;
 }
 
+/*
+ * LMDB keeps every page buffer of a transaction for the next one, for ever:
+ * closing the environment is what gives their memory back.
+ */
+static void
+slim(struct checkpoint *c)
+{
+	char why[256];
+	int rc;
+
+	store_db_close(&c->db);
+	malloc_trim(0);
+	rc = open_db(c, why, sizeof(why));
+	if (rc == 0)
+		return;
+	log_errorx("checkpoint: %s", why);
+	c->opened = false;
+	give_up(c, rc);
+}
+
 static void
 write_frozen(struct checkpoint *c, struct table_gen *g)
 {
@@ -224,10 +255,12 @@ write_frozen(struct checkpoint *c, struct table_gen *g)
 	ASSERT(vlsn <= position_get(&c->r->pos->durable));
 	rc = checkpoint_write(
 	    &c->db, c->r->table, g, c->group_uuid, loop_beat, &c->loop, &work);
-	if (rc == 0)
-		succeeded(c, g, &work, start);
-	else
+	if (rc != 0) {
 		failed(c, rc);
+		return;
+	}
+	succeeded(c, g, &work, start);
+	slim(c);
 }
 
 static struct table_gen *
@@ -339,6 +372,7 @@ checkpoint_main(struct worker *w)
 	int rc;
 
 	worker_open(w, "checkpoint", KEEP_DATA);
+	mallopt(M_MMAP_THRESHOLD, LARGE_BYTES);
 	c->w = w;
 	c->r = w->region;
 	/* Before the ring: a child looks at the files, see boot_verify(). */

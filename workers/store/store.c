@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -21,6 +22,7 @@
 #define LEAVE_NS     (5 * NS_PER_MS) /* readers leave within a loop turn */
 #define COUNT_NS     STORE_BATCH_NS /* of each turn, for counting keys */
 #define MEMORY_MS    20
+#define LARGE_BYTES  (256 * 1024)
 #define FULL_LOOK_NS (20 * NS_PER_MS)
 
 static struct store me;
@@ -410,6 +412,8 @@ store_main(struct worker *w)
 	int rc;
 
 	worker_open(w, "store", KEEP_DATA);
+	/* Large values come and go: their memory goes back each time. */
+	mallopt(M_MMAP_THRESHOLD, LARGE_BYTES);
 	s->w = w;
 	s->r = w->region;
 	s->wal_dir = -1;
