@@ -288,7 +288,8 @@ input_append(struct gateway *g, struct conn *c, const uint8_t *data, size_t n)
 	input_compact(in);
 	need = resp_need(&in->rp);
 	have = sink_len(&in->bytes);
-	if (need > have + INPUT_GROW && !sink_grow(&in->bytes, need - have))
+	if (need > have + INPUT_GROW &&
+	    sink_room(&in->bytes, need - have) == NULL)
 		return false;
 	sink_put(&in->bytes, data, n);
 	return !in->bytes.failed;
