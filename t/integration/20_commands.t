@@ -417,7 +417,17 @@ subtest 'limits' => sub {
 	my $big = join '', map { chr( $_ * 7 % 256 ) } 1 .. 1 << 16;
 	$big = $big x 256;
 	is length $big, 16 << 20, '16 MiB';
-	is $c->cmd( 'SET', 'big', $big ), 'OK', 'SET of 16 MiB';
+	my $time = sub {
+		my ($value) = @_;
+		my $begin = Time::HiRes::time();
+		is $c->cmd( 'SET', 'big', $value ), 'OK',
+		  'SET of ' . length($value) . ' bytes';
+		return Time::HiRes::time() - $begin;
+	};
+	my ($one) = sort { $a <=> $b }
+	  map { $time->( substr $big, 0, 1 << 20 ) } 1 .. 3;
+	$one = 0.005 if $one < 0.005;
+	cmp_ok $time->($big), '<', 64 * $one, 'takes time by its length';
 	ok $c->cmd( 'GET', 'big' ) eq $big, 'GET of 16 MiB';
 	is $c->cmd(qw(STRLEN big)), 16 << 20, 'STRLEN';
 	is $c->cmd(qw(GETRANGE big 16777214 -1)), substr( $big, -2 ), 'GETRANGE';

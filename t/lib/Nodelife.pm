@@ -30,6 +30,9 @@ my %live;    # pid => 1: what we started and have not reaped
 my @dirs;
 my $owner = $$;
 
+# Cleaning up is END's: a signal is an exit, too.
+$SIG{$_} //= sub { exit 130 } for qw(INT TERM HUP);
+
 sub build_dir { return Cwd::abs_path( $ENV{NODELIFE_BUILD} // 'build' ) }
 
 # Ask cond every millisecond until it holds; false after the deadline.
@@ -215,7 +218,20 @@ sub gone {
 	return 0 if $got == 0;
 	$self->{status} = $?;
 	delete $live{ $self->{pid} };
+	$self->look_for_sanitizers;
 	return 1;
+}
+
+# What a sanitizer said in a node's log fails the test that ran it.
+my $sanitizer;
+
+sub look_for_sanitizers {
+	my ($self) = @_;
+	my $log = slurp( $self->{log} ) // return;
+	return
+	  if $log !~ /^(?:==\d+==\s*ERROR: \w+Sanitizer|\S+: runtime error:).*/m;
+	$sanitizer //= substr $log, $-[0], 4000;
+	return;
 }
 
 # Wait for the exit; its code (128 + signal when killed).
@@ -342,6 +358,10 @@ END {
 			$l = readlink "$d/run/region.prev";
 			unlink $l if defined $l && $l =~ m{^/dev/shm/nodelife};
 			File::Path::remove_tree($d) if !$ENV{NODELIFE_KEEP};
+		}
+		if ( defined $sanitizer ) {
+			print STDERR "# $_\n" for split /\n/, $sanitizer;
+			$code ||= 1;
 		}
 		$? = $code;
 	}
