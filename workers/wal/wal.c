@@ -79,6 +79,7 @@ wal_turn(void *ctx)
 
 	if (w->phase == WAL_BOOTING)
 		return;
+	w->turn_ms = wall_ms();
 	wal_role_turn(w);
 	do {
 		wal_drain(w);

@@ -156,6 +156,7 @@ struct wal {
 	uint64_t vlsn; /* newest given out */
 	uint64_t term; /* of that record */
 	int64_t time_ms; /* of that record */
+	int64_t turn_ms; /* the clock, read once a turn */
 	uint32_t seed; /* CRC of the newest sealed record */
 	uint64_t position; /* end of what is in the buffer */
 	uint64_t published; /* position that readers know */

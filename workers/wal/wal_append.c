@@ -86,7 +86,6 @@ static void
 record_append(struct wal *w, uint8_t type, uint8_t flags, uint64_t origin,
     const void *payload, uint32_t payload_len)
 {
-	int64_t now_ms = wall_ms();
 	struct record rec = { .origin = origin,
 		.type = type,
 		.flags = flags,
@@ -96,8 +95,8 @@ record_append(struct wal *w, uint8_t type, uint8_t flags, uint64_t origin,
 
 	ASSERT(w->batch.open);
 	wal_buffer_take(w, len);
-	if (now_ms > w->time_ms)
-		w->time_ms = now_ms;
+	if (w->turn_ms > w->time_ms)
+		w->time_ms = w->turn_ms;
 	rec.vlsn = ++w->vlsn;
 	rec.term = w->term;
 	rec.time_ms = w->time_ms;

@@ -64,16 +64,12 @@ direct_alignment(int fd)
 	return 0;
 }
 
-/* Does a direct, synchronous write of one block work on this file? */
+/* Where the kernel does not say: does a direct write of a block work? */
 static bool
 direct_works(int fd, uint32_t block)
 {
-	struct iovec iov;
-
-	iov.iov_base = (void *)(uintptr_t)wal_zeros();
-	iov.iov_len = block;
-	return iov.iov_base != NULL &&
-	       pwritev2(fd, &iov, 1, 0, RWF_DSYNC) == (ssize_t)block;
+	return wal_zeros() != NULL &&
+	       pwrite(fd, wal_zeros(), block, 0) == (ssize_t)block;
 }
 
 static uint32_t
@@ -111,7 +107,8 @@ wal_io_probe(
 	}
 	io->block = block_size(fd);
 	if (!want_buffered)
-		io->direct = direct_works(fd, io->block);
+		io->direct =
+		    direct_alignment(fd) != 0 || direct_works(fd, io->block);
 	if (want_direct && !io->direct)
 		rc = -EOPNOTSUPP;
 	close(fd);

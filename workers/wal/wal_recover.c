@@ -373,21 +373,18 @@ flush_tail(struct recovery *rec)
 	char name[SEGMENT_NAME_MAX];
 	int fd, rc;
 
-	if (rec->tail_number != 0) {
-		segment_name(name, rec->tail_number);
-		fd = openat(rec->w->dir, name, O_RDONLY | O_CLOEXEC);
-		if (fd < 0)
-			return refuse(rec, "wal/%s: %s", name, strerror(errno));
-		rc = wal_file_sync(fd);
-		close(fd);
-		if (rc != 0)
-			return refuse(
-			    rec, "wal/%s: fsync: %s", name, strerror(-rc));
-	}
-	rc = wal_file_sync(rec->w->dir);
+	if (rec->tail_number == 0)
+		return 0; /* nothing was found */
+	segment_name(name, rec->tail_number);
+	fd = openat(rec->w->dir, name, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return refuse(rec, "wal/%s: %s", name, strerror(errno));
+	rc = wal_file_sync(fd);
+	close(fd);
 	if (rc == 0)
-		rc = wal_file_sync(rec->w->w->data_dir);
-	return rc == 0 ? 0 : refuse(rec, "wal: fsync: %s", strerror(-rc));
+		rc = wal_file_sync(rec->w->dir);
+	return rc == 0 ? 0
+		       : refuse(rec, "wal/%s: fsync: %s", name, strerror(-rc));
 }
 
 static void

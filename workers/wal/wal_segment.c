@@ -197,6 +197,9 @@ wal_segment_first(struct wal *w, char *why, size_t why_size)
 	    &w->io, fd, wal_at(w, w->segment.base), w->io.block, 0);
 	if (rc == 0)
 		rc = wal_file_sync(w->dir);
+	/* The first segment of all: its directory is as new. */
+	if (rc == 0 && w->segment.info.prev_number == 0)
+		rc = wal_file_sync(w->w->data_dir);
 	if (rc != 0) {
 		snprintf(
 		    why, why_size, "wal/%s: write: %s", name, strerror(-rc));
