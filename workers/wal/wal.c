@@ -157,7 +157,6 @@ wal_begin(struct wal *w)
 		seq_fail(w->r->seq, PHASE_WAL_RECOVERY, SLOT_WAL, "%s", why);
 		return rc;
 	}
-	wal_keeper_trim(w);
 	wal_keeper_spares(w);
 	return 0;
 }
@@ -176,6 +175,8 @@ wal_main(struct worker *worker)
 	if (wal_open(w) != 0 || wal_recover(w) != 0 || wal_begin(w) != 0)
 		return WORKER_EXIT_FAILED;
 	seq_fire(w->r->seq, PHASE_WAL_RECOVERY, SLOT_WAL);
+	if (w->phase != WAL_IDLE)
+		wal_keeper_trim(w);
 	worker_running(worker);
 	w->tick_ns = mono_ns();
 	rc = loop_run(&w->loop);
