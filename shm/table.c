@@ -397,6 +397,9 @@ table_publish(
 {
 	uint32_t off = entry_keep(w, e), next;
 
+	/* Nothing was published since table_locate(). */
+	ASSERT(at->entry == 0 || atomic_load_explicit(at->link,
+				     memory_order_relaxed) == at->entry);
 	e->hash = at->hash;
 	e->older = at->entry;
 	/*

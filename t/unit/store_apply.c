@@ -502,6 +502,28 @@ test_budget(void)
 	free(p);
 }
 
+/* Junk in the log changes nothing, and nothing stops because of it. */
+static void
+test_malformed(void)
+{
+	uint8_t junk[64];
+	unsigned i, refused = 0;
+	uint64_t before = g.apply.malformed;
+
+	run(OP_SET, "s|text", 0, 0);
+	for (i = 0; i < 500; i++) {
+		memset(junk, (int)(i * 37), sizeof(junk));
+		put_le16(junk, (uint16_t)i);
+		if (rig_apply(&g, i % 2 != 0, junk, i % sizeof(junk)) != 0)
+			break;
+		refused +=
+		    strcmp(rig_text(&g.out), "-ERR malformed operation") == 0;
+	}
+	is_u64(refused, 500, "500 payloads of junk are answered");
+	is_u64(g.apply.malformed - before, 500, "and counted");
+	is_str(get("s"), "\"text\"", "and change nothing");
+}
+
 /* A figure, not a promise: machines differ. */
 static void
 measure(unsigned keys, const char *what)
@@ -545,6 +567,7 @@ main(void)
 	place = ON_DISK;
 	test_watch_on_disk();
 	test_large();
+	test_malformed();
 	test_budget();
 	rig_close(&g);
 	rig_open(&g, 64 << 20);

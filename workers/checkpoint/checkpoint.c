@@ -66,6 +66,7 @@ is_first_life(const struct checkpoint *c)
 static int
 boot_verify(struct checkpoint *c, const char *path, char *why, size_t n)
 {
+	static const uint8_t none[16];
 	struct store_state st;
 	MDB_txn *txn;
 	int rc, dead;
@@ -80,6 +81,13 @@ boot_verify(struct checkpoint *c, const char *path, char *why, size_t n)
 	if (rc != 0) {
 		snprintf(why, n, "store/data.mdb: %s", strerror(-rc));
 		return rc;
+	}
+	if (st.vlsn != 0 && memcmp(st.group_uuid, none, 16) != 0 &&
+	    memcmp(st.group_uuid, c->group_uuid, 16) != 0) {
+		snprintf(why, n,
+		    "store/data.mdb belongs to another group than the node "
+		    "file says");
+		return -EXDEV;
 	}
 	if (is_first_life(c) && st.keys != 0)
 		rc = store_db_verify_apart(
@@ -122,10 +130,10 @@ boot(struct checkpoint *c)
 	if (rc != 0)
 		return boot_fail(c, why);
 	c->opened = true;
+	read_uuid(c);
 	rc = boot_verify(c, c->path, why, sizeof(why));
 	if (rc != 0)
 		return boot_fail(c, why);
-	read_uuid(c);
 	/* Release, for the store: the files are there and sound. */
 	futex_bump(&c->r->table->opened);
 	seq_fire(c->r->seq, PHASE_CLUSTER_CATALOG_OPEN, SLOT_CHECKPOINT);

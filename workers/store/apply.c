@@ -230,22 +230,18 @@ watch_changed(struct apply *a, const struct op_multi *m)
 }
 
 static int
-apply_multi(struct apply *a, const uint8_t *payload, size_t n)
+apply_multi(struct apply *a, const struct op_multi *m)
 {
-	struct op_multi m;
+	const uint8_t *at = m->ops;
 	struct op op;
-	const uint8_t *at;
-	int rc = op_multi_decode(payload, n, &m);
+	int rc = 0;
 
-	if (rc != 0)
-		return rc;
-	if (watch_changed(a, &m)) {
+	if (watch_changed(a, m)) {
 		value_nil_array(a->out);
 		return 0;
 	}
-	value_array(a->out, m.op_count);
-	at = m.ops;
-	while (rc == 0 && op_multi_next(&m, &at, &op))
+	value_array(a->out, m->op_count);
+	while (rc == 0 && op_multi_next(m, &at, &op))
 		rc = apply_one(a, &op);
 	return rc;
 }
@@ -259,25 +255,35 @@ forget_results(struct apply *a)
 	vbuf_clear(&a->unread);
 }
 
+/*
+ * What does not decode was made by a broken client process. It is in the log
+ * for ever, so it must have a meaning: none, on every node.
+ */
+static void
+apply_malformed(struct apply *a)
+{
+	a->malformed++;
+	value_error(a->out, "ERR malformed operation");
+}
+
 int
 apply_record(struct apply *a, bool multi, const uint8_t *payload, size_t n,
     uint64_t vlsn, int64_t time_ms, struct vbuf *out)
 {
+	struct op_multi m;
 	struct op op;
-	int rc;
+	int rc = 0;
 
 	a->vlsn = vlsn;
 	a->time_ms = time_ms;
 	a->bytes = 0;
 	a->want = out != NULL;
 	a->out = out != NULL ? out : &a->unread;
-	if (multi) {
-		rc = apply_multi(a, payload, n);
-	} else {
-		rc = op_decode(payload, n, &op);
-		if (rc == 0)
-			rc = apply_one(a, &op);
-	}
+	if (multi ? op_multi_decode(payload, n, &m) != 0
+		  : op_decode(payload, n, &op) != 0)
+		apply_malformed(a);
+	else
+		rc = multi ? apply_multi(a, &m) : apply_one(a, &op);
 	forget_results(a);
 	if (rc == 0)
 		table_commit(a->w, vlsn, time_ms);

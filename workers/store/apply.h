@@ -40,6 +40,7 @@ struct apply {
 	/* Kept over records. */
 	struct vbuf unread;
 	uint64_t expired; /* keys deleted by expiry so far */
+	uint64_t malformed; /* payloads that did not decode so far */
 };
 
 /* What a key is before an operation changes it. */
@@ -55,9 +56,10 @@ struct apply_key {
 
 /*
  * Apply the operations of one REC_OP or REC_MULTI (payload) and show them to
- * readers. Results are appended to out; NULL: nobody wants them. 0; -EBADMSG:
- * the payload does not decode, or the store on disk is damaged; -ENOMEM; what
- * no_memory() gave up with. After an error the store cannot go on.
+ * readers. Results are appended to out; NULL: nobody wants them. A payload that
+ * does not decode changes nothing and is counted. 0; -EBADMSG: the store on
+ * disk is damaged; -ENOMEM; what no_memory() gave up with. After an error the
+ * store cannot go on.
  */
 int apply_record(struct apply *a, bool multi, const uint8_t *payload, size_t n,
     uint64_t vlsn, int64_t time_ms, struct vbuf *out);

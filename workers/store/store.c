@@ -51,19 +51,28 @@ wait_for_files(struct store *s)
 	return boot_goes_on(s);
 }
 
-/* Memory of the machine is gone in the middle of a record: nothing else to
-   do than to wait; what was written of it nobody can see yet. */
+/* Said once each time; the caller waits. */
+void
+store_no_memory(struct store *s)
+{
+	if (s->busy == BUSY_TABLE)
+		return;
+	counter_add(s->r->counters, SLOT_STORE, C_STORE_STALLS, 1);
+	event_add(s->r, SLOT_STORE, EVENT_WARN,
+	    "store: no memory left in /dev/shm: writes wait");
+	store_busy(s, BUSY_TABLE);
+}
+
+/*
+ * Memory of the machine is gone in the middle of a record: nothing else to do
+ * than to wait; what was written of it nobody can see yet.
+ */
 static int
 no_memory(void *ctx)
 {
 	struct store *s = ctx;
 
-	if (s->busy != BUSY_TABLE) {
-		store_busy(s, BUSY_TABLE);
-		counter_add(s->r->counters, SLOT_STORE, C_STORE_STALLS, 1);
-		event_add(s->r, SLOT_STORE, EVENT_WARN,
-		    "store: no memory left in /dev/shm: writes wait");
-	}
+	store_no_memory(s);
 	if (loop_shutdown(&s->loop) >= SHUTDOWN_DRAINING_EVENT_PLANE)
 		return -ESHUTDOWN;
 	loop_beat(&s->loop);

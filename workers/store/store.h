@@ -104,6 +104,8 @@ uint64_t store_limit(const struct store *s);
 bool store_apply_batch(struct store *s);
 /* Why the store does not go on, for tools; says so once. */
 void store_busy(struct store *s, enum busy busy);
+/* The machine has no memory for the table. */
+void store_no_memory(struct store *s);
 /*
  * Something is broken for good: boot fails, or the node boots again. Sets
  * failed and ends the loop.

@@ -238,6 +238,14 @@ publish(struct store *s, uint64_t before, uint64_t start_ns)
 		    s->apply.expired);
 		s->apply.expired = 0;
 	}
+	if (s->apply.malformed != 0) {
+		event_add(s->r, SLOT_STORE, EVENT_ERROR,
+		    "store: %llu malformed operations up to VLSN %llu were "
+		    "left out",
+		    (unsigned long long)s->apply.malformed,
+		    (unsigned long long)s->applied);
+		s->apply.malformed = 0;
+	}
 	/* wal may wait for what cursor_release() gave back. */
 	atomic_thread_fence(memory_order_seq_cst);
 	if (atomic_load_explicit(&wal->busy_with, memory_order_relaxed) ==
@@ -293,9 +301,10 @@ store_apply_batch(struct store *s)
 	}
 	if (s->result.waits && busy == BUSY_NOT)
 		busy = held_back(s);
-	if (rc == -ENOSPC)
+	if (rc == -ENOSPC) {
 		busy = BUSY_TABLE;
-	else if (rc != 0 && rc != -EAGAIN)
+		store_no_memory(s);
+	} else if (rc != 0 && rc != -EAGAIN)
 		batch_failed(s, rc);
 	publish(s, before, start);
 	store_busy(s, busy);
