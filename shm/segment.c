@@ -163,8 +163,7 @@ batch_decode(const struct record *rec, struct segment_batch *out)
 	out->prev_crc = get_le32(p + BATCH_PCRC_OFF);
 	out->length = get_le32(p + BATCH_LENGTH_OFF);
 	return out->length >= SEGMENT_BATCH_LEN &&
-			       out->length <= SEGMENT_SIZE_MAX &&
-			       out->length % 8 == 0
+		       out->length <= SEGMENT_SIZE_MAX && out->length % 8 == 0
 		   ? 0
 		   : -EBADMSG;
 }

@@ -15,6 +15,8 @@
 
 #include <sys/uio.h>
 
+#include <errno.h>
+
 #include "ipc/loop.h"
 #include "shm/segment.h"
 #include "workers/wal/wal_io.h"
@@ -32,6 +34,7 @@ enum wal_kind {
 #define WAL_FIRST_SEGMENT (4u * 1024 * 1024) /* of each boot: soon zeroed */
 #define WAL_BATCH_BYTES   (256u * 1024) /* a batch is full from here on */
 #define WAL_TICK_NS       NS_PER_S
+#define WAL_RETRY_NS      NS_PER_S /* after a file that could not be made */
 #define WAL_SPARE_MAX     64
 #define WAL_APPLY_RECORDS 1024 /* so much unapplied wakes the store */
 #define WAL_APPLY_BYTES   (256u * 1024)
@@ -256,7 +259,7 @@ uint64_t wal_bells_deadline(const struct wal *w);
 void wal_bells_turn(struct wal *w);
 void wal_busy(struct wal *w, enum busy busy);
 
-/* wal_keeper.c */
+/* wal_keeper.c; marked boot: wal_keeper_boot.c */
 int wal_keeper_boot(struct wal *w, const struct segment_list *list);
 void wal_keeper_spares(struct wal *w);
 void wal_keeper_turn(struct wal *w);
@@ -278,6 +281,23 @@ void wal_keeper_tick(struct wal *w);
 /* Force: keep what was dropped (entries behind `last`, and its tail). */
 int wal_keeper_salvage(
     struct wal *w, const struct segment_list *list, uint32_t last);
+
+/* Shared by the two. A spare's name by its state. */
+void wal_spare_name(char out[32], const struct wal_spare *s);
+void wal_nospace_set(struct wal *w, bool nospace);
+void wal_reserve_make(struct wal *w); /* boot */
+
+static inline uint64_t
+wal_segment_size(const struct wal *w)
+{
+	return w->conf->wal.segment_size;
+}
+
+static inline bool
+wal_is_nospace(int res)
+{
+	return res == -ENOSPC || res == -EDQUOT;
+}
 
 static inline uint8_t *
 wal_at(const struct wal *w, uint64_t position)

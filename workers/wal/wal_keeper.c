@@ -10,11 +10,7 @@
  */
 #include "workers/wal/wal.h"
 
-#include <sys/stat.h>
-
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -22,26 +18,11 @@
 #include "shm/assert.h"
 #include "shm/log.h"
 
-#define ZERO_IDLE_NS                                                           \
-	(2 * NS_PER_MS) /* without a flush: zeros at full speed                \
-			 */
-#define RETRY_NS     NS_PER_S
-#define RESERVE_NAME "reserve"
+/* So long without a flush: zeros at full speed. */
+#define ZERO_IDLE_NS (2 * NS_PER_MS)
 
-static uint64_t
-segment_size(const struct wal *w)
-{
-	return w->conf->wal.segment_size;
-}
-
-static bool
-is_nospace(int res)
-{
-	return res == -ENOSPC || res == -EDQUOT;
-}
-
-static void
-spare_name(char out[32], const struct wal_spare *s)
+void
+wal_spare_name(char out[32], const struct wal_spare *s)
 {
 	snprintf(out, 32, "%s.%u", s->ready ? "spare" : "prep", s->id);
 }
@@ -60,8 +41,8 @@ wal_keeper_full(const struct wal *w)
 	       wal_segment_left(w) < w->segment.limit / 8;
 }
 
-static void
-nospace_set(struct wal *w, bool nospace)
+void
+wal_nospace_set(struct wal *w, bool nospace)
 {
 	struct wal_keeper *k = &w->keeper;
 
@@ -92,7 +73,7 @@ spare_remove(struct wal *w, uint32_t i)
 {
 	char name[32];
 
-	spare_name(name, &w->keeper.spare[i]);
+	wal_spare_name(name, &w->keeper.spare[i]);
 	close(w->keeper.spare[i].fd);
 	unlinkat(w->dir, name, 0);
 	spare_drop(w, i);
@@ -220,7 +201,7 @@ pick_next(struct wal *w)
 		return false;
 	k->job_spare = i;
 	k->next_number = w->segment.info.number + 1;
-	spare_name(k->from, &k->spare[i]);
+	wal_spare_name(k->from, &k->spare[i]);
 	segment_name(k->to, k->next_number);
 	job_rename(w, JOB_NEXT);
 	return true;
@@ -240,13 +221,13 @@ pick_oldest(struct wal *w, bool wanted)
 	segment_name(k->from, k->old[0].number);
 	size = k->old[0].size;
 	oldest_forget(w);
-	if (wanted && size == segment_size(w)) {
+	if (wanted && size == wal_segment_size(w)) {
 		s->fd = wal_file_open(&w->io, w->dir, k->from, false);
 		if (s->fd >= 0) {
 			s->id = k->next_id++;
 			s->zeroed = (uint32_t)size;
 			s->ready = true;
-			spare_name(k->to, s);
+			wal_spare_name(k->to, s);
 			job_rename(w, JOB_RECYCLE);
 			return true;
 		}
@@ -270,11 +251,11 @@ pick_alloc(struct wal *w)
 	s->id = k->next_id++;
 	s->zeroed = 0;
 	s->ready = false;
-	spare_name(name, s);
+	wal_spare_name(name, s);
 	s->fd = wal_file_open(&w->io, w->dir, name, true);
 	if (s->fd < 0) {
-		nospace_set(w, is_nospace(s->fd) || k->nospace);
-		k->alloc_ns = w->loop.now_ns + RETRY_NS;
+		wal_nospace_set(w, wal_is_nospace(s->fd) || k->nospace);
+		k->alloc_ns = w->loop.now_ns + WAL_RETRY_NS;
 		return false;
 	}
 	sqe = job_sqe(w, JOB_ALLOC);
@@ -283,7 +264,7 @@ pick_alloc(struct wal *w)
 		unlinkat(w->dir, name, 0);
 		return false;
 	}
-	io_uring_prep_fallocate(sqe, s->fd, 0, 0, (off_t)segment_size(w));
+	io_uring_prep_fallocate(sqe, s->fd, 0, 0, (off_t)wal_segment_size(w));
 	job_tag(w, sqe);
 	return true;
 }
@@ -302,7 +283,8 @@ zero_now(const struct wal *w, const struct wal_spare *s)
 		return true; /* writers wait for it */
 	if (w->flights == 0 && w->loop.now_ns >= w->flushed_ns + ZERO_IDLE_NS)
 		return true;
-	return used * segment_size(w) > (uint64_t)s->zeroed * w->segment.limit;
+	return used * wal_segment_size(w) >
+	       (uint64_t)s->zeroed * w->segment.limit;
 }
 
 /* Zeros for a prep; when all are written, or none wait, it is made ready. */
@@ -322,7 +304,7 @@ pick_zero(struct wal *w)
 	s = &k->spare[i];
 	k->job_spare = i;
 	urgent = k->next_fd < 0 && wal_segment_left(w) < w->segment.limit / 4;
-	if (s->zeroed == segment_size(w) || urgent) {
+	if (s->zeroed == wal_segment_size(w) || urgent) {
 		/* Without its zeros a flush takes longer; waiting, too. */
 		job_sync(w, JOB_SYNC, s->fd);
 		return true;
@@ -364,15 +346,15 @@ done_alloc(struct wal *w, int res)
 	res = wal_fault(WAL_OP_ALLOC, res);
 	if (res == 0 || res == -EOPNOTSUPP) {
 		k->spares++;
-		nospace_set(w, false);
+		wal_nospace_set(w, false);
 		return;
 	}
-	spare_name(name, &k->spare[k->spares]);
+	wal_spare_name(name, &k->spare[k->spares]);
 	close(k->spare[k->spares].fd);
 	unlinkat(w->dir, name, 0);
-	k->alloc_ns = w->loop.now_ns + RETRY_NS;
-	if (is_nospace(res))
-		nospace_set(w, true);
+	k->alloc_ns = w->loop.now_ns + WAL_RETRY_NS;
+	if (wal_is_nospace(res))
+		wal_nospace_set(w, true);
 	else
 		log_warnx("wal/%s: fallocate: %s", name, strerror(-res));
 }
@@ -388,10 +370,10 @@ done_zero(struct wal *w, int res)
 		s->zeroed += (uint32_t)align_down((uint32_t)res, w->io.block);
 		return;
 	}
-	k->alloc_ns = w->loop.now_ns + RETRY_NS;
+	k->alloc_ns = w->loop.now_ns + WAL_RETRY_NS;
 	log_warnx("wal/prep.%u: write: %s", s->id, strerror(-res));
-	if (is_nospace(res))
-		nospace_set(w, true);
+	if (wal_is_nospace(res))
+		wal_nospace_set(w, true);
 	spare_remove(w, k->job_spare);
 }
 
@@ -404,11 +386,11 @@ done_sync(struct wal *w, int res)
 	if (wal_fault(WAL_OP_SYNC, res) != 0) {
 		/* Final for that file, as for every other. */
 		log_warnx("wal/prep.%u: fsync: %s", s->id, strerror(-res));
-		k->alloc_ns = w->loop.now_ns + RETRY_NS;
+		k->alloc_ns = w->loop.now_ns + WAL_RETRY_NS;
 		spare_remove(w, k->job_spare);
 		return;
 	}
-	spare_name(k->from, s);
+	wal_spare_name(k->from, s);
 	snprintf(k->to, sizeof(k->to), "spare.%u", s->id);
 	job_rename(w, JOB_READY);
 }
@@ -419,7 +401,7 @@ done_next(struct wal *w, int res)
 	struct wal_keeper *k = &w->keeper;
 
 	k->next_fd = k->spare[k->job_spare].fd;
-	k->next_size = segment_size(w);
+	k->next_size = wal_segment_size(w);
 	k->next_ready = false;
 	spare_drop(w, k->job_spare);
 	(void)res;
@@ -437,7 +419,7 @@ rename_failed(struct wal *w, int res, uint32_t spare)
 	if (spare < k->spares)
 		spare_remove(w, spare);
 	log_warnx("wal/%s: rename to %s: %s", k->from, k->to, strerror(-res));
-	k->rename_ns = w->loop.now_ns + RETRY_NS;
+	k->rename_ns = w->loop.now_ns + WAL_RETRY_NS;
 	return true;
 }
 
@@ -532,23 +514,6 @@ wal_keeper_take(struct wal *w, uint32_t *number, uint64_t *size)
 	return fd;
 }
 
-int
-wal_keeper_spare(struct wal *w, const char *name, uint64_t *size)
-{
-	struct wal_keeper *k = &w->keeper;
-	char from[32];
-	int fd;
-
-	if (k->spares == 0)
-		return -ENOENT;
-	spare_name(from, &k->spare[k->spares - 1]);
-	if (renameat(w->dir, from, w->dir, name) != 0)
-		return -errno;
-	fd = k->spare[--k->spares].fd;
-	*size = segment_size(w);
-	return fd;
-}
-
 void
 wal_keeper_hint_done(
     void *ctx, uint32_t slot, uint32_t generation, int res, uint32_t flags)
@@ -585,32 +550,6 @@ hint_write(struct wal *w)
 	io_uring_sqe_set_data64(sqe, loop_tag(WAL_KIND_HINT, 0, 0));
 }
 
-/* The ballast: space that only recovery from a full disk may use. */
-static void
-reserve_make(struct wal *w)
-{
-	uint64_t size = w->conf->wal.reserve;
-	struct stat st;
-	int fd, rc;
-
-	fd = openat(
-	    w->w->data_dir, RESERVE_NAME, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
-	if (fd < 0)
-		return;
-	if (fstat(fd, &st) != 0 || (uint64_t)st.st_size != size ||
-	    (uint64_t)st.st_blocks * 512 < size) {
-		rc = ftruncate(fd, 0) != 0 ? -errno : 0;
-		if (rc == 0)
-			rc = wal_file_alloc(fd, size);
-		if (rc != 0) {
-			log_warnx("reserve: %s", strerror(-rc));
-			unlinkat(w->w->data_dir, RESERVE_NAME, 0);
-		}
-		w->keeper.reserve_missing = rc != 0;
-	}
-	close(fd);
-}
-
 void
 wal_keeper_tick(struct wal *w)
 {
@@ -618,225 +557,6 @@ wal_keeper_tick(struct wal *w)
 		return;
 	hint_write(w);
 	if (w->keeper.reserve_missing && !w->keeper.nospace)
-		reserve_make(w);
+		wal_reserve_make(w);
 	position_set(&w->r->pos->nospace, wal_keeper_full(w));
-}
-
-/* Reserve the spares' space before the node serves. */
-void
-wal_keeper_spares(struct wal *w)
-{
-	struct wal_keeper *k = &w->keeper;
-	struct wal_spare *s;
-	char name[32];
-	int rc;
-
-	while (k->spares < w->conf->wal.spare_segments &&
-	       k->spares < WAL_SPARE_MAX) {
-		s = &k->spare[k->spares];
-		s->id = k->next_id++;
-		s->zeroed = 0;
-		s->ready = false;
-		spare_name(name, s);
-		s->fd = wal_file_open(&w->io, w->dir, name, true);
-		rc = s->fd < 0 ? s->fd : wal_file_alloc(s->fd, segment_size(w));
-		if (rc != 0) {
-			log_warnx("wal/%s: %s", name, strerror(-rc));
-			if (s->fd >= 0) {
-				close(s->fd);
-				unlinkat(w->dir, name, 0);
-			}
-			nospace_set(w, is_nospace(rc));
-			k->alloc_ns = mono_ns() + RETRY_NS;
-			break;
-		}
-		k->spares++;
-	}
-	reserve_make(w);
-	position_set(&w->r->pos->nospace, wal_keeper_full(w));
-}
-
-/* A file found at boot: take it as a spare if it can be one. */
-static void
-adopt(struct wal *w, const char *name, bool ready, uint32_t id)
-{
-	struct wal_keeper *k = &w->keeper;
-	struct wal_spare *s = &k->spare[k->spares];
-	struct stat st;
-
-	if (id >= k->next_id)
-		k->next_id = id + 1;
-	if (k->spares >= WAL_SPARE_MAX ||
-	    k->spares >= w->conf->wal.spare_segments)
-		goto away;
-	s->fd = wal_file_open(&w->io, w->dir, name, false);
-	if (s->fd < 0)
-		goto away;
-	/* Unwritten space is reserved space only if its blocks are there. */
-	if (fstat(s->fd, &st) != 0 || (uint64_t)st.st_size != segment_size(w) ||
-	    (uint64_t)st.st_blocks * 512 + 2 * SEGMENT_BLOCK_MAX <
-		segment_size(w)) {
-		close(s->fd);
-		goto away;
-	}
-	s->id = id;
-	s->ready = ready;
-	s->zeroed = ready ? (uint32_t)segment_size(w) : 0;
-	k->spares++;
-	return;
-away:
-	unlinkat(w->dir, name, 0);
-}
-
-static int
-adopt_spares(struct wal *w)
-{
-	struct dirent *de;
-	unsigned id;
-	DIR *dir;
-	int fd;
-
-	fd = openat(w->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	dir = fdopendir(fd);
-	if (dir == NULL) {
-		close(fd);
-		return -ENOMEM;
-	}
-	while ((de = readdir(dir)) != NULL)
-		if (sscanf(de->d_name, "spare.%u", &id) == 1)
-			adopt(w, de->d_name, true, id);
-		else if (sscanf(de->d_name, "prep.%u", &id) == 1)
-			adopt(w, de->d_name, false, id);
-	closedir(dir);
-	return 0;
-}
-
-/* A file that is no part of the log: a spare again, or nothing. */
-static void
-clean_up(struct wal *w, const struct segment_entry *e)
-{
-	struct wal_keeper *k = &w->keeper;
-	struct wal_spare s = { .ready = true };
-	char from[SEGMENT_NAME_MAX], to[32];
-
-	segment_name(from, e->number);
-	if (e->state != SEGMENT_UNBEGUN || e->file_size != segment_size(w)) {
-		log_info("wal/%s: %s, removed", from,
-		    e->state == SEGMENT_VALID ? "superseded" : "never begun");
-		unlinkat(w->dir, from, 0);
-		return;
-	}
-	s.id = k->next_id++;
-	spare_name(to, &s);
-	if (renameat(w->dir, from, w->dir, to) == 0)
-		adopt(w, to, true, s.id);
-}
-
-int
-wal_keeper_boot(struct wal *w, const struct segment_list *list)
-{
-	struct wal_keeper *k = &w->keeper;
-	int rc = adopt_spares(w);
-	uint32_t i;
-
-	for (i = 0; rc == 0 && i < list->count; i++) {
-		const struct segment_entry *e = &list->entry[i];
-		struct wal_old old = { .number = e->number,
-			.first_vlsn = e->info.first_vlsn,
-			.size = e->file_size };
-
-		if (e->in_chain)
-			rc = wal_keeper_old_add(w, &old);
-		else
-			clean_up(w, e);
-	}
-	k->hint_fd =
-	    openat(w->dir, WAL_HINT_NAME, O_WRONLY | O_CREAT | O_CLOEXEC, 0640);
-	k->hint_vlsn = wal_hint_read(w->dir);
-	return rc;
-}
-
-void
-wal_keeper_trim(struct wal *w)
-{
-	struct wal_keeper *k = &w->keeper;
-	char name[SEGMENT_NAME_MAX];
-	struct wal_old *old;
-	uint64_t size;
-	int fd;
-
-	if (k->olds == 0)
-		return;
-	old = &k->old[k->olds - 1];
-	size = align_up(w->segment.info.prev_end, SEGMENT_BLOCK_MAX) +
-	       SEGMENT_BLOCK_MAX;
-	if (old->number != w->segment.info.prev_number || size >= old->size)
-		return;
-	segment_name(name, old->number);
-	fd = openat(w->dir, name, O_WRONLY | O_CLOEXEC);
-	if (fd < 0)
-		return;
-	if (ftruncate(fd, (off_t)size) == 0)
-		old->size = size;
-	close(fd);
-}
-
-/* Copy what lies behind the cut, for whoever wants to look at it. */
-static int
-salvage_tail(struct wal *w, const char *name, int salvage)
-{
-	char to[SEGMENT_NAME_MAX + 8];
-	int in, out, rc = 0;
-	ssize_t n;
-
-	snprintf(to, sizeof(to), "%s.cut", name);
-	in = openat(w->dir, name, O_RDONLY | O_CLOEXEC);
-	if (in < 0)
-		return -errno;
-	out =
-	    openat(salvage, to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
-	if (out < 0) {
-		rc = -errno;
-		close(in);
-		return rc;
-	}
-	while ((n = copy_file_range(in, NULL, out, NULL, 1 << 24, 0)) > 0)
-		loop_beat(&w->loop);
-	if (n < 0)
-		rc = -errno;
-	else
-		rc = wal_file_sync(out);
-	close(out);
-	close(in);
-	return rc;
-}
-
-int
-wal_keeper_salvage(
-    struct wal *w, const struct segment_list *list, uint32_t last)
-{
-	char name[SEGMENT_NAME_MAX];
-	int salvage, rc = 0;
-	uint32_t i;
-
-	if (mkdirat(w->w->data_dir, "salvage", 0750) != 0 && errno != EEXIST)
-		return -errno;
-	salvage = openat(
-	    w->w->data_dir, "salvage", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (salvage < 0)
-		return -errno;
-	for (i = 0; rc == 0 && i < list->count; i++) {
-		segment_name(name, list->entry[i].number);
-		if (i == last)
-			rc = salvage_tail(w, name, salvage);
-		else if (last == UINT32_MAX || i > last)
-			rc = renameat(w->dir, name, salvage, name) != 0 ? -errno
-									: 0;
-	}
-	if (rc == 0)
-		rc = wal_file_sync(salvage);
-	close(salvage);
-	return rc;
 }

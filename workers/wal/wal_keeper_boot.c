@@ -1,0 +1,283 @@
+/*
+ * The keeper at boot: which files are spares, what is no part of the log, the
+ * space that must be there before the node serves, and what a forced boot
+ * keeps of what it drops. All of it blocks.
+ */
+#include "workers/wal/wal.h"
+
+#include <sys/stat.h>
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "shm/log.h"
+
+#define RESERVE_NAME "reserve"
+
+/* The ballast: space that only recovery from a full disk may use. */
+void
+wal_reserve_make(struct wal *w)
+{
+	uint64_t size = w->conf->wal.reserve;
+	struct stat st;
+	int fd, rc;
+
+	fd = openat(
+	    w->w->data_dir, RESERVE_NAME, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+	if (fd < 0)
+		return;
+	if (fstat(fd, &st) != 0 || (uint64_t)st.st_size != size ||
+	    (uint64_t)st.st_blocks * 512 < size) {
+		rc = ftruncate(fd, 0) != 0 ? -errno : 0;
+		if (rc == 0)
+			rc = wal_file_alloc(fd, size);
+		if (rc != 0) {
+			log_warnx("reserve: %s", strerror(-rc));
+			unlinkat(w->w->data_dir, RESERVE_NAME, 0);
+		}
+		w->keeper.reserve_missing = rc != 0;
+	}
+	close(fd);
+}
+
+/* Reserve the spares' space before the node serves. */
+void
+wal_keeper_spares(struct wal *w)
+{
+	struct wal_keeper *k = &w->keeper;
+	struct wal_spare *s;
+	char name[32];
+	int rc;
+
+	while (k->spares < w->conf->wal.spare_segments &&
+	       k->spares < WAL_SPARE_MAX) {
+		s = &k->spare[k->spares];
+		s->id = k->next_id++;
+		s->zeroed = 0;
+		s->ready = false;
+		wal_spare_name(name, s);
+		s->fd = wal_file_open(&w->io, w->dir, name, true);
+		rc = s->fd < 0 ? s->fd
+			       : wal_file_alloc(s->fd, wal_segment_size(w));
+		if (rc != 0) {
+			log_warnx("wal/%s: %s", name, strerror(-rc));
+			if (s->fd >= 0) {
+				close(s->fd);
+				unlinkat(w->dir, name, 0);
+			}
+			wal_nospace_set(w, wal_is_nospace(rc));
+			k->alloc_ns = mono_ns() + WAL_RETRY_NS;
+			break;
+		}
+		k->spares++;
+	}
+	wal_reserve_make(w);
+	position_set(&w->r->pos->nospace, wal_keeper_full(w));
+}
+
+/* A file found at boot: take it as a spare if it can be one. */
+static void
+adopt(struct wal *w, const char *name, bool ready, uint32_t id)
+{
+	struct wal_keeper *k = &w->keeper;
+	struct wal_spare *s = &k->spare[k->spares];
+	struct stat st;
+
+	if (id >= k->next_id)
+		k->next_id = id + 1;
+	if (k->spares >= WAL_SPARE_MAX ||
+	    k->spares >= w->conf->wal.spare_segments)
+		goto away;
+	s->fd = wal_file_open(&w->io, w->dir, name, false);
+	if (s->fd < 0)
+		goto away;
+	/* Unwritten space is reserved space only if its blocks are there. */
+	if (fstat(s->fd, &st) != 0 ||
+	    (uint64_t)st.st_size != wal_segment_size(w) ||
+	    (uint64_t)st.st_blocks * 512 + 2 * SEGMENT_BLOCK_MAX <
+		wal_segment_size(w)) {
+		close(s->fd);
+		goto away;
+	}
+	s->id = id;
+	s->ready = ready;
+	s->zeroed = ready ? (uint32_t)wal_segment_size(w) : 0;
+	k->spares++;
+	return;
+away:
+	unlinkat(w->dir, name, 0);
+}
+
+static int
+adopt_spares(struct wal *w)
+{
+	struct dirent *de;
+	unsigned id;
+	DIR *dir;
+	int fd;
+
+	fd = openat(w->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	dir = fdopendir(fd);
+	if (dir == NULL) {
+		close(fd);
+		return -ENOMEM;
+	}
+	while ((de = readdir(dir)) != NULL)
+		if (sscanf(de->d_name, "spare.%u", &id) == 1)
+			adopt(w, de->d_name, true, id);
+		else if (sscanf(de->d_name, "prep.%u", &id) == 1)
+			adopt(w, de->d_name, false, id);
+	closedir(dir);
+	return 0;
+}
+
+/* A file that is no part of the log: a spare again, or nothing. */
+static void
+clean_up(struct wal *w, const struct segment_entry *e)
+{
+	struct wal_keeper *k = &w->keeper;
+	struct wal_spare s = { .ready = true };
+	char from[SEGMENT_NAME_MAX], to[32];
+
+	segment_name(from, e->number);
+	if (e->state != SEGMENT_UNBEGUN ||
+	    e->file_size != wal_segment_size(w)) {
+		log_info("wal/%s: %s, removed", from,
+		    e->state == SEGMENT_VALID ? "superseded" : "never begun");
+		unlinkat(w->dir, from, 0);
+		return;
+	}
+	s.id = k->next_id++;
+	wal_spare_name(to, &s);
+	if (renameat(w->dir, from, w->dir, to) == 0)
+		adopt(w, to, true, s.id);
+}
+
+int
+wal_keeper_boot(struct wal *w, const struct segment_list *list)
+{
+	struct wal_keeper *k = &w->keeper;
+	int rc = adopt_spares(w);
+	uint32_t i;
+
+	for (i = 0; rc == 0 && i < list->count; i++) {
+		const struct segment_entry *e = &list->entry[i];
+		struct wal_old old = { .number = e->number,
+			.first_vlsn = e->info.first_vlsn,
+			.size = e->file_size };
+
+		if (e->in_chain)
+			rc = wal_keeper_old_add(w, &old);
+		else
+			clean_up(w, e);
+	}
+	k->hint_fd =
+	    openat(w->dir, WAL_HINT_NAME, O_WRONLY | O_CREAT | O_CLOEXEC, 0640);
+	k->hint_vlsn = wal_hint_read(w->dir);
+	return rc;
+}
+
+void
+wal_keeper_trim(struct wal *w)
+{
+	struct wal_keeper *k = &w->keeper;
+	char name[SEGMENT_NAME_MAX];
+	struct wal_old *old;
+	uint64_t size;
+	int fd;
+
+	if (k->olds == 0)
+		return;
+	old = &k->old[k->olds - 1];
+	size = align_up(w->segment.info.prev_end, SEGMENT_BLOCK_MAX) +
+	       SEGMENT_BLOCK_MAX;
+	if (old->number != w->segment.info.prev_number || size >= old->size)
+		return;
+	segment_name(name, old->number);
+	fd = openat(w->dir, name, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	if (ftruncate(fd, (off_t)size) == 0)
+		old->size = size;
+	close(fd);
+}
+
+/* Copy what lies behind the cut, for whoever wants to look at it. */
+static int
+salvage_tail(struct wal *w, const char *name, int salvage)
+{
+	char to[SEGMENT_NAME_MAX + 8];
+	int in, out, rc = 0;
+	ssize_t n;
+
+	snprintf(to, sizeof(to), "%s.cut", name);
+	in = openat(w->dir, name, O_RDONLY | O_CLOEXEC);
+	if (in < 0)
+		return -errno;
+	out =
+	    openat(salvage, to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
+	if (out < 0) {
+		rc = -errno;
+		close(in);
+		return rc;
+	}
+	while ((n = copy_file_range(in, NULL, out, NULL, 1 << 24, 0)) > 0)
+		loop_beat(&w->loop);
+	if (n < 0)
+		rc = -errno;
+	else
+		rc = wal_file_sync(out);
+	close(out);
+	close(in);
+	return rc;
+}
+
+int
+wal_keeper_salvage(
+    struct wal *w, const struct segment_list *list, uint32_t last)
+{
+	char name[SEGMENT_NAME_MAX];
+	int salvage, rc = 0;
+	uint32_t i;
+
+	if (mkdirat(w->w->data_dir, "salvage", 0750) != 0 && errno != EEXIST)
+		return -errno;
+	salvage = openat(
+	    w->w->data_dir, "salvage", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (salvage < 0)
+		return -errno;
+	for (i = 0; rc == 0 && i < list->count; i++) {
+		segment_name(name, list->entry[i].number);
+		if (i == last)
+			rc = salvage_tail(w, name, salvage);
+		else if (last == UINT32_MAX || i > last)
+			rc = renameat(w->dir, name, salvage, name) != 0 ? -errno
+									: 0;
+	}
+	if (rc == 0)
+		rc = wal_file_sync(salvage);
+	close(salvage);
+	return rc;
+}
+
+int
+wal_keeper_spare(struct wal *w, const char *name, uint64_t *size)
+{
+	struct wal_keeper *k = &w->keeper;
+	char from[32];
+	int fd;
+
+	if (k->spares == 0)
+		return -ENOENT;
+	wal_spare_name(from, &k->spare[k->spares - 1]);
+	if (renameat(w->dir, from, w->dir, name) != 0)
+		return -errno;
+	fd = k->spare[--k->spares].fd;
+	*size = wal_segment_size(w);
+	return fd;
+}
