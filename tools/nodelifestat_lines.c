@@ -47,7 +47,9 @@ p99_text(char *buf, size_t size, const struct histogram *h)
 static char *
 number_text(char *buf, size_t size, double n, int width)
 {
-	if ((n >= 9.5 || n == 0) && snprintf(buf, size, "%.0f", n) <= width)
+	bool whole = n >= 9.5 || n == (double)(uint64_t)n;
+
+	if (whole && snprintf(buf, size, "%.0f", n) <= width)
 		return buf;
 	return text_short(buf, size, n);
 }

@@ -11,10 +11,11 @@
 
 #include "shm/assert.h"
 
-#define COLUMNS     79
-#define HALF        38 /* one of two panes */
-#define PANE_SIZE   128
-#define EVENTS_SHOW 8 /* when rows are not limited */
+#define COLUMNS      79
+#define HALF         38 /* one of two panes */
+#define PANE_SIZE    128
+#define EVENTS_SHOW  8 /* when rows are not limited */
+#define EVENT_INDENT 12
 
 enum emphasis { PLAIN, HEADING, GOOD, BAD };
 
@@ -57,24 +58,32 @@ row(struct screen *sc, enum emphasis how, const char *fmt, ...)
 	fputs(sc->rows != 0 ? "\033[K\n" : "\n", sc->out);
 }
 
-/* Long texts go on in further rows, broken at blanks where there are any. */
-static void
-row_wrapped(struct screen *sc, enum emphasis how, const char *text)
+/* How much of a long text goes into a row: up to a blank if there is one. */
+static size_t
+wrap_at(const char *text, size_t width)
 {
-	size_t len = strlen(text), cut;
+	size_t cut = width;
 
-	while (len > COLUMNS) {
-		for (cut = COLUMNS; cut > COLUMNS / 2 && text[cut] != ' ';)
-			cut--;
-		if (text[cut] != ' ')
-			cut = COLUMNS;
-		row(sc, how, "%.*s", (int)cut, text);
-		text += cut;
-		while (*text == ' ')
-			text++;
-		len = strlen(text);
+	if (strlen(text) <= width)
+		return strlen(text);
+	while (cut > width / 2 && text[cut] != ' ')
+		cut--;
+	return text[cut] == ' ' ? cut : width;
+}
+
+/* Long texts go on in further, indented rows. */
+static void
+row_wrapped(struct screen *sc, enum emphasis how, const char *lead, int indent,
+    const char *text)
+{
+	size_t cut = wrap_at(text, (size_t)(COLUMNS - indent));
+
+	row(sc, how, "%*s%.*s", indent, lead, (int)cut, text);
+	while (*(text += cut) != '\0') {
+		text += *text == ' ';
+		cut = wrap_at(text, (size_t)(COLUMNS - indent));
+		row(sc, how, "%*s%.*s", indent, "", (int)cut, text);
 	}
-	row(sc, how, "%s", text);
 }
 
 static void
@@ -102,8 +111,8 @@ static const char *
 mode_text(uint32_t mode)
 {
 	if (mode == RECOVERY_READONLY)
-		return "readonly";
-	return mode == RECOVERY_FORCE ? "force" : "normal";
+		return ", mode readonly";
+	return mode == RECOVERY_FORCE ? ", mode force" : "";
 }
 
 static void
@@ -114,11 +123,11 @@ row_stage(struct screen *sc)
 
 	text_ms(took, sizeof(took), s->seq.total_ms);
 	snprintf(text, sizeof(text),
-	    "%s   phase %s, %s %s, mode %s, restarts %u, pid %d",
+	    "%s   phase %s, %s %s, restarts %u, pid %d%s",
 	    stage_name(s->seq.stage), phase_name(s->seq.phase),
 	    s->seq.phase == PHASE_GATEWAY_ENABLE ? "booted in" : "booting for",
-	    took, mode_text(s->seq.recovery_mode), sc->r->head->node_restarts,
-	    sc->r->head->supervisor_pid);
+	    took, sc->r->head->node_restarts, sc->r->head->supervisor_pid,
+	    mode_text(s->seq.recovery_mode));
 	if (s->seq.failed || s->life == LIFE_DEAD)
 		row(sc, BAD, "%s", text);
 	else
@@ -186,7 +195,7 @@ rows_alarms(struct screen *sc)
 	if (s->seq.failed) {
 		text_clean(error, sizeof(error), s->seq.error, SEQ_ERROR_MAX);
 		snprintf(text, sizeof(text), "failed: %s", error);
-		row_wrapped(sc, BAD, text);
+		row_wrapped(sc, BAD, "", 0, text);
 	}
 	if (s->seq.shutdown != SHUTDOWN_NONE)
 		row(sc, HEADING, "stopping: %s",
@@ -293,8 +302,7 @@ fact_segments(const struct screen *sc, char *out, size_t size)
 {
 	const uint64_t *c = sc->s->counter;
 
-	snprintf(out, size,
-	    "at %08" PRIx32 ":%" PRIu32 ", %" PRIu64 " recycled",
+	snprintf(out, size, "at %" PRIx32 ":%" PRIu32 ", %" PRIu64 " recycled",
 	    lsn_segment(sc->s->newest_lsn), lsn_offset(sc->s->newest_lsn),
 	    c[C_WAL_RECYCLED]);
 }
@@ -345,7 +353,7 @@ fact_checkpoints(const struct screen *sc, char *out, size_t size)
 
 	text_short(keys, sizeof(keys), (double)c[C_CHECKPOINT_KEYS]);
 	text_bytes(bytes, sizeof(bytes), (double)c[C_CHECKPOINT_BYTES]);
-	snprintf(out, size, "written %" PRIu64 " times, %s keys, %s",
+	snprintf(out, size, "checkpoints %" PRIu64 ", %s keys, %s",
 	    c[C_CHECKPOINTS], keys, bytes);
 }
 
@@ -364,7 +372,7 @@ rows_positions(struct screen *sc)
 		{ "committed", p->committed, p->appended, "", fact_recovered },
 		{ "applied", p->applied, p->committed, "store", fact_hits },
 		{ "indexed", p->indexed, p->durable, "", fact_table },
-		{ "checkpoint", p->checkpointed, p->applied, "checkpoint",
+		{ "checkpoint", p->checkpointed, p->applied, "",
 		    fact_checkpoints },
 	};
 	char vlsn[32], lag[32], fact[64];
@@ -379,7 +387,7 @@ rows_positions(struct screen *sc)
 			? table[i].behind - table[i].vlsn
 			: 0);
 		table[i].fact(sc, fact, sizeof(fact));
-		row(sc, PLAIN, "%-10s%17s%11s   %-10s %s", table[i].name, vlsn,
+		row(sc, PLAIN, "%-10s%17s%11s   %-6s%s", table[i].name, vlsn,
 		    table[i].behind != 0 ? lag : "-", table[i].topic, fact);
 	}
 }
@@ -424,27 +432,39 @@ rows_workers(struct screen *sc)
 	}
 }
 
+/* Whole if there is room, else what fits into a row. */
+static void
+row_event(struct screen *sc, const struct event *e)
+{
+	enum emphasis how = e->level == EVENT_ERROR  ? BAD
+			    : e->level == EVENT_WARN ? HEADING
+						     : PLAIN;
+	uint64_t at = sc->s->at_ns;
+	char age[32], text[EVENT_TEXT_MAX + 24];
+
+	text_ms(age, sizeof(age),
+	    at > e->mono_ns ? (at - e->mono_ns) / NS_PER_MS : 0);
+	strlcat(age, "  ", sizeof(age));
+	snprintf(text, sizeof(text), "%s: %s", slot_name(e->slot), e->text);
+	if (sc->rows == 0)
+		row_wrapped(sc, how, age, EVENT_INDENT, text);
+	else
+		row(sc, how, "%*s%s", EVENT_INDENT, age, text);
+}
+
 static void
 rows_events(struct screen *sc)
 {
 	static struct event list[EVENT_COUNT];
-	unsigned n, i, show = EVENTS_SHOW;
-	uint64_t at = sc->s->at_ns;
-	char age[32];
+	unsigned n, show = EVENTS_SHOW;
 
+	if (sc->rows == 0 || sc->rows > sc->used + 3)
+		row(sc, HEADING, "%*s  event", EVENT_INDENT - 2, "age");
 	if (sc->rows != 0)
 		show = sc->rows > sc->used ? sc->rows - sc->used : 0;
 	n = event_list(sc->r->events, list, show);
-	for (i = n; i-- > 0;) {
-		text_ms(age, sizeof(age),
-		    at > list[i].mono_ns ? (at - list[i].mono_ns) / NS_PER_MS
-					 : 0);
-		row(sc,
-		    list[i].level == EVENT_ERROR  ? BAD
-		    : list[i].level == EVENT_WARN ? HEADING
-						  : PLAIN,
-		    "%10s  %s: %s", age, slot_name(list[i].slot), list[i].text);
-	}
+	while (n-- > 0)
+		row_event(sc, &list[n]);
 }
 
 void
@@ -468,6 +488,5 @@ screen_print(FILE *out, const struct region *r, const struct stat_sample *s,
 	rows_requests(&sc);
 	rows_positions(&sc);
 	rows_workers(&sc);
-	row(&sc, HEADING, "%10s  event", "age");
 	rows_events(&sc);
 }
