@@ -5,6 +5,7 @@
 #include "t/lib/wal_harness.h"
 
 #include <fnmatch.h>
+#include <liburing.h>
 
 /* How many files match, and their sizes. */
 static unsigned
@@ -287,11 +288,86 @@ test_full_boot(void)
 	wal_fault_hook = NULL;
 }
 
+/* CRC of a file's first 32 MiB, past the page cache. */
+static uint32_t
+crc_of(int fd)
+{
+	uint8_t *buf = aligned_alloc(4096, 1 << 20);
+	uint32_t crc = 0;
+	off_t at;
+
+	for (at = 0; at < 32 << 20; at += 1 << 20)
+		if (pread(fd, buf, 1 << 20, at) == 1 << 20)
+			crc = crc32c(crc, buf, 1 << 20);
+	free(buf);
+	return crc;
+}
+
+/* A process that dies with direct writes under way. */
+static void
+die_writing(int fd)
+{
+	static const size_t size = 2 << 20;
+	struct io_uring_sqe *sqe;
+	struct io_uring ring;
+	uint8_t *buf;
+	int i;
+
+	if (io_uring_queue_init(32, &ring, 0) != 0)
+		_exit(1);
+	buf = aligned_alloc(4096, size);
+	memset(buf, 'x', size);
+	for (i = 0; i < 16; i++) {
+		sqe = io_uring_get_sqe(&ring);
+		io_uring_prep_write(
+		    sqe, fd, buf, (unsigned)size, (uint64_t)i * size);
+	}
+	io_uring_submit(&ring);
+	kill(getpid(), SIGKILL);
+}
+
+static void
+test_fence(void)
+{
+	struct wal_io io = { .block = 4096, .direct = true };
+	struct harness h;
+	uint32_t crc;
+	int fd, i, bad = 0;
+	struct stat st;
+	pid_t pid;
+
+	h_new(&h, "/tmp");
+	fd = wal_file_open(&io, h.wal_dir, "00000001.seg", true);
+	if (fd < 0) {
+		ok(true, "no direct I/O here # SKIP");
+		h_free(&h);
+		return;
+	}
+	is_i64(wal_file_alloc(fd, 33 << 20), 0, "a segment");
+	for (i = 0; i < 5; i++) {
+		is_i64(wal_file_zero(fd, 0, 32 << 20), 0, "of zeros");
+		fflush(stdout);
+		pid = fork();
+		if (pid == 0)
+			die_writing(fd);
+		waitpid(pid, NULL, 0);
+		is_i64(wal_fence(h.wal_dir), 0, "fenced");
+		crc = crc_of(fd);
+		if (wait_until(crc_of(fd) != crc, 100))
+			bad++;
+	}
+	is_i64(bad, 0, "no write of a killed process lands behind the fence");
+	ok(fstat(fd, &st) == 0 && st.st_size == 33 << 20, "its size stays");
+	close(fd);
+	h_free(&h);
+}
+
 int
 main(int argc, char **argv)
 {
 	setproctitle_init(argc, argv, environ);
 	log_open("/dev/null");
+	test_fence();
 	test_recycling();
 	test_keep_size();
 	test_boots();

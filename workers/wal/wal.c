@@ -41,14 +41,15 @@ wal_tick(struct wal *w)
 static bool
 wal_all_flushed(struct wal *w)
 {
-	if (w->phase == WAL_IDLE)
-		return true;
-	if (w->flights > 0 || w->batch.open || w->phase != WAL_APPENDING)
+	if (w->flights > 0 || w->batch.open)
 		return false;
+	/* Without a next segment there is no room for a last head. */
+	if (w->phase == WAL_IDLE || w->phase == WAL_CLOSING)
+		return true;
 	if (w->head_durable >= w->durable ||
 	    w->durable < w->segment.info.first_vlsn)
 		return true;
-	return !wal_room(w, 0) && w->phase == WAL_APPENDING;
+	return !wal_room(w, 0);
 }
 
 static void

@@ -189,6 +189,7 @@ wal_role_turn(struct wal *w)
 		w->term = w->own_term = w->view.term;
 		record_append(w, REC_TERM, 0, 0, NULL, 0);
 		w->term_start = w->vlsn;
+		w->told = false;
 		wal_publish_appended(w);
 		log_info("term %ju begins with record %ju", (uintmax_t)w->term,
 		    (uintmax_t)w->vlsn);

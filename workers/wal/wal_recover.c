@@ -401,7 +401,7 @@ publish(struct recovery *rec)
 	position_set(&pos->committed, epoch_word(0, committed));
 	position_set(&pos->first,
 	    rec->list.newest == UINT32_MAX
-		? 1
+		? w->vlsn + 1
 		: rec->list.entry[rec->list.oldest].info.first_vlsn);
 	position_set(&pos->member, rec->member);
 	position_set(&pos->clock_ms, (uint64_t)w->time_ms);
@@ -420,6 +420,7 @@ say(struct recovery *rec)
 	struct wal *w = rec->w;
 	uint64_t us = (mono_ns() - rec->time_from) / 1000;
 
+	rec->total = rec->bytes; /* the newest file was not all log */
 	report(rec, rec->bytes);
 	if (rec->torn) {
 		wal_count(w, C_WAL_TORN, 1);
