@@ -236,7 +236,9 @@ sub recovery {
 		my $s  = $n->stat;
 		my $p  = $s->{phases_ms};
 		my $c  = $s->{counters};
-		my $ws = $p->{wal_recovery} / 1e3;
+		my ($us) = ( slurp( $n->{log} ) =~
+			  /.*bytes scanned in (\d+) us/s );
+		my $ws = ( $us // $p->{wal_recovery} * 1e3 ) / 1e6;
 		my $as = ( $p->{data_groups_replay} - $p->{catalog_sanity_check} )
 		  / 1e3;
 		printf "%-14s %3dx WAL, %s keys in the store: scan %.0f MB in %.3f s"
@@ -268,8 +270,18 @@ sub idle {
 	my $n = Nodelife->new( listen => { max_clients => 12_000 } );
 	$n->start;
 	my @pids = ( $n->{pid}, values %{ $n->workers } );
-	my $w0   = switches(@pids);
-	my $t0   = Time::HiRes::time();
+	# First the spare segments are written with zeros: not idle yet.
+	my ( $w0, $t0, $last, $tick ) = ( 0, Time::HiRes::time(), 0, 0 );
+	wait_until {
+		return 0 if Time::HiRes::time() - $tick < 1;
+		my $now = switches(@pids);
+		my $quiet = $tick && $now - $last < 50;
+		( $last, $tick ) = ( $now, Time::HiRes::time() );
+		$quiet;
+	} 30;
+	my $settled = Time::HiRes::time() - $t0;
+	$w0 = switches(@pids);
+	$t0 = Time::HiRes::time();
 	wait_until { Time::HiRes::time() - $t0 > 5 } 10;
 	my $rate = ( switches(@pids) - $w0 ) / ( Time::HiRes::time() - $t0 );
 	my $pss  = pss( 'Pss', @pids ) / 1024;
@@ -282,9 +294,10 @@ sub idle {
 	my $probe = $n->client;
 	$probe->cmd('PING');
 	my $more = pss( 'Private_Dirty', @pids ) / 1024 - $priv;
-	printf "%-14s %.1f wake-ups/s (limit 50)  PSS %.1f MiB (limit 16)"
+	printf "%-14s %.1f wake-ups/s (limit 50; spares ready in < %.0f s)"
+	  . "  PSS %.1f MiB (limit 16)"
 	  . "  %d idle clients: +%.1f MiB private (limit 10)\n", 'idle', $rate,
-	  $pss, scalar @c, $more;
+	  $settled, $pss, scalar @c, $more;
 	$n->stop;
 }
 
