@@ -131,6 +131,7 @@ gateway_turn(void *ctx)
 	struct gateway *g = ctx;
 	struct conn *c;
 
+	gw_net_settle(g);
 	gw_write_turn(g);
 	gw_conn_wake(g);
 	gw_conn_idle(g);

@@ -81,6 +81,8 @@ enum conn_flag {
 	CONN_WAITED = 1u << 13, /* WAIT has begun: deadline_ns is set */
 	CONN_LISTED = 1u << 14, /* in waiting or stalled */
 	CONN_CANCEL_SEND = 1u << 15,
+	CONN_QUIET = 1u << 16, /* the send completes without a word */
+	CONN_SLOW = 1u << 17, /* its socket was full: no quiet sends */
 };
 
 /* Input kept between receives: a partial command or parked commands. */
@@ -111,6 +113,7 @@ struct conn {
 	struct multi *multi;
 	char *name, *lib_name, *lib_ver; /* NULL = none */
 	const struct command *last_command;
+	struct conn *quiet_next;
 	TAILQ_ENTRY(conn) dirty;
 	TAILQ_ENTRY(conn) wait; /* waiting, stalled, or the free list */
 };
@@ -167,6 +170,8 @@ struct gateway {
 	struct io_uring_buf_ring *buf_ring;
 	uint8_t *bufs;
 	bool accepting[LISTEN_MAX], accept_off;
+	struct conn *quiet; /* CONN_QUIET, and some that failed */
+	unsigned quiet_tail; /* of the SQ behind the newest of them */
 	uint64_t accept_again_ns; /* LOOP_NEVER = no retry is due */
 
 	/* conn.c */
@@ -229,6 +234,8 @@ void gw_net_close(struct gateway *g);
 int gw_net_listen(struct gateway *g);
 void gw_net_accept(struct gateway *g); /* (re)arm what is not armed */
 void gw_net_accept_stop(struct gateway *g);
+/* Quiet sends that did not complain are over; start of a turn. */
+void gw_net_settle(struct gateway *g);
 /* Queue what the connection needs on the ring; end of a turn. */
 void gw_net_flush(struct gateway *g, struct conn *c);
 /* "127.0.0.1:1234" of the peer (or of our side). */

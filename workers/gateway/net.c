@@ -26,6 +26,7 @@ enum { KIND_ACCEPT = 1, KIND_RECV, KIND_POLL, KIND_SEND, KIND_QUIET };
 
 #define LISTEN_BACKLOG  4096
 #define ACCEPT_RETRY_NS (100 * NS_PER_MS) /* after EMFILE and its kin */
+#define QUIET_MAX       16384 /* bytes: an idle client's socket takes them */
 #define SEND_MAX        (1u << 30) /* bytes in one send */
 
 static const char REFUSAL[] = "-ERR max number of clients reached\r\n";
@@ -199,20 +200,70 @@ net_polled(
 
 /* ---- sending ---- */
 
+/*
+ * A send into an empty socket buffer completes while it is submitted; to be
+ * told of it would end the next sleep at once, for nothing. So it is asked
+ * for all or nothing (WAITALL), without waiting (DONTWAIT), with a completion
+ * only if it failed or fell short: if there is none once the kernel has taken
+ * the request, the bytes are gone. What someone waits for is sent aloud.
+ */
+static bool
+send_may_be_quiet(const struct gateway *g, const struct conn *c)
+{
+	const unsigned loud = CONN_CLOSING | CONN_LAST | CONN_EOF | CONN_SLOW;
+
+	return (c->flags & loud) == 0 && c->park != PARK_OUTPUT &&
+	       c->sending->sent == 0 && c->sending->len <= QUIET_MAX &&
+	       (g->loop.features & LOOP_HAS_DEFER_TASKRUN) != 0;
+}
+
 static bool
 net_send(struct gateway *g, struct conn *c)
 {
 	struct io_uring_sqe *sqe = loop_sqe(&g->loop);
 	struct chunk *s = c->sending;
 	size_t left = s->len - s->sent;
+	int how = MSG_NOSIGNAL;
 
 	if (sqe == NULL)
 		return false;
+	if (send_may_be_quiet(g, c)) {
+		how |= MSG_DONTWAIT | MSG_WAITALL;
+		c->flags |= CONN_QUIET;
+		c->quiet_next = g->quiet;
+		g->quiet = c;
+		g->quiet_tail = g->loop.ring.sq.sqe_tail;
+	}
 	io_uring_prep_send(sqe, c->fd, s->data + s->sent,
-	    left < SEND_MAX ? left : SEND_MAX, MSG_NOSIGNAL);
+	    left < SEND_MAX ? left : SEND_MAX, how);
+	if ((c->flags & CONN_QUIET) != 0)
+		sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
 	io_uring_sqe_set_data64(
 	    sqe, loop_tag(KIND_SEND, c->index, c->generation));
+	c->flags |= CONN_SEND;
 	return true;
+}
+
+/* n bytes of what was being sent are gone. */
+static void
+send_advance(struct gateway *g, struct conn *c, size_t n)
+{
+	g->n_out += n;
+	c->sending->sent += n;
+	if (c->sending->sent < c->sending->len)
+		return;
+	chunk_free(&g->pool, c->sending);
+	c->sending = NULL;
+}
+
+/* A send is over: is there more to do? */
+static void
+send_over(struct gateway *g, struct conn *c)
+{
+	c->flags &= ~(unsigned)(CONN_SEND | CONN_QUIET);
+	if ((c->flags & (CONN_CLOSING | CONN_LAST | CONN_EOF)) != 0 ||
+	    c->sending != NULL || c->out.c != NULL)
+		gw_conn_dirty(g, c);
 }
 
 static void
@@ -226,22 +277,40 @@ net_sent(void *ctx, uint32_t slot, uint32_t generation, int res, uint32_t flags)
 		loop_stale(&g->loop);
 		return;
 	}
-	c->flags &= ~(unsigned)CONN_SEND;
-	if (res > 0) {
-		g->n_out += (size_t)res;
-		c->sending->sent += (size_t)res;
-		if (c->sending->sent == c->sending->len) {
-			chunk_free(&g->pool, c->sending);
-			c->sending = NULL;
-		}
-	} else if (res != -EINTR && res != -EAGAIN) {
+	if (res > 0)
+		send_advance(g, c, (size_t)res);
+	else if (res != -EINTR && res != -EAGAIN)
 		gw_conn_kill(g, c);
-	}
-	if ((c->flags & (CONN_CLOSING | CONN_LAST | CONN_EOF)) != 0 ||
-	    c->sending != NULL || c->out.c != NULL)
-		gw_conn_dirty(g, c);
+	if ((c->flags & CONN_QUIET) != 0)
+		c->flags |= CONN_SLOW;
+	else if (c->sending == NULL)
+		c->flags &= ~(unsigned)CONN_SLOW;
+	send_over(g, c);
 	if (c->park == PARK_OUTPUT && gw_conn_unsent(c) <= GW_OUT_LOW)
 		gw_conn_resume(g, c);
+}
+
+void
+gw_net_settle(struct gateway *g)
+{
+	/* Pairs with the kernel's release of what it took from the queue. */
+	unsigned head = io_uring_smp_load_acquire(g->loop.ring.sq.khead);
+	bool taken = (int)(head - g->quiet_tail) >= 0;
+	struct conn *c, *next, *kept = NULL;
+
+	for (c = g->quiet; c != NULL; c = next) {
+		next = c->quiet_next;
+		if ((c->flags & CONN_QUIET) == 0)
+			continue; /* it complained: net_sent() knows */
+		if (!taken) {
+			c->quiet_next = kept;
+			kept = c;
+			continue;
+		}
+		send_advance(g, c, c->sending->len);
+		send_over(g, c);
+	}
+	g->quiet = kept;
 }
 
 /* ---- the end of a connection ---- */
@@ -291,10 +360,7 @@ net_flush_output(struct gateway *g, struct conn *c)
 	}
 	if (c->sending == NULL || (c->flags & CONN_SEND) != 0)
 		return true;
-	if (!net_send(g, c))
-		return false;
-	c->flags |= CONN_SEND;
-	return true;
+	return net_send(g, c);
 }
 
 static bool

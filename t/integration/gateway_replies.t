@@ -1,0 +1,133 @@
+# Replies arrive whole and in order whatever the client does with its socket:
+# reads late, reads in crumbs, sends everything before it reads anything, stops
+# sending right after its last request; with writes, reads and transactions
+# mixed, so that commands park and are taken up again.
+use strict;
+use warnings;
+use IO::Socket::INET;
+use Nodelife;
+use POSIX ();
+use Socket qw(SOL_SOCKET SO_RCVBUF SHUT_WR);
+use Test::More;
+
+my $seed = $ENV{SEED} // int( rand 1e9 );
+diag "SEED=$seed";
+srand $seed;
+
+my $n = Nodelife->new->start;
+my $c = $n->client;
+
+sub enc { return Nodelife::Client::encode(@_) }
+
+# Sends all of $out while it reads at most $crumb bytes at a time, and only
+# while $greedy allows; ends its side if asked. What came back.
+sub talk {
+	my ( $out, $crumb, $lazy, $half_close, $rcvbuf ) = @_;
+	my $s = IO::Socket::INET->new( PeerAddr => $n->addr('client') )
+	  or die "connect: $@";
+	setsockopt $s, SOL_SOCKET, SO_RCVBUF, $rcvbuf if $rcvbuf;
+	$s->blocking(0);
+	my ( $in, $sent, $idle ) = ( '', 0, 0 );
+	while ( $idle < 3000 ) {
+		my $did = 0;
+		if ( $sent < length $out ) {
+			my $w = syswrite $s, $out, 65536, $sent;
+			$sent += $w, $did = 1 if $w;
+			shutdown $s, SHUT_WR
+			  if $half_close && $sent == length $out;
+		}
+		if ( !$lazy || $sent == length $out || !$did ) {
+			my $r = sysread $s, $in, $crumb, length $in;
+			return $in if defined $r && $r == 0;
+			$did = 1 if $r;
+		}
+		$idle = $did ? 0 : $idle + 1;
+		select undef, undef, undef, 0.001 if !$did;
+	}
+	return "$in<timeout>";
+}
+
+$c->cmd( 'SET', 'big', 'b' x 70_000 );
+$c->cmd( 'SET', 'mid', 'm' x 5_000 );
+$c->cmd( 'SET', 'n', 0 );
+
+# A script of commands and what must come back, ending in QUIT.
+sub script {
+	my ($count) = @_;
+	my ( $out, $want, $n ) = ( '', '', $c->cmd(qw(GET n)) );
+	for my $i ( 1 .. $count ) {
+		my $k = int rand 8;
+		if ( $k == 0 ) {
+			$out .= enc(qw(GET big));
+			$want .= "\$70000\r\n" . 'b' x 70_000 . "\r\n";
+		} elsif ( $k == 1 ) {
+			$out .= enc(qw(GET mid));
+			$want .= "\$5000\r\n" . 'm' x 5_000 . "\r\n";
+		} elsif ( $k == 2 ) {
+			$n++;
+			$out  .= enc(qw(INCR n));
+			$want .= ":$n\r\n";
+		} elsif ( $k == 3 ) {
+			$out .= enc( 'SET', "k$i", $i ) . enc( 'GET', "k$i" );
+			$want .= "+OK\r\n\$" . length($i) . "\r\n$i\r\n";
+		} elsif ( $k == 4 ) {
+			$out .= enc('MULTI') . enc( 'SET', 'x', $i )
+			  . enc(qw(GET x)) . enc('EXEC');
+			$want .= "+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n+OK\r\n\$"
+			  . length($i) . "\r\n$i\r\n";
+		} elsif ( $k == 5 ) {
+			$out  .= enc( 'ECHO', $i );
+			$want .= '$' . length($i) . "\r\n$i\r\n";
+		} else {
+			$out  .= enc( 'SET', "s$i", 'v' x rand 300 );
+			$want .= "+OK\r\n";
+		}
+	}
+	return ( $out, $want );
+}
+
+for my $case (
+	[ 'reads as it comes', 400, 65536, 0 ],
+	[ 'reads in crumbs',   60,  777,   0 ],
+	[ 'reads at the end',  400, 65536, 1 ],
+	[ 'a small window',    12,  3000,  1, 4096 ],
+	[ 'many small ones',   3000, 65536, 1 ],
+  )
+{
+	my ( $name, $count, $crumb, $lazy, $rcvbuf ) = @$case;
+	for my $half ( 0, 1 ) {
+		my ( $out, $want ) = script($count);
+		$out .= enc('QUIT'), $want .= "+OK\r\n" if !$half;
+		my $in = talk( $out, $crumb, $lazy, $half, $rcvbuf );
+		ok $in eq $want, "$name, " . ( $half ? 'half-closed' : 'QUIT' )
+		  . ': ' . length($want) . ' bytes'
+		  or diag 'got ', length($in), ' bytes, ends: ',
+		  substr $in, -60;
+	}
+}
+
+# Ten clients at once.
+my @kids;
+for my $i ( 1 .. 10 ) {
+	my $pid = fork // die;
+	if ( $pid == 0 ) {
+		Nodelife::die_with_parent();
+		my ( $out, $want ) = ( '', '' );
+		for ( 1 .. 500 ) {
+			$out .= enc( 'SET', "c$i", $_ ) . enc( 'GET', "c$i" )
+			  . enc( 'INCR', "c$i" );
+			$want .= "+OK\r\n\$" . length($_) . "\r\n$_\r\n:"
+			  . ( $_ + 1 ) . "\r\n";
+		}
+		$out .= enc('QUIT');
+		my $in = talk( $out, 65536, $i % 2 );
+		POSIX::_exit( $in eq "$want+OK\r\n" ? 0 : 1 );
+	}
+	push @kids, $pid;
+}
+my $bad = 0;
+for (@kids) { waitpid $_, 0; $bad++ if $? }
+is $bad, 0, 'ten clients read their own writes, in order';
+is $c->cmd('PING'), 'PONG', 'served as ever';
+is $n->stop, 0, 'stopped';
+done_testing;
