@@ -49,10 +49,10 @@ static int
 boot_fail(struct checkpoint *c, const char *why)
 {
 	if (seq_fail(c->r->seq, PHASE_CLUSTER_CATALOG_OPEN, SLOT_CHECKPOINT,
-		"checkpoint: %s: restore this node from another one or from "
+		"%s: restore this node from another one or from "
 		"a copy",
 		why) == -EALREADY)
-		log_errorx("checkpoint: %s", why);
+		log_errorx("%s", why);
 	return WORKER_EXIT_FAILED;
 }
 
@@ -145,9 +145,9 @@ static void
 give_way(void)
 {
 	if (syscall(SYS_ioprio_set, IOPRIO_PROCESS, 0, IOPRIO_IDLE_VALUE) != 0)
-		log_warn("checkpoint: idle I/O priority");
+		log_warn("idle I/O priority");
 	if (setpriority(PRIO_PROCESS, 0, NICE) != 0)
-		log_warn("checkpoint: nice");
+		log_warn("nice");
 }
 
 /* ---- one checkpoint ---- */
@@ -172,8 +172,7 @@ succeeded(struct checkpoint *c, const struct table_gen *g,
 	uint64_t took = mono_ns() - start;
 
 	if (c->last_error != 0)
-		event_add(c->r, SLOT_CHECKPOINT, EVENT_INFO,
-		    "checkpoint: works again");
+		event_add(c->r, SLOT_CHECKPOINT, EVENT_INFO, "works again");
 	c->last_error = 0;
 	c->back_off_ns = 0;
 	counter_add(c->r->counters, SLOT_CHECKPOINT, C_CHECKPOINTS, 1);
@@ -182,7 +181,7 @@ succeeded(struct checkpoint *c, const struct table_gen *g,
 	counter_add(
 	    c->r->counters, SLOT_CHECKPOINT, C_CHECKPOINT_BYTES, work->bytes);
 	hist_add(hist_of(c->r->hists, SLOT_CHECKPOINT, H_CHECKPOINT), took);
-	log_debug("checkpoint: VLSN %llu: %llu keys, %llu bytes, %llu ms",
+	log_debug("VLSN %llu: %llu keys, %llu bytes, %llu ms",
 	    (unsigned long long)work->vlsn, (unsigned long long)work->keys,
 	    (unsigned long long)work->bytes,
 	    (unsigned long long)(took / NS_PER_MS));
@@ -198,8 +197,7 @@ static void
 give_up(struct checkpoint *c, int rc)
 {
 	event_add(c->r, SLOT_CHECKPOINT, EVENT_ERROR,
-	    "checkpoint: store/data.mdb: %s: the node boots again",
-	    strerror(-rc));
+	    "store/data.mdb: %s: the node boots again", strerror(-rc));
 	atomic_store_explicit(
 	    &c->r->control->restart_wanted, 1, memory_order_release);
 	bell_ring(c->loop.bells, SLOT_SUPERVISOR);
@@ -217,7 +215,7 @@ failed(struct checkpoint *c, int rc)
 	}
 	if (c->last_error != rc)
 		event_add(c->r, SLOT_CHECKPOINT, EVENT_WARN,
-		    "checkpoint: %s: %s; tried again until it works, writes "
+		    "%s: %s; tried again until it works, writes "
 		    "wait when the table is full",
 		    strerror(-rc),
 		    rc == -ENOSPC ? "no space on disk, or [store] map_size "
@@ -246,7 +244,7 @@ slim(struct checkpoint *c)
 	rc = open_db(c, why, sizeof(why));
 	if (rc == 0)
 		return;
-	log_errorx("checkpoint: %s", why);
+	log_errorx("%s", why);
 	c->opened = false;
 	give_up(c, rc);
 }
@@ -390,7 +388,7 @@ checkpoint_main(struct worker *w)
 	rc = loop_open(
 	    &c->loop, w->region, &w->bells, w->slot, RING_ENTRIES, c, &hooks);
 	if (rc != 0) {
-		log_errorx("checkpoint: ring: %s", loop_refusal(rc));
+		log_errorx("ring: %s", loop_refusal(rc));
 		return WORKER_EXIT_FAILED;
 	}
 	give_way();
@@ -398,7 +396,7 @@ checkpoint_main(struct worker *w)
 	rc = loop_run(&c->loop);
 	if (rc != 0) {
 		errno = -rc;
-		log_error("checkpoint: loop");
+		log_error("loop");
 		c->exit_code = WORKER_EXIT_FAILED;
 	}
 	loop_close(&c->loop);

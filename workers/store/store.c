@@ -59,7 +59,7 @@ store_no_memory(struct store *s)
 		return;
 	counter_add(s->r->counters, SLOT_STORE, C_STORE_STALLS, 1);
 	event_add(s->r, SLOT_STORE, EVENT_WARN,
-	    "store: no memory left in /dev/shm: writes wait");
+	    "no memory left in /dev/shm: writes wait");
 	store_busy(s, BUSY_TABLE);
 }
 
@@ -134,7 +134,7 @@ boot_open(struct store *s)
 		rc = open_state(s, &st);
 	if (rc != 0) {
 		seq_fail(s->r->seq, PHASE_CLUSTER_CATALOG_OPEN, SLOT_STORE,
-		    "store: open store/data.mdb: %s", strerror(-rc));
+		    "open store/data.mdb: %s", strerror(-rc));
 		return false;
 	}
 	open_table(s, &st);
@@ -153,11 +153,12 @@ boot_check(struct store *s)
 	struct sequencer *seq = s->r->seq;
 	uint64_t end = position_get(&s->r->pos->durable);
 	uint64_t first = position_get(&s->r->pos->first);
+	const char *place;
 	int rc;
 
 	if (s->applied > end) {
 		seq_fail(seq, PHASE_CATALOG_SANITY_CHECK, SLOT_STORE,
-		    "store: store/data.mdb is as of VLSN %llu, but the log in "
+		    "store/data.mdb is as of VLSN %llu, but the log in "
 		    "wal/ ends at %llu: one of them is of another time: "
 		    "restore this node",
 		    (unsigned long long)s->applied, (unsigned long long)end);
@@ -166,7 +167,7 @@ boot_check(struct store *s)
 	s->seek = true;
 	if (s->applied < end && s->w->force && first > s->applied + 1) {
 		event_add(s->r, SLOT_STORE, EVENT_ERROR,
-		    "store: force: records %llu to %llu are not in the log "
+		    "force: records %llu to %llu are not in the log "
 		    "and are skipped",
 		    (unsigned long long)s->applied + 1,
 		    (unsigned long long)first - 1);
@@ -174,14 +175,15 @@ boot_check(struct store *s)
 	}
 	if (s->applied < end &&
 	    (rc = cursor_seek(s->cursor, s->applied + 1)) != 0) {
+		place = cursor_place(s->cursor);
 		seq_fail(seq, PHASE_CATALOG_SANITY_CHECK, SLOT_STORE,
-		    "store: store/data.mdb is as of VLSN %llu, but record "
-		    "%llu is not in the log in wal/ (%s%s%s): restore this "
+		    "store/data.mdb is as of VLSN %llu, but no segment in wal/ "
+		    "has record %llu (first %llu, last %llu%s%s): restore this "
 		    "node, or boot with recovery_mode = force to skip it",
 		    (unsigned long long)s->applied,
-		    (unsigned long long)s->applied + 1, strerror(-rc),
-		    cursor_place(s->cursor)[0] != '\0' ? ", " : "",
-		    cursor_place(s->cursor));
+		    (unsigned long long)s->applied + 1,
+		    (unsigned long long)first, (unsigned long long)end,
+		    place[0] != '\0' ? ", " : "", place);
 		return false;
 	}
 	if (s->applied < end)
@@ -204,7 +206,7 @@ open_cursor(struct store *s)
 	if (rc == 0)
 		return true;
 	seq_fail(s->r->seq, PHASE_CATALOG_SANITY_CHECK, SLOT_STORE,
-	    "store: open wal/: %s", strerror(-rc));
+	    "open wal/: %s", strerror(-rc));
 	return false;
 }
 
@@ -213,7 +215,7 @@ fire_replayed(struct store *s)
 {
 	s->replaying = false;
 	if (s->applied > s->replay_from)
-		log_info("store: replayed %llu records in %llu ms, VLSN %llu "
+		log_info("replayed %llu records in %llu ms, VLSN %llu "
 			 "to %llu",
 		    (unsigned long long)(s->applied - s->replay_from),
 		    (unsigned long long)((mono_ns() - s->replay_ns) /
@@ -228,7 +230,7 @@ static void
 boot_readonly(struct store *s)
 {
 	event_add(s->r, SLOT_STORE, EVENT_INFO,
-	    "store: readonly recovery serves the state as of VLSN %llu",
+	    "readonly recovery serves the state as of VLSN %llu",
 	    (unsigned long long)s->applied);
 	seq_fire(s->r->seq, PHASE_CATALOG_SANITY_CHECK, SLOT_STORE);
 	fire_replayed(s);
@@ -253,6 +255,7 @@ boot(struct store *s)
 		return;
 	/* What was known to be committed when the log was last written. */
 	s->replay_to = store_limit(s);
+	s->serving = true;
 }
 
 /* ---- the loop ---- */
@@ -319,8 +322,7 @@ serve(struct store *s)
 
 	clean_readers(s);
 	if ((rc = kv_begin(s->kv)) != 0) {
-		store_fail(
-		    s, "store: reading store/data.mdb: %s", strerror(-rc));
+		store_fail(s, "reading store/data.mdb: %s", strerror(-rc));
 		return;
 	}
 	serve_turn(s);
@@ -330,7 +332,7 @@ serve(struct store *s)
 static bool
 has_work(const struct store *s)
 {
-	return s->opened && !s->w->readonly && s->cursor != NULL;
+	return s->serving && !s->w->readonly;
 }
 
 /* Answer the steps of a stop: what is committed is applied first. */
@@ -432,7 +434,7 @@ store_main(struct worker *w)
 	    &s->loop, w->region, &w->bells, w->slot, RING_ENTRIES, s, &hooks);
 	if (rc != 0) {
 		seq_fail(s->r->seq, PHASE_CLUSTER_CATALOG_OPEN, w->slot,
-		    "store: ring: %s", loop_refusal(rc));
+		    "ring: %s", loop_refusal(rc));
 		return WORKER_EXIT_FAILED;
 	}
 	boot(s);
@@ -440,7 +442,7 @@ store_main(struct worker *w)
 	rc = loop_run(&s->loop);
 	if (rc != 0) {
 		errno = -rc;
-		log_error("store: loop");
+		log_error("loop");
 	}
 	close_all(s);
 	if (s->failed)

@@ -71,7 +71,8 @@ struct store {
 	struct apply apply;
 	struct cursor *cursor;
 	int wal_dir;
-	bool opened; /* kv, table and cursor are there */
+	bool opened; /* kv and table are there */
+	bool serving; /* the boot's checks have passed */
 	bool replaying; /* data_groups_replay is not yet fired */
 	bool seek; /* the cursor is to be placed first */
 	bool failed; /* cannot go on; the supervisor was told */

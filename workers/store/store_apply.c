@@ -240,7 +240,7 @@ publish(struct store *s, uint64_t before, uint64_t start_ns)
 	}
 	if (s->apply.malformed != 0) {
 		event_add(s->r, SLOT_STORE, EVENT_ERROR,
-		    "store: %llu malformed operations up to VLSN %llu were "
+		    "%llu malformed operations up to VLSN %llu were "
 		    "left out",
 		    (unsigned long long)s->apply.malformed,
 		    (unsigned long long)s->applied);
@@ -261,11 +261,11 @@ batch_failed(struct store *s, int rc)
 
 	if (place[0] != '\0')
 		store_fail(s,
-		    "store: the log at VLSN %llu: %s: %s: restore "
+		    "the log at VLSN %llu: %s: %s: restore "
 		    "this node, or boot with recovery_mode = force",
 		    (unsigned long long)s->applied + 1, place, strerror(-rc));
 	else
-		store_fail(s, "store: applying VLSN %llu: %s",
+		store_fail(s, "applying VLSN %llu: %s",
 		    (unsigned long long)s->applied + 1, strerror(-rc));
 }
 

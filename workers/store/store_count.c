@@ -169,7 +169,7 @@ store_count_walk(struct store *s, uint64_t deadline_ns)
 	}
 	if (rc != -ETIME)
 		store_fail(s,
-		    "store: counting keys: %s: the checkpoint in "
+		    "counting keys: %s: the checkpoint in "
 		    "store/data.mdb is damaged: restore this node",
 		    strerror(-rc));
 	return false;

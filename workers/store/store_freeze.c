@@ -69,8 +69,7 @@ view_changed(struct store *s)
 	int rc = kv_renew(s->kv);
 
 	if (rc != 0)
-		store_fail(
-		    s, "store: reading store/data.mdb: %s", strerror(-rc));
+		store_fail(s, "reading store/data.mdb: %s", strerror(-rc));
 }
 
 static void
