@@ -17,6 +17,7 @@
 #include "shm/wake.h"
 
 _Static_assert(PHASE_GATEWAY_ENABLE + 1 == PHASE_FAILED, "success is last");
+_Static_assert(SLOT_MAX <= 32, "slots are bits of `opened`");
 _Static_assert(GATEWAY_MAX * 2 + 16 <= GATE_MAX, "two gates a gateway");
 
 void (*seq_point_hook)(enum seq_point point);
@@ -446,6 +447,14 @@ seq_owner_died(struct sequencer *s, unsigned owner, const char *how)
 	}
 	seq_unlock(s, seen);
 	return rc;
+}
+
+void
+seq_opened(struct sequencer *s, unsigned slot)
+{
+	ASSERT(slot < SLOT_MAX);
+	atomic_fetch_or_explicit(
+	    &s->opened, UINT32_C(1) << slot, memory_order_release);
 }
 
 int

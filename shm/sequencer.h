@@ -65,6 +65,14 @@ enum stage {
 
 enum recovery_mode { RECOVERY_NORMAL, RECOVERY_READONLY, RECOVERY_FORCE };
 
+/* How far a boot is with what comes before any recovery. */
+enum seq_opening {
+	OPENING_WORKERS, /* not sealed, or a gate's owner has not opened yet */
+	OPENING_FILES, /* checkpoint has not taken the store's files over */
+	OPENING_DONE,
+	OPENING_COUNT
+};
+
 /* X(number, NAME, "name"): the shutdown bus, in order. */
 #define SHUTDOWN_STEPS(X)                                                     \
 	X(0, NONE, "none")                                                    \
@@ -124,9 +132,11 @@ struct sequencer {
 	_Atomic uint32_t stopped;  /* 1 = every worker is gone */
 	uint32_t recovery_mode;	   /* W: creator */
 	_Atomic uint32_t gate_count; /* L. gates in use, from gate[0] on */
-	uint32_t zero;
+	_Atomic uint32_t opened; /* mask of slots. W: workers, seq_opened() */
 	/* L. CLOCK_MONOTONIC; [PHASE_FAILED]: when it failed; 0 = not yet */
 	_Atomic uint64_t phase_entered_ns[PHASE_COUNT];
+	/* W: supervisor, when it sees the stage for the first time; 0 = never */
+	_Atomic uint64_t stage_entered_ns[STAGE_COUNT];
 	uint64_t started_ns;	     /* W: creator */
 	uint64_t error_slot;	     /* L, before `failed`: who, or SLOT_MAX */
 	char error[SEQ_ERROR_MAX];   /* L, before `failed`; then for ever */
@@ -223,14 +233,23 @@ void seq_progress_set(struct sequencer *s, unsigned slot, uint64_t items_done,
 
 void seq_snapshot(const struct sequencer *s, struct seq_snapshot *out);
 
+/* Worker: its opening is done (worker_open()). No lock; idempotent. */
+void seq_opened(struct sequencer *s, unsigned slot);
+enum seq_opening seq_opening(const struct sequencer *s);
+
 /*
- * A stage is a function of phase, recovery mode and shutdown state. Init is
- * before the seal; recover from there until data_groups_replay is reached;
- * then warmup; ready. Nothing migrates in this format version. What is no
- * phase of a boot is uninitialized.
+ * A stage is a function of phase, opening, recovery mode and shutdown state,
+ * first match: failed; stopped; shutting_down; ready; init until the sequencer
+ * is sealed and every owner of a gate has opened; migrate until checkpoint has
+ * taken the store's files over (it fires cluster_catalog_open then: whatever
+ * they must become for this build they are); warmup once data_groups_replay is
+ * reached; else recover. The log's scan begins with its worker, but only
+ * recover waits for it. What is no phase of a boot is uninitialized.
  */
 enum stage seq_stage(enum phase phase, bool failed, enum recovery_mode mode,
-    enum shutdown_step step, bool sealed, bool stopped);
+    enum shutdown_step step, enum seq_opening opening, bool stopped);
+/* The same of a sequencer's words as they are. */
+enum stage seq_stage_now(const struct sequencer *s);
 const char *phase_name(unsigned phase);
 int phase_parse(const char *name); /* phase or -EINVAL */
 const char *stage_name(unsigned stage);

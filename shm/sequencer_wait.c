@@ -226,7 +226,7 @@ snapshot_words(const struct sequencer *s, struct seq_snapshot *out)
 	out->shutdown = load(&s->shutdown);
 	out->recovery_mode = s->recovery_mode;
 	out->stage = seq_stage(out->phase, out->failed, s->recovery_mode,
-	    out->shutdown, load(&s->sealed) != 0, load(&s->stopped) != 0);
+	    out->shutdown, seq_opening(s), load(&s->stopped) != 0);
 	out->error[0] = '\0';
 	if (out->failed) {
 		memcpy(out->error, s->error, sizeof(out->error));
@@ -292,10 +292,42 @@ seq_snapshot(const struct sequencer *s, struct seq_snapshot *out)
 	snapshot_progress(s, out);
 }
 
+enum seq_opening
+seq_opening(const struct sequencer *s)
+{
+	uint32_t i, count = load(&s->gate_count), opened = load(&s->opened);
+	enum seq_opening opening = OPENING_DONE;
+	const struct gate *g;
+
+	if (!load(&s->sealed))
+		return OPENING_WORKERS;
+	for (i = 0; i < count && i < GATE_MAX; i++) {
+		g = &s->gate[i];
+		if ((opened >> g->owner % SLOT_MAX & 1) == 0)
+			return OPENING_WORKERS;
+		if (g->phase == PHASE_CLUSTER_CATALOG_OPEN &&
+		    g->owner == SLOT_CHECKPOINT &&
+		    atomic_load_explicit(&g->state, memory_order_acquire) ==
+			GATE_PENDING)
+			opening = OPENING_FILES;
+	}
+	return opening;
+}
+
+enum stage
+seq_stage_now(const struct sequencer *s)
+{
+	/* The phase first: it may go on, and the opening is never undone. */
+	enum phase phase = load(&s->phase);
+
+	return seq_stage(phase, seq_failed(s), s->recovery_mode,
+	    load(&s->shutdown), seq_opening(s), load(&s->stopped) != 0);
+}
+
 /* flat: one row of the table for each condition, first match counts */
 enum stage
 seq_stage(enum phase phase, bool failed, enum recovery_mode mode,
-    enum shutdown_step step, bool sealed, bool stopped)
+    enum shutdown_step step, enum seq_opening opening, bool stopped)
 {
 	if (failed)
 		return STAGE_FAILED;
@@ -305,10 +337,12 @@ seq_stage(enum phase phase, bool failed, enum recovery_mode mode,
 		return STAGE_SHUTTING_DOWN;
 	if ((unsigned)phase >= PHASE_FAILED)
 		return STAGE_UNINITIALIZED;
-	if (!sealed)
-		return STAGE_INIT;
 	if (phase == PHASE_GATEWAY_ENABLE)
 		return STAGE_READY;
+	if (opening == OPENING_WORKERS)
+		return STAGE_INIT;
+	if (opening == OPENING_FILES)
+		return STAGE_MIGRATE;
 	if (phase >= PHASE_DATA_GROUPS_REPLAY)
 		return STAGE_WARMUP;
 	if (mode == RECOVERY_READONLY)

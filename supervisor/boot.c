@@ -187,42 +187,87 @@ pending_text(const struct seq_snapshot *s, char *buf, size_t buf_size)
 	}
 }
 
-static struct watchdog_out
-check_budgets(const struct node *n, enum phase phase)
+/* Workers that have not opened yet, as pending_text() has gates. */
+static void
+unopened_text(const struct node *n, char *buf, size_t buf_size)
 {
-	uint64_t entered[PHASE_COUNT];
+	uint32_t opened =
+	    atomic_load_explicit(&n->region.seq->opened, memory_order_acquire);
+	size_t used = 0;
 
-	for (unsigned i = 0; i < PHASE_COUNT; i++)
-		entered[i] = atomic_load_explicit(
-		    &n->region.seq->phase_entered_ns[i], memory_order_relaxed);
-	return watchdog_check(&(struct watchdog_in){
-	    .now_ns = n->now_ns,
-	    .started_ns = n->boot_started_ns,
-	    .phase = phase,
-	    .mode = (enum recovery_mode)n->conf.boot.recovery_mode,
-	    .entered_ns = entered,
-	    .budget = { n->conf.boot.init_budget_ms,
-		n->conf.boot.migrate_budget_ms, n->conf.boot.recover_budget_ms,
-		n->conf.boot.warmup_budget_ms, n->conf.boot.total_budget_ms },
-	});
+	buf[0] = '\0';
+	for (unsigned slot = 0; slot < SLOT_MAX && used < buf_size; slot++) {
+		const struct child *c = &n->child[slot];
+		uint64_t ms = (n->now_ns - c->started_ns) / NS_PER_MS;
+		int len;
+
+		if (c->pid == 0 || (opened >> slot & 1) != 0)
+			continue;
+		len = snprintf(buf + used, buf_size - used,
+		    "%s%s: opening (%" PRIu64 ".%" PRIu64 " s)",
+		    used > 0 ? ", " : "", slot_name(slot), ms / 1000,
+		    ms % 1000 / 100);
+		used += len > 0 ? (size_t)len : 0;
+	}
+}
+
+/* What the stage waits for. */
+static void
+waiting_text(const struct node *n, enum stage stage, char *buf, size_t buf_size)
+{
+	struct seq_snapshot snap;
+
+	seq_snapshot(n->region.seq, &snap);
+	if (stage == STAGE_INIT)
+		unopened_text(n, buf, buf_size);
+	else if (stage == STAGE_MIGRATE)
+		snprintf(buf, buf_size, "%s to open the store's files",
+		    slot_name(SLOT_CHECKPOINT));
+	else
+		pending_text(&snap, buf, buf_size);
+}
+
+/* When the stage began: as seen here, so at most one look too late. */
+static uint64_t
+stage_began(struct node *n, enum stage stage)
+{
+	_Atomic uint64_t *at = &n->region.seq->stage_entered_ns[stage];
+	uint64_t ns = atomic_load_explicit(at, memory_order_relaxed);
+
+	if (ns != 0)
+		return ns;
+	ns = stage == STAGE_INIT ? n->boot_started_ns : n->now_ns;
+	atomic_store_explicit(at, ns, memory_order_release);
+	return ns;
 }
 
 /* Fails the node if a budget is used up. */
 static void
 enforce_budgets(struct node *n, enum phase phase)
 {
-	struct watchdog_out out = check_budgets(n, phase);
-	struct seq_snapshot snap;
-	char pending[160];
+	enum stage stage = seq_stage_now(n->region.seq);
+	const struct watchdog_in in = {
+		.now_ns = n->now_ns,
+		.started_ns = n->boot_started_ns,
+		.stage = stage,
+		.stage_ns = stage_began(n, stage),
+		.budget = { n->conf.boot.init_budget_ms,
+		    n->conf.boot.migrate_budget_ms,
+		    n->conf.boot.recover_budget_ms,
+		    n->conf.boot.warmup_budget_ms,
+		    n->conf.boot.total_budget_ms },
+	};
+	struct watchdog_out out = watchdog_check(&in);
+	char waiting[160];
 
-	if (!out.expired)
+	/* What has ended meanwhile needs no deadline. */
+	if (!out.expired || stage >= STAGE_READY)
 		return;
-	seq_snapshot(n->region.seq, &snap);
-	pending_text(&snap, pending, sizeof(pending));
+	waiting_text(n, stage, waiting, sizeof(waiting));
 	node_seq_fail(n,
 	    "%s budget of %" PRIu64 " ms used up after %s, waiting for %s",
-	    out.total ? "total" : stage_name(out.stage), out.limit_ms,
-	    phase_name(phase), pending);
+	    out.total ? "total" : stage_name(stage), out.limit_ms,
+	    phase_name(phase), waiting);
 }
 
 /* How to reach it, for who just started it by hand. */

@@ -122,7 +122,10 @@ void children_restart(struct node *n);
 uint64_t children_deadline(const struct node *n);
 void children_forget_restarts(struct node *n);
 
-/* sequence.c: calls of the sequencer that take its lock, by the lock rule. */
+/*
+ * sequence.c: calls of the sequencer that take its lock, by the lock rule. If
+ * it cannot be had at all the node boots again (node_decide()).
+ */
 __attribute__((format(printf, 2, 3))) int
 node_seq_fail(struct node *n, const char *fmt, ...);
 void node_seq_died(struct node *n, unsigned slot, const char *how);

@@ -43,6 +43,15 @@ again(struct node *n, int rc, unsigned *tries)
 	return ++*tries < LOCK_TRIES;
 }
 
+/* The sequencer is of no more use: nothing but a fresh region helps. */
+static void
+decide_if_lost(struct node *n, int rc)
+{
+	if (rc == -ENOTRECOVERABLE || rc == -ETIMEDOUT)
+		node_decide(n, SLOT_SUPERVISOR, EXIT_RESTART,
+		    "the sequencer's lock is lost");
+}
+
 int
 node_seq_fail(struct node *n, const char *fmt, ...)
 {
@@ -57,6 +66,7 @@ node_seq_fail(struct node *n, const char *fmt, ...)
 	do
 		rc = seq_fail_node(n->region.seq, "%s", text);
 	while (again(n, rc, &tries));
+	decide_if_lost(n, rc);
 	return rc;
 }
 
@@ -69,7 +79,5 @@ node_seq_died(struct node *n, unsigned slot, const char *how)
 	do
 		rc = seq_owner_died(n->region.seq, slot, how);
 	while (again(n, rc, &tries));
-	if (rc == -ENOTRECOVERABLE || rc == -ETIMEDOUT)
-		node_decide(n, SLOT_SUPERVISOR, EXIT_RESTART,
-		    "the sequencer's lock is lost");
+	decide_if_lost(n, rc);
 }

@@ -5,12 +5,6 @@
 
 #include "shm/bits.h"
 
-static enum stage
-stage_of(enum phase phase, enum recovery_mode mode)
-{
-	return seq_stage(phase, false, mode, SHUTDOWN_NONE, true, false);
-}
-
 static uint64_t
 stage_budget(const struct boot_budgets *b, enum stage stage)
 {
@@ -36,25 +30,14 @@ stage_budget(const struct boot_budgets *b, enum stage stage)
 	return b->total_ms;
 }
 
-/* When the stage began: at the first of its phases. */
-static uint64_t
-stage_since(const struct watchdog_in *in, enum stage stage)
-{
-	unsigned phase = in->phase;
-
-	while (phase > PHASE_BOOT && stage_of(phase - 1, in->mode) == stage)
-		phase--;
-	return phase == PHASE_BOOT ? in->started_ns : in->entered_ns[phase];
-}
-
 struct watchdog_out
 watchdog_check(const struct watchdog_in *in)
 {
-	struct watchdog_out out = { .stage = stage_of(in->phase, in->mode) };
 	uint64_t total = in->started_ns + in->budget.total_ms * NS_PER_MS;
+	struct watchdog_out out = { 0 };
 
-	out.limit_ms = stage_budget(&in->budget, out.stage);
-	out.deadline_ns = stage_since(in, out.stage) + out.limit_ms * NS_PER_MS;
+	out.limit_ms = stage_budget(&in->budget, in->stage);
+	out.deadline_ns = in->stage_ns + out.limit_ms * NS_PER_MS;
 	if (total <= out.deadline_ns) {
 		out.total = true;
 		out.limit_ms = in->budget.total_ms;

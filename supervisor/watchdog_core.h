@@ -15,21 +15,19 @@ struct boot_budgets {
 struct watchdog_in {
 	uint64_t now_ns;
 	uint64_t started_ns; /* the boot's begin */
-	enum phase phase;
-	enum recovery_mode mode;
-	const uint64_t *entered_ns; /* [PHASE_COUNT]: when each was reached */
+	enum stage stage;
+	uint64_t stage_ns; /* when it began */
 	struct boot_budgets budget;
 };
 
 struct watchdog_out {
 	bool expired;
-	enum stage stage; /* of the phase */
 	bool total; /* it was the budget of the whole boot */
 	uint64_t limit_ms; /* the budget that counts */
 	uint64_t deadline_ns; /* when it is used up */
 };
 
-/* A stage may take its budget from when its first phase was reached. */
+/* The stage's budget, or what is left of the whole boot's if that is less. */
 struct watchdog_out watchdog_check(const struct watchdog_in *in);
 
 struct liveness_in {

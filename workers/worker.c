@@ -214,6 +214,7 @@ worker_open(struct worker *w, const char *title, unsigned keep)
 	choose_cpu(w->slot, w->conf->cpu.io);
 	drop_rights(w->conf->node.user);
 	tie_to_supervisor(w->supervisor_pid);
+	seq_opened(w->region->seq, w->slot);
 }
 
 void

@@ -71,6 +71,8 @@ boot_to(enum phase held)
 	for (p = 1; p <= PHASE_GATEWAY_ENABLE; p++)
 		seq_register(f.r.seq, p, p == held ? SLOT_STORE : SLOT_WAL,
 		    "a \"gate\"");
+	seq_opened(f.r.seq, SLOT_WAL);
+	seq_opened(f.r.seq, SLOT_STORE);
 	seq_seal(f.r.seq);
 	for (p = 1; p <= PHASE_GATEWAY_ENABLE; p++)
 		if (p != held)

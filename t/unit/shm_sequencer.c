@@ -526,7 +526,7 @@ shutdown_bus(void)
 /* By hand, the rule the matrix is held against. */
 static enum stage
 want_stage(unsigned phase, bool failed, unsigned mode, unsigned step,
-    bool sealed, bool stopped)
+    unsigned opening, bool stopped)
 {
 	static const enum stage recover[] = { STAGE_RECOVER,
 		STAGE_READONLY_RECOVERY, STAGE_FORCE_RECOVERY };
@@ -537,11 +537,11 @@ want_stage(unsigned phase, bool failed, unsigned mode, unsigned step,
 				 : STAGE_SHUTTING_DOWN;
 	if (phase > 10)
 		return STAGE_UNINITIALIZED;
-	if (!sealed)
-		return STAGE_INIT;
-	return phase == 10  ? STAGE_READY
-	       : phase >= 6 ? STAGE_WARMUP
-			    : recover[mode];
+	return phase == 10    ? STAGE_READY
+	       : opening == 0 ? STAGE_INIT
+	       : opening == 1 ? STAGE_MIGRATE
+	       : phase >= 6   ? STAGE_WARMUP
+			      : recover[mode];
 }
 
 static void
@@ -554,22 +554,59 @@ stage_matrix(void)
 		for (f = 0; f < 2; f++)
 			for (m = 0; m < 3; m++)
 				for (d = 0; d < SHUTDOWN_COUNT; d++)
-					for (b = 0; b < 4; b++, rows++)
+					for (b = 0; b < 6; b++, rows++)
 						wrong += seq_stage(p, f, m, d,
-							     b & 1, b & 2) !=
+							     b / 2, b & 1) !=
 							 want_stage(p, f, m, d,
-							     b & 1, b & 2);
+							     b / 2, b & 1);
 	is_u64(wrong, 0, "the whole matrix of stages");
 	diag("%u rows", rows);
 	for (m = 0; m < 3; m++) {
 		last = STAGE_INIT;
 		for (p = 0; p <= PHASE_GATEWAY_ENABLE; p++) {
-			got = seq_stage(p, false, m, 0, true, false);
+			got = seq_stage(p, false, m, 0, OPENING_DONE, false);
 			wrong += got < last;
 			last = got;
 		}
 	}
 	is_u64(wrong, 0, "stages never go back as phases go on");
+}
+
+/* Which stage a boot is in while workers open, files, and after. */
+static void
+openings(void)
+{
+	struct sequencer *s = fresh(RECOVERY_NORMAL);
+
+	seq_register(s, PHASE_WAL_RECOVERY, SLOT_WAL, "scan");
+	seq_register(s, PHASE_CLUSTER_CATALOG_OPEN, SLOT_CHECKPOINT, "files");
+	seq_register(s, PHASE_CLUSTER_CATALOG_OPEN, SLOT_STORE, "store");
+	seq_opened(s, SLOT_WAL);
+	seq_opened(s, SLOT_CHECKPOINT);
+	seq_opened(s, SLOT_STORE);
+	is_u64(seq_stage_now(s), STAGE_INIT, "not sealed: init");
+	seq_seal(s);
+	is_u64(seq_stage_now(s), STAGE_MIGRATE, "checkpoint's files: migrate");
+	seq_fire(s, PHASE_CLUSTER_CATALOG_OPEN, SLOT_CHECKPOINT);
+	is_u64(seq_stage_now(s), STAGE_RECOVER,
+	    "the store waits for the log: recover");
+	drop(s);
+
+	s = fresh(RECOVERY_NORMAL);
+	seq_register(s, PHASE_WAL_RECOVERY, SLOT_WAL, "scan");
+	seq_register(s, PHASE_GATEWAY_ENABLE, SLOT_GATEWAY, "enable");
+	seq_seal(s);
+	seq_opened(s, SLOT_WAL);
+	seq_fire(s, PHASE_WAL_RECOVERY, SLOT_WAL);
+	is_u64(atomic_load(&s->phase), PHASE_HEALTH_LOOP_START,
+	    "phases do not wait for who has no gate there");
+	is_u64(seq_stage_now(s), STAGE_INIT, "but its opening is init");
+	seq_opened(s, SLOT_GATEWAY);
+	seq_opened(s, SLOT_GATEWAY);
+	is_u64(seq_stage_now(s), STAGE_WARMUP, "then the phase counts");
+	seq_fire(s, PHASE_GATEWAY_ENABLE, SLOT_GATEWAY);
+	is_u64(seq_stage_now(s), STAGE_READY, "ready");
+	drop(s);
 }
 
 static void
@@ -584,6 +621,9 @@ snapshots(void)
 	seq_register(s, PHASE_WAL_RECOVERY, SLOT_STORE, "other");
 	seq_register(s, PHASE_GATEWAY_ENABLE, SLOT_GATEWAY, "enable");
 	seq_seal(s);
+	seq_opened(s, SLOT_WAL);
+	seq_opened(s, SLOT_STORE);
+	seq_opened(s, SLOT_GATEWAY);
 	seq_progress_set(s, SLOT_WAL, 10, 100, 0, 0, "segment 3 of 9");
 	seq_progress_set(s, SLOT_GATEWAY, 7, 7, 0, 0, "not yet asked for");
 	ok(wait_until(
@@ -635,6 +675,8 @@ booter_main(void *arg)
 	for (p = 1; p <= PHASE_GATEWAY_ENABLE; p++)
 		for (o = 1; o <= 5; o++)
 			seq_register(s, p, o, "gate");
+	for (o = 1; o <= 5; o++)
+		seq_opened(s, o);
 	seq_seal(s);
 	for (p = PHASE_GATEWAY_ENABLE; p >= 1; p--)
 		for (o = 1; o <= 5; o++)
@@ -690,6 +732,7 @@ main(void)
 	read_only();
 	shutdown_bus();
 	stage_matrix();
+	openings();
 	snapshots();
 	snapshot_stress();
 	return tap_done();

@@ -1,70 +1,68 @@
 /*
- * Boot budgets and liveness: a stage's budget runs from its first phase, the
- * total from the boot's begin; the nearer deadline counts and is named; a
- * supervisor that was held up itself judges nobody.
+ * Boot budgets and liveness: each stage has its own budget, from when it was
+ * reached, the total runs from the boot's begin; the nearer deadline counts
+ * and is named; a supervisor that was held up itself judges nobody.
  */
 #include "supervisor/watchdog_core.h"
 
+#include "shm/assert.h"
 #include "shm/bits.h"
 #include "t/tap.h"
 
 #define MS(n) ((uint64_t)(n)*NS_PER_MS)
 
-static uint64_t entered[PHASE_COUNT];
-
+/* At now_ms of a boot, in a stage that began at stage_ms. */
 static struct watchdog_in
-boot_at(uint64_t now_ms, enum phase phase)
+boot_at(uint64_t now_ms, enum stage stage, uint64_t stage_ms)
 {
 	return (struct watchdog_in){ .now_ns = MS(1000 + now_ms),
 		.started_ns = MS(1000),
-		.phase = phase,
-		.mode = RECOVERY_NORMAL,
-		.entered_ns = entered,
+		.stage = stage,
+		.stage_ns = MS(1000 + stage_ms),
 		.budget = { 10, 20, 500, 100, 2000 } };
 }
 
 static void
-test_recover(void)
+test_stages(void)
 {
-	struct watchdog_in in = boot_at(499, PHASE_BOOT);
-	struct watchdog_out out = watchdog_check(&in);
+	static const struct {
+		enum stage stage;
+		uint64_t ms;
+	} want[] = {
+		{ STAGE_INIT, 10 },
+		{ STAGE_MIGRATE, 20 },
+		{ STAGE_RECOVER, 500 },
+		{ STAGE_READONLY_RECOVERY, 500 },
+		{ STAGE_FORCE_RECOVERY, 500 },
+		{ STAGE_WARMUP, 100 },
+	};
 
-	ok(!out.expired && out.stage == STAGE_RECOVER, "recover, in time");
-	is_u64(out.deadline_ns, MS(1500), "until its budget is used up");
-	in = boot_at(500, PHASE_RAFT_METADATA_REPLAY);
-	entered[PHASE_WAL_RECOVERY] = MS(1100);
-	entered[PHASE_CLUSTER_CATALOG_OPEN] = MS(1200);
-	entered[PHASE_RAFT_METADATA_REPLAY] = MS(1300);
-	out = watchdog_check(&in);
-	ok(out.expired && !out.total && out.limit_ms == 500,
-	    "later phases of the stage get no new budget");
-	in.mode = RECOVERY_READONLY;
-	out = watchdog_check(&in);
-	ok(out.expired && out.stage == STAGE_READONLY_RECOVERY,
-	    "readonly recovery has the same");
-	in.mode = RECOVERY_FORCE;
-	out = watchdog_check(&in);
-	ok(out.expired && out.stage == STAGE_FORCE_RECOVERY,
-	    "force recovery, too");
+	for (size_t i = 0; i < NITEMS(want); i++) {
+		struct watchdog_in in =
+		    boot_at(39 + want[i].ms, want[i].stage, 40);
+		struct watchdog_out out = watchdog_check(&in);
+
+		ok(!out.expired && out.limit_ms == want[i].ms,
+		    "%s has its own budget", stage_name(want[i].stage));
+		is_u64(out.deadline_ns, MS(1040 + want[i].ms),
+		    "from when it was reached");
+		in.now_ns += MS(1);
+		out = watchdog_check(&in);
+		ok(out.expired && !out.total, "and not a moment longer");
+	}
 }
 
 static void
-test_warmup(void)
+test_total(void)
 {
-	struct watchdog_in in = boot_at(560, PHASE_TRANSPORT_BIND);
-	struct watchdog_out out;
+	struct watchdog_in in = boot_at(1999, STAGE_RECOVER, 1600);
+	struct watchdog_out out = watchdog_check(&in);
 
-	entered[PHASE_DATA_GROUPS_REPLAY] = MS(1490);
-	entered[PHASE_TRANSPORT_BIND] = MS(1500);
-	out = watchdog_check(&in);
-	ok(!out.expired && out.stage == STAGE_WARMUP, "warmup, in time");
-	is_u64(out.deadline_ns, MS(1590), "from the stage's first phase on");
-	in.now_ns = MS(1590);
-	ok(watchdog_check(&in).expired, "and not a moment longer");
-	in.budget.total_ms = 555;
-	out = watchdog_check(&in);
-	ok(out.expired && out.total && out.limit_ms == 555,
+	ok(!out.expired && out.total && out.limit_ms == 2000,
 	    "the total counts when it is nearer");
+	is_u64(out.deadline_ns, MS(3000), "from the boot's begin");
+	in.now_ns += MS(1);
+	ok(watchdog_check(&in).expired, "and it is enforced");
 }
 
 static void
@@ -99,8 +97,8 @@ test_liveness(void)
 int
 main(void)
 {
-	test_recover();
-	test_warmup();
+	test_stages();
+	test_total();
 	test_liveness();
 	return tap_done();
 }

@@ -88,28 +88,21 @@ stage_budget(const struct conf *conf, enum stage stage)
 {
 	if (stage == STAGE_INIT)
 		return conf->boot.init_budget_ms;
+	if (stage == STAGE_MIGRATE)
+		return conf->boot.migrate_budget_ms;
 	if (stage == STAGE_WARMUP)
 		return conf->boot.warmup_budget_ms;
 	return conf->boot.recover_budget_ms;
 }
 
-/* A stage's clock runs from the first of its phases. */
+/* Since the supervisor saw the stage begin. */
 static uint64_t
-stage_ms(
-    const struct sequencer *seq, const struct seq_snapshot *s, uint64_t now_ns)
+stage_ms(const struct sequencer *seq, enum stage stage, uint64_t now_ns)
 {
-	unsigned phase = s->phase;
-	uint64_t since;
+	uint64_t since = atomic_load_explicit(
+	    &seq->stage_entered_ns[stage], memory_order_acquire);
 
-	while (
-	    phase > PHASE_BOOT && seq_stage(phase - 1, false, s->recovery_mode,
-				      SHUTDOWN_NONE, true, false) == s->stage)
-		phase--;
-	if (phase == PHASE_BOOT)
-		return s->total_ms;
-	since = atomic_load_explicit(
-	    &seq->phase_entered_ns[phase], memory_order_acquire);
-	return now_ns > since ? (now_ns - since) / NS_PER_MS : 0;
+	return since != 0 && now_ns > since ? (now_ns - since) / NS_PER_MS : 0;
 }
 
 static uint64_t
@@ -127,7 +120,7 @@ budget_left(const struct status *st, const struct region *r,
 	if (st->health != HEALTH_STARTING)
 		return 0;
 	stage = less(stage_budget(conf, st->seq.stage),
-	    stage_ms(r->seq, &st->seq, now_ns));
+	    stage_ms(r->seq, st->seq.stage, now_ns));
 	total = less(conf->boot.total_budget_ms, st->seq.total_ms);
 	return stage < total ? stage : total;
 }

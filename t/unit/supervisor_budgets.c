@@ -1,0 +1,228 @@
+/*
+ * Boot budgets as the supervisor enforces them while a stage lasts: each fails
+ * the boot and names who is waited for; a lock that cannot be had does not
+ * keep a boot from ending.
+ */
+#include "supervisor/node.h"
+
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "t/tap.h"
+
+#define BUDGET_MS 50
+#define LONG_MS   3600000
+
+static char dir[] = "/tmp/nodelife-budgets.XXXXXX";
+static struct node n;
+
+static bool
+fresh_region(void)
+{
+	const struct region_spec spec = { .node = "supervisor_budgets",
+		.group = "test",
+		.data_dir = "/",
+		.run_dir = dir,
+		.client_addr = "-",
+		.http_addr = "-",
+		.walbuf_size = 4096,
+		.table_size = 8 << 20,
+		.gateway_count = 1 };
+	char why[256];
+
+	if (region_create(&n.region, &spec, why, sizeof(why)) == 0)
+		return true;
+	diag("%s", why);
+	return false;
+}
+
+/* A boot that began longer ago than BUDGET_MS, all budgets long. */
+static void
+begin(void)
+{
+	memset(&n, 0, sizeof(n));
+	if (!fresh_region())
+		skip_all("no region can be made here");
+	n.signal_fd = n.ready_fd = -1;
+	for (unsigned slot = 0; slot < SLOT_MAX; slot++)
+		n.bells.fd[slot] = n.child[slot].pidfd = -1;
+	n.has_region = true;
+	n.bells.wakes = n.region.wakes;
+	n.mode = NODE_BOOTING;
+	n.now_ns = mono_ns();
+	n.boot_started_ns = n.now_ns - 2 * BUDGET_MS * NS_PER_MS;
+	n.conf.boot.init_budget_ms = n.conf.boot.migrate_budget_ms =
+	    n.conf.boot.recover_budget_ms = n.conf.boot.warmup_budget_ms =
+		n.conf.boot.total_budget_ms = LONG_MS;
+	seq_register(n.region.seq, PHASE_WAL_RECOVERY, SLOT_WAL, "scan");
+	seq_register(
+	    n.region.seq, PHASE_CLUSTER_CATALOG_OPEN, SLOT_CHECKPOINT, "files");
+	seq_register(
+	    n.region.seq, PHASE_GATEWAY_ENABLE, SLOT_GATEWAY, "enable");
+	seq_seal(n.region.seq);
+}
+
+static void
+end(void)
+{
+	region_end(&n.region, REGION_ENDED);
+	region_unlink(&n.region);
+	region_unmap(&n.region);
+}
+
+/* A process in the slot, as far as the budgets look. */
+static void
+live(unsigned slot)
+{
+	n.child[slot].pid = getpid();
+	n.child[slot].started_ns = n.boot_started_ns;
+	n.child[slot].killed = true; /* so that nobody kills it */
+}
+
+static void
+opened(void)
+{
+	seq_opened(n.region.seq, SLOT_WAL);
+	seq_opened(n.region.seq, SLOT_CHECKPOINT);
+	seq_opened(n.region.seq, SLOT_GATEWAY);
+}
+
+/* A stage is timed from when it was seen: look now and BUDGET_MS later. */
+static void
+look_twice(void)
+{
+	node_boot_turn(&n);
+	ok(!seq_failed(n.region.seq), "within the budget");
+	n.now_ns += 2 * BUDGET_MS * NS_PER_MS;
+	node_boot_turn(&n);
+	ok(seq_failed(n.region.seq), "used up");
+	ok(n.mode == NODE_ENDING, "the node ends");
+}
+
+static void
+test_init(void)
+{
+	begin();
+	live(SLOT_WAL);
+	live(SLOT_GATEWAY);
+	seq_opened(n.region.seq, SLOT_WAL);
+	n.conf.boot.init_budget_ms = BUDGET_MS;
+	node_boot_turn(&n);
+	is_str(n.region.seq->error,
+	    "init budget of 50 ms used up after boot, waiting for gateway0: "
+	    "opening (0.1 s)",
+	    "init runs from the boot's begin and names who does not open");
+	ok(n.mode == NODE_ENDING, "the node ends");
+	end();
+}
+
+static void
+test_migrate(void)
+{
+	begin();
+	live(SLOT_CHECKPOINT);
+	opened();
+	n.conf.boot.init_budget_ms = BUDGET_MS;
+	n.conf.boot.migrate_budget_ms = BUDGET_MS;
+	look_twice();
+	is_str(n.region.seq->error,
+	    "migrate budget of 50 ms used up after boot, waiting for "
+	    "checkpoint to open the store's files",
+	    "migrate");
+	end();
+}
+
+static void
+test_recover(void)
+{
+	begin();
+	live(SLOT_WAL);
+	opened();
+	seq_fire(n.region.seq, PHASE_CLUSTER_CATALOG_OPEN, SLOT_CHECKPOINT);
+	n.conf.boot.init_budget_ms = BUDGET_MS;
+	n.conf.boot.migrate_budget_ms = BUDGET_MS;
+	n.conf.boot.recover_budget_ms = BUDGET_MS;
+	look_twice();
+	ok(strncmp(n.region.seq->error,
+	       "recover budget of 50 ms used up after boot, waiting for wal: "
+	       "scan (",
+	       66) == 0,
+	    "a long scan is recover's: %s", n.region.seq->error);
+	end();
+}
+
+static void
+test_warmup(void)
+{
+	begin();
+	live(SLOT_GATEWAY);
+	opened();
+	seq_fire(n.region.seq, PHASE_CLUSTER_CATALOG_OPEN, SLOT_CHECKPOINT);
+	seq_fire(n.region.seq, PHASE_WAL_RECOVERY, SLOT_WAL);
+	n.conf.boot.recover_budget_ms = BUDGET_MS;
+	n.conf.boot.warmup_budget_ms = BUDGET_MS;
+	look_twice();
+	ok(strncmp(n.region.seq->error,
+	       "warmup budget of 50 ms used up after health_loop_start, ",
+	       56) == 0,
+	    "warmup: %s", n.region.seq->error);
+	end();
+}
+
+/* Stopped where nobody knows yet who has the lock. */
+static pid_t
+lock_taker(_Atomic uint32_t *taken)
+{
+	pid_t pid = fork();
+
+	if (pid != 0)
+		return pid;
+	alarm(60);
+	pthread_mutex_lock(&n.region.seq->lock.mutex);
+	atomic_store(taken, 1);
+	for (;;)
+		pause();
+}
+
+static void
+test_lost_lock(void)
+{
+	_Atomic uint32_t *taken = mmap(NULL, sizeof(*taken),
+	    PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	pid_t pid;
+
+	begin();
+	live(SLOT_WAL);
+	n.conf.boot.init_budget_ms = BUDGET_MS;
+	pid = lock_taker(taken);
+	ok(wait_until(atomic_load(taken) == 1, 5000), "the lock is held");
+	node_boot_turn(&n);
+	ok(!seq_failed(n.region.seq), "the failure cannot be told");
+	ok(n.mode == NODE_ENDING, "the node ends all the same");
+	kill(pid, SIGKILL);
+	(void)waitpid(pid, NULL, 0);
+	end();
+	munmap(taken, sizeof(*taken));
+}
+
+int
+main(void)
+{
+	char path[64];
+
+	if (mkdtemp(dir) == NULL)
+		skip_all("no directory can be made here");
+	test_init();
+	test_migrate();
+	test_recover();
+	test_warmup();
+	test_lost_lock();
+	snprintf(path, sizeof(path), "%s/region.prev", dir);
+	unlink(path);
+	snprintf(path, sizeof(path), "%s/region", dir);
+	unlink(path);
+	ok(rmdir(dir) == 0, "nothing is left");
+	return tap_done();
+}
