@@ -215,14 +215,16 @@ unopened_text(const struct node *n, char *buf, size_t buf_size)
 static void
 waiting_text(const struct node *n, enum stage stage, char *buf, size_t buf_size)
 {
+	uint64_t ms = (n->now_ns - n->boot_started_ns) / NS_PER_MS;
 	struct seq_snapshot snap;
 
 	seq_snapshot(n->region.seq, &snap);
 	if (stage == STAGE_INIT)
 		unopened_text(n, buf, buf_size);
 	else if (stage == STAGE_MIGRATE)
-		snprintf(buf, buf_size, "%s to open the store's files",
-		    slot_name(SLOT_CHECKPOINT));
+		snprintf(buf, buf_size,
+		    "%s: the store's files (%" PRIu64 ".%" PRIu64 " s)",
+		    slot_name(SLOT_CHECKPOINT), ms / 1000, ms % 1000 / 100);
 	else
 		pending_text(&snap, buf, buf_size);
 }

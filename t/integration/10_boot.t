@@ -104,7 +104,7 @@ is_deeply [ sort map { $_->{name} } @{ $s->{workers} } ],
 is $n->stop, 0, 'stopped';
 
 # A budget that runs out.
-$n->configure( boot => { recover_budget => '300ms' } );
+$n->configure( boot => { migrate_budget => '300ms' } );
 $lock = store_lock( $n, F_WRLCK );
 $begin = Time::HiRes::time();
 $n->spawn;
@@ -114,14 +114,14 @@ cmp_ok Time::HiRes::time() - $begin, '<', 5, 'soon after';
 like slurp( $n->{log} ), qr/after wal_recovery, waiting for checkpoint/,
   'its log names phase and gate';
 $s = $n->stat;
-like $s->{failed} // '', qr/budget|recover/, 'the region keeps the cause';
+like $s->{failed} // '', qr/^migrate budget/, 'the region keeps the cause';
 is $s->{stage}, 'failed', 'stage failed';
 ( $code, $out, $err ) =
   $n->run( 'nodelifestat', '-r', $n->{run}, '-w', 'gateway_enable', '-t', 3 );
 is $code, 1, '-w: 1';
 isnt $err, '', 'with the cause';
 close $lock;
-$n->configure( boot => { recover_budget => undef } );
+$n->configure( boot => { migrate_budget => undef } );
 
 # Modes: readonly serves the last checkpoint, changes nothing.
 $n->start;
