@@ -359,8 +359,9 @@ static void
 test_stop(pid_t pid)
 {
 	struct slot_row *row = &f.r.slots->row[SLOT_HEALTH];
+	int fd, silent, half;
+	uint64_t began;
 	unsigned step;
-	int fd;
 
 	is_i64(http("POST", "/drain"), 200, "drain");
 	ok(wait_until(atomic_load(&f.r.control->stop_wanted) == 1, 5000),
@@ -372,16 +373,27 @@ test_stop(pid_t pid)
 	say(fd, "checkpoint\n");
 	(void)wait_until(
 	    atomic_load(&f.r.control->checkpoint_wanted) == 2, 5000);
+	silent = dial_control();
+	half = dial_control();
+	say(half, "logle");
+	is_str(control("loglevel\n"), "ok\ndebug\n", "who came first is in");
+	began = tap_now_ms();
 	for (step = 1; step < SHUTDOWN_CLOSED; step++) {
 		seq_shutdown(f.r.seq, step);
 		bell_ring(&w.bells, SLOT_HEALTH);
 		if (!wait_until(atomic_load(&row->drained) >= step, 5000))
 			ok(false, "step %s is answered", shutdown_name(step));
 	}
+	ok(tap_now_ms() - began < 2000,
+	    "who says nothing, or half a line, holds nothing up");
 	hear(fd, NULL);
 	ok(strncmp(reply, "error the node is stopping", 26) == 0,
 	    "who waits is told");
 	close(fd);
+	is_u64(hear(silent, NULL) + hear(half, NULL), 0,
+	    "who asks nothing is told nothing");
+	close(silent);
+	close(half);
 	is_i64(http("GET", "/healthz"), 503, "draining until the end");
 	ok(strstr(reply, "\"status\": \"draining\"") != NULL, "and says so");
 	seq_shutdown(f.r.seq, SHUTDOWN_CLOSED);

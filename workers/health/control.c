@@ -316,6 +316,9 @@ control_drain(struct health *h)
 			text_add(&c->reply,
 			    "error the node is stopping: not finished\n");
 			conn_reply(h, c);
+		} else if (c->state == CONN_READING) {
+			/* What has arrived is heard, nobody is waited for. */
+			shutdown(c->fd, SHUT_RD);
 		}
 	}
 }
