@@ -152,8 +152,12 @@ region_trim(struct region *r)
 static void
 all_gone(struct node *n)
 {
+	const struct control *c = n->region.control;
+
 	region_trim(&n->region);
-	if (!n->boot_again) {
+	/* A stop that was asked for meanwhile would be lost with the region. */
+	if (!n->boot_again ||
+	    atomic_load_explicit(&c->stop_wanted, memory_order_acquire) != 0) {
 		n->finished = true;
 		return;
 	}

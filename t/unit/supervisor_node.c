@@ -1,7 +1,8 @@
 /*
- * Boot budgets as the supervisor enforces them while a stage lasts: each fails
- * the boot and names who is waited for; a lock that cannot be had does not
- * keep a boot from ending.
+ * Turns of the supervisor over a region without workers. Boot budgets as they
+ * are enforced while a stage lasts: each fails the boot and names who is
+ * waited for; a lock that cannot be had does not keep a boot from ending. A
+ * stop that was asked for while a node restart was under way is one.
  */
 #include "supervisor/node.h"
 
@@ -15,13 +16,13 @@
 #define BUDGET_MS 50
 #define LONG_MS   3600000
 
-static char dir[] = "/tmp/nodelife-budgets.XXXXXX";
+static char dir[] = "/tmp/nodelife-supervisor.XXXXXX";
 static struct node n;
 
 static bool
 fresh_region(void)
 {
-	const struct region_spec spec = { .node = "supervisor_budgets",
+	const struct region_spec spec = { .node = "supervisor_node",
 		.group = "test",
 		.data_dir = "/",
 		.run_dir = dir,
@@ -207,6 +208,24 @@ test_lost_lock(void)
 	munmap(taken, sizeof(*taken));
 }
 
+/* The last to go has left a request behind, or none. */
+static void
+test_stop_in_restart(void)
+{
+	for (unsigned wanted = 0; wanted < 2; wanted++) {
+		begin();
+		n.mode = NODE_ENDING;
+		n.boot_again = true;
+		n.boot_delay_ms = LONG_MS;
+		atomic_store(&n.region.control->stop_wanted, wanted);
+		node_end_turn(&n);
+		ok(n.finished == (wanted == 1), "%s",
+		    wanted == 1 ? "a stop asked for meanwhile ends the node"
+				: "a node restart goes on");
+		end();
+	}
+}
+
 int
 main(void)
 {
@@ -219,6 +238,7 @@ main(void)
 	test_recover();
 	test_warmup();
 	test_lost_lock();
+	test_stop_in_restart();
 	snprintf(path, sizeof(path), "%s/region.prev", dir);
 	unlink(path);
 	snprintf(path, sizeof(path), "%s/region", dir);
