@@ -8,6 +8,8 @@
 #include "workers/vlsn/vlsn.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <unistd.h>
 #include "shm/log.h"
 
 #define RING_ENTRIES 16
@@ -68,20 +70,55 @@ vlsn_deadline(void *ctx)
 }
 
 /*
- * The gates. A shutdown or a failure elsewhere ends the wait; then the loop
- * answers the shutdown bus.
+ * The file tells of records behind the log's end, and it never tells of what
+ * was not durable: the log was cut, from outside. A normal boot stops. In mode
+ * force the file goes, so that the next boot does not stop for it again.
+ * False: the node fails.
  */
-static void
+static bool
+vlsn_nothing_lost(struct vlsn *v)
+{
+	uint64_t end = position_get(&v->r->pos->durable);
+
+	if (v->lost.vlsn == 0 || v->w->readonly)
+		return true;
+	if (!v->w->force) {
+		seq_fail(v->r->seq, PHASE_CATALOG_SANITY_CHECK, v->w->slot,
+		    "wal/%08" PRIx32 ".seg is missing or cut: record "
+		    "%" PRIu64 " was durable at offset %" PRIu32 ", the log "
+		    "ends at record %" PRIu64 ": restore this node, or boot "
+		    "with recovery_mode = force to go on without",
+		    lsn_segment(v->lost.lsn), v->lost.vlsn,
+		    lsn_offset(v->lost.lsn), end);
+		return false;
+	}
+	event_add(v->r, v->w->slot, EVENT_WARN,
+	    "index: records up to %" PRIu64 " at least are lost, the log ends "
+	    "at record %" PRIu64,
+	    v->lost.vlsn, end);
+	if (v->dir >= 0)
+		(void)unlinkat(v->dir, INDEX_NAME, 0);
+	return true;
+}
+
+/*
+ * The gates. A shutdown or a failure elsewhere ends the wait; then the loop
+ * answers the shutdown bus. False: the node fails because of us.
+ */
+static bool
 vlsn_boot(struct vlsn *v)
 {
 	struct sequencer *seq = v->r->seq;
 
 	if (seq_wait(seq, PHASE_WAL_RECOVERY, 0, loop_beat, &v->loop) != 0)
-		return;
+		return true;
 	vlsn_load(v);
 	seq_fire(seq, PHASE_SCHEMA_CACHE_WARMUP, v->w->slot);
 	vlsn_check(v);
+	if (!vlsn_nothing_lost(v))
+		return false;
 	seq_fire(seq, PHASE_CATALOG_SANITY_CHECK, v->w->slot);
+	return true;
 }
 
 int
@@ -108,7 +145,10 @@ vlsn_main(struct worker *w)
 		return WORKER_EXIT_FAILED;
 	}
 	loop_on(&v->loop, KIND_FLUSH, vlsn_flush_done);
-	vlsn_boot(v);
+	if (!vlsn_boot(v)) {
+		loop_close(&v->loop);
+		return WORKER_EXIT_FAILED;
+	}
 	worker_running(w);
 	rc = loop_run(&v->loop);
 	if (rc != 0) {

@@ -1,8 +1,9 @@
 /*
  * The vlsn worker, inside. It keeps the VLSN index file up with the map that
  * wal fills, and at boot gives the map the samples of segments that wal did
- * not scan. Nothing that goes wrong here is a reason to fail a node: lookups
- * only get longer.
+ * not scan. Nothing that goes wrong with the file is a reason to fail a node:
+ * lookups only get longer. But a sound file never tells of more than was
+ * durable, so one that does is a witness against the log.
  */
 #ifndef WORKERS_VLSN_VLSN_H
 #define WORKERS_VLSN_VLSN_H
@@ -39,6 +40,8 @@ struct vlsn {
 	uint64_t next; /* number of the first sample that is not in the file */
 	uint64_t cuts; /* the map's, that file and next belong to */
 	uint64_t checkpointed; /* seen at the last flush */
+	struct vmap_pair lost; /* boot: known to the file, behind the log's
+				  end; VLSN 0 = none */
 
 	struct index_flush flush;
 	int new_fd;

@@ -239,6 +239,8 @@ merge(struct load *l)
 
 	if (n > 0)
 		l->file_last = l->file.sample[n - 1].vlsn;
+	if (l->file_last > l->durable)
+		l->v->lost = l->file.sample[n - 1];
 	n = index_prune(
 	    &l->list, l->file.sample, n, l->durable, &l->gone, &l->wrong);
 	rc = join(l, l->file.sample, n, &dropped);
