@@ -179,10 +179,48 @@ restore();
 unlink "$n->{data}/$segment";
 is boot( 'no log', 'wal' ), 'refused', 'a log that is gone is refused';
 
+# Several segments, all of them needed: one that is gone, cut short or damaged
+# in the middle is refused; what only helps (hint, spares) may go.
+restore();
+$n->configure( store => { checkpoint_wal => '64M' } )->start;
+$c = $n->client;
+fill( "seg$_", 2000 ), $c->cmd( 'SET', "pad:$_", $want{"pad:$_"} = $_ x 3_000_000 )
+  for 1 .. 3;
+is $n->stop, 0, 'stopped';
+File::Path::remove_tree($good);
+system( 'cp', '-a', '--sparse=always', $n->{data}, $good ) == 0 or die 'cp';
+my @seg = grep { used($_) } files('wal/*.seg');
+cmp_ok scalar @seg, '>=', 3, scalar(@seg) . ' segments';
+for ( $seg[0], $seg[1], $seg[-1] ) {
+	restore();
+	unlink "$n->{data}/$_";
+	is boot( "$_ is gone", 'wal' ), 'refused', "$_ is missed";
+	restore();
+	truncate "$n->{data}/$_", int( used($_) / 2 );
+	is boot( "$_ is cut short", $_ ), 'refused', "$_ cut short is refused";
+}
+for my $file ( $seg[0], $seg[1] ) {
+	restore();
+	my $at = 4096 + int rand used($file) - 4096;
+	flip( $file, $at, 3 );
+	is boot( "$file, byte $at", $file ), 'refused', "$file damaged is refused";
+	like slurp( $n->{log} ), qr/\Q@{[ $file =~ s{.*\/}{}r ]}\E\D*\d+/,
+	  'with an offset';
+}
+restore();
+rename "$n->{data}/$seg[1]", "$n->{data}/wal/000000ff.seg";
+is boot( 'a segment under another name', 'seg' ), 'refused', 'is refused';
+for my $what ( 'wal/hint', 'wal/spare.*', 'wal/prep.*', 'reserve' ) {
+	restore();
+	unlink glob "$n->{data}/$what";
+	is boot( "$what is gone", $what ), 'served', "$what is not needed";
+}
+flip_some( 'wal/hint', 3 );
+
 # A tail torn at any byte, after a crash: what was acknowledged by then is cut
 # off on purpose here, so only the records before it must be there, a prefix.
 restore();
-$n->start;
+$n->configure( store => { checkpoint_wal => undef } )->start;
 $c = $n->client;
 my $base = $n->stat->{positions}{appended};
 for my $i ( 1 .. 60 ) { $c->cmd( 'SET', 'tail', $i ) }
