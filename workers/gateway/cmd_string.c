@@ -385,8 +385,15 @@ run_read_ready(struct call *k, enum verdict *v)
 }
 
 static enum verdict
-run_damaged(struct call *k, const struct op_arg *key)
+run_failed(struct call *k, const struct op_arg *key, int rc)
 {
+	if (rc == -ENOMEM)
+		return call_error_done(k, "ERR no memory for this reply");
+	if (rc != -EBADMSG) {
+		call_error(
+		    k, "ERR the store cannot be read: %s", strerror(-rc));
+		return VERDICT_DONE;
+	}
 	event_add(k->g->r, k->g->slot, EVENT_ERROR,
 	    "store: the value of key \"%.*s\" is damaged",
 	    key->len < 64 ? (int)key->len : 64, (const char *)key->data);
@@ -434,6 +441,7 @@ count_lookups(struct gateway *g, const struct built *b, const uint8_t *value)
 static enum verdict
 run_read(struct call *k, const struct built *b)
 {
+	static const struct op_arg none = { (const uint8_t *)"", 0 };
 	struct gateway *g = k->g;
 	const uint8_t *at;
 	enum verdict v;
@@ -452,10 +460,10 @@ run_read(struct call *k, const struct built *b)
 		gw_conn_park(g, k->c, PARK_COUNT);
 		return VERDICT_PARKED;
 	}
-	if (rc == -EBADMSG && b->argc != 0)
-		return run_damaged(k, &b->argv[0]);
-	if (rc != 0 || g->value.error != 0)
-		return call_error_done(k, "ERR no memory for this reply");
+	if (rc == 0)
+		rc = g->value.error;
+	if (rc != 0)
+		return run_failed(k, b->argc != 0 ? &b->argv[0] : &none, rc);
 	at = g->value.data;
 	count_lookups(g, b, at);
 	if (b->error[0] != '\0' && at[0] != VAL_NIL)
@@ -543,7 +551,7 @@ gw_run_get(struct call *k)
 		return VERDICT_DONE;
 	if (out->c != NULL)
 		out->c->len = len;
-	return run_damaged(k, &k->argv[1]);
+	return run_failed(k, &k->argv[1], rc);
 }
 
 /* The keys as one moment has them; -EAGAIN: they changed meanwhile. */
@@ -592,7 +600,7 @@ gw_run_mget(struct call *k)
 		k->g->n_hits = hits;
 		k->g->n_misses = misses;
 		if (rc != -EAGAIN)
-			return run_damaged(k, &k->argv[1]);
+			return run_failed(k, &k->argv[1], rc);
 	}
 	return gw_run_op(k);
 }

@@ -340,9 +340,13 @@ conn_rests(struct gateway *g, struct conn *c)
 {
 	if (c->park != PARK_NOT || (c->flags & (CONN_CLOSING | CONN_LAST)) != 0)
 		return true;
-	if (gw_conn_unsent(c) < GW_OUT_HIGH)
+	if (gw_conn_unsent(c) >= GW_OUT_HIGH) {
+		gw_conn_park(g, c, PARK_OUTPUT);
+		return true;
+	}
+	if (!gw_write_crowded(g, c))
 		return false;
-	gw_conn_park(g, c, PARK_OUTPUT);
+	gw_conn_park(g, c, PARK_ORDER);
 	return true;
 }
 

@@ -264,7 +264,10 @@ gateway_open(struct gateway *g, struct worker *w)
 	g->h_read = hist_of(g->r->hists, g->slot, H_REQUEST_READ);
 	g->h_write = hist_of(g->r->hists, g->slot, H_REQUEST_WRITE);
 	ASSERT(g->h_read != NULL && g->h_write != NULL);
-	g->conn_max = w->conf->listen.max_clients;
+	/* Each gateway's share; connections spread over them evenly enough. */
+	g->conn_max =
+	    (w->conf->listen.max_clients + w->conf->node.gateways - 1) /
+	    w->conf->node.gateways;
 	gw_command_init();
 	rc = loop_open(
 	    &g->loop, g->r, &w->bells, g->slot, RING_ENTRIES, g, &hooks);

@@ -35,6 +35,9 @@
 #define GW_OUT_HIGH (256u * 1024)
 #define GW_OUT_LOW  (64u * 1024)
 /* Input that waits behind a parked command before its socket is not read. */
+/* Replies owed to one client before its input rests until all are paid. */
+#define GW_NODES_HIGH 512u
+#define GW_VALUE_KEEP (256u * 1024) /* a larger read buffer is given back */
 #define GW_IN_HIGH    (64u * 1024)
 #define GW_BULK_SLACK (64u * 1024) /* over max_value: refused by name */
 
@@ -284,6 +287,8 @@ void gw_write_publish(struct gateway *g);
 bool gw_write_pending(struct gateway *g);
 /* Is there room for another request (a hint for those that wait)? */
 bool gw_write_room(struct gateway *g);
+/* Are too many replies waiting for ones before them? */
+bool gw_write_crowded(const struct gateway *g, const struct conn *c);
 /* The connection goes: its nodes answer nobody. */
 void gw_write_orphan(struct gateway *g, struct conn *c);
 /* A BYTES node at the end of the connection's order. NULL without memory. */

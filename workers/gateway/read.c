@@ -90,6 +90,10 @@ void
 gw_read_end(struct gateway *g)
 {
 	g->now_ms = 0;
+	if (g->value.cap > GW_VALUE_KEEP)
+		vbuf_free(&g->value);
+	if (g->scratch.cap > GW_VALUE_KEEP)
+		vbuf_free(&g->scratch);
 	if (g->kv_open_turn) {
 		kv_end(g->kv);
 		g->kv_open_turn = false;

@@ -138,6 +138,14 @@ gw_write_bytes(struct gateway *g, struct conn *c)
 	return &n->sink;
 }
 
+bool
+gw_write_crowded(const struct gateway *g, const struct conn *c)
+{
+	return c->node_count != 0 &&
+	       (c->node_count >= GW_NODES_HIGH ||
+		   sink_len(&g->nodes[c->node_tail].sink) >= GW_OUT_HIGH);
+}
+
 void
 gw_write_orphan(struct gateway *g, struct conn *c)
 {
