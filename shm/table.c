@@ -275,6 +275,7 @@ gen_activate(struct table_writer *w, uint64_t number)
 	w->g = g;
 	w->allocated = 0;
 	memset(w->slot_pages, 0, sizeof(w->slot_pages));
+	memset(w->bucket_steps, 0, sizeof(w->bucket_steps));
 	w->flushed_at = 0;
 	w->flush_vlsn = 0;
 }
@@ -314,16 +315,29 @@ table_ensure(struct table_writer *w, uint64_t bytes)
 		return 0;
 	if (to > g->arena_size)
 		to = g->arena_size;
-	if (w->allocated == 0) {
-		rc = populate(table_base(w->t) + g->bucket_off,
-		    g->slot_off - g->bucket_off);
-		if (rc != 0)
-			return rc;
-	}
 	rc = populate(
 	    table_base(w->t) + g->arena_off + w->allocated, to - w->allocated);
 	if (rc == 0)
 		w->allocated = to;
+	return rc;
+}
+
+int
+table_ensure_bucket(struct table_writer *w, uint32_t hash)
+{
+	struct table_gen *g = w->g;
+	uint64_t at = (hash & (g->bucket_count - 1)) * sizeof(uint32_t);
+	uint64_t step = at / STEP_BYTES, len = g->slot_off - g->bucket_off;
+	int rc;
+
+	ASSERT(step < TABLE_BUCKET_STEPS);
+	if ((w->bucket_steps[step / 64] >> (step % 64) & 1) != 0)
+		return 0;
+	at = step * STEP_BYTES;
+	rc = populate(table_base(w->t) + g->bucket_off + at,
+	    len - at < STEP_BYTES ? len - at : STEP_BYTES);
+	if (rc == 0)
+		w->bucket_steps[step / 64] |= UINT64_C(1) << (step % 64);
 	return rc;
 }
 

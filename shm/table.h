@@ -214,11 +214,15 @@ int table_find(const struct table_head *t, const struct table_gen *g,
     const struct table_entry **out, bool *gone);
 
 /* The writer's handle: one per table, in the store. */
+#define TABLE_BUCKET_STEPS 2048 /* of 256 KiB, for the largest table */
+
 struct table_writer {
 	struct table_head *t;
 	struct table_gen *g; /* active */
 	uint64_t allocated; /* arena bytes that have memory */
 	uint64_t slot_pages[2]; /* bit per page of the slots: has memory */
+	uint64_t bucket_steps[TABLE_BUCKET_STEPS / 64]; /* the same for steps
+							   of the buckets */
 	uint32_t flushed_at; /* as in g, with the record being applied */
 	uint64_t flush_vlsn;
 };
@@ -231,6 +235,8 @@ void table_writer_open(
  * store into it would be SIGBUS).
  */
 int table_ensure(struct table_writer *w, uint64_t bytes);
+/* The same for the bucket that a key with this hash goes to. */
+int table_ensure_bucket(struct table_writer *w, uint32_t hash);
 /* Bytes used of the active arena; 3/4 of nominal asks for a freeze. */
 uint64_t table_used(const struct table_writer *w);
 bool table_want_freeze(const struct table_writer *w);

@@ -87,14 +87,16 @@ apply_find(
 
 /* Memory for an entry; -EFBIG beyond what one record may take. */
 static int
-reserve(struct apply *a, size_t key_len, uint64_t value_len)
+reserve(struct apply *a, const struct apply_key *k, uint64_t value_len)
 {
-	uint64_t bytes = table_units((unsigned)key_len, value_len) * TABLE_UNIT;
+	uint64_t bytes = table_units((unsigned)k->len, value_len) * TABLE_UNIT;
 	int rc;
 
 	if (a->bytes + bytes > TABLE_RECORD_MAX)
 		return -EFBIG;
-	while ((rc = table_ensure(a->w, bytes)) == -ENOSPC)
+	while ((rc = table_ensure(a->w, bytes)) == -ENOSPC ||
+	       (rc == 0 &&
+		   (rc = table_ensure_bucket(a->w, k->at.hash)) == -ENOSPC))
 		if ((rc = a->hooks.no_memory(a->ctx)) != 0)
 			return rc;
 	a->bytes += bytes;
@@ -113,7 +115,7 @@ int
 apply_put(struct apply *a, const struct apply_key *k, uint64_t value_len,
     int64_t expire_ms, uint8_t **value, struct table_entry **e)
 {
-	int rc = reserve(a, k->len, value_len);
+	int rc = reserve(a, k, value_len);
 
 	if (rc != 0)
 		return rc;
@@ -155,7 +157,7 @@ apply_delete(struct apply *a, const struct apply_key *k)
 	int rc;
 
 	ASSERT(k->known);
-	if ((rc = reserve(a, k->len, 0)) != 0)
+	if ((rc = reserve(a, k, 0)) != 0)
 		return rc;
 	while (
 	    (rc = table_slot_raise(a->w, k->key, k->len, a->vlsn)) == -ENOSPC)
