@@ -190,6 +190,7 @@ loop_sleep(struct loop *l, uint64_t deadline)
 	struct slot_row *row = &l->region->slots->row[l->slot];
 	struct io_uring_cqe *cqe;
 
+	log_follow();
 	loop_count_enter(l);
 	atomic_store_explicit(&row->sleeps,
 	    atomic_load_explicit(&row->sleeps, memory_order_relaxed) + 1,

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <syslog.h>
 #include <time.h>
 #include <unistd.h>
@@ -18,13 +19,20 @@
 
 #define LOG_LINE_MAX 1024 /* bytes, newline included; longer lines are cut */
 #define LOG_NAME_MAX 32
+#define LOG_PATH_MAX 1024
 
 struct logger {
 	int fd;
 	bool syslog;
 	char name[LOG_NAME_MAX];
+	char path[LOG_PATH_MAX]; /* "" = no file */
+	bool has_owner;
+	uid_t uid;
+	gid_t gid;
 	_Atomic uint32_t own_level;
 	const _Atomic uint32_t *level;
+	const _Atomic uint32_t *reopens;
+	uint32_t reopens_seen;
 };
 
 static struct logger me = {
@@ -59,28 +67,105 @@ log_target_set(int fd, bool to_syslog)
 		close(old);
 }
 
+/*
+ * A descriptor or -errno. Only a file that was not there before is given to
+ * the owner: whoever may write the directory could have put a link there.
+ */
+static int
+log_file_open(const char *path)
+{
+	int flags = O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY, fd;
+
+	fd = open(path, flags | O_CREAT | O_EXCL, 0640);
+	if (fd != -1 && me.has_owner && fchown(fd, me.uid, me.gid) == -1)
+		log_warn("log: %s: owner", path);
+	if (fd == -1 && errno == EEXIST)
+		fd = open(path, flags | O_CREAT, 0640);
+	return fd != -1 ? fd : -errno;
+}
+
 int
 log_open(const char *target)
 {
 	int fd;
 
 	if (strcmp(target, "stderr") == 0) {
+		me.path[0] = '\0';
 		log_target_set(STDERR_FILENO, false);
 		return 0;
 	}
 	if (strcmp(target, "syslog") == 0) {
+		me.path[0] = '\0';
 		openlog("nodelife", LOG_PID | LOG_NDELAY, LOG_DAEMON);
 		log_target_set(STDERR_FILENO, true);
 		return 0;
 	}
 	if (target[0] != '/')
 		return -EINVAL;
-	fd = open(
-	    target, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0640);
-	if (fd == -1)
-		return -errno;
+	if (strlen(target) >= sizeof(me.path))
+		return -ENAMETOOLONG;
+	if ((fd = log_file_open(target)) < 0)
+		return fd;
+	strcpy(me.path, target);
 	log_target_set(fd, false);
 	return 0;
+}
+
+void
+log_owner(uid_t uid, gid_t gid)
+{
+	me.has_owner = true;
+	me.uid = uid;
+	me.gid = gid;
+}
+
+void
+log_reopen_word(const _Atomic uint32_t *word)
+{
+	me.reopens = word;
+	if (word != NULL)
+		me.reopens_seen =
+		    atomic_load_explicit(word, memory_order_acquire);
+}
+
+/* Has the name still the file that is open? */
+static bool
+log_file_is_named(void)
+{
+	struct stat open_file, named;
+
+	return fstat(me.fd, &open_file) == 0 && stat(me.path, &named) == 0 &&
+	       open_file.st_dev == named.st_dev &&
+	       open_file.st_ino == named.st_ino;
+}
+
+void
+log_reopen(void)
+{
+	int fd;
+
+	if (me.path[0] == '\0' || log_file_is_named())
+		return;
+	if ((fd = log_file_open(me.path)) >= 0)
+		log_target_set(fd, false);
+	else
+		log_warnx("log: %s: open again: %s: lines go on to the file "
+			  "before",
+		    me.path, strerror(-fd));
+}
+
+void
+log_follow(void)
+{
+	uint32_t now;
+
+	if (me.reopens == NULL)
+		return;
+	now = atomic_load_explicit(me.reopens, memory_order_acquire);
+	if (now == me.reopens_seen)
+		return;
+	me.reopens_seen = now;
+	log_reopen();
 }
 
 int
@@ -176,6 +261,7 @@ log_line(enum log_level level, int error, const char *fmt, va_list ap)
 	size_t head, len, room = sizeof(line) - 1; /* the newline's place */
 	int n;
 
+	log_follow();
 	head = len = log_prefix(line, room, level);
 	n = vsnprintf(line + len, room - len, fmt, ap);
 	len += printed(n, room - len);

@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 enum log_level { LOG_LVL_DEBUG, LOG_LVL_INFO, LOG_LVL_WARN, LOG_LVL_ERROR };
 
@@ -19,6 +20,20 @@ enum log_level { LOG_LVL_DEBUG, LOG_LVL_INFO, LOG_LVL_WARN, LOG_LVL_ERROR };
  * kept over forks). 0 or -errno. Before this call lines go to stderr.
  */
 int log_open(const char *target);
+/* Whom a file belongs to that is made from now on; needs root. */
+void log_owner(uid_t uid, gid_t gid);
+/*
+ * Rotation: open the file again if its name has become another one's. If that
+ * fails it is said, and lines go on to the file before.
+ */
+void log_reopen(void);
+/*
+ * A count that all processes share (NULL = none); whoever moves it has called
+ * log_reopen() itself. Who sees it changed does so, too: before its next line,
+ * or in log_follow(), for who has nothing to say.
+ */
+void log_reopen_word(const _Atomic uint32_t *word);
+void log_follow(void);
 /* The descriptor lines go to, for who closes all others; -1 = syslog. */
 int log_fd(void);
 /* The process' name in its lines (at most 31 bytes are kept). */

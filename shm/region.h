@@ -98,7 +98,8 @@ struct control {
 	_Atomic uint64_t checkpoint_wal;    /* bytes */
 	_Atomic uint64_t idle_timeout_ms;
 	_Atomic uint32_t sync_level;
-	uint8_t pad[12];
+	_Atomic uint32_t log_reopens;	    /* W: supervisor. log_follow() */
+	uint8_t pad[8];
 	char reload_text[1024]; /* W: supervisor, before reload_done */
 };
 

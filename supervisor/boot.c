@@ -68,6 +68,7 @@ make_region(struct node *n)
 	    fchown(fresh.fd, n->rights.uid, n->rights.gid) != 0)
 		log_warn("region: chown");
 	log_level_word(&fresh.control->log_level);
+	log_reopen_word(&fresh.control->log_reopens);
 	if (n->has_region) {
 		region_end(&n->region, REGION_SUPERSEDED);
 		region_unmap(&n->region);

@@ -163,8 +163,12 @@ prepare(struct node *n)
 {
 	int rc;
 
-	if ((rc = rights_find(&n->rights, n->conf.node.user)) != 0 ||
-	    (rc = daemon_pidfile(&n->conf, &n->pidfile)) != 0 ||
+	if ((rc = rights_find(&n->rights, n->conf.node.user)) != 0)
+		return rc;
+	/* Workers must be able to open a log file that we make at rotation. */
+	if (n->rights.drop)
+		log_owner(n->rights.uid, n->rights.gid);
+	if ((rc = daemon_pidfile(&n->conf, &n->pidfile)) != 0 ||
 	    (rc = datadir_open(
 		 &n->conf, &n->rights, &n->data_dir, &n->lock_fd)) != 0 ||
 	    (rc = listen_open(&n->listen, &n->conf, &n->rights)) != 0 ||
@@ -183,6 +187,7 @@ clean_up(struct node *n)
 		event_add(&n->region, SLOT_SUPERVISOR, EVENT_INFO,
 		    "the node has stopped, exit code %d", n->exit_code);
 		log_level_word(NULL);
+		log_reopen_word(NULL);
 		region_end(&n->region, REGION_ENDED);
 		region_unmap(&n->region);
 	}

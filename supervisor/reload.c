@@ -86,7 +86,6 @@ reload(struct node *n, char text[1024])
 	conf_apply_live(&n->conf, &fresh);
 	conf_free(&fresh);
 	node_control_set(n);
-	bell_ring_all(&n->bells);
 	return 0;
 }
 
@@ -99,6 +98,9 @@ node_reload(struct node *n)
 	char text[1024];
 	uint32_t status;
 
+	/* We first: workers may not be allowed to make the file. */
+	log_reopen();
+	atomic_fetch_add_explicit(&c->log_reopens, 1, memory_order_release);
 	notify("RELOADING=1\nMONOTONIC_USEC=%" PRIu64, mono_ns() / 1000);
 	status = reload(n, text);
 	event_add(&n->region, SLOT_SUPERVISOR,
@@ -107,5 +109,6 @@ node_reload(struct node *n)
 	atomic_store_explicit(&c->reload_status, status, memory_order_relaxed);
 	/* Release: who sees the number sees the text and the status. */
 	atomic_store_explicit(&c->reload_done, wanted, memory_order_release);
+	bell_ring_all(&n->bells);
 	notify("READY=1");
 }

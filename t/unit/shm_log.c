@@ -171,6 +171,66 @@ concurrent(void)
 	is_u64(bad, 0, "and whole");
 }
 
+static uint64_t
+inode_of(const char *name)
+{
+	struct stat st;
+
+	return stat(name, &st) == 0 ? (uint64_t)st.st_ino : 0;
+}
+
+static uint64_t
+inode_open(void)
+{
+	struct stat st;
+
+	return fstat(log_fd(), &st) == 0 ? (uint64_t)st.st_ino : 0;
+}
+
+/* Renamed away: a new file by the next line, or without one. */
+static void
+rotation(void)
+{
+	static _Atomic uint32_t reopens = 7;
+	char old[sizeof(path) + 8];
+	int fd;
+
+	snprintf(old, sizeof(old), "%s.old", path);
+	log_reopen_word(&reopens);
+	fd = log_fd();
+	atomic_fetch_add(&reopens, 1);
+	log_info("the same");
+	ok(log_fd() == fd && inode_open() == inode_of(path),
+	    "not renamed: the file stays open");
+	rename(path, old);
+	log_info("before");
+	ok(inode_of(path) == 0 && inode_open() == inode_of(old),
+	    "renamed: lines go on until somebody says so");
+	atomic_fetch_add(&reopens, 1);
+	log_info("after");
+	ok(inode_of(path) != 0 && inode_open() == inode_of(path),
+	    "a line opens the name again");
+	logged();
+	ok(ends_with("info unit: after\n") && strchr(text, '\n')[1] == '\0',
+	    "and is the first there");
+	unlink(path);
+	log_follow();
+	ok(inode_of(path) == 0, "nothing new, nothing opened");
+	atomic_fetch_add(&reopens, 1);
+	log_follow();
+	ok(inode_open() == inode_of(path), "nor is a line needed");
+	rename(path, old);
+	mkdir(path, 0700);
+	atomic_fetch_add(&reopens, 1);
+	log_follow();
+	ok(inode_open() == inode_of(old), "a failure keeps the file before");
+	rmdir(path);
+	rename(old, path);
+	logged();
+	ok(strstr(text, "open again: Is a directory") != NULL, "and says why");
+	log_reopen_word(NULL);
+}
+
 static int
 fatal_main(void *arg)
 {
@@ -226,6 +286,7 @@ main(void)
 	levels();
 	long_lines();
 	concurrent();
+	rotation();
 	ends();
 	unlink(path);
 	return tap_done();
