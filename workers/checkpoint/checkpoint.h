@@ -22,19 +22,20 @@ struct checkpoint_work {
 /*
  * Write generation g (frozen) into db: one transaction, committed. A store
  * that is at g's VLSN already (a writer died between commit and telling) is
- * left alone. beat (may be NULL) is called every now and then. 0 or -errno:
- * -ENOSPC (disk or map), -EBADMSG (the file is damaged); then nothing has
- * changed. Blocks for as long as the disk takes.
+ * left alone. go_on (may be NULL) is called every now and then; if it says no,
+ * the checkpoint is given up with -ECANCELED. 0 or -errno: -ENOSPC (disk or
+ * map), -EBADMSG (the file is damaged); then nothing has changed. Blocks for as
+ * long as the disk takes.
  */
 int checkpoint_write(struct store_db *db, const struct table_head *t,
     const struct table_gen *g, const uint8_t group_uuid[16],
-    void (*beat)(void *), void *arg, struct checkpoint_work *out);
+    bool (*go_on)(void *), void *arg, struct checkpoint_work *out);
 
 /*
  * While it lasts, LMDB's flush of this descriptor goes to the disk in steps,
- * with beat() between them: see checkpoint_pace.c.
+ * with go_on() between them; no fails the flush: see checkpoint_pace.c.
  */
-void checkpoint_pace(int fd, void (*beat)(void *), void *arg);
+void checkpoint_pace(int fd, bool (*go_on)(void *), void *arg);
 void checkpoint_pace_end(void);
 
 #endif

@@ -21,15 +21,15 @@
 /* One commit at a time: the checkpoint worker has one thread. */
 static struct {
 	int fd;
-	void (*beat)(void *);
+	bool (*go_on)(void *);
 	void *arg;
 } pace = { -1, NULL, NULL };
 
 void
-checkpoint_pace(int fd, void (*beat)(void *), void *arg)
+checkpoint_pace(int fd, bool (*go_on)(void *), void *arg)
 {
 	pace.fd = fd;
-	pace.beat = beat;
+	pace.go_on = go_on;
 	pace.arg = arg;
 }
 
@@ -53,8 +53,10 @@ write_out(int fd)
 			SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
 			    SYNC_FILE_RANGE_WAIT_AFTER) != 0)
 			return -1;
-		if (pace.beat != NULL)
-			pace.beat(pace.arg);
+		if (pace.go_on != NULL && !pace.go_on(pace.arg)) {
+			errno = ECANCELED;
+			return -1;
+		}
 	}
 	return 0;
 }

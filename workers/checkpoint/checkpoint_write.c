@@ -20,15 +20,15 @@ struct writer {
 	struct store_state st;
 	const struct table_entry **list; /* newest entries, by key */
 	size_t count, cap;
-	void (*beat)(void *);
+	bool (*go_on)(void *);
 	void *arg;
 };
 
-static void
+/* 0 or -ECANCELED. */
+static int
 beat(const struct writer *w)
 {
-	if (w->beat != NULL)
-		w->beat(w->arg);
+	return w->go_on == NULL || w->go_on(w->arg) ? 0 : -ECANCELED;
 }
 
 /* ---- which entries ---- */
@@ -71,8 +71,8 @@ list_collect(struct writer *w)
 		     off = atomic_load_explicit(&e->next, memory_order_relaxed))
 			if (off >= flushed && (rc = list_add(w, e)) != 0)
 				return rc;
-		if (i % 65536 == 0)
-			beat(w);
+		if (i % 65536 == 0 && (rc = beat(w)) != 0)
+			return rc;
 	}
 	return 0;
 }
@@ -117,8 +117,8 @@ write_entries(struct writer *w, struct checkpoint_work *out)
 
 	for (i = 0; i < w->count && rc == 0; i++) {
 		rc = write_entry(w, w->list[i], out);
-		if (i % BEAT_EVERY == 0)
-			beat(w);
+		if (rc == 0 && i % BEAT_EVERY == 0)
+			rc = beat(w);
 	}
 	return rc;
 }
@@ -221,7 +221,7 @@ commit(struct writer *w)
 		mdb_txn_abort(txn);
 		return store_db_errno(rc);
 	}
-	checkpoint_pace(fd, w->beat, w->arg);
+	checkpoint_pace(fd, w->go_on, w->arg);
 	rc = mdb_txn_commit(txn);
 	checkpoint_pace_end();
 	return store_db_errno(rc);
@@ -230,10 +230,10 @@ commit(struct writer *w)
 int
 checkpoint_write(struct store_db *db, const struct table_head *t,
     const struct table_gen *g, const uint8_t group_uuid[16],
-    void (*beat_fn)(void *), void *arg, struct checkpoint_work *out)
+    bool (*go_on)(void *), void *arg, struct checkpoint_work *out)
 {
 	struct writer w = {
-		.db = db, .t = t, .g = g, .beat = beat_fn, .arg = arg
+		.db = db, .t = t, .g = g, .go_on = go_on, .arg = arg
 	};
 	uint64_t vlsn = atomic_load_explicit(&g->vlsn, memory_order_relaxed);
 	int rc;
