@@ -40,6 +40,7 @@ ALLLIBS	 = $(call archive,supervisor) $(WORKLIBS) $(LOWLIBS)
 PROGS	 = $B/nodelifed $(TOOLS:%=$B/%)
 UNIT	 = $(patsubst t/unit/%.c,$B/t/unit/%,$(sort $(wildcard t/unit/*.c)))
 
+JOBS	 = $(shell nproc)
 Q	 = $(if $(strip $V),,@)
 
 all: $(PROGS)
@@ -78,6 +79,11 @@ $B/t/unit/%: $B/t/unit/%.o $(ALLLIBS)
 SIM	 = $B/t/sim/group_sim
 FUZZERS	 = $(patsubst t/fuzz/%.c,%,$(sort $(wildcard t/fuzz/*.c)))
 SANFLAGS = -fsanitize=address,undefined -fno-sanitize-recover=undefined
+SANBUILD = B=$B/san SAN='$(SANFLAGS)' HARDEN=
+FUZZBUILD = B=$B/fuzz CC=clang SAN='-fsanitize=fuzzer-no-link,address' HARDEN=
+NODETESTS = $(sort $(wildcard t/integration/*.t))
+# Packaging and memory have nothing to say about a build with sanitizers.
+SANTESTS = $(patsubst %,$B/san/%,$(filter-out %_install.t %_idle.t,$(NODETESTS)))
 SEEDS	 = 1000
 SECONDS	 = 60
 
@@ -111,41 +117,42 @@ deps:
 	@tools/deps.sh build
 
 run: deps
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory -j$(JOBS) all
 	@tools/run.sh $B
 
 unit: $(UNIT)
-	prove -e t/exec -j2 $(UNIT)
+	t/run -j2 $(UNIT)
 
 # The tests of a build: unit programs, simulator, node tests.
 tests: all $(UNIT) $(SIM)
 
+# The same on three builds; a node test on a build is BUILD/t/integration/X.t.
 check:
 	@tools/deps.sh check
-	@$(MAKE) --no-print-directory -j2 tests
-	@$(MAKE) --no-print-directory -j2 B=$B/san SAN='$(SANFLAGS)' HARDEN= tests
-	@$(MAKE) --no-print-directory -j2 B=$B/fuzz CC=clang \
-	    SAN='-fsanitize=fuzzer-no-link,address' HARDEN= fuzzers
-	NODELIFE_BUILD=$B prove --timer -j2 -e t/exec $(UNIT) $(SIM) \
-	    $(UNIT:$B/%=$B/san/%) $(SIM:$B/%=$B/san/%) $(sort $(wildcard t/*/*.t))
+	@$(MAKE) --no-print-directory -j$(JOBS) tests
+	@$(MAKE) --no-print-directory -j$(JOBS) $(SANBUILD) tests
+	@$(MAKE) --no-print-directory -j$(JOBS) $(FUZZBUILD) fuzzers
+	@NODELIFE_BUILD=$B t/run --timer -j2 $(NODETESTS) $(SANTESTS) \
+	    $(UNIT) $(SIM) $(UNIT:$B/%=$B/san/%) $(SIM:$B/%=$B/san/%) \
+	    $(sort $(wildcard t/unit/*.t t/lint/*.t)) t/leftovers.t
 
 fuzzers: $(FUZZERS:%=$B/t/fuzz/%)
 
 fuzz:
 	@tools/deps.sh check
-	@$(MAKE) --no-print-directory -j2 B=$B/fuzz CC=clang \
-	    SAN='-fsanitize=fuzzer-no-link,address' HARDEN= fuzzers
-	NODELIFE_BUILD=$B FUZZ_SECONDS=$(SECONDS) prove -v -e t/exec t/lint/fuzz.t
+	@$(MAKE) --no-print-directory -j$(JOBS) $(FUZZBUILD) fuzzers
+	NODELIFE_BUILD=$B FUZZ_SECONDS=$(SECONDS) TEST_SECONDS=0 t/run -v \
+	    t/lint/fuzz.t
 
 lint:
 	@tools/deps.sh check
-	prove -e t/exec $(sort $(wildcard t/lint/*.t))
+	NODELIFE_BUILD=$B t/run -j2 $(sort $(wildcard t/lint/*.t))
 
 san:
 	@tools/deps.sh check
-	@$(MAKE) --no-print-directory -j2 B=$B/san SAN='$(SANFLAGS)' HARDEN= tests
-	NODELIFE_BUILD=$B/san prove -e t/exec $(UNIT:$B/%=$B/san/%) \
-	    $(sort $(wildcard t/integration/*.t))
+	@$(MAKE) --no-print-directory -j$(JOBS) $(SANBUILD) tests
+	t/run --timer -j2 $(SANTESTS) $(UNIT:$B/%=$B/san/%) \
+	    $(SIM:$B/%=$B/san/%) t/leftovers.t
 
 sim: $(SIM)
 	$(SIM) $(SEEDS)

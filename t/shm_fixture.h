@@ -71,7 +71,7 @@ fixture_dir(struct fixture *f)
 	f->spec = (struct region_spec){
 		.node = "unit",
 		.group = "g",
-		.data_dir = "/nowhere",
+		.data_dir = f->dir,
 		.run_dir = f->dir,
 		.client_addr = "127.0.0.1:1",
 		.http_addr = "127.0.0.1:2",

@@ -10,7 +10,7 @@ my @mounts;
 
 sub small_disk {
 	my ($mb) = @_;
-	my $dir = File::Temp::tempdir( 'nodelife-small.XXXXXX', DIR => '/tmp',
+	my $dir = File::Temp::tempdir( 'nodelife-small.XXXXXX', DIR => tmp_dir(),
 		CLEANUP => 0 );
 	my $out = `mount -t tmpfs -o size=${mb}m,mode=0755 nodelife-test '$dir' 2>&1`;
 	if ( $? != 0 ) {

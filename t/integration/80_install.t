@@ -10,7 +10,7 @@ use Test::More;
 
 delete @ENV{qw(MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES)};
 my $b    = build_dir();
-my $dest = File::Temp::tempdir( 'nodelife-install.XXXXXX', DIR => '/tmp',
+my $dest = File::Temp::tempdir( 'nodelife-install.XXXXXX', DIR => tmp_dir(),
 	CLEANUP => 1 );
 
 sub tree {

@@ -24,7 +24,7 @@ use Socket   qw(SOL_SOCKET SO_LINGER);
 use Time::HiRes ();
 use Exporter 'import';
 
-our @EXPORT = qw(wait_until eventually build_dir slurp http_get);
+our @EXPORT = qw(wait_until eventually build_dir tmp_dir slurp http_get);
 
 my %live;    # pid => 1: what we started and have not reaped
 my @dirs;
@@ -32,6 +32,9 @@ my $owner = $$;
 
 # Cleaning up is END's: a signal is an exit, too.
 $SIG{$_} //= sub { exit 130 } for qw(INT TERM HUP);
+
+# Where nodes live: a directory on a real disk.
+sub tmp_dir { return $ENV{NODELIFE_TMP} // $ENV{TMPDIR} // '/tmp' }
 
 sub build_dir { return Cwd::abs_path( $ENV{NODELIFE_BUILD} // 'build' ) }
 
@@ -64,7 +67,7 @@ sub slurp {
 sub new {
 	my ( $class, %sections ) = @_;
 	my $base = delete $sections{base} // File::Temp::tempdir(
-		'nodelife.XXXXXX', DIR => $ENV{NODELIFE_TMP} // '/tmp' );
+		'nodelife.XXXXXX', DIR => tmp_dir() );
 	push @dirs, $base;
 	my $self = bless {
 		dir      => $base,

@@ -3,7 +3,7 @@ use strict;
 use warnings;
 use Test::More;
 
-for my $f ( 'tools/deps.sh', 'tools/run.sh', 't/exec', '.ci/run',
+for my $f ( 'tools/deps.sh', 'tools/run.sh', 't/run', '.ci/run',
 	'conf/nodelife.init' )
 {
 	my $sh = $f eq '.ci/run' ? 'bash' : 'sh';

@@ -65,7 +65,7 @@ set_up(void)
 	spec.run_dir = dir;
 	if (region_create(&region, &spec, why, sizeof(why)) != 0)
 		skip_all("region: %s", why);
-	region_end(&region, REGION_ENDED);
+	region_unlink(&region);
 	(void)unlink((snprintf(why, sizeof(why), "%s/region", dir), why));
 	(void)rmdir(dir);
 	conf_defaults(&conf);

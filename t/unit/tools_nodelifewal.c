@@ -116,9 +116,9 @@ log_make(void)
 	struct segment_build *b = log_of;
 	unsigned i;
 
-	snprintf(
-	    data, sizeof(data), "/tmp/tools_nodelifewal.%d", (int)getpid());
-	mkdir(data, 0700);
+	strcpy(data, "/tmp/tools_nodelifewal.XXXXXX");
+	if (mkdtemp(data) == NULL)
+		abort();
 	snprintf(text, sizeof(text), "%s/wal", data);
 	mkdir(text, 0700);
 	wal = open(text, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

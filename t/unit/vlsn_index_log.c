@@ -26,9 +26,9 @@ log_make(void)
 	struct segment_build b[3];
 	uint32_t i;
 
-	snprintf(dir_path, sizeof(dir_path), "/tmp/vlsn_index_log.%d",
-	    (int)getpid());
-	mkdir(dir_path, 0700);
+	strcpy(dir_path, "/tmp/vlsn_index_log.XXXXXX");
+	if (mkdtemp(dir_path) == NULL)
+		abort();
 	dir = open(dir_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	for (i = 0; i < 3; i++) {
 		build_begin(&b[i], i + 1, SEGMENT, i > 0 ? &b[i - 1] : NULL);
