@@ -95,8 +95,7 @@ uint64_t commit_vlsn(const struct region *r);
 bool commit_is_master(const struct region *r);
 bool commit_can_read(const struct region *r);
 
-/* "master", "electable", …; "role?", "type?" for a number that is none. */
+/* "master", …; "role?" for a number that is none. */
 const char *role_name(unsigned role);
-const char *node_type_name(unsigned type);
 
 #endif

@@ -78,14 +78,6 @@ layout_hash(void)
 	return hash;
 }
 
-void *
-region_at(const struct region *r, uint64_t off, uint64_t len)
-{
-	if (off > r->size || len > r->size - off)
-		return NULL;
-	return r->base + off;
-}
-
 static void *
 section_at(const struct region *r, enum section which)
 {
@@ -393,7 +385,8 @@ sections_check(const struct region_head *head, char *why, size_t why_size)
 		len = head->section[i].len;
 		if (off % REGION_PAGE != 0 || off < sizeof(*head) ||
 		    off > head->total_size || len > head->total_size - off ||
-		    (fixed_size[i] != 0 && len != fixed_size[i])) {
+		    (fixed_size[i] != 0 && len != fixed_size[i]) ||
+		    (i == SECT_TABLE && len < sizeof(struct table_head))) {
 			explain(why, why_size,
 			    "section %u at %" PRIu64 ", %" PRIu64
 			    " bytes: not possible",

@@ -168,8 +168,6 @@ void region_unmap(struct region *r);
  * start time, no zombie)? Says nothing of head->state.
  */
 bool region_alive(const struct region *r);
-/* Checked resolver: NULL if [off, off + len) is not inside the region. */
-void *region_at(const struct region *r, uint64_t off, uint64_t len);
 
 /* Attach one of a client's rings. which: 0 request, 1 ret, 2 result. */
 enum { RING_REQUEST = 0, RING_RETURN = 1, RING_RESULT = 2 };

@@ -1,5 +1,5 @@
 /*
- * Names of node states and node types, as logs, pages and tools print them.
+ * Names of node states, as logs, pages and tools print them.
  */
 #include "shm/commit.h"
 
@@ -14,22 +14,8 @@ static const char *const role_names[] = {
 };
 _Static_assert(NITEMS(role_names) == ROLE_SHUTDOWN + 1, "names");
 
-static const char *const type_names[] = {
-	[NODE_ELECTABLE] = "electable",
-	[NODE_MONITOR] = "monitor",
-	[NODE_SECONDARY] = "secondary",
-	[NODE_ARBITER] = "arbiter",
-};
-_Static_assert(NITEMS(type_names) == NODE_ARBITER + 1, "names");
-
 const char *
 role_name(unsigned role)
 {
 	return role < NITEMS(role_names) ? role_names[role] : "role?";
-}
-
-const char *
-node_type_name(unsigned type)
-{
-	return type < NITEMS(type_names) ? type_names[type] : "type?";
 }
