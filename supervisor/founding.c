@@ -151,7 +151,13 @@ datadir_found(const struct conf *conf, const struct rights *rights)
 	}
 	if (rc == 0)
 		rc = lock_fd = datadir_lock(dir_fd, true, 0);
-	if (rc >= 0)
+	/* Once more: another founding may have had the lock until now. */
+	if (rc >= 0 &&
+	    (rc = check_empty(dir_fd, name, sizeof(name))) == -ENOTEMPTY) {
+		rc = refuse_full(path, dir_fd, name);
+		goto out;
+	}
+	if (rc == 0)
 		rc = found(conf, rights, dir_fd, lock_fd);
 	if (rc != 0)
 		rc = refuse(refuse_code(rc), "data directory %s: %s", path,
