@@ -107,8 +107,6 @@ node_decide(
 	sep = out.why[0] != '\0' ? ": " : "";
 
 	switch (out.action) {
-	case RESTART_NOTHING:
-		return;
 	case RESTART_WORKER:
 		event_add(&n->region, SLOT_SUPERVISOR, EVENT_WARN,
 		    "%s: it starts again in %llu ms", what,

@@ -60,8 +60,6 @@ node_again(const struct restart_in *in, const char *why)
 struct restart_out
 restart_decide(const struct restart_in *in)
 {
-	if (in->stopping)
-		return outcome(RESTART_NOTHING, 0, "");
 	if (in->kind == EXIT_CONFIG)
 		return outcome(
 		    RESTART_GIVE_UP, 0, "the configuration is refused");

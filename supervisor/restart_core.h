@@ -23,7 +23,6 @@ enum exit_kind {
 };
 
 enum restart_action {
-	RESTART_NOTHING, /* a stop is under way: nobody follows */
 	RESTART_WORKER,
 	RESTART_NODE,
 	RESTART_GIVE_UP /* stop everything, exit non-zero */
@@ -39,7 +38,6 @@ struct restart_history {
 struct restart_in {
 	enum restart_policy policy;
 	enum exit_kind kind;
-	bool stopping;
 	bool boot_failed; /* the sequencer says so */
 	bool ever_served; /* gateway_enable was reached since the start */
 	unsigned worker_recent, node_recent; /* restarts within the window */
