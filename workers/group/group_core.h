@@ -168,7 +168,6 @@ extern const struct group_row group_table[];
 extern const size_t group_table_rows;
 /* May a node go from one state to the other? */
 bool group_edge_legal(enum role from, enum role to);
-const char *group_fact_name(unsigned fact);
 const char *group_forced_text(enum group_forced bit);
 
 #endif

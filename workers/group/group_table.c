@@ -198,33 +198,7 @@ const struct group_row group_table[] = {
 
 const size_t group_table_rows = NITEMS(group_table);
 
-static const char *const fact_names[] = {
-	[FACT_JOINED] = "joined",
-	[FACT_BARRED] = "barred",
-	[FACT_REFUSED] = "refused",
-	[FACT_ALONE] = "alone",
-	[FACT_SPENT] = "spent",
-	[FACT_VOTED] = "voted",
-	[FACT_ELECTED] = "elected",
-	[FACT_STORE_FAILED] = "store_failed",
-	[FACT_TERM_APPENDED] = "term_appended",
-	[FACT_TERM_COMMITTED] = "term_committed",
-	[FACT_MEMBER_APPENDED] = "member_appended",
-	[FACT_MEMBER_REFUSED] = "member_refused",
-	[FACT_MEMBER_COMMITTED] = "member_committed",
-	[FACT_MEMBER_CUT] = "member_cut",
-	[FACT_REMOVED] = "removed",
-	[FACT_LAPSED] = "lapsed",
-	[FACT_STOP] = "stop",
-};
-_Static_assert(NITEMS(fact_names) == FACT_COUNT, "names");
 _Static_assert(NITEMS(group_table) == FACT_COUNT * ROLE_COUNT, "rows");
-
-const char *
-group_fact_name(unsigned fact)
-{
-	return fact < NITEMS(fact_names) ? fact_names[fact] : "fact?";
-}
 
 const char *
 group_forced_text(enum group_forced bit)
