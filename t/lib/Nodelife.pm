@@ -146,10 +146,14 @@ sub die_with_parent {
 	return;
 }
 
-# Fork the daemon in the foreground; does not wait for it to serve.
+# Fork the daemon in the foreground (or the command that starts it so); does
+# not wait for it to serve.
 sub spawn {
-	my ($self) = @_;
-	$self->found if !-e "$self->{data}/node";
+	my ( $self, @command ) = @_;
+	if ( !@command ) {
+		$self->found if !-e "$self->{data}/node";
+		@command = ( build_dir() . '/nodelifed', '-f', '-c', $self->{ini} );
+	}
 	my $pid = fork // croak "fork: $!";
 	if ( $pid == 0 ) {
 		POSIX::setpgid( 0, 0 );
@@ -157,8 +161,7 @@ sub spawn {
 		open STDIN,  '<',  '/dev/null';
 		open STDOUT, '>>', $self->{log};
 		open STDERR, '>>', $self->{log};
-		exec build_dir() . '/nodelifed', '-f', '-c', $self->{ini}
-		  or POSIX::_exit(127);
+		exec @command or POSIX::_exit(127);
 	}
 	$live{$pid} = 1;
 	$self->{pid} = $pid;
@@ -356,10 +359,11 @@ END {
 			} 10;
 		}
 		for my $d (@dirs) {
-			my $l = readlink "$d/run/region";
-			unlink $l if defined $l && $l =~ m{^/dev/shm/nodelife};
-			$l = readlink "$d/run/region.prev";
-			unlink $l if defined $l && $l =~ m{^/dev/shm/nodelife};
+			for my $l ( map { readlink // () }
+				glob "$d/run/{,*/}region{,.prev}" )
+			{
+				unlink $l if $l =~ m{^/dev/shm/nodelife};
+			}
 			File::Path::remove_tree($d) if !$ENV{NODELIFE_KEEP};
 		}
 		if ( defined $sanitizer ) {
