@@ -73,6 +73,7 @@ loop_open(struct loop *l, struct region *r, struct bells *bells, unsigned slot,
 	l->ctx = ctx;
 	l->hooks = *hooks;
 	l->now_ns = mono_ns();
+	l->rung_told = bells->rung;
 	loop_on(l, KIND_BELL, loop_bell_rang);
 	loop_arm_bell(l);
 	return 0;
@@ -209,7 +210,12 @@ static void
 loop_now(struct loop *l)
 {
 	struct slot_row *row = &l->region->slots->row[l->slot];
+	uint64_t rung = l->bells->rung;
 
+	if (rung != l->rung_told)
+		counter_add(
+		    l->region->counters, l->slot, C_BELLS, rung - l->rung_told);
+	l->rung_told = rung;
 	l->now_ns = mono_ns();
 	atomic_store_explicit(
 	    &row->heartbeat_ns, l->now_ns, memory_order_release);

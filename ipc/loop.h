@@ -54,7 +54,7 @@ struct loop {
 	bool quit; /* set it to leave loop_run() */
 	bool unready; /* do not sleep this turn: work is left over */
 	unsigned features; /* LOOP_HAS_… */
-	unsigned bell_cqes;
+	uint64_t rung_told; /* of bells->rung, in C_BELLS */
 };
 
 enum {

@@ -102,5 +102,4 @@ gw_read_end(struct gateway *g)
 		return;
 	g->want_apply = false;
 	bell_ring(&g->w->bells, SLOT_STORE);
-	gw_count(g, C_BELLS, 1);
 }

@@ -800,7 +800,6 @@ gw_write_publish(struct gateway *g)
 	g->req_published = false;
 	bytering_publish(&g->req);
 	bell_ring(&g->w->bells, SLOT_WAL);
-	gw_count(g, C_BELLS, 1);
 }
 
 bool
