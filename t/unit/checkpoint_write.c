@@ -124,21 +124,12 @@ test_same_expiry(void)
 
 static unsigned kill_at, beats;
 
-static bool
+static void
 kill_beat(void *arg)
 {
 	(void)arg;
 	if (++beats == kill_at)
 		raise(SIGKILL);
-	return true;
-}
-
-/* The stop: said no at the kill_at-th time. */
-static bool
-stop_beat(void *arg)
-{
-	(void)arg;
-	return ++beats != kill_at;
 }
 
 /* The child is checkpoint: opens the files itself, writes, dies. */
@@ -292,39 +283,6 @@ test_again(void)
 	rig_must(kv_renew(g.kv));
 	st = rig_state(&g);
 	is_u64(st.checkpoints, 1, "one checkpoint");
-	rig_close(&g);
-}
-
-/* A stop at any moment gives it up, at once and without a trace. */
-static void
-test_stopped(void)
-{
-	struct checkpoint_work work;
-	struct table_gen *frozen;
-	uint8_t uuid[16] = { 0 };
-	struct rig g;
-	unsigned stopped = 0, bad = 0;
-	int rc;
-
-	rig_open(&g, 8 * MIB);
-	fill(&g, 3000, 1);
-	cycle(&g);
-	fill(&g, 4000, 2);
-	rig_must(rig_freeze(&g));
-	frozen =
-	    table_gen_at(g.r.table, (atomic_load(&g.r.table->view) >> 1) - 1);
-	for (kill_at = 1;; kill_at++) {
-		beats = 0;
-		rc = checkpoint_write(
-		    &g.db, g.r.table, frozen, uuid, stop_beat, NULL, &work);
-		if (rc == 0)
-			break;
-		stopped++;
-		bad += rc != -ECANCELED || rig_state(&g).vlsn != 3000;
-	}
-	ok(stopped > 10, "stopped %u times", stopped);
-	is_u64(bad, 0, "each time the checkpoint before stays");
-	is_u64(rig_state(&g).keys, 4000, "and at last it goes through");
 	rig_close(&g);
 }
 
@@ -597,7 +555,6 @@ main(int argc, char **argv)
 	test_same_expiry();
 	test_again();
 	test_killed();
-	test_stopped();
 	test_map_full();
 	test_disk_full();
 	test_cut();

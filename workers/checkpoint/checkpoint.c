@@ -1,40 +1,34 @@
 /*
  * The checkpoint worker: opening, boot gate, loop. It may die anywhere: a
  * frozen generation stays frozen until a transaction with it is durable, and
- * the next process in this slot goes on.
+ * the next process in this slot goes on. Each checkpoint is written by a child
+ * (checkpoint_child.c), so the worker itself never blocks on the disk.
  */
 #include "workers/checkpoint/checkpoint.h"
 
-#include <sys/resource.h>
-#include <sys/syscall.h>
-
 #include <errno.h>
-#include <malloc.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "conf/node_file.h"
 #include "shm/assert.h"
 #include "shm/log.h"
 
+#define KIND_CHILD       1
 #define RING_ENTRIES     16
 #define VERIFY_BUDGET_NS (100 * NS_PER_MS) /* of a boot */
 #define RETRY_FIRST_NS   NS_PER_S
 #define RETRY_MAX_NS     (8 * NS_PER_S)
-#define NICE             10
-#define LARGE_BYTES      (256 * 1024)
-
-/* As ioprio_set(2) has them; not every libc has a header for it. */
-#define IOPRIO_PROCESS    1
-#define IOPRIO_IDLE_VALUE (3 << 13)
 
 static struct checkpoint {
 	struct worker *w;
 	struct region *r;
 	struct loop loop;
-	struct store_db db;
 	char path[CONF_PATH_SIZE + 8];
+	struct checkpoint_child child;
+	struct table_gen *writing; /* generation that the child writes */
+	uint64_t start_ns;
 	bool opened;
 	uint8_t group_uuid[16];
 	uint64_t retry_ns; /* not before; 0 = at once */
@@ -64,21 +58,30 @@ is_first_life(const struct checkpoint *c)
 }
 
 static int
-boot_verify(struct checkpoint *c, const char *path, char *why, size_t n)
+boot_state(const struct store_db *db, struct store_state *st)
+{
+	MDB_txn *txn;
+	int rc = store_db_errno(mdb_txn_begin(db->env, NULL, MDB_RDONLY, &txn));
+
+	if (rc != 0)
+		return rc;
+	rc = store_db_state(db, txn, st);
+	mdb_txn_abort(txn);
+	return rc;
+}
+
+/* Whose is it, and is it sound? */
+static int
+boot_verify(
+    struct checkpoint *c, const struct store_db *db, char *why, size_t n)
 {
 	static const uint8_t none[16];
 	struct store_state st;
-	MDB_txn *txn;
 	int rc, dead;
 
 	if (!c->w->readonly)
-		mdb_reader_check(c->db.env, &dead);
-	rc = store_db_errno(mdb_txn_begin(c->db.env, NULL, MDB_RDONLY, &txn));
-	if (rc == 0) {
-		rc = store_db_state(&c->db, txn, &st);
-		mdb_txn_abort(txn);
-	}
-	if (rc != 0) {
+		mdb_reader_check(db->env, &dead);
+	if ((rc = boot_state(db, &st)) != 0) {
 		snprintf(why, n, "store/data.mdb: %s", strerror(-rc));
 		return rc;
 	}
@@ -91,7 +94,7 @@ boot_verify(struct checkpoint *c, const char *path, char *why, size_t n)
 	}
 	if (is_first_life(c) && st.keys != 0)
 		rc = store_db_verify_apart(
-		    path, c->w->readonly, VERIFY_BUDGET_NS, why, n);
+		    c->path, c->w->readonly, VERIFY_BUDGET_NS, why, n);
 	if (rc == 0)
 		position_set(&c->r->pos->checkpointed, st.vlsn);
 	return rc;
@@ -107,47 +110,38 @@ read_uuid(struct checkpoint *c)
 		memcpy(c->group_uuid, nf.group_uuid, sizeof(c->group_uuid));
 }
 
-static int
-open_db(struct checkpoint *c, char *why, size_t n)
-{
-	enum store_db_mode mode =
-	    c->w->readonly ? STORE_DB_NOLOCK : STORE_DB_WRITE;
-
-	return store_db_open(
-	    &c->db, c->path, mode, c->w->conf->store.map_size, why, n);
-}
-
-/* 0, or the exit code; the sequencer has been told. */
+/*
+ * 0, or the exit code; the sequencer has been told. The first life creates
+ * what is missing; a later one must not wait for a child of the one before.
+ */
 static int
 boot(struct checkpoint *c)
 {
+	enum store_db_mode mode = STORE_DB_READ;
+	struct store_db db;
 	char why[256];
 	int rc;
 
+	if (c->w->readonly)
+		mode = STORE_DB_NOLOCK;
+	else if (is_first_life(c))
+		mode = STORE_DB_WRITE;
 	snprintf(
 	    c->path, sizeof(c->path), "%s/store", c->w->conf->node.data_dir);
-	rc = open_db(c, why, sizeof(why));
+	read_uuid(c);
+	rc = store_db_open(
+	    &db, c->path, mode, c->w->conf->store.map_size, why, sizeof(why));
+	if (rc == 0) {
+		rc = boot_verify(c, &db, why, sizeof(why));
+		store_db_close(&db);
+	}
 	if (rc != 0)
 		return boot_fail(c, why);
 	c->opened = true;
-	read_uuid(c);
-	rc = boot_verify(c, c->path, why, sizeof(why));
-	if (rc != 0)
-		return boot_fail(c, why);
 	/* Release, for the store: the files are there and sound. */
 	futex_bump(&c->r->table->opened);
 	seq_fire(c->r->seq, PHASE_CLUSTER_CATALOG_OPEN, SLOT_CHECKPOINT);
 	return 0;
-}
-
-/* From now on the log's I/O, and everybody's CPU, goes first. */
-static void
-give_way(void)
-{
-	if (syscall(SYS_ioprio_set, IOPRIO_PROCESS, 0, IOPRIO_IDLE_VALUE) != 0)
-		log_warn("idle I/O priority");
-	if (setpriority(PRIO_PROCESS, 0, NICE) != 0)
-		log_warn("nice");
 }
 
 /* ---- one checkpoint ---- */
@@ -209,7 +203,7 @@ static void
 failed(struct checkpoint *c, int rc)
 {
 	if (rc != -ENOSPC && rc != -EDQUOT && rc != -EFBIG && rc != -ENOMEM &&
-	    rc != -EAGAIN) {
+	    rc != -EAGAIN && rc != -EINTR) {
 		give_up(c, rc);
 		return;
 	}
@@ -229,55 +223,61 @@ failed(struct checkpoint *c, int rc)
 	c->retry_ns = mono_ns() + c->back_off_ns;
 }
 
-/*
- * LMDB keeps every page buffer of a transaction for the next one, for ever:
- * closing the environment is what gives their memory back.
- */
+/* ---- the child ---- */
+
 static void
-slim(struct checkpoint *c)
+child_poll(struct checkpoint *c)
 {
-	char why[256];
-	int rc;
+	struct io_uring_sqe *sqe = loop_sqe(&c->loop);
 
-	store_db_close(&c->db);
-	malloc_trim(0);
-	rc = open_db(c, why, sizeof(why));
-	if (rc == 0)
-		return;
-	log_errorx("%s", why);
-	c->opened = false;
-	give_up(c, rc);
-}
-
-/* A stop does not wait for a checkpoint: the log has everything. */
-static bool
-go_on(void *arg)
-{
-	struct checkpoint *c = arg;
-
-	loop_beat(&c->loop);
-	return loop_shutdown(&c->loop) == SHUTDOWN_NONE;
+	if (sqe == NULL)
+		fatalx("ring: takes nothing");
+	io_uring_prep_poll_add(sqe, c->child.pidfd, POLLIN);
+	io_uring_sqe_set_data64(sqe, loop_tag(KIND_CHILD, 0, 0));
 }
 
 static void
 write_frozen(struct checkpoint *c, struct table_gen *g)
 {
 	uint64_t vlsn = atomic_load_explicit(&g->vlsn, memory_order_relaxed);
-	struct checkpoint_work work;
-	uint64_t start = mono_ns();
 	int rc;
 
 	/* Applied is never past durable: the log is on disk up to here. */
 	ASSERT(vlsn <= position_get(&c->r->pos->durable));
-	rc = checkpoint_write(
-	    &c->db, c->r->table, g, c->group_uuid, go_on, c, &work);
+	c->start_ns = mono_ns();
+	rc = checkpoint_child_start(&c->child, c->path,
+	    c->w->conf->store.map_size, c->r->table, g, c->group_uuid);
 	if (rc != 0) {
-		if (rc != -ECANCELED)
-			failed(c, rc);
+		failed(c, rc);
 		return;
 	}
-	succeeded(c, g, &work, start);
-	slim(c);
+	c->writing = g;
+	child_poll(c);
+}
+
+/* The child has ended: with a report, or by a signal. */
+static void
+child_ended(
+    void *ctx, uint32_t slot, uint32_t generation, int res, uint32_t flags)
+{
+	struct checkpoint *c = ctx;
+	struct checkpoint_work work;
+	int rc;
+
+	(void)slot;
+	(void)generation;
+	(void)res;
+	(void)flags;
+	rc = checkpoint_child_reap(&c->child, &work);
+	if (rc == -EAGAIN) {
+		child_poll(c);
+		return;
+	}
+	if (rc == 0)
+		succeeded(c, c->writing, &work, c->start_ns);
+	else if (loop_shutdown(&c->loop) == SHUTDOWN_NONE)
+		failed(c, rc);
+	c->writing = NULL;
 }
 
 static struct table_gen *
@@ -350,10 +350,14 @@ checkpoint_turn(void *ctx)
 	if (works(c)) {
 		clean(c);
 		g = frozen_gen(c);
-		if (g != NULL && c->loop.now_ns >= c->retry_ns)
+		if (g != NULL && c->writing == NULL &&
+		    c->loop.now_ns >= c->retry_ns)
 			write_frozen(c, g);
 	}
 	step = loop_shutdown(&c->loop);
+	/* A stop does not wait for a checkpoint: the log has everything. */
+	if (step != SHUTDOWN_NONE)
+		checkpoint_child_kill(&c->child);
 	if (step != SHUTDOWN_NONE)
 		loop_drained(&c->loop, step);
 	if (step == SHUTDOWN_CLOSED)
@@ -365,8 +369,9 @@ checkpoint_pending(void *ctx)
 {
 	struct checkpoint *c = ctx;
 
-	return works(c) && (has_dirty(c) || (frozen_gen(c) != NULL &&
-						mono_ns() >= c->retry_ns));
+	return works(c) &&
+	       (has_dirty(c) || (c->writing == NULL && frozen_gen(c) != NULL &&
+				    mono_ns() >= c->retry_ns));
 }
 
 static uint64_t
@@ -374,7 +379,9 @@ checkpoint_deadline(void *ctx)
 {
 	struct checkpoint *c = ctx;
 
-	return works(c) && frozen_gen(c) != NULL ? c->retry_ns : LOOP_NEVER;
+	if (!works(c) || c->writing != NULL || frozen_gen(c) == NULL)
+		return LOOP_NEVER;
+	return c->retry_ns;
 }
 
 int
@@ -389,7 +396,6 @@ checkpoint_main(struct worker *w)
 	int rc;
 
 	worker_open(w, "checkpoint", KEEP_DATA);
-	mallopt(M_MMAP_THRESHOLD, LARGE_BYTES);
 	c->w = w;
 	c->r = w->region;
 	/* Before the ring: a child looks at the files, see boot_verify(). */
@@ -402,7 +408,7 @@ checkpoint_main(struct worker *w)
 		log_errorx("ring: %s", loop_refusal(rc));
 		return WORKER_EXIT_FAILED;
 	}
-	give_way();
+	loop_on(&c->loop, KIND_CHILD, child_ended);
 	worker_running(w);
 	rc = loop_run(&c->loop);
 	if (rc != 0) {
@@ -411,6 +417,5 @@ checkpoint_main(struct worker *w)
 		c->exit_code = WORKER_EXIT_FAILED;
 	}
 	loop_close(&c->loop);
-	store_db_close(&c->db);
 	return c->exit_code;
 }

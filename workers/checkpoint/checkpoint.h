@@ -1,11 +1,12 @@
 /*
- * The checkpoint worker: the one writer of data_dir/store. It writes the
- * frozen generation of the table in one durable transaction, and gives the
+ * The checkpoint worker: the one writer of data_dir/store. It has the frozen
+ * generation of the table written in one durable transaction, and gives the
  * memory of used generations back. The model is in README.md.
  */
 #ifndef WORKERS_CHECKPOINT_CHECKPOINT_H
 #define WORKERS_CHECKPOINT_CHECKPOINT_H
 
+#include <sys/types.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include "ipc/loop.h"
@@ -22,20 +23,42 @@ struct checkpoint_work {
 /*
  * Write generation g (frozen) into db: one transaction, committed. A store
  * that is at g's VLSN already (a writer died between commit and telling) is
- * left alone. go_on (may be NULL) is called every now and then; if it says no,
- * the checkpoint is given up with -ECANCELED. 0 or -errno: -ENOSPC (disk or
- * map), -EBADMSG (the file is damaged); then nothing has changed. Blocks for as
+ * left alone. step (may be NULL) is called between the parts of the work: tests
+ * end the process there. 0 or -errno: -ENOSPC (disk or map), -EBADMSG (the file
+ * is damaged); then nothing has changed. Blocks for as
  * long as the disk takes.
  */
 int checkpoint_write(struct store_db *db, const struct table_head *t,
     const struct table_gen *g, const uint8_t group_uuid[16],
-    bool (*go_on)(void *), void *arg, struct checkpoint_work *out);
+    void (*step)(void *), void *arg, struct checkpoint_work *out);
 
 /*
- * While it lasts, LMDB's flush of this descriptor goes to the disk in steps,
- * with go_on() between them; no fails the flush: see checkpoint_pace.c.
+ * While it lasts, LMDB's flush of this descriptor goes to the disk in steps:
+ * see checkpoint_pace.c.
  */
-void checkpoint_pace(int fd, bool (*go_on)(void *), void *arg);
+void checkpoint_pace(int fd, void (*step)(void *), void *arg);
 void checkpoint_pace_end(void);
+
+/* The process that writes; one at a time. */
+struct checkpoint_report;
+struct checkpoint_child {
+	pid_t pid; /* 0 = none */
+	int pidfd; /* readable when it has ended */
+	struct checkpoint_report *report;
+};
+
+/*
+ * Fork it. t and g are shared memory, path is data_dir/store. 0 or -errno.
+ */
+int checkpoint_child_start(struct checkpoint_child *ch, const char *path,
+    uint64_t map_size, const struct table_head *t, const struct table_gen *g,
+    const uint8_t group_uuid[16]);
+void checkpoint_child_kill(struct checkpoint_child *ch);
+/*
+ * What it did: as checkpoint_write(); -EINTR: killed; -EBADMSG also: crashed.
+ * -EAGAIN: it has not ended. Logs a death.
+ */
+int checkpoint_child_reap(
+    struct checkpoint_child *ch, struct checkpoint_work *work);
 
 #endif

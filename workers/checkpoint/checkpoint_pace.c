@@ -1,9 +1,8 @@
 /*
  * LMDB's commit leaves all dirty pages to one fdatasync(2), which then fills
  * the disk's queue with everything at once; a log flush that comes meanwhile
- * waits behind it. It also blocks for seconds on a slow disk, without a sign
- * of life. LMDB has no hook there. But it calls libc's fdatasync by name, and
- * this program's own function of that name comes first: for the one
+ * waits behind it. LMDB has no hook there. But it calls libc's fdatasync by
+ * name, and this program's own function of that name comes first: for the one
  * descriptor being committed the pages are written out in steps before the
  * flush, everything else goes straight to the kernel.
  */
@@ -18,18 +17,18 @@
 
 #define STEP_BYTES (256u * 1024) /* in the disk's queue at a time */
 
-/* One commit at a time: the checkpoint worker has one thread. */
+/* One commit at a time: its process has one thread. */
 static struct {
 	int fd;
-	bool (*go_on)(void *);
+	void (*step)(void *);
 	void *arg;
 } pace = { -1, NULL, NULL };
 
 void
-checkpoint_pace(int fd, bool (*go_on)(void *), void *arg)
+checkpoint_pace(int fd, void (*step)(void *), void *arg)
 {
 	pace.fd = fd;
-	pace.go_on = go_on;
+	pace.step = step;
 	pace.arg = arg;
 }
 
@@ -53,10 +52,8 @@ write_out(int fd)
 			SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
 			    SYNC_FILE_RANGE_WAIT_AFTER) != 0)
 			return -1;
-		if (pace.go_on != NULL && !pace.go_on(pace.arg)) {
-			errno = ECANCELED;
-			return -1;
-		}
+		if (pace.step != NULL)
+			pace.step(pace.arg);
 	}
 	return 0;
 }

@@ -10,7 +10,9 @@
 
 #include "shm/assert.h"
 
-#define BEAT_EVERY 256 /* keys between two heartbeats */
+/* Between two steps. */
+#define STEP_KEYS    256
+#define STEP_BUCKETS 65536
 
 struct writer {
 	struct store_db *db;
@@ -20,15 +22,15 @@ struct writer {
 	struct store_state st;
 	const struct table_entry **list; /* newest entries, by key */
 	size_t count, cap;
-	bool (*go_on)(void *);
+	void (*step)(void *);
 	void *arg;
 };
 
-/* 0 or -ECANCELED. */
-static int
-beat(const struct writer *w)
+static void
+step(const struct writer *w)
 {
-	return w->go_on == NULL || w->go_on(w->arg) ? 0 : -ECANCELED;
+	if (w->step != NULL)
+		w->step(w->arg);
 }
 
 /* ---- which entries ---- */
@@ -71,8 +73,8 @@ list_collect(struct writer *w)
 		     off = atomic_load_explicit(&e->next, memory_order_relaxed))
 			if (off >= flushed && (rc = list_add(w, e)) != 0)
 				return rc;
-		if (i % 65536 == 0 && (rc = beat(w)) != 0)
-			return rc;
+		if (i % STEP_BUCKETS == 0)
+			step(w);
 	}
 	return 0;
 }
@@ -117,8 +119,8 @@ write_entries(struct writer *w, struct checkpoint_work *out)
 
 	for (i = 0; i < w->count && rc == 0; i++) {
 		rc = write_entry(w, w->list[i], out);
-		if (rc == 0 && i % BEAT_EVERY == 0)
-			rc = beat(w);
+		if (i % STEP_KEYS == 0)
+			step(w);
 	}
 	return rc;
 }
@@ -221,7 +223,7 @@ commit(struct writer *w)
 		mdb_txn_abort(txn);
 		return store_db_errno(rc);
 	}
-	checkpoint_pace(fd, w->go_on, w->arg);
+	checkpoint_pace(fd, w->step, w->arg);
 	rc = mdb_txn_commit(txn);
 	checkpoint_pace_end();
 	return store_db_errno(rc);
@@ -230,10 +232,10 @@ commit(struct writer *w)
 int
 checkpoint_write(struct store_db *db, const struct table_head *t,
     const struct table_gen *g, const uint8_t group_uuid[16],
-    bool (*go_on)(void *), void *arg, struct checkpoint_work *out)
+    void (*step_fn)(void *), void *arg, struct checkpoint_work *out)
 {
 	struct writer w = {
-		.db = db, .t = t, .g = g, .go_on = go_on, .arg = arg
+		.db = db, .t = t, .g = g, .step = step_fn, .arg = arg
 	};
 	uint64_t vlsn = atomic_load_explicit(&g->vlsn, memory_order_relaxed);
 	int rc;
