@@ -16,8 +16,12 @@ command_build gw_build_get, gw_build_set, gw_build_append, gw_build_incr,
 
 /* cmd_key.c */
 command_build gw_build_key_read, gw_build_keys_read, gw_build_bare_read,
-    gw_build_del, gw_build_expire, gw_build_flush, gw_build_keys,
-    gw_build_persist, gw_build_rename;
+    gw_build_del, gw_build_expire, gw_build_flush, gw_build_persist,
+    gw_build_rename;
+
+/* cmd_keys.c */
+command_run gw_run_keys;
+command_build gw_build_keys;
 
 /* cmd_scan.c, cmd_multi.c */
 command_run gw_run_scan, gw_run_multi, gw_run_exec, gw_run_discard,

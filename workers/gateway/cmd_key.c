@@ -82,15 +82,6 @@ gw_build_bare_read(const struct call *k, struct built *b)
 }
 
 bool
-gw_build_keys(const struct call *k, struct built *b)
-{
-	b->code = OP_KEYS;
-	b->argc = 1;
-	b->argv = k->argv + 1;
-	return true;
-}
-
-bool
 gw_build_del(const struct call *k, struct built *b)
 {
 	return build_keys(k, b, OP_DEL);

@@ -15,6 +15,7 @@
 #include "workers/gateway/cmd.h"
 
 #define EXEC_TRIES 16 /* passes over a changing store, then through the log */
+#define EXEC_NS    (20 * NS_PER_MS) /* no new pass later than that */
 
 struct multi {
 	bool active; /* between MULTI and EXEC */
@@ -514,7 +515,7 @@ exec_read(struct plan *p)
 {
 	struct call *k = p->k;
 	struct sink out = { .pool = &k->g->pool };
-	uint64_t before;
+	uint64_t before, end_ns = mono_ns() + EXEC_NS;
 	unsigned tries;
 	int rc;
 
@@ -533,6 +534,8 @@ exec_read(struct plan *p)
 		if (rc != -EAGAIN)
 			break;
 		sink_reset(&out);
+		if (mono_ns() > end_ns)
+			break;
 	}
 	if (rc == -EAGAIN)
 		return exec_read_settle(p);

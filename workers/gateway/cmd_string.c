@@ -12,6 +12,7 @@
 #include "workers/gateway/cmd.h"
 
 #define MGET_TRIES 8 /* lock-free passes before kv_read() does it */
+#define MGET_NS    (20 * NS_PER_MS) /* no new pass later than that */
 
 /* Relative or absolute, in seconds or milliseconds. */
 enum unit { UNIT_S, UNIT_MS, UNIT_AT_S, UNIT_AT_MS };
@@ -577,6 +578,7 @@ enum verdict
 gw_run_mget(struct call *k)
 {
 	uint64_t hits = k->g->n_hits, misses = k->g->n_misses;
+	uint64_t end_ns = mono_ns() + MGET_NS;
 	struct sink *out;
 	struct built b;
 	enum verdict v;
@@ -601,6 +603,10 @@ gw_run_mget(struct call *k)
 		k->g->n_misses = misses;
 		if (rc != -EAGAIN)
 			return run_failed(k, &k->argv[1], rc);
+		if (mono_ns() > end_ns)
+			break;
 	}
+	/* A long read begins anew: its time is limited. */
+	gw_read_end(k->g);
 	return gw_run_op(k);
 }

@@ -124,6 +124,9 @@ void gw_exec_reply(struct exec *x, struct sink *out, unsigned proto,
     const uint8_t *values, size_t n);
 void gw_exec_free(struct exec *x);
 
+/* A KEYS under way (cmd_keys.c). */
+void gw_keys_free(struct conn *c);
+
 /* SCAN's cursors (cmd_scan.c). */
 void gw_scan_free(struct gateway *g);
 

@@ -26,7 +26,7 @@ gw_conn_init(struct gateway *g)
 	TAILQ_INIT(&g->waiting);
 	TAILQ_INIT(&g->stalled);
 	g->mute.pool = &g->pool;
-	g->next_id = 1;
+	g->next_id = 1 + g->slot - SLOT_GATEWAY;
 	g->apply_min = g->count_min = g->sync_min = UINT64_MAX;
 	g->sync_deadline_ns = LOOP_NEVER;
 	resp_reset(&g->rp);
@@ -121,7 +121,9 @@ gw_conn_new(struct gateway *g, int fd, unsigned listener)
 	c->listener = (uint8_t)listener;
 	c->node_head = c->node_tail = GW_NONE;
 	c->node_count = 0;
-	c->id = g->next_id++;
+	/* Unique over gateways. */
+	c->id = g->next_id;
+	g->next_id += g->w->conf->node.gateways;
 	c->last_vlsn = c->wait_vlsn = 0;
 	c->deadline_ns = LOOP_NEVER;
 	c->active_ns = c->opened_ns = g->loop.now_ns;

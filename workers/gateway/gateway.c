@@ -9,6 +9,7 @@
 #include "workers/gateway/gateway.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,8 +17,10 @@
 #include "shm/log.h"
 #include "workers/gateway/command.h"
 
-#define RING_ENTRIES   1024
-#define DRAIN_LIMIT_NS (400 * NS_PER_MS) /* below the bus' 500 ms a step */
+#define MALLOC_MAP_SIZE  (256 * 1024)
+#define MALLOC_TRIM_SIZE (1024 * 1024)
+#define RING_ENTRIES     1024
+#define DRAIN_LIMIT_NS   (400 * NS_PER_MS) /* below the bus' 500 ms a step */
 
 static void
 turn_counters(struct gateway *g)
@@ -269,6 +272,9 @@ gateway_open(struct gateway *g, struct worker *w)
 	    (w->conf->listen.max_clients + w->conf->node.gateways - 1) /
 	    w->conf->node.gateways;
 	gw_command_init();
+	/* What a burst took goes back, whatever its pieces' sizes were. */
+	(void)mallopt(M_MMAP_THRESHOLD, MALLOC_MAP_SIZE);
+	(void)mallopt(M_TRIM_THRESHOLD, MALLOC_TRIM_SIZE);
 	rc = loop_open(
 	    &g->loop, g->r, &w->bells, g->slot, RING_ENTRIES, g, &hooks);
 	if (rc != 0) {

@@ -51,6 +51,7 @@
 struct command;
 struct multi;
 struct exec;
+struct keys_job;
 struct scan_table;
 
 /* Why a connection's input rests. */
@@ -114,6 +115,7 @@ struct conn {
 	struct chunk *sending;
 	struct input *in;
 	struct multi *multi;
+	struct keys_job *keys;
 	char *name, *lib_name, *lib_ver; /* NULL = none */
 	const struct command *last_command;
 	struct conn *quiet_next;

@@ -1,0 +1,220 @@
+/*
+ * KEYS on a store of many keys. In one go it would hold up every client, and
+ * beyond two seconds the supervisor would take this gateway for stuck. So it
+ * walks as SCAN does, a step each turn, with its connection parked meanwhile,
+ * and sorts out what it meets twice. Keys that are there all along are found;
+ * with few keys kv_read() does it at one moment, as Redis would.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "shm/assert.h"
+#include "shm/table.h"
+#include "workers/gateway/cmd.h"
+
+#define KEYS_AT_ONCE 20000u /* so many are looked at within one turn */
+#define KEYS_IN_EXEC 500000u /* half a second; a transaction cannot pause */
+#define KEYS_STEP    2000u
+#define SET_FIRST    1024u
+
+/* A walk under way; kept by its connection. */
+struct keys_job {
+	struct kv_scan pos;
+	const struct op_arg *pattern; /* of the call at hand */
+	const struct table_head *table; /* for its hash */
+	size_t max_bytes;
+	struct vbuf keys; /* each: u32 length, bytes */
+	uint32_t count, set_cap;
+	uint32_t *set; /* offsets in keys + 1, by hash; 0 = free */
+	int error;
+};
+
+static uint64_t
+keys_in_store(const struct gateway *g)
+{
+	return atomic_load_explicit(&g->r->table->count, memory_order_relaxed);
+}
+
+bool
+gw_build_keys(const struct call *k, struct built *b)
+{
+	if (k->in_exec && keys_in_store(k->g) > KEYS_IN_EXEC)
+		return build_error(b, "ERR too many keys for KEYS inside a "
+				      "transaction: use SCAN");
+	b->code = OP_KEYS;
+	b->argc = 1;
+	b->argv = k->argv + 1;
+	return true;
+}
+
+void
+gw_keys_free(struct conn *c)
+{
+	if (c->keys == NULL)
+		return;
+	vbuf_free(&c->keys->keys);
+	free(c->keys->set);
+	free(c->keys);
+	c->keys = NULL;
+}
+
+/* Keys come in the order of the table's hash: so that is mixed once more. */
+static uint32_t
+job_hash(const struct keys_job *j, const void *key, size_t n)
+{
+	uint64_t h = table_hash(j->table, key, n);
+
+	return (uint32_t)(h * UINT64_C(0x9e3779b97f4a7c15) >> 32);
+}
+
+/* The key's place in the set: where it is, or where it would be. */
+static uint32_t *
+set_place(struct keys_job *j, const void *key, size_t n)
+{
+	uint32_t i = job_hash(j, key, n) & (j->set_cap - 1);
+	const uint8_t *have;
+
+	for (; j->set[i] != 0; i = (i + 1) & (j->set_cap - 1)) {
+		have = j->keys.data + j->set[i] - 1;
+		if (get_le32(have) == n && memcmp(have + 4, key, n) == 0)
+			break;
+	}
+	return &j->set[i];
+}
+
+/* Twice the places, at most half of them taken. */
+static bool
+set_grow(struct keys_job *j)
+{
+	uint32_t cap = j->set_cap == 0 ? SET_FIRST : j->set_cap * 2, i;
+	uint32_t *set = calloc(cap, sizeof(*set));
+	size_t at = 0;
+
+	if (set == NULL)
+		return false;
+	free(j->set);
+	j->set = set;
+	j->set_cap = cap;
+	for (i = 0; i < j->count; i++) {
+		const uint8_t *key = j->keys.data + at;
+		uint32_t n = get_le32(key);
+
+		*set_place(j, key + 4, n) = (uint32_t)at + 1;
+		at += 4 + (size_t)n;
+	}
+	return true;
+}
+
+static void
+job_key(void *arg, const void *key, size_t n)
+{
+	struct keys_job *j = arg;
+	uint32_t *place;
+	uint8_t *to;
+
+	if (j->error != 0 ||
+	    !gw_glob(j->pattern->data, j->pattern->len, key, n))
+		return;
+	if (j->count >= j->set_cap / 2 && !set_grow(j)) {
+		j->error = -ENOMEM;
+		return;
+	}
+	place = set_place(j, key, n);
+	if (*place != 0)
+		return;
+	if (j->keys.len + 4 + n > j->max_bytes) {
+		j->error = -E2BIG;
+		return;
+	}
+	if ((to = vbuf_add(&j->keys, 4 + n)) == NULL) {
+		j->error = -ENOMEM;
+		return;
+	}
+	*place = (uint32_t)(to - j->keys.data) + 1;
+	put_le32(to, (uint32_t)n);
+	memcpy(to + 4, key, n);
+	j->count++;
+}
+
+static struct keys_job *
+job_begin(struct call *k)
+{
+	uint64_t max = k->g->w->conf->listen.max_output;
+	struct keys_job *j = calloc(1, sizeof(*j));
+
+	if (j == NULL)
+		return NULL;
+	j->table = k->g->r->table;
+	j->max_bytes = max < UINT32_MAX ? max : UINT32_MAX - 1;
+	return j;
+}
+
+static enum verdict
+job_end(struct call *k, struct keys_job *j)
+{
+	struct sink *out;
+	size_t at = 0;
+	uint32_t i;
+
+	if (j->error == -E2BIG)
+		return call_error_done(
+		    k, "ERR the reply is longer than max_output: use SCAN");
+	if (j->error != 0)
+		return call_error_done(k, j->error == -EBADMSG
+					      ? "ERR the store is damaged"
+					      : "ERR no memory for KEYS");
+	out = call_out(k);
+	reply_array(out, j->count);
+	for (i = 0; i < j->count; i++) {
+		uint32_t n = get_le32(j->keys.data + at);
+
+		reply_bulk(out, j->keys.data + at + 4, n);
+		at += 4 + (size_t)n;
+	}
+	return VERDICT_DONE;
+}
+
+static enum verdict
+job_step(struct call *k, struct keys_job *j)
+{
+	enum verdict v;
+	int rc;
+
+	if (gw_read_begin(k->g) != 0) {
+		gw_keys_free(k->c);
+		return call_error_done(k, "ERR the store cannot be read");
+	}
+	j->pattern = &k->argv[1];
+	rc = kv_scan(k->g->kv, &j->pos, KEYS_STEP, gw_now_ms(k->g), job_key, j);
+	if (rc != 0)
+		j->error = rc;
+	if (j->pos.done == 0 && j->error == 0) {
+		/* Over at once: the next turn goes on. */
+		k->c->wait_vlsn = 0;
+		gw_conn_park(k->g, k->c, PARK_APPLY);
+		return VERDICT_PARKED;
+	}
+	v = job_end(k, j);
+	gw_keys_free(k->c);
+	return v;
+}
+
+enum verdict
+gw_run_keys(struct call *k)
+{
+	if (k->c->keys != NULL)
+		return job_step(k, k->c->keys);
+	if (keys_in_store(k->g) <= KEYS_AT_ONCE)
+		return gw_run_op(k);
+	switch (gw_read_ready(k->g, k->c)) {
+	case READ_NOW:
+		break;
+	case READ_PARKED:
+		return VERDICT_PARKED;
+	case READ_REFUSED:
+		return call_refused(k);
+	}
+	if ((k->c->keys = job_begin(k)) == NULL)
+		return call_error_done(k, "ERR no memory for KEYS");
+	return job_step(k, k->c->keys);
+}
