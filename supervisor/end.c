@@ -176,18 +176,40 @@ pause_turn(struct node *n)
 	}
 }
 
+/* Gateways listen from when the data are there. */
+static bool
+gateways_listen(const struct node *n)
+{
+	return n->mode == NODE_BOOTING &&
+	       atomic_load_explicit(&n->region.seq->phase,
+		   memory_order_acquire) >= PHASE_DATA_GROUPS_REPLAY;
+}
+
+/*
+ * Refusing would end a gateway's listening for good, so not beside it. One
+ * may begin between the look and the refusal: then it is undone.
+ */
+static void
+hold_expired(struct node *n)
+{
+	n->hold_until_ns = 0;
+	if (gateways_listen(n))
+		return;
+	listen_refuse(&n->listen, false);
+	log_warnx("listen: not back within %u ms: clients are refused",
+	    n->conf.shutdown.listen_hold_ms);
+	if (gateways_listen(n))
+		listen_again(&n->listen);
+}
+
 void
 node_end_turn(struct node *n)
 {
 	uint32_t alive = children_alive(n);
 	bool gateways = alive >> SLOT_GATEWAY != 0;
 
-	if (n->hold_until_ns != 0 && n->now_ns >= n->hold_until_ns) {
-		n->hold_until_ns = 0;
-		listen_refuse(&n->listen, false);
-		log_warnx("listen: not back within %u ms: clients are refused",
-		    n->conf.shutdown.listen_hold_ms);
-	}
+	if (n->hold_until_ns != 0 && n->now_ns >= n->hold_until_ns)
+		hold_expired(n);
 	if (n->mode == NODE_PAUSED) {
 		pause_turn(n);
 		return;

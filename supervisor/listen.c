@@ -336,6 +336,14 @@ listen_refuse(struct listeners *l, bool for_good)
 			shutdown(l->fd[i], SHUT_RDWR);
 }
 
+void
+listen_again(struct listeners *l)
+{
+	for (unsigned i = 0; i < LISTEN_MAX && l->fd[i] >= 0; i++)
+		if (!is_unix(l->fd[i]))
+			(void)listen(l->fd[i], SOMAXCONN);
+}
+
 static void
 close_fd(int *fd)
 {

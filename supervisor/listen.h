@@ -22,6 +22,8 @@ int listen_open(
  * unless this is for good.
  */
 void listen_refuse(struct listeners *l, bool for_good);
+/* Undo a refusal that was not for good, as a gateway's listen() would. */
+void listen_again(struct listeners *l);
 /* Close, and remove the unix sockets' names. */
 void listen_close(struct listeners *l, const struct conf *conf);
 /* "run_dir/control.sock" */

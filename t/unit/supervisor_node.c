@@ -2,12 +2,15 @@
  * Turns of the supervisor over a region without workers. Boot budgets as they
  * are enforced while a stage lasts: each fails the boot and names who is
  * waited for; a lock that cannot be had does not keep a boot from ending. A
- * stop that was asked for while a node restart was under way is one.
+ * stop that was asked for while a node restart was under way is one. Held
+ * listeners are not taken from a gateway that has just begun to listen.
  */
 #include "supervisor/node.h"
 
+#include <netinet/in.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -226,6 +229,68 @@ test_stop_in_restart(void)
 	}
 }
 
+static bool
+connects(int listening)
+{
+	struct sockaddr_in in;
+	socklen_t len = sizeof(in);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	bool yes;
+
+	getsockname(listening, (struct sockaddr *)&in, &len);
+	yes = connect(fd, (struct sockaddr *)&in, len) == 0;
+	close(fd);
+	return yes;
+}
+
+static int
+listening(void)
+{
+	struct sockaddr_in in = { .sin_family = AF_INET,
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t len = sizeof(in);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	/* A port that was asked for, not one that was chosen: see listen.c. */
+	if (bind(fd, (struct sockaddr *)&in, len) != 0 ||
+	    getsockname(fd, (struct sockaddr *)&in, &len) != 0)
+		return -1;
+	close(fd);
+	fd = socket(AF_INET, SOCK_STREAM, 0);
+	return bind(fd, (struct sockaddr *)&in, len) == 0 && listen(fd, 8) == 0
+		   ? fd
+		   : -1;
+}
+
+/* listen_hold ends while a boot is under way. */
+static void
+test_hold(void)
+{
+	for (unsigned late = 0; late < 2; late++) {
+		begin();
+		opened();
+		for (unsigned i = 0; i < LISTEN_MAX; i++)
+			n.listen.fd[i] = -1;
+		if (!ok((n.listen.fd[0] = listening()) >= 0, "listens"))
+			return;
+		if (late == 1) {
+			seq_fire(n.region.seq, PHASE_CLUSTER_CATALOG_OPEN,
+			    SLOT_CHECKPOINT);
+			seq_register(n.region.seq, PHASE_TRANSPORT_BIND,
+			    SLOT_GATEWAY, "listen");
+			seq_fire(n.region.seq, PHASE_WAL_RECOVERY, SLOT_WAL);
+		}
+		n.hold_until_ns = n.now_ns;
+		node_end_turn(&n);
+		ok(n.hold_until_ns == 0, "the hold is over");
+		ok(connects(n.listen.fd[0]) == (late == 1), "%s",
+		    late == 1 ? "a gateway that listens already goes on"
+			      : "clients are refused until somebody listens");
+		close(n.listen.fd[0]);
+		end();
+	}
+}
+
 int
 main(void)
 {
@@ -239,6 +304,7 @@ main(void)
 	test_warmup();
 	test_lost_lock();
 	test_stop_in_restart();
+	test_hold();
 	snprintf(path, sizeof(path), "%s/region.prev", dir);
 	unlink(path);
 	snprintf(path, sizeof(path), "%s/region", dir);
