@@ -43,6 +43,7 @@ struct store_db {
 	MDB_env *env;
 	MDB_dbi kv, chunks, expiry, slots, meta;
 	uint32_t page_size;
+	MDB_cursor *cursor; /* between put_begin and put_end, else NULL */
 };
 
 /* What a checkpoint is, in "state". */
@@ -123,6 +124,13 @@ store_db_random(MDB_cursor *c, uint64_t random, MDB_val *key, MDB_val *data);
 
 /* ---- the writer ---- */
 
+/*
+ * store_db_put() of many keys in order is faster between these two: they keep
+ * a cursor where the last key was. end: also before the transaction ends. 0 or
+ * -errno.
+ */
+int store_db_put_begin(struct store_db *db, MDB_txn *txn);
+void store_db_put_end(struct store_db *db);
 /*
  * Set or delete (item = NULL) one key. item->data is the value; vlsn and
  * expire_ms as given. Keeps the count of st and takes chunk ids from it. 0 or

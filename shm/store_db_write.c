@@ -139,6 +139,49 @@ chunks_add(struct store_db *db, MDB_txn *txn, const struct store_item *item,
 	return 0;
 }
 
+int
+store_db_put_begin(struct store_db *db, MDB_txn *txn)
+{
+	ASSERT(db->cursor == NULL);
+	return store_db_errno(mdb_cursor_open(txn, db->kv, &db->cursor));
+}
+
+void
+store_db_put_end(struct store_db *db)
+{
+	if (db->cursor != NULL)
+		mdb_cursor_close(db->cursor);
+	db->cursor = NULL;
+}
+
+/* The item before; through the cursor neighbours cost no walk from the root. */
+static int
+item_find(struct store_db *db, MDB_txn *txn, const void *key, size_t key_len,
+    struct store_item *out)
+{
+	MDB_val k = { key_len, (void *)(uintptr_t)key }, v;
+	int rc;
+
+	if (db->cursor == NULL || key_len == 0)
+		return store_db_item(db, txn, key, key_len, out);
+	rc = mdb_cursor_get(db->cursor, &k, &v, MDB_SET);
+	if (rc != 0)
+		return store_db_errno(rc);
+	return store_item_decode(key, key_len, v.mv_data, v.mv_size, out);
+}
+
+static int
+item_reserve(struct store_db *db, MDB_txn *txn, const void *key, size_t key_len,
+    MDB_val *v)
+{
+	MDB_val k;
+	MDB_dbi dbi = store_item_place(db, key, key_len, &k);
+
+	if (db->cursor == NULL || key_len == 0)
+		return store_db_errno(mdb_put(txn, dbi, &k, v, MDB_RESERVE));
+	return store_db_errno(mdb_cursor_put(db->cursor, &k, v, MDB_RESERVE));
+}
+
 static int
 item_write(struct store_db *db, MDB_txn *txn, struct store_state *st,
     const void *key, size_t key_len, const struct store_item *item)
@@ -146,16 +189,14 @@ item_write(struct store_db *db, MDB_txn *txn, struct store_state *st,
 	bool chunked = item->len > inline_max(db, key_len);
 	uint32_t flag = chunked ? ITEM_CHUNKED : 0;
 	size_t body = chunked ? 8 : item->len;
-	MDB_val k, v = { ITEM_HEAD_SIZE + body, NULL };
-	MDB_dbi dbi = store_item_place(db, key, key_len, &k);
+	MDB_val v = { ITEM_HEAD_SIZE + body, NULL };
 	uint8_t *p;
 	int rc;
 
 	if (chunked && (rc = chunks_add(db, txn, item, ++st->next_chunk)) != 0)
 		return rc;
-	rc = mdb_put(txn, dbi, &k, &v, MDB_RESERVE);
-	if (rc != 0)
-		return store_db_errno(rc);
+	if ((rc = item_reserve(db, txn, key, key_len, &v)) != 0)
+		return rc;
 	p = v.mv_data;
 	put_le64(p, item->vlsn);
 	put_le64(p + 8, (uint64_t)item->expire_ms);
@@ -189,7 +230,7 @@ store_db_put(struct store_db *db, MDB_txn *txn, struct store_state *st,
 	struct store_item old;
 	MDB_val k;
 	MDB_dbi dbi;
-	int rc = store_db_item(db, txn, key, key_len, &old);
+	int rc = item_find(db, txn, key, key_len, &old);
 	bool was = rc == 0;
 
 	if (rc != 0 && rc != -ENOENT)

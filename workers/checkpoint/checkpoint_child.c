@@ -9,7 +9,6 @@
 
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -20,8 +19,6 @@
 
 #include "shm/assert.h"
 #include "shm/log.h"
-
-#define NICE 5 /* behind those who answer clients, but not starved by them */
 
 /* As ioprio_set(2) has them; not every libc has a header for it. */
 #define IOPRIO_PROCESS    1
@@ -34,14 +31,15 @@ struct checkpoint_report {
 	struct checkpoint_work work;
 };
 
-/* The log's I/O goes first. Both are wishes: without them it works, too. */
+/*
+ * The log's I/O goes first. Not so for the CPU: a checkpoint that a busy
+ * machine starves ends when the table is full, and then all clients wait.
+ */
 static void
 give_way(void)
 {
 	if (syscall(SYS_ioprio_set, IOPRIO_PROCESS, 0, IOPRIO_IDLE_VALUE) != 0)
 		log_debug("no idle I/O priority");
-	if (setpriority(PRIO_PROCESS, 0, NICE) != 0)
-		log_debug("no lower priority");
 }
 
 static int

@@ -9,10 +9,17 @@
 #include <string.h>
 
 #include "shm/assert.h"
+#include "shm/bits.h"
 
 /* Between two steps. */
 #define STEP_KEYS    256
 #define STEP_BUCKETS 65536
+
+/* An entry, and the first 8 bytes of its key as a number to sort by. */
+struct item {
+	uint64_t prefix;
+	const struct table_entry *e;
+};
 
 struct writer {
 	struct store_db *db;
@@ -20,7 +27,7 @@ struct writer {
 	const struct table_gen *g;
 	MDB_txn *txn;
 	struct store_state st;
-	const struct table_entry **list; /* newest entries, by key */
+	struct item *list; /* newest entries, by key */
 	size_t count, cap;
 	void (*step)(void *);
 	void *arg;
@@ -35,10 +42,20 @@ step(const struct writer *w)
 
 /* ---- which entries ---- */
 
+static uint64_t
+key_prefix(const struct table_entry *e)
+{
+	uint8_t part[8] = { 0 };
+	unsigned n = table_entry_key_len(e);
+
+	memcpy(part, table_entry_key(e), n < 8 ? n : 8);
+	return __builtin_bswap64(get_le64(part));
+}
+
 static int
 list_add(struct writer *w, const struct table_entry *e)
 {
-	const struct table_entry **more;
+	struct item *more;
 	size_t cap;
 
 	if (w->count == w->cap) {
@@ -49,7 +66,8 @@ list_add(struct writer *w, const struct table_entry *e)
 		w->list = more;
 		w->cap = cap;
 	}
-	w->list[w->count++] = e;
+	w->list[w->count].prefix = key_prefix(e);
+	w->list[w->count++].e = e;
 	return 0;
 }
 
@@ -82,8 +100,8 @@ list_collect(struct writer *w)
 static int
 by_key(const void *va, const void *vb)
 {
-	const struct table_entry *a = *(const struct table_entry *const *)va;
-	const struct table_entry *b = *(const struct table_entry *const *)vb;
+	const struct item *ia = va, *ib = vb;
+	const struct table_entry *a = ia->e, *b = ib->e;
 	unsigned an = table_entry_key_len(a), bn = table_entry_key_len(b);
 	int cmp =
 	    memcmp(table_entry_key(a), table_entry_key(b), an < bn ? an : bn);
@@ -115,13 +133,14 @@ static int
 write_entries(struct writer *w, struct checkpoint_work *out)
 {
 	size_t i;
-	int rc = 0;
+	int rc = store_db_put_begin(w->db, w->txn);
 
 	for (i = 0; i < w->count && rc == 0; i++) {
-		rc = write_entry(w, w->list[i], out);
+		rc = write_entry(w, w->list[i].e, out);
 		if (i % STEP_KEYS == 0)
 			step(w);
 	}
+	store_db_put_end(w->db);
 	return rc;
 }
 
