@@ -9,6 +9,8 @@
 #include "shm/log.h"
 #include "workers/gateway/gateway.h"
 
+#define TERM_LOOK_NS (2 * NS_PER_MS)
+
 int64_t
 gw_now_ms(struct gateway *g)
 {
@@ -37,6 +39,37 @@ read_count(struct gateway *g, struct conn *c)
 	hist_add(g->h_read, g->loop.now_ns - c->active_ns);
 }
 
+/*
+ * This node may not serve reads. If it is master, it will as soon as its
+ * term's first record is committed and applied: a read waits for that. Where
+ * that record is may not be known yet, and the role may be lost over it, so
+ * until it is committed the read looks again from time to time.
+ */
+static enum read_verdict
+wait_for_term(struct gateway *g, struct conn *c)
+{
+	uint64_t first = position_get(&g->r->pos->term_start);
+	struct commit_view view;
+
+	commit_view_read(g->r->commit, &view);
+	c->flags &= ~(unsigned)CONN_INDEX;
+	if (!commit_is_master(g->r))
+		return READ_REFUSED;
+	if (word_epoch(first) == view.epoch && word_vlsn(first) != 0 &&
+	    commit_vlsn(g->r) >= word_vlsn(first) &&
+	    position_get(&g->r->pos->applied) < word_vlsn(first)) {
+		c->wait_vlsn = word_vlsn(first);
+		position_raise(&g->r->pos->apply_wanted, c->wait_vlsn);
+		g->want_apply = true;
+		gw_conn_park(g, c, PARK_APPLY);
+		return READ_PARKED;
+	}
+	c->wait_vlsn = UINT64_MAX;
+	c->deadline_ns = g->loop.now_ns + TERM_LOOK_NS;
+	gw_conn_park(g, c, PARK_SYNC);
+	return READ_PARKED;
+}
+
 enum read_verdict
 gw_read_ready(struct gateway *g, struct conn *c)
 {
@@ -50,10 +83,8 @@ gw_read_ready(struct gateway *g, struct conn *c)
 		g->n_reads++;
 		return READ_NOW;
 	}
-	if (!commit_can_read(g->r)) {
-		c->flags &= ~(unsigned)CONN_INDEX;
-		return READ_REFUSED;
-	}
+	if (!commit_can_read(g->r))
+		return wait_for_term(g, c);
 	/* A read that waited keeps the index it came with. */
 	index = (c->flags & CONN_INDEX) != 0 ? c->wait_vlsn : commit_vlsn(g->r);
 	if (index < c->last_vlsn)
