@@ -53,7 +53,10 @@ static int
 dial(const struct ctl *c)
 {
 	struct sockaddr_un un = { .sun_family = AF_UNIX };
-	int fd, rc;
+	int fd, rc, left_ms = ctl_left_ms(c);
+	/* A time-out of 0 would be none. */
+	struct timeval tv = { .tv_sec = left_ms / 1000,
+		.tv_usec = left_ms % 1000 * 1000 + 1 };
 
 	if ((size_t)snprintf(un.sun_path, sizeof(un.sun_path),
 		"%s/control.sock", c->run_dir) >= sizeof(un.sun_path))
@@ -61,9 +64,11 @@ dial(const struct ctl *c)
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
-	if (connect(fd, (const struct sockaddr *)&un, sizeof(un)) == 0)
+	/* Both wait while the backlog, or the buffer, is full. */
+	if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv)) == 0 &&
+	    connect(fd, (const struct sockaddr *)&un, sizeof(un)) == 0)
 		return fd;
-	rc = -errno;
+	rc = errno == EAGAIN ? -ETIMEDOUT : -errno;
 	close(fd);
 	return rc;
 }
@@ -140,12 +145,15 @@ ctl_talk(const struct ctl *c, const char *line)
 	ssize_t n;
 	int fd;
 
-	if ((fd = dial(c)) < 0)
+	n = fd = dial(c);
+	if (fd < 0 && fd != -ETIMEDOUT)
 		return not_answering(c, -fd);
-	n = ask(fd, line);
-	if (n == 0)
-		n = hear(c, fd, reply, sizeof(reply));
-	close(fd);
+	if (fd >= 0) {
+		n = ask(fd, line);
+		if (n == 0)
+			n = hear(c, fd, reply, sizeof(reply));
+		close(fd);
+	}
 	if (n == -ETIMEDOUT && c->quiet)
 		return CTL_TIMEOUT;
 	if (n == -ETIMEDOUT) {
