@@ -13,6 +13,9 @@
 #include "shm/assert.h"
 #include "shm/log.h"
 
+/* After a failed accept; the liveness turn, once a second, tries again. */
+#define CONTROL_ACCEPT_NS (NS_PER_S / 2)
+
 static void
 conn_free(struct conn *c)
 {
@@ -216,6 +219,10 @@ control_accepted(
 	if (res < 0) {
 		if (res == -EINVAL || res == -ECANCELED || res == -EBADF)
 			h->accept_closed = true;
+		/* No descriptors left, perhaps: at once would be a busy loop.
+		 */
+		if (res != -EINTR && res != -EAGAIN && res != -ECONNABORTED)
+			h->accept_after_ns = h->loop.now_ns + CONTROL_ACCEPT_NS;
 		return;
 	}
 	c = conn_unused(h);
@@ -228,7 +235,8 @@ control_accept(struct health *h)
 {
 	struct io_uring_sqe *sqe;
 
-	if (h->accept_armed || h->accept_closed || conn_unused(h) == NULL)
+	if (h->accept_armed || h->accept_closed || conn_unused(h) == NULL ||
+	    h->loop.now_ns < h->accept_after_ns)
 		return;
 	if ((sqe = loop_sqe(&h->loop)) == NULL)
 		return;
