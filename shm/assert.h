@@ -6,13 +6,13 @@
 #ifndef SHM_ASSERT_H
 #define SHM_ASSERT_H
 
-#define ASSERT(cond)                                                          \
+#define ASSERT(cond)                                                           \
 	((cond) ? (void)0 : assert_failed(#cond, __FILE__, __LINE__, __func__))
 
 #define NITEMS(array) (sizeof(array) / sizeof((array)[0]))
 
 /* Logs the place with the process' name and slot, then aborts. */
-__attribute__((noreturn, cold)) void assert_failed(
-    const char *cond, const char *file, int line, const char *func);
+__attribute__((noreturn, cold)) void
+assert_failed(const char *cond, const char *file, int line, const char *func);
 
 #endif

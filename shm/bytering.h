@@ -36,10 +36,10 @@ struct bytering {
 	struct bytering_head *h;
 	uint8_t *data;
 	uint64_t size;
-	uint64_t tail;	     /* producer: reserved up to here */
-	uint64_t head;	     /* consumer: read up to here */
-	uint64_t seen_head;  /* producer's last look at head */
-	uint64_t seen_tail;  /* consumer's last look at tail */
+	uint64_t tail; /* producer: reserved up to here */
+	uint64_t head; /* consumer: read up to here */
+	uint64_t seen_head; /* producer's last look at head */
+	uint64_t seen_tail; /* consumer's last look at tail */
 };
 
 /* Attach as producer or consumer: takes up where the words stand. */

@@ -17,7 +17,7 @@
 #include <stdint.h>
 #include "shm/bits.h"
 
-#define MEMBER_MAX 16
+#define MEMBER_MAX      16
 #define MEMBER_NAME_MAX 64
 
 enum role {
@@ -40,14 +40,14 @@ struct commit_view {
 	uint64_t term;
 	uint64_t lease_until_ns; /* CLOCK_BOOTTIME; UINT64_MAX = needs none
 				    (a group of one); 0 = none held */
-	uint16_t epoch;	      /* log epoch */
-	uint8_t role;	      /* enum role */
-	uint8_t self;	      /* own member index; MEMBER_MAX = not a member */
-	int8_t master;	      /* member index, -1 = unknown */
+	uint16_t epoch; /* log epoch */
+	uint8_t role; /* enum role */
+	uint8_t self; /* own member index; MEMBER_MAX = not a member */
+	int8_t master; /* member index, -1 = unknown */
 	uint8_t member_count;
-	uint16_t voters;      /* mask of members whose flush counts */
-	uint16_t quorum;      /* how many of `voters` commit */
-	uint16_t readonly;    /* 1 = recovery mode readonly */
+	uint16_t voters; /* mask of members whose flush counts */
+	uint16_t quorum; /* how many of `voters` commit */
+	uint16_t readonly; /* 1 = recovery mode readonly */
 	uint32_t zero;
 };
 _Static_assert(sizeof(struct commit_view) == 32, "packed");
@@ -56,9 +56,8 @@ _Static_assert(sizeof(struct commit_view) == 32, "packed");
 struct commit_state {
 	_Alignas(CACHE_LINE) _Atomic uint32_t seq; /* word[seq & 1] is whole */
 	uint8_t pad[60];
-	_Alignas(CACHE_LINE) _Atomic uint64_t word[2]
-						  [sizeof(struct commit_view) /
-						      8];
+	_Alignas(CACHE_LINE) _Atomic uint64_t
+	    word[2][sizeof(struct commit_view) / 8];
 	/* W: the member's reporter (self: wal; others: group). epoch word */
 	struct {
 		_Alignas(CACHE_LINE) _Atomic uint64_t durable;
@@ -78,8 +77,8 @@ void commit_view_write(struct commit_state *cs, const struct commit_view *in);
  * Pure: the newest VLSN that `quorum` members of `voters` have in `durable`
  * words of this epoch; 0 = none.
  */
-uint64_t commit_rule(
-    const struct commit_view *view, const uint64_t durable[MEMBER_MAX]);
+uint64_t
+commit_rule(const struct commit_view *view, const uint64_t durable[MEMBER_MAX]);
 
 /*
  * Raise `committed` as far as the rule allows. True if this call raised it.

@@ -12,54 +12,54 @@
 #include "shm/slots.h"
 
 /* X(NAME, "name", "help"): Prometheus name is nodelife_NAME_total. */
-#define COUNTERS(X)                                                           \
-	X(WAL_RECORDS, "wal_records", "Records appended to the log")          \
-	X(WAL_BYTES, "wal_bytes", "Bytes appended to the log")                \
-	X(WAL_FLUSHES, "wal_flushes", "Completed log flushes")                \
-	X(WAL_FLUSH_BYTES, "wal_flush_bytes", "Bytes written by flushes")     \
-	X(WAL_ERRORS, "wal_errors", "Failed log writes or flushes")           \
-	X(WAL_SEGMENTS, "wal_segments", "Log segments begun")                 \
-	X(WAL_RECYCLED, "wal_recycled", "Log segments recycled")              \
-	X(WAL_TORN, "wal_torn_tails", "Torn tails cut at boot")               \
-	X(WAL_REPLAYED, "wal_replayed_records", "Records scanned at boot")    \
-	X(WAL_REPLAYED_BYTES, "wal_replayed_bytes", "Bytes scanned at boot")  \
-	X(WAL_REFUSED, "wal_refused", "Appends refused (role, space, stop)")  \
-	X(WAL_NOSPACE, "wal_nospace", "Times the disk was found full")        \
-	X(INDEX_FLUSHES, "index_flushes", "VLSN index flushes")               \
-	X(INDEX_ENTRIES, "index_entries", "VLSN index entries written")       \
-	X(INDEX_REBUILDS, "index_rebuilds", "VLSN index rebuilds")            \
-	X(STORE_APPLIED, "store_applied", "Records applied")                  \
-	X(STORE_REPLAYED, "store_replayed", "Records applied at boot")        \
-	X(STORE_RESULTS, "store_results", "Results sent to gateways")         \
-	X(STORE_EXPIRED, "store_expired", "Keys deleted by expiry")           \
-	X(STORE_STALLS, "store_stalls", "Times apply waited for the table")   \
-	X(CHECKPOINTS, "checkpoints", "Checkpoints completed")                \
-	X(CHECKPOINT_KEYS, "checkpoint_keys", "Keys written by checkpoints")  \
-	X(CHECKPOINT_BYTES, "checkpoint_bytes", "Bytes of values written")    \
-	X(ELECTIONS_HELD, "elections_held", "Elections held")                 \
-	X(ELECTIONS_WON, "elections_won", "Elections won")                    \
-	X(ROLE_CHANGES, "role_changes", "Changes of the node state")          \
-	X(CLIENTS_ACCEPTED, "clients_accepted", "Client connections taken")   \
-	X(CLIENTS_CLOSED, "clients_closed", "Client connections closed")      \
-	X(CLIENTS_REFUSED, "clients_refused", "Clients over max_clients")     \
-	X(CLIENTS_KILLED, "clients_killed", "Clients over a buffer limit")    \
-	X(PROTOCOL_ERRORS, "protocol_errors", "Clients closed for bad input") \
-	X(COMMANDS, "commands", "Commands processed")                         \
-	X(COMMANDS_FAILED, "commands_failed", "Commands answered by an error")\
-	X(READS, "reads", "Read commands served")                             \
-	X(READS_WAITED, "reads_waited", "Reads that waited for apply")        \
-	X(WRITES, "writes", "Write requests sent to the log")                 \
-	X(KEYSPACE_HITS, "keyspace_hits", "Lookups that found their key")     \
-	X(KEYSPACE_MISSES, "keyspace_misses", "Lookups that did not")         \
-	X(BYTES_IN, "client_bytes_in", "Bytes received from clients")         \
-	X(BYTES_OUT, "client_bytes_out", "Bytes sent to clients")             \
-	X(HTTP_REQUESTS, "http_requests", "Health and metrics requests")      \
-	X(CONTROL_REQUESTS, "control_requests", "Control socket requests")    \
-	X(BELLS, "bells", "Wake-ups sent to other workers")                   \
-	X(SYSCALLS, "ring_enters", "io_uring_enter calls")                    \
-	X(STALE_CQES, "stale_completions", "Completions of freed objects")    \
-	X(WORKER_RESTARTS, "worker_restarts", "Workers restarted")            \
-	X(NODE_RESTARTS, "node_restarts", "Node restarts")                    \
+#define COUNTERS(X)                                                            \
+	X(WAL_RECORDS, "wal_records", "Records appended to the log")           \
+	X(WAL_BYTES, "wal_bytes", "Bytes appended to the log")                 \
+	X(WAL_FLUSHES, "wal_flushes", "Completed log flushes")                 \
+	X(WAL_FLUSH_BYTES, "wal_flush_bytes", "Bytes written by flushes")      \
+	X(WAL_ERRORS, "wal_errors", "Failed log writes or flushes")            \
+	X(WAL_SEGMENTS, "wal_segments", "Log segments begun")                  \
+	X(WAL_RECYCLED, "wal_recycled", "Log segments recycled")               \
+	X(WAL_TORN, "wal_torn_tails", "Torn tails cut at boot")                \
+	X(WAL_REPLAYED, "wal_replayed_records", "Records scanned at boot")     \
+	X(WAL_REPLAYED_BYTES, "wal_replayed_bytes", "Bytes scanned at boot")   \
+	X(WAL_REFUSED, "wal_refused", "Appends refused (role, space, stop)")   \
+	X(WAL_NOSPACE, "wal_nospace", "Times the disk was found full")         \
+	X(INDEX_FLUSHES, "index_flushes", "VLSN index flushes")                \
+	X(INDEX_ENTRIES, "index_entries", "VLSN index entries written")        \
+	X(INDEX_REBUILDS, "index_rebuilds", "VLSN index rebuilds")             \
+	X(STORE_APPLIED, "store_applied", "Records applied")                   \
+	X(STORE_REPLAYED, "store_replayed", "Records applied at boot")         \
+	X(STORE_RESULTS, "store_results", "Results sent to gateways")          \
+	X(STORE_EXPIRED, "store_expired", "Keys deleted by expiry")            \
+	X(STORE_STALLS, "store_stalls", "Times apply waited for the table")    \
+	X(CHECKPOINTS, "checkpoints", "Checkpoints completed")                 \
+	X(CHECKPOINT_KEYS, "checkpoint_keys", "Keys written by checkpoints")   \
+	X(CHECKPOINT_BYTES, "checkpoint_bytes", "Bytes of values written")     \
+	X(ELECTIONS_HELD, "elections_held", "Elections held")                  \
+	X(ELECTIONS_WON, "elections_won", "Elections won")                     \
+	X(ROLE_CHANGES, "role_changes", "Changes of the node state")           \
+	X(CLIENTS_ACCEPTED, "clients_accepted", "Client connections taken")    \
+	X(CLIENTS_CLOSED, "clients_closed", "Client connections closed")       \
+	X(CLIENTS_REFUSED, "clients_refused", "Clients over max_clients")      \
+	X(CLIENTS_KILLED, "clients_killed", "Clients over a buffer limit")     \
+	X(PROTOCOL_ERRORS, "protocol_errors", "Clients closed for bad input")  \
+	X(COMMANDS, "commands", "Commands processed")                          \
+	X(COMMANDS_FAILED, "commands_failed", "Commands answered by an error") \
+	X(READS, "reads", "Read commands served")                              \
+	X(READS_WAITED, "reads_waited", "Reads that waited for apply")         \
+	X(WRITES, "writes", "Write requests sent to the log")                  \
+	X(KEYSPACE_HITS, "keyspace_hits", "Lookups that found their key")      \
+	X(KEYSPACE_MISSES, "keyspace_misses", "Lookups that did not")          \
+	X(BYTES_IN, "client_bytes_in", "Bytes received from clients")          \
+	X(BYTES_OUT, "client_bytes_out", "Bytes sent to clients")              \
+	X(HTTP_REQUESTS, "http_requests", "Health and metrics requests")       \
+	X(CONTROL_REQUESTS, "control_requests", "Control socket requests")     \
+	X(BELLS, "bells", "Wake-ups sent to other workers")                    \
+	X(SYSCALLS, "ring_enters", "io_uring_enter calls")                     \
+	X(STALE_CQES, "stale_completions", "Completions of freed objects")     \
+	X(WORKER_RESTARTS, "worker_restarts", "Workers restarted")             \
+	X(NODE_RESTARTS, "node_restarts", "Node restarts")                     \
 	X(LOCK_REPAIRS, "lock_repairs", "Locks repaired after owner death")
 
 enum counter {
@@ -70,15 +70,15 @@ enum counter {
 };
 
 /* X(NAME, "name", "unit", "help") */
-#define HISTOGRAMS(X)                                                         \
-	X(FLUSH, "wal_flush", "ns", "Log flush, submit to completion")        \
-	X(FLUSH_RECORDS, "wal_flush_records", "records", "Records a flush")   \
-	X(COMMIT, "commit", "ns", "Append to committed")                      \
-	X(REQUEST_READ, "request_read", "ns", "Read commands, in to out")     \
-	X(REQUEST_WRITE, "request_write", "ns", "Write commands, in to out")  \
-	X(APPLY, "apply", "ns", "One apply batch")                            \
-	X(APPLY_RECORDS, "apply_records", "records", "Records a batch")       \
-	X(CHECKPOINT, "checkpoint", "ns", "One checkpoint")                   \
+#define HISTOGRAMS(X)                                                          \
+	X(FLUSH, "wal_flush", "ns", "Log flush, submit to completion")         \
+	X(FLUSH_RECORDS, "wal_flush_records", "records", "Records a flush")    \
+	X(COMMIT, "commit", "ns", "Append to committed")                       \
+	X(REQUEST_READ, "request_read", "ns", "Read commands, in to out")      \
+	X(REQUEST_WRITE, "request_write", "ns", "Write commands, in to out")   \
+	X(APPLY, "apply", "ns", "One apply batch")                             \
+	X(APPLY_RECORDS, "apply_records", "records", "Records a batch")        \
+	X(CHECKPOINT, "checkpoint", "ns", "One checkpoint")                    \
 	X(INDEX_FLUSH, "index_flush", "ns", "One index flush")
 
 enum hist {
@@ -161,10 +161,11 @@ const char *counter_help(enum counter which);
 
 void hist_add(struct histogram *h, uint64_t value);
 /* The instance that `slot` writes; NULL if it has none of that kind. */
-struct histogram *hist_of(struct histograms *hs, unsigned slot, enum hist which);
+struct histogram *
+hist_of(struct histograms *hs, unsigned slot, enum hist which);
 /* Sum of every slot's instance into *out (plain copy). */
-void hist_merge(const struct histograms *hs, enum hist which,
-    struct histogram *out);
+void
+hist_merge(const struct histograms *hs, enum hist which, struct histogram *out);
 /*
  * Value at quantile q (0..1): the middle of its bucket, at most the maximum,
  * which is exact; 0 when empty.

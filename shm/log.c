@@ -106,7 +106,7 @@ log_open(const char *target)
 		return -ENAMETOOLONG;
 	if ((fd = log_file_open(target)) < 0)
 		return fd;
-	strcpy(me.path, target);
+	strlcpy(me.path, target, sizeof(me.path));
 	log_target_set(fd, false);
 	return 0;
 }

@@ -39,31 +39,31 @@ struct position {
 };
 
 struct positions {
-	struct position appended;     /* W: wal. newest VLSN in the buffer */
-	struct position durable;      /* W: wal. newest VLSN on disk, plain */
-	struct position committed;    /* W: commit_advance() by CAS, group on
-					 role change. epoch word */
-	struct position term_start;   /* W: wal. epoch word: VLSN of the first
-					 record of the current term */
-	struct position applied;      /* W: store. newest VLSN in the table */
-	struct position resolved;     /* W: store. newest VLSN that DBSIZE is
-					 exact for */
-	struct position frozen;	      /* W: store. VLSN of the frozen table,
-					 0 = none is frozen */
+	struct position appended; /* W: wal. newest VLSN in the buffer */
+	struct position durable; /* W: wal. newest VLSN on disk, plain */
+	struct position committed; /* W: commit_advance() by CAS, group on
+				      role change. epoch word */
+	struct position term_start; /* W: wal. epoch word: VLSN of the first
+				       record of the current term */
+	struct position applied; /* W: store. newest VLSN in the table */
+	struct position resolved; /* W: store. newest VLSN that DBSIZE is
+				     exact for */
+	struct position frozen; /* W: store. VLSN of the frozen table,
+				   0 = none is frozen */
 	struct position checkpointed; /* W: checkpoint. VLSN in LMDB */
-	struct position indexed;      /* W: vlsn. VLSN in the index file */
-	struct position first;	      /* W: wal. oldest VLSN still in the log */
+	struct position indexed; /* W: vlsn. VLSN in the index file */
+	struct position first; /* W: wal. oldest VLSN still in the log */
 	struct position apply_wanted; /* W: readers, max by CAS. A VLSN that
 					 somebody waits to see applied */
 	struct position commit_waited; /* W: gateways count up and down: how
 					  many wait for `committed` */
-	struct position clock_ms;     /* W: wal. time of the newest record */
-	struct position wal_bytes;    /* W: wal. bytes appended since boot */
+	struct position clock_ms; /* W: wal. time of the newest record */
+	struct position wal_bytes; /* W: wal. bytes appended since boot */
 	struct position checkpoint_bytes; /* W: store. wal_bytes when the last
 					 freeze happened */
-	struct position nospace;      /* W: wal. 1 = writes refused, disk full */
-	struct position member;       /* W: wal. VLSN of the newest REC_MEMBER in
-					 the log, 0 = none */
+	struct position nospace; /* W: wal. 1 = writes refused, disk full */
+	struct position member; /* W: wal. VLSN of the newest REC_MEMBER in
+				   the log, 0 = none */
 };
 
 static inline uint64_t
@@ -84,9 +84,8 @@ position_raise(struct position *p, uint64_t v)
 {
 	uint64_t cur = atomic_load_explicit(&p->v, memory_order_relaxed);
 
-	while (cur < v &&
-	    !atomic_compare_exchange_weak_explicit(&p->v, &cur, v,
-		memory_order_acq_rel, memory_order_relaxed))
+	while (cur < v && !atomic_compare_exchange_weak_explicit(&p->v, &cur, v,
+			      memory_order_acq_rel, memory_order_relaxed))
 		;
 }
 

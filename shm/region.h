@@ -28,7 +28,7 @@
 
 enum region_state {
 	REGION_LIVE = 1,
-	REGION_ENDED = 2,     /* the node stopped in order */
+	REGION_ENDED = 2, /* the node stopped in order */
 	REGION_SUPERSEDED = 3 /* a node restart made a new region */
 };
 
@@ -42,12 +42,12 @@ enum section {
 	SECT_COUNTERS,
 	SECT_HISTOGRAMS,
 	SECT_EVENTS,
-	SECT_RINGS,	 /* CLIENT_MAX x struct client_rings */
-	SECT_RING_DATA,	 /* per client: request, ret, result bytes */
+	SECT_RINGS, /* CLIENT_MAX x struct client_rings */
+	SECT_RING_DATA, /* per client: request, ret, result bytes */
 	SECT_VMAP,
 	SECT_WALBUF_HEAD,
-	SECT_WALBUF,	 /* the bytes, page-aligned */
-	SECT_TABLE,	 /* shm/table.h */
+	SECT_WALBUF, /* the bytes, page-aligned */
+	SECT_TABLE, /* shm/table.h */
 	SECT_COUNT
 };
 
@@ -86,19 +86,19 @@ struct region_head {
 struct control {
 	_Alignas(CACHE_LINE) _Atomic uint32_t log_level; /* W: supervisor,
 							    health. R: all */
-	_Atomic uint32_t stop_wanted;	    /* R: supervisor */
-	_Atomic uint32_t reload_wanted;	    /* R: supervisor */
-	_Atomic uint32_t reload_done;	    /* W: supervisor */
+	_Atomic uint32_t stop_wanted; /* R: supervisor */
+	_Atomic uint32_t reload_wanted; /* R: supervisor */
+	_Atomic uint32_t reload_done; /* W: supervisor */
 	_Atomic uint32_t checkpoint_wanted; /* R: store */
-	_Atomic uint32_t checkpoint_done;   /* W: checkpoint */
-	_Atomic uint32_t reload_status;	    /* W: supervisor, 0 = good */
-	_Atomic uint32_t restart_wanted;    /* W: a worker that must not go on
-					       (1 = node restart). R: superv. */
+	_Atomic uint32_t checkpoint_done; /* W: checkpoint */
+	_Atomic uint32_t reload_status; /* W: supervisor, 0 = good */
+	_Atomic uint32_t restart_wanted; /* W: a worker that must not go on
+					    (1 = node restart). R: superv. */
 	/* Values that a reload may change while running. W: supervisor */
-	_Atomic uint64_t checkpoint_wal;    /* bytes */
+	_Atomic uint64_t checkpoint_wal; /* bytes */
 	_Atomic uint64_t idle_timeout_ms;
 	_Atomic uint32_t sync_level;
-	_Atomic uint32_t log_reopens;	    /* W: supervisor. log_follow() */
+	_Atomic uint32_t log_reopens; /* W: supervisor. log_follow() */
 	uint8_t pad[8];
 	char reload_text[1024]; /* W: supervisor, before reload_done */
 };
@@ -107,8 +107,8 @@ struct control {
 struct region_spec {
 	const char *node, *group, *data_dir, *run_dir;
 	const char *client_addr, *http_addr;
-	uint64_t walbuf_size;	 /* power of two */
-	uint64_t table_size;	 /* bytes of each generation's arena */
+	uint64_t walbuf_size; /* power of two */
+	uint64_t table_size; /* bytes of each generation's arena */
 	unsigned gateway_count;
 	unsigned node_restarts;
 	enum recovery_mode recovery_mode;
@@ -146,15 +146,15 @@ struct region {
  * caller keeps it; children inherit the map. 0 or -errno (-EBUSY: a live
  * node's region is linked there); why[] gets a sentence for the admin.
  */
-int region_create(struct region *r, const struct region_spec *spec,
-    char *why, size_t why_size);
+int region_create(struct region *r, const struct region_spec *spec, char *why,
+    size_t why_size);
 /*
  * Map read-only the region at `path`: run_dir/region, region.prev or a file.
  * 0 or -errno: -ENOENT, -EACCES and the like; -EAGAIN it is not complete yet;
  * -EBADMSG no region or damaged; -EPROTO of an unlike build. why[] says which.
  */
-int region_attach(struct region *r, const char *path, char *why,
-    size_t why_size);
+int
+region_attach(struct region *r, const char *path, char *why, size_t why_size);
 /*
  * Creator: say what became of the region and wake its waiters. A boot that
  * was under way fails. The name stays: a dead region is the black box.

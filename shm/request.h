@@ -30,21 +30,21 @@ enum {
 #define RING_REQUEST_SIZE (1024u * 1024) /* 8 parts, or 5,000 small sets */
 #define RING_RETURN_SIZE  (64u * 1024)
 #define RING_RESULT_SIZE  (256u * 1024)
-#define REQ_PART_MAX	  (128u * 1024) /* payload bytes in one entry */
-#define RES_PART_MAX	  (64u * 1024)
+#define REQ_PART_MAX      (128u * 1024) /* payload bytes in one entry */
+#define RES_PART_MAX      (64u * 1024)
 
 enum req_flag {
-	REQ_MORE = 1,	      /* further parts follow */
-	REQ_WANT_RESULT = 2,  /* store answers with a store_res */
+	REQ_MORE = 1, /* further parts follow */
+	REQ_WANT_RESULT = 2, /* store answers with a store_res */
 };
 
 /* client -> wal; payload follows. */
 struct wal_req {
-	uint32_t len;	      /* whole entry, header included */
-	uint32_t seq;	      /* the client's own number, +1 each request */
+	uint32_t len; /* whole entry, header included */
+	uint32_t seq; /* the client's own number, +1 each request */
 	uint32_t incarnation; /* of the client */
-	uint8_t type;	      /* enum record_type */
-	uint8_t flags;	      /* enum req_flag */
+	uint8_t type; /* enum record_type */
+	uint8_t flags; /* enum req_flag */
 	uint16_t zero;
 	/* uint8_t payload[len - 16] */
 };
@@ -53,7 +53,7 @@ _Static_assert(sizeof(struct wal_req) == 16, "packed");
 enum ret_status {
 	RET_OK = 0,
 	RET_READONLY = 1, /* not the master: nothing was appended */
-	RET_NOSPACE = 2,  /* the log has no space: nothing was appended */
+	RET_NOSPACE = 2, /* the log has no space: nothing was appended */
 	RET_STOPPING = 3, /* shutting down: nothing was appended */
 };
 

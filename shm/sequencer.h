@@ -21,18 +21,18 @@
 #include "shm/slots.h"
 
 /* X(number, NAME, "name") */
-#define PHASES(X)                                                             \
-	X(0, BOOT, "boot")                                                    \
-	X(1, WAL_RECOVERY, "wal_recovery")                                    \
-	X(2, CLUSTER_CATALOG_OPEN, "cluster_catalog_open")                    \
-	X(3, RAFT_METADATA_REPLAY, "raft_metadata_replay")                    \
-	X(4, SCHEMA_CACHE_WARMUP, "schema_cache_warmup")                      \
-	X(5, CATALOG_SANITY_CHECK, "catalog_sanity_check")                    \
-	X(6, DATA_GROUPS_REPLAY, "data_groups_replay")                        \
-	X(7, TRANSPORT_BIND, "transport_bind")                                \
-	X(8, WARM_PEERS, "warm_peers")                                        \
-	X(9, HEALTH_LOOP_START, "health_loop_start")                          \
-	X(10, GATEWAY_ENABLE, "gateway_enable")                               \
+#define PHASES(X)                                                              \
+	X(0, BOOT, "boot")                                                     \
+	X(1, WAL_RECOVERY, "wal_recovery")                                     \
+	X(2, CLUSTER_CATALOG_OPEN, "cluster_catalog_open")                     \
+	X(3, RAFT_METADATA_REPLAY, "raft_metadata_replay")                     \
+	X(4, SCHEMA_CACHE_WARMUP, "schema_cache_warmup")                       \
+	X(5, CATALOG_SANITY_CHECK, "catalog_sanity_check")                     \
+	X(6, DATA_GROUPS_REPLAY, "data_groups_replay")                         \
+	X(7, TRANSPORT_BIND, "transport_bind")                                 \
+	X(8, WARM_PEERS, "warm_peers")                                         \
+	X(9, HEALTH_LOOP_START, "health_loop_start")                           \
+	X(10, GATEWAY_ENABLE, "gateway_enable")                                \
 	X(11, FAILED, "failed")
 
 enum phase {
@@ -43,17 +43,17 @@ enum phase {
 };
 
 /* X(number, NAME, "name"): what probes see; see DESIGN of stages below. */
-#define STAGES(X)                                                             \
-	X(0, UNINITIALIZED, "uninitialized")                                  \
-	X(1, INIT, "init")                                                    \
-	X(2, MIGRATE, "migrate")                                              \
-	X(3, RECOVER, "recover")                                              \
-	X(4, READONLY_RECOVERY, "readonly_recovery")                          \
-	X(5, FORCE_RECOVERY, "force_recovery")                                \
-	X(6, WARMUP, "warmup")                                                \
-	X(7, READY, "ready")                                                  \
-	X(8, SHUTTING_DOWN, "shutting_down")                                  \
-	X(9, FAILED, "failed")                                                \
+#define STAGES(X)                                                              \
+	X(0, UNINITIALIZED, "uninitialized")                                   \
+	X(1, INIT, "init")                                                     \
+	X(2, MIGRATE, "migrate")                                               \
+	X(3, RECOVER, "recover")                                               \
+	X(4, READONLY_RECOVERY, "readonly_recovery")                           \
+	X(5, FORCE_RECOVERY, "force_recovery")                                 \
+	X(6, WARMUP, "warmup")                                                 \
+	X(7, READY, "ready")                                                   \
+	X(8, SHUTTING_DOWN, "shutting_down")                                   \
+	X(9, FAILED, "failed")                                                 \
 	X(10, STOPPED, "stopped")
 
 enum stage {
@@ -74,14 +74,14 @@ enum seq_opening {
 };
 
 /* X(number, NAME, "name"): the shutdown bus, in order. */
-#define SHUTDOWN_STEPS(X)                                                     \
-	X(0, NONE, "none")                                                    \
-	X(1, DRAINING_LISTENERS, "draining_listeners")                        \
-	X(2, DRAINING_CONTROL_PLANE, "draining_control_plane")                \
-	X(3, DRAINING_DATA_PLANE, "draining_data_plane")                      \
-	X(4, DRAINING_EVENT_PLANE, "draining_event_plane")                    \
-	X(5, PERSISTING_WATERMARKS, "persisting_watermarks")                  \
-	X(6, WAL_FSYNC, "wal_fsync")                                          \
+#define SHUTDOWN_STEPS(X)                                                      \
+	X(0, NONE, "none")                                                     \
+	X(1, DRAINING_LISTENERS, "draining_listeners")                         \
+	X(2, DRAINING_CONTROL_PLANE, "draining_control_plane")                 \
+	X(3, DRAINING_DATA_PLANE, "draining_data_plane")                       \
+	X(4, DRAINING_EVENT_PLANE, "draining_event_plane")                     \
+	X(5, PERSISTING_WATERMARKS, "persisting_watermarks")                   \
+	X(6, WAL_FSYNC, "wal_fsync")                                           \
 	X(7, CLOSED, "closed")
 
 enum shutdown_step {
@@ -91,18 +91,18 @@ enum shutdown_step {
 	    SHUTDOWN_COUNT
 };
 
-#define GATE_MAX       64
-#define GATE_NAME_MAX  32
-#define SEQ_ERROR_MAX  256
-#define PROGRESS_MAX   96
+#define GATE_MAX      64
+#define GATE_NAME_MAX 32
+#define SEQ_ERROR_MAX 256
+#define PROGRESS_MAX  96
 
 enum gate_state { GATE_FREE, GATE_PENDING, GATE_FIRED, GATE_FAILED };
 
 /* One gate. L: the sequencer's mutex for writing. */
 struct gate {
 	_Atomic uint8_t state; /* enum gate_state */
-	uint8_t phase;	       /* enum phase whose entry it blocks */
-	uint8_t owner;	       /* slot that must prove and fire it */
+	uint8_t phase; /* enum phase whose entry it blocks */
+	uint8_t owner; /* slot that must prove and fire it */
 	uint8_t zero[5];
 	uint64_t registered_ns; /* CLOCK_MONOTONIC */
 	uint64_t fired_ns;
@@ -125,21 +125,22 @@ struct sequencer {
 	_Alignas(4096) struct lock lock;
 	_Alignas(4096) _Atomic uint32_t word; /* futex; bumped each change */
 	_Atomic uint32_t version; /* L: odd while the gates change */
-	_Atomic uint32_t phase;	 /* enum phase; stays where it failed */
+	_Atomic uint32_t phase; /* enum phase; stays where it failed */
 	_Atomic uint32_t failed; /* 1 = terminal failure, error[] is set */
 	_Atomic uint32_t sealed;
 	_Atomic uint32_t shutdown; /* enum shutdown_step. W: supervisor */
-	_Atomic uint32_t stopped;  /* 1 = every worker is gone */
-	uint32_t recovery_mode;	   /* W: creator */
+	_Atomic uint32_t stopped; /* 1 = every worker is gone */
+	uint32_t recovery_mode; /* W: creator */
 	_Atomic uint32_t gate_count; /* L. gates in use, from gate[0] on */
 	_Atomic uint32_t opened; /* mask of slots. W: workers, seq_opened() */
 	/* L. CLOCK_MONOTONIC; [PHASE_FAILED]: when it failed; 0 = not yet */
 	_Atomic uint64_t phase_entered_ns[PHASE_COUNT];
-	/* W: supervisor, when it sees the stage for the first time; 0 = never */
+	/* W: supervisor, when it sees the stage for the first time; 0 = never
+	 */
 	_Atomic uint64_t stage_entered_ns[STAGE_COUNT];
-	uint64_t started_ns;	     /* W: creator */
-	uint64_t error_slot;	     /* L, before `failed`: who, or SLOT_MAX */
-	char error[SEQ_ERROR_MAX];   /* L, before `failed`; then for ever */
+	uint64_t started_ns; /* W: creator */
+	uint64_t error_slot; /* L, before `failed`: who, or SLOT_MAX */
+	char error[SEQ_ERROR_MAX]; /* L, before `failed`; then for ever */
 	struct gate gate[GATE_MAX];
 	struct seq_progress progress[SLOT_MAX];
 };
@@ -182,8 +183,8 @@ int seq_init(struct sequencer *s, enum recovery_mode mode);
  * gate is pre-fired; -EEXIST: registered before; -ECANCELED: failed; -EINVAL:
  * no such phase or slot; -ENOSPC.
  */
-int seq_register(struct sequencer *s, enum phase phase, unsigned owner,
-    const char *name);
+int seq_register(
+    struct sequencer *s, enum phase phase, unsigned owner, const char *name);
 /* Supervisor: the set is complete: start moving. 0 or -ECANCELED. */
 int seq_seal(struct sequencer *s);
 /* 0 also if fired before; -ENOENT if never registered; -ECANCELED. */
@@ -193,8 +194,8 @@ int seq_fire(struct sequencer *s, enum phase phase, unsigned owner);
  * needed). 0; -EALREADY after success or after this gate was fired (nothing
  * changes); -ECANCELED: something else had failed before (its error stays).
  */
-__attribute__((format(printf, 4, 5))) int seq_fail(
-    struct sequencer *s, enum phase phase, unsigned owner, const char *fmt, ...);
+__attribute__((format(printf, 4, 5))) int seq_fail(struct sequencer *s,
+    enum phase phase, unsigned owner, const char *fmt, ...);
 /*
  * Supervisor, when it reaps a slot: its unfired gates fail, naming it. 0 (also
  * if it had none, or a shutdown is under way: then it may go); -EALREADY after
@@ -202,8 +203,8 @@ __attribute__((format(printf, 4, 5))) int seq_fail(
  */
 int seq_owner_died(struct sequencer *s, unsigned owner, const char *how);
 /* Supervisor: failure with no gate (a budget, a refused restart). As above. */
-__attribute__((format(printf, 2, 3))) int seq_fail_node(
-    struct sequencer *s, const char *fmt, ...);
+__attribute__((format(printf, 2, 3))) int
+seq_fail_node(struct sequencer *s, const char *fmt, ...);
 /* Who holds the lock: a pid, 0 = nobody, or it was only just taken. */
 int seq_lock_holder(const struct sequencer *s);
 /*
@@ -259,23 +260,23 @@ const char *shutdown_name(unsigned step);
  * Every place between two stores of a change at which the process may die, as
  * tests see it: they set the hook and kill themselves in it.
  */
-#define SEQ_POINTS(X)                                                         \
-	X(LOCKED) /* the mutex is held */                                     \
-	X(BEGUN) /* the version is odd */                                     \
-	X(GATE_FILLED) /* register: all but the gate's state */               \
-	X(GATE_STATED)                                                        \
-	X(GATE_COUNTED)                                                       \
-	X(SEALED)                                                             \
-	X(FIRE_STAMPED) /* the time, not yet the state */                     \
-	X(FIRE_STATED)                                                        \
-	X(ADVANCE_STAMPED) /* the phase's time, not yet the phase */          \
-	X(ADVANCE_STATED)                                                     \
-	X(FAIL_TEXT) /* the error's text is complete */                       \
-	X(FAIL_GATE) /* one more gate is marked failed */                     \
-	X(FAIL_STAMPED)                                                       \
-	X(FAIL_STATED)                                                        \
-	X(BUMPED) /* the futex word moved, the version is odd */              \
-	X(ENDED) /* the version is even */                                    \
+#define SEQ_POINTS(X)                                                          \
+	X(LOCKED) /* the mutex is held */                                      \
+	X(BEGUN) /* the version is odd */                                      \
+	X(GATE_FILLED) /* register: all but the gate's state */                \
+	X(GATE_STATED)                                                         \
+	X(GATE_COUNTED)                                                        \
+	X(SEALED)                                                              \
+	X(FIRE_STAMPED) /* the time, not yet the state */                      \
+	X(FIRE_STATED)                                                         \
+	X(ADVANCE_STAMPED) /* the phase's time, not yet the phase */           \
+	X(ADVANCE_STATED)                                                      \
+	X(FAIL_TEXT) /* the error's text is complete */                        \
+	X(FAIL_GATE) /* one more gate is marked failed */                      \
+	X(FAIL_STAMPED)                                                        \
+	X(FAIL_STATED)                                                         \
+	X(BUMPED) /* the futex word moved, the version is odd */               \
+	X(ENDED) /* the version is even */                                     \
 	X(UNLOCKED) /* the mutex is free, nobody is woken yet */
 
 enum seq_point {

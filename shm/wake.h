@@ -33,7 +33,7 @@ struct wakes {
 struct bells {
 	struct wakes *wakes;
 	int fd[SLOT_MAX]; /* -1 = none */
-	uint64_t rung;	  /* wake-ups this process has sent */
+	uint64_t rung; /* wake-ups this process has sent */
 };
 
 /* Wake `slot` if it sleeps. Publish with a release store before. */

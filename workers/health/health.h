@@ -67,7 +67,8 @@ struct health {
 	bool http_armed, http_ready;
 	uint64_t http_due_ns;
 	bool accept_armed, accept_closed;
-	uint64_t accept_after_ns; /* after a failure: not before the next beat */
+	uint64_t
+	    accept_after_ns; /* after a failure: not before the next beat */
 	struct conn conn[CONTROL_CONNS];
 };
 
