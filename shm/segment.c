@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "shm/assert.h"
+#include "shm/position.h"
 
 _Static_assert(SEGMENT_GEN_OFF == SEGMENT_UUID_OFF + 16, "packed");
 _Static_assert(SEGMENT_NUM_OFF == SEGMENT_GEN_OFF + 8, "packed");
@@ -94,7 +95,7 @@ segment_fields(const struct record *rec, struct segment_info *out)
 static bool
 segment_fields_ok(const struct segment_info *i)
 {
-	if (i->number == 0 || i->first_vlsn == 0)
+	if (i->number == 0 || i->first_vlsn == 0 || i->first_vlsn > VLSN_MASK)
 		return false;
 	if (i->prev_number >= i->number)
 		return false;
@@ -163,7 +164,9 @@ batch_decode(const struct record *rec, struct segment_batch *out)
 	out->prev_crc = get_le32(p + BATCH_PCRC_OFF);
 	out->length = get_le32(p + BATCH_LENGTH_OFF);
 	return out->length >= SEGMENT_BATCH_LEN &&
-		       out->length <= SEGMENT_SIZE_MAX && out->length % 8 == 0
+		       out->length <= SEGMENT_SIZE_MAX &&
+		       out->length % 8 == 0 && out->durable <= VLSN_MASK &&
+		       out->committed <= VLSN_MASK
 		   ? 0
 		   : -EBADMSG;
 }

@@ -34,8 +34,8 @@ header_read(int wal_dir, const char *name, bool direct, uint8_t *buf, size_t *n,
 		goto out;
 	*file_size = (uint64_t)st.st_size;
 	got = pread(fd, buf, SEGMENT_BLOCK_MAX, 0);
-	if (got < 0)
-		rc = -errno;
+	if (got < 0) /* a bad block may be told as ENODATA */
+		rc = errno == EINVAL ? -EINVAL : -EIO;
 	else
 		*n = (size_t)got;
 out:
@@ -54,12 +54,18 @@ entry_read(struct segment_entry *e, int wal_dir, bool direct, uint8_t *buf)
 	rc = header_read(wal_dir, name, direct, buf, &n, &e->file_size);
 	if (rc == -EINVAL && direct)
 		rc = header_read(wal_dir, name, false, buf, &n, &e->file_size);
+	if (rc == -EIO) {
+		/* As good as damaged: whether it is needed, others tell. */
+		e->state = SEGMENT_BAD;
+		return 0;
+	}
 	if (rc != 0)
 		return rc;
 	rc = segment_decode(buf, n, &e->info);
 	if (rc == -ENODATA || n == 0)
 		e->state = SEGMENT_UNBEGUN;
-	else if (rc != 0 || e->info.block > e->file_size)
+	else if (rc != 0 || e->info.block > e->file_size ||
+		 e->file_size > SEGMENT_SIZE_MAX)
 		e->state = SEGMENT_BAD;
 	else if (e->info.number != e->number)
 		e->state = SEGMENT_UNBEGUN; /* a former life's header */

@@ -78,6 +78,8 @@ segment_reader_open(struct segment_reader *r, int wal_dir, uint32_t number,
 	if (rc != 0)
 		return rc;
 	rc = source_pread(r, 0, &data, &n);
+	if (rc == -ENODATA)
+		rc = -EIO;
 	if (rc == 0)
 		rc = segment_decode(data, n, &r->info);
 	if (rc == -EAGAIN) /* the file is shorter than a header */
@@ -144,6 +146,9 @@ reader_fill(struct segment_reader *r)
 		r->at = r->memory + SEGMENT_HEADROOM - r->left;
 	}
 	rc = r->source.read(r->source.ctx, r->fetch, &data, &n);
+	/* Of a device it means a bad block; here it would be the end. */
+	if (rc == -ENODATA)
+		rc = -EIO;
 	if (rc != 0)
 		return rc;
 	if (n <= skip)

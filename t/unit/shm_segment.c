@@ -199,6 +199,57 @@ test_look(void)
 	build_free(&old);
 }
 
+/* Sealed, and still of numbers that no log has. */
+static void
+test_bounds(void)
+{
+	struct segment_build b;
+	struct segment_info info;
+	struct segment_scan s;
+
+	build_begin(&b, 3, 65536, NULL);
+	b.info.first_vlsn = UINT64_C(1) << 48;
+	segment_encode(b.bytes, &b.info);
+	is_i64(segment_decode(b.bytes, 65536, &info), -EBADMSG,
+	    "a first VLSN of 49 bits");
+	build_free(&b);
+	build_begin(&b, 3, 65536, NULL);
+	build_flush(&b, 1, 10);
+	b.committed = UINT64_C(1) << 48;
+	build_head(&b);
+	build_close(&b);
+	is_u64(scan_image(&b, &s), 2, "a committed of 49 bits");
+	build_free(&b);
+}
+
+/* A device tells a bad block as ENODATA, past the page cache. */
+static int
+source_bad(void *ctx, uint32_t offset, uint8_t **data, size_t *n)
+{
+	(void)ctx;
+	(void)offset;
+	(void)data;
+	(void)n;
+	return -ENODATA;
+}
+
+static void
+test_bad_block(void)
+{
+	const struct segment_source source = { .read = source_bad };
+	struct segment_batch seen = { 0 };
+	struct segment_reader r;
+	struct segment_build b;
+	struct record rec;
+
+	build_begin(&b, 3, 65536, NULL);
+	segment_reader_use(&r, &b.info, &source);
+	is_i64(segment_reader_next(&r, &rec, NULL), -EIO,
+	    "a bad block is not the log's end");
+	is_i64(segment_reader_look(&r, &seen), -EIO, "nor free space");
+	build_free(&b);
+}
+
 static void
 test_reader(void)
 {
@@ -308,6 +359,8 @@ main(void)
 	test_scan();
 	test_scan_lies();
 	test_look();
+	test_bounds();
+	test_bad_block();
 	test_reader();
 	test_list();
 	dir_empty();
