@@ -113,6 +113,42 @@ test_parts_die(void)
 	h.acked_vlsn = from + 3;
 }
 
+/* The successor of who died between parts begins with something whole. */
+static void
+test_parts_successor(void)
+{
+	uint64_t from = h.acked_vlsn;
+	struct wal_req req = { .len = 20, .seq = 2, .type = REC_OP };
+	struct bytering other;
+	uint8_t *at;
+
+	region_ring(&h.region, CLIENT_STORE, RING_REQUEST, &other);
+	other.tail = atomic_load(&other.h->tail);
+	h_push(&h, REC_OP, REQ_MORE, "part", 4);
+	h_ring(&h);
+	ok(wait_until(
+	       position_get(&h.region.pos->durable) == from + 1, H_WAIT_MS),
+	    "a part is appended");
+	atomic_store(&h.region.slots->row[SLOT_GATEWAY].incarnation, 2);
+	req.incarnation = 2;
+	req.seq = h.seq + 1;
+	at = bytering_reserve(&h.request, req.len);
+	memcpy(at, &req, sizeof(req));
+	h.seq++;
+	bytering_publish(&h.request);
+	req.incarnation = 0;
+	req.seq = 2;
+	at = bytering_reserve(&other, req.len);
+	memcpy(at, &req, sizeof(req));
+	bytering_publish(&other);
+	h_ring(&h);
+	ok(wait_until(position_get(&h.region.pos->durable) == from + 3, 200),
+	    "behind its first request another client is let in at once");
+	(void)wait_until(h_answered(&h), H_WAIT_MS);
+	atomic_store(&h.region.slots->row[SLOT_GATEWAY].incarnation, 1);
+	h.acked_vlsn = from + 3;
+}
+
 static void
 test_term_between(void)
 {
@@ -273,6 +309,7 @@ main(int argc, char **argv)
 	h.acked_vlsn = 1;
 	test_parts();
 	test_parts_die();
+	test_parts_successor();
 	test_term_between();
 	test_roles();
 	test_ret_full();

@@ -372,8 +372,10 @@ drain_one(struct wal *w, unsigned client)
 		return false;
 	}
 	/* A new incarnation: nothing follows the parts of the one before. */
-	if (c->parts && req.incarnation != c->parts_incarnation)
+	if (c->parts && req.incarnation != c->parts_incarnation) {
 		c->parts = false;
+		w->parts_client = -1;
+	}
 	status = refusal(w, &req);
 	if (status == DRAIN_LATER)
 		return false;

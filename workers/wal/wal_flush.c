@@ -211,6 +211,13 @@ wal_flush_turn(struct wal *w)
 
 	if (!w->batch.open || w->header_flight || w->loop.quit)
 		return false;
+	/*
+	 * Through the page cache one at a time: of two syncs side by side only
+	 * one is told of a write-back that failed, and that may have carried
+	 * the other one's bytes.
+	 */
+	if (!w->io.direct && w->flights > 0)
+		return false;
 	if (w->flights > 0)
 		in.last_closed =
 		    w->flight[(w->first + w->flights - 1) % FLIGHT_MAX].closed;
@@ -268,6 +275,9 @@ flights_publish(struct wal *w)
 	uint64_t begun = 0;
 	bool any = false;
 
+	/* Given up: what still completes is not to be relied on. */
+	if (w->loop.quit)
+		return;
 	while (w->flights > 0) {
 		f = &w->flight[w->first];
 		if (f->state != FLIGHT_DONE)
