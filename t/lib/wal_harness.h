@@ -129,11 +129,11 @@ h_region(struct harness *h)
 	h->view.lease_until_ns = UINT64_MAX;
 }
 
-/* Fork wal in a fresh region; it boots meanwhile. */
+/* Fork wal in h's fresh region, with a stop under way already. */
 __attribute__((unused)) static void
-h_fork(struct harness *h)
+h_fork_at(struct harness *h, enum shutdown_step step)
 {
-	h_region(h);
+	atomic_store(&h->region.seq->shutdown, step);
 	seq_register(h->region.seq, PHASE_WAL_RECOVERY, SLOT_WAL, "wal scan");
 	seq_seal(h->region.seq);
 	fflush(stdout);
@@ -142,6 +142,14 @@ h_fork(struct harness *h)
 	if (h->pid == 0)
 		_exit(wal_main(&h->worker));
 	close(h->worker.data_dir);
+}
+
+/* Fork wal in a fresh region; it boots meanwhile. */
+__attribute__((unused)) static void
+h_fork(struct harness *h)
+{
+	h_region(h);
+	h_fork_at(h, SHUTDOWN_NONE);
 }
 
 /* Boot and wait for the scan: 0, or negative with the region's error. */

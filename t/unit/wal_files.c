@@ -250,6 +250,133 @@ test_modes(void)
 	h_free(&h);
 }
 
+/* A hint, as if the checkpoint had got there. */
+static void
+hint_put(struct harness *h, uint64_t vlsn)
+{
+	uint8_t hint[WAL_HINT_SIZE];
+	int fd = openat(h->wal_dir, WAL_HINT_NAME, O_WRONLY | O_CREAT, 0600);
+
+	wal_hint_encode(hint, vlsn);
+	if (write(fd, hint, sizeof(hint)) != (ssize_t)sizeof(hint))
+		abort();
+	close(fd);
+}
+
+static bool
+salvaged(const struct harness *h, const char *name)
+{
+	char path[64];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "salvage/%s", name);
+	return fstatat(h->data_dir, path, &st, 0) == 0;
+}
+
+/* Damage to what the checkpoint holds: a forced log begins behind that. */
+static void
+test_force_anew(void)
+{
+	uint64_t number = 1, last;
+	struct harness h;
+
+	h_new(&h, "/dev/shm");
+	is_i64(h_boot(&h), 0, "boots");
+	h_elect(&h, 1);
+	ok(h_write(&h, 6000, 1000, &number), "two segments");
+	ok(h_stop(&h), "ends");
+	hint_put(&h, 3500);
+	damage(&h, 1, 2000000);
+	is_i64(h_boot(&h), -ECANCELED, "damage below the checkpoint");
+	h_kill(&h);
+	h.readonly = true;
+	is_i64(h_boot(&h), 0, "is none of a readonly boot's business");
+	ok(h_stop(&h), "ends");
+	h.readonly = false;
+	h.force = true;
+	is_i64(h_boot(&h), 0, "force boots");
+	is_u64(position_get(&h.region.pos->durable), 3500,
+	    "with a log that begins behind the checkpoint");
+	is_u64(position_get(&h.region.pos->first), 3501, "and holds no more");
+	ok(salvaged(&h, "00000001.seg") && salvaged(&h, "00000002.seg"),
+	    "what there was is kept aside");
+	h_elect(&h, 7);
+	ok(wait_until(h_committed(&h) == 3501, H_WAIT_MS), "it goes on");
+	ok(h_stop(&h), "ends");
+	h.force = false;
+	unlinkat(h.wal_dir, WAL_HINT_NAME, 0);
+	is_i64(h_boot(&h), 0, "boots normally");
+	last = position_get(&h.region.pos->durable);
+	is_u64(last, 3501, "from there");
+	ok(h_stop(&h), "ends");
+	h_free(&h);
+}
+
+static int
+hook_salvage(enum wal_op op, int res)
+{
+	static int count;
+
+	return op == WAL_OP_SALVAGE && ++count % 5 == 1 ? -EIO : res;
+}
+
+/* A gap: what is older than it is kept aside, too; bad blocks stop nothing. */
+static void
+test_force_gap(void)
+{
+	uint64_t number = 1;
+	struct harness h;
+
+	h_new(&h, "/dev/shm");
+	is_i64(h_boot(&h), 0, "boots");
+	h_elect(&h, 1);
+	ok(h_write(&h, 11000, 1000, &number), "three segments");
+	ok(h_stop(&h), "ends");
+	unlinkat(h.wal_dir, "00000002.seg", 0);
+	is_i64(h_boot(&h), -ECANCELED, "one is missing");
+	h_kill(&h);
+	h.force = true;
+	is_i64(h_boot(&h), 0, "force boots");
+	is_u64(position_get(&h.region.pos->durable), 11001, "with the newest");
+	ok(salvaged(&h, "00000001.seg"), "the oldest is kept aside");
+	ok(h_stop(&h), "ends");
+	damage(&h, 3, 100000);
+	wal_fault_hook = hook_salvage;
+	is_i64(h_boot(&h), 0, "force boots where blocks cannot be copied");
+	wal_fault_hook = NULL;
+	ok(salvaged(&h, "00000003.seg.cut"), "with what could be");
+	ok(h_stop(&h), "ends");
+	h_free(&h);
+}
+
+/* A stop while a forced boot scans is no damage. */
+static void
+test_force_stop(void)
+{
+	uint64_t number = 1;
+	struct harness h;
+
+	h_new(&h, "/dev/shm");
+	h.conf.wal.segment_size = 64 << 20;
+	is_i64(h_boot(&h), 0, "boots");
+	h_elect(&h, 1);
+	ok(h_write(&h, 12000, 1000, &number), "three segments");
+	ok(h_stop(&h), "ends");
+	h.force = true;
+	h_region(&h);
+	h_fork_at(&h, SHUTDOWN_DRAINING_LISTENERS);
+	(void)wait_until(h_ended(&h), H_WAIT_MS);
+	ok(strstr(h.region.seq->error, "stopped") != NULL, "stopped: %s",
+	    h.region.seq->error);
+	h_kill(&h);
+	ok(!salvaged(&h, "00000001.seg.cut"), "nothing is cut");
+	h.force = false;
+	is_i64(h_boot(&h), 0, "boots");
+	is_u64(position_get(&h.region.pos->durable), 12001, "with all of it");
+	ok(h_stop(&h), "ends");
+	h_free(&h);
+}
+
 static _Atomic int *full;
 
 static int
@@ -373,6 +500,9 @@ main(int argc, char **argv)
 	test_boots();
 	test_last_head();
 	test_modes();
+	test_force_anew();
+	test_force_gap();
+	test_force_stop();
 	test_full_boot();
 	return tap_done();
 }

@@ -19,7 +19,23 @@ rnd(unsigned below)
 	return (unsigned)rand_r(&seed) % below;
 }
 
-/* One boot's scan: 0 or negative; w.vlsn, w.term tell the end. */
+/* Events of the level error, ever. */
+static unsigned
+errors(void)
+{
+	struct event *e = calloc(EVENT_COUNT, sizeof(*e));
+	unsigned n = event_list(h.region.events, e, EVENT_COUNT), found = 0;
+
+	while (n-- > 0)
+		found += e[n].level == EVENT_ERROR;
+	free(e);
+	return found;
+}
+
+/*
+ * One boot's scan: 0 or negative; w.vlsn, w.term tell the end. Damage does not
+ * end a readonly boot, but it is told.
+ */
 static int
 recover(void)
 {
@@ -33,10 +49,11 @@ recover(void)
 	w.conf = &h.conf;
 	w.dir = -1;
 	vmap_cut(h.region.vmap, 0);
+	memset(h.region.events, 0, sizeof(*h.region.events));
 	rc = wal_recover(&w);
 	if (w.dir >= 0)
 		close(w.dir);
-	return rc;
+	return rc == 0 && errors() > 0 ? -EBADMSG : rc;
 }
 
 static uint64_t
@@ -56,6 +73,16 @@ put_byte(uint32_t number, uint32_t offset, uint8_t byte)
 	if (pwrite(fd, &byte, 1, offset) != 1)
 		abort();
 	close(fd);
+}
+
+static bool
+truncate_at(const char *name, off_t size)
+{
+	int fd = openat(h.wal_dir, name, O_WRONLY | O_CLOEXEC);
+	bool good = ftruncate(fd, size) == 0;
+
+	close(fd);
+	return good;
 }
 
 static void
@@ -323,6 +350,10 @@ test_chain(void)
 		ok(pwrite(fd, hint, sizeof(hint), 0) == sizeof(hint),
 		    "a hint before the oldest");
 		ok(recover() != 0, "needs what is missing");
+		wal_hint_encode(hint, 10);
+		ok(pwrite(fd, hint, sizeof(hint), 0) == sizeof(hint),
+		    "a hint behind the log's end");
+		ok(recover() != 0, "tells that some of it is lost");
 		hint[3] ^= 1;
 		ok(pwrite(fd, hint, sizeof(hint), 0) == sizeof(hint),
 		    "a broken hint");
@@ -349,6 +380,30 @@ test_owner(void)
 	segment_encode(b.bytes, &b.info);
 	build_write(&b, h.wal_dir);
 	ok(recover() != 0, "another group is refused");
+	build_free(&b);
+	wal_empty();
+}
+
+/* Files that are none of a log's, with names at the edge of the numbers. */
+static void
+test_numbers(void)
+{
+	struct segment_build b;
+	int fd;
+
+	build_begin(&b, 1, 65536, NULL);
+	build_flush(&b, 2, 40);
+	build_write(&b, h.wal_dir);
+	ok(truncate_at("00000001.seg", INT64_C(5) << 30), "a file of 5 GiB");
+	ok(recover() != 0, "is not read as if it were shorter");
+	build_write(&b, h.wal_dir);
+	fd = openat(h.wal_dir, "fffffffe.seg", O_WRONLY | O_CREAT, 0600);
+	close(fd);
+	is_i64(recover(), 0, "the last but one number");
+	is_u64(w.segment.info.number, UINT32_MAX - 1, "leaves one");
+	ok(renameat(h.wal_dir, "fffffffe.seg", h.wal_dir, "ffffffff.seg") == 0,
+	    "the last");
+	ok(recover() != 0, "leaves none");
 	build_free(&b);
 	wal_empty();
 }
@@ -394,6 +449,7 @@ main(void)
 	test_empty();
 	test_chain();
 	test_owner();
+	test_numbers();
 	test_tears();
 	test_lost_flights();
 	test_flips();

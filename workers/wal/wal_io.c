@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "shm/bits.h"
+#include "shm/position.h"
 #include "shm/segment.h"
 
 #define PROBE_NAME "probe"
@@ -297,7 +298,8 @@ wal_hint_read(int wal_dir)
 	n = pread(fd, buf, sizeof(buf), 0);
 	close(fd);
 	if (n != (ssize_t)sizeof(buf) || get_le64(buf) != HINT_MAGIC ||
-	    get_le64(buf + 16) != crc32c(0, buf, 16))
+	    get_le64(buf + 16) != crc32c(0, buf, 16) ||
+	    get_le64(buf + 8) >= VLSN_MASK)
 		return 0;
 	return get_le64(buf + 8);
 }

@@ -25,7 +25,8 @@ enum wal_op {
 	WAL_OP_SYNC,
 	WAL_OP_ALLOC,
 	WAL_OP_ZERO,
-	WAL_OP_RENAME
+	WAL_OP_RENAME,
+	WAL_OP_SALVAGE
 };
 extern int (*wal_fault_hook)(enum wal_op op, int res);
 

@@ -16,6 +16,7 @@
 #include "shm/log.h"
 
 #define RESERVE_NAME "reserve"
+#define SALVAGE_STEP (64 * 1024) /* so much is given up at a bad block */
 
 /* The ballast: space that only recovery from a full disk may use. */
 void
@@ -207,13 +208,44 @@ wal_keeper_trim(struct wal *w)
 	close(fd);
 }
 
-/* Copy what lies behind the cut, for whoever wants to look at it. */
+/*
+ * Copy size bytes as far as they can be read; holes for the rest. The reserve
+ * is there for this, too.
+ */
 static int
-salvage_tail(struct wal *w, const char *name, int salvage)
+copy_some(struct wal *w, int in, int out, off_t size, uint64_t *lost)
+{
+	off_t from = 0, to = 0;
+	bool reserve = true;
+	ssize_t n;
+
+	while (from < size) {
+		n = copy_file_range(in, &from, out, &to, SALVAGE_STEP, 0);
+		n = wal_fault(WAL_OP_SALVAGE, n < 0 ? -errno : (int)n);
+		loop_beat(&w->loop);
+		if (n > 0)
+			continue;
+		if (n == 0)
+			break;
+		if (wal_is_nospace((int)n) && reserve) {
+			unlinkat(w->w->data_dir, RESERVE_NAME, 0);
+			reserve = false;
+		} else if (n == -EIO || n == -ENODATA) {
+			from = to += SALVAGE_STEP;
+			*lost += SALVAGE_STEP;
+		} else
+			return (int)n;
+	}
+	return wal_file_sync(out);
+}
+
+/* Copy the file that is cut, for whoever wants to look at it. */
+static int
+salvage_tail(struct wal *w, const char *name, off_t size, int salvage)
 {
 	char to[SEGMENT_NAME_MAX + 8];
-	int in, out, rc = 0;
-	ssize_t n;
+	uint64_t lost = 0;
+	int in, out, rc;
 
 	snprintf(to, sizeof(to), "%s.cut", name);
 	in = openat(w->dir, name, O_RDONLY | O_CLOEXEC);
@@ -226,24 +258,49 @@ salvage_tail(struct wal *w, const char *name, int salvage)
 		close(in);
 		return rc;
 	}
-	while ((n = copy_file_range(in, NULL, out, NULL, 1 << 24, 0)) > 0)
-		loop_beat(&w->loop);
-	if (n < 0)
-		rc = -errno;
-	else
-		rc = wal_file_sync(out);
+	rc = copy_some(w, in, out, size, &lost);
+	if (lost != 0)
+		event_add(w->r, SLOT_WAL, EVENT_ERROR,
+		    "forced: about %ju bytes of wal/%s cannot be read",
+		    (uintmax_t)lost, name);
 	close(out);
 	close(in);
 	return rc;
 }
 
+/*
+ * Newest first: should it end half way, what is left is still a log that ends
+ * behind the damage, and the next boot finds that again.
+ */
+static int
+salvage_rest(struct wal *w, struct segment_list *list, uint32_t last, int to)
+{
+	char name[SEGMENT_NAME_MAX];
+	uint32_t i;
+
+	for (i = list->count; i-- > 0;) {
+		struct segment_entry *e = &list->entry[i];
+
+		if (e->state == SEGMENT_UNBEGUN ||
+		    (last != UINT32_MAX && i <= last && e->in_chain))
+			continue;
+		segment_name(name, e->number);
+		if (renameat(w->dir, name, to, name) != 0)
+			return -errno;
+		log_warnx("forced: wal/%s is in salvage/ now", name);
+		list->count--;
+		memmove(e, e + 1, (list->count - i) * sizeof(*e));
+	}
+	segment_list_resolve(list);
+	return 0;
+}
+
 int
 wal_keeper_salvage(
-    struct wal *w, const struct segment_list *list, uint32_t last)
+    struct wal *w, struct segment_list *list, uint32_t last, bool tail)
 {
 	char name[SEGMENT_NAME_MAX];
 	int salvage, rc = 0;
-	uint32_t i;
 
 	if (mkdirat(w->w->data_dir, "salvage", 0750) != 0 && errno != EEXIST)
 		return -errno;
@@ -251,16 +308,17 @@ wal_keeper_salvage(
 	    w->w->data_dir, "salvage", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (salvage < 0)
 		return -errno;
-	for (i = 0; rc == 0 && i < list->count; i++) {
-		segment_name(name, list->entry[i].number);
-		if (i == last)
-			rc = salvage_tail(w, name, salvage);
-		else if (last == UINT32_MAX || i > last)
-			rc = renameat(w->dir, name, salvage, name) != 0 ? -errno
-									: 0;
+	if (tail && last != UINT32_MAX) {
+		segment_name(name, list->entry[last].number);
+		rc = salvage_tail(
+		    w, name, (off_t)list->entry[last].file_size, salvage);
 	}
 	if (rc == 0)
+		rc = salvage_rest(w, list, last, salvage);
+	if (rc == 0)
 		rc = wal_file_sync(salvage);
+	if (rc == 0)
+		rc = wal_file_sync(w->w->data_dir);
 	close(salvage);
 	return rc;
 }

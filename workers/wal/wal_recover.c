@@ -31,7 +31,10 @@ struct recovery {
 	uint64_t time_from; /* when the scan began */
 	/* The end of what chains. */
 	uint32_t tail_number, tail_end, tail_crc, tail_entry;
+	uint32_t highest; /* number of any file, 0 = there is none */
 	bool torn;
+	bool damage; /* why the scan failed: the log; else it is this boot */
+	bool left; /* forced: older segments are no part of the log any more */
 	char why[SEQ_ERROR_MAX];
 };
 
@@ -43,13 +46,14 @@ refuse(struct recovery *rec, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(rec->why, sizeof(rec->why), fmt, ap);
 	va_end(ap);
-	return -EBADMSG;
+	return -ECANCELED;
 }
 
 static int
 damaged(
     struct recovery *rec, uint32_t number, uint32_t offset, const char *what)
 {
+	rec->damage = true;
 	return refuse(rec,
 	    "wal/%08x.seg offset %u: %s (the log holds %ju, %ju were durable); "
 	    "restore this node, or boot with recovery_mode = force to drop "
@@ -137,6 +141,9 @@ check_unbegun(struct recovery *rec)
 
 		rc = segment_file_look(
 		    rec->w->dir, l->entry[i].number, true, &seen);
+		if (rc == -EIO)
+			return damaged(
+			    rec, l->entry[i].number, 0, strerror(-rc));
 		if (rc != 0)
 			return refuse(rec, "wal/%08x.seg: read: %s",
 			    l->entry[i].number, strerror(-rc));
@@ -331,11 +338,15 @@ scan_segment(struct recovery *rec, uint32_t i)
 	if (rc == 0)
 		verdict = judge_end(rec, i, &r, &look);
 	wal_ahead_close(ahead);
-	if (rc == -EBADMSG)
+	if (rc == -ECANCELED)
 		return rc;
-	if (rc != 0 || look != 0)
-		return damaged(rec, e->number, rec->tail_end,
-		    strerror(rc != 0 ? -rc : -look));
+	if (rc == 0)
+		rc = look;
+	if (rc == -EIO)
+		return damaged(rec, e->number, rec->tail_end, strerror(-rc));
+	if (rc != 0)
+		return refuse(
+		    rec, "wal/%08x.seg: scan: %s", e->number, strerror(-rc));
 	if (verdict == JUDGE_DAMAGED)
 		return damaged(rec, e->number, rec->tail_end, "damaged");
 	rec->torn = verdict == JUDGE_TORN;
@@ -434,6 +445,25 @@ say(struct recovery *rec)
 	    (uintmax_t)w->term, (uintmax_t)w->vlsn);
 }
 
+/*
+ * Force, and the checkpoint holds more than what is good of the log: nothing
+ * of it is needed, a new one begins behind the checkpoint.
+ */
+static void
+force_anew(struct recovery *rec)
+{
+	struct wal *w = rec->w;
+
+	event_add(w->r, SLOT_WAL, EVENT_ERROR,
+	    "forced: the log is good up to record %ju only, the checkpoint "
+	    "holds %ju: all of the log is given up",
+	    (uintmax_t)w->vlsn, (uintmax_t)rec->hint);
+	w->vlsn = rec->seen.committed = rec->hint;
+	rec->tail_number = 0;
+	rec->tail_entry = UINT32_MAX;
+	rec->member = 0;
+}
+
 /* Force: give up what follows the damage, and say exactly what. */
 static int
 force_cut(struct recovery *rec)
@@ -442,18 +472,74 @@ force_cut(struct recovery *rec)
 	uint32_t i;
 
 	event_add(w->r, SLOT_WAL, EVENT_ERROR, "forced: %s", rec->why);
+	if (w->vlsn < rec->hint)
+		force_anew(rec);
 	event_add(w->r, SLOT_WAL, EVENT_ERROR,
 	    "forced: the log ends at record %ju, the rest is in salvage/",
 	    (uintmax_t)w->vlsn);
 	for (i = 0; i < rec->list.count; i++)
-		if (i > rec->tail_entry && rec->list.entry[i].in_chain)
+		if ((rec->tail_entry == UINT32_MAX || i > rec->tail_entry) &&
+		    rec->list.entry[i].in_chain)
 			log_warnx("forced: wal/%08x.seg (records from %ju) is "
 				  "dropped",
 			    rec->list.entry[i].number,
 			    (uintmax_t)rec->list.entry[i].info.first_vlsn);
 	rec->seen.durable = w->vlsn;
 	rec->torn = false;
-	return wal_keeper_salvage(w, &rec->list, rec->tail_entry);
+	return wal_keeper_salvage(w, &rec->list, rec->tail_entry, true);
+}
+
+/* What a boot that met damage makes of it, by its mode. 0 or negative. */
+static int
+damage_met(struct recovery *rec)
+{
+	struct wal *w = rec->w;
+	int rc;
+
+	if (w->w->readonly) {
+		/* The checkpoint is what is served; nothing is changed. */
+		event_add(
+		    w->r, SLOT_WAL, EVENT_ERROR, "readonly: %s", rec->why);
+		rec->torn = false;
+		return 0;
+	}
+	if (!w->w->force)
+		return -ECANCELED;
+	rc = force_cut(rec);
+	return rc == 0 ? 0 : refuse(rec, "salvage/: %s", strerror(-rc));
+}
+
+/* The oldest segments are not there: 0 if the mode is to go on without. */
+static int
+missing_met(struct recovery *rec)
+{
+	struct wal *w = rec->w;
+
+	if (!w->w->force && !w->w->readonly)
+		return -ECANCELED;
+	event_add(w->r, SLOT_WAL, EVENT_ERROR, "%s: %s",
+	    w->w->force ? "forced" : "readonly", rec->why);
+	rec->left = w->w->force;
+	return 0;
+}
+
+static int
+recover_scan(struct recovery *rec)
+{
+	struct wal *w = rec->w;
+	int rc = check_missing(rec);
+
+	if (rc != 0)
+		rc = missing_met(rec);
+	if (rc == 0 && (rc = scan_all(rec)) == 0)
+		rc = check_unbegun(rec);
+	if (rc != 0)
+		return rec->damage ? damage_met(rec) : rc;
+	if (!rec->left)
+		return 0;
+	/* What is older than the gap is of no use, but not to be deleted. */
+	rc = wal_keeper_salvage(w, &rec->list, rec->tail_entry, false);
+	return rc == 0 ? 0 : refuse(rec, "salvage/: %s", strerror(-rc));
 }
 
 static int
@@ -467,19 +553,20 @@ recover_steps(struct recovery *rec)
 	rc = segment_list_load(&rec->list, w->dir, true);
 	if (rc != 0)
 		return refuse(rec, "wal: read: %s", strerror(-rc));
+	if (rec->list.count != 0)
+		rec->highest = rec->list.entry[rec->list.count - 1].number;
+	if (rec->highest == UINT32_MAX)
+		return refuse(rec,
+		    "wal/%08x.seg: no number is left for the "
+		    "next segment; does it belong here?",
+		    rec->highest);
 	if ((rc = check_owner(rec)) != 0)
 		return rc;
 	rec->hint = wal_hint_read(w->dir);
+	/* What is in a checkpoint had been durable. */
+	rec->seen.durable = rec->hint;
 	rec->tail_entry = UINT32_MAX;
-	rc = check_missing(rec);
-	if (rc != 0 && w->w->force) {
-		event_add(w->r, SLOT_WAL, EVENT_ERROR, "forced: %s", rec->why);
-		rc = 0;
-	}
-	if (rc == 0 && (rc = scan_all(rec)) == 0)
-		rc = check_unbegun(rec);
-	if (rc != 0 && w->w->force)
-		rc = force_cut(rec);
+	rc = recover_scan(rec);
 	if (rc == 0 && !w->w->readonly)
 		rc = flush_tail(rec);
 	return rc;
@@ -495,9 +582,7 @@ continue_at(struct recovery *rec)
 	info->prev_number = rec->tail_number;
 	info->prev_end = rec->tail_number != 0 ? rec->tail_end : 0;
 	info->prev_crc = rec->tail_number != 0 ? rec->tail_crc : 0;
-	info->number = rec->list.count != 0
-			   ? rec->list.entry[rec->list.count - 1].number
-			   : 0;
+	info->number = rec->highest;
 	info->first_vlsn = w->vlsn + 1;
 	info->term_before = w->term;
 	info->time_before_ms = w->time_ms;
