@@ -99,7 +99,9 @@ struct control {
 	_Atomic uint64_t idle_timeout_ms;
 	_Atomic uint32_t sync_level;
 	_Atomic uint32_t log_reopens; /* W: supervisor. log_follow() */
-	uint8_t pad[8];
+	_Atomic uint64_t wal_failed; /* W: wal. 1 + the VLSN that was durable
+					when a flush failed: the next boot
+					drops what lies above. 0 = none did */
 	char reload_text[1024]; /* W: supervisor, before reload_done */
 };
 

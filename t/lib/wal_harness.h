@@ -45,6 +45,7 @@ struct harness {
 	uint64_t acked_vlsn; /* VLSN of the newest RET_OK */
 	uint32_t refused[4]; /* by status */
 	bool readonly, force;
+	bool keep_region; /* of the life that ends, as a node does */
 };
 
 /* under: "/tmp", or "/dev/shm" where no disk is to be waited for. */
@@ -71,6 +72,8 @@ h_new(struct harness *h, const char *under)
 	conf_defaults(&h->conf);
 	snprintf(
 	    h->conf.node.data_dir, sizeof(h->conf.node.data_dir), "%s", h->dir);
+	snprintf(
+	    h->conf.node.run_dir, sizeof(h->conf.node.run_dir), "%s", h->dir);
 	h->conf.wal.segment_size = 4 << 20;
 	h->conf.wal.buffer_size = 1 << 20;
 	h->conf.wal.keep_size = 0;
@@ -313,7 +316,8 @@ __attribute__((unused)) static void
 h_region_end(struct harness *h)
 {
 	region_end(&h->region, REGION_ENDED);
-	shm_unlink(h->region.path);
+	if (!h->keep_region)
+		shm_unlink(h->region.path);
 	region_unmap(&h->region);
 	for (int i = 0; i < SLOT_MAX; i++) {
 		close(h->worker.bells.fd[i]);

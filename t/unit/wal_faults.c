@@ -117,6 +117,50 @@ test_nth(enum conf_wal_io io, enum wal_op op, int res, const char *what)
 	    n - 1);
 }
 
+/*
+ * A write that is on the disk, whole, and still failed: the next boot must not
+ * take what nobody was promised, however long it takes to get there.
+ */
+static void
+test_dropped(enum conf_wal_io io, enum wal_op op)
+{
+	char path[2][sizeof(((struct region *)NULL)->path)];
+	uint64_t number = 1, last = 0;
+	struct harness h;
+
+	h_new(&h, "/dev/shm");
+	h.conf.wal.io = io;
+	is_i64(h_boot(&h), 0, "boots");
+	h_elect(&h, 1);
+	ok(h_write(&h, 10, 100, &number), "writes");
+	fault_set((int)op, 1, -EIO, 0);
+	h_push(&h, REC_OP, 0, "lost", 4);
+	h_push(&h, REC_OP, 0, "lost", 4);
+	h_ring(&h);
+	ok(wait_until(h_ended(&h), H_WAIT_MS), "a flush fails");
+	fault_set(-1, 0, 0, 0);
+	h.keep_region = true;
+	memcpy(path[0], h.region.path, sizeof(path[0]));
+	h_kill(&h);
+	h.readonly = true;
+	is_i64(h_boot(&h), 0, "a boot that begins no segment");
+	is_u64(position_get(&h.region.pos->durable), 11,
+	    "does not take what was not flushed");
+	memcpy(path[1], h.region.path, sizeof(path[1]));
+	h_kill(&h);
+	h.readonly = h.keep_region = false;
+	is_i64(h_boot(&h), 0, "nor does the next one, which does");
+	is_u64(position_get(&h.region.pos->durable), 11, "it drops it");
+	is_u64(atomic_load(&h.region.control->wal_failed), 0, "for good");
+	h_elect(&h, 2);
+	ok(h_write(&h, 10, 100, &number), "and writes");
+	ok(h_stop(&h), "ends");
+	is_u64(h_read_back(&h, &last), number - 1, "nothing else is missing");
+	shm_unlink(path[0]);
+	shm_unlink(path[1]);
+	h_free(&h);
+}
+
 /* A short write is gone on with. */
 static void
 test_short(void)
@@ -256,6 +300,8 @@ main(int argc, char **argv)
 	fault_set(-1, 0, 0, 0);
 	wal_fault_hook = hook;
 	test_short();
+	test_dropped(CONF_WAL_IO_AUTO, WAL_OP_WRITE);
+	test_dropped(CONF_WAL_IO_BUFFERED, WAL_OP_SYNC);
 	test_nth(CONF_WAL_IO_AUTO, WAL_OP_WRITE, -EIO, "direct write");
 	test_nth(CONF_WAL_IO_BUFFERED, WAL_OP_WRITE, -EIO, "buffered write");
 	test_nth(CONF_WAL_IO_BUFFERED, WAL_OP_SYNC, -EIO, "fdatasync");

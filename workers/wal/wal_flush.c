@@ -35,6 +35,9 @@ wal_give_up(struct wal *w, const char *what, int error)
 	event_add(w->r, SLOT_WAL, EVENT_ERROR,
 	    "wal/%08x.seg: %s: %s; the node boots again from disk",
 	    w->segment.info.number, what, strerror(-error));
+	/* What lies above may be in a cache only: see failed_life(). */
+	atomic_store_explicit(
+	    &w->r->control->wal_failed, w->durable + 1, memory_order_relaxed);
 	atomic_store_explicit(
 	    &w->r->control->restart_wanted, 1, memory_order_release);
 	bell_ring(w->loop.bells, SLOT_SUPERVISOR);

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -27,12 +28,14 @@ struct recovery {
 	uint32_t start; /* entry where the full scan begins */
 	struct segment_batch seen; /* highest durable, committed of any head */
 	uint64_t records, bytes, total, reported;
+	uint64_t failed; /* records from here on were never flushed, 0 = none */
 	uint64_t member; /* VLSN of the newest membership record */
 	uint64_t time_from; /* when the scan began */
 	/* The end of what chains. */
 	uint32_t tail_number, tail_end, tail_crc, tail_entry;
 	uint32_t highest; /* number of any file, 0 = there is none */
 	bool torn;
+	bool dropped; /* the scan ended at a record that was never flushed */
 	bool damage; /* why the scan failed: the log; else it is this boot */
 	bool left; /* forced: older segments are no part of the log any more */
 	char why[SEQ_ERROR_MAX];
@@ -96,6 +99,31 @@ open_files(struct recovery *rec)
 	if (rc == 0)
 		rc = wal_fence(w->dir);
 	return rc == 0 ? 0 : refuse(rec, "wal: %s", strerror(-rc));
+}
+
+/*
+ * Did a flush fail in the node's life before this one? Then what lies above
+ * what was durable there can be read and still be on no disk, and no further
+ * sync tells. A boot that does not get as far as its own segment hands it on.
+ */
+static void
+failed_life(struct recovery *rec)
+{
+	struct wal *w = rec->w;
+	struct region prev;
+	char path[PATH_MAX], why[128];
+
+	if (snprintf(path, sizeof(path), "%s/region.prev",
+		w->conf->node.run_dir) >= (int)sizeof(path) ||
+	    region_attach(&prev, path, why, sizeof(why)) != 0)
+		return;
+	if (strncmp(prev.head->data_dir, w->r->head->data_dir,
+		sizeof(prev.head->data_dir)) == 0)
+		rec->failed = atomic_load_explicit(
+		    &prev.control->wal_failed, memory_order_relaxed);
+	region_unmap(&prev);
+	atomic_store_explicit(
+	    &w->r->control->wal_failed, rec->failed, memory_order_relaxed);
 }
 
 /* Do the headers belong to this group? */
@@ -297,6 +325,9 @@ static int
 follow_segment(struct recovery *rec, uint32_t i, struct segment_reader *r)
 {
 	struct segment_entry *e = &rec->list.entry[i];
+	bool last = segment_list_next(&rec->list, i) == UINT32_MAX;
+	uint64_t failed = last && rec->failed != 0 ? rec->failed : UINT64_MAX;
+	struct segment_scan before = r->scan;
 	struct record record;
 	bool sample = false;
 	uint32_t offset;
@@ -304,6 +335,13 @@ follow_segment(struct recovery *rec, uint32_t i, struct segment_reader *r)
 
 	rec->w->sampled = false;
 	while ((rc = segment_reader_next(r, &record, &offset)) == 0) {
+		if (record.vlsn >= failed) {
+			r->scan = before;
+			rec->dropped = true;
+			return 0;
+		}
+		if (failed != UINT64_MAX)
+			before = r->scan;
 		take_record(rec, &record, e->number, offset, &sample);
 		if (rec->bytes + offset - rec->reported < PROGRESS_STEP)
 			continue;
@@ -335,7 +373,9 @@ scan_segment(struct recovery *rec, uint32_t i)
 	rec->tail_number = e->number;
 	rc = follow_segment(rec, i, &r);
 	take_end(rec, i, &r);
-	if (rc == 0)
+	if (rc == 0 && rec->dropped)
+		verdict = JUDGE_TORN;
+	else if (rc == 0)
 		verdict = judge_end(rec, i, &r, &look);
 	wal_ahead_close(ahead);
 	if (rc == -ECANCELED)
@@ -439,6 +479,10 @@ say(struct recovery *rec)
 		    "wal/%08x.seg: torn at offset %u, cut behind record %ju",
 		    rec->tail_number, rec->tail_end, (uintmax_t)w->vlsn);
 	}
+	if (rec->dropped)
+		event_add(w->r, SLOT_WAL, EVENT_WARN,
+		    "records behind %ju are dropped: their flush had failed",
+		    (uintmax_t)w->vlsn);
 	log_info("log: %ju records, %ju bytes scanned in %ju us, term %ju, "
 		 "end at record %ju",
 	    (uintmax_t)rec->records, (uintmax_t)rec->bytes, (uintmax_t)us,
@@ -566,6 +610,7 @@ recover_steps(struct recovery *rec)
 	/* What is in a checkpoint had been durable. */
 	rec->seen.durable = rec->hint;
 	rec->tail_entry = UINT32_MAX;
+	failed_life(rec);
 	rc = recover_scan(rec);
 	if (rc == 0 && !w->w->readonly)
 		rc = flush_tail(rec);

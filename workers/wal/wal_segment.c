@@ -207,6 +207,9 @@ wal_segment_first(struct wal *w, char *why, size_t why_size)
 	}
 	atomic_store_explicit(
 	    &w->r->walbuf.h->flushed, w->position, memory_order_release);
+	/* The header says where the log ends now. */
+	atomic_store_explicit(
+	    &w->r->control->wal_failed, 0, memory_order_relaxed);
 	first_trace(w);
 	wal_count(w, C_WAL_SEGMENTS, 1);
 	w->phase = WAL_APPENDING;
