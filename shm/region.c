@@ -5,6 +5,7 @@
 #include "shm/region.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/magic.h>
@@ -538,7 +539,12 @@ region_alive(const struct region *r)
 	system_boot_id(boot_id, sizeof(boot_id));
 	if (strncmp(boot_id, r->head->system_boot_id, sizeof(boot_id)) != 0)
 		return false;
-	return r->head->supervisor_start != 0 &&
-	       process_start(r->head->supervisor_pid) ==
-		   r->head->supervisor_start;
+	if (r->head->supervisor_start == 0)
+		return false;
+	/* /proc may hide another user's processes (hidepid): ask the kernel. */
+	if (kill(r->head->supervisor_pid, 0) != 0 && errno == EPERM &&
+	    process_start(r->head->supervisor_pid) == 0)
+		return true;
+	return process_start(r->head->supervisor_pid) ==
+	       r->head->supervisor_start;
 }

@@ -16,8 +16,8 @@
 #define READ_LIMIT_NS (2 * NS_PER_S)
 
 /*
- * Is the worker's heart silent for too long? Opening may take a stage's whole
- * budget; a boot has its own watchdog.
+ * Is the worker's heart silent for too long? A boot has its own watchdog; a
+ * worker that is restarted alone has the init budget for its opening.
  */
 static bool
 silent(const struct node *n, unsigned slot, uint64_t *silent_ms)
@@ -28,6 +28,8 @@ silent(const struct node *n, unsigned slot, uint64_t *silent_ms)
 	uint32_t state =
 	    atomic_load_explicit(&row->state, memory_order_relaxed);
 
+	bool booting = !seq_reached(n->region.seq, PHASE_GATEWAY_ENABLE);
+
 	*silent_ms = n->now_ns > beat ? (n->now_ns - beat) / NS_PER_MS : 0;
 	return liveness_expired(&(struct liveness_in){
 	    .now_ns = n->now_ns,
@@ -36,7 +38,8 @@ silent(const struct node *n, unsigned slot, uint64_t *silent_ms)
 	    .started_ns = n->child[slot].started_ns,
 	    .running = state == SLOT_RUNNING,
 	    .timeout_ms = n->conf.liveness.timeout_ms,
-	    .opening_ms = n->conf.boot.total_budget_ms,
+	    .opening_ms = booting ? n->conf.boot.total_budget_ms
+				  : n->conf.boot.init_budget_ms,
 	});
 }
 
