@@ -298,6 +298,29 @@ seek_by_headers(struct cursor *c, uint64_t vlsn)
 	return number == 0 ? -ENOENT : enter_file(c, number);
 }
 
+/*
+ * A sample is a hint. In a file the chain tells whether it is true; in the
+ * buffer the record must be the one that it names, or not yet be there.
+ */
+static bool
+buffer_is(const struct cursor *c, uint64_t vlsn)
+{
+	const struct walbuf *wb = &c->r->walbuf;
+	/* In this order: wal raises the buffer's end first. */
+	bool coming = position_get(&c->r->pos->appended) < vlsn;
+	uint64_t appended =
+	    atomic_load_explicit(&wb->h->appended, memory_order_acquire);
+	struct record rec;
+
+	if (c->position % 8 != 0)
+		return false;
+	if (c->position >= appended)
+		return coming;
+	return record_decode(walbuf_at(wb, c->position), appended - c->position,
+		   &rec) == 0 &&
+	       rec.vlsn == vlsn;
+}
+
 /* Stand at or before vlsn by the sample, in the buffer or in a file. */
 static int
 seek_by_sample(struct cursor *c, uint64_t vlsn)
@@ -310,7 +333,7 @@ seek_by_sample(struct cursor *c, uint64_t vlsn)
 		return rc;
 	if (enter_buffer(c, pair.lsn)) {
 		c->vlsn = pair.vlsn - 1;
-		return 0;
+		return buffer_is(c, pair.vlsn) ? 0 : -EBADMSG;
 	}
 	rc = enter_file(c, lsn_segment(pair.lsn));
 	if (rc != 0)

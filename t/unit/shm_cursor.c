@@ -78,6 +78,25 @@ test_seeks(void)
 	cursor_close(c);
 }
 
+/* A sample that points into the middle of a record in the buffer. */
+static void
+test_false_sample(void)
+{
+	struct vmap *m = h.region.vmap;
+	struct vmap_pair pair = { .vlsn = durable(),
+		.lsn = atomic_load(&h.region.walbuf.h->newest_lsn) - 512 };
+	struct cursor *c;
+	struct record rec;
+
+	vmap_old_set(m, &pair, 1, atomic_load(&m->cuts));
+	is_i64(cursor_open(&c, &h.region, h.wal_dir, false), 0, "open");
+	is_i64(cursor_seek(c, pair.vlsn), 0, "a false sample misleads nobody");
+	is_i64(cursor_next(c, pair.vlsn, &rec), 0, "the record is there");
+	is_u64(rec.vlsn, pair.vlsn, "and the one asked for");
+	vmap_old_set(m, NULL, 0, atomic_load(&m->cuts));
+	cursor_close(c);
+}
+
 /* The store's way: replay from files while writes go on. */
 static void
 test_holder(void)
@@ -179,6 +198,7 @@ main(int argc, char **argv)
 	is_i64(h_boot(&h), 0, "boots");
 	test_empty();
 	test_seeks();
+	test_false_sample();
 	test_holder();
 	test_lapped();
 	test_damage();
