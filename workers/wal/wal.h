@@ -206,7 +206,10 @@ struct wal {
 /* wal_recover.c: scan, cut, positions. 0, or negative after seq_fail(). */
 int wal_recover(struct wal *w);
 
-/* wal_scan.c: chunks of a segment, read ahead through the ring. */
+/*
+ * wal_scan.c: chunks of a segment, read ahead through the ring; from: its
+ * block size, for that is where its header ends.
+ */
 struct wal_ahead;
 int wal_ahead_open(struct wal_ahead **out, struct wal *w, uint32_t number,
     uint32_t from, uint64_t to);

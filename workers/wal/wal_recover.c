@@ -402,7 +402,7 @@ scan_all(struct recovery *rec)
 
 	if (l->newest == UINT32_MAX) {
 		/* Forced: VLSNs go on behind the checkpoint. */
-		rec->w->vlsn = rec->hint;
+		rec->w->vlsn = rec->seen.committed = rec->hint;
 		return 0;
 	}
 	choose_start(rec);

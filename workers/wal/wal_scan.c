@@ -154,6 +154,7 @@ wal_ahead_open(struct wal_ahead **out, struct wal *w, uint32_t number,
 	char name[SEGMENT_NAME_MAX];
 
 	ASSERT(me.fd < 0);
+	ASSERT(is_pow2(from));
 	segment_name(name, number);
 	me.w = w;
 	me.fd = openat(w->dir, name, O_RDONLY | O_CLOEXEC | O_DIRECT);
@@ -162,7 +163,7 @@ wal_ahead_open(struct wal_ahead **out, struct wal *w, uint32_t number,
 	if (me.fd < 0)
 		return -errno;
 	me.next = from;
-	me.to = (uint32_t)align_up(to, SEGMENT_BLOCK_MIN);
+	me.to = (uint32_t)align_up(to, from);
 	me.reads = me.handed = 0;
 	*out = &me;
 	return 0;
