@@ -85,6 +85,46 @@ in_order(const MDB_val *last, const MDB_val *k)
 	return cmp < 0 || (cmp == 0 && last->mv_size < k->mv_size);
 }
 
+/*
+ * A walk goes from leaf to leaf; a look-up is led by the keys between them,
+ * and a false one leads past a key. Only those at the ends of a leaf can be
+ * missed so.
+ */
+static int
+verify_path(struct verify *v, const MDB_val *k)
+{
+	MDB_val key = *k, d;
+	int rc = mdb_get(v->txn, v->db->kv, &key, &d);
+
+	if (rc != 0)
+		return damaged(
+		    v, "a key is not found where it is: %s", mdb_strerror(rc));
+	return 0;
+}
+
+static bool
+same_leaf(const struct verify *v, const MDB_val *a, const MDB_val *b)
+{
+	return (uintptr_t)a->mv_data / v->db->page_size ==
+	       (uintptr_t)b->mv_data / v->db->page_size;
+}
+
+/* Is k, the neighbour of last (NULL: it is the first), in its place? */
+static int
+verify_place(struct verify *v, const MDB_val *last, const MDB_val *k)
+{
+	int rc;
+
+	if (last->mv_data == NULL)
+		return verify_path(v, k);
+	if (!in_order(last, k))
+		return damaged(v, "keys are out of order");
+	if (same_leaf(v, last, k))
+		return 0;
+	rc = verify_path(v, last);
+	return rc != 0 ? rc : verify_path(v, k);
+}
+
 /* Every item in key order; -ETIME when the time was too short. */
 static int
 walk_items(struct verify *v)
@@ -96,9 +136,8 @@ walk_items(struct verify *v)
 	if ((rc = mdb_cursor_open(v->txn, v->db->kv, &c)) != 0)
 		return store_db_errno(rc);
 	while (bad == 0 && (rc = mdb_cursor_get(c, &k, &d, MDB_NEXT)) == 0) {
-		if (last.mv_data != NULL && !in_order(&last, &k))
-			bad = damaged(v, "keys are out of order");
-		else
+		bad = verify_place(v, &last, &k);
+		if (bad == 0)
 			bad = verify_item(v, &k, &d);
 		last = k;
 		if (bad == 0 && time_is_up(v))
@@ -107,6 +146,8 @@ walk_items(struct verify *v)
 	mdb_cursor_close(c);
 	if (bad == 0 && rc != MDB_NOTFOUND)
 		bad = damaged(v, "the tree of keys: %s", mdb_strerror(rc));
+	if (bad == 0 && last.mv_data != NULL)
+		bad = verify_path(v, &last);
 	return bad;
 }
 
@@ -134,15 +175,19 @@ walk_expiry(struct verify *v, uint64_t *count)
 static int
 walk_slots(struct verify *v)
 {
+	uint64_t vlsn, found = 0;
 	uint32_t slot;
-	uint64_t vlsn;
 	MDB_stat st;
 
 	if (mdb_stat(v->txn, v->db->slots, &st) != 0)
 		return damaged(v, "the tree of slots");
-	for (slot = 0; st.ms_entries != 0 && slot < 65536; slot++)
+	for (slot = 0; st.ms_entries != 0 && slot < 65536; slot++) {
 		if (store_db_slot(v->db, v->txn, slot, &vlsn) != 0)
 			return damaged(v, "slot %u", slot);
+		found += vlsn != 0;
+	}
+	if (found != st.ms_entries)
+		return damaged(v, "the number of slots is wrong");
 	return 0;
 }
 
