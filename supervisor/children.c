@@ -15,6 +15,7 @@
 #include "shm/assert.h"
 #include "shm/log.h"
 #include "shm/table.h"
+#include "supervisor/daemon.h"
 
 #define HOW_MAX 64 /* "killed by signal 11 (Segmentation fault), core" */
 
@@ -97,8 +98,13 @@ child_start(struct node *n, unsigned slot)
 	ASSERT(c->pid == 0);
 	row_begin(n, slot);
 	worker_fill(&w, n, slot, supervisor);
-	if ((pid = fork()) == 0)
+	if ((pid = fork()) == 0) {
+		/* Who reads what the starting command says waits for its end.
+		 */
+		if (n->ready_fd >= 0)
+			daemon_leave_stdio();
 		exit(row->main(&w));
+	}
 	if (pid < 0)
 		return -errno;
 	c->pid = pid;

@@ -61,8 +61,8 @@ daemon_detach(void)
 	return pair[1];
 }
 
-static void
-leave_stdio(void)
+void
+daemon_leave_stdio(void)
 {
 	int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 
@@ -82,7 +82,7 @@ daemon_ready(int *ready_fd, int code)
 	if (*ready_fd < 0)
 		return;
 	if (code == 0)
-		leave_stdio();
+		daemon_leave_stdio();
 	(void)!write(*ready_fd, &byte, 1);
 	close(*ready_fd);
 	*ready_fd = -1;

@@ -12,10 +12,9 @@
  * and exits with the code it is told (71 if the daemon dies untold).
  */
 int daemon_detach(void);
-/*
- * Tell the starting command, once. With code 0 stdin, stdout and stderr go to
- * /dev/null.
- */
+/* Stdin, stdout and stderr go to /dev/null. */
+void daemon_leave_stdio(void);
+/* Tell the starting command, once. With code 0 stdio is left. */
 void daemon_ready(int *ready_fd, int code);
 
 /*

@@ -47,7 +47,15 @@ for my $f ( '/etc/init.d/nodelife', '/opt/n/share/nodelife/nodelife.openrc',
 }
 like slurp("$dest/lib/systemd/system/nodelife.service"), qr/^Type=notify/m,
   'systemd is told when the node serves';
-is system( 'sh', '-n', "$dest/etc/init.d/nodelife" ), 0, 'the script parses';
+SKIP: {
+	skip 'no systemd-analyze here', 1
+	  if system('command -v systemd-analyze >/dev/null 2>&1') != 0;
+	my $unit = "$dest/nodelife.service";
+	system "sed 's,/opt/n/,$dest&,' '$dest/lib/systemd/system/nodelife.service' >'$unit'";
+	is `systemd-analyze verify --man=no '$unit' 2>&1`, '',
+	  'systemd accepts the unit';
+	unlink $unit;
+}
 for my $p ( grep { m{/man/} } @want ) {
 	is `mandoc -T lint -W warning '$dest$p' 2>&1`, '', "$p is clean";
 }
@@ -60,6 +68,39 @@ for my $p ( grep { m{/man/} } @want ) {
 	my $n = Nodelife->new->start;
 	is $n->client->cmd(qw(SET k v)), 'OK', 'the installed node serves';
 	is $n->stop, 0, 'and stops';
+
+	# The same by the init script, which knows where to look.
+	$n->configure( node => { log => $n->{log} } );
+	my $script = "$n->{dir}/init";
+	system "sed 's,/opt/n/,$dest&,; s,/etc/nodelife/nodelife.ini,$n->{ini},'"
+	  . " '$dest/etc/init.d/nodelife' >'$script'";
+	my $init = sub {
+		my ( $verb, $want ) = @_;
+		my $said = `sh '$script' $verb 2>&1 </dev/null`;
+		is $? >> 8, $want, "init script: $verb" or diag $said;
+		my $pid = slurp("$n->{run}/nodelifed.pid") // return;
+		$n->adopt( $pid + 0 );
+		return $pid + 0;
+	};
+	$init->( status => 3 );
+	my $first = $init->( start => 0 );
+	$n->wait_serving;
+	is $n->client->cmd(qw(GET k)), 'v', 'it has started the node';
+	is $init->( start  => 0 ), $first, 'a second start starts nothing';
+	is $init->( status => 0 ), $first, 'which lives';
+	is $init->( reload => 0 ), $first, 'also after a reload';
+	like slurp( $n->{log} ), qr/reload: changed: nothing$/m, 'that it did';
+	my $second = $init->( restart => 0 );
+	isnt $second, $first, 'a restart makes another one';
+	is $n->wait_serving->client->cmd(qw(GET k)), 'v', 'with the data';
+	$n->configure( wal => { sink => 1 } );
+	is $init->( restart => 6 ), $second,
+	  'no restart with a configuration that is refused';
+	$n->configure( wal => { sink => undef } );
+	$init->( stop => 0 );
+	ok !-e "/proc/$second", 'it is gone';
+	$init->( status => 3 );
+	$init->( stop   => 0 );
 	unlink map { "$dest/opt/n/sbin/$_" } qw(nodelifestat nodelifectl nodelifewal);
 }
 

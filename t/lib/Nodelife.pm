@@ -222,7 +222,9 @@ sub gone {
 	return 1 if defined $self->{status};
 	my $got = waitpid $self->{pid}, POSIX::WNOHANG();
 	return 0 if $got == 0;
-	$self->{status} = $?;
+	# A daemon is not our child: its end shows, its exit code does not.
+	return 0 if $got == -1 && -e "/proc/$self->{pid}";
+	$self->{status} = $got == -1 ? 0 : $?;
 	delete $live{ $self->{pid} };
 	$self->look_for_sanitizers;
 	return 1;
