@@ -99,6 +99,36 @@ test_keep_size(void)
 	h_free(&h);
 }
 
+/* A checkpoint may hold all there is: the newest record stays in the log. */
+static void
+test_keep_newest(void)
+{
+	uint64_t number = 1;
+	struct harness h;
+
+	h_new(&h, "/dev/shm");
+	is_i64(h_boot(&h), 0, "boots");
+	h_elect(&h, 1);
+	ok(h_write(&h, 10, 100, &number), "writes");
+	h_kill(&h);
+	is_i64(h_boot(&h), 0, "boots again");
+	position_set(&h.region.pos->checkpointed, 11);
+	h_ring(&h);
+	ok(wait_until(
+	       files(&h, "prep.*", NULL) == 0 && files(&h, "spare.*", NULL) > 0,
+	       H_WAIT_MS),
+	    "files are made ready");
+	is_u64(position_get(&h.region.pos->first), 1,
+	    "the log still has its newest record");
+	h_elect(&h, 2);
+	ok(wait_until(h_committed(&h) == 12, H_WAIT_MS), "one more");
+	ok(wait_until((h_ring(&h), position_get(&h.region.pos->first) == 12),
+	       H_WAIT_MS),
+	    "then it may go");
+	h_kill(&h);
+	h_free(&h);
+}
+
 /* Each boot gives back what the last one's segment did not use. */
 static void
 test_boots(void)
@@ -497,6 +527,7 @@ main(int argc, char **argv)
 	test_fence();
 	test_recycling();
 	test_keep_size();
+	test_keep_newest();
 	test_boots();
 	test_last_head();
 	test_modes();

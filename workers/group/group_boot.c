@@ -85,7 +85,8 @@ log_read(struct group *g, char *why, size_t why_size)
 	struct cursor *c = NULL;
 	int wal_dir, rc = 0;
 
-	if (end == 0)
+	/* A log begun anew behind a checkpoint holds no record yet. */
+	if (end == 0 || end < position_get(&g->r->pos->first))
 		return 0;
 	wal_dir =
 	    openat(g->w->data_dir, "wal", O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -119,6 +119,9 @@ oldest_may_go(const struct wal *w)
 
 	if (k->olds == 0 || old_end(w, 0) > done + 1)
 		return false;
+	/* A boot looks at the newest record: a log is never left without. */
+	if (old_end(w, 0) > w->durable)
+		return false;
 	if (k->nospace)
 		return true;
 	for (i = 1; i < k->olds && old_end(w, i) <= done + 1 &&
