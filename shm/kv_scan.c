@@ -31,9 +31,11 @@ bucket_each(struct kv *kv, const struct table_gen *g, uint64_t i,
     bool (*each)(void *arg, const struct table_entry *e), void *arg)
 {
 	const struct table_entry *e;
-	uint32_t off =
-	    atomic_load_explicit(bucket_at(kv, g, i), memory_order_acquire);
+	uint32_t off;
 
+	if (!table_bucket_has(g, i))
+		return true;
+	off = atomic_load_explicit(bucket_at(kv, g, i), memory_order_acquire);
 	for (; (e = table_at(kv->t, g, off)) != NULL;
 	     off = atomic_load_explicit(&e->next, memory_order_acquire))
 		if (!each(arg, e))
@@ -41,7 +43,7 @@ bucket_each(struct kv *kv, const struct table_gen *g, uint64_t i,
 	return true;
 }
 
-/* Its buckets are not looked at, which would take memory for them. */
+/* No need to look at any of its buckets. */
 static bool
 is_empty(const struct table_gen *g)
 {
@@ -175,7 +177,12 @@ scan_disk(struct scan *s, unsigned count)
 	if (rc == 0 && pos->key_len != 0 && k.mv_size == pos->key_len &&
 	    memcmp(k.mv_data, pos->key, k.mv_size) == 0)
 		rc = mdb_cursor_get(c, &k, &d, MDB_NEXT);
-	while (rc == 0 && k.mv_size <= KEY_MAX) {
+	while (rc == 0) {
+		/* Only damage has such keys; no end of the walk is behind. */
+		if (k.mv_size > KEY_MAX) {
+			rc = MDB_CORRUPTED;
+			break;
+		}
 		if (!scan_key(s, k.mv_data, k.mv_size))
 			break;
 		pos->key_len = (uint16_t)k.mv_size;

@@ -19,8 +19,8 @@
 #define CHAIN_MAX  (1u << 22) /* a longer chain is a damaged region */
 
 _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "no hidden lock");
-_Static_assert(PAGE / sizeof(uint64_t) * 128 == TABLE_SLOTS,
-    "slot_pages[] has a bit for each page");
+_Static_assert(TABLE_PAGE_SLOTS * sizeof(uint64_t) == PAGE, "a page");
+_Static_assert(TABLE_STEP_BUCKETS * sizeof(uint32_t) == STEP_BYTES, "one step");
 
 /* ---- layout ---- */
 
@@ -170,12 +170,14 @@ static uint32_t
 chain_find(const struct table_head *t, const struct table_gen *g,
     const void *key, size_t key_len, uint32_t hash, _Atomic uint32_t **link)
 {
-	_Atomic uint32_t *at =
-	    &table_buckets(t, g)[hash & (g->bucket_count - 1)];
+	uint64_t bucket = hash & (g->bucket_count - 1);
+	_Atomic uint32_t *at = &table_buckets(t, g)[bucket];
 	uint32_t off, steps;
 
 	if (link != NULL)
 		*link = at;
+	if (!table_bucket_has(g, bucket))
+		return 0;
 	for (steps = 0; steps < CHAIN_MAX; steps++) {
 		off = atomic_load_explicit(at, memory_order_acquire);
 		if (table_at(t, g, off) == NULL)
@@ -219,9 +221,12 @@ table_slot_get(
 {
 	uint64_t flush =
 	    atomic_load_explicit(&g->flush_vlsn, memory_order_acquire);
-	uint64_t v = atomic_load_explicit(
-	    &table_slots(t, g)[slot & (TABLE_SLOTS - 1)], memory_order_acquire);
+	uint64_t v = 0;
 
+	slot &= TABLE_SLOTS - 1;
+	if (table_slot_has(g, slot))
+		v = atomic_load_explicit(
+		    &table_slots(t, g)[slot], memory_order_acquire);
 	return v > flush ? v : flush;
 }
 
@@ -262,9 +267,16 @@ static void
 gen_activate(struct table_writer *w, uint64_t number)
 {
 	struct table_gen *g = table_gen_at(w->t, number);
+	size_t i;
 
 	ASSERT(
 	    atomic_load_explicit(&g->state, memory_order_acquire) == GEN_FREE);
+	for (i = 0; i < NITEMS(g->slot_pages); i++)
+		atomic_store_explicit(
+		    &g->slot_pages[i], 0, memory_order_relaxed);
+	for (i = 0; i < NITEMS(g->bucket_steps); i++)
+		atomic_store_explicit(
+		    &g->bucket_steps[i], 0, memory_order_relaxed);
 	atomic_store_explicit(&g->used, 1, memory_order_relaxed);
 	atomic_store_explicit(&g->flush_vlsn, 0, memory_order_relaxed);
 	atomic_store_explicit(&g->flushed_at, 0, memory_order_relaxed);
@@ -274,8 +286,6 @@ gen_activate(struct table_writer *w, uint64_t number)
 	atomic_store_explicit(&g->state, GEN_ACTIVE, memory_order_release);
 	w->g = g;
 	w->allocated = 0;
-	memset(w->slot_pages, 0, sizeof(w->slot_pages));
-	memset(w->bucket_steps, 0, sizeof(w->bucket_steps));
 	w->flushed_at = 0;
 	w->flush_vlsn = 0;
 }
@@ -302,6 +312,16 @@ populate(uint8_t *at, uint64_t len)
 	return errno == EINVAL ? 0 : -ENOSPC;
 }
 
+/* One writer. Release: for whom finds it set, the memory is there. */
+static void
+bit_set(_Atomic uint64_t *word, unsigned bit)
+{
+	uint64_t v = atomic_load_explicit(word, memory_order_relaxed);
+
+	atomic_store_explicit(
+	    word, v | UINT64_C(1) << bit, memory_order_release);
+}
+
 int
 table_ensure(struct table_writer *w, uint64_t bytes)
 {
@@ -326,18 +346,18 @@ int
 table_ensure_bucket(struct table_writer *w, uint32_t hash)
 {
 	struct table_gen *g = w->g;
-	uint64_t at = (hash & (g->bucket_count - 1)) * sizeof(uint32_t);
-	uint64_t step = at / STEP_BYTES, len = g->slot_off - g->bucket_off;
+	uint64_t i = hash & (g->bucket_count - 1);
+	uint64_t step = i / TABLE_STEP_BUCKETS, at = step * STEP_BYTES;
+	uint64_t len = g->slot_off - g->bucket_off;
 	int rc;
 
 	ASSERT(step < TABLE_BUCKET_STEPS);
-	if ((w->bucket_steps[step / 64] >> (step % 64) & 1) != 0)
+	if (table_bucket_has(g, i))
 		return 0;
-	at = step * STEP_BYTES;
 	rc = populate(table_base(w->t) + g->bucket_off + at,
 	    len - at < STEP_BYTES ? len - at : STEP_BYTES);
 	if (rc == 0)
-		w->bucket_steps[step / 64] |= UINT64_C(1) << (step % 64);
+		bit_set(&g->bucket_steps[step / 64], step % 64);
 	return rc;
 }
 
@@ -411,6 +431,7 @@ table_publish(
 {
 	uint32_t off = entry_keep(w, e), next;
 
+	ASSERT(table_bucket_has(w->g, at->hash & (w->g->bucket_count - 1)));
 	/* Nothing was published since table_locate(). */
 	ASSERT(at->entry == 0 || atomic_load_explicit(at->link,
 				     memory_order_relaxed) == at->entry);
@@ -436,16 +457,16 @@ table_slot_raise(
     struct table_writer *w, const void *key, size_t key_len, uint64_t vlsn)
 {
 	uint32_t slot = table_slot(key, key_len);
-	uint32_t page = slot / (PAGE / sizeof(uint64_t));
+	uint32_t page = slot / TABLE_PAGE_SLOTS;
 	int rc;
 
-	if ((w->slot_pages[page / 64] >> (page % 64) & 1) == 0) {
+	if (!table_slot_has(w->g, slot)) {
 		rc = populate(
 		    table_base(w->t) + w->g->slot_off + (uint64_t)page * PAGE,
 		    PAGE);
 		if (rc != 0)
 			return rc;
-		w->slot_pages[page / 64] |= UINT64_C(1) << (page % 64);
+		bit_set(&w->g->slot_pages[page / 64], page % 64);
 	}
 	atomic_store_explicit(
 	    &table_slots(w->t, w->g)[slot], vlsn, memory_order_release);

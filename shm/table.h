@@ -22,10 +22,13 @@
 #include "shm/bits.h"
 #include "shm/slots.h"
 
-#define TABLE_VERSION      1u
+#define TABLE_VERSION      2u
 #define TABLE_UNIT         8u
 #define TABLE_SLOTS        65536u /* per-slot VLSNs of deletions */
 #define TABLE_BUCKET_BYTES 256u /* arena bytes for each bucket */
+#define TABLE_STEP_BUCKETS 65536u /* buckets that get memory together */
+#define TABLE_BUCKET_STEPS 2048u /* of those, for the largest table */
+#define TABLE_PAGE_SLOTS   512u /* per-slot VLSNs that get it together */
 /*
  * What one record may add, in bytes of keys and values: an operation that
  * would go beyond gives an error (the same on every node). The arena has this
@@ -129,8 +132,40 @@ struct table_gen {
 	_Atomic uint64_t vlsn; /* frozen: everything up to here is in it */
 	_Atomic int64_t time_ms; /* frozen: time of that record */
 	uint64_t zero2;
+	/*
+	 * W: store, release. A bit per page of the slots and per step of the
+	 * buckets: it has memory. Without, it is all zeros and nobody looks:
+	 * that would take memory, or be SIGBUS when there is none.
+	 */
+	_Alignas(CACHE_LINE) _Atomic uint64_t
+	    slot_pages[TABLE_SLOTS / TABLE_PAGE_SLOTS / 64];
+	_Alignas(
+	    CACHE_LINE) _Atomic uint64_t bucket_steps[TABLE_BUCKET_STEPS / 64];
 };
-_Static_assert(sizeof(struct table_gen) == 2 * CACHE_LINE, "two lines");
+_Static_assert(sizeof(struct table_gen) == 7 * CACHE_LINE, "seven lines");
+
+/* Have bucket i, the slot, got memory? (acquire) */
+static inline bool
+table_bucket_has(const struct table_gen *g, uint64_t i)
+{
+	uint64_t step = i / TABLE_STEP_BUCKETS;
+
+	return (atomic_load_explicit(
+		    &g->bucket_steps[step / 64], memory_order_acquire) >>
+		       (step % 64) &
+		   1) != 0;
+}
+
+static inline bool
+table_slot_has(const struct table_gen *g, uint32_t slot)
+{
+	uint32_t page = slot / TABLE_PAGE_SLOTS;
+
+	return (atomic_load_explicit(
+		    &g->slot_pages[page / 64], memory_order_acquire) >>
+		       (page % 64) &
+		   1) != 0;
+}
 
 /* A reader's pin. One writer: that slot's process (0: also supervisor). */
 struct table_reader {
@@ -214,15 +249,10 @@ int table_find(const struct table_head *t, const struct table_gen *g,
     const struct table_entry **out, bool *gone);
 
 /* The writer's handle: one per table, in the store. */
-#define TABLE_BUCKET_STEPS 2048 /* of 256 KiB, for the largest table */
-
 struct table_writer {
 	struct table_head *t;
 	struct table_gen *g; /* active */
 	uint64_t allocated; /* arena bytes that have memory */
-	uint64_t slot_pages[2]; /* bit per page of the slots: has memory */
-	uint64_t bucket_steps[TABLE_BUCKET_STEPS / 64]; /* the same for steps
-							   of the buckets */
 	uint32_t flushed_at; /* as in g, with the record being applied */
 	uint64_t flush_vlsn;
 };
@@ -252,7 +282,8 @@ struct table_place {
 const struct table_entry *table_locate(struct table_writer *w, const void *key,
     size_t key_len, uint32_t hash, struct table_place *at);
 /*
- * Add an entry (after table_ensure()). The value is reserved: the caller
+ * Add an entry (after table_ensure() and, for a key that is not in here yet,
+ * table_ensure_bucket()). The value is reserved: the caller
  * fills *value (value_len bytes) and then calls table_publish().
  */
 struct table_entry *table_add(struct table_writer *w, const void *key,

@@ -231,6 +231,8 @@ test_killed(void)
 		    (size_t)snprintf(key, sizeof(key), "key:%u", n * 2);
 
 		rig_must(table_ensure(&g.w, 4096));
+		rig_must(
+		    table_ensure_bucket(&g.w, table_hash(g.r.table, key, len)));
 		table_locate(
 		    &g.w, key, len, table_hash(g.r.table, key, len), &at);
 		e = table_add(&g.w, key, len, 3000, before + 1, 0, 0, &to);

@@ -44,7 +44,8 @@ put(struct table_writer *w, const char *key, const char *value, uint64_t vlsn,
 	struct table_entry *e;
 	uint8_t *to;
 
-	if (table_ensure(w, 4096) != 0)
+	if (table_ensure(w, 4096) != 0 ||
+	    table_ensure_bucket(w, table_hash(w->t, key, n)) != 0)
 		abort();
 	table_locate(w, key, n, table_hash(w->t, key, n), &at);
 	e = table_add(w, key, n, len, vlsn, 0, flags, &to);
@@ -346,6 +347,58 @@ test_processes(void)
 	table_end(t);
 }
 
+#define SPARSE_SIZE (UINT64_C(256) << 20)
+
+/* Pages of the buckets and slots of a generation that have memory. */
+static unsigned
+pages_taken(struct table_head *t, const struct table_gen *g)
+{
+	static unsigned char in[4096];
+	uint64_t len = g->arena_off - g->bucket_off;
+	unsigned i, n = 0;
+
+	if (len / 4096 > sizeof(in) ||
+	    mincore((uint8_t *)t + g->bucket_off, len, in) != 0)
+		abort();
+	for (i = 0; i < len / 4096; i++)
+		n += in[i] & 1;
+	return n;
+}
+
+/* Looking takes no memory: where the machine has none it would be SIGBUS. */
+static void
+test_sparse(void)
+{
+	struct table_head *t =
+	    mmap(NULL, table_region_size(SPARSE_SIZE), PROT_READ | PROT_WRITE,
+		MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	const struct table_entry *e;
+	struct table_writer w;
+	unsigned i, before, found = 0;
+	char key[16];
+	bool gone;
+
+	if (t == MAP_FAILED || table_region_init(t, SPARSE_SIZE) != 0)
+		abort();
+	table_writer_open(&w, t, 1);
+	put(&w, "one", "1", 1, 0);
+	if (table_slot_raise(&w, "one", 3, 1) != 0)
+		abort();
+	table_commit(&w, 1, 100);
+	before = pages_taken(t, w.g);
+	for (i = 0; i < 10000; i++) {
+		snprintf(key, sizeof(key), "none%u", i);
+		table_find(t, w.g, key, strlen(key),
+		    table_hash(t, key, strlen(key)), 1, &e, &gone);
+		found += e != NULL;
+		found += table_slot_get(t, w.g, i) == 1;
+	}
+	is_u64(found, table_slot("one", 3) < 10000, "only what is there");
+	is_u64(pages_taken(t, w.g), before, "and no page for it");
+	is_str(find(t, 1, "one", 1, &gone), "1", "the key is found");
+	munmap(t, t->size);
+}
+
 int
 main(void)
 {
@@ -360,6 +413,7 @@ main(void)
 	test_generations();
 	test_pins();
 	test_special();
+	test_sparse();
 	test_processes();
 	return tap_done();
 }

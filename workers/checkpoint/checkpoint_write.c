@@ -86,6 +86,8 @@ list_collect(struct writer *w)
 	int rc;
 
 	for (i = 0; i < w->g->bucket_count; i++) {
+		if (!table_bucket_has(w->g, i))
+			continue;
 		off = atomic_load_explicit(&bucket[i], memory_order_relaxed);
 		for (; (e = table_at(w->t, w->g, off)) != NULL;
 		     off = atomic_load_explicit(&e->next, memory_order_relaxed))
@@ -103,9 +105,12 @@ by_key(const void *va, const void *vb)
 	const struct item *ia = va, *ib = vb;
 	const struct table_entry *a = ia->e, *b = ib->e;
 	unsigned an = table_entry_key_len(a), bn = table_entry_key_len(b);
-	int cmp =
-	    memcmp(table_entry_key(a), table_entry_key(b), an < bn ? an : bn);
+	int cmp;
 
+	/* Mostly decided without a look at the entries. */
+	if (ia->prefix != ib->prefix)
+		return ia->prefix < ib->prefix ? -1 : 1;
+	cmp = memcmp(table_entry_key(a), table_entry_key(b), an < bn ? an : bn);
 	if (cmp != 0)
 		return cmp;
 	return an < bn ? -1 : an > bn;
@@ -156,6 +161,8 @@ write_slots(struct writer *w)
 	int rc = 0;
 
 	for (i = 0; i < TABLE_SLOTS && rc == 0; i++) {
+		if (!table_slot_has(w->g, i))
+			continue;
 		vlsn = atomic_load_explicit(&slots[i], memory_order_relaxed);
 		if (vlsn != 0)
 			rc = store_db_slot_put(w->db, w->txn, i, vlsn);
