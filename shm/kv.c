@@ -79,6 +79,10 @@ txn_renew(struct kv *kv)
 
 	txn_reset(kv);
 	rc = mdb_txn_renew(kv->txn);
+	/* The writer was given a larger map_size, and has used it. */
+	if (rc == MDB_MAP_RESIZED &&
+	    (rc = mdb_env_set_mapsize(kv->db.env, 0)) == 0)
+		rc = mdb_txn_renew(kv->txn);
 	kv->renewed = rc == 0;
 	return store_db_errno(rc);
 }
@@ -104,8 +108,9 @@ kv_pin(struct kv *kv)
 
 	for (tries = 0; tries < KV_TRIES; tries++) {
 		view = view_now(kv);
+		/* Release: who sees the pin sees since when. */
 		atomic_store_explicit(
-		    &rd->view, view + 1, memory_order_relaxed);
+		    &rd->view, view + 1, memory_order_release);
 		/* Pairs with the fence in table_leave(). */
 		atomic_thread_fence(memory_order_seq_cst);
 		if (view_now(kv) != view)
@@ -330,24 +335,49 @@ slot_vlsn(struct kv *kv, const void *key, size_t key_len, uint64_t *out)
 	return 0;
 }
 
+/* VLSN of the key's last change; *expire_ms = 0 if it has none or is gone. */
+static int
+last_change(struct kv *kv, const void *key, size_t key_len, uint64_t *vlsn,
+    struct kv_item *item)
+{
+	int rc = kv_get(kv, key, key_len, 0, item);
+
+	*vlsn = item->vlsn;
+	if (rc != -ENOENT)
+		return rc;
+	item->expire_ms = 0;
+	if ((rc = slot_vlsn(kv, key, key_len, vlsn)) != 0)
+		return rc;
+	/* A deletion past the snapshot must count as a change of it. */
+	if (*vlsn > kv->snap)
+		*vlsn = kv->snap;
+	return 0;
+}
+
 uint64_t
 kv_watch(struct kv *kv, const void *key, size_t key_len)
 {
 	struct kv_item item;
-	uint64_t v;
-	int rc;
+	uint64_t vlsn;
 
-	rc = kv_get(kv, key, key_len, 0, &item);
-	if (rc == 0)
-		return item.vlsn;
 	/*
 	 * A key that cannot be read has no VLSN that a change is sure to
 	 * exceed: 0 makes the transaction abort.
 	 */
-	if (rc != -ENOENT || slot_vlsn(kv, key, key_len, &v) != 0)
-		return 0;
-	/* A deletion past the snapshot must count as a change of it. */
-	return v < kv->snap ? v : kv->snap;
+	return last_change(kv, key, key_len, &vlsn, &item) == 0 ? vlsn : 0;
+}
+
+int
+kv_changed(struct kv *kv, const void *key, size_t key_len, uint64_t watched,
+    int64_t now_ms)
+{
+	struct kv_item item;
+	uint64_t vlsn;
+	int rc = last_change(kv, key, key_len, &vlsn, &item);
+
+	if (rc != 0)
+		return rc;
+	return vlsn > watched || kv_expired(&item, now_ms) ? 1 : 0;
 }
 
 uint64_t

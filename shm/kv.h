@@ -57,6 +57,12 @@ int kv_copy(struct kv *kv, const struct kv_item *item, uint64_t from, size_t n,
  * if it does not exist, its slot's last deletion. For WATCH.
  */
 uint64_t kv_watch(struct kv *kv, const void *key, size_t key_len);
+/*
+ * Is a key no longer as kv_watch() gave `watched`? 1, 0, or -errno (damage).
+ * One that expired by now_ms has changed, its deletion logged or not.
+ */
+int kv_changed(struct kv *kv, const void *key, size_t key_len, uint64_t watched,
+    int64_t now_ms);
 
 /*
  * Run a reading operation (op_writes() false) at time now_ms and append its

@@ -355,6 +355,8 @@ put_op(uint8_t *at, uint16_t code, const char *args)
 	return 4 + n;
 }
 
+static int multi_rc;
+
 static const char *
 run_multi(const char *key, uint64_t watched)
 {
@@ -373,7 +375,7 @@ run_multi(const char *key, uint64_t watched)
 	n += put_op(p + n, OP_INCRBY, "s");
 	n += put_op(p + n, OP_GET, "m");
 	n += put_op(p + n, OP_DEL, "m");
-	rig_apply(&g, true, p, n);
+	multi_rc = rig_apply(&g, true, p, n);
 	return rig_text(&g.out);
 }
 
@@ -403,7 +405,37 @@ test_multi(void)
 	    "one that came and went aborts");
 	none = kv_watch(g.kv, "fleeting", 8);
 	is_str(run_multi("fleeting", none), done, "watched after that: not");
+	run(OP_SET, "timed|x", g.now_ms + 10, 0);
+	seen = kv_watch(g.kv, "timed", 5);
+	is_str(run_multi("timed", seen), done, "watched while it lives: not");
+	g.now_ms += 11;
+	is_str(run_multi("timed", seen), "nilarray",
+	    "expired since, its deletion not yet logged: aborts");
 	settle();
+}
+
+/* What cannot be read must not pass for unchanged: no node goes on. */
+static void
+test_watch_damaged(void)
+{
+	struct kv_item item;
+	uint64_t seen;
+
+	lay_out();
+	run(OP_SET, "hurt|x", 0, 0);
+	settle();
+	if (rig_freeze(&g) != 0 || rig_checkpoint(&g) != 0)
+		abort();
+	seen = kv_watch(g.kv, "hurt", 4);
+	if (kv_lookup_disk(g.kv, "hurt", 4, &item) != 0)
+		abort();
+	if (mprotect((void *)((uintptr_t)item.data & ~(uintptr_t)4095), 4096,
+		PROT_READ | PROT_WRITE) != 0)
+		abort();
+	*(uint8_t *)(uintptr_t)item.data ^= 1;
+	run_multi("hurt", seen);
+	is_i64(multi_rc, -EBADMSG, "a damaged watched key is an error");
+	*(uint8_t *)(uintptr_t)item.data ^= 1;
 }
 
 /* The slots' VLSNs and FLUSHALL's survive the way to disk. */
@@ -566,6 +598,7 @@ main(void)
 	}
 	place = ON_DISK;
 	test_watch_on_disk();
+	test_watch_damaged();
 	test_large();
 	test_malformed();
 	test_budget();

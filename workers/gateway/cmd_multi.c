@@ -202,7 +202,9 @@ watch_broken(struct gateway *g, const struct multi *m)
 	size_t at = 0;
 
 	while (watch_next(m, &at, &vlsn, &key))
-		if (kv_watch(g->kv, key.data, key.len) > vlsn)
+		/* What cannot be read is not said to be unchanged. */
+		if (kv_changed(g->kv, key.data, key.len, vlsn, gw_now_ms(g)) !=
+		    0)
 			return true;
 	return false;
 }

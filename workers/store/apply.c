@@ -218,17 +218,18 @@ apply_one(struct apply *a, const struct op *op)
 	return rc != 0 ? rc : a->out->error;
 }
 
-/* Has any watched key changed since its WATCH? */
-static bool
+/* Has any watched key changed since its WATCH? 1, 0, -errno. */
+static int
 watch_changed(struct apply *a, const struct op_multi *m)
 {
 	const uint8_t *at = m->watches;
 	struct op_watch w;
+	int rc = 0;
 
-	while (op_watch_next(m, &at, &w))
-		if (kv_watch(a->kv, w.key.data, w.key.len) > w.vlsn)
-			return true;
-	return false;
+	while (rc == 0 && op_watch_next(m, &at, &w))
+		rc = kv_changed(
+		    a->kv, w.key.data, w.key.len, w.vlsn, a->time_ms);
+	return rc;
 }
 
 static int
@@ -236,9 +237,11 @@ apply_multi(struct apply *a, const struct op_multi *m)
 {
 	const uint8_t *at = m->ops;
 	struct op op;
-	int rc = 0;
+	int rc = watch_changed(a, m);
 
-	if (watch_changed(a, m)) {
+	if (rc < 0)
+		return rc;
+	if (rc == 1) {
 		value_nil_array(a->out);
 		return 0;
 	}
