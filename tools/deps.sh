@@ -18,6 +18,11 @@ bench) want="$build $bench" ;;
 	;;
 esac
 
+command -v dpkg-query >/dev/null || {
+	echo "deps: no Debian: these packages, or their like, are needed:" \
+	    $want >&2
+	exit 0
+}
 missing=
 for p in $want; do
 	state=$(dpkg-query -W -f '${Status}' "$p" 2>/dev/null || true)
@@ -45,7 +50,8 @@ if [ ! -e /usr/sbin/policy-rc.d ]; then
 	$as chmod 755 $policy
 fi
 trap '[ -z "$policy" ] || $as rm -f $policy' EXIT
-export DEBIAN_FRONTEND=noninteractive
-$as apt-get update -q >/dev/null || true
+trap 'exit 130' INT TERM HUP
+apt="$as env DEBIAN_FRONTEND=noninteractive apt-get"
+$apt update -q >/dev/null || true
 # shellcheck disable=SC2086
-$as apt-get install -y -q --no-install-recommends $missing >/dev/null
+$apt install -y -q --no-install-recommends $missing >/dev/null

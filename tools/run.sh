@@ -17,10 +17,4 @@ data_dir = $top/data
 run_dir = $top/node
 INI
 [ -e "$top/data/node" ] || "$b/nodelifed" --init -c "$ini"
-cat >&2 <<SAY
-nodelife: talk to it:  redis-cli -p 7379
-          is it up:    curl http://127.0.0.1:7381/readyz
-          look at it:  $b/nodelifestat -r $top/node
-          stop it:     Ctrl-C, or $b/nodelifectl -r $top/node stop
-SAY
 exec "$b/nodelifed" -f -c "$ini"
