@@ -222,7 +222,7 @@ publish(struct store *s, uint64_t before, uint64_t start_ns)
 {
 	uint64_t n = s->applied - before;
 	struct slot_row *wal = &s->r->slots->row[SLOT_WAL];
-	bool waited = position_get(&s->r->pos->apply_wanted) > before;
+	bool waited;
 
 	position_set(&s->r->pos->applied, s->applied);
 	if (n != 0)
@@ -246,8 +246,12 @@ publish(struct store *s, uint64_t before, uint64_t start_ns)
 		    (unsigned long long)s->applied);
 		s->apply.malformed = 0;
 	}
-	/* wal may wait for what cursor_release() gave back. */
+	/*
+	 * wal may wait for what cursor_release() gave back. And who raised
+	 * apply_wanted after this look sees `applied` before it sleeps.
+	 */
 	atomic_thread_fence(memory_order_seq_cst);
+	waited = position_get(&s->r->pos->apply_wanted) > before;
 	if (atomic_load_explicit(&wal->busy_with, memory_order_relaxed) ==
 	    BUSY_BUFFER)
 		bell_ring(s->loop.bells, SLOT_WAL);
