@@ -9,6 +9,7 @@ use Nodelife;
 use POSIX ();
 use Socket qw(SOL_SOCKET SO_RCVBUF SHUT_WR);
 use Test::More;
+use Time::HiRes ();
 
 my $seed = $ENV{SEED} // int( rand 1e9 );
 diag "SEED=$seed";
@@ -128,6 +129,29 @@ for my $i ( 1 .. 10 ) {
 my $bad = 0;
 for (@kids) { waitpid $_, 0; $bad++ if $? }
 is $bad, 0, 'ten clients read their own writes, in order';
+
+# SCAN inside MULTI reads here, so it waits for what its client wrote before;
+# alone and beside a write.
+my $blind = 0;
+for my $i ( 1 .. 50 ) {
+	for my $with ( [], [ [ 'SET', 'other', $i ] ] ) {
+		my $key  = "scan$i-" . @$with;
+		my @all  = $c->pipeline( [ 'SET', $key, 1 ], ['MULTI'], @$with,
+			[ 'SCAN', 0, 'COUNT', 10000, 'MATCH', $key ], ['EXEC'] );
+		my $found = $all[-1][-1][1];
+		$blind++ if ref $found ne 'ARRAY' || "@$found" ne $key;
+	}
+}
+is $blind, 0, 'SCAN inside MULTI sees the writes before it';
+
+# More keys than a transaction may watch are refused at once.
+my $start = POSIX::floor( 1000 * Time::HiRes::time() );
+isa_ok $c->cmd( 'WATCH', map { "w$_" } 1 .. 70_000 ), 'Nodelife::Error',
+  'too many watched keys';
+is $c->cmd( 'WATCH', map { "w$_" } 1 .. 60_000 ), 'OK', 'many watched keys';
+cmp_ok 1000 * Time::HiRes::time() - $start, '<', 5000,
+  'a step of watching holds nobody up';
+is $c->cmd('UNWATCH'), 'OK', 'forgotten';
 is $c->cmd('PING'), 'PONG', 'served as ever';
 is $n->stop, 0, 'stopped';
 done_testing;

@@ -16,6 +16,8 @@
 
 #define EXEC_TRIES 16 /* passes over a changing store, then through the log */
 #define EXEC_NS    (20 * NS_PER_MS) /* no new pass later than that */
+/* Keys beyond so many may stand there twice: each is compared with all. */
+#define WATCH_LOOK 256
 
 struct multi {
 	bool active; /* between MULTI and EXEC */
@@ -47,6 +49,7 @@ struct plan {
 	struct vbuf payload; /* REC_MULTI */
 	uint32_t op_count;
 	bool writes;
+	bool local_reads; /* SCAN reads the store from here */
 	struct op_arg *argv; /* of the command at hand */
 	uint32_t argv_cap;
 };
@@ -184,7 +187,7 @@ watch_add(struct call *k, struct multi *m, const struct op_arg *key)
 {
 	uint8_t *at;
 
-	if (watch_has(m, key) ||
+	if ((m->watch_count < WATCH_LOOK && watch_has(m, key)) ||
 	    (at = vbuf_add(&m->watches, 12 + (size_t)key->len)) == NULL)
 		return;
 	put_le64(at, kv_watch(k->g->kv, key->data, key->len));
@@ -235,7 +238,7 @@ gw_run_watch(struct call *k)
 	if ((m = multi_get(k->c)) == NULL)
 		return call_error_done(k, "ERR no memory for WATCH");
 	if (m->watches.len > k->g->w->conf->listen.max_query ||
-	    m->watch_count > GW_MULTI_MAX)
+	    m->watch_count + (uint64_t)k->argc > GW_MULTI_MAX)
 		return call_error_done(k, "ERR too many keys are watched");
 	for (i = 1; i < k->argc; i++)
 		watch_add(k, m, &k->argv[i]);
@@ -335,8 +338,11 @@ plan_make(struct plan *p)
 			return false;
 		built_init(&b);
 		item->local = q.cmd->build == NULL || !q.cmd->build(&q, &b);
-		if (item->local)
+		if (item->local) {
+			p->local_reads |= q.cmd->build == NULL &&
+					  (q.cmd->flags & CMD_READ) != 0;
 			continue;
+		}
 		item->unless_nil = b.error[0] != '\0';
 		n = op_size(b.argc, b.argv);
 		if ((to = vbuf_add(&p->payload, 4 + n)) == NULL)
@@ -571,9 +577,9 @@ exec_run(struct plan *p)
 {
 	struct call *k = p->k;
 
-	if (p->writes)
+	if (p->writes && !p->local_reads)
 		return exec_write(p);
-	if (p->op_count == 0 && p->m->watch_count == 0)
+	if (p->op_count == 0 && p->m->watch_count == 0 && !p->local_reads)
 		return exec_local(p);
 	switch (gw_read_ready(k->g, k->c)) {
 	case READ_NOW:
@@ -583,6 +589,8 @@ exec_run(struct plan *p)
 	case READ_REFUSED:
 		return call_refused(k);
 	}
+	if (p->writes)
+		return exec_write(p);
 	if (gw_read_begin(k->g) != 0)
 		return call_error_done(k, "ERR the store cannot be read");
 	return exec_read(p);
