@@ -55,8 +55,9 @@ struct positions {
 	struct position first; /* W: wal. oldest VLSN still in the log */
 	struct position apply_wanted; /* W: readers, max by CAS. A VLSN that
 					 somebody waits to see applied */
-	struct position commit_waited; /* W: gateways count up and down: how
-					  many wait for `committed` */
+	struct position commit_waited; /* W: gateways, bit i gateway i, which
+					  clears it when it starts: set
+					  while it waits for `committed` */
 	struct position clock_ms; /* W: wal. time of the newest record */
 	struct position wal_bytes; /* W: wal. bytes appended since boot */
 	struct position checkpoint_bytes; /* W: store. wal_bytes when the last

@@ -571,6 +571,98 @@ test_roles(void)
 	gone(a);
 }
 
+/* A read that comes before the term's first record is committed. */
+static void
+test_term(void)
+{
+	struct commit_view view, old;
+	struct conn *a = client();
+
+	commit_view_read(region.commit, &old);
+	position_set(&region.pos->term_start, epoch_word(0, 1));
+	say(a, "GET k\r\n");
+	is_u64(a->park, PARK_TERM, "a read waits for the term to begin");
+	is_u64(position_get(&region.pos->commit_waited), 1,
+	    "wal is to ring when committed moves");
+	ok(!gw_conn_wake_pending(&gw) && gw.sync_deadline_ns == LOOP_NEVER,
+	    "and nothing ticks meanwhile");
+	view = old;
+	view.role = ROLE_UNKNOWN;
+	commit_view_write(region.commit, &view);
+	ok(gw_conn_wake_pending(&gw), "a lost role ends the wait");
+	turn();
+	is_str(heard(a), "-NOMASTER no master known\r\n", "with an error");
+	is_u64(position_get(&region.pos->commit_waited), 0, "nobody waits");
+	commit_view_write(region.commit, &old);
+	position_set(&region.pos->term_start, epoch_word(1, last_vlsn + 1));
+	say(a, "GET k\r\n");
+	is_u64(a->park, PARK_TERM, "its first record is not committed");
+	commit(++last_vlsn);
+	ok(gw_conn_wake_pending(&gw), "it is");
+	turn();
+	is_u64(a->park, PARK_APPLY, "now it must be applied");
+	is_u64(a->wait_vlsn, last_vlsn, "that one");
+	is_u64(position_get(&region.pos->apply_wanted), last_vlsn,
+	    "the store knows");
+	gone(a);
+	position_set(&region.pos->term_start, epoch_word(1, 1));
+}
+
+/* Answers that do not wait for the flush: what reads and WAIT wait for. */
+static void
+test_levels(void)
+{
+	struct conn *a = client(), *b = client();
+	uint32_t seq = gw.next_seq;
+
+	atomic_store(&region.control->sync_level, CONF_SYNC_NO_SYNC);
+	say(a, "SET k v\r\nSET k v\r\n");
+	turn();
+	while (wal_take(&(struct seen){ 0 }))
+		;
+	wal_return(seq, 1, ++last_vlsn, RET_OK);
+	wal_return(seq + 1, 1, 0, RET_NOSPACE);
+	position_set(&region.pos->appended, last_vlsn);
+	turn();
+	ok(strncmp(heard(a), "+OK\r\n-ERR no space", 18) == 0,
+	    "answered, not committed");
+	is_u64(a->last_vlsn, last_vlsn, "the refused one hides nothing");
+	say(b, "GET k\r\n");
+	is_u64(b->park, PARK_APPLY, "another client's read waits for it");
+	is_u64(b->wait_vlsn, last_vlsn, "for what was answered");
+	say(a, "WAIT 0 0\r\n");
+	is_u64(a->park, PARK_SYNC, "WAIT waits for the flush");
+	is_u64(position_get(&region.pos->commit_waited), 1, "wal knows");
+	commit(last_vlsn);
+	turn();
+	is_str(heard(a), ":0\r\n", "committed");
+	is_u64(position_get(&region.pos->commit_waited), 0, "nobody waits");
+	atomic_store(&region.control->sync_level, CONF_SYNC_SYNC);
+	gone(a);
+	gone(b);
+}
+
+/* DBSIZE waits for what was written when it came, not for what came since. */
+static void
+test_count(void)
+{
+	struct conn *a = client();
+
+	gw.kv_open_turn = true;
+	position_set(&region.pos->applied, last_vlsn);
+	position_set(&region.pos->resolved, last_vlsn - 1);
+	say(a, "DBSIZE\r\nPING\r\n");
+	is_u64(a->park, PARK_COUNT, "the store is counting");
+	commit(last_vlsn + 5);
+	position_set(&region.pos->applied, last_vlsn + 5);
+	position_set(&region.pos->resolved, last_vlsn);
+	turn();
+	is_str(heard(a), ":0\r\n+PONG\r\n", "counted as far as it asked");
+	last_vlsn += 5;
+	gw.kv_open_turn = false;
+	gone(a);
+}
+
 static void
 test_limits(void)
 {
@@ -641,7 +733,15 @@ main(void)
 	test_parts();
 	test_gone();
 	test_roles();
+	test_term();
+	test_levels();
+	test_count();
 	test_limits();
+	gw_write_fini(&gw);
+	position_set(&region.pos->commit_waited, 3);
+	is_u64(gw_write_init(&gw), 0, "another life");
+	is_u64(position_get(&region.pos->commit_waited), 2,
+	    "clears what the one before has left behind");
 	gw_write_fini(&gw);
 	gw_conn_fini(&gw);
 	vbuf_free(&gw.value);

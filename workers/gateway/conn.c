@@ -157,6 +157,9 @@ conn_unlist(struct gateway *g, struct conn *c)
 		TAILQ_REMOVE(&g->waiting, c, wait);
 		g->waiting_count--;
 	}
+	g->sync_count -= c->park == PARK_SYNC;
+	g->term_count -= c->park == PARK_TERM;
+	gw_write_commit_waited(g);
 	c->flags &= ~(unsigned)CONN_LISTED;
 }
 
@@ -471,31 +474,48 @@ gw_conn_eof(struct gateway *g, struct conn *c)
 
 /* ---- parking ---- */
 
+static void
+lower(uint64_t *min, uint64_t v)
+{
+	if (v < *min)
+		*min = v;
+}
+
+/* What the connection waits for counts among what all in waiting do. */
+static void
+wait_begin(struct gateway *g, const struct conn *c, enum park why)
+{
+	if (why == PARK_APPLY) {
+		lower(&g->apply_min, c->wait_vlsn);
+	} else if (why == PARK_COUNT) {
+		lower(&g->count_min, c->wait_vlsn);
+	} else if (why == PARK_TERM) {
+		g->term_count++;
+	} else {
+		g->sync_count++;
+		lower(&g->sync_min, c->wait_vlsn);
+		lower(&g->sync_deadline_ns, c->deadline_ns);
+	}
+	gw_write_commit_waited(g);
+}
+
 void
 gw_conn_park(struct gateway *g, struct conn *c, enum park why)
 {
-	uint64_t *min;
-
 	ASSERT(c->park == PARK_NOT && why != PARK_NOT);
 	ASSERT((c->flags & CONN_LISTED) == 0);
 	c->park = (uint8_t)why;
+	if (why == PARK_ORDER || why == PARK_OUTPUT)
+		return;
+	c->flags |= CONN_LISTED;
 	if (why == PARK_RING) {
 		TAILQ_INSERT_TAIL(&g->stalled, c, wait);
 		g->stalled_count++;
-	} else if (why == PARK_APPLY || why == PARK_COUNT || why == PARK_SYNC) {
-		TAILQ_INSERT_TAIL(&g->waiting, c, wait);
-		g->waiting_count++;
-	} else {
 		return;
 	}
-	c->flags |= CONN_LISTED;
-	min = why == PARK_APPLY   ? &g->apply_min
-	      : why == PARK_COUNT ? &g->count_min
-				  : &g->sync_min;
-	if (c->wait_vlsn < *min)
-		*min = c->wait_vlsn;
-	if (why == PARK_SYNC && c->deadline_ns < g->sync_deadline_ns)
-		g->sync_deadline_ns = c->deadline_ns;
+	TAILQ_INSERT_TAIL(&g->waiting, c, wait);
+	g->waiting_count++;
+	wait_begin(g, c, why);
 }
 
 void
@@ -512,15 +532,13 @@ gw_conn_resume(struct gateway *g, struct conn *c)
 
 /* Take the first of a list that is being gone through. */
 static struct conn *
-list_pop(struct conn_list *list, uint32_t *count)
+list_pop(struct gateway *g, struct conn_list *list)
 {
 	struct conn *c = TAILQ_FIRST(list);
 
 	if (c == NULL)
 		return NULL;
-	TAILQ_REMOVE(list, c, wait);
-	(*count)--;
-	c->flags &= ~(unsigned)CONN_LISTED;
+	conn_unlist(g, c);
 	c->park = PARK_NOT;
 	return c;
 }
@@ -532,6 +550,8 @@ wait_is_over(const struct gateway *g, const struct conn *c, enum park why)
 		return position_get(&g->r->pos->applied) >= c->wait_vlsn;
 	if (why == PARK_COUNT)
 		return position_get(&g->r->pos->resolved) >= c->wait_vlsn;
+	if (why == PARK_TERM)
+		return gw_read_term_over(g);
 	return commit_vlsn(g->r) >= c->wait_vlsn ||
 	       g->loop.now_ns >= c->deadline_ns;
 }
@@ -544,7 +564,8 @@ gw_conn_wake_pending(const struct gateway *g)
 	return g->waiting_count != 0 &&
 	       (position_get(&pos->applied) >= g->apply_min ||
 		   position_get(&pos->resolved) >= g->count_min ||
-		   commit_vlsn(g->r) >= g->sync_min);
+		   commit_vlsn(g->r) >= g->sync_min ||
+		   (g->term_count != 0 && gw_read_term_over(g)));
 }
 
 /*
@@ -568,7 +589,7 @@ wake_waiting(struct gateway *g)
 		if ((c = TAILQ_FIRST(&g->waiting)) == NULL)
 			break;
 		why = c->park;
-		(void)list_pop(&g->waiting, &g->waiting_count);
+		(void)list_pop(g, &g->waiting);
 		if (wait_is_over(g, c, why))
 			gw_conn_resume(g, c);
 		else
@@ -583,7 +604,7 @@ wake_stalled(struct gateway *g)
 	struct conn *c;
 
 	for (; left != 0 && gw_write_room(g); left--) {
-		if ((c = list_pop(&g->stalled, &g->stalled_count)) == NULL)
+		if ((c = list_pop(g, &g->stalled)) == NULL)
 			break;
 		gw_conn_resume(g, c);
 	}
@@ -594,6 +615,14 @@ gw_conn_wake(struct gateway *g)
 {
 	wake_waiting(g);
 	wake_stalled(g);
+}
+
+/* Is it the client's turn? If it is ours, it may take as long as it takes. */
+static bool
+conn_is_idle(const struct conn *c)
+{
+	return c->node_count == 0 &&
+	       (c->park == PARK_NOT || c->park == PARK_OUTPUT);
 }
 
 void
@@ -610,8 +639,8 @@ gw_conn_idle(struct gateway *g)
 	g->idle_check_ns = now + NS_PER_S;
 	for (i = 0; i < gw_conn_limit(g); i++) {
 		c = gw_conn_at(g, i);
-		if (c != NULL && now - c->active_ns > limit * NS_PER_MS &&
-		    now > c->active_ns && c->node_count == 0)
+		if (c != NULL && conn_is_idle(c) && now > c->active_ns &&
+		    now - c->active_ns > limit * NS_PER_MS)
 			gw_conn_kill(g, c);
 	}
 }

@@ -61,6 +61,7 @@ enum park {
 	PARK_APPLY, /* `applied` must reach wait_vlsn */
 	PARK_COUNT, /* the store's count of keys must (DBSIZE) */
 	PARK_SYNC, /* WAIT, WAITAOF: `committed` must, or a time-out */
+	PARK_TERM, /* the first record of the term must be committed */
 	PARK_RING, /* the request ring or the window is full */
 	PARK_OUTPUT, /* it does not read its replies */
 };
@@ -107,7 +108,7 @@ struct conn {
 	uint32_t node_head, node_tail, node_count;
 	uint64_t id;
 	uint64_t last_vlsn; /* of its newest answered write */
-	uint64_t wait_vlsn; /* CONN_INDEX, PARK_APPLY, PARK_SYNC */
+	uint64_t wait_vlsn; /* CONN_INDEX, PARK_APPLY, _COUNT, _SYNC */
 	uint64_t deadline_ns; /* PARK_SYNC; LOOP_NEVER = none */
 	uint64_t active_ns; /* of its last input */
 	uint64_t opened_ns;
@@ -184,6 +185,7 @@ struct gateway {
 	uint32_t chunk_count, conn_count, conn_max;
 	struct conn_list free_conns, dirty, waiting, stalled;
 	uint32_t waiting_count, stalled_count;
+	uint32_t sync_count, term_count; /* of waiting: PARK_SYNC, _TERM */
 	uint64_t next_id;
 	struct chunk_pool pool;
 	struct resp rp; /* for commands parsed where they were received */
@@ -202,6 +204,8 @@ struct gateway {
 	struct ret_run *runs;
 	uint32_t run_head, run_count, run_cap;
 	uint32_t early_count; /* EARLY nodes that are not acknowledged */
+	bool commit_waited; /* own bit in positions.commit_waited */
+	uint64_t acked; /* newest VLSN that early answers have covered */
 	struct vbuf partial; /* a result that comes in pieces */
 	uint32_t partial_seq;
 	struct big_request big;
@@ -287,6 +291,10 @@ void gw_write_turn(struct gateway *g);
 /* Publish this turn's requests and ring who must see them. */
 void gw_write_publish(struct gateway *g);
 bool gw_write_pending(struct gateway *g);
+/* What an early answer waits for, at this node's sync level. */
+uint64_t gw_write_acked(const struct gateway *g);
+/* Say whether wal must ring us when `committed` moves. */
+void gw_write_commit_waited(struct gateway *g);
 /* Is there room for another request (a hint for those that wait)? */
 bool gw_write_room(struct gateway *g);
 /* Are too many replies waiting for ones before them? */
@@ -317,10 +325,13 @@ gw_write_append(struct gateway *g, struct conn *c, const struct request *rq);
 /* ---- read.c ---- */
 enum read_verdict { READ_NOW, READ_PARKED, READ_REFUSED };
 /*
- * May the command at the head of the input read the store now? PARKED: it is
- * parked and comes again. REFUSED: no master; nothing was answered yet.
+ * May the command at the head of the input read the store now? NOW: wait_vlsn
+ * is its index. PARKED: it is parked and comes again. REFUSED: no master;
+ * nothing was answered yet.
  */
 enum read_verdict gw_read_ready(struct gateway *g, struct conn *c);
+/* PARK_TERM is over: the term's first record is committed, or the role lost. */
+bool gw_read_term_over(const struct gateway *g);
 /* Enter this turn's read transaction. 0 or -errno. */
 int gw_read_begin(struct gateway *g);
 void gw_read_end(struct gateway *g);

@@ -1,6 +1,7 @@
 /*
- * When a read may run. Its index is `committed` when it arrived; it runs when
- * the store has applied that much and what its own connection wrote. If that
+ * When a read may run. Its index is what early answers cover when it arrived,
+ * `committed` by default; it runs when the store has applied that much and
+ * what its own connection wrote. If that
  * is so already, and mostly it is, it runs where it stands; else the
  * connection is parked with the command at the head of its input.
  */
@@ -9,7 +10,7 @@
 #include "shm/log.h"
 #include "workers/gateway/gateway.h"
 
-#define TERM_LOOK_NS (2 * NS_PER_MS)
+#define LEASE_LOOK_NS (2 * NS_PER_MS)
 
 int64_t
 gw_now_ms(struct gateway *g)
@@ -40,33 +41,56 @@ read_count(struct gateway *g, struct conn *c)
 }
 
 /*
+ * The first record of the term this node is master of: its VLSN, 0 = it is not
+ * committed yet, or not even known. Each of that rings us: group when the role
+ * changes, wal when `committed` does.
+ */
+static uint64_t
+term_first(const struct gateway *g)
+{
+	uint64_t first = position_get(&g->r->pos->term_start);
+	uint64_t committed = position_get(&g->r->pos->committed);
+	struct commit_view view;
+
+	commit_view_read(g->r->commit, &view);
+	if (word_epoch(first) != view.epoch ||
+	    word_epoch(committed) != view.epoch ||
+	    word_vlsn(committed) < word_vlsn(first))
+		return 0;
+	return word_vlsn(first);
+}
+
+bool
+gw_read_term_over(const struct gateway *g)
+{
+	return !commit_is_master(g->r) || term_first(g) != 0;
+}
+
+/*
  * This node may not serve reads. If it is master, it will as soon as its
- * term's first record is committed and applied: a read waits for that. Where
- * that record is may not be known yet, and the role may be lost over it, so
- * until it is committed the read looks again from time to time.
+ * term's first record is committed and applied: a read waits for that. What
+ * is left is the lease, which a clock decides.
  */
 static enum read_verdict
 wait_for_term(struct gateway *g, struct conn *c)
 {
-	uint64_t first = position_get(&g->r->pos->term_start);
-	struct commit_view view;
+	uint64_t first = term_first(g);
 
-	commit_view_read(g->r->commit, &view);
 	c->flags &= ~(unsigned)CONN_INDEX;
 	if (!commit_is_master(g->r))
 		return READ_REFUSED;
-	if (word_epoch(first) == view.epoch && word_vlsn(first) != 0 &&
-	    commit_vlsn(g->r) >= word_vlsn(first) &&
-	    position_get(&g->r->pos->applied) < word_vlsn(first)) {
-		c->wait_vlsn = word_vlsn(first);
-		position_raise(&g->r->pos->apply_wanted, c->wait_vlsn);
+	if (first == 0) {
+		gw_conn_park(g, c, PARK_TERM);
+	} else if (position_get(&g->r->pos->applied) < first) {
+		c->wait_vlsn = first;
+		position_raise(&g->r->pos->apply_wanted, first);
 		g->want_apply = true;
 		gw_conn_park(g, c, PARK_APPLY);
-		return READ_PARKED;
+	} else {
+		c->wait_vlsn = UINT64_MAX;
+		c->deadline_ns = g->loop.now_ns + LEASE_LOOK_NS;
+		gw_conn_park(g, c, PARK_SYNC);
 	}
-	c->wait_vlsn = UINT64_MAX;
-	c->deadline_ns = g->loop.now_ns + TERM_LOOK_NS;
-	gw_conn_park(g, c, PARK_SYNC);
 	return READ_PARKED;
 }
 
@@ -80,20 +104,24 @@ gw_read_ready(struct gateway *g, struct conn *c)
 		return READ_PARKED;
 	}
 	if (g->w->readonly) {
+		c->wait_vlsn = position_get(&g->r->pos->applied);
 		g->n_reads++;
 		return READ_NOW;
 	}
 	if (!commit_can_read(g->r))
 		return wait_for_term(g, c);
-	/* A read that waited keeps the index it came with. */
-	index = (c->flags & CONN_INDEX) != 0 ? c->wait_vlsn : commit_vlsn(g->r);
+	/*
+	 * A read that waited keeps the index it came with: all that anybody
+	 * was told is written by then, whatever the sync level.
+	 */
+	index = (c->flags & CONN_INDEX) != 0 ? c->wait_vlsn : gw_write_acked(g);
 	if (index < c->last_vlsn)
 		index = c->last_vlsn;
+	c->wait_vlsn = index;
 	if (position_get(&g->r->pos->applied) >= index) {
 		read_count(g, c);
 		return READ_NOW;
 	}
-	c->wait_vlsn = index;
 	c->flags |= CONN_INDEX;
 	position_raise(&g->r->pos->apply_wanted, index);
 	g->want_apply = true;

@@ -43,6 +43,9 @@ gw_write_init(struct gateway *g)
 	region_ring(g->r, g->client, RING_RESULT, &g->res);
 	g->node_free = GW_NONE;
 	g->next_seq = g->oldest_seq = 1;
+	/* A gateway that was killed has left its bit behind. */
+	g->commit_waited = true;
+	gw_write_commit_waited(g);
 	g->window = calloc(GW_WINDOW, sizeof(*g->window));
 	return g->window != NULL ? 0 : -ENOMEM;
 }
@@ -50,14 +53,18 @@ gw_write_init(struct gateway *g)
 void
 gw_write_fini(struct gateway *g)
 {
-	if (g->early_count != 0)
-		atomic_fetch_sub_explicit(
-		    &g->r->pos->commit_waited.v, 1, memory_order_acq_rel);
+	g->early_count = g->sync_count = g->term_count = 0;
+	gw_write_commit_waited(g);
 	free(g->nodes);
 	free(g->window);
 	free(g->runs);
 	free(g->big.payload);
 	vbuf_free(&g->partial);
+	g->nodes = NULL;
+	g->window = NULL;
+	g->runs = NULL;
+	g->big.payload = NULL;
+	g->node_cap = g->run_cap = 0;
 }
 
 /* ---- nodes ---- */
@@ -282,22 +289,38 @@ window_full(const struct gateway *g)
 	return g->next_seq - g->oldest_seq >= GW_WINDOW;
 }
 
+void
+gw_write_commit_waited(struct gateway *g)
+{
+	bool waits =
+	    g->early_count != 0 || g->sync_count != 0 || g->term_count != 0;
+	uint64_t bit = UINT64_C(1) << (g->slot - SLOT_GATEWAY);
+
+	if (waits == g->commit_waited)
+		return;
+	g->commit_waited = waits;
+	if (waits)
+		atomic_fetch_or_explicit(
+		    &g->r->pos->commit_waited.v, bit, memory_order_acq_rel);
+	else
+		atomic_fetch_and_explicit(
+		    &g->r->pos->commit_waited.v, ~bit, memory_order_acq_rel);
+}
+
 static void
 early_begin(struct gateway *g)
 {
 	/* Before the request is published: wal must see it in time. */
-	if (g->early_count++ == 0)
-		atomic_fetch_add_explicit(
-		    &g->r->pos->commit_waited.v, 1, memory_order_acq_rel);
+	g->early_count++;
+	gw_write_commit_waited(g);
 }
 
 static void
 early_end(struct gateway *g)
 {
 	ASSERT(g->early_count > 0);
-	if (--g->early_count == 0)
-		atomic_fetch_sub_explicit(
-		    &g->r->pos->commit_waited.v, 1, memory_order_acq_rel);
+	g->early_count--;
+	gw_write_commit_waited(g);
 }
 
 /* Does the connection's newest node go on with the next request? */
@@ -612,10 +635,9 @@ ret_drain(struct gateway *g)
 
 /* ---- acknowledgements ---- */
 
-/* Early answers among requests first..last; `vlsn` is first's. */
+/* Early answers among `count` requests; `vlsn` is first's, 0 = refused. */
 static void
-ack_range(struct gateway *g, uint32_t first, uint32_t count, uint64_t vlsn,
-    bool refused)
+ack_range(struct gateway *g, uint32_t first, uint32_t count, uint64_t vlsn)
 {
 	uint32_t i = 0, node_end, s;
 	struct node *n;
@@ -632,15 +654,16 @@ ack_range(struct gateway *g, uint32_t first, uint32_t count, uint64_t vlsn,
 				*window_at(g, s) = 0;
 			n->done = n->count;
 			early_end(g);
-			node_over(g, n, refused ? 0 : vlsn + node_end - 1);
+			/* Refused at its end: it may have begun well. */
+			node_over(
+			    g, n, vlsn == 0 ? g->acked : vlsn + node_end - 1);
 		}
 		i = node_end;
 	}
 }
 
-/* What an early answer waits for, at this node's sync level. */
-static uint64_t
-ack_limit(const struct gateway *g)
+uint64_t
+gw_write_acked(const struct gateway *g)
 {
 	if (atomic_load_explicit(&g->r->control->sync_level,
 		memory_order_relaxed) == CONF_SYNC_SYNC)
@@ -651,7 +674,7 @@ ack_limit(const struct gateway *g)
 static void
 ack_drain(struct gateway *g)
 {
-	uint64_t limit = ack_limit(g), take;
+	uint64_t limit = gw_write_acked(g), take;
 	struct ret_run run;
 
 	g->seen_committed = limit;
@@ -672,8 +695,11 @@ ack_drain(struct gateway *g)
 			run_at(g, 0)->count -= (uint32_t)take;
 			run_at(g, 0)->vlsn += take;
 		}
-		ack_range(
-		    g, run.seq, (uint32_t)take, run.vlsn, run.status != RET_OK);
+		if (run.status != RET_OK)
+			run.vlsn = 0;
+		ack_range(g, run.seq, (uint32_t)take, run.vlsn);
+		if (run.vlsn != 0)
+			g->acked = run.vlsn + take - 1;
 	}
 }
 
@@ -807,7 +833,7 @@ gw_write_pending(struct gateway *g)
 {
 	if (bytering_ready(&g->ret) || bytering_ready(&g->res))
 		return true;
-	if (g->run_count != 0 && ack_limit(g) != g->seen_committed)
+	if (g->run_count != 0 && gw_write_acked(g) != g->seen_committed)
 		return true;
 	if (g->big.payload != NULL)
 		return ring_has_room(&g->req);
