@@ -169,6 +169,16 @@ apply_delete(struct apply *a, const struct apply_key *k)
 	return rc;
 }
 
+/* A transaction's answers together have a limit; what it changes has not. */
+static bool
+result_full(struct apply *a, uint64_t more)
+{
+	if (a->out->len + more <= APPLY_RESULT_MAX)
+		return false;
+	value_error(a->out, "ERR the transaction's reply is too long");
+	return true;
+}
+
 int
 apply_reply_value(struct apply *a, const struct apply_key *k)
 {
@@ -180,6 +190,8 @@ apply_reply_value(struct apply *a, const struct apply_key *k)
 		value_nil(a->out);
 		return 0;
 	}
+	if (result_full(a, k->item.len))
+		return 0;
 	to = value_bulk_reserve(a->out, k->item.len);
 	if (to == NULL)
 		return -ENOMEM;
@@ -193,7 +205,7 @@ apply_read(struct apply *a, const struct op *op)
 {
 	int rc = 0;
 
-	if (!a->want)
+	if (!a->want || result_full(a, 0))
 		return 0;
 	if (op->code == OP_DBSIZE)
 		rc = a->hooks.count_now(a->ctx);

@@ -16,6 +16,9 @@
 /* Redis' proto-max-bulk-len: no value grows beyond it. */
 #define APPLY_VALUE_MAX (INT64_C(512) << 20)
 
+/* Beyond it, reads in a transaction are answered with an error. */
+#define APPLY_RESULT_MAX (UINT64_C(1) << 30)
+
 struct apply_hooks {
 	/* An entry with an expiry was made, at this arena offset. */
 	void (*timed)(void *ctx, int64_t expire_ms, uint32_t off);

@@ -65,7 +65,8 @@ store_no_memory(struct store *s)
 
 /*
  * Memory of the machine is gone in the middle of a record: nothing else to do
- * than to wait; what was written of it nobody can see yet.
+ * than to wait; what was written of it nobody can see yet. Only when all that
+ * could come free is what this very record may look at, waiting has no end.
  */
 static int
 no_memory(void *ctx)
@@ -75,6 +76,13 @@ no_memory(void *ctx)
 	store_no_memory(s);
 	if (loop_shutdown(&s->loop) >= SHUTDOWN_DRAINING_EVENT_PLANE)
 		return -ESHUTDOWN;
+	if (store_holds_memory(s)) {
+		store_fail(s,
+		    "no memory left in /dev/shm in the middle of VLSN %llu: "
+		    "give it more, or lower [store] table_size",
+		    (unsigned long long)s->apply.vlsn);
+		return -ENOMEM;
+	}
 	loop_beat(&s->loop);
 	(void)poll(NULL, 0, MEMORY_MS);
 	return 0;

@@ -122,6 +122,11 @@ bool store_freeze_turn(struct store *s);
 bool store_has_room(struct store *s);
 /* Is a generation waiting for its readers to leave? (then: a timer) */
 bool store_is_leaving(const struct store *s);
+/*
+ * In the middle of a record without memory: let checkpoint take what readers
+ * have left. True if a generation is on disk that only the record's end frees.
+ */
+bool store_holds_memory(struct store *s);
 /* Would store_freeze_turn() do something? */
 bool store_freeze_pending(const struct store *s);
 

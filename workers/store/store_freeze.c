@@ -125,6 +125,14 @@ store_freeze_turn(struct store *s)
 }
 
 bool
+store_holds_memory(struct store *s)
+{
+	if (table_leave(&s->table))
+		bell_ring(s->loop.bells, SLOT_CHECKPOINT);
+	return drop_due(s);
+}
+
+bool
 store_freeze_pending(const struct store *s)
 {
 	return drop_due(s) || (freeze_due(s) && table_can_freeze(&s->table));
