@@ -7,9 +7,11 @@
 #include "workers/checkpoint/checkpoint.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "conf/node_file.h"
 #include "shm/assert.h"
@@ -111,6 +113,24 @@ read_uuid(struct checkpoint *c)
 }
 
 /*
+ * The files' names are as durable as what a commit writes into them: wal gives
+ * up segments for it.
+ */
+static int
+names_sync(const struct checkpoint *c, char *why, size_t n)
+{
+	int fd = open(c->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc = 0;
+
+	if (fd == -1 || fsync(fd) != 0 || fsync(c->w->data_dir) != 0) {
+		rc = -errno;
+		snprintf(why, n, "store/: flush: %s", strerror(-rc));
+	}
+	if (fd != -1)
+		close(fd);
+	return rc;
+}
+
+/*
  * 0, or the exit code; the sequencer has been told. The first life creates
  * what is missing; a later one must not wait for a child of the one before.
  */
@@ -132,7 +152,10 @@ boot(struct checkpoint *c)
 	rc = store_db_open(
 	    &db, c->path, mode, c->w->conf->store.map_size, why, sizeof(why));
 	if (rc == 0) {
-		rc = boot_verify(c, &db, why, sizeof(why));
+		if (mode == STORE_DB_WRITE)
+			rc = names_sync(c, why, sizeof(why));
+		if (rc == 0)
+			rc = boot_verify(c, &db, why, sizeof(why));
 		store_db_close(&db);
 	}
 	if (rc != 0)
