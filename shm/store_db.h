@@ -157,7 +157,7 @@ int store_db_verify(const struct store_db *db, uint64_t budget_ns,
     uint64_t seed, bool *whole, char *why, size_t why_size);
 /*
  * store_db_verify() in a child process: its death by a signal is -EBADMSG,
- * too. beat (may be NULL) is called while waiting.
+ * too. Blocks until that has ended.
  */
 int store_db_verify_apart(const char *path, bool nolock, uint64_t budget_ns,
     char *why, size_t why_size);

@@ -291,6 +291,67 @@ write_pairs(struct rig *g, unsigned round)
 	rig_op(g, OP_MSET, 0, 0, 2 * PAIRS, argv);
 }
 
+/*
+ * map_size was raised: a reader whose map is as the files say finds it too
+ * small once the writer has used more, and follows.
+ */
+static int
+small_map_run(struct rig *g, int in, int out)
+{
+	struct kv_item item;
+	struct kv *kv;
+	char c = 0;
+	int rc;
+
+	rig_must(kv_open(&kv, &g->r, g->path, SLOT_GATEWAY, false));
+	/* Rounded up to what is in use. */
+	if (mdb_env_set_mapsize(kv->db.env, 4096) != 0 ||
+	    write(out, &c, 1) != 1 || read(in, &c, 1) != 1)
+		return 1;
+	if ((rc = kv_begin(kv)) != 0)
+		return 2;
+	if (kv_get(kv, "grown9", 6, 0, &item) != 0 || item.len != 60000)
+		return 3;
+	kv_end(kv);
+	kv_close(kv);
+	return 0;
+}
+
+static void
+test_map_grows(void)
+{
+	static uint8_t value[60000];
+	struct op_arg argv[2] = { { NULL, 6 }, { value, sizeof(value) } };
+	int to[2], from[2], status = -1;
+	char key[8], c = 0;
+	struct rig g;
+	unsigned i;
+	pid_t pid;
+
+	rig_open(&g, 8 << 20);
+	if (pipe(to) != 0 || pipe(from) != 0)
+		abort();
+	if ((pid = fork()) == 0)
+		_exit(small_map_run(&g, to[0], from[1]));
+	ok(read(from[0], &c, 1) == 1, "a reader has a small map");
+	for (i = 0; i < 10; i++) {
+		snprintf(key, sizeof(key), "grown%u", i);
+		argv[0].data = (const uint8_t *)key;
+		rig_must(rig_op(&g, OP_SET, 0, 0, 2, argv));
+	}
+	rig_must(rig_freeze(&g));
+	rig_must(rig_checkpoint(&g));
+	ok(write(to[1], &c, 1) == 1, "a checkpoint goes beyond it");
+	waitpid(pid, &status, 0);
+	ok(WIFEXITED(status) && WEXITSTATUS(status) == 0,
+	    "the reader follows (status %#x)", status);
+	close(to[0]);
+	close(to[1]);
+	close(from[0]);
+	close(from[1]);
+	rig_close(&g);
+}
+
 /* As the store does it: a checkpoint's end waits for readers to leave. */
 static int
 checkpoint_beside_readers(struct rig *g)
@@ -512,5 +573,6 @@ main(int argc, char **argv)
 	test_scan_nonsense();
 	test_model();
 	test_reader_process();
+	test_map_grows();
 	return tap_done();
 }
