@@ -90,6 +90,8 @@ wal_bells_committed(struct wal *w)
 {
 	uint64_t committed = commit_vlsn(w->r);
 
+	/* Who sets its bit after this sees `committed` before it sleeps. */
+	atomic_thread_fence(memory_order_seq_cst);
 	ring_clients(w, position_get(&w->r->pos->commit_waited) != 0);
 	if (w->group_waits != 0 && committed >= w->group_waits) {
 		w->group_waits = 0;
