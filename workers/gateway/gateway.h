@@ -219,6 +219,7 @@ struct gateway {
 	int64_t now_ms; /* for expiry; 0 = not read this turn */
 	struct vbuf value, scratch;
 	struct scan_table *scans;
+	uint64_t keys_ns; /* the turn that has had its step of a KEYS */
 
 	/* Counted in a turn, published at its end. */
 	uint64_t n_commands, n_failed, n_reads, n_hits, n_misses, n_writes;
