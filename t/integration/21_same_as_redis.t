@@ -3,8 +3,11 @@
 # Replies that depend on the clock may differ by what a run takes.
 use strict;
 use warnings;
+use IO::Socket::INET;
+use IO::Socket::UNIX;
 use Nodelife;
 use POSIX ();
+use Socket qw(SHUT_WR);
 use Test::More;
 
 plan skip_all => 'no redis-server here to compare with'
@@ -192,5 +195,83 @@ is_deeply [ sort @{ $ours->cmd(qw(KEYS *)) } ], \@left, 'the same keys';
 is_deeply $ours->cmd( 'MGET', @left ), $theirs->cmd( 'MGET', @left ),
   'the same values'
   if @left;
+
+# The same bytes, too: RESP3, inline commands, wrong protocol, limits of
+# numbers and times, what changes a session. One connection for each case;
+# after HELLO 3 only what follows its reply is compared.
+sub raw {
+	my ( $family, $bytes ) = @_;
+	my $s =
+	  $family eq 'ours'
+	  ? IO::Socket::INET->new( PeerAddr => $n->addr('client') )
+	  : IO::Socket::UNIX->new( Peer => $sock );
+	die "connect: $!" if !$s;
+	syswrite $s, $bytes;
+	shutdown $s, SHUT_WR;
+	my $in = '';
+	while ( sysread $s, $in, 65536, length $in ) { }
+	$in =~ s/\A[%].*?modules\r\n\*0\r\n//s;
+	return $in;
+}
+
+my $max = '9223372036854775807';
+my @lines = (
+	'PING', 'ping a', 'PING a b', 'FOO', 'FOO a b', 'GET', 'GET a b',
+	'SET a "x y";GET a', q{SET a 'x\'y';GET a}, 'SET a "\x41\n";GET a',
+	'SET a "x;PING', 'SET a "x"y', ';;PING',
+	( map { ( $_, "HELLO 3;$_" ) }
+		'GET nokey', 'MGET a nokey', 'SET z 1 GET', 'GETDEL nokey',
+		'MULTI;GET nope;PING;EXEC', 'WATCH w;SET w 1;MULTI;GET w;EXEC;DEL w',
+		'CONFIG GET maxmemory', 'CONFIG GET nosuch', 'CLIENT GETNAME',
+		'COMMAND INFO nosuch', 'KEYS nomatch*', 'INCRBYFLOAT f 1.5;DEL f',
+		'SCAN 0 MATCH nomatch* COUNT 10000', 'FLUSHALL;RANDOMKEY;SET s 1;RANDOMKEY',
+		'CLIENT LIST ID 999999', 'INFO nosuch', 'SET s 1;STRLEN s;TYPE s' ),
+	'CLIENT SETNAME a;CLIENT GETNAME;RESET;CLIENT GETNAME',
+	'HELLO 4', 'HELLO x', 'HELLO 3 FOO', 'HELLO 3 AUTH a', 'AUTH x',
+	'AUTH bob x', 'AUTH a b c', 'HELLO 3;RESET;GET nokey',
+	'CLIENT REPLY SKIP;PING;PING', 'CLIENT REPLY OFF;PING;CLIENT REPLY ON;PING',
+	'CLIENT REPLY SKIP;SET a 1;GET a', 'CLIENT REPLY SKIP;GET a;GET a',
+	'CLIENT REPLY OFF;CLIENT REPLY SKIP;PING;CLIENT REPLY ON',
+	'CLIENT REPLY SKIP;CLIENT REPLY ON;PING', 'CLIENT REPLY x',
+	'QUIT;PING', 'RESET;PING', 'MULTI;RESET;EXEC', 'MULTI;QUIT',
+	'MULTI;MULTI;EXEC', 'MULTI;WATCH a;EXEC', 'MULTI;FOO;SET a 1;EXEC',
+	'EXEC', 'DISCARD', 'MULTI;EXEC', 'MULTI;UNWATCH;EXEC',
+	'MULTI;PING;ECHO x;SELECT 0;EXEC', 'MULTI;WAIT 0 0;EXEC',
+	'MULTI;SET q 1;INCR q;GET q;INCRBY q x;DEL q;EXEC',
+	'MULTI;SET q a;INCR q;GET q;DEL q;EXEC',
+	'SELECT 99', 'SELECT x', 'WAIT x 0', 'WAIT 0 x', 'WAIT 0 -1', 'WAIT 0 0',
+	"EXPIRE nokey $max", "SET a 1 EX $max", "SET a 1 PX $max", 'SET a 1 EX 0',
+	'SET a 1 EXAT -1', "SET a 1;PEXPIRE a $max", 'EXPIRE a -9223372036854775808',
+	'SET a 1;EXPIREAT a 9223372036854775', 'SET a 1;EXPIREAT a 9223372036854776',
+	"SET a 1;PEXPIREAT a $max;PEXPIRETIME a;DEL a", 'SETEX a 0 x',
+	"SET a 1;PEXPIRE a -$max;EXISTS a", "SETEX a $max x", "PSETEX a $max x",
+	'SET a 1;GETEX a EX 0', 'GETEX a EX', 'SET a 1 NX XX', 'SETRANGE r -1 x',
+	'SETRANGE r 536870912 x', 'SETRANGE r 0 ""', 'INCRBYFLOAT a nan',
+	'INCRBYFLOAT a inf', 'INCRBYFLOAT x 0x10;DEL x', 'INCRBYFLOAT x " 1"',
+	'INCRBYFLOAT x 1.0;INCRBYFLOAT x 3.0e-5;INCRBYFLOAT x 1e17;DEL x',
+	'SCAN x', 'SCAN 0 COUNT 0', 'SCAN 0 COUNT x', 'SCAN 0 FOO', 'SCAN 0 MATCH',
+	'FLUSHALL FOO', 'FLUSHDB ASYNC x', 'TIME x', 'ROLE x', 'SHUTDOWN x',
+	'COMMAND GETKEYS mset a 1 b 2', 'EXPIRE a 1 FOO', 'EXPIRE a 10 NX XX',
+	'EXPIRE a 10 GT LT', 'CLIENT', 'CLIENT FOO', 'CLIENT KILL 1.2.3.4:5',
+	'CLIENT KILL ID 999999', 'CLIENT KILL ID x', 'CLIENT KILL FOO x',
+	'CLIENT LIST TYPE foo', 'CLIENT LIST TYPE pubsub', 'CLIENT LIST FOO',
+	'CLIENT SETNAME "a b"', 'CLIENT NO-EVICT x', 'CLIENT GETREDIR'
+);
+my @cases = (
+	( map { s/;/\r\n/gr . "\r\n" } @lines ),
+	"ping\n", "*0\r\nPING\r\n", "*-1\r\nPING\r\n", "*x\r\nPING\r\n",
+	"*1\r\nPING\r\n", "*1\r\n\$-1\r\n", "*1\r\n\$x\r\n", "*1\r\n\$0\r\n\r\n",
+	"*1\r\n:4\r\n", "*01\r\n\$4\r\nPING\r\n", "*1\r\n\$04\r\nPING\r\n",
+	"*2147483648\r\n", "\0PING\r\n", "* 1\r\n", 'x' x 70_000
+);
+my $unlike = 0;
+for my $bytes (@cases) {
+	my ( $a, $b ) = ( raw( 'ours', $bytes ), raw( 'theirs', $bytes ) );
+	next if $a eq $b;
+	$unlike++;
+	diag map { s/[^ -~]/?/gr . "\n" } substr( $bytes, 0, 200 ),
+	  '  ours:   ' . substr( $a, 0, 200 ), '  theirs: ' . substr( $b, 0, 200 );
+}
+is $unlike, 0, scalar(@cases) . ' conversations: the same bytes';
 is $n->stop, 0, 'stopped';
 done_testing;

@@ -98,6 +98,14 @@ client_by_id(struct gateway *g, int64_t id)
 	return NULL;
 }
 
+/* CLIENT LIST TYPE: all clients are normal ones. */
+static bool
+client_type_known(const struct op_arg *type)
+{
+	return arg_is(type, "master") || arg_is(type, "replica") ||
+	       arg_is(type, "slave") || arg_is(type, "pubsub");
+}
+
 static enum verdict
 client_list(struct call *k)
 {
@@ -119,8 +127,14 @@ client_list(struct call *k)
 		return reply_lines(k, &lines);
 	}
 	if (k->argc == 4 && arg_is(&k->argv[2], "type")) {
-		if (!arg_is(&k->argv[3], "normal"))
+		if (client_type_known(&k->argv[3]))
 			return reply_lines(k, &lines);
+		if (!arg_is(&k->argv[3], "normal")) {
+			call_error(k, "ERR Unknown client type '%.*s'",
+			    k->argv[3].len < 64 ? (int)k->argv[3].len : 64,
+			    (const char *)k->argv[3].data);
+			return VERDICT_DONE;
+		}
 	} else if (k->argc != 2) {
 		return call_syntax(k);
 	}

@@ -42,7 +42,7 @@ command_info_one(struct sink *out, unsigned proto, const struct command *cmd)
 	unsigned n, i;
 
 	if (cmd == NULL) {
-		reply_nil_array(out, proto);
+		reply_nil(out, proto);
 		return;
 	}
 	reply_array(out, 10);
