@@ -296,9 +296,11 @@ gw_net_settle(struct gateway *g)
 	/* Pairs with the kernel's release of what it took from the queue. */
 	unsigned head = io_uring_smp_load_acquire(g->loop.ring.sq.khead);
 	unsigned kflags = IO_URING_READ_ONCE(*g->loop.ring.sq.kflags);
-	/* A complaint may still be among completions that had no room. */
+	/* A complaint may be among completions that had no room, or that came
+	   when the queue was full and went out by itself. */
 	bool taken = (int)(head - g->quiet_tail) >= 0 &&
-		     (kflags & IORING_SQ_CQ_OVERFLOW) == 0;
+		     (kflags & IORING_SQ_CQ_OVERFLOW) == 0 &&
+		     io_uring_cq_ready(&g->loop.ring) == 0;
 	struct conn *c, *next, *kept = NULL;
 
 	for (c = g->quiet; c != NULL; c = next) {
