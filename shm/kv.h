@@ -22,11 +22,11 @@ struct kv;
 
 /* One key's state as found. */
 struct kv_item {
-	uint64_t vlsn;	  /* of its last change */
+	uint64_t vlsn; /* of its last change */
 	int64_t expire_ms; /* 0 = none */
-	uint64_t len;	  /* of the value */
+	uint64_t len; /* of the value */
 	const uint8_t *data; /* contiguous value, or NULL: it is in chunks */
-	uint64_t chunk;	  /* chunked: where (kv_copy() knows) */
+	uint64_t chunk; /* chunked: where (kv_copy() knows) */
 };
 
 /*
@@ -72,8 +72,8 @@ int kv_changed(struct kv *kv, const void *key, size_t key_len, uint64_t watched,
  * the store is counting; it rings all gateways when it is done: try again
  * then. Begins and ends by itself if the caller has not.
  */
-int kv_read(struct kv *kv, const struct op *op, int64_t now_ms,
-    struct vbuf *out);
+int
+kv_read(struct kv *kv, const struct op *op, int64_t now_ms, struct vbuf *out);
 /* Changes, always upward, with each record that is applied; even. */
 uint64_t kv_sequence(struct kv *kv);
 

@@ -23,44 +23,45 @@
 #include "shm/bits.h"
 
 #define OP_HEADER_SIZE 16
-#define KEY_MAX	       511
+#define KEY_MAX        511
 
 /*
  * X(number, NAME, writes, "what; args; num; flags; result")
  * Expiry times are absolute ms. Numbers are on disk: append only.
  */
-#define OPS(X)                                                                \
-	X(1, SET, 1, "key value [ifeq]; expire_at or 0; NX XX GET KEEPTTL "   \
-		     "IFEQ; OK or NIL, with GET the old value or NIL")        \
-	X(2, MSET, 1, "key value ...; OK")                                    \
-	X(3, MSETNX, 1, "key value ...; INT 1 or 0")                          \
-	X(4, DEL, 1, "key ...; INT removed")                                  \
-	X(5, GETSET, 1, "key value; old value")                               \
-	X(6, GETDEL, 1, "key; old value")                                     \
-	X(7, GETEX, 1, "key; expire_at; PERSIST or none; value")              \
-	X(8, APPEND, 1, "key value; longest length allowed or 0; INT length") \
-	X(9, SETRANGE, 1, "key value; offset; INT length")                    \
-	X(10, INCRBY, 1, "key; delta; INT or ERROR")                          \
-	X(11, INCRBYFLOAT, 1, "key, delta as text; BULK or ERROR")            \
-	X(12, EXPIREAT, 1, "key; at ms; NX XX GT LT; INT 1 or 0")             \
-	X(13, PERSIST, 1, "key; INT 1 or 0")                                  \
-	X(14, RENAME, 1, "from to; ; NX; OK, or with NX INT, or ERROR")       \
-	X(15, FLUSHALL, 1, "; OK")                                            \
-	X(16, SETNX, 1, "key value; INT 1 or 0")                              \
-	X(17, EXPIRED, 1, "key; VLSN of the entry that expired; none")        \
-	X(64, GET, 0, "key; BULK or NIL")                                     \
-	X(65, MGET, 0, "key ...; ARRAY")                                      \
-	X(66, EXISTS, 0, "key ...; INT")                                      \
-	X(67, TYPE, 0, "key; STATUS string or none")                          \
-	X(68, STRLEN, 0, "key; INT")                                          \
-	X(69, GETRANGE, 0, "key, i64 start, i64 end; BULK")                   \
-	X(70, PTTL, 0, "key; INT ms, -1 no expiry, -2 no key")                \
-	X(71, TTL, 0, "key; INT s (rounded), -1, -2")                         \
-	X(72, PEXPIRETIME, 0, "key; INT ms, -1, -2")                          \
-	X(73, EXPIRETIME, 0, "key; INT s, -1, -2")                            \
-	X(74, DBSIZE, 0, "; INT")                                             \
-	X(75, KEYS, 0, "pattern; ARRAY")                                      \
-	X(76, RANDOMKEY, 0, "; BULK or NIL")                                  \
+#define OPS(X)                                                                 \
+	X(1, SET, 1,                                                           \
+	    "key value [ifeq]; expire_at or 0; NX XX GET KEEPTTL "             \
+	    "IFEQ; OK or NIL, with GET the old value or NIL")                  \
+	X(2, MSET, 1, "key value ...; OK")                                     \
+	X(3, MSETNX, 1, "key value ...; INT 1 or 0")                           \
+	X(4, DEL, 1, "key ...; INT removed")                                   \
+	X(5, GETSET, 1, "key value; old value")                                \
+	X(6, GETDEL, 1, "key; old value")                                      \
+	X(7, GETEX, 1, "key; expire_at; PERSIST or none; value")               \
+	X(8, APPEND, 1, "key value; longest length allowed or 0; INT length")  \
+	X(9, SETRANGE, 1, "key value; offset; INT length")                     \
+	X(10, INCRBY, 1, "key; delta; INT or ERROR")                           \
+	X(11, INCRBYFLOAT, 1, "key, delta as text; BULK or ERROR")             \
+	X(12, EXPIREAT, 1, "key; at ms; NX XX GT LT; INT 1 or 0")              \
+	X(13, PERSIST, 1, "key; INT 1 or 0")                                   \
+	X(14, RENAME, 1, "from to; ; NX; OK, or with NX INT, or ERROR")        \
+	X(15, FLUSHALL, 1, "; OK")                                             \
+	X(16, SETNX, 1, "key value; INT 1 or 0")                               \
+	X(17, EXPIRED, 1, "key; VLSN of the entry that expired; none")         \
+	X(64, GET, 0, "key; BULK or NIL")                                      \
+	X(65, MGET, 0, "key ...; ARRAY")                                       \
+	X(66, EXISTS, 0, "key ...; INT")                                       \
+	X(67, TYPE, 0, "key; STATUS string or none")                           \
+	X(68, STRLEN, 0, "key; INT")                                           \
+	X(69, GETRANGE, 0, "key, i64 start, i64 end; BULK")                    \
+	X(70, PTTL, 0, "key; INT ms, -1 no expiry, -2 no key")                 \
+	X(71, TTL, 0, "key; INT s (rounded), -1, -2")                          \
+	X(72, PEXPIRETIME, 0, "key; INT ms, -1, -2")                           \
+	X(73, EXPIRETIME, 0, "key; INT s, -1, -2")                             \
+	X(74, DBSIZE, 0, "; INT")                                              \
+	X(75, KEYS, 0, "pattern; ARRAY")                                       \
+	X(76, RANDOMKEY, 0, "; BULK or NIL")                                   \
 	X(77, TOUCH, 0, "key ...; INT")
 
 enum op_code {
@@ -120,7 +121,8 @@ int op_multi_decode(const uint8_t *at, size_t n, struct op_multi *out);
 /* Walk watches and operations: start with m->watches and m->ops. */
 bool op_watch_next(
     const struct op_multi *m, const uint8_t **at, struct op_watch *out);
-bool op_multi_next(const struct op_multi *m, const uint8_t **at, struct op *out);
+bool
+op_multi_next(const struct op_multi *m, const uint8_t **at, struct op *out);
 bool op_writes(unsigned code);
 const char *op_name(unsigned code);
 

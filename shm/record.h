@@ -22,36 +22,36 @@
 #include <stdint.h>
 #include "shm/bits.h"
 
-#define REC_CRC_OFF	0
-#define REC_LEN_OFF	4
-#define REC_VLSN_OFF	8
-#define REC_TERM_OFF	16
-#define REC_TIME_OFF	24
-#define REC_ORIGIN_OFF	32
-#define REC_TYPE_OFF	40
-#define REC_FLAGS_OFF	41
-#define REC_ZERO_OFF	42
-#define REC_PLEN_OFF	44
+#define REC_CRC_OFF     0
+#define REC_LEN_OFF     4
+#define REC_VLSN_OFF    8
+#define REC_TERM_OFF    16
+#define REC_TIME_OFF    24
+#define REC_ORIGIN_OFF  32
+#define REC_TYPE_OFF    40
+#define REC_FLAGS_OFF   41
+#define REC_ZERO_OFF    42
+#define REC_PLEN_OFF    44
 #define REC_HEADER_SIZE 48
 /* The largest record: a part of REQ_PART_MAX and its header, rounded. */
-#define REC_LEN_MAX	(256u * 1024)
+#define REC_LEN_MAX (256u * 1024)
 
 enum record_type {
 	/* Of this log only: VLSN 0, never replicated. */
 	REC_SEGMENT = 1, /* a segment's header; fills its first block */
-	REC_BATCH = 2,	 /* head of one flush: durable, committed then */
-	REC_PAD = 3,	 /* fills a block; payload is zeros */
+	REC_BATCH = 2, /* head of one flush: durable, committed then */
+	REC_PAD = 3, /* fills a block; payload is zeros */
 	/* Replicated. */
-	REC_TERM = 16,	 /* first record of a term */
+	REC_TERM = 16, /* first record of a term */
 	REC_MEMBER = 17, /* the membership from here on */
-	REC_OP = 18,	 /* one operation on the store (shm/op.h) */
-	REC_MULTI = 19,	 /* several, applied as one */
-	REC_PART = 20	 /* a piece of the next record's payload */
+	REC_OP = 18, /* one operation on the store (shm/op.h) */
+	REC_MULTI = 19, /* several, applied as one */
+	REC_PART = 20 /* a piece of the next record's payload */
 };
 
 enum record_flag {
 	REC_WANT_RESULT = 1, /* origin waits for the result of applying */
-	REC_HAS_PARTS = 2    /* payload = the parts before it, then this one */
+	REC_HAS_PARTS = 2 /* payload = the parts before it, then this one */
 };
 
 /* A record as decoded; payload points into somebody's buffer. */
@@ -79,7 +79,7 @@ static inline uint64_t
 record_origin(unsigned slot, uint32_t incarnation, uint32_t seq)
 {
 	return (uint64_t)(slot & 0xff) << 56 |
-	    (uint64_t)(incarnation & 0xffffff) << 32 | seq;
+	       (uint64_t)(incarnation & 0xffffff) << 32 | seq;
 }
 
 static inline unsigned

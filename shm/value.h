@@ -12,11 +12,11 @@
 
 enum value_tag {
 	VAL_NIL = 0,
-	VAL_OK = 1,	/* +OK */
+	VAL_OK = 1, /* +OK */
 	VAL_INT = 2,
 	VAL_BULK = 3,
 	VAL_STATUS = 4, /* simple string */
-	VAL_ERROR = 5,	/* "ERR …" as the client shall see it, without '-' */
+	VAL_ERROR = 5, /* "ERR …" as the client shall see it, without '-' */
 	VAL_ARRAY = 6,
 	VAL_NIL_ARRAY = 7 /* EXEC aborted by WATCH */
 };
@@ -41,15 +41,15 @@ void value_bulk(struct vbuf *b, const void *data, size_t n);
 /* Reserve a bulk of n bytes, to be filled by the caller. */
 void *value_bulk_reserve(struct vbuf *b, size_t n);
 void value_status(struct vbuf *b, const char *text);
-__attribute__((format(printf, 2, 3))) void value_error(
-    struct vbuf *b, const char *fmt, ...);
+__attribute__((format(printf, 2, 3))) void
+value_error(struct vbuf *b, const char *fmt, ...);
 void value_array(struct vbuf *b, uint32_t count);
 void value_nil_array(struct vbuf *b);
 
 /* A decoded head; for ARRAY the elements follow in the bytes. */
 struct value {
 	uint8_t tag;
-	int64_t i;	    /* INT, or ARRAY's count */
+	int64_t i; /* INT, or ARRAY's count */
 	const uint8_t *data; /* BULK, STATUS, ERROR */
 	uint32_t len;
 };
