@@ -143,9 +143,9 @@ static const struct conf_key table[] = {
 		    "its files are used again." },
 	{ "wal", "sync", CONF_KIND_ENUM, AT(wal.sync), .def = "sync",
 	    .live = true, .words = sync_words,
-	    .help = "What a client's write waits for by default: the flushed "
-		    "record, its write without a flush, or only its place in "
-		    "the log." },
+	    .help = "What a client's write waits for: the flushed record, or "
+		    "(write_no_sync and no_sync, the same in a group of one) "
+		    "only its place in the log's memory." },
 	{ "wal", "io", CONF_KIND_ENUM, AT(wal.io), .def = "auto",
 	    .words = wal_io_words,
 	    .help = "How the WAL is written: past the page cache, through it, "
