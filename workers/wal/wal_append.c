@@ -301,7 +301,7 @@ parts_step(
 	w->parts_client = more ? (int)client : -1;
 }
 
-/* Append one request. False: it stays in the ring for now. */
+/* Append one request. False: it stays in the ring. */
 static bool
 request_append(struct wal *w, unsigned client, const struct wal_req *req,
     const uint8_t *payload)
@@ -346,7 +346,7 @@ request_refuse(
 	return true;
 }
 
-/* One entry of a client's ring. False: nothing more for now. */
+/* One entry of a client's ring. False: nothing more can be taken. */
 static bool
 drain_one(struct wal *w, unsigned client)
 {
