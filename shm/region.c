@@ -246,8 +246,8 @@ shm_need(const struct region_spec *spec)
 }
 
 /*
- * Nothing is populated ahead, so a /dev/shm that is too small would be a
- * SIGBUS in the middle of work: refuse it now.
+ * What is large takes its memory while the node works: refuse now a /dev/shm
+ * in which there would be none.
  */
 static int
 shm_check(int fd, uint64_t need, char *why, size_t why_size)
@@ -313,6 +313,46 @@ sections_init(struct region *r, const struct region_spec *spec)
 	return seq_init(r->seq, spec->recovery_mode);
 }
 
+/*
+ * Memory for all that is small, what every lookup in the VLSN map touches,
+ * and the rings of the clients that there will be: nobody, readers included,
+ * meets a page of these without. No process has them mapped by this. The WAL
+ * buffer, the map and the table get more as they grow (shm/memory.h).
+ */
+static int
+small_take(int fd, const struct region_head *head, char *why, size_t why_size)
+{
+	uint64_t clients = CLIENT_GATEWAY + head->gateway_count;
+	uint64_t vmap = head->section[SECT_VMAP].off;
+	const struct {
+		uint64_t off, len;
+	} part[] = {
+		{ 0, head->section[SECT_RING_DATA].off +
+			 clients * RING_CLIENT_SIZE },
+		{ vmap, offsetof(struct vmap, entry) },
+		{ vmap + offsetof(struct vmap, old),
+		    offsetof(struct vmap_old, entry) },
+		{ head->section[SECT_WALBUF_HEAD].off,
+		    head->section[SECT_WALBUF_HEAD].len },
+		{ head->section[SECT_TABLE].off, sizeof(struct table_head) },
+	};
+	size_t i;
+	int rc = 0;
+
+	for (i = 0; rc == 0 && i < NITEMS(part); i++)
+		while ((rc = fallocate(fd, 0, (off_t)part[i].off,
+			    (off_t)part[i].len)) == -1 &&
+		       errno == EINTR)
+			;
+	if (rc == 0)
+		return 0;
+	rc = -errno;
+	explain(why, why_size,
+	    REGION_SHM_DIR ": no memory for %" PRIu64 " KiB: %s",
+	    part[0].len >> 10, strerror(-rc));
+	return rc;
+}
+
 static int
 region_build(struct region *r, const struct region_spec *spec, char *why,
     size_t why_size)
@@ -327,6 +367,8 @@ region_build(struct region *r, const struct region_spec *spec, char *why,
 	r->size = head.total_size;
 	if (ftruncate(r->fd, (off_t)r->size) == -1)
 		return -errno;
+	if ((rc = small_take(r->fd, &head, why, why_size)) != 0)
+		return rc;
 	r->base =
 	    mmap(NULL, r->size, PROT_READ | PROT_WRITE, MAP_SHARED, r->fd, 0);
 	if (r->base == MAP_FAILED) {

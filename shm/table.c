@@ -11,11 +11,12 @@
 #include <string.h>
 
 #include "shm/assert.h"
+#include "shm/memory.h"
 #include "shm/record.h"
 #include "shm/region.h"
 
-#define PAGE       4096u
-#define STEP_BYTES (256u * 1024) /* memory is taken in steps of this */
+#define PAGE       MEMORY_PAGE
+#define STEP_BYTES MEMORY_STEP
 #define CHAIN_MAX  (1u << 22) /* a longer chain is a damaged region */
 
 _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "no hidden lock");
@@ -302,16 +303,6 @@ table_writer_open(struct table_writer *w, struct table_head *t, uint64_t number)
 	    &t->view, table_view(number, false), memory_order_seq_cst);
 }
 
-/* Have the kernel give memory now, with an error instead of SIGBUS later. */
-static int
-populate(uint8_t *at, uint64_t len)
-{
-	if (madvise(at, len, MADV_POPULATE_WRITE) == 0)
-		return 0;
-	/* A map of another kind (tests) takes memory as it is touched. */
-	return errno == EINVAL ? 0 : -ENOSPC;
-}
-
 /* One writer. Release: for whom finds it set, the memory is there. */
 static void
 bit_set(_Atomic uint64_t *word, unsigned bit)
@@ -335,7 +326,7 @@ table_ensure(struct table_writer *w, uint64_t bytes)
 		return 0;
 	if (to > g->arena_size)
 		to = g->arena_size;
-	rc = populate(
+	rc = memory_take(
 	    table_base(w->t) + g->arena_off + w->allocated, to - w->allocated);
 	if (rc == 0)
 		w->allocated = to;
@@ -354,7 +345,7 @@ table_ensure_bucket(struct table_writer *w, uint32_t hash)
 	ASSERT(step < TABLE_BUCKET_STEPS);
 	if (table_bucket_has(g, i))
 		return 0;
-	rc = populate(table_base(w->t) + g->bucket_off + at,
+	rc = memory_take(table_base(w->t) + g->bucket_off + at,
 	    len - at < STEP_BYTES ? len - at : STEP_BYTES);
 	if (rc == 0)
 		bit_set(&g->bucket_steps[step / 64], step % 64);
@@ -461,7 +452,7 @@ table_slot_raise(
 	int rc;
 
 	if (!table_slot_has(w->g, slot)) {
-		rc = populate(
+		rc = memory_take(
 		    table_base(w->t) + w->g->slot_off + (uint64_t)page * PAGE,
 		    PAGE);
 		if (rc != 0)

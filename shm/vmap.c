@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdbool.h>
 #include "shm/assert.h"
+#include "shm/memory.h"
 
 /* A reader that loses this many races in a row does without a hint. */
 #define VMAP_TRIES 64
@@ -101,11 +102,37 @@ ring_low_own(const struct vmap *m)
 	return ring_low(relaxed(&m->count), relaxed(&m->floor));
 }
 
-void
+/* Memory for every page that [from, to) touches. */
+static int
+map_take(void *from, void *to)
+{
+	uintptr_t at = align_down((uintptr_t)from, MEMORY_PAGE);
+
+	return memory_take(
+	    (uint8_t *)from - ((uintptr_t)from - at), (uintptr_t)to - at);
+}
+
+/*
+ * A slot's page gets its memory before the slot is first used. Samples take
+ * slots in order, so that is the page's first one; after cuts it may be asked
+ * for again.
+ */
+static int
+ring_take(struct vmap *m, uint64_t count)
+{
+	struct vmap_entry *e = &m->entry[count & (VMAP_ENTRIES - 1)];
+
+	if (count >= VMAP_ENTRIES || (uintptr_t)e % MEMORY_PAGE >= sizeof(*e))
+		return 0;
+	return map_take(e, e + 1);
+}
+
+int
 vmap_add(struct vmap *m, uint64_t vlsn, uint64_t lsn)
 {
 	uint64_t count = relaxed(&m->count);
 	struct vmap_entry *e;
+	int rc;
 
 	ASSERT(vlsn != 0);
 	if (count > ring_low_own(m) &&
@@ -113,12 +140,15 @@ vmap_add(struct vmap *m, uint64_t vlsn, uint64_t lsn)
 		vmap_cut(m, vlsn - 1);
 		count = relaxed(&m->count);
 	}
+	if ((rc = ring_take(m, count)) != 0)
+		return rc;
 	/* Pairs with ring_valid(): count and cuts before the slot changes. */
 	atomic_thread_fence(memory_order_release);
 	e = &m->entry[count & (VMAP_ENTRIES - 1)];
 	put_relaxed(&e->vlsn, vlsn);
 	put_relaxed(&e->lsn, lsn);
 	atomic_store_explicit(&m->count, count + 1, memory_order_release);
+	return 0;
 }
 
 void
@@ -266,13 +296,18 @@ vmap_lookup(const struct vmap *m, uint64_t vlsn, struct vmap_pair *out)
 	return 0;
 }
 
-void
+int
 vmap_old_set(
     struct vmap *m, const struct vmap_pair *pair, size_t n, uint64_t cuts)
 {
 	size_t step = (n + VMAP_OLD_ENTRIES - 1) / VMAP_OLD_ENTRIES, i, to = 0;
 	uint64_t seq = relaxed(&m->old.seq);
+	int rc =
+	    n == 0 ? 0
+		   : map_take(m->old.entry, &m->old.entry[(n - 1) / step + 1]);
 
+	if (rc != 0)
+		return rc;
 	/* Odd already if the writer before died here: the next odd number. */
 	seq += 1 + (seq & 1);
 	put_relaxed(&m->old.seq, seq);
@@ -286,6 +321,7 @@ vmap_old_set(
 	}
 	put_relaxed(&m->old.count, to);
 	atomic_store_explicit(&m->old.seq, seq + 1, memory_order_release);
+	return 0;
 }
 
 size_t

@@ -67,9 +67,10 @@ struct vmap_range {
 
 /*
  * wal only. VLSNs rise; one that does not supersedes the samples at and
- * above it, as a segment that begins there does.
+ * above it, as a segment that begins there does. 0, or -ENOSPC: there is no
+ * memory for it, it is left out; a hint less.
  */
-void vmap_add(struct vmap *m, uint64_t vlsn, uint64_t lsn);
+int vmap_add(struct vmap *m, uint64_t vlsn, uint64_t lsn);
 /* wal only: forget every sample above vlsn (the log was cut there). */
 void vmap_cut(struct vmap *m, uint64_t vlsn);
 /* wal only: forget samples below vlsn (segments were recycled). */
@@ -85,8 +86,9 @@ void vmap_range(const struct vmap *m, struct vmap_range *out);
 /*
  * vlsn only: replace the older samples. pair[] is sorted by VLSN; n over
  * VMAP_OLD_ENTRIES is thinned out. cuts: the value the samples were taken at.
+ * 0, or -ENOSPC: there is no memory for so many, nothing has changed.
  */
-void vmap_old_set(
+int vmap_old_set(
     struct vmap *m, const struct vmap_pair *pair, size_t n, uint64_t cuts);
 /*
  * The older samples that count now, at most n of them; returns how many. Only

@@ -60,6 +60,9 @@ struct vlsn {
 void vlsn_load(struct vlsn *v);
 /* Boot. Look some samples up in the log; forget all if one is false. */
 void vlsn_check(struct vlsn *v);
+/* Give the map its older samples; says so when there is no memory for them. */
+void vlsn_publish(
+    struct vlsn *v, const struct vmap_pair *pair, size_t n, uint64_t cuts);
 
 /* Open the index' directory, made if it is missing. 0 or -errno. */
 int vlsn_open_dir(struct vlsn *v);

@@ -233,7 +233,7 @@ flush_adopt(struct vlsn *v)
 		close(v->fd);
 	v->fd = v->new_fd;
 	v->new_fd = -1;
-	vmap_old_set(v->r->vmap, v->flush.pair, v->flush.count, v->flush_cuts);
+	vlsn_publish(v, v->flush.pair, v->flush.count, v->flush_cuts);
 }
 
 static void

@@ -331,6 +331,19 @@ first_unsaved(const struct load *l)
 	return i;
 }
 
+void
+vlsn_publish(
+    struct vlsn *v, const struct vmap_pair *pair, size_t n, uint64_t cuts)
+{
+	if (vmap_old_set(v->r->vmap, pair, n, cuts) == 0)
+		return;
+	counter_add(v->r->counters, v->w->slot, C_REGION_FULL, 1);
+	event_add(v->r, v->w->slot, EVENT_WARN,
+	    "index: no memory left in /dev/shm for %zu samples: lookups in "
+	    "old segments are slow; enlarge it",
+	    n);
+}
+
 /* Publish; from here on additions go where the file allows. */
 static void
 finish(struct load *l)
@@ -347,7 +360,7 @@ finish(struct load *l)
 	v->cuts = l->range.cuts;
 	v->flushed_ns = mono_ns();
 	v->checkpointed = position_get(&v->r->pos->checkpointed);
-	vmap_old_set(v->r->vmap, l->all.pair, l->all.count, l->range.cuts);
+	vlsn_publish(v, l->all.pair, l->all.count, l->range.cuts);
 	position_set(&v->r->pos->indexed, v->disk.last_vlsn);
 }
 

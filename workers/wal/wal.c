@@ -81,6 +81,7 @@ wal_turn(void *ctx)
 	if (w->phase == WAL_BOOTING)
 		return;
 	w->turn_ms = wall_ms();
+	wal_buffer_turn(w);
 	wal_role_turn(w);
 	do {
 		wal_drain(w);
@@ -109,9 +110,15 @@ static uint64_t
 wal_deadline(void *ctx)
 {
 	struct wal *w = ctx;
-	uint64_t at = wal_bells_deadline(w), keeper = wal_keeper_deadline(w);
+	uint64_t at[] = { wal_bells_deadline(w), wal_keeper_deadline(w),
+		wal_buffer_deadline(w) };
+	uint64_t first = LOOP_NEVER;
+	size_t i;
 
-	return at < keeper ? at : keeper;
+	for (i = 0; i < NITEMS(at); i++)
+		if (at[i] < first)
+			first = at[i];
+	return first;
 }
 
 static int
@@ -152,6 +159,10 @@ wal_begin(struct wal *w)
 	rc = wal_flight_memory(w);
 	if (rc != 0)
 		snprintf(why, sizeof(why), "no memory");
+	else if ((rc = wal_buffer_open(w)) != 0)
+		snprintf(why, sizeof(why),
+		    "no memory left in /dev/shm for the WAL buffer: enlarge "
+		    "it, or lower [wal] buffer_size or [store] table_size");
 	else
 		rc = wal_segment_first(w, why, sizeof(why));
 	if (rc != 0) {

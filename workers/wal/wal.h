@@ -18,6 +18,7 @@
 #include <errno.h>
 
 #include "ipc/loop.h"
+#include "shm/assert.h"
 #include "shm/segment.h"
 #include "workers/wal/wal_io.h"
 #include "workers/wal/wal_plan.h"
@@ -164,6 +165,11 @@ struct wal {
 	uint64_t position; /* end of what is in the buffer */
 	uint64_t published; /* position that readers know */
 	uint64_t oldest; /* as published */
+	uint64_t taken; /* position up to which the buffer has memory;
+			   UINT64_MAX: all of it has */
+	uint64_t take_ns; /* no try before, after one that failed */
+	bool no_memory; /* the last try failed */
+	bool no_samples; /* the last map sample found no memory */
 	uint64_t sample; /* log position of the newest map sample */
 	bool sampled; /* there is one in this segment */
 	struct wal_segment segment;
@@ -242,6 +248,20 @@ void wal_batch_open(struct wal *w);
 /* Let readers see what was appended. */
 void wal_publish_appended(struct wal *w);
 
+/* wal_buffer.c */
+/* Boot: memory for the buffer's first bytes. 0 or -ENOSPC. */
+int wal_buffer_open(struct wal *w);
+/*
+ * Can n bytes be put at the log's end? If not, it is said what is waited for,
+ * and wal_drain_ready() and the deadline see to it that it is tried again.
+ */
+bool wal_buffer_has(struct wal *w, uint32_t n);
+/* Try again for memory that was not to be had; LOOP_NEVER: all is well. */
+void wal_buffer_turn(struct wal *w);
+uint64_t wal_buffer_deadline(const struct wal *w);
+/* A sample for the VLSN map; one that finds no memory is left out. */
+bool wal_sample(struct wal *w, uint64_t vlsn, uint64_t lsn);
+
 /* wal_flush.c */
 /* Flush if the plan says so; true if a flight began. */
 bool wal_flush_turn(struct wal *w);
@@ -312,15 +332,19 @@ wal_at(const struct wal *w, uint64_t position)
 	return walbuf_at(&w->r->walbuf, position);
 }
 
-/* Bytes that can be put at the log's end without overwriting the store's. */
+/*
+ * Bytes that can be put at the log's end without overwriting the store's, and
+ * into pages that have memory.
+ */
 static inline uint64_t
 wal_buffer_room(const struct wal *w)
 {
 	/* Pairs with the release in cursor_release(). */
 	uint64_t hold = atomic_load_explicit(
 	    &w->r->walbuf.h->store_hold, memory_order_acquire);
+	uint64_t end = hold + w->r->walbuf.size;
 
-	return hold + w->r->walbuf.size - w->position;
+	return (end < w->taken ? end : w->taken) - w->position;
 }
 
 /* Give up buffer bytes for n new ones at the log's end. */
@@ -329,6 +353,7 @@ wal_buffer_take(struct wal *w, uint32_t n)
 {
 	uint64_t end = w->position + n, size = w->r->walbuf.size;
 
+	ASSERT(end <= w->taken);
 	if (end <= size || end - size <= w->oldest)
 		return;
 	w->oldest = end - size;

@@ -57,11 +57,8 @@ wal_room(struct wal *w, uint32_t len)
 		wal_segment_close(w);
 		return false;
 	}
-	if (wal_buffer_room(w) < need + slack) {
-		w->need_room = need + slack;
-		wal_busy(w, BUSY_BUFFER);
+	if (!wal_buffer_has(w, need + slack))
 		return false;
-	}
 	if (!w->batch.open)
 		wal_batch_open(w);
 	return true;
@@ -74,9 +71,10 @@ sample_add(struct wal *w)
 	if (w->batch.records != 0 ||
 	    (w->sampled && w->position - w->sample < VMAP_STRIDE_BYTES))
 		return;
-	vmap_add(w->r->vmap, w->vlsn,
-	    lsn_make(w->segment.info.number,
-		(uint32_t)(w->position - w->segment.base)));
+	if (!wal_sample(w, w->vlsn,
+		lsn_make(w->segment.info.number,
+		    (uint32_t)(w->position - w->segment.base))))
+		return;
 	w->sample = w->position;
 	w->sampled = true;
 }

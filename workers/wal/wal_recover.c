@@ -263,8 +263,7 @@ take_record(struct recovery *rec, const struct record *r, uint32_t number,
 	}
 	if (r->vlsn == 0)
 		return;
-	if (*sample) {
-		vmap_add(w->r->vmap, r->vlsn, lsn_make(number, offset));
+	if (*sample && wal_sample(w, r->vlsn, lsn_make(number, offset))) {
 		w->sample = rec->bytes + offset;
 		w->sampled = true;
 	}

@@ -100,11 +100,8 @@ wal_segment_turn(struct wal *w)
 
 	if (w->phase != WAL_CLOSING || w->batch.open || w->flights > 0)
 		return;
-	if (wal_buffer_room(w) < slack) {
-		w->need_room = slack;
-		wal_busy(w, BUSY_BUFFER);
+	if (!wal_buffer_has(w, slack))
 		return;
-	}
 	if (w->position % w->io.block != 0) {
 		/* The next base is on a block: a last flush of only a pad. */
 		wal_batch_open(w);

@@ -1,0 +1,77 @@
+# A /dev/shm that something else fills while the node serves: nobody dies of
+# SIGBUS, writes wait and the node says what for, reads and pages go on, and
+# everything recovers when there is room. In a mount namespace of our own,
+# which needs root.
+use strict;
+use warnings;
+use Nodelife;
+use Test::More;
+
+plan skip_all => 'not root: cannot mount a small /dev/shm' if $> != 0;
+plan skip_all => 'the number of unshare() is not known here'
+  if ( POSIX::uname() )[4] ne 'x86_64';
+
+# unshare(CLONE_NEWNS): the node and the tools are started from here.
+plan skip_all => "cannot unshare: $!" if syscall( 272, 0x20000 ) != 0;
+my $out = `mount --make-rprivate / && mount -t tmpfs -o size=64m none /dev/shm 2>&1`;
+plan skip_all => "cannot mount: $out" if $? != 0;
+
+sub fill {
+	open my $f, '>', '/dev/shm/filler' or die;
+	1 while syswrite $f, 'f' x 4096;
+	close $f;
+	return;
+}
+
+my $n = Nodelife->new(
+	wal   => { buffer_size => '4M' },
+	store => { table_size  => '8M', max_value => '1M' },
+)->start;
+is $n->client->cmd(qw(SET first 1)), 'OK', 'a node on a small /dev/shm';
+fill();
+
+# A fresh client, every page, every tool, with not a page to be had.
+my $c = $n->client;
+is $c->cmd(qw(GET first)), 1, 'a read';
+ok $n->http($_), $_ for qw(/metrics /healthz /readyz /livez);
+is( ( $n->run( 'nodelifestat', '-r', $n->{run} ) )[0], 0, 'nodelifestat' );
+is( ( $n->run( 'nodelifestat', '-r', $n->{run}, '-e' ) )[0], 0, 'its events' );
+
+# 12 MB of writes: more than buffer and tables have got by now.
+my $value = 'v' x 4000;
+my $pid = fork // die;
+if ( $pid == 0 ) {
+	my $w   = $n->client;
+	my $bad = 0;
+	for my $i ( 0 .. 29 ) {
+		my @r = $w->pipeline( map { [ 'SET', "k$_", "$value$_" ] }
+			  $i * 100 .. $i * 100 + 99 );
+		$bad += grep { $_ ne 'OK' } @r;
+	}
+	POSIX::_exit( $bad != 0 );
+}
+eventually {
+	grep { $_->{busy} =~ m{/dev/shm full|table full} } @{ $n->stat->{workers} }
+} 20, 'writes wait, and it is said what for';
+like slurp( $n->{log} ), qr{no memory left in /dev/shm.*writes wait}s,
+  'with what to do';
+is $c->cmd(qw(GET first)), 1, 'reads go on';
+unlink '/dev/shm/filler';
+ok wait_until( sub { waitpid( $pid, 1 ) == $pid } ), 'with room they go on';
+is $?, 0, 'and each is answered';
+is $c->cmd( 'GET', "k$_" ), "$value$_", "k$_" for 0, 1500, 2999;
+my $s = $n->stat;
+is $s->{node_restarts}, 0, 'no restart';
+is scalar( grep { $_->{restarts} } @{ $s->{workers} } ), 0, 'of any worker';
+is $n->stop, 0, 'stopped';
+
+# With no room at all a start is refused, and says so.
+fill();
+$n->spawn;
+cmp_ok $n->wait_exit(10), '>', 0, 'a start without room is refused';
+like slurp( $n->{log} ), qr{/dev/shm: \d+ MiB free}, 'saying why';
+unlink '/dev/shm/filler';
+$n->start;
+is $n->client->cmd(qw(GET k7)), "${value}7", 'with room it serves again';
+is $n->stop, 0, 'stopped';
+done_testing;

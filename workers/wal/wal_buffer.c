@@ -1,0 +1,95 @@
+/*
+ * Memory of the WAL buffer and of the VLSN map. The buffer gets its own ahead
+ * of the first lap, a step at a time; then it has all that it ever needs. When
+ * there is none, appends wait, as they do for a full buffer, and it is tried
+ * again each second. A map sample is only a hint: one without memory is left
+ * out, and lookups there read more of the log.
+ */
+#include "workers/wal/wal.h"
+
+#include "shm/memory.h"
+
+static void
+no_memory_set(struct wal *w, bool none)
+{
+	if (w->no_memory == none)
+		return;
+	w->no_memory = none;
+	if (!none) {
+		event_add(w->r, SLOT_WAL, EVENT_INFO,
+		    "there is memory in /dev/shm again");
+		return;
+	}
+	wal_count(w, C_REGION_FULL, 1);
+	event_add(w->r, SLOT_WAL, EVENT_ERROR,
+	    "no memory left in /dev/shm, the WAL buffer has %ju of %ju KiB: "
+	    "writes wait; free some of it, or enlarge it",
+	    (uintmax_t)w->taken >> 10, (uintmax_t)w->r->walbuf.size >> 10);
+}
+
+/* Memory for the first lap up to `end`. 0 or -ENOSPC. */
+static int
+buffer_take(struct wal *w, uint64_t end)
+{
+	uint64_t size = w->r->walbuf.size, to = align_up(end, MEMORY_STEP);
+	int rc;
+
+	if (to > size)
+		to = size;
+	rc = memory_take(w->r->walbuf.data + w->taken, to - w->taken);
+	no_memory_set(w, rc != 0);
+	if (rc != 0)
+		w->take_ns = w->loop.now_ns + WAL_RETRY_NS;
+	else
+		w->taken = to == size ? UINT64_MAX : to;
+	return rc;
+}
+
+int
+wal_buffer_open(struct wal *w)
+{
+	w->taken = 0;
+	return buffer_take(w, 1);
+}
+
+bool
+wal_buffer_has(struct wal *w, uint32_t n)
+{
+	if (wal_buffer_room(w) >= n)
+		return true;
+	if (w->position + n > w->taken && !w->no_memory)
+		(void)buffer_take(w, w->position + n);
+	if (wal_buffer_room(w) >= n)
+		return true;
+	w->need_room = n;
+	wal_busy(w, w->position + n > w->taken ? BUSY_MEMORY : BUSY_BUFFER);
+	return false;
+}
+
+void
+wal_buffer_turn(struct wal *w)
+{
+	if (w->no_memory && w->loop.now_ns >= w->take_ns)
+		(void)buffer_take(w, w->taken + 1);
+}
+
+uint64_t
+wal_buffer_deadline(const struct wal *w)
+{
+	return w->no_memory ? w->take_ns : LOOP_NEVER;
+}
+
+bool
+wal_sample(struct wal *w, uint64_t vlsn, uint64_t lsn)
+{
+	bool none = vmap_add(w->r->vmap, vlsn, lsn) != 0;
+
+	if (none && !w->no_samples) {
+		wal_count(w, C_REGION_FULL, 1);
+		event_add(w->r, SLOT_WAL, EVENT_WARN,
+		    "no memory left in /dev/shm for the VLSN map: lookups in "
+		    "the log are slower; free some of it, or enlarge it");
+	}
+	w->no_samples = none;
+	return !none;
+}
