@@ -56,7 +56,6 @@ loop_open(struct loop *l, struct region *r, struct bells *bells, unsigned slot,
 	if (rc == 0) {
 		/* Deferred task work came with 6.1, after all the others. */
 		l->features = LOOP_HAS_BUF_RING | LOOP_HAS_RECV_MULTISHOT |
-			      LOOP_HAS_ACCEPT_MULTISHOT |
 			      LOOP_HAS_DEFER_TASKRUN;
 	} else if (rc == -EINVAL) {
 		memset(&p, 0, sizeof(p));

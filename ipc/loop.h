@@ -60,8 +60,7 @@ struct loop {
 enum {
 	LOOP_HAS_BUF_RING = 1, /* provided buffer rings (5.19) */
 	LOOP_HAS_RECV_MULTISHOT = 2, /* (6.0) */
-	LOOP_HAS_ACCEPT_MULTISHOT = 4,
-	LOOP_HAS_DEFER_TASKRUN = 8 /* (6.1) */
+	LOOP_HAS_DEFER_TASKRUN = 4 /* (6.1) */
 };
 
 /*

@@ -138,8 +138,7 @@ gateway_turn(void *ctx)
 	gw_write_turn(g);
 	gw_conn_wake(g);
 	gw_conn_idle(g);
-	if (g->accept_again_ns <= g->loop.now_ns)
-		gw_net_accept(g);
+	gw_net_accept(g);
 	shutdown_serve(g);
 	gw_write_publish(g);
 	gw_read_end(g);
@@ -157,17 +156,15 @@ gateway_pending(void *ctx)
 	    g->drained < SHUTDOWN_DRAINING_DATA_PLANE)
 		return true;
 	return !TAILQ_EMPTY(&g->dirty) || gw_conn_wake_pending(g) ||
-	       gw_write_pending(g);
+	       gw_write_pending(g) || gw_net_accept_pending(g);
 }
 
 static uint64_t
 gateway_deadline(void *ctx)
 {
 	struct gateway *g = ctx;
-	uint64_t at = LOOP_NEVER;
+	uint64_t at = gw_net_accept_deadline(g);
 
-	if (g->accept_again_ns < at)
-		at = g->accept_again_ns;
 	if (g->waiting_count != 0 && g->sync_deadline_ns < at)
 		at = g->sync_deadline_ns;
 	if (g->draining && g->drained < SHUTDOWN_DRAINING_DATA_PLANE &&
@@ -220,7 +217,6 @@ boot_listen(struct gateway *g)
 
 	if (rc != 0)
 		return boot_fail(g, PHASE_TRANSPORT_BIND, "listen", rc);
-	gw_net_accept(g);
 	rc = seq_fire(g->r->seq, PHASE_TRANSPORT_BIND, g->slot);
 	/* Its turn is next, and its loop does not wait on the sequencer. */
 	bell_ring(&g->w->bells, SLOT_GROUP);

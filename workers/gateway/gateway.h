@@ -15,6 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/queue.h>
+#include "ipc/listener.h"
 #include "ipc/loop.h"
 #include "shm/kv.h"
 #include "shm/op.h"
@@ -175,10 +176,9 @@ struct gateway {
 	/* net.c */
 	struct io_uring_buf_ring *buf_ring;
 	uint8_t *bufs;
-	bool accepting[LISTEN_MAX], accept_off;
+	struct listener listener[LISTEN_MAX];
 	struct conn *quiet; /* CONN_QUIET, and some that failed */
 	unsigned quiet_tail; /* of the SQ behind the newest of them */
-	uint64_t accept_again_ns; /* LOOP_NEVER = no retry is due */
 
 	/* conn.c */
 	struct conn **chunks;
@@ -242,7 +242,11 @@ int gw_net_open(struct gateway *g);
 void gw_net_close(struct gateway *g);
 /* listen() on every inherited socket. 0 or -errno. */
 int gw_net_listen(struct gateway *g);
-void gw_net_accept(struct gateway *g); /* (re)arm what is not armed */
+/* Every turn: take connections that wait. */
+void gw_net_accept(struct gateway *g);
+bool gw_net_accept_pending(const struct gateway *g);
+/* When a failed accept is to be tried again, or LOOP_NEVER. */
+uint64_t gw_net_accept_deadline(const struct gateway *g);
 void gw_net_accept_stop(struct gateway *g);
 /* Quiet sends that did not complain are over; start of a turn. */
 void gw_net_settle(struct gateway *g);

@@ -24,10 +24,10 @@
 
 enum { KIND_ACCEPT = 1, KIND_RECV, KIND_POLL, KIND_SEND, KIND_QUIET };
 
-#define LISTEN_BACKLOG  4096
-#define ACCEPT_RETRY_NS (100 * NS_PER_MS) /* after EMFILE and its kin */
-#define QUIET_MAX       16384 /* bytes: an idle client's socket takes them */
-#define SEND_MAX        (1u << 30) /* bytes in one send */
+#define LISTEN_BACKLOG 4096
+#define ACCEPT_MAX     64 /* of one listener in one turn */
+#define QUIET_MAX      16384 /* bytes: an idle client's socket takes them */
+#define SEND_MAX       (1u << 30) /* bytes in one send */
 
 static const char REFUSAL[] = "-ERR max number of clients reached\r\n";
 
@@ -437,13 +437,6 @@ net_admit(struct gateway *g, int fd, unsigned listener)
 	gw_conn_dirty(g, c);
 }
 
-static bool
-accept_is_transient(int res)
-{
-	return res >= 0 || res == -ECONNABORTED || res == -EINTR ||
-	       res == -EAGAIN || res == -ECANCELED || res == -EPROTO;
-}
-
 static void
 net_accepted(
     void *ctx, uint32_t slot, uint32_t generation, int res, uint32_t flags)
@@ -452,63 +445,57 @@ net_accepted(
 
 	(void)generation;
 	ASSERT(slot < LISTEN_MAX);
-	if (res >= 0)
-		net_admit(g, res, slot);
-	if ((flags & IORING_CQE_F_MORE) != 0)
-		return;
-	g->accepting[slot] = false;
-	if (g->accept_off)
-		return;
-	if (accept_is_transient(res)) {
-		g->accept_again_ns = g->loop.now_ns;
-		return;
-	}
-	if (g->accept_again_ns == LOOP_NEVER)
-		log_warnx(
-		    "accept: %s; the next try is in 100 ms", strerror(-res));
-	g->accept_again_ns = g->loop.now_ns + ACCEPT_RETRY_NS;
+	listener_event(&g->listener[slot], res, flags);
 }
 
 void
 gw_net_accept(struct gateway *g)
 {
-	struct io_uring_sqe *sqe;
+	unsigned i, n;
+	int fd;
+
+	for (i = 0; i < LISTEN_MAX; i++) {
+		struct listener *l = &g->listener[i];
+
+		listener_arm(l, &g->loop);
+		for (n = 0; n < ACCEPT_MAX; n++) {
+			if ((fd = listener_next(l, g->loop.now_ns)) < 0)
+				break;
+			net_admit(g, fd, i);
+		}
+	}
+}
+
+bool
+gw_net_accept_pending(const struct gateway *g)
+{
 	unsigned i;
 
-	g->accept_again_ns = LOOP_NEVER;
-	for (i = 0; i < LISTEN_MAX && !g->accept_off; i++) {
-		if (g->w->listen_fd[i] < 0 || g->accepting[i])
-			continue;
-		if ((sqe = loop_sqe(&g->loop)) == NULL) {
-			g->accept_again_ns = g->loop.now_ns;
-			return;
-		}
-		if ((g->loop.features & LOOP_HAS_ACCEPT_MULTISHOT) != 0)
-			io_uring_prep_multishot_accept(
-			    sqe, g->w->listen_fd[i], NULL, NULL, SOCK_CLOEXEC);
-		else
-			io_uring_prep_accept(
-			    sqe, g->w->listen_fd[i], NULL, NULL, SOCK_CLOEXEC);
-		io_uring_sqe_set_data64(sqe, loop_tag(KIND_ACCEPT, i, 0));
-		g->accepting[i] = true;
-	}
+	for (i = 0; i < LISTEN_MAX; i++)
+		if (listener_pending(&g->listener[i], g->loop.now_ns))
+			return true;
+	return false;
+}
+
+uint64_t
+gw_net_accept_deadline(const struct gateway *g)
+{
+	uint64_t at = LOOP_NEVER, due;
+	unsigned i;
+
+	for (i = 0; i < LISTEN_MAX; i++)
+		if ((due = listener_deadline(&g->listener[i])) < at)
+			at = due;
+	return at;
 }
 
 void
 gw_net_accept_stop(struct gateway *g)
 {
-	struct io_uring_sqe *sqe;
 	unsigned i;
 
-	g->accept_off = true;
-	g->accept_again_ns = LOOP_NEVER;
 	for (i = 0; i < LISTEN_MAX; i++) {
-		if (g->accepting[i] && (sqe = loop_sqe(&g->loop)) != NULL) {
-			io_uring_prep_cancel64(
-			    sqe, loop_tag(KIND_ACCEPT, i, 0), 0);
-			io_uring_sqe_set_data64(
-			    sqe, loop_tag(KIND_QUIET, 0, 0));
-		}
+		listener_close(&g->listener[i], &g->loop);
 		if (g->w->listen_fd[i] >= 0)
 			close(g->w->listen_fd[i]);
 		g->w->listen_fd[i] = -1;
@@ -518,7 +505,7 @@ gw_net_accept_stop(struct gateway *g)
 int
 gw_net_listen(struct gateway *g)
 {
-	int on = 1;
+	int on = 1, rc;
 	unsigned i;
 
 	for (i = 0; i < LISTEN_MAX; i++) {
@@ -535,6 +522,10 @@ gw_net_listen(struct gateway *g)
 		(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 		if (listen(fd, LISTEN_BACKLOG) != 0)
 			return -errno;
+		rc = listener_open(
+		    &g->listener[i], fd, loop_tag(KIND_ACCEPT, i, 0));
+		if (rc != 0)
+			return rc;
 	}
 	return 0;
 }
@@ -553,12 +544,15 @@ net_quiet(
 int
 gw_net_open(struct gateway *g)
 {
+	unsigned i;
+
 	loop_on(&g->loop, KIND_ACCEPT, net_accepted);
 	loop_on(&g->loop, KIND_RECV, net_received);
 	loop_on(&g->loop, KIND_POLL, net_polled);
 	loop_on(&g->loop, KIND_SEND, net_sent);
 	loop_on(&g->loop, KIND_QUIET, net_quiet);
-	g->accept_again_ns = LOOP_NEVER;
+	for (i = 0; i < LISTEN_MAX; i++)
+		g->listener[i].fd = -1;
 	return bufs_open(g);
 }
 

@@ -13,9 +13,6 @@
 #include "shm/assert.h"
 #include "shm/log.h"
 
-/* After a failed accept; the liveness turn, once a second, tries again. */
-#define CONTROL_ACCEPT_NS (NS_PER_S / 2)
-
 static void
 conn_free(struct conn *c)
 {
@@ -210,39 +207,22 @@ control_accepted(
     void *ctx, uint32_t slot, uint32_t generation, int res, uint32_t flags)
 {
 	struct health *h = ctx;
-	struct conn *c;
 
 	(void)slot;
 	(void)generation;
-	(void)flags;
-	h->accept_armed = false;
-	if (res < 0) {
-		if (res == -EINVAL || res == -ECANCELED || res == -EBADF)
-			h->accept_closed = true;
-		/* No descriptors left, perhaps: at once would be a busy loop.
-		 */
-		if (res != -EINTR && res != -EAGAIN && res != -ECONNABORTED)
-			h->accept_after_ns = h->loop.now_ns + CONTROL_ACCEPT_NS;
-		return;
-	}
-	c = conn_unused(h);
-	ASSERT(c != NULL); /* armed only while one is free */
-	conn_begin(h, c, res);
+	listener_event(&h->listener, res, flags);
 }
 
 static void
 control_accept(struct health *h)
 {
-	struct io_uring_sqe *sqe;
+	struct conn *c;
+	int fd;
 
-	if (h->accept_armed || h->accept_closed || conn_unused(h) == NULL ||
-	    h->loop.now_ns < h->accept_after_ns)
-		return;
-	if ((sqe = loop_sqe(&h->loop)) == NULL)
-		return;
-	io_uring_prep_accept(sqe, h->w->control_fd, NULL, NULL, SOCK_CLOEXEC);
-	io_uring_sqe_set_data64(sqe, loop_tag(KIND_ACCEPT, 0, 0));
-	h->accept_armed = true;
+	listener_arm(&h->listener, &h->loop);
+	while ((c = conn_unused(h)) != NULL &&
+	       (fd = listener_next(&h->listener, h->loop.now_ns)) >= 0)
+		conn_begin(h, c, fd);
 }
 
 /*
@@ -284,7 +264,7 @@ control_turn(struct health *h)
 uint64_t
 control_deadline(const struct health *h)
 {
-	uint64_t first = LOOP_NEVER, at;
+	uint64_t first = listener_deadline(&h->listener), at;
 	unsigned i;
 
 	for (i = 0; i < CONTROL_CONNS; i++) {
@@ -316,7 +296,7 @@ control_drain(struct health *h)
 {
 	unsigned i;
 
-	h->accept_closed = true;
+	listener_close(&h->listener, &h->loop);
 	for (i = 0; i < CONTROL_CONNS; i++) {
 		struct conn *c = &h->conn[i];
 
@@ -340,5 +320,6 @@ control_open(struct health *h)
 		h->conn[i].fd = -1;
 	loop_on(&h->loop, KIND_ACCEPT, control_accepted);
 	loop_on(&h->loop, KIND_CONTROL, control_done);
-	return h->w->control_fd >= 0 ? 0 : -EBADF;
+	return listener_open(
+	    &h->listener, h->w->control_fd, loop_tag(KIND_ACCEPT, 0, 0));
 }

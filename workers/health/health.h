@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include "ipc/listener.h"
 #include "ipc/loop.h"
 #include "workers/health/text.h"
 #include "workers/worker.h"
@@ -66,9 +67,7 @@ struct health {
 	int epoll_fd; /* the daemon's */
 	bool http_armed, http_ready;
 	uint64_t http_due_ns;
-	bool accept_armed, accept_closed;
-	uint64_t
-	    accept_after_ns; /* after a failure: not before the next beat */
+	struct listener listener; /* the control socket */
 	struct conn conn[CONTROL_CONNS];
 };
 
