@@ -4,7 +4,7 @@
  * also tried with the CRC of each page set right. Under libFuzzer, or with
  * NODELIFE_FUZZ_MAIN as a program that replays the files it is given.
  */
-#include "workers/vlsn/index_file.h"
+#include "shm/index_file.h"
 
 #include <stdio.h>
 #include <stdlib.h>

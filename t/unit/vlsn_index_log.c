@@ -11,7 +11,7 @@
 #include "shm/walbuf.h"
 #include "t/lib/segment_build.h"
 #include "t/tap.h"
-#include "workers/vlsn/index_file.h"
+#include "shm/index_file.h"
 
 #define SEGMENT (16u << 20)
 

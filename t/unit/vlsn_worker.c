@@ -13,7 +13,7 @@
 #include "shm/walbuf.h"
 #include "t/lib/segment_build.h"
 #include "t/shm_fixture.h"
-#include "workers/vlsn/index_file.h"
+#include "shm/index_file.h"
 
 #define SEGMENT  (8u << 20)
 #define WAIT_MS  10000

@@ -9,12 +9,11 @@
 #define WORKERS_VLSN_VLSN_H
 
 #include "ipc/loop.h"
-#include "workers/vlsn/index_file.h"
+#include "shm/index_file.h"
 #include "workers/vlsn/index_flush.h"
 #include "workers/vlsn/index_log.h"
 #include "workers/worker.h"
 
-#define INDEX_DIR       "index"
 #define INDEX_FLUSH_NS  (2 * NS_PER_S) /* at most so often, while dirty */
 #define INDEX_RETRY_NS  (2 * NS_PER_S) /* after a failure; doubles ... */
 #define INDEX_RETRY_MAX (60 * NS_PER_S) /* ... up to here */

@@ -10,7 +10,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include "shm/log.h"
 
@@ -33,56 +32,15 @@ struct load {
 	uint64_t scanned; /* bytes */
 };
 
-static int
-read_all(int fd, uint8_t **data, size_t *n)
-{
-	size_t done = 0, room;
-	struct stat st;
-	ssize_t got = 1;
-
-	if (fstat(fd, &st) != 0)
-		return -errno;
-	room = (size_t)st.st_size;
-	if (room > (size_t)INDEX_PAGES_MAX * INDEX_PAGE)
-		return -EFBIG;
-	*data = malloc(room + 1);
-	if (*data == NULL)
-		return -ENOMEM;
-	while (done < room && got != 0) {
-		got = pread(fd, *data + done, room - done, (off_t)done);
-		if (got < 0 && errno != EINTR)
-			return -errno;
-		if (got > 0)
-			done += (size_t)got;
-	}
-	*n = done;
-	return 0;
-}
-
 /*
- * Read and parse the file. It is closed again: what a killed predecessor left
- * in its ring may still be written, so the first flush makes a new file and
- * such writes go to one without a name. 0 or -errno.
+ * It is closed again: what a killed predecessor left in its ring may
+ * still be written, so the first flush makes a new file and such writes go to
+ * one without a name. 0 or -errno.
  */
 static int
 file_read(struct load *l)
 {
-	struct vlsn *v = l->v;
-	uint8_t *data = NULL;
-	size_t n = 0;
-	int fd, rc;
-
-	if (v->dir < 0)
-		return -ENOENT;
-	fd = openat(v->dir, INDEX_NAME, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	rc = read_all(fd, &data, &n);
-	close(fd);
-	if (rc == 0)
-		rc = index_parse(data, n, &l->file);
-	free(data);
-	return rc;
+	return l->v->dir < 0 ? -ENOENT : index_file_read(l->v->dir, &l->file);
 }
 
 /* Is the file of this log? */

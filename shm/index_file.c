@@ -1,11 +1,16 @@
 /*
- * Encoding and reading of the VLSN index file. Pure: no I/O, no log.
+ * Encoding and reading of the VLSN index file.
  */
-#include "workers/vlsn/index_file.h"
+#include "shm/index_file.h"
+
+#include <sys/stat.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
 #include "shm/assert.h"
 #include "shm/record.h"
 
@@ -204,4 +209,49 @@ index_merge(const struct vmap_pair *doubtful, size_t na,
 		}
 	}
 	return n;
+}
+
+static int
+read_all(int fd, uint8_t **data, size_t *n)
+{
+	size_t done = 0, room;
+	struct stat st;
+	ssize_t got = 1;
+
+	if (fstat(fd, &st) != 0)
+		return -errno;
+	room = (size_t)st.st_size;
+	if (room > (size_t)INDEX_PAGES_MAX * INDEX_PAGE)
+		return -EFBIG;
+	*data = malloc(room + 1);
+	if (*data == NULL)
+		return -ENOMEM;
+	while (done < room && got != 0) {
+		got = pread(fd, *data + done, room - done, (off_t)done);
+		if (got < 0 && errno != EINTR)
+			return -errno;
+		if (got > 0)
+			done += (size_t)got;
+	}
+	*n = done;
+	return 0;
+}
+
+int
+index_file_read(int dir, struct index_image *out)
+{
+	uint8_t *data = NULL;
+	size_t n = 0;
+	int fd, rc;
+
+	memset(out, 0, sizeof(*out));
+	fd = openat(dir, INDEX_NAME, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	rc = read_all(fd, &data, &n);
+	close(fd);
+	if (rc == 0)
+		rc = index_parse(data, n, out);
+	free(data);
+	return rc;
 }

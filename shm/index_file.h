@@ -25,16 +25,17 @@
  * Pages are appended; only the last one is ever written again, with the same
  * samples and more behind them. Anything else makes a new file.
  *
- * Pure: nothing here does I/O. The bytes may come from anywhere.
+ * Pure but for index_file_read(): the bytes may come from anywhere.
  */
-#ifndef WORKERS_VLSN_INDEX_FILE_H
-#define WORKERS_VLSN_INDEX_FILE_H
+#ifndef SHM_INDEX_FILE_H
+#define SHM_INDEX_FILE_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include "shm/vmap.h"
 
+#define INDEX_DIR          "index"
 #define INDEX_NAME         "vlsn.idx"
 #define INDEX_TMP_NAME     "vlsn.idx.tmp"
 #define INDEX_MAGIC        0x58444956u /* "VIDX" */
@@ -78,6 +79,11 @@ void index_page_encode(uint8_t page[INDEX_PAGE], uint64_t life, uint32_t number,
  */
 int index_parse(const uint8_t *data, size_t n, struct index_image *out);
 void index_image_free(struct index_image *img);
+/*
+ * The same of INDEX_NAME in the directory dir; blocks. Also -ENOENT: there is
+ * none, and -errno of the read. The file is closed again.
+ */
+int index_file_read(int dir, struct index_image *out);
 
 /*
  * Union of two rising lists into out (room for na + nb); returns its length.
