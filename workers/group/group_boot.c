@@ -70,7 +70,7 @@ log_end(struct group *g, struct cursor *c, uint64_t vlsn)
 	struct record rec;
 	int rc = log_record(c, vlsn, &rec);
 
-	if (rc == 0)
+	if (rc == 0 && g->log_term < rec.term)
 		g->log_term = rec.term;
 	return rc;
 }
@@ -85,6 +85,8 @@ log_read(struct group *g, char *why, size_t why_size)
 	struct cursor *c = NULL;
 	int wal_dir, rc = 0;
 
+	/* Force may have dropped records of a newer term than the log's. */
+	g->log_term = position_get(&g->r->pos->term);
 	/* A log begun anew behind a checkpoint holds no record yet. */
 	if (end == 0 || end < position_get(&g->r->pos->first))
 		return 0;

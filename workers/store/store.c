@@ -152,6 +152,21 @@ boot_open(struct store *s)
 }
 
 /*
+ * force: what is missing counts as applied, and a checkpoint says so before
+ * the node serves: a normal boot does not skip anything.
+ */
+static void
+skip_to(struct store *s, uint64_t vlsn)
+{
+	struct table_head *t = s->table.t;
+
+	s->applied = s->skipped = vlsn;
+	table_commit(&s->table, vlsn,
+	    atomic_load_explicit(&t->time_ms, memory_order_relaxed));
+	position_set(&s->r->pos->applied, vlsn);
+}
+
+/*
  * The checkpoint is not ahead of the log, and the log has what follows it.
  * force: a gap is skipped, loudly; what was in it is lost here.
  */
@@ -168,7 +183,8 @@ boot_check(struct store *s)
 		seq_fail(seq, PHASE_CATALOG_SANITY_CHECK, SLOT_STORE,
 		    "store/data.mdb is as of VLSN %llu, but the log in "
 		    "wal/ ends at %llu: one of them is of another time: "
-		    "restore this node",
+		    "restore this node, or boot with recovery_mode = force "
+		    "to go on behind the checkpoint",
 		    (unsigned long long)s->applied, (unsigned long long)end);
 		return false;
 	}
@@ -179,7 +195,7 @@ boot_check(struct store *s)
 		    "and are skipped",
 		    (unsigned long long)s->applied + 1,
 		    (unsigned long long)first - 1);
-		s->applied = first - 1;
+		skip_to(s, first - 1);
 	}
 	if (s->applied < end &&
 	    (rc = cursor_seek(s->cursor, s->applied + 1)) != 0) {
@@ -275,7 +291,8 @@ replay_progress(struct store *s)
 	uint64_t all =
 	    s->replay_to > s->replay_from ? s->replay_to - s->replay_from : 0;
 
-	if (s->applied >= s->replay_to)
+	if (s->applied >= s->replay_to &&
+	    position_get(&s->r->pos->checkpointed) >= s->skipped)
 		fire_replayed(s);
 	else
 		seq_progress_set(

@@ -80,6 +80,8 @@ struct store {
 	uint64_t applied;
 	uint64_t replay_to; /* VLSN that ends the replay */
 	uint64_t replay_from;
+	uint64_t skipped; /* force: VLSN that a checkpoint must come to before
+			     the node serves; 0 = nothing was skipped */
 	uint64_t replay_ns; /* when it began */
 	uint64_t term; /* of the newest record */
 	uint64_t wal_bytes; /* records' bytes since the last freeze */

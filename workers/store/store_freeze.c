@@ -39,6 +39,7 @@ freeze_due(const struct store *s)
 	if (s->parts_origin != 0)
 		return false;
 	return wanted_now(s) != s->wanted_seen ||
+	       position_get(&s->r->pos->checkpointed) < s->skipped ||
 	       table_want_freeze(&s->table) ||
 	       s->wal_bytes >=
 		   atomic_load_explicit(

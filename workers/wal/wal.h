@@ -212,6 +212,16 @@ struct wal {
 /* wal_recover.c: scan, cut, positions. 0, or negative after seq_fail(). */
 int wal_recover(struct wal *w);
 
+/* wal_force.c: what else than the log tells of records; 0 = nothing does. */
+struct wal_proof {
+	uint64_t checkpoint; /* VLSN that it holds */
+	uint64_t term; /* of that record */
+	int64_t time_ms; /* of that record */
+	uint64_t indexed; /* was durable, says the VLSN index */
+	uint32_t segment; /* the newest that it names */
+};
+void wal_proof_read(const struct wal *w, struct wal_proof *out);
+
 /*
  * wal_scan.c: chunks of a segment, read ahead through the ring; from: its
  * block size, for that is where its header ends.

@@ -25,6 +25,7 @@ struct recovery {
 	struct wal *w;
 	struct segment_list list;
 	uint64_t hint; /* checkpointed VLSN, 0 = not known */
+	struct wal_proof proof; /* force: what else is known */
 	uint32_t start; /* entry where the full scan begins */
 	struct segment_batch seen; /* highest durable, committed of any head */
 	uint64_t records, bytes, total, reported;
@@ -38,6 +39,7 @@ struct recovery {
 	bool dropped; /* the scan ended at a record that was never flushed */
 	bool damage; /* why the scan failed: the log; else it is this boot */
 	bool left; /* forced: older segments are no part of the log any more */
+	uint64_t term_seen; /* the newest that anything tells of */
 	char why[SEQ_ERROR_MAX];
 };
 
@@ -195,7 +197,8 @@ check_missing(struct recovery *rec)
 	if (l->newest == UINT32_MAX && rec->hint != 0)
 		return refuse(rec,
 		    "wal: no segment is left, there were records up to %ju at "
-		    "least; restore this node",
+		    "least; restore this node, or boot with recovery_mode = "
+		    "force to go on behind the checkpoint",
 		    (uintmax_t)rec->hint);
 	if (l->newest == UINT32_MAX || l->missing == 0)
 		return 0;
@@ -392,6 +395,37 @@ scan_segment(struct recovery *rec, uint32_t i)
 	return 0;
 }
 
+/*
+ * No record of the log counts: a new one begins behind the checkpoint, and
+ * behind all that is known to have been durable.
+ */
+static void
+begin_anew(struct recovery *rec)
+{
+	const struct wal_proof *proof = &rec->proof;
+	struct wal *w = rec->w;
+
+	if (w->vlsn < rec->hint)
+		w->vlsn = rec->hint;
+	if (w->vlsn < proof->indexed)
+		w->vlsn = proof->indexed;
+	rec->seen.committed = rec->seen.durable = w->vlsn;
+	if (w->term < proof->term)
+		w->term = proof->term;
+	if (w->time_ms < proof->time_ms)
+		w->time_ms = proof->time_ms;
+	/* The index names segments by their numbers. */
+	if (rec->highest < proof->segment && proof->segment < UINT32_MAX)
+		rec->highest = proof->segment;
+	if (w->vlsn == 0 || !w->w->force)
+		return;
+	event_add(w->r, SLOT_WAL, EVENT_ERROR,
+	    "forced: a new log begins behind record %ju: the checkpoint holds "
+	    "%ju, the index tells of %ju; all else is lost",
+	    (uintmax_t)w->vlsn, (uintmax_t)proof->checkpoint,
+	    (uintmax_t)proof->indexed);
+}
+
 static int
 scan_all(struct recovery *rec)
 {
@@ -400,8 +434,7 @@ scan_all(struct recovery *rec)
 	int rc = 0;
 
 	if (l->newest == UINT32_MAX) {
-		/* Forced: VLSNs go on behind the checkpoint. */
-		rec->w->vlsn = rec->seen.committed = rec->hint;
+		begin_anew(rec);
 		return 0;
 	}
 	choose_start(rec);
@@ -459,7 +492,8 @@ publish(struct recovery *rec)
 	    lsn_make(rec->tail_number, rec->tail_end), memory_order_release);
 	w->durable = w->vlsn;
 	w->head_durable = rec->seen.durable;
-	w->boot_term = w->term;
+	w->boot_term = w->term > rec->term_seen ? w->term : rec->term_seen;
+	position_set(&pos->term, w->boot_term);
 	wal_count(w, C_WAL_REPLAYED, rec->records);
 	wal_count(w, C_WAL_REPLAYED_BYTES, rec->bytes);
 }
@@ -501,7 +535,7 @@ force_anew(struct recovery *rec)
 	    "forced: the log is good up to record %ju only, the checkpoint "
 	    "holds %ju: all of the log is given up",
 	    (uintmax_t)w->vlsn, (uintmax_t)rec->hint);
-	w->vlsn = rec->seen.committed = rec->hint;
+	begin_anew(rec);
 	rec->tail_number = 0;
 	rec->tail_entry = UINT32_MAX;
 	rec->member = 0;
@@ -585,6 +619,26 @@ recover_scan(struct recovery *rec)
 	return rc == 0 ? 0 : refuse(rec, "salvage/: %s", strerror(-rc));
 }
 
+/*
+ * Force: the checkpoint is as good as a hint, and better than an old one; and
+ * of what is dropped the terms count still: none of them comes again.
+ */
+static void
+prove(struct recovery *rec)
+{
+	const struct segment_list *l = &rec->list;
+	uint32_t i;
+
+	wal_proof_read(rec->w, &rec->proof);
+	if (rec->hint < rec->proof.checkpoint)
+		rec->hint = rec->proof.checkpoint;
+	rec->term_seen = rec->proof.term;
+	for (i = 0; i < l->count; i++)
+		if (l->entry[i].state == SEGMENT_VALID &&
+		    l->entry[i].info.term_before > rec->term_seen)
+			rec->term_seen = l->entry[i].info.term_before;
+}
+
 static int
 recover_steps(struct recovery *rec)
 {
@@ -606,6 +660,8 @@ recover_steps(struct recovery *rec)
 	if ((rc = check_owner(rec)) != 0)
 		return rc;
 	rec->hint = wal_hint_read(w->dir);
+	if (w->w->force)
+		prove(rec);
 	/* What is in a checkpoint had been durable. */
 	rec->seen.durable = rec->hint;
 	rec->tail_entry = UINT32_MAX;
