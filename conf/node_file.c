@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define NAME_CHARS                                                             \
@@ -232,17 +233,38 @@ node_file_read(
 	return rc;
 }
 
-/* The text, flushed, under its name aside. */
+/* The file belongs to whom its directory does. */
+static int
+give_away(int data_dir_fd, int fd)
+{
+	struct stat dir;
+
+	if (geteuid() != 0)
+		return 0;
+	if (fstat(data_dir_fd, &dir) != 0 ||
+	    fchown(fd, dir.st_uid, dir.st_gid) != 0)
+		return -errno;
+	return 0;
+}
+
+/*
+ * The text, flushed, under its name aside. A fresh file: what is there under
+ * that name may be a link that another user made.
+ */
 static int
 write_aside(int data_dir_fd, const char *text, size_t len)
 {
 	int fd, rc;
 
+	if (unlinkat(data_dir_fd, NODE_FILE_TMP, 0) != 0 && errno != ENOENT)
+		return -errno;
 	fd = openat(data_dir_fd, NODE_FILE_TMP,
-	    O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
+	    O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
 	if (fd < 0)
 		return -errno;
 	rc = write_all(fd, text, len);
+	if (rc == 0)
+		rc = give_away(data_dir_fd, fd);
 	if (rc == 0 && fsync(fd) != 0)
 		rc = -errno;
 	if (close(fd) != 0 && rc == 0)

@@ -39,9 +39,10 @@ int node_file_read(
     int data_dir_fd, struct node_file *out, char *why, size_t why_size);
 
 /*
- * Written aside, flushed, renamed, directory flushed: after 0 it is there for
- * good, after -errno the file is as it was. The names must be ones that
- * conf_load() accepts, else -EINVAL.
+ * Written aside, given to the directory's owner (if we are root), flushed,
+ * renamed, directory flushed: after 0 it is there for good, after -errno the
+ * file is as it was; who dies in between leaves one or the other. The names
+ * must be ones that conf_load() accepts, else -EINVAL.
  */
 int node_file_write(int data_dir_fd, const struct node_file *node);
 

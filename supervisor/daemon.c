@@ -31,7 +31,12 @@ wait_ready(int fd)
 	do
 		got = read(fd, &code, 1);
 	while (got < 0 && errno == EINTR);
-	_exit(got == 1 ? code : EX_OSERR);
+	if (got != 1) {
+		fprintf(stderr, "nodelifed: the daemon died while it started: "
+				"see its log, and the system's\n");
+		code = EX_OSERR;
+	}
+	_exit(code);
 }
 
 int
@@ -88,6 +93,20 @@ daemon_ready(int *ready_fd, int code)
 	*ready_fd = -1;
 }
 
+/*
+ * Open to all, whatever our umask: what is in it has modes. At once, since a
+ * later start would leave the mode as it is.
+ */
+static int
+make_run_dir(const char *dir)
+{
+	mode_t mask = umask(022);
+	int rc = mkdir(dir, 0755) == 0 ? 0 : -errno;
+
+	umask(mask);
+	return rc;
+}
+
 int
 daemon_pidfile(const struct conf *conf, struct pidfh **out)
 {
@@ -95,13 +114,11 @@ daemon_pidfile(const struct conf *conf, struct pidfh **out)
 	const char *dir = conf->node.run_dir;
 	char path[CONF_RUN_DIR_SIZE + 16];
 	pid_t other = -1;
+	int rc;
 
-	/* Open to all, whatever our umask: what is in it has modes. */
-	if (mkdir(dir, 0755) == 0)
-		(void)chmod(dir, 0755);
-	else if (errno != EEXIST)
-		return refuse(refuse_code(errno), "[node] run_dir: %s: %s", dir,
-		    strerror(errno));
+	if ((rc = make_run_dir(dir)) != 0 && rc != -EEXIST)
+		return refuse(refuse_code(rc), "[node] run_dir: %s: %s", dir,
+		    strerror(-rc));
 	snprintf(path, sizeof(path), "%s/nodelifed.pid", dir);
 	while ((*out = pidfile_open(path, PIDFILE_MODE, &other)) == NULL &&
 	       errno == EEXIST && mono_ns() < end)
@@ -113,6 +130,10 @@ daemon_pidfile(const struct conf *conf, struct pidfh **out)
 	if (errno != EEXIST)
 		return refuse(
 		    refuse_code(errno), "%s: %s", path, strerror(errno));
+	/* Locked, and nothing in it yet. */
+	if (other <= 0)
+		return refuse(EX_UNAVAILABLE,
+		    "run_dir %s: a node is starting there already", dir);
 	return refuse(EX_UNAVAILABLE,
 	    "run_dir %s: a node runs there already, pid %d", dir, (int)other);
 }

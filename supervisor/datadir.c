@@ -18,9 +18,9 @@
 
 #define LOCK_RETRY_MS 20
 
-/* As the user that the workers will be; 0 or -errno. */
+/* May the user that the workers will be do this? 0 or -errno. */
 static int
-may_write(int dir_fd, const struct rights *rights)
+may(int dir_fd, const char *name, int how, const struct rights *rights)
 {
 	int rc = 0;
 
@@ -29,12 +29,37 @@ may_write(int dir_fd, const struct rights *rights)
 		rc = -errno;
 		goto out;
 	}
-	if (faccessat(dir_fd, ".", R_OK | W_OK | X_OK, AT_EACCESS) != 0)
+	if (faccessat(dir_fd, name, how, AT_EACCESS) != 0)
 		rc = -errno;
 out:
 	if (rights->drop && (seteuid(0) != 0 || setegid(getgid()) != 0))
 		rc = -errno;
 	return rc;
+}
+
+/*
+ * The workers open the directory and what is in it by themselves. A copy that
+ * root made, or a founding by another version that was killed, is root's.
+ */
+static int
+check_rights(const struct conf *conf, int dir_fd, const struct rights *rights)
+{
+	bool readonly = conf->boot.recovery_mode == CONF_RECOVERY_READONLY;
+	const char *dir = conf->node.data_dir;
+	int rc;
+
+	if (!readonly &&
+	    (rc = may(dir_fd, ".", R_OK | W_OK | X_OK, rights)) != 0)
+		return refuse(EX_NOPERM,
+		    "data directory %s: user %u cannot write it: %s: give it "
+		    "to that user (chown -R), or set [node] user",
+		    dir, (unsigned)rights->uid, strerror(-rc));
+	if ((rc = may(dir_fd, NODE_FILE_NAME, R_OK, rights)) != 0)
+		return refuse(EX_NOPERM,
+		    "data directory %s: user %u cannot read %s: %s: give the "
+		    "directory to that user (chown -R), or set [node] user",
+		    dir, (unsigned)rights->uid, NODE_FILE_NAME, strerror(-rc));
+	return 0;
 }
 
 static int
@@ -112,14 +137,9 @@ datadir_open(const struct conf *conf, const struct rights *rights, int *dir_fd,
 	if (fd < 0)
 		return refuse(errno == EACCES ? EX_NOPERM : EX_CONFIG,
 		    "data directory %s: %s", dir, strerror(errno));
-	if ((rc = check_identity(conf, fd)) != 0)
+	if ((rc = check_identity(conf, fd)) != 0 ||
+	    (rc = check_rights(conf, fd, rights)) != 0)
 		goto out;
-	if (!readonly && (rc = may_write(fd, rights)) != 0) {
-		rc = refuse(EX_NOPERM,
-		    "data directory %s: user %u cannot write it: %s", dir,
-		    (unsigned)rights->uid, strerror(-rc));
-		goto out;
-	}
 	*lock_fd = datadir_lock(fd, !readonly, DATADIR_WAIT_MS);
 	if (*lock_fd >= 0) {
 		*dir_fd = fd;

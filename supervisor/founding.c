@@ -70,7 +70,10 @@ refuse_full(const char *path, int dir_fd, const char *name)
 	    "data directory %s is not empty: it holds %s", path, name);
 }
 
-/* A new directory must be found again after a power loss. */
+/*
+ * The directory must be found again after a power loss, also if a founding
+ * that was interrupted made it. Who may not look into the parent did not.
+ */
 static int
 flush_parent(const char *path)
 {
@@ -80,7 +83,7 @@ flush_parent(const char *path)
 	strlcpy(copy, path, sizeof(copy));
 	fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
-		return -errno;
+		return errno == EACCES ? 0 : -errno;
 	rc = fsync(fd) == 0 ? 0 : -errno;
 	close(fd);
 	return rc;
@@ -90,15 +93,12 @@ flush_parent(const char *path)
 static int
 open_or_make(const char *path)
 {
-	int fd, rc;
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd >= 0 || errno != ENOENT)
 		return fd >= 0 ? fd : -errno;
 	if (mkdir(path, 0750) != 0)
 		return -errno;
-	if ((rc = flush_parent(path)) != 0)
-		return rc;
 	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	return fd >= 0 ? fd : -errno;
 }
@@ -115,7 +115,10 @@ write_node(const struct conf *conf, int dir_fd)
 	return node_file_write(dir_fd, &node);
 }
 
-/* Mode and owner of the directory and the lock; then the node file. */
+/*
+ * Mode and owner of the directory and the lock; then the node file, which takes
+ * its owner from the directory before it has its name.
+ */
 static int
 found(const struct conf *conf, const struct rights *rights, int dir_fd,
     int lock_fd)
@@ -124,15 +127,12 @@ found(const struct conf *conf, const struct rights *rights, int dir_fd,
 
 	if (fchmod(dir_fd, 0750) != 0)
 		return -errno;
+	if ((rc = flush_parent(conf->node.data_dir)) != 0)
+		return rc;
 	if (rights->drop && (fchown(dir_fd, rights->uid, rights->gid) != 0 ||
 				fchown(lock_fd, rights->uid, rights->gid) != 0))
 		return -errno;
-	if ((rc = write_node(conf, dir_fd)) != 0)
-		return rc;
-	if (rights->drop &&
-	    fchownat(dir_fd, NODE_FILE_NAME, rights->uid, rights->gid, 0) != 0)
-		return -errno;
-	return 0;
+	return write_node(conf, dir_fd);
 }
 
 int

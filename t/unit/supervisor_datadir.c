@@ -1,7 +1,8 @@
 /*
  * The data directory: founding makes it and never touches what is not empty;
  * a start refuses what is missing, foreign, damaged or in use, and names who
- * uses it; an inherited lock lives as long as the last who inherited it.
+ * uses it; an inherited lock lives as long as the last who inherited it. A
+ * founding that is killed at any system call is whole or can be done again.
  */
 #include "supervisor/datadir.h"
 
@@ -12,6 +13,7 @@
 #include <unistd.h>
 
 #include "conf/node_file.h"
+#include "t/lib/kill_steps.h"
 #include "t/tap.h"
 
 static char base[] = "/tmp/supervisor_datadir.XXXXXX";
@@ -97,12 +99,17 @@ test_rights(void)
 	}
 	struct rights other = { .drop = true, .uid = 65534, .gid = 65534 };
 	int dir_fd, lock_fd;
+	char path[128];
 
 	is_i64(datadir_open(&conf, &other, &dir_fd, &lock_fd), EX_NOPERM,
 	    "a user that cannot write it");
 	ok(geteuid() == 0 && getegid() == 0, "and we are who we were");
 	ok(chmod(conf.node.data_dir, 0755) == 0, "readable by all");
 	conf.boot.recovery_mode = CONF_RECOVERY_READONLY;
+	is_i64(datadir_open(&conf, &other, &dir_fd, &lock_fd), EX_NOPERM,
+	    "but not what is in it");
+	in_dir(path, sizeof(path), NODE_FILE_NAME);
+	ok(chmod(path, 0644) == 0, "that as well");
 	is_i64(datadir_open(&conf, &other, &dir_fd, &lock_fd), 0,
 	    "is enough for readonly recovery");
 	close(dir_fd);
@@ -141,8 +148,49 @@ test_lock(void)
 	close(dir_fd);
 }
 
+/* The rights of a founding by root for another user, if we may. */
+static struct rights
+founder(void)
+{
+	if (getuid() != 0)
+		return self;
+	return (struct rights){ .drop = true, .uid = 65534, .gid = 65534 };
+}
+
 static void
-clean_up(void)
+found_it(void)
+{
+	struct rights r = founder();
+
+	(void)datadir_found(&conf, &r);
+}
+
+/* Is it founded, and everything in it whose it should be? */
+static bool
+is_whole(void)
+{
+	static const char *const names[] = { ".", DATADIR_LOCK,
+		NODE_FILE_NAME };
+	struct rights r = founder();
+	int dir_fd, lock_fd;
+	struct stat st;
+	char path[128];
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		in_dir(path, sizeof(path), names[i]);
+		if (stat(path, &st) != 0 || st.st_uid != r.uid ||
+		    st.st_gid != r.gid || (st.st_mode & 0027) != 0)
+			return false;
+	}
+	if (datadir_open(&conf, &r, &dir_fd, &lock_fd) != 0)
+		return false;
+	close(lock_fd);
+	close(dir_fd);
+	return true;
+}
+
+static void
+empty_it(void)
 {
 	static const char *const names[] = { NODE_FILE_NAME, DATADIR_LOCK,
 		NODE_FILE_TMP };
@@ -153,6 +201,44 @@ clean_up(void)
 		unlink(path);
 	}
 	rmdir(conf.node.data_dir);
+}
+
+static void
+test_killed_founding(void)
+{
+	struct rights r = founder();
+	unsigned n = 0, whole = 0, again = 0, bad = 0;
+	char path[128];
+	int rc;
+
+	in_dir(path, sizeof(path), NODE_FILE_NAME);
+	for (;; n++) {
+		empty_it();
+		if ((rc = killed_at(n, found_it)) <= 0)
+			break;
+		if (access(path, F_OK) == 0)
+			whole++;
+		else if (datadir_found(&conf, &r) == 0)
+			again++;
+		if (!is_whole()) {
+			diag("killed at %u: neither whole nor to be had", n);
+			bad++;
+		}
+	}
+	if (rc == -EPERM) {
+		ok(true, "kills # SKIP ptrace is not allowed here");
+		return;
+	}
+	ok(rc == 0 && is_whole(), "a founding ends after %u stops", n);
+	ok(whole > 0 && again > 0,
+	    "killed in %u of them it was done, in %u not", whole, again);
+	is_u64(bad, 0, "and then it is right, or is founded again");
+}
+
+static void
+clean_up(void)
+{
+	empty_it();
 	ok(rmdir(base) == 0, "nothing is left");
 }
 
@@ -171,6 +257,7 @@ main(void)
 	test_identity();
 	test_rights();
 	test_lock();
+	test_killed_founding();
 	clean_up();
 	return tap_done();
 }
