@@ -1,18 +1,24 @@
 /*
- * Who holds the lock of a data directory. /proc/locks names only the process
- * that took it; the lock lives on in every worker that inherited it, and the
- * one that hangs in the kernel is the one to name. So: who has the file open.
+ * Who holds the lock of a data directory, or a socket. /proc/locks names only
+ * the process that took a lock; it lives on in every worker that inherited it,
+ * and the one that hangs in the kernel is the one to name. So: who has the
+ * file open.
  */
-#include "supervisor/datadir.h"
+#include "supervisor/holders.h"
 
 #include <ctype.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <sys/socket.h>
 #include <unistd.h>
+
+#include "supervisor/datadir.h"
+
+#define STATE_BOUND 1 /* in /proc/net/unix: bound or listening, no peer */
 
 /* Is one of the process' descriptors this file? */
 static bool
@@ -55,25 +61,85 @@ name_holder(const char *pid, char *buf, size_t buf_size)
 }
 
 void
-datadir_holders(int dir_fd, char *buf, size_t buf_size)
+holders_of_file(const struct stat *file, char *buf, size_t buf_size)
 {
 	struct dirent *e;
-	struct stat file;
 	size_t used = 0;
 	DIR *proc;
 
 	snprintf(buf, buf_size, "another process");
-	if (fstatat(dir_fd, DATADIR_LOCK, &file, 0) != 0 ||
-	    (proc = opendir("/proc")) == NULL)
+	if ((proc = opendir("/proc")) == NULL)
 		return;
 	while ((e = readdir(proc)) != NULL && used + 32 < buf_size) {
 		if (!isdigit((unsigned char)e->d_name[0]) ||
 		    strtol(e->d_name, NULL, 10) == getpid() ||
-		    !has_open(e->d_name, &file))
+		    !has_open(e->d_name, file))
 			continue;
 		if (used > 0)
 			used += strlcpy(buf + used, ", ", buf_size - used);
 		used += name_holder(e->d_name, buf + used, buf_size - used);
 	}
 	closedir(proc);
+}
+
+void
+datadir_holders(int dir_fd, char *buf, size_t buf_size)
+{
+	struct stat file = { 0 };
+
+	(void)fstatat(dir_fd, DATADIR_LOCK, &file, 0);
+	holders_of_file(&file, buf, buf_size);
+}
+
+/* What all sockets have in common; false if that cannot be had. */
+static bool
+socket_device(dev_t *out)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct stat st;
+	bool known = fd >= 0 && fstat(fd, &st) == 0;
+
+	if (known)
+		*out = st.st_dev;
+	if (fd >= 0)
+		close(fd);
+	return known;
+}
+
+/* The socket's own inode, not that of its name; 0 = not to be seen here. */
+static ino_t
+socket_inode(const char *path)
+{
+	char line[256];
+	ino_t found = 0;
+	FILE *list = fopen("/proc/net/unix", "re");
+
+	if (list == NULL)
+		return 0;
+	/* Num RefCount Protocol Flags Type St Inode Path */
+	while (found == 0 && fgets(line, sizeof(line), list) != NULL) {
+		unsigned long inode = 0;
+		unsigned state = 0;
+		int at = 0;
+
+		line[strcspn(line, "\n")] = '\0';
+		if (sscanf(line, "%*s %*s %*s %*s %*s %x %lu %n", &state,
+			&inode, &at) == 2 &&
+		    at > 0 && state == STATE_BOUND &&
+		    strcmp(line + at, path) == 0)
+			found = inode;
+	}
+	fclose(list);
+	return found;
+}
+
+void
+holders_of_socket(const char *path, char *buf, size_t buf_size)
+{
+	struct stat file = { .st_ino = socket_inode(path) };
+
+	if (file.st_ino != 0 && socket_device(&file.st_dev))
+		holders_of_file(&file, buf, buf_size);
+	else
+		snprintf(buf, buf_size, "another process");
 }

@@ -12,18 +12,17 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "shm/log.h"
+#include "shm/bits.h"
 
 #define HTTP_BACKLOG    256
 #define CONTROL_BACKLOG 64
-#define UNIX_MODE       0660
 #define PORT_TRIES      16
 
 static int
@@ -118,6 +117,21 @@ tcp_bind(const struct conf_addr *a)
 	return fd;
 }
 
+/*
+ * The same; what is in use now may be a node's that was killed a moment ago:
+ * an io_uring that had a request for the socket goes some 40 ms after its
+ * process.
+ */
+static int
+tcp_bind_patiently(const struct conf_addr *a, uint64_t until_ns)
+{
+	int fd;
+
+	while ((fd = tcp_bind(a)) == -EADDRINUSE && mono_ns() < until_ns)
+		(void)poll(NULL, 0, LISTEN_RETRY_MS);
+	return fd;
+}
+
 /* What the socket is bound to, as text; and its port. */
 static uint16_t
 bound_text(int fd, char *buf, size_t buf_size)
@@ -144,7 +158,7 @@ bound_text(int fd, char *buf, size_t buf_size)
  */
 static int
 bind_all(const char *key, const char *text, int *fd, unsigned fd_max,
-    char *first, size_t first_size)
+    char *first, size_t first_size, uint64_t until_ns)
 {
 	struct conf_addr list[LISTEN_MAX];
 	const char *why = NULL;
@@ -159,7 +173,7 @@ bind_all(const char *key, const char *text, int *fd, unsigned fd_max,
 		/* Port 0: what the first got is everybody's. */
 		if (got > 0 && addr_port(&list[i]) == 0)
 			addr_set_port(&list[i], port);
-		int rc = tcp_bind(&list[i]);
+		int rc = tcp_bind_patiently(&list[i], until_ns);
 
 		if (rc == -EAFNOSUPPORT || rc == -EADDRNOTAVAIL) {
 			error = rc;
@@ -184,64 +198,6 @@ fail:
 	    strerror(-error));
 }
 
-static void
-unix_addr(const char *path, struct conf_addr *a)
-{
-	struct sockaddr_un *un = (struct sockaddr_un *)&a->addr;
-
-	memset(a, 0, sizeof(*a));
-	un->sun_family = AF_UNIX;
-	strlcpy(un->sun_path, path, sizeof(un->sun_path));
-	a->addr_len = sizeof(*un);
-}
-
-/* Is the path a socket that nobody listens on any more? */
-static bool
-unix_is_stale(const char *path)
-{
-	struct conf_addr a;
-	struct stat st;
-	int fd, rc;
-
-	if (lstat(path, &st) != 0 || !S_ISSOCK(st.st_mode))
-		return false;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return false;
-	unix_addr(path, &a);
-	rc = connect(fd, (struct sockaddr *)&a.addr, a.addr_len) == 0 ? 0
-								      : -errno;
-	close(fd);
-	return rc == -ECONNREFUSED;
-}
-
-/* A bound unix socket of the workers' user, or -errno. */
-static int
-unix_bind(const char *path, const struct rights *rights)
-{
-	struct conf_addr a;
-	int fd, rc;
-
-	if (unix_is_stale(path))
-		unlink(path);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return -errno;
-	unix_addr(path, &a);
-	if ((rc = bind_fd(fd, &a)) != 0)
-		goto fail;
-	if (chmod(path, UNIX_MODE) != 0 ||
-	    (rights->drop && lchown(path, rights->uid, rights->gid) != 0)) {
-		rc = -errno;
-		unlink(path);
-		goto fail;
-	}
-	return fd;
-fail:
-	close(fd);
-	return rc;
-}
-
 void
 listen_control_path(const struct conf *conf, char *buf, size_t buf_size)
 {
@@ -249,27 +205,26 @@ listen_control_path(const struct conf *conf, char *buf, size_t buf_size)
 }
 
 static int
-open_clients(
-    struct listeners *l, const struct conf *conf, const struct rights *rights)
+open_clients(struct listeners *l, const struct conf *conf,
+    const struct rights *rights, uint64_t until_ns)
 {
 	const char *path = conf->listen.client_unix;
 	int rc;
 
 	rc = bind_all("client", conf->listen.client, l->fd, LISTEN_MAX - 1,
-	    l->client_addr, sizeof(l->client_addr));
+	    l->client_addr, sizeof(l->client_addr), until_ns);
 	if (rc < 0)
 		return -rc;
 	if (path[0] == '\0')
 		return 0;
-	if ((l->fd[rc] = unix_bind(path, rights)) >= 0)
+	if ((l->fd[rc] = listen_unix(path, rights, until_ns)) >= 0)
 		return 0;
-	return refuse(refuse_code(l->fd[rc]), "[listen] client_unix: %s: %s",
-	    path, strerror(-l->fd[rc]));
+	return listen_unix_refuse("[listen] client_unix", path, l->fd[rc]);
 }
 
 static int
-open_control(
-    struct listeners *l, const struct conf *conf, const struct rights *rights)
+open_control(struct listeners *l, const struct conf *conf,
+    const struct rights *rights, uint64_t until_ns)
 {
 	char path[CONF_UNIX_SIZE];
 	int rc;
@@ -277,22 +232,22 @@ open_control(
 	listen_control_path(conf, path, sizeof(path));
 	/* The process id file is ours, so nobody is behind this name. */
 	unlink(path);
-	rc = l->control_fd = unix_bind(path, rights);
+	rc = l->control_fd = listen_unix(path, rights, until_ns);
 	if (rc >= 0 && listen(l->control_fd, CONTROL_BACKLOG) != 0)
 		rc = -errno;
 	if (rc >= 0)
 		return 0;
-	return refuse(refuse_code(rc), "%s: %s", path, strerror(-rc));
+	return listen_unix_refuse("control socket", path, rc);
 }
 
 static int
-open_http(struct listeners *l, const struct conf *conf)
+open_http(struct listeners *l, const struct conf *conf, uint64_t until_ns)
 {
 	int rc;
 
 	/* One socket: a name with several addresses counts by its first. */
 	rc = bind_all("http", conf->listen.http, &l->http_fd, 1, l->http_addr,
-	    sizeof(l->http_addr));
+	    sizeof(l->http_addr), until_ns);
 	if (rc < 0)
 		return -rc;
 	set_option(l->http_fd, SOL_SOCKET, SO_REUSEADDR, 1);
@@ -303,17 +258,18 @@ open_http(struct listeners *l, const struct conf *conf)
 }
 
 int
-listen_open(
-    struct listeners *l, const struct conf *conf, const struct rights *rights)
+listen_open(struct listeners *l, const struct conf *conf,
+    const struct rights *rights, unsigned wait_ms)
 {
+	uint64_t until_ns = mono_ns() + wait_ms * NS_PER_MS;
 	int rc;
 
 	for (unsigned i = 0; i < LISTEN_MAX; i++)
 		l->fd[i] = -1;
 	l->http_fd = l->control_fd = -1;
-	if ((rc = open_clients(l, conf, rights)) != 0 ||
-	    (rc = open_http(l, conf)) != 0 ||
-	    (rc = open_control(l, conf, rights)) != 0)
+	if ((rc = open_clients(l, conf, rights, until_ns)) != 0 ||
+	    (rc = open_http(l, conf, until_ns)) != 0 ||
+	    (rc = open_control(l, conf, rights, until_ns)) != 0)
 		listen_close(l, conf);
 	return rc;
 }

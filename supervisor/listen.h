@@ -8,13 +8,17 @@
 #include "supervisor/node.h"
 #include "supervisor/refuse.h"
 
+#define LISTEN_WAIT_MS  1000 /* for a node that is about to be gone */
+#define LISTEN_RETRY_MS 10
+
 /*
  * Bind what conf says. Client sockets are only bound: gateways listen() when
  * the boot gets there. http and control listen at once. 0 or an exit code,
- * having refused; then nothing is open. May ask DNS.
+ * having refused; then nothing is open. May ask DNS. Blocks up to
+ * wait_ms over addresses that are in use.
  */
-int listen_open(
-    struct listeners *l, const struct conf *conf, const struct rights *rights);
+int listen_open(struct listeners *l, const struct conf *conf,
+    const struct rights *rights, unsigned wait_ms);
 /*
  * Refuse connections from now on, also those that wait to be accepted, in
  * every process that has the sockets. TCP ports stay bound, so a later
@@ -28,5 +32,16 @@ void listen_again(struct listeners *l);
 void listen_close(struct listeners *l, const struct conf *conf);
 /* "run_dir/control.sock" */
 void listen_control_path(const struct conf *conf, char *buf, size_t buf_size);
+
+/*
+ * listen_unix.c: a unix socket of the workers' user, bound to the path, or
+ * -errno: -EADDRINUSE somebody has it, -EEXIST it is no socket, -EWOULDBLOCK
+ * its directory is locked. A name that no socket has any more is replaced.
+ * Blocks until until_ns at most.
+ */
+int
+listen_unix(const char *path, const struct rights *rights, uint64_t until_ns);
+/* Say why it could not be had; an exit code. */
+int listen_unix_refuse(const char *what, const char *path, int error);
 
 #endif

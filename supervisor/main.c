@@ -171,7 +171,8 @@ prepare(struct node *n)
 	if ((rc = daemon_pidfile(&n->conf, &n->pidfile)) != 0 ||
 	    (rc = datadir_open(
 		 &n->conf, &n->rights, &n->data_dir, &n->lock_fd)) != 0 ||
-	    (rc = listen_open(&n->listen, &n->conf, &n->rights)) != 0 ||
+	    (rc = listen_open(
+		 &n->listen, &n->conf, &n->rights, LISTEN_WAIT_MS)) != 0 ||
 	    (rc = make_bells(n)) != 0 || (rc = take_signals(n)) != 0)
 		return rc;
 	if (pidfile_write(n->pidfile) != 0)
@@ -228,8 +229,10 @@ sane_descriptors(void)
 	do
 		fd = open("/dev/null", O_RDWR);
 	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd < 0)
+		return refuse(EX_OSERR, "/dev/null: %s", strerror(errno));
 	closefrom(STDERR_FILENO + 1);
-	return fd >= 0 ? 0 : EX_OSERR;
+	return 0;
 }
 
 static void

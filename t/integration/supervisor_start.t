@@ -135,6 +135,35 @@ $n->start;
 	ok !-e "$n->{run}/control.sock",  'no control socket is left';
 }
 
+# The same with addresses that do not change, and started again at once: what
+# the killed node's rings hold for a moment is waited for.
+{
+	my %fixed = (
+		client      => $n->addr('client'),
+		http        => $n->addr('http'),
+		client_unix => "$n->{dir}/client.sock" );
+	$n->configure( listen => \%fixed )->start;
+	for my $i ( 1 .. 5 ) {
+		is $n->client->cmd('PING'), 'PONG', 'serves';
+		$n->signal('KILL')->wait_exit;
+		$n->start;
+	}
+	is $n->addr('client'), $fixed{client}, 'at the same address';
+
+	# Another node of the same path.
+	my $two = Nodelife->new(
+		listen => { client_unix => $fixed{client_unix} } );
+	refused( $two->found, 69,
+		qr/client_unix: \S+: in use by pid \d+ \(nodelifed: \S+ \[n1\]\)/,
+		'a unix path in use' );
+	my $c = Nodelife::Client->new( $fixed{client_unix} );
+	is $c->cmd('PING'), 'PONG', 'which stays where it was';
+	is $n->stop, 0, 'stopped';
+	ok !-e $fixed{client_unix}, 'no client socket is left';
+	$n->configure( listen => { client => '127.0.0.1:0',
+			http => '127.0.0.1:0', client_unix => undef } );
+}
+
 # A daemon, by a service manager that wants to be told.
 {
 	my $path = "$n->{dir}/notify";
