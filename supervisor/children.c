@@ -219,6 +219,35 @@ child_reaped(struct node *n, unsigned slot, int status)
 	node_decide(n, slot, exit_kind_of(status), what);
 }
 
+static bool
+is_worker(const struct node *n, pid_t pid)
+{
+	for (unsigned slot = 0; slot < SLOT_MAX; slot++)
+		if (n->child[slot].pid == pid)
+			return true;
+	return false;
+}
+
+/*
+ * As process 1 of a container we inherit whose parent died: the writer of a
+ * checkpoint that was killed, say. Nobody waits for them but we. A worker that
+ * ended just now keeps its status for the next turn, which its pidfd begins.
+ */
+static void
+orphans_reap(const struct node *n)
+{
+	siginfo_t si;
+
+	for (;;) {
+		si.si_pid = 0;
+		if (waitid(P_ALL, 0, &si, WEXITED | WNOHANG | WNOWAIT) != 0 ||
+		    si.si_pid == 0 || is_worker(n, si.si_pid))
+			return;
+		(void)waitpid(si.si_pid, NULL, WNOHANG);
+		log_debug("orphan (pid %d) reaped", (int)si.si_pid);
+	}
+}
+
 void
 children_reap(struct node *n)
 {
@@ -229,6 +258,7 @@ children_reap(struct node *n)
 		if (pid != 0 && waitpid(pid, &status, WNOHANG) == pid)
 			child_reaped(n, slot, status);
 	}
+	orphans_reap(n);
 }
 
 void

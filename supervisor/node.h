@@ -115,7 +115,7 @@ int child_start(struct node *n, unsigned slot);
 /* SIGKILL, once; `why` (NULL: it is known) becomes an event. */
 void child_kill(struct node *n, unsigned slot, const char *why);
 void child_restart_later(struct node *n, unsigned slot, uint64_t delay_ms);
-/* Reap who has exited and act on it. */
+/* Reap who has exited and act on it; also who is no worker of ours. */
 void children_reap(struct node *n);
 /* Restart who is due; when the next one is. */
 void children_restart(struct node *n);

@@ -113,7 +113,7 @@ read_signals(struct node *n)
 		case SIGHUP:
 			node_reload(n);
 			break;
-		default: /* SIGCHLD: pidfds tell of exits */
+		default: /* SIGCHLD: a turn reaps, whatever began it */
 			break;
 		}
 	}

@@ -1,6 +1,7 @@
 # What follows the death of each worker, and of too many: a worker or the node
 # starts again, with titles, descriptors and counts as they were; what hangs is
-# killed; the limit ends the daemon; nobody outlives the supervisor.
+# killed; the limit ends the daemon; nobody outlives the supervisor. A node that
+# is process 1, or like it, reaps what workers leave behind.
 use strict;
 use warnings;
 use Test::More;
@@ -81,6 +82,42 @@ is $n->client->cmd('PING'), 'PONG', 'at the same address';
 # Nobody outlives the supervisor.
 $n->kill9;
 is_deeply [ grep { kill 0, $_ } values %{ $n->workers } ], [], 'all gone';
+
+# Started by who ignores SIGCHLD and passes orphans on (as process 1 does, by
+# prctl(PR_SET_CHILD_SUBREAPER)).
+$n->spawn( $^X, '-e',
+	'syscall 157, 36, 1, 0, 0, 0; $SIG{CHLD} = "IGNORE"; exec @ARGV',
+	build_dir() . '/nodelifed', '-f', '-c', $n->{ini} );
+$n->wait_serving;
+{
+	my $pid = $n->workers->{vlsn};
+	kill 'KILL', $pid;
+	ok $n->wait_worker( 'vlsn', $pid ), 'SIGCHLD ignored: workers are reaped';
+}
+SKIP: {
+	skip 'prctl by number needs x86-64', 4 if ( POSIX::uname() )[4] ne 'x86_64';
+	my $c = $n->client;
+	my $v = 'v' x 100;
+	$c->pipeline( map { my $i = $_; [ 'MSET', map { ( "$i.$_", $v ) } 1 .. 100 ] }
+		  1 .. 1000 );
+	my $ctl = fork // die;
+	POSIX::_exit(
+		( $n->run( 'nodelifectl', '-r', $n->{run}, 'checkpoint' ) )[0] )
+	  if $ctl == 0;
+	my $worker = $n->workers->{checkpoint};
+	my $writer;
+	ok wait_until(
+		sub { $writer = slurp("/proc/$worker/task/$worker/children") }, 10 ),
+	  'a checkpoint is being written';
+	$writer =~ s/ .*//s;
+	kill 'STOP', $writer;
+	kill 'KILL', $worker;
+	eventually { !-e "/proc/$writer" } 10, 'its writer ends with the worker';
+	waitpid $ctl, 0;
+	is $?, 0, 'the next worker makes the checkpoint';
+	is $n->stat->{node_restarts}, 0, 'without a new boot';
+}
+is $n->stop, 0, 'stopped';
 
 # The limit.
 $n->configure( restart => { limit => 2 } );
