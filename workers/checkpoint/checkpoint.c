@@ -182,6 +182,28 @@ answer_wanted(struct checkpoint *c, const struct table_gen *g)
 	bell_ring(c->loop.bells, SLOT_HEALTH);
 }
 
+/*
+ * The process before may have died with a transaction durable, or with memory
+ * given back, and nobody told: all that wait for it are. boot_verify() has
+ * published the position.
+ */
+static void
+tell_again(struct checkpoint *c)
+{
+	struct table_head *t = c->r->table;
+	unsigned i;
+
+	for (i = 0; i < 2; i++)
+		if (atomic_load_explicit(
+			&t->gen[i].state, memory_order_acquire) == GEN_FROZEN &&
+		    atomic_load_explicit(
+			&t->gen[i].vlsn, memory_order_relaxed) <=
+			position_get(&c->r->pos->checkpointed))
+			answer_wanted(c, &t->gen[i]);
+	bell_ring(c->loop.bells, SLOT_STORE);
+	bell_ring(c->loop.bells, SLOT_WAL);
+}
+
 static void
 succeeded(struct checkpoint *c, const struct table_gen *g,
     const struct checkpoint_work *work, uint64_t start)
@@ -432,6 +454,7 @@ checkpoint_main(struct worker *w)
 		return WORKER_EXIT_FAILED;
 	}
 	loop_on(&c->loop, KIND_CHILD, child_ended);
+	tell_again(c);
 	worker_running(w);
 	rc = loop_run(&c->loop);
 	if (rc != 0) {

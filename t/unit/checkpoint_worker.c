@@ -1,0 +1,234 @@
+/*
+ * The checkpoint worker that follows one which was killed: what that one has
+ * written but not told is told, and what its orphaned writer has under way
+ * keeps the next writer out, but not the worker.
+ */
+#include "workers/checkpoint/checkpoint.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+
+#include "t/shm_fixture.h"
+
+#define WAIT_MS 10000
+#define BEAT_NS (NS_PER_S * 3 / 2) /* longer than from beat to beat */
+
+static struct fixture fix;
+static struct conf conf;
+static struct worker worker;
+static char data[64], store[80];
+
+static void
+store_remove(void)
+{
+	static const char *const names[] = { "store/data.mdb", "store/lock.mdb",
+		"store" };
+	char path[128];
+
+	for (size_t i = 0; i < NITEMS(names); i++) {
+		snprintf(path, sizeof(path), "%s/%s", data, names[i]);
+		if (unlink(path) != 0)
+			rmdir(path);
+	}
+	ok(rmdir(data) == 0, "nothing else was left in data_dir");
+}
+
+/* A region whose frozen generation, asked for by request 3, ends at `vlsn`. */
+static struct table_gen *
+node_begin(uint64_t vlsn)
+{
+	struct table_writer w;
+	struct table_gen *g;
+
+	fixture_open(&fix);
+	conf_defaults(&conf);
+	strcpy(conf.node.name, "unit");
+	conf.node.user[0] = '\0';
+	snprintf(conf.node.data_dir, sizeof(conf.node.data_dir), "%s", data);
+	memset(&worker, 0, sizeof(worker));
+	worker.slot = SLOT_CHECKPOINT;
+	worker.region = &fix.r;
+	worker.conf = &conf;
+	worker.bells.wakes = fix.r.wakes;
+	for (unsigned i = 0; i < SLOT_MAX; i++)
+		worker.bells.fd[i] =
+		    i < SLOT_GATEWAY ? eventfd(0, EFD_CLOEXEC) : -1;
+	worker.supervisor_pid = getpid();
+	worker.lock_fd = worker.http_fd = worker.control_fd = -1;
+	for (unsigned i = 0; i < LISTEN_MAX; i++)
+		worker.listen_fd[i] = -1;
+	worker.data_dir = open(data, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	seq_register(fix.r.seq, PHASE_CLUSTER_CATALOG_OPEN, SLOT_CHECKPOINT,
+	    "checkpoint opened");
+	seq_seal(fix.r.seq);
+	position_set(&fix.r.pos->durable, vlsn);
+	table_writer_open(&w, fix.r.table, 1);
+	atomic_store(&fix.r.table->vlsn, vlsn);
+	g = w.g;
+	table_freeze(&w);
+	atomic_store(&g->wanted, 3);
+	atomic_store(&fix.r.control->checkpoint_wanted, 3);
+	/* Not its first life: the files are there. */
+	atomic_store(&fix.r.table->opened, 1);
+	return g;
+}
+
+static void
+node_end(void)
+{
+	for (unsigned i = 0; i < SLOT_MAX; i++)
+		if (worker.bells.fd[i] >= 0)
+			close(worker.bells.fd[i]);
+	close(worker.data_dir);
+	fixture_close(&fix);
+}
+
+/* All sleep: who is rung has something in his bell. */
+static void
+sleep_all(void)
+{
+	for (unsigned i = 0; i < SLOT_GATEWAY; i++)
+		if (i != SLOT_CHECKPOINT)
+			atomic_store(&fix.r.wakes->line[i].sleeping, 1);
+}
+
+static bool
+was_rung(unsigned slot)
+{
+	struct pollfd p = { worker.bells.fd[slot], POLLIN, 0 };
+
+	return poll(&p, 1, 0) == 1;
+}
+
+static int
+body(void *arg)
+{
+	(void)arg;
+	return checkpoint_main(&worker);
+}
+
+static pid_t
+worker_start(void)
+{
+	atomic_store(&fix.r.slots->row[SLOT_CHECKPOINT].state, SLOT_STARTING);
+	return child_start(body, NULL);
+}
+
+static bool
+worker_runs(void)
+{
+	return atomic_load(&fix.r.slots->row[SLOT_CHECKPOINT].state) ==
+	       SLOT_RUNNING;
+}
+
+static void
+worker_stop(pid_t pid)
+{
+	seq_shutdown(fix.r.seq, SHUTDOWN_CLOSED);
+	bell_ring(&worker.bells, SLOT_CHECKPOINT);
+	is_i64(child_end(pid), 0, "the worker ends");
+}
+
+/* Another process, as LMDB wants it: write what is frozen. */
+static int
+write_it(void *arg)
+{
+	static const uint8_t uuid[16];
+	struct checkpoint_work work;
+	struct store_db db;
+	char why[256];
+	int rc;
+
+	rc = store_db_open(
+	    &db, store, STORE_DB_WRITE, UINT64_C(1) << 30, why, sizeof(why));
+	if (rc == 0)
+		rc = checkpoint_write(
+		    &db, fix.r.table, arg, uuid, NULL, NULL, &work);
+	return rc == 0 ? 0 : 1;
+}
+
+static void
+test_untold(void)
+{
+	struct table_gen *g = node_begin(5);
+	pid_t pid;
+
+	is_i64(child_end(child_start(write_it, g)), 0,
+	    "written by one that tells nobody");
+	sleep_all();
+	pid = worker_start();
+	ok(wait_until(worker_runs(), WAIT_MS), "the next one runs");
+	is_u64(position_get(&fix.r.pos->checkpointed), 5, "and publishes it");
+	ok(wait_until(was_rung(SLOT_STORE), WAIT_MS), "store is rung");
+	ok(wait_until(was_rung(SLOT_WAL), WAIT_MS), "wal is rung");
+	ok(wait_until(atomic_load(&fix.r.control->checkpoint_done) == 3 &&
+			  was_rung(SLOT_HEALTH),
+	       WAIT_MS),
+	    "who asked for it is answered");
+	is_u64(counter_sum(fix.r.counters, C_CHECKPOINTS), 0,
+	    "nothing was written again");
+	worker_stop(pid);
+	node_end();
+}
+
+/* The orphan: in a write transaction, until it is killed. */
+static int
+hold_writer(void *told)
+{
+	_Atomic int *holds = told;
+	struct store_db db;
+	MDB_txn *txn;
+	char why[256];
+
+	if (store_db_open(&db, store, STORE_DB_WRITE, UINT64_C(1) << 30, why,
+		sizeof(why)) != 0 ||
+	    mdb_txn_begin(db.env, NULL, 0, &txn) != 0)
+		return 1;
+	atomic_store(holds, 1);
+	for (;;)
+		pause();
+}
+
+static void
+test_orphan(void)
+{
+	_Atomic int *holds = shared_zeros(sizeof(*holds));
+	struct slot_row *row;
+	pid_t orphan, pid;
+	uint64_t began;
+
+	node_begin(6);
+	row = &fix.r.slots->row[SLOT_CHECKPOINT];
+	orphan = child_start(hold_writer, holds);
+	ok(wait_until(atomic_load(holds) == 1, WAIT_MS),
+	    "an orphan is in its transaction");
+	pid = worker_start();
+	ok(wait_until(worker_runs(), WAIT_MS), "the worker runs all the same");
+	began = mono_ns();
+	ok(wait_until(
+	       atomic_load(&row->heartbeat_ns) > began + BEAT_NS, WAIT_MS),
+	    "and lives");
+	is_u64(position_get(&fix.r.pos->checkpointed), 5,
+	    "its writer waits for the orphan");
+	kill(orphan, SIGKILL);
+	is_i64(child_end(orphan), 1000 + SIGKILL, "which dies");
+	ok(wait_until(position_get(&fix.r.pos->checkpointed) == 6, WAIT_MS),
+	    "then it writes");
+	worker_stop(pid);
+	node_end();
+	munmap(holds, sizeof(*holds));
+}
+
+int
+main(void)
+{
+	strcpy(data, "/tmp/checkpoint_worker.XXXXXX");
+	if (mkdtemp(data) == NULL)
+		skip_all("no directory can be made here");
+	snprintf(store, sizeof(store), "%s/store", data);
+	test_untold();
+	test_orphan();
+	store_remove();
+	return tap_done();
+}
