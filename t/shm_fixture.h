@@ -34,7 +34,7 @@ child_start(int (*body)(void *), void *arg)
 	fflush(stdout);
 	pid = fork();
 	if (pid == 0) {
-		alarm(60);
+		alarm(200); /* less than a test may take */
 		_exit(body(arg));
 	}
 	if (pid == -1)

@@ -110,6 +110,9 @@ tap_now_ms(void)
 	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
+/* For what has to come: a failure's cost, however busy the machine. */
+#define TAP_WAIT_MS 30000
+
 /* Re-ask cond each millisecond until it holds or the deadline has passed. */
 #define wait_until(cond, deadline_ms)                                          \
 	({                                                                     \

@@ -28,7 +28,7 @@
 #include "workers/wal/wal_io.h"
 #include "workers/worker.h"
 
-#define H_WAIT_MS 20000
+#define H_WAIT_MS TAP_WAIT_MS
 
 struct harness {
 	char dir[64];
@@ -164,18 +164,27 @@ h_boot(struct harness *h)
 	    mono_ns() + H_WAIT_MS * NS_PER_MS, NULL, NULL);
 }
 
+/* As group does: wal may raise `committed` meanwhile. */
+__attribute__((unused)) static void
+h_epoch_begin(struct harness *h)
+{
+	_Atomic uint64_t *v = &h->region.pos->committed.v;
+	uint64_t now = atomic_load(v);
+
+	h->view.epoch++;
+	while (!atomic_compare_exchange_weak(
+	    v, &now, epoch_word(h->view.epoch, word_vlsn(now))))
+		;
+}
+
 /* Become master of the next term, as group would. */
 __attribute__((unused)) static void
 h_elect(struct harness *h, uint64_t term)
 {
-	uint64_t committed = position_get(&h->region.pos->committed);
-
 	h->view.term = term;
-	h->view.epoch++;
 	h->view.role = ROLE_MASTER;
 	h->view.master = 0;
-	position_set(&h->region.pos->committed,
-	    epoch_word(h->view.epoch, word_vlsn(committed)));
+	h_epoch_begin(h);
 	commit_view_write(h->region.commit, &h->view);
 	bell_ring(&h->worker.bells, SLOT_WAL);
 }
@@ -184,10 +193,7 @@ __attribute__((unused)) static void
 h_role(struct harness *h, enum role role)
 {
 	h->view.role = (uint8_t)role;
-	h->view.epoch++;
-	position_set(&h->region.pos->committed,
-	    epoch_word(h->view.epoch,
-		word_vlsn(position_get(&h->region.pos->committed))));
+	h_epoch_begin(h);
 	commit_view_write(h->region.commit, &h->view);
 	bell_ring(&h->worker.bells, SLOT_WAL);
 }

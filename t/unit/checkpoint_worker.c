@@ -11,7 +11,7 @@
 
 #include "t/shm_fixture.h"
 
-#define WAIT_MS 10000
+#define WAIT_MS TAP_WAIT_MS
 #define BEAT_NS (NS_PER_S * 3 / 2) /* longer than from beat to beat */
 
 static struct fixture fix;

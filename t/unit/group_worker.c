@@ -86,7 +86,7 @@ log_known(void)
 static bool
 ready(void)
 {
-	return wait_until(seq_reached(f.r.seq, PHASE_WARM_PEERS), 5000);
+	return wait_until(seq_reached(f.r.seq, PHASE_WARM_PEERS), TAP_WAIT_MS);
 }
 
 static void
@@ -106,7 +106,8 @@ group_stop(pid_t pid)
 	for (step = 1; step <= SHUTDOWN_CLOSED; step++) {
 		seq_shutdown(f.r.seq, step);
 		bell_ring(&w.bells, SLOT_GROUP);
-		if (!wait_until(atomic_load(&row->drained) >= step, 5000))
+		if (!wait_until(
+			atomic_load(&row->drained) >= step, TAP_WAIT_MS))
 			ok(false, "step %s is answered", shutdown_name(step));
 	}
 	is_i64(child_end(pid), 0, "stops with 0");
@@ -199,7 +200,7 @@ take_request(struct membership *m, struct wal_req *req)
 	uint32_t len;
 
 	region_ring(&f.r, CLIENT_GROUP, RING_REQUEST, &ring);
-	if (!wait_until(bytering_ready(&ring), 5000))
+	if (!wait_until(bytering_ready(&ring), TAP_WAIT_MS))
 		return false;
 	at = bytering_peek(&ring, &len);
 	memcpy(req, at, sizeof(*req));
@@ -260,8 +261,9 @@ test_founding(void)
 	give_return(req.seq, 2);
 	position_set(&f.r.pos->committed, epoch_word(1, 2));
 	bell_ring(&w.bells, SLOT_GROUP);
-	ok(wait_until(file_is("members", true), 5000), "then it is filed");
-	ok(wait_until(file_is("members.tmp", false), 5000), "wholly");
+	ok(wait_until(file_is("members", true), TAP_WAIT_MS),
+	    "then it is filed");
+	ok(wait_until(file_is("members.tmp", false), TAP_WAIT_MS), "wholly");
 	is_u64(counter_sum(f.r.counters, C_ELECTIONS_HELD), 1, "one election");
 	is_u64(counter_sum(f.r.counters, C_ELECTIONS_WON), 1, "won");
 	is_u64(counter_sum(f.r.counters, C_ROLE_CHANGES), 2, "two changes");

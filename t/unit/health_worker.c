@@ -59,7 +59,7 @@ health_start(void)
 	atomic_store(&row->state, SLOT_STARTING);
 	w.incarnation++;
 	pid = child_start(health_child, NULL);
-	ok(wait_until(atomic_load(&row->state) == SLOT_RUNNING, 5000),
+	ok(wait_until(atomic_load(&row->state) == SLOT_RUNNING, TAP_WAIT_MS),
 	    "the worker runs");
 	return pid;
 }
@@ -156,7 +156,7 @@ test_starting(void)
 	seq_fire(f.r.seq, PHASE_WAL_RECOVERY, SLOT_WAL);
 	bell_ring(&w.bells, SLOT_HEALTH);
 	seq_fire(f.r.seq, PHASE_GATEWAY_ENABLE, SLOT_GATEWAY);
-	ok(wait_until(seq_reached(f.r.seq, PHASE_GATEWAY_ENABLE), 5000),
+	ok(wait_until(seq_reached(f.r.seq, PHASE_GATEWAY_ENABLE), TAP_WAIT_MS),
 	    "it fired its own gate");
 	is_i64(http("GET", "/healthz"), 200, "200 when serving");
 	is_i64(http("GET", "/startupz"), 200, "started");
@@ -250,7 +250,7 @@ test_control_waits(void)
 	fd = dial_control();
 	say(fd, "relo");
 	say(fd, "ad\n");
-	ok(wait_until(atomic_load(&ctl->reload_wanted) == 1, 5000),
+	ok(wait_until(atomic_load(&ctl->reload_wanted) == 1, TAP_WAIT_MS),
 	    "reload is asked for, its line in two pieces");
 	strcpy(ctl->reload_text, "changed: [wal] sync");
 	atomic_store(&ctl->reload_done, 1);
@@ -259,7 +259,7 @@ test_control_waits(void)
 	close(fd);
 	fd = dial_control();
 	say(fd, "reload\n");
-	(void)wait_until(atomic_load(&ctl->reload_wanted) == 2, 5000);
+	(void)wait_until(atomic_load(&ctl->reload_wanted) == 2, TAP_WAIT_MS);
 	strcpy(ctl->reload_text, "refused: nodelife.ini:3: no");
 	atomic_store(&ctl->reload_status, 1);
 	atomic_store(&ctl->reload_done, 2);
@@ -271,7 +271,7 @@ test_control_waits(void)
 
 	fd = dial_control();
 	say(fd, "checkpoint\n");
-	ok(wait_until(atomic_load(&ctl->checkpoint_wanted) == 1, 5000),
+	ok(wait_until(atomic_load(&ctl->checkpoint_wanted) == 1, TAP_WAIT_MS),
 	    "a checkpoint is asked for");
 	position_set(&f.r.pos->checkpointed, 4711);
 	atomic_store(&ctl->checkpoint_done, 1);
@@ -322,27 +322,27 @@ test_crowd(void)
 		close(fd[i]);
 }
 
-/* Two heartbeats later it has turned no more often than they need. */
+/* Some seconds later it has turned no more often than once in each. */
 static void
 test_idle(void)
 {
 	struct slot_row *row = &f.r.slots->row[SLOT_HEALTH];
-	uint64_t seen, turns;
-	int i;
+	uint64_t seen, turns, seconds;
 
 	/* What the closed connections still cause is over by then. */
 	seen = atomic_load(&row->heartbeat_ns);
 	(void)wait_until(
-	    atomic_load(&row->heartbeat_ns) > seen + NS_PER_S / 2, 5000);
+	    atomic_load(&row->heartbeat_ns) > seen + NS_PER_S / 2, TAP_WAIT_MS);
+	seen = atomic_load(&row->heartbeat_ns);
 	turns = atomic_load(&row->turns);
-	for (i = 0; i < 2; i++) {
-		seen = atomic_load(&row->heartbeat_ns);
-		(void)wait_until(
-		    atomic_load(&row->heartbeat_ns) > seen + NS_PER_S / 2,
-		    5000);
-	}
+	ok(wait_until(atomic_load(&row->heartbeat_ns) >= seen + 2 * NS_PER_S,
+	       TAP_WAIT_MS),
+	    "its heart beats");
 	turns = atomic_load(&row->turns) - turns;
-	ok(turns <= 3, "idle: %u turns for 2 heartbeats", (unsigned)turns);
+	/* We may be late: by its clock, which is read last. */
+	seconds = (atomic_load(&row->heartbeat_ns) - seen) / NS_PER_S;
+	ok(turns <= seconds + 1, "idle: %u turns in %u s", (unsigned)turns,
+	    (unsigned)seconds);
 }
 
 static void
@@ -364,7 +364,7 @@ test_stop(pid_t pid)
 	unsigned step;
 
 	is_i64(http("POST", "/drain"), 200, "drain");
-	ok(wait_until(atomic_load(&f.r.control->stop_wanted) == 1, 5000),
+	ok(wait_until(atomic_load(&f.r.control->stop_wanted) == 1, TAP_WAIT_MS),
 	    "asks for the stop");
 	atomic_store(&f.r.control->stop_wanted, 0);
 	is_str(control("stop\n"), "ok\nstopping\n", "stop");
@@ -372,7 +372,7 @@ test_stop(pid_t pid)
 	fd = dial_control();
 	say(fd, "checkpoint\n");
 	(void)wait_until(
-	    atomic_load(&f.r.control->checkpoint_wanted) == 2, 5000);
+	    atomic_load(&f.r.control->checkpoint_wanted) == 2, TAP_WAIT_MS);
 	silent = dial_control();
 	half = dial_control();
 	say(half, "logle");
@@ -381,10 +381,12 @@ test_stop(pid_t pid)
 	for (step = 1; step < SHUTDOWN_CLOSED; step++) {
 		seq_shutdown(f.r.seq, step);
 		bell_ring(&w.bells, SLOT_HEALTH);
-		if (!wait_until(atomic_load(&row->drained) >= step, 5000))
+		if (!wait_until(
+			atomic_load(&row->drained) >= step, TAP_WAIT_MS))
 			ok(false, "step %s is answered", shutdown_name(step));
 	}
-	ok(tap_now_ms() - began < 2000,
+	/* They would for CONTROL_IO_NS. */
+	ok(tap_now_ms() - began < 4500,
 	    "who says nothing, or half a line, holds nothing up");
 	hear(fd, NULL);
 	ok(strncmp(reply, "error the node is stopping", 26) == 0,

@@ -20,7 +20,7 @@
 #define KIND_POLL 1
 #define MANY      200
 #define ROUNDS    1000
-#define WAIT_MS   10000
+#define WAIT_MS   TAP_WAIT_MS
 
 struct server {
 	struct loop loop;

@@ -185,24 +185,41 @@ stop_at_step(void *ctx)
 		p->loop.quit = true;
 }
 
+/* One that slept past its timer would take a liveness turn, a second. */
 static void
-test_ends_of_sleep(struct player *p)
+test_timer(struct player *p)
 {
-	uint64_t began = tap_now_ms();
+	uint64_t began, took = UINT64_MAX;
+	unsigned try;
 
-	p->deadline_ns = mono_ns() + 50 * NS_PER_MS;
 	p->loop.hooks.turn = stop_at_timer;
-	is_i64(loop_run(&p->loop), 0, "until a timer");
-	ok(tap_now_ms() - began >= 49 && tap_now_ms() - began < 900,
-	    "in time: %u ms", (unsigned)(tap_now_ms() - began));
+	/* A busy machine may spoil a try, not all. */
+	for (try = 0; try < 20 && took >= 900; try++) {
+		began = tap_now_ms();
+		p->deadline_ns = mono_ns() + 50 * NS_PER_MS;
+		p->loop.quit = false;
+		if (loop_run(&p->loop) != 0)
+			ok(false, "until a timer");
+		took = tap_now_ms() - began;
+		if (took < 49)
+			ok(false, "not before its time");
+	}
+	ok(took < 900, "a timer ends a sleep: %u ms", (unsigned)took);
 	p->deadline_ns = LOOP_NEVER;
 	p->loop.quit = false;
+}
+
+static void
+test_step(struct player *p)
+{
+	uint64_t sleeps = atomic_load(&f.r.slots->row[SLOT_WAL].sleeps);
+
 	p->loop.hooks.turn = stop_at_step;
-	began = tap_now_ms();
 	p->turns = 0;
 	is_i64(loop_run(&p->loop), 0, "until the stop");
 	is_u64(p->turns, 2, "a step that came during the turn is seen next");
-	ok(tap_now_ms() - began < 900, "without a sleep");
+	is_u64(atomic_load(&f.r.slots->row[SLOT_WAL].sleeps), sleeps,
+	    "without a sleep");
 	loop_drained(&p->loop, 3);
 	loop_drained(&p->loop, 2);
 	is_u64(atomic_load(&f.r.slots->row[SLOT_WAL].drained), 3,
@@ -223,7 +240,8 @@ main(void)
 		skip_all("no io_uring here");
 	test_ping_pong(&p);
 	test_queue(&p);
-	test_ends_of_sleep(&p);
+	test_timer(&p);
+	test_step(&p);
 	loop_close(&p.loop);
 	fixture_close(&f);
 	return tap_done();

@@ -367,7 +367,7 @@ checkpoint_beside_readers(struct rig *g)
 	if (rc != 0)
 		return rc;
 	table_drop(&g->w);
-	if (!wait_until(table_leave(&g->w), 10000))
+	if (!wait_until(table_leave(&g->w), TAP_WAIT_MS))
 		return -ETIME;
 	rc = table_clean(t, frozen);
 	return rc != 0 ? rc : kv_renew(g->kv);
@@ -544,7 +544,7 @@ test_match(void)
 		{ "a*b*c*d", "axxbxxcxxd", true },
 		{ "a*b*c*d", "axxbxxdxxc", false } };
 	char many[256], text[256];
-	uint64_t start = tap_now_ms();
+	clock_t start = clock();
 	size_t i;
 
 	for (i = 0; i < sizeof(m) / sizeof(m[0]); i++)
@@ -559,7 +559,8 @@ test_match(void)
 	many[sizeof(many) - 2] = 'b';
 	kv_match((const uint8_t *)many, sizeof(many) - 1, (const uint8_t *)text,
 	    sizeof(text));
-	ok(tap_now_ms() - start < 2000, "many stars do not take for ever");
+	ok(clock() - start < 2 * CLOCKS_PER_SEC,
+	    "many stars do not take for ever");
 }
 
 int

@@ -85,7 +85,8 @@ order(struct shared *s)
 	    "nor released when it is not held");
 
 	pid = child_start(holder_main, s);
-	ok(wait_until(lock_holder(&s->lock) == pid, 5000), "a child has it");
+	ok(wait_until(lock_holder(&s->lock) == pid, TAP_WAIT_MS),
+	    "a child has it");
 	begin = mono_ns();
 	is_i64(lock_take(&s->lock, NUMBER, 20, mend, s), -ETIMEDOUT,
 	    "patience ends");
@@ -124,7 +125,7 @@ killings(struct shared *s)
 	for (k = 0; k < 150; k++) {
 		i = (unsigned)(rnd() % 3);
 		before = atomic_load(&s->a) + rnd() % 200;
-		if (!wait_until(atomic_load(&s->a) > before, 5000))
+		if (!wait_until(atomic_load(&s->a) > before, TAP_WAIT_MS))
 			bad++;
 		kill(pid[i], SIGKILL);
 		bad += child_end(pid[i]) != 1000 + SIGKILL;
@@ -135,7 +136,8 @@ killings(struct shared *s)
 		bad += child_end(pid[i]) != 1000 + SIGKILL;
 	}
 	is_u64(bad, 0, "nobody was stuck or saw half a change");
-	is_i64(lock_take(&s->lock, NUMBER, 5000, mend, s), 0, "still there");
+	is_i64(lock_take(&s->lock, NUMBER, TAP_WAIT_MS, mend, s), 0,
+	    "still there");
 	is_u64(atomic_load(&s->a), atomic_load(&s->b), "and whole");
 	lock_release(&s->lock, NUMBER);
 	diag("%u repairs in 150 killings, %u turns",

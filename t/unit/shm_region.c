@@ -345,7 +345,7 @@ foreign(void)
 	o->f = &f;
 	path_of(&f, "region", path);
 	pid = child_start(other_main, o);
-	ok(wait_until(atomic_load(&o->made), 5000) && o->rc == 0,
+	ok(wait_until(atomic_load(&o->made), TAP_WAIT_MS) && o->rc == 0,
 	    "another node runs in this run_dir");
 	is_i64(region_link_owner(f.dir), pid, "its pid is found");
 	is_i64(region_create(&f.r, &f.spec, why, sizeof(why)), -EBUSY,
@@ -355,7 +355,7 @@ foreign(void)
 	is_i64(region_attach(&t, path, why, sizeof(why)), 0, "attach to it");
 	ok(region_alive(&t), "alive");
 	kill(pid, SIGKILL);
-	ok(wait_until(!region_alive(&t), 5000), "a zombie is not alive");
+	ok(wait_until(!region_alive(&t), TAP_WAIT_MS), "a zombie is not alive");
 	child_end(pid);
 	ok(!region_alive(&t), "nor is who is gone");
 	is_u64(t.head->state, REGION_LIVE, "though the state still says live");
@@ -372,7 +372,7 @@ foreign(void)
 	o->made = 0;
 	unlink(path);
 	pid = child_start(other_main, o);
-	wait_until(atomic_load(&o->made), 5000);
+	wait_until(atomic_load(&o->made), TAP_WAIT_MS);
 	unlink(link);
 	ok(rename(path, link) == 0, "region.prev leads to a live node's");
 	region_unlink(&f.r);

@@ -342,7 +342,8 @@ holder_stopped(void)
 	begin = mono_ns();
 	is_i64(seq_seal(f.r.seq), -ETIMEDOUT, "the lock cannot be had");
 	took = (mono_ns() - begin) / NS_PER_MS;
-	ok(took >= LOCK_PATIENCE_MS && took < 10 * LOCK_PATIENCE_MS,
+	/* The upper limit: not for ever, on a machine however busy. */
+	ok(took >= LOCK_PATIENCE_MS && took < 200 * LOCK_PATIENCE_MS,
 	    "which is known after %u ms", (unsigned)took);
 	is_i64(seq_lock_holder(f.r.seq), pid, "and who has it");
 	is_u64(atomic_load(&f.r.slots->row[SLOT_STORE].held_locks),

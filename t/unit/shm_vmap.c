@@ -257,7 +257,7 @@ test_readers(void)
 	if (pid == 0)
 		reader(m, &shared[0], &shared[8]);
 	add(m, vlsn++);
-	ok(wait_until(shared[8] > 0, 10000), "the reader is at work");
+	ok(wait_until(shared[8] > 0, TAP_WAIT_MS), "the reader is at work");
 	for (i = 0; i < LIVE_ADDS; i++) {
 		add(m, vlsn);
 		vlsn += 1 + i % 7;
@@ -268,7 +268,8 @@ test_readers(void)
 		if (i % 50000 == 49999)
 			vmap_trim(m, vlsn / 4);
 	}
-	ok(wait_until(shared[8] > 1000, 10000), "the reader found samples");
+	ok(wait_until(shared[8] > 1000, TAP_WAIT_MS),
+	    "the reader found samples");
 	atomic_store_explicit(&shared[0], 1, memory_order_release);
 	waitpid(pid, &status, 0);
 	ok(WIFEXITED(status) && WEXITSTATUS(status) == 0,

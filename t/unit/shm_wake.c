@@ -44,7 +44,7 @@ await_ball(struct bells *b, struct court *c, unsigned me, uint64_t want)
 		if (atomic_load_explicit(ball, memory_order_acquire) < want) {
 			atomic_fetch_add_explicit(
 			    &c->slept[me], 1, memory_order_relaxed);
-			if (poll(&p, 1, 20000) <= 0)
+			if (poll(&p, 1, TAP_WAIT_MS) <= 0)
 				return false;
 			if (read(b->fd[me], &count, sizeof(count)) < 0)
 				return false;

@@ -183,7 +183,7 @@ lock_taker(_Atomic uint32_t *taken)
 
 	if (pid != 0)
 		return pid;
-	alarm(60);
+	alarm(200);
 	pthread_mutex_lock(&n.region.seq->lock.mutex);
 	atomic_store(taken, 1);
 	for (;;)
@@ -201,7 +201,8 @@ test_lost_lock(void)
 	live(SLOT_WAL);
 	n.conf.boot.init_budget_ms = BUDGET_MS;
 	pid = lock_taker(taken);
-	ok(wait_until(atomic_load(taken) == 1, 5000), "the lock is held");
+	ok(wait_until(atomic_load(taken) == 1, TAP_WAIT_MS),
+	    "the lock is held");
 	node_boot_turn(&n);
 	ok(!seq_failed(n.region.seq), "the failure cannot be told");
 	ok(n.mode == NODE_ENDING, "the node ends all the same");

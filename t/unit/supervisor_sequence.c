@@ -80,7 +80,7 @@ test_point(const char *run_dir, enum seq_point point, const char *name)
 	ok(rc == 0 || rc == -114 /* it was served already */,
 	    "%s: the call goes through (%d) in %" PRIu64 " ms", name, rc,
 	    tap_now_ms() - began);
-	ok(tap_now_ms() - began < 2000, "%s: soon", name);
+	ok(tap_now_ms() - began < 20000, "%s: not for ever", name);
 	kill(n.child[SLOT_WAL].pid, SIGKILL); /* if it had no lock */
 	waitpid(n.child[SLOT_WAL].pid, &status, 0);
 	ok(WIFSIGNALED(status), "%s: the holder is gone", name);

@@ -16,7 +16,7 @@
 #include "shm/index_file.h"
 
 #define SEGMENT  (8u << 20)
-#define WAIT_MS  10000
+#define WAIT_MS  TAP_WAIT_MS
 #define SEGMENTS 3
 #define KILLS    20
 
@@ -269,7 +269,9 @@ test_rebuild(void)
 	ok(wait_until(file_last() != 0, WAIT_MS), "a file is written");
 	ok(wait_until(pos_get(&fix.r.pos->indexed) == file_last(), WAIT_MS),
 	    "and published as indexed");
-	ok(count(C_INDEX_FLUSHES) > 0 && count(C_INDEX_ENTRIES) > 900,
+	ok(wait_until(
+	       count(C_INDEX_FLUSHES) > 0 && count(C_INDEX_ENTRIES) > 900,
+	       WAIT_MS),
 	    "flush and entries are counted");
 	worker_stop(pid);
 	node_end();

@@ -80,7 +80,9 @@ round_fail(enum conf_wal_io io, enum wal_op op, int n, int res, bool *good)
 	fault_set(-1, 0, 0, 0);
 	if (fired > 0 && (op == WAL_OP_WRITE || op == WAL_OP_SYNC)) {
 		/* A spare's failed sync is that spare's end only. */
-		if (!wait_until(h_ended(&h), 50) && op == WAL_OP_WRITE)
+		if (!wait_until(
+			h_ended(&h), op == WAL_OP_WRITE ? H_WAIT_MS : 50) &&
+		    op == WAL_OP_WRITE)
 			*good = false;
 		if (h.pid == 0 && rc == 0 &&
 		    (!WIFEXITED(h.status) ||
