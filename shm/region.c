@@ -277,15 +277,16 @@ shm_check(int fd, uint64_t need, char *why, size_t why_size)
 	return 0;
 }
 
-/* A fresh file under a name that nobody had. */
+/*
+ * A fresh file. It has no name before region_link_swap(): who is killed over
+ * making a region leaves none behind.
+ */
 static int
-shm_create(struct region *r, const char *node, char *why, size_t why_size)
+shm_create(struct region *r, char *why, size_t why_size)
 {
-	snprintf(r->path, sizeof(r->path), "/nodelife.%s.%d.%08x", node,
-	    (int)getpid(), (unsigned)arc4random());
-	r->fd = shm_open(r->path, O_RDWR | O_CREAT | O_EXCL, 0640);
+	r->fd = open(REGION_SHM_DIR, O_RDWR | O_TMPFILE | O_CLOEXEC, 0640);
 	if (r->fd == -1 || fchmod(r->fd, 0640) == -1) {
-		explain(why, why_size, REGION_SHM_DIR "%s: create: %s", r->path,
+		explain(why, why_size, REGION_SHM_DIR ": create a region: %s",
 		    strerror(errno));
 		return -errno;
 	}
@@ -361,7 +362,7 @@ region_build(struct region *r, const struct region_spec *spec, char *why,
 	int rc;
 
 	head_fill(&head, spec);
-	if ((rc = shm_create(r, spec->node, why, why_size)) != 0 ||
+	if ((rc = shm_create(r, why, why_size)) != 0 ||
 	    (rc = shm_check(r->fd, shm_need(spec), why, why_size)) != 0)
 		return rc;
 	r->size = head.total_size;
@@ -401,8 +402,12 @@ region_create(struct region *r, const struct region_spec *spec, char *why,
 	explain(why, why_size, "%s", "");
 	if ((rc = spec_check(spec, why, why_size)) != 0)
 		return rc;
-	if ((rc = region_build(r, spec, why, why_size)) == 0)
-		rc = region_link_swap(spec->run_dir, r->path);
+	if ((rc = region_build(r, spec, why, why_size)) == 0) {
+		/* A name that nobody had. */
+		snprintf(r->path, sizeof(r->path), "/nodelife.%s.%d.%08x",
+		    spec->node, (int)getpid(), (unsigned)arc4random());
+		rc = region_link_swap(spec->run_dir, r->path, r->fd);
+	}
 	if (rc == 0) {
 		lock_self(r, SLOT_SUPERVISOR);
 		return 0;
@@ -410,7 +415,7 @@ region_create(struct region *r, const struct region_spec *spec, char *why,
 	if (why_size > 0 && why[0] == '\0')
 		explain(why, why_size, "shared region, %s/region: %s",
 		    spec->run_dir, strerror(-rc));
-	if (r->fd != -1)
+	if (r->path[0] != '\0')
 		shm_unlink(r->path);
 	region_unmap(r);
 	return rc;

@@ -80,25 +80,34 @@ link_target(const char *run_dir, const char *name, char *out, size_t size)
 	out[n > 0 ? n : 0] = '\0';
 }
 
+/* The link under a name aside, as long as it is not yet in its place. */
 static int
-link_replace(const char *run_dir, const char *name, const char *target)
+link_aside(const char *run_dir, const char *name, const char *target)
 {
-	char path[PATH_MAX], temp[PATH_MAX];
+	char path[PATH_MAX];
 	int rc;
 
-	if ((rc = link_path(path, sizeof(path), run_dir, name)) != 0 ||
-	    (rc = link_path(temp, sizeof(temp), run_dir, "region.new")) != 0)
+	if ((rc = link_path(path, sizeof(path), run_dir, name)) != 0)
 		return rc;
-	if (unlink(temp) == -1 && errno != ENOENT)
+	if (unlink(path) == -1 && errno != ENOENT)
 		return -errno;
-	if (symlink(target, temp) == -1)
-		return -errno;
-	if (rename(temp, path) == -1) {
-		rc = -errno;
-		unlink(temp);
+	return symlink(target, path) == -1 ? -errno : 0;
+}
+
+static int
+link_rename(const char *run_dir, const char *from, const char *to)
+{
+	char old[PATH_MAX], path[PATH_MAX];
+	int rc;
+
+	if ((rc = link_path(old, sizeof(old), run_dir, from)) != 0 ||
+	    (rc = link_path(path, sizeof(path), run_dir, to)) != 0)
 		return rc;
-	}
-	return 0;
+	if (rename(old, path) == 0)
+		return 0;
+	rc = -errno;
+	unlink(old);
+	return rc;
 }
 
 int
@@ -167,20 +176,49 @@ target_unlink(const char *target)
 		shm_unlink(shm_name);
 }
 
-int
-region_link_swap(const char *run_dir, const char *shm_name)
+/* `region` becomes region.prev, and what that led to goes. */
+static int
+keep_old(const char *run_dir)
 {
-	char old[PATH_MAX], prev[PATH_MAX], target[PATH_MAX];
+	char old[PATH_MAX], prev[PATH_MAX];
+	int rc;
+
+	link_target(run_dir, "region", old, sizeof(old));
+	link_target(run_dir, "region.prev", prev, sizeof(prev));
+	if (old[0] == '\0' || strcmp(old, prev) == 0)
+		return 0;
+	/* First: nothing else would lead to it. */
+	target_unlink(prev);
+	rc = link_aside(run_dir, "region.prev.new", old);
+	return rc == 0 ? link_rename(run_dir, "region.prev.new", "region.prev")
+		       : rc;
+}
+
+/* The file's first name. */
+static int
+name_file(int fd, const char *target)
+{
+	char from[40];
+
+	snprintf(from, sizeof(from), "/proc/self/fd/%d", fd);
+	if (linkat(AT_FDCWD, from, AT_FDCWD, target, AT_SYMLINK_FOLLOW) == -1)
+		return -errno;
+	return 0;
+}
+
+int
+region_link_swap(const char *run_dir, const char *shm_name, int fd)
+{
+	char target[PATH_MAX], left[PATH_MAX];
 	int rc;
 
 	snprintf(target, sizeof(target), REGION_SHM_DIR "%s", shm_name);
-	link_target(run_dir, "region", old, sizeof(old));
-	link_target(run_dir, "region.prev", prev, sizeof(prev));
-	if (old[0] != '\0' && strcmp(old, prev) != 0) {
-		rc = link_replace(run_dir, "region.prev", old);
-		if (rc != 0)
-			return rc;
-		target_unlink(prev);
-	}
-	return link_replace(run_dir, "region", target);
+	/* Of a maker that was killed between the next three. */
+	link_target(run_dir, "region.new", left, sizeof(left));
+	target_unlink(left);
+	if ((rc = keep_old(run_dir)) == 0 &&
+	    (rc = link_aside(run_dir, "region.new", target)) == 0 &&
+	    (rc = name_file(fd, target)) == 0)
+		rc = link_rename(run_dir, "region.new", "region");
+	return rc;
 }

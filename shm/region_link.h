@@ -17,11 +17,13 @@
  */
 int region_link_owner(const char *run_dir);
 /*
- * Point run_dir/region at shm_name ("/nodelife…"), the old link becoming
- * region.prev; what region.prev led to is unlinked if it is dead. `region` is
- * never missing in between. 0 or -errno.
+ * Give the file fd, which has no name, the name shm_name ("/nodelife…") and
+ * point run_dir/region at it, the old link becoming region.prev; what
+ * region.prev led to is unlinked if it is dead. `region` is never missing in
+ * between, and who is killed in between leaves nothing that no link leads to:
+ * the next call finds it by region.new. 0 or -errno.
  */
-int region_link_swap(const char *run_dir, const char *shm_name);
+int region_link_swap(const char *run_dir, const char *shm_name, int fd);
 
 /*
  * Start time of a process in clock ticks since the system's boot, 0 if there
