@@ -1,7 +1,8 @@
 /*
- * data_dir/node: whose data a directory holds. Written once, when a group is
- * founded or joined; read by the supervisor (is this directory ours?), by wal
- * (uuid and generation stand in segment headers) and by group (incarnation).
+ * data_dir/node: whose data a directory holds. Written when a group is founded
+ * or joined, and when a forced boot begins a new generation; read by the
+ * supervisor (is this directory ours?), by wal (uuid and generation stand in
+ * segment headers) and by group (incarnation).
  *
  * Text, one "key value" per line, in this order and nothing else:
  *	nodelife-node 1			format version

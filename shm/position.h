@@ -65,6 +65,8 @@ struct positions {
 	struct position nospace; /* W: wal. 1 = writes refused, disk full */
 	struct position member; /* W: wal. VLSN of the newest REC_MEMBER in
 				   the log, 0 = none */
+	struct position generation; /* W: wal and then group, at boot */
+	struct position raised; /* W: the same. 1 = this boot began it */
 	struct position term; /* W: wal, at boot. the newest term that the log
 				 tells of; force: or the checkpoint */
 };

@@ -63,6 +63,7 @@ struct stat_sample {
 	struct commit_view view;
 	char member[MEMBER_NAME_MAX]; /* of the master; "" = unknown */
 	bool is_master, can_read, nospace;
+	uint64_t generation; /* of the group */
 	struct stat_positions pos;
 	uint64_t wal_bytes, newest_lsn;
 	struct stat_worker worker[SLOT_MAX];

@@ -124,6 +124,7 @@ role_set(json_t *top, const struct stat_sample *s)
 {
 	json_object_set_new(top, "role", json_string(role_name(s->view.role)));
 	set_u64(top, "term", s->view.term);
+	set_u64(top, "generation", s->generation);
 	json_object_set_new(top, "master",
 	    s->member[0] != '\0' ? text(s->member, sizeof(s->member))
 				 : json_null());

@@ -195,6 +195,7 @@ sample_take(const struct region *r, struct stat_sample *out)
 	view_take(r, out);
 	positions_take(r->pos, &out->pos);
 	out->nospace = position_get(&r->pos->nospace) != 0;
+	out->generation = position_get(&r->pos->generation);
 	out->wal_bytes = position_get(&r->pos->wal_bytes);
 	out->newest_lsn = atomic_load_explicit(
 	    &r->walbuf.h->newest_lsn, memory_order_relaxed);

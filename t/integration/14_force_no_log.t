@@ -77,6 +77,7 @@ sub forced {
 	my $s = $n->stat;
 	cmp_ok $s->{positions}{first}, '==', $floor + 1,
 	  "$name: the log goes on behind record $floor";
+	is $s->{generation}, 2, "$name: in a new generation";
 	cmp_ok $s->{term}, '>', $term, "$name: in a newer term, $s->{term}";
 	my $log = slurp( $n->{log} );
 	like $log, qr/forced: a new log begins behind record $floor\b.*lost/,
@@ -97,6 +98,7 @@ sub normal_again {
 	is $c->cmd(qw(GET kept7)), 'value 7', "$name: with what there was";
 	is $c->cmd(qw(GET lost7)), undef, "$name: without what was lost";
 	cmp_ok $n->stat->{term}, '>', $was, "$name: terms go on";
+	is $n->stat->{generation}, 2, "$name: in that generation";
 	is $c->cmd(qw(INCR n)), 2, "$name: and so does the store";
 	is $n->stop, 0, "$name: stopped";
 	my ( $rc, $out, $text ) = $n->run( 'nodelifewal', 'verify', $n->{data} );

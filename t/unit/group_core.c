@@ -239,10 +239,12 @@ test_boot_foreign(void)
 	    (struct group_boot){
 		.log_vlsn = 50, .group_uuid = other, .membership = &known });
 	ok(a.fail, "another group's membership is refused");
+	known.generation = 3;
 	a = boot(
 	    &c, (struct group_boot){
 		    .log_vlsn = 50, .generation = 2, .membership = &known });
-	ok(a.fail, "another generation's, too");
+	ok(a.fail, "a newer generation's, too");
+	known.generation = 1;
 	a = boot(
 	    &c, (struct group_boot){
 		    .log_vlsn = 50, .incarnation = 7, .membership = &known });
@@ -252,6 +254,31 @@ test_boot_foreign(void)
 			 .incarnation = 7,
 			 .membership = &known });
 	ok(a.fail, "also with force");
+}
+
+/* What a forced boot has begun, this boot or one that was killed before. */
+static void
+test_generation(void)
+{
+	struct membership one = members(1, 50), three = members(3, 50);
+	struct group_core c;
+	struct group_actions a;
+
+	a = boot(&c, (struct group_boot){
+			 .log_vlsn = 50, .generation = 2, .membership = &one });
+	ok(!a.fail && a.persist, "an older generation's of one: it goes on");
+	ok(c.current.generation == 2 && c.current.vlsn == 0 && c.member_wanted,
+	    "with a membership of the new one, to be appended");
+	a = boot(
+	    &c, (struct group_boot){
+		    .log_vlsn = 50, .generation = 2, .membership = &three });
+	ok(a.fail, "of several: refused");
+	is_u64(group_boot_damage(
+		   &(struct group_boot){ .log_vlsn = 50, .membership = &one }),
+	    0, "nothing to be forced");
+	is_u64(group_boot_damage(
+		   &(struct group_boot){ .log_vlsn = 49, .membership = &one }),
+	    GROUP_FORCED_LOG, "a log that ends early is");
 }
 
 static void
@@ -400,6 +427,7 @@ main(void)
 	test_found();
 	test_boot_damage();
 	test_boot_foreign();
+	test_generation();
 	test_modes();
 	test_spent();
 	test_membership();

@@ -27,11 +27,18 @@ promise(uint64_t counter)
 }
 
 static void
-put(uint8_t *file, unsigned block, uint64_t counter)
+put_of(uint8_t *file, unsigned block, uint64_t counter, uint64_t generation)
 {
 	struct state s = promise(counter);
 
+	s.generation = generation;
 	state_encode(file + block * STATE_STRIDE, &s);
+}
+
+static void
+put(uint8_t *file, unsigned block, uint64_t counter)
+{
+	put_of(file, block, counter, 1);
 }
 
 /* The counter that a file gives, or 0. */
@@ -65,6 +72,13 @@ test_decide(void)
 	    "it counts, and the older one is written next");
 	put(file, 1, 6);
 	is_u64(decided(file), 0, "two apart is not how it is written");
+	put_of(file, 1, 5, 2);
+	is_u64(decided(file), 5, "the newer one is of a new generation");
+	put_of(file, 1, 4, 2);
+	is_u64(decided(file), 0, "the same one of two is refused");
+	put_of(file, 0, 5, 1);
+	is_u64(decided(file), 0, "a newer one of an older one, too");
+	put(file, 0, 4);
 	put(file, 1, 4);
 	file[STATE_STRIDE + 100] = 1;
 	is_i64(state_decide(file, &s, &found, &worse), 0, "one is damaged");

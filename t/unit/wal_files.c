@@ -379,6 +379,82 @@ test_force_gap(void)
 	h_free(&h);
 }
 
+static int
+hook_killed(enum wal_op op, int res)
+{
+	if (op == WAL_OP_SALVAGE)
+		kill(getpid(), SIGKILL);
+	return res;
+}
+
+static uint64_t
+generation_of(const struct harness *h)
+{
+	struct node_file node = { 0 };
+	char why[128];
+
+	(void)node_file_read(h->data_dir, &node, why, sizeof(why));
+	return node.generation;
+}
+
+/* Of the newest segment. */
+static uint64_t
+generation_written(const struct harness *h)
+{
+	struct segment_list l;
+	uint64_t generation = 0;
+
+	if (segment_list_load(&l, h->wal_dir, true) == 0 &&
+	    l.newest != UINT32_MAX)
+		generation = l.entry[l.newest].info.generation;
+	segment_list_free(&l);
+	return generation;
+}
+
+/* What force cuts is of an older generation than what follows, always. */
+static void
+test_force_generation(void)
+{
+	uint64_t number = 1;
+	struct harness h;
+
+	h_new(&h, "/dev/shm");
+	is_i64(h_boot(&h), 0, "boots");
+	h_elect(&h, 1);
+	ok(h_write(&h, 3000, 1000, &number), "some writes");
+	ok(h_stop(&h), "ends");
+	h.force = true;
+	is_i64(h_boot(&h), 0, "force with nothing to force");
+	ok(h_stop(&h), "ends");
+	is_u64(generation_of(&h), 1, "begins no generation");
+	damage(&h, 1, 2000000);
+	wal_fault_hook = hook_killed;
+	h_fork(&h);
+	ok(wait_until(h_ended(&h), H_WAIT_MS) && WIFSIGNALED(h.status),
+	    "killed over the first thing that it would cut");
+	wal_fault_hook = NULL;
+	h_kill(&h);
+	is_u64(generation_of(&h), 2, "a new generation is begun before");
+	is_u64(generation_written(&h), 1, "nothing is written yet");
+	h.force = false;
+	is_i64(h_boot(&h), -ECANCELED, "a normal boot finds the damage still");
+	h_kill(&h);
+	h.force = true;
+	is_i64(h_boot(&h), 0, "force boots");
+	ok(position_get(&h.region.pos->generation) == generation_of(&h) &&
+		position_get(&h.region.pos->raised) == 1,
+	    "and tells the others");
+	ok(h_stop(&h), "ends");
+	is_u64(generation_of(&h), 3, "it has begun its own");
+	is_u64(generation_written(&h), 3, "which the segment names");
+	h.force = false;
+	is_i64(h_boot(&h), 0, "a normal boot");
+	is_u64(position_get(&h.region.pos->raised), 0, "begins none");
+	ok(h_stop(&h), "ends");
+	is_u64(generation_of(&h), 3, "and stays in it");
+	h_free(&h);
+}
+
 /* A stop while a forced boot scans is no damage. */
 static void
 test_force_stop(void)
@@ -533,6 +609,7 @@ main(int argc, char **argv)
 	test_modes();
 	test_force_anew();
 	test_force_gap();
+	test_force_generation();
 	test_force_stop();
 	test_full_boot();
 	return tap_done();

@@ -450,7 +450,7 @@ nodelife_status(struct call *k)
 	    atomic_load_explicit(&r->seq->phase, memory_order_acquire);
 
 	commit_view_read(r->commit, &view);
-	reply_map(out, k->c->proto, 15);
+	reply_map(out, k->c->proto, 16);
 	reply_str(out, "node");
 	reply_str(out, r->head->node);
 	reply_str(out, "group");
@@ -458,6 +458,7 @@ nodelife_status(struct call *k)
 	reply_str(out, "role");
 	reply_str(out, role_name(view.role));
 	status_int(out, "term", view.term);
+	status_int(out, "generation", position_get(&pos->generation));
 	reply_str(out, "phase");
 	reply_str(out, phase_name(phase));
 	status_int(out, "readonly", view.readonly != 0 || k->g->w->readonly);

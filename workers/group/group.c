@@ -373,13 +373,16 @@ boot(struct group *g)
 	if (rc != 0)
 		return;
 	rc = group_boot_read(g, why, sizeof(why));
+	if (rc == 0) {
+		group_boot_event(g, &b);
+		rc = group_boot_force(g, &b, why, sizeof(why));
+	}
 	if (rc != 0) {
 		end(g, &(struct group_actions){ .fail = true, .why = why });
 		return;
 	}
 	g->booted = true;
 	g->core.epoch = word_epoch(position_get(&g->r->pos->committed));
-	group_boot_event(g, &b);
 	step(g, (struct group_event){ .input = GROUP_BOOTED, .booted = &b });
 }
 

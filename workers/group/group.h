@@ -8,7 +8,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include "conf/node_file.h"
+#include "conf/node_generation.h"
 #include "ipc/loop.h"
 #include "shm/bytering.h"
 #include "workers/group/group_core.h"
@@ -56,6 +56,7 @@ struct group {
 	struct membership newest, filed;
 	bool filed_known; /* `filed` is what the members file holds */
 	uint64_t log_term;
+	bool forced; /* a lost state was replaced */
 
 	int state_fd; /* O_DSYNC; -1 in readonly */
 	unsigned worse;
@@ -86,6 +87,12 @@ struct group {
 int group_boot_read(struct group *g, char *why, size_t why_size);
 /* What the core must be told; points into g. */
 void group_boot_event(struct group *g, struct group_boot *out);
+/*
+ * Force: if anything that b tells, or that was read, is gone over, a new
+ * generation begins, durably, before the core goes on. Blocks. 0 or -errno.
+ */
+int group_boot_force(
+    struct group *g, struct group_boot *b, char *why, size_t why_size);
 
 /* Start to store (term, vote); state_write becomes _DURABLE or _FAILED. */
 void group_state_store(struct group *g, uint64_t term, uint64_t vote);

@@ -227,6 +227,7 @@ state_replace(struct group *g, const char *what)
 	    errno != ENOENT)
 		return -errno;
 	rc = state_create(g);
+	g->forced = rc == 0;
 	if (rc == 0)
 		event_add(g->r, g->w->slot, EVENT_ERROR,
 		    "force: state: %s: term %" PRIu64
@@ -279,6 +280,9 @@ state_find(struct group *g, char *why, size_t why_size)
 		    g->worse, 1 - g->worse, g->state.term);
 	if (g->w->readonly)
 		return 0;
+	/* A forced boot began a new one; the next promise says so. */
+	if (g->newest.count == 1 && g->state.generation < g->node.generation)
+		g->state.generation = g->node.generation;
 	if (g->state.incarnation != g->node.incarnation ||
 	    g->state.generation != g->node.generation ||
 	    memcmp(g->state.group_uuid, g->node.group_uuid, 16) != 0)
@@ -313,6 +317,42 @@ group_boot_read(struct group *g, char *why, size_t why_size)
 		return 0;
 	rc = -errno;
 	return refuse(why, why_size, rc, "state: %s", strerror(-rc));
+}
+
+/* Force goes over a lost promise or membership: as wal's generation_raise(). */
+static int
+generation_raise(struct group *g, char *why, size_t why_size)
+{
+	struct positions *pos = g->r->pos;
+	int rc;
+
+	if (position_get(&pos->raised) != 0)
+		return 0;
+	rc = node_generation_raise(g->w->data_dir, &g->node);
+	if (rc != 0)
+		return refuse(
+		    why, why_size, rc, "file 'node': %s", strerror(-rc));
+	g->state.generation = g->node.generation;
+	position_set(&pos->generation, g->node.generation);
+	position_set(&pos->raised, 1);
+	event_add(g->r, g->w->slot, EVENT_ERROR,
+	    "force: generation %" PRIu64 " of the group begins",
+	    g->node.generation);
+	return 0;
+}
+
+int
+group_boot_force(
+    struct group *g, struct group_boot *b, char *why, size_t why_size)
+{
+	int rc;
+
+	if (!g->w->force || g->newest.count != 1 ||
+	    (!g->forced && group_boot_damage(b) == 0))
+		return 0;
+	rc = generation_raise(g, why, why_size);
+	b->generation = g->node.generation;
+	return rc;
 }
 
 void

@@ -106,6 +106,29 @@ boot_damage(const struct group_boot *b, unsigned *bit)
 	return NULL;
 }
 
+unsigned
+group_boot_damage(const struct group_boot *b)
+{
+	unsigned bit;
+
+	(void)boot_damage(b, &bit);
+	return bit;
+}
+
+/*
+ * "Whatever skips records or bypasses a quorum (force) starts a new generation
+ * with a membership of the survivors" (DESIGN, 8): in a group of one that is
+ * this node. The node file says it first; the record follows with this term.
+ */
+static void
+boot_renew(struct group_core *c, const struct group_boot *b)
+{
+	if (!alone(c) || c->current.generation >= b->generation)
+		return;
+	c->current.generation = b->generation;
+	c->current.vlsn = 0;
+}
+
 static const char *
 boot_foreign(const struct group_core *c, const struct group_boot *b)
 {
@@ -136,6 +159,7 @@ boot_fact(
 		c->readonly = true;
 		return FACT_BARRED;
 	}
+	boot_renew(c, b);
 	out->why = boot_foreign(c, b);
 	if (out->why != NULL)
 		return FACT_REFUSED;

@@ -169,5 +169,7 @@ extern const size_t group_table_rows;
 /* May a node go from one state to the other? */
 bool group_edge_legal(enum role from, enum role to);
 const char *group_forced_text(enum group_forced bit);
+/* What force has to go over in this boot: an enum group_forced, or 0. */
+unsigned group_boot_damage(const struct group_boot *b);
 
 #endif

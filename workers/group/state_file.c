@@ -61,24 +61,24 @@ static bool
 state_equal(const struct state *a, const struct state *b)
 {
 	return a->counter == b->counter && a->term == b->term &&
-	       a->vote == b->vote;
+	       a->vote == b->vote && a->generation == b->generation;
 }
 
 /*
  * Both blocks are of one node and at most one promise apart, and the promise
- * grew; anything else was not written by the rule.
+ * grew, maybe into a new generation; anything else was not written by the rule.
  */
 static bool
 state_agree(const struct state *older, const struct state *newer)
 {
 	if (older->incarnation != newer->incarnation ||
-	    older->generation != newer->generation ||
 	    memcmp(older->group_uuid, newer->group_uuid,
 		sizeof(older->group_uuid)) != 0)
 		return false;
 	if (older->counter == newer->counter)
 		return state_equal(older, newer);
 	return newer->counter - older->counter == 1 &&
+	       newer->generation >= older->generation &&
 	       newer->term >= older->term;
 }
 

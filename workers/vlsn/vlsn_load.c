@@ -43,12 +43,14 @@ file_read(struct load *l)
 	return l->v->dir < 0 ? -ENOENT : index_file_read(l->v->dir, &l->file);
 }
 
-/* Is the file of this log? */
+/* Is the file of this log? What a generation before knew may still be so. */
 static bool
 file_ours(const struct load *l)
 {
-	return memcmp(&l->file.head.id, &l->v->head.id,
-		   sizeof(l->file.head.id)) == 0;
+	const struct index_id *file = &l->file.head.id, *log = &l->v->head.id;
+
+	return memcmp(file->group_uuid, log->group_uuid, 16) == 0 &&
+	       file->generation <= log->generation;
 }
 
 static void

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "conf/node_file.h"
+#include "conf/node_generation.h"
 #include "shm/assert.h"
 #include "shm/log.h"
 #include "workers/wal/wal.h"
@@ -26,6 +26,7 @@ struct recovery {
 	struct segment_list list;
 	uint64_t hint; /* checkpointed VLSN, 0 = not known */
 	struct wal_proof proof; /* force: what else is known */
+	struct node_file node;
 	uint32_t start; /* entry where the full scan begins */
 	struct segment_batch seen; /* highest durable, committed of any head */
 	uint64_t records, bytes, total, reported;
@@ -72,15 +73,15 @@ open_files(struct recovery *rec)
 {
 	struct wal *w = rec->w;
 	const struct conf *conf = w->conf;
-	struct node_file node;
 	char why[128];
 	int rc;
 
-	rc = node_file_read(w->w->data_dir, &node, why, sizeof(why));
+	rc = node_file_read(w->w->data_dir, &rec->node, why, sizeof(why));
 	if (rc != 0)
 		return refuse(rec, "node file: %s", why);
-	memcpy(w->uuid, node.group_uuid, sizeof(w->uuid));
-	w->generation = node.generation;
+	memcpy(w->uuid, rec->node.group_uuid, sizeof(w->uuid));
+	w->generation = rec->node.generation;
+	position_set(&w->r->pos->generation, w->generation);
 	if (!w->w->readonly && mkdirat(w->w->data_dir, "wal", 0750) != 0 &&
 	    errno != EEXIST)
 		return refuse(rec, "wal: mkdir: %s", strerror(errno));
@@ -523,6 +524,48 @@ say(struct recovery *rec)
 }
 
 /*
+ * Force is about to skip something: what follows is of a new generation.
+ * Before anything is moved or written, so that whoever finds less than there
+ * was finds the new generation, too. Once a boot.
+ */
+static int
+generation_raise(struct recovery *rec)
+{
+	struct wal *w = rec->w;
+	int rc;
+
+	if (position_get(&w->r->pos->raised) != 0)
+		return 0;
+	rc = node_generation_raise(w->w->data_dir, &rec->node);
+	if (rc != 0)
+		return refuse(rec, "file 'node': %s", strerror(-rc));
+	w->generation = rec->node.generation;
+	position_set(&w->r->pos->generation, w->generation);
+	position_set(&w->r->pos->raised, 1);
+	event_add(w->r, SLOT_WAL, EVENT_ERROR,
+	    "forced: generation %ju of the group begins",
+	    (uintmax_t)w->generation);
+	return 0;
+}
+
+/*
+ * What others will skip: the store what lies between its checkpoint and the
+ * log, vlsn what its file knows behind the log's end.
+ */
+static bool
+others_skip(const struct recovery *rec)
+{
+	const struct segment_list *l = &rec->list;
+	uint64_t vlsn = rec->w->vlsn, first = vlsn + 1;
+
+	if (l->newest != UINT32_MAX)
+		first = l->entry[l->oldest].info.first_vlsn;
+	return rec->proof.indexed > vlsn ||
+	       (vlsn > rec->proof.checkpoint &&
+		   first > rec->proof.checkpoint + 1);
+}
+
+/*
  * Force, and the checkpoint holds more than what is good of the log: nothing
  * of it is needed, a new one begins behind the checkpoint.
  */
@@ -582,6 +625,9 @@ damage_met(struct recovery *rec)
 	}
 	if (!w->w->force)
 		return -ECANCELED;
+	/* Cutting says why it cuts: this does not. */
+	if ((rc = generation_raise(rec)) != 0)
+		return rc;
 	rc = force_cut(rec);
 	return rc == 0 ? 0 : refuse(rec, "salvage/: %s", strerror(-rc));
 }
@@ -612,6 +658,9 @@ recover_scan(struct recovery *rec)
 		rc = check_unbegun(rec);
 	if (rc != 0)
 		return rec->damage ? damage_met(rec) : rc;
+	if (w->w->force && (rec->left || others_skip(rec)) &&
+	    (rc = generation_raise(rec)) != 0)
+		return rc;
 	if (!rec->left)
 		return 0;
 	/* What is older than the gap is of no use, but not to be deleted. */
