@@ -27,9 +27,15 @@ ok(bool pass, const char *fmt, ...)
 	vprintf(fmt, ap);
 	va_end(ap);
 	printf("\n");
-	if (!pass)
-		tap_failed++;
 	fflush(stdout);
+	if (!pass) {
+		tap_failed++;
+		fprintf(stderr, "#   Failed test %d, ", tap_count);
+		va_start(ap, fmt);
+		vfprintf(stderr, fmt, ap);
+		va_end(ap);
+		fprintf(stderr, "\n");
+	}
 	return pass;
 }
 
@@ -38,12 +44,11 @@ diag(const char *fmt, ...)
 {
 	va_list ap;
 
-	printf("# ");
+	fprintf(stderr, "# ");
 	va_start(ap, fmt);
-	vprintf(fmt, ap);
+	vfprintf(stderr, fmt, ap);
 	va_end(ap);
-	printf("\n");
-	fflush(stdout);
+	fprintf(stderr, "\n");
 }
 
 #define is_u64(got, want, name)                                                \

@@ -5,7 +5,6 @@ use strict;
 use warnings;
 use Nodelife;
 use Test::More;
-use Time::HiRes ();
 
 my $redis = $ENV{REDIS};
 my $n = $redis ? undef : Nodelife->new( store => { max_value => '16M' } )->start;
@@ -95,13 +94,13 @@ rows 'SET and GET',
   'SET k v EX 10 KEEPTTL' => $syntax,
   'SET k v NOSUCH'     => $syntax,
   'SET k v EX 100'     => 'OK',
-  'TTL k'              => qr/^(?:100|99)$/,
+  'TTL k'              => qr/^(?:100|9\d)$/,
   'SET k v KEEPTTL'    => 'OK',
-  'TTL k'              => qr/^(?:100|99)$/,
+  'TTL k'              => qr/^(?:100|9\d)$/,
   'SET k v'            => 'OK',
   'TTL k'              => -1,
   'SET k v PX 100000'  => 'OK',
-  'TTL k'              => qr/^(?:100|99)$/,
+  'TTL k'              => qr/^(?:100|9\d)$/,
   'SET k v EXAT 4102444800' => 'OK',
   'EXPIRETIME k'       => 4102444800,
   'SET k v PXAT 4102444800123' => 'OK',
@@ -121,10 +120,10 @@ rows 'old SETs',
   'SETNX k 2'      => 0,
   'GET k'          => 1,
   'SETEX k 100 v'  => 'OK',
-  'TTL k'          => qr/^(?:100|99)$/,
+  'TTL k'          => qr/^(?:100|9\d)$/,
   'SETEX k 0 v'    => qr/^ERR invalid expire time in 'setex' command/,
   'PSETEX k 100000 w' => 'OK',
-  'PTTL k'         => qr/^(?:100000|99\d\d\d)$/,
+  'PTTL k'         => qr/^(?:100000|9\d{4})$/,
   'PSETEX k -5 w'  => qr/^ERR invalid expire time in 'psetex' command/,
   'GETSET k x'     => 'w',
   'TTL k'          => -1,
@@ -134,9 +133,9 @@ rows 'old SETs',
   'EXISTS k'       => 0,
   'SET k v'        => 'OK',
   'GETEX k EX 100' => 'v',
-  'TTL k'          => qr/^(?:100|99)$/,
+  'TTL k'          => qr/^(?:100|9\d)$/,
   'GETEX k'        => 'v',
-  'TTL k'          => qr/^(?:100|99)$/,
+  'TTL k'          => qr/^(?:100|9\d)$/,
   'GETEX k PERSIST' => 'v',
   'TTL k'          => -1,
   'GETEX k PX 100000' => 'v',
@@ -220,7 +219,7 @@ rows 'numbers',
   'INCRBY n 9223372036854775808' => $integer,
   'SET n 5 EX 100'       => 'OK',
   'INCR n'               => 6,
-  'TTL n'                => qr/^(?:100|99)$/,
+  'TTL n'                => qr/^(?:100|9\d)$/,
   'INCRBYFLOAT f 10.50'  => '10.5',
   'INCRBYFLOAT f 0.1'    => '10.6',
   'INCRBYFLOAT f -5'     => '5.6',
@@ -237,7 +236,7 @@ rows 'numbers',
 rows 'expiry',
   'SET k v'               => 'OK',
   'EXPIRE k 100'          => 1,
-  'TTL k'                 => qr/^(?:100|99)$/,
+  'TTL k'                 => qr/^(?:100|9\d)$/,
   'EXPIRE none 100'       => 0,
   'TTL none'              => -2,
   'PTTL none'             => -2,
@@ -279,7 +278,7 @@ rows 'names',
   'MSET a 1 b 2'     => 'OK',
   'EXPIRE a 100'     => 1,
   'RENAME a c'       => 'OK',
-  'TTL c'            => qr/^(?:100|99)$/,
+  'TTL c'            => qr/^(?:100|9\d)$/,
   'EXISTS a'         => 0,
   'RENAME c c'       => 'OK',
   'RENAMENX c b'     => 0,
@@ -396,17 +395,17 @@ subtest 'WATCH' => sub {
 };
 
 subtest 'keys do expire' => sub {
-	is $c->cmd(qw(SET x v PX 40)), 'OK', 'SET PX';
-	is $c->cmd(qw(SET y v)),       'OK', 'SET';
-	is $c->cmd(qw(PEXPIRE y 40)),  1,    'PEXPIRE';
+	is $c->cmd(qw(MSET x v y v)), 'OK', 'two keys';
 	my $size = $c->cmd('DBSIZE');
-	eventually { !defined $c->cmd(qw(GET x)) } 5, 'GET sees it go';
-	eventually { $c->cmd(qw(EXISTS y)) == 0 } 5, 'EXISTS, too';
+	is $c->cmd(qw(SET x v PX 40)), 'OK', 'SET PX';
+	is $c->cmd(qw(PEXPIRE y 40)),  1,    'PEXPIRE';
+	eventually { !defined $c->cmd(qw(GET x)) } 'GET sees it go';
+	eventually { $c->cmd(qw(EXISTS y)) == 0 } 'EXISTS, too';
 	is $c->cmd(qw(TTL x)), -2, 'TTL';
 	is $c->cmd(qw(SETNX x w)), 1, 'SETNX takes its place';
 	is $c->cmd(qw(INCR y)),    1, 'INCR starts over';
 	is $c->cmd(qw(SET z v PX 30)), 'OK', 'one nobody reads';
-	eventually { $c->cmd('DBSIZE') == $size } 10, 'is deleted all the same'
+	eventually { $c->cmd('DBSIZE') == $size } 'is deleted all the same'
 	  if !$redis;
 };
 
@@ -417,17 +416,19 @@ subtest 'limits' => sub {
 	my $big = join '', map { chr( $_ * 7 % 256 ) } 1 .. 1 << 16;
 	$big = $big x 256;
 	is length $big, 16 << 20, '16 MiB';
-	my $time = sub {
-		my ($value) = @_;
-		my $begin = Time::HiRes::time();
+	# In seconds of CPU: what the disk and others on the machine take is not
+	# the node's.
+	my $cost = sub {
+		my ( $times, $value ) = @_;
+		my $begin = $n ? $n->cpu : 0;
 		is $c->cmd( 'SET', 'big', $value ), 'OK',
-		  'SET of ' . length($value) . ' bytes';
-		return Time::HiRes::time() - $begin;
+		  'SET of ' . length($value) . ' bytes'
+		  for 1 .. $times;
+		return $n ? $n->cpu - $begin : 0;
 	};
-	my ($one) = sort { $a <=> $b }
-	  map { $time->( substr $big, 0, 1 << 20 ) } 1 .. 3;
-	$one = 0.005 if $one < 0.005;
-	cmp_ok $time->($big), '<', 64 * $one, 'takes time by its length';
+	my $parts = $cost->( 16, substr $big, 0, 1 << 20 );
+	cmp_ok $cost->( 1, $big ), '<=', 4 * $parts + 0.2,
+	  "takes work by its length, as 16 parts that take $parts s";
 	ok $c->cmd( 'GET', 'big' ) eq $big, 'GET of 16 MiB';
 	is $c->cmd(qw(STRLEN big)), 16 << 20, 'STRLEN';
 	is $c->cmd(qw(GETRANGE big 16777214 -1)), substr( $big, -2 ), 'GETRANGE';
@@ -536,7 +537,7 @@ subtest 'what a node says of itself' => sub {
 	like $c->cmd(qw(INFO server)), qr/^# Server/m, 'a section';
 	is $c->cmd('ROLE')->[0], 'master', 'ROLE';
 	my $time = $c->cmd('TIME');
-	ok abs( $time->[0] - time ) < 5 && $time->[1] =~ /^\d+$/, 'TIME';
+	ok abs( $time->[0] - time ) < 30 && $time->[1] =~ /^\d+$/, 'TIME';
 	cmp_ok scalar @{ $c->cmd('COMMAND') }, '>', 60, 'COMMAND lists them';
 	my $get = $c->cmd(qw(COMMAND INFO GET))->[0];
 	is_deeply [ @$get[ 0, 1, 3 .. 5 ] ], [ 'get', 2, 1, 1, 1 ],
@@ -575,7 +576,7 @@ if ($n) {
 		is_deeply $c->cmd(qw(MGET a b c f m s)),
 		  [ undef, 2, '1x', '1.5', 2, "\0\0z" ], 'values';
 		ok $c->cmd(qw(GET big)) eq $big, 'a big one';
-		like $c->cmd(qw(TTL b)), qr/^(?:1000|99\d)$/, 'its expiry';
+		like $c->cmd(qw(TTL b)), qr/^(?:1000|9\d\d)$/, 'its expiry';
 		is $c->cmd('DBSIZE'), 6, 'DBSIZE';
 	};
 	subtest 'a password' => sub {

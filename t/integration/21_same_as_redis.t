@@ -32,7 +32,7 @@ END {
 	local $?;
 	kill( 'KILL', $pid ), waitpid( $pid, 0 ) if $pid;
 }
-wait_until { -S $sock } 10 or BAIL_OUT 'redis-server does not start';
+wait_until { -S $sock } or BAIL_OUT 'redis-server does not start';
 
 my ( $ours, $theirs ) = ( $n->client, Nodelife::Client->new($sock) );
 

@@ -8,7 +8,6 @@ use IO::Socket::UNIX;
 use Nodelife;
 use POSIX ();
 use Test::More;
-use Time::HiRes ();
 
 my $n = Nodelife->new( wal => { sync => 'sync' } );
 
@@ -145,7 +144,7 @@ SKIP: {
 my $health = $n->workers->{health};
 kill 'KILL', $health;
 ok $n->wait_worker( 'health', $health ), 'a killed health worker is replaced';
-eventually { ( $n->http('/readyz') )[0] == 200 } 5, 'pages are back';
+eventually { ( $n->http('/readyz') )[0] == 200 } 'pages are back';
 is( ( ctl('loglevel') )[0], 0, 'so is the control socket' );
 is $c->cmd(qw(GET m)), 1, 'clients did not notice';
 
@@ -161,30 +160,28 @@ kill 'STOP', $supervisor;
 is $code, 2, 'a stop that does not get on: 2';
 like $err, qr/SIGTERM.*still there after 3 s.*pid $supervisor/s,
   'says what it did and who is there';
-kill 'CONT', $supervisor;
-$n->wait_exit(20);
+kill 'CONT', $health, $supervisor;
+$n->wait_exit;
 ok $n->gone, 'it stops when it can';
-kill 'CONT', $health;
 
 # Stop and drain.
 $n->start;
-my $begin = Time::HiRes::time();
 ( $code, $out, $err ) = ctl('stop');
 is $code, 0, "stop: $err";
-ok wait_until( sub { $n->gone }, 1 ), 'it is gone when stop returns';
+ok $n->gone, 'it is gone when stop returns';
 is $n->wait_exit, 0, 'in order';
 is( ( ctl('stop') )[0], 69, 'stop of a stopped node: 69' );
 
 $n->start;
 ( $code, $out, $err ) = ctl('drain');
 is $code, 0, "drain: $err";
-is $n->wait_exit(10), 0, 'the node stops in order';
+is $n->wait_exit, 0, 'the node stops in order';
 
 $n->start;
 ( $status, $body ) = $n->http( '/drain', 'POST' );
 is $status, 200, 'POST /drain';
 like $body, qr/"draining"/, 'says draining';
-is $n->wait_exit(10), 0, 'the node stops in order';
+is $n->wait_exit, 0, 'the node stops in order';
 
 # A node that was killed leaves a region that names a process no more.
 $n->start;

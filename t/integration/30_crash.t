@@ -12,7 +12,6 @@ use JSON::PP ();
 use Nodelife;
 use POSIX ();
 use Test::More;
-use Time::HiRes ();
 
 my $rounds  = $ENV{ROUNDS} // 12;
 my $seed    = $ENV{SEED}   // int( rand 1e9 );
@@ -28,7 +27,6 @@ sub writer {
 	local $SIG{TERM} = sub { $stop = 1 };
 	srand $$;
 	my $c = eval { $n->client } or POSIX::_exit(1);
-	$c->{timeout} = 10;
 	my $broken = sub { !defined $_[0] || Nodelife::Error::is( $_[0] ) };
 	while ( !$stop ) {
 		my $what = int rand 10;
@@ -176,7 +174,7 @@ sub serving {
 		return 0 if $s->{phase} ne 'gateway_enable' || !$s->{can_read};
 		return 0 if grep { $_->{state} ne 'running' } @{ $s->{workers} };
 		$before->($s);
-	} 30;
+	};
 }
 
 my $total = 0;
@@ -188,7 +186,7 @@ for my $round ( 1 .. $rounds ) {
 	wait_until {
 		my $now = $n->stat or return 0;
 		$now->{counters}{wal_records} >= $records + 200 + $more;
-	} 20 or diag 'load is slow';
+	} or diag 'load is slow';
 	my %workers = %{ $n->workers };
 	my @names   = ( sort( keys %workers ), 'node', 'node' );
 	my $victim  = $names[ rand @names ];
@@ -204,7 +202,7 @@ for my $round ( 1 .. $rounds ) {
 	else {
 		my $pid = $workers{$victim};
 		kill 'KILL', $pid;
-		wait_until { !-e "/proc/$pid" || Nodelife::zombie($pid) } 10;
+		wait_until { !-e "/proc/$pid" || Nodelife::zombie($pid) };
 		# Some load goes on over the restart of a worker.
 		serving( sub { ( $n->workers->{$victim} // $pid ) != $pid } )
 		  or diag "$name: does not serve again";

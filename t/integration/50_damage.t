@@ -9,7 +9,6 @@ use File::Copy ();
 use File::Path ();
 use Nodelife;
 use Test::More;
-use Time::HiRes ();
 
 my $seed  = $ENV{SEED}  // int( rand 1e9 );
 my $flips = $ENV{FLIPS} // 6;
@@ -71,16 +70,10 @@ sub missing {
 # (and the file must be named).
 sub boot {
 	my ( $name, $file ) = @_;
-	my $begin = Time::HiRes::time();
-	$n->spawn;
-	my $up = wait_until {
-		return -1 if $n->gone;
-		my ($rc) = $n->run( 'nodelifestat', '-r', $n->{run}, '-w',
-			'gateway_enable', '-t', 5 );
-		$rc == 0 && $n->fresh;
-	} 15;
-	my $log = slurp( $n->{log} ) // '';
-	if ( $up == 1 ) {
+	my $begin = now();
+	my $up    = $n->spawn->wait_boot;
+	my $log   = slurp( $n->{log} ) // '';
+	if ( $up eq 'serves' ) {
 		my @bad = missing();
 		ok !@bad, "$name: served, nothing is missing"
 		  or diag "missing: @bad[0 .. ($#bad < 5 ? $#bad : 5)]\n",
@@ -88,9 +81,9 @@ sub boot {
 		is $n->stop, 0, "$name: stopped";
 		return 'served';
 	}
-	my $exit = $n->wait_exit(15);
+	my $exit = $n->wait_exit;
 	cmp_ok $exit, '>', 0, "$name: refused, exit $exit";
-	cmp_ok Time::HiRes::time() - $begin, '<', 5, "$name: within 5 s";
+	cmp_ok now() - $begin, '<', 30, "$name: soon";
 	my $base = $file =~ s{.*/}{}r;
 	like $log, qr/\Q$base\E/, "$name: names $base" or diag substr $log, -2000;
 	return 'refused';
@@ -147,7 +140,7 @@ for my $at ( 0, 4, 8, 48, 60, 80 ) {
 	boot( "$segment, header byte $at", $segment );
 }
 
-# Junk for a segment: refused within 5 s, the file named.
+# Junk for a segment: refused, the file named.
 restore();
 open my $f, '+<', "$n->{data}/$segment" or die;
 print $f join '', map { chr int rand 256 } 1 .. 65536;
@@ -237,14 +230,7 @@ for my $cut ( 1, 7, 8, 40, 47, 48, 100, 4096, map { int rand 6000 } 1 .. 6 ) {
 	seek $f, $len - $cut, 0;
 	print $f "\0" x $cut;
 	close $f;
-	$n->spawn;
-	my $up = wait_until {
-		return -1 if $n->gone;
-		my ($rc) = $n->run( 'nodelifestat', '-r', $n->{run}, '-w',
-			'gateway_enable', '-t', 5 );
-		$rc == 0 && $n->fresh;
-	} 15;
-	if ( $up == 1 ) {
+	if ( $n->spawn->wait_boot eq 'serves' ) {
 		my $got = $n->client->cmd(qw(GET tail)) // 0;
 		cmp_ok $got, '<=', 60, "cut by $cut: served up to $got";
 		is scalar( missing() ), 0, "cut by $cut: what was before is there";
@@ -253,7 +239,7 @@ for my $cut ( 1, 7, 8, 40, 47, 48, 100, 4096, map { int rand 6000 } 1 .. 6 ) {
 		is $n->stop, 0, "cut by $cut: stopped";
 	}
 	else {
-		cmp_ok $n->wait_exit(5), '>', 0, "cut by $cut: refused";
+		cmp_ok $n->wait_exit, '>', 0, "cut by $cut: refused";
 		like slurp( $n->{log} ), qr/\.seg/, "cut by $cut: the file is named";
 		$tails{refused}++;
 	}

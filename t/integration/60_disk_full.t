@@ -72,7 +72,7 @@ for my $io (qw(auto buffered)) {
 	  . ( $error // '' );
 	is $c->cmd(qw(GET first)), 1, "$io: reads go on";
 	is $n->stat->{state}, 'live', "$io: the node lives";
-	eventually { $n->stat->{nospace} } 5,
+	eventually { $n->stat->{nospace} }
 	  "$io: the region says that there is no space";
 	ok !$n->stat->{can_write}, "$io: and that it cannot write";
 	like( ( $n->http('/readyz') )[1], qr/space|full/i, "$io: /readyz says so" );
@@ -85,9 +85,9 @@ for my $io (qw(auto buffered)) {
 	is $n->stat->{node_restarts}, 0, "$io: no restart because of it";
 
 	unlink "$disk/filler";
-	eventually { ( $c->cmd(qw(SET again 1)) // '' ) eq 'OK' } 20,
+	eventually { ( $c->cmd(qw(SET again 1)) // '' ) eq 'OK' }
 	  "$io: writes work again when there is space";
-	eventually { !$n->stat->{nospace} } 5, "$io: the region says so";
+	eventually { !$n->stat->{nospace} } "$io: the region says so";
 	my @keys = sort keys %ok;
 	my $bad  = 0;
 	while ( my @part = splice @keys, 0, 200 ) {
@@ -118,22 +118,15 @@ is $n->stop, 0, 'stopped';
 open my $f, '>', "$disk/filler" or die;
 1 while syswrite $f, 'f' x 65536;
 close $f;
-$n->spawn;
-my $up = wait_until {
-	return -1 if $n->gone;
-	my ($rc) = $n->run( 'nodelifestat', '-r', $n->{run}, '-w',
-		'gateway_enable', '-t', 5 );
-	$rc == 0 && $n->fresh;
-} 15;
-if ( $up == 1 ) {
+if ( $n->spawn->wait_boot eq 'serves' ) {
 	is $n->client->cmd(qw(GET k)), 'v', 'started on a full disk, it reads';
 	unlink "$disk/filler";
-	eventually { ( $n->client->cmd(qw(SET k w)) // '' ) eq 'OK' } 20,
+	eventually { ( $n->client->cmd(qw(SET k w)) // '' ) eq 'OK' }
 	  'and writes when there is space';
 	is $n->stop, 0, 'stopped';
 }
 else {
-	cmp_ok $n->wait_exit(5), '>', 0, 'a boot on a full disk is refused';
+	cmp_ok $n->wait_exit, '>', 0, 'a boot on a full disk is refused';
 	like slurp( $n->{log} ), qr/space/i, 'saying why';
 	unlink "$disk/filler";
 	$n->start;

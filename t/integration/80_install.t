@@ -89,7 +89,7 @@ for my $p ( grep { m{/man/} } @want ) {
 	is $init->( start  => 0 ), $first, 'a second start starts nothing';
 	is $init->( status => 0 ), $first, 'which lives';
 	is $init->( reload => 0 ), $first, 'also after a reload';
-	like slurp( $n->{log} ), qr/reload: changed: nothing$/m, 'that it did';
+	eventually { slurp( $n->{log} ) =~ /reload: changed: nothing$/m } 'that it did';
 	my $second = $init->( restart => 0 );
 	isnt $second, $first, 'a restart makes another one';
 	is $n->wait_serving->client->cmd(qw(GET k)), 'v', 'with the data';
@@ -98,7 +98,7 @@ for my $p ( grep { m{/man/} } @want ) {
 	  'no restart with a configuration that is refused';
 	$n->configure( wal => { sink => undef } );
 	$init->( stop => 0 );
-	ok !-e "/proc/$second", 'it is gone';
+	eventually { !-e "/proc/$second" } 'it is gone';
 	$init->( status => 3 );
 	$init->( stop   => 0 );
 	unlink map { "$dest/opt/n/sbin/$_" } qw(nodelifestat nodelifectl nodelifewal);

@@ -14,6 +14,7 @@ use strict;
 use warnings;
 use Carp;
 use Cwd ();
+use Fcntl qw(F_SETLK F_WRLCK SEEK_SET);
 use File::Path ();
 use File::Temp ();
 use IO::Socket::INET;
@@ -24,37 +25,47 @@ use Socket   qw(SOL_SOCKET SO_LINGER);
 use Time::HiRes ();
 use Exporter 'import';
 
-our @EXPORT = qw(wait_until eventually build_dir tmp_dir slurp http_get);
+our @EXPORT =
+  qw(wait_until eventually now build_dir tmp_dir slurp http_get);
 
 my %live;    # pid => 1: what we started and have not reaped
 my @dirs;
 my $owner = $$;
 
-# Cleaning up is END's: a signal is an exit, too.
-$SIG{$_} //= sub { exit 130 } for qw(INT TERM HUP);
+# Cleaning up is END's: a signal is an exit, too. TERM is how t/exec ends what
+# takes too long: where it was is of interest.
+$SIG{$_} //= sub { exit 130 } for qw(INT HUP);
+$SIG{TERM} //= sub { Carp::cluck('ended by SIGTERM'); exit 130 };
 
 # Where nodes live: a directory on a real disk.
 sub tmp_dir { return $ENV{NODELIFE_TMP} // $ENV{TMPDIR} // '/tmp' }
 
 sub build_dir { return Cwd::abs_path( $ENV{NODELIFE_BUILD} // 'build' ) }
 
-# Ask cond every millisecond until it holds; false after the deadline.
+# Seconds of a clock that nobody sets.
+sub now { return Time::HiRes::clock_gettime( Time::HiRes::CLOCK_MONOTONIC() ) }
+
+# Ask cond every millisecond until it holds; false after the deadline. That is
+# there for what never comes: no wait for what does come needs a shorter one,
+# and a busy machine may need it all.
 sub wait_until (&;$) {
 	my ( $cond, $deadline ) = @_;
-	my $end = Time::HiRes::time() + ( $deadline // 30 );
+	my $end = now() + ( $deadline // 60 );
 	while (1) {
 		my $got = $cond->();
 		return $got if $got;
-		return 0 if Time::HiRes::time() > $end;
+		return 0 if now() > $end;
 		select undef, undef, undef, 0.001;
 	}
 }
 
-# A test: the condition holds within so many seconds.
-sub eventually (&$$) {
-	my ( $cond, $deadline, $name ) = @_;
+# A test: the condition comes to hold. A deadline of its own may stand before
+# the name.
+sub eventually (&$;$) {
+	my $cond = shift;
+	my $name = pop;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	return Test::More::ok( wait_until( \&$cond, $deadline ), $name );
+	return Test::More::ok( wait_until( \&$cond, $_[0] ), $name );
 }
 
 sub slurp {
@@ -87,6 +98,9 @@ sub new {
 				peer   => 'none',
 				http   => '127.0.0.1:0',
 			},
+			# Exit code 0 of a stop shall not hang on how busy the
+			# machine is.
+			shutdown => { phase_budget => '30s' },
 		},
 	}, $class;
 	mkdir $self->{run};
@@ -187,17 +201,21 @@ sub stat {
 
 sub wait_serving {
 	my ( $self, $deadline ) = @_;
-	my ($code) = ( 1, );
-	my $err;
-	wait_until {
-		return 1 if $self->gone;
-		( $code, undef, $err ) = $self->run( 'nodelifestat', '-r',
-			$self->{run}, '-w', 'gateway_enable', '-t', 5 );
-		$code == 0 && $self->fresh;
-	} $deadline // 30;
-	croak "node does not serve: $err\n" . ( slurp( $self->{log} ) // '' )
-	  if $code != 0;
+	croak 'the node does not serve'
+	  if $self->wait_boot($deadline) ne 'serves';
 	return $self;
+}
+
+# The end of a boot: 'serves', 'gone' (it was refused), or 'hangs'.
+sub wait_boot {
+	my ( $self, $deadline ) = @_;
+	my $end = wait_until {
+		return 'gone' if $self->gone;
+		my ($code) = $self->run( 'nodelifestat', '-r', $self->{run},
+			'-w', 'gateway_enable', '-t', 5 );
+		$code == 0 && $self->fresh && 'serves';
+	} $deadline;
+	return $end || 'hangs';
 }
 
 # Is the region that run_dir shows the one of our process?
@@ -245,7 +263,7 @@ sub look_for_sanitizers {
 # Wait for the exit; its code (128 + signal when killed).
 sub wait_exit {
 	my ( $self, $deadline ) = @_;
-	wait_until { $self->gone } $deadline // 30 or return -1;
+	wait_until { $self->gone } $deadline or return -1;
 	my $s = $self->{status};
 	return $s & 127 ? 128 + ( $s & 127 ) : $s >> 8;
 }
@@ -269,7 +287,7 @@ sub kill9 {
 	$self->signal('KILL')->wait_exit;
 	wait_until {
 		!grep { $_ && -e "/proc/$_" && !zombie($_) } values %w;
-	} 30 or croak 'workers outlive the supervisor';
+	} or croak 'workers outlive the supervisor';
 	return $self;
 }
 
@@ -292,15 +310,47 @@ sub workers {
 	return \%w;
 }
 
+# Seconds of CPU that the workers have used.
+sub cpu {
+	my ($self) = @_;
+	my $ticks = 0;
+	for my $pid ( values %{ $self->workers } ) {
+		my ( undef, @f ) = split ' ',
+		  ( slurp("/proc/$pid/stat") // '' ) =~ s/.*\)//sr;
+		$ticks += ( $f[10] // 0 ) + ( $f[11] // 0 );
+	}
+	return $ticks / POSIX::sysconf( POSIX::_SC_CLK_TCK() );
+}
+
 # Wait until the worker is there (again) as another process; its pid.
 sub wait_worker {
-	my ( $self, $name, $other, $deadline ) = @_;
+	my ( $self, $name, $other ) = @_;
 	my $pid;
 	wait_until {
 		$pid = $self->workers->{$name};
 		defined $pid && $pid != ( $other // 0 );
-	} $deadline // 20 or return;
+	} or return;
 	return $pid;
+}
+
+# Hold the next boot in cluster_catalog_open, until the handle is closed: LMDB
+# waits for this lock when it opens the store.
+sub hold_boot {
+	my ($self) = @_;
+	my $path = "$self->{data}/store/lock.mdb";
+	open my $f, '+<', $path or croak "$path: $!";
+	my $flock = pack 's s x4 l! l! i x4', F_WRLCK, SEEK_SET, 0, 1, 0;
+	fcntl $f, F_SETLK, $flock or croak "$path: $!";
+	return $f;
+}
+
+# Wait until the boot is held there.
+sub wait_held {
+	my ($self) = @_;
+	return wait_until {
+		my $s = $self->fresh && $self->stat;
+		$s && grep { $_->{phase} eq 'cluster_catalog_open' } @{ $s->{gates} };
+	};
 }
 
 # A row of nodelifestat's workers.
@@ -316,7 +366,7 @@ sub addr {
 	my ( $self, $which ) = @_;
 	$self->{addr} //= do {
 		my $s;
-		wait_until { $s = $self->stat; $s && $s->{listen}{client} } 10
+		wait_until { $s = $self->stat; $s && $s->{listen}{client} }
 		  or croak 'no region to read the addresses from';
 		$s->{listen};
 	};
@@ -337,7 +387,7 @@ sub http {
 sub http_get {
 	my ( $addr, $path, $method ) = @_;
 	$method //= 'GET';
-	my $s = IO::Socket::INET->new( PeerAddr => $addr, Timeout => 5 )
+	my $s = IO::Socket::INET->new( PeerAddr => $addr, Timeout => 30 )
 	  or return ( 0, '', '' );
 	print $s "$method $path HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n"
 	  . "Connection: close\r\n\r\n";
@@ -348,9 +398,27 @@ sub http_get {
 	return ( $status // 0, $body // '', $head // '' );
 }
 
+# What a node said last, when the test has failed: only the end of a long run's
+# output may ever be seen.
+sub show_logs {
+	for my $log ( grep { -s } map { "$_/log" } @dirs ) {
+		my @lines = split /\n/, slurp($log) // '';
+		splice @lines, 0, @lines - 40 if @lines > 40;
+		print STDERR "# the end of $log:\n",
+		  map { substr( "#   $_", 0, 300 ) . "\n" } @lines;
+	}
+	return;
+}
+
+sub failed {
+	return $? != 0
+	  || Test::Builder->can('new') && !Test::Builder->new->is_passing;
+}
+
 END {
 	if ( $$ == $owner ) {
 		my $code = $?;
+		show_logs() if failed();
 		for my $pid ( keys %live ) {
 			my $kids = slurp("/proc/$pid/task/$pid/children") // '';
 			kill 'CONT', split ' ', $kids;
@@ -358,7 +426,7 @@ END {
 			waitpid $pid, 0;
 			wait_until {
 				!grep { -e "/proc/$_" && !zombie($_) } split ' ', $kids;
-			} 10;
+			};
 		}
 		for my $d (@dirs) {
 			for my $l ( map { readlink // () }
@@ -388,7 +456,7 @@ sub new {
 	my ( $class, $addr ) = @_;
 	my $s = $addr =~ m{^/}
 	  ? IO::Socket::UNIX->new( Peer => $addr )
-	  : IO::Socket::INET->new( PeerAddr => $addr, Timeout => 10 );
+	  : IO::Socket::INET->new( PeerAddr => $addr, Timeout => 30 );
 	croak "connect $addr: $!" if !$s;
 	$s->autoflush(1);
 	return bless { s => $s, buf => '' }, $class;
@@ -425,11 +493,11 @@ sub cmd {
 sub readable {
 	my ( $self, $seconds ) = @_;
 	return 1 if length $self->{buf};
-	my $end = Time::HiRes::time() + $seconds;
+	my $end = Nodelife::now() + $seconds;
 	my ( $r, $n, $left );
 	do {
 		vec( $r = '', fileno( $self->{s} ), 1 ) = 1;
-		$left = $end - Time::HiRes::time();
+		$left = $end - Nodelife::now();
 		$n = select $r, undef, undef, $left > 0 ? $left : 0;
 	} while ( $n < 0 && $!{EINTR} );
 	return $n > 0;
@@ -437,7 +505,8 @@ sub readable {
 
 sub fill {
 	my ($self) = @_;
-	return 0 if !$self->readable( $self->{timeout} // 30 );
+	$self->{late} = !$self->readable( $self->{timeout} // 60 );
+	return 0 if $self->{late};
 	my $n;
 	do {
 		$n = sysread $self->{s}, $self->{buf}, 65536, length $self->{buf};
@@ -456,11 +525,17 @@ sub line {
 	return $l;
 }
 
+# No reply, and why: two things, one of which is a fault.
+sub none {
+	my ($self) = @_;
+	return Nodelife::Error->new( $self->{late} ? 'TIMEOUT' : 'CLOSED' );
+}
+
 # One reply: scalar, undef (nil), array or hash reference, or an error.
 sub reply {
 	my ($self) = @_;
 	my $l = $self->line;
-	return Nodelife::Error->new('CLOSED') if !defined $l;
+	return $self->none if !defined $l;
 	my $t = substr $l, 0, 1, '';
 	return $l if $t =~ /[+:,(]/;
 	return Nodelife::Error->new($l) if $t eq '-';
@@ -469,7 +544,7 @@ sub reply {
 	if ( $t eq '$' || $t eq '=' || $t eq '!' ) {
 		return undef if $l < 0;
 		while ( length $self->{buf} < $l + 2 ) {
-			$self->fill or return Nodelife::Error->new('CLOSED');
+			$self->fill or return $self->none;
 		}
 		my $v = substr $self->{buf}, 0, $l;
 		substr $self->{buf}, 0, $l + 2, '';
