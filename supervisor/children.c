@@ -115,8 +115,7 @@ child_start(struct node *n, unsigned slot)
 		return 0;
 	/* Nothing would tell us of its end: it cannot be kept. */
 	log_error("%s: pidfd_open", slot_name(slot));
-	kill(pid, SIGKILL);
-	c->killed = true;
+	child_kill(n, slot, NULL);
 	return 0;
 }
 
@@ -134,6 +133,7 @@ child_kill(struct node *n, unsigned slot, const char *why)
 	/* Not reaped yet, so the pid is still this process'. */
 	kill(c->pid, SIGKILL);
 	c->killed = true;
+	c->killed_ns = mono_ns();
 }
 
 static enum exit_kind

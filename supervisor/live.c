@@ -1,7 +1,7 @@
 /*
  * Signs of life, twice a second: a worker without a heartbeat, or a reader
  * that keeps the store's memory from being given back, is killed; its policy
- * says what follows.
+ * says what follows. One that does not even end of that is named.
  */
 #include "supervisor/node.h"
 
@@ -14,6 +14,7 @@
 /* Beats come once a second at least, and the shortest time-out is 2 s. */
 #define ROUND_NS      (NS_PER_S / 2)
 #define READ_LIMIT_NS (2 * NS_PER_S)
+#define STUCK_NS      (5 * NS_PER_S) /* after SIGKILL */
 
 /*
  * Is the worker's heart silent for too long? A boot has its own watchdog; a
@@ -62,6 +63,22 @@ check(struct node *n, unsigned slot, bool late)
 	}
 }
 
+/* All that follows waits for it, so say once what that is. */
+static void
+name_stuck(struct node *n, unsigned slot)
+{
+	struct child *c = &n->child[slot];
+
+	if (c->pid == 0 || !c->killed || c->killed_ns == 0 ||
+	    n->now_ns < c->killed_ns + STUCK_NS)
+		return;
+	c->killed_ns = 0;
+	event_add(&n->region, SLOT_SUPERVISOR, EVENT_ERROR,
+	    "%s (pid %d): killed 5 s ago and still there: it hangs in the "
+	    "kernel, as over a disk that does not answer; the node waits",
+	    slot_name(slot), (int)c->pid);
+}
+
 void
 node_live_turn(struct node *n)
 {
@@ -74,6 +91,8 @@ node_live_turn(struct node *n)
 	if (n->mode == NODE_BOOTING || n->mode == NODE_SERVING)
 		for (unsigned slot = 0; slot < SLOT_MAX; slot++)
 			check(n, slot, late);
+	for (unsigned slot = 0; slot < SLOT_MAX; slot++)
+		name_stuck(n, slot);
 	n->live_checked_ns = n->now_ns;
 }
 

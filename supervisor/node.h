@@ -36,6 +36,7 @@ struct child {
 	pid_t pid; /* 0 = none */
 	int pidfd;
 	bool killed; /* by us; not reaped yet */
+	uint64_t killed_ns; /* when; 0 = said that it is stuck */
 	uint32_t incarnation;
 	uint32_t restarts;
 	uint64_t started_ns;

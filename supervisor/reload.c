@@ -95,13 +95,17 @@ node_reload(struct node *n)
 	struct control *c = n->region.control;
 	uint32_t wanted =
 	    atomic_load_explicit(&c->reload_wanted, memory_order_acquire);
+	/* READY of a boot is serving()'s to say, and after STOPPING none is. */
+	bool tell = n->ever_served && n->mode != NODE_STOPPING;
 	char text[1024];
 	uint32_t status;
 
 	/* We first: workers may not be allowed to make the file. */
 	log_reopen();
 	atomic_fetch_add_explicit(&c->log_reopens, 1, memory_order_release);
-	notify("RELOADING=1\nMONOTONIC_USEC=%" PRIu64, mono_ns() / 1000);
+	if (tell)
+		notify(
+		    "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, mono_ns() / 1000);
 	status = reload(n, text);
 	event_add(&n->region, SLOT_SUPERVISOR,
 	    status == 0 ? EVENT_INFO : EVENT_WARN, "reload: %s", text);
@@ -110,5 +114,6 @@ node_reload(struct node *n)
 	/* Release: who sees the number sees the text and the status. */
 	atomic_store_explicit(&c->reload_done, wanted, memory_order_release);
 	bell_ring_all(&n->bells);
-	notify("READY=1");
+	if (tell)
+		notify("READY=1");
 }

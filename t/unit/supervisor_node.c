@@ -3,7 +3,8 @@
  * are enforced while a stage lasts: each fails the boot and names who is
  * waited for; a lock that cannot be had does not keep a boot from ending. A
  * stop that was asked for while a node restart was under way is one. Held
- * listeners are not taken from a gateway that has just begun to listen.
+ * listeners are not taken from a gateway that has just begun to listen. What
+ * hangs in the kernel is named. A reload does not look like the end of a boot.
  */
 #include "supervisor/node.h"
 
@@ -11,6 +12,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -292,6 +294,80 @@ test_hold(void)
 	}
 }
 
+static bool
+has_event(const char *text)
+{
+	static struct event list[EVENT_COUNT];
+	unsigned count = event_list(n.region.events, list, EVENT_COUNT);
+
+	for (unsigned i = 0; i < count; i++)
+		if (strstr(list[i].text, text) != NULL)
+			return true;
+	return false;
+}
+
+/* A worker that SIGKILL does not end keeps the node from going on. */
+static void
+test_stuck(void)
+{
+	begin();
+	n.mode = NODE_ENDING;
+	live(SLOT_WAL);
+	n.child[SLOT_WAL].killed_ns = n.now_ns;
+	n.now_ns += 4 * NS_PER_S;
+	node_live_turn(&n);
+	ok(!has_event("hangs in the kernel"), "killed a moment ago");
+	n.now_ns += 2 * NS_PER_S;
+	node_live_turn(&n);
+	ok(has_event("wal (pid") && has_event("hangs in the kernel"),
+	    "killed long ago: it is named");
+	end();
+}
+
+/* What the service manager was told, all of it. */
+static void
+told(int fd, char text[1024])
+{
+	size_t used = 0;
+	ssize_t len;
+
+	while ((len = recv(fd, text + used, 1023 - used, MSG_DONTWAIT)) > 0)
+		used += (size_t)len;
+	text[used] = '\0';
+}
+
+/* READY ends a reload, but may not be what the first boot has to say. */
+static void
+test_reload_notice(void)
+{
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	char text[1024];
+
+	snprintf(un.sun_path, sizeof(un.sun_path), "%s/notify", dir);
+	if (!ok(bind(fd, (struct sockaddr *)&un, sizeof(un)) == 0, "a manager"))
+		return;
+	setenv("NOTIFY_SOCKET", un.sun_path, 1);
+	begin();
+	node_reload(&n);
+	told(fd, text);
+	is_str(text, "", "a node that boots says nothing of a reload");
+	n.ever_served = true;
+	node_reload(&n);
+	told(fd, text);
+	ok(strncmp(text, "RELOADING=1\nMONOTONIC_USEC=", 27) == 0 &&
+		strstr(text, "READY=1") != NULL,
+	    "one that has served does");
+	n.mode = NODE_STOPPING;
+	node_reload(&n);
+	told(fd, text);
+	is_str(text, "", "one that stops does not");
+	end();
+	unsetenv("NOTIFY_SOCKET");
+	close(fd);
+	unlink(un.sun_path);
+}
+
 int
 main(void)
 {
@@ -306,6 +382,8 @@ main(void)
 	test_lost_lock();
 	test_stop_in_restart();
 	test_hold();
+	test_stuck();
+	test_reload_notice();
 	snprintf(path, sizeof(path), "%s/region.prev", dir);
 	unlink(path);
 	snprintf(path, sizeof(path), "%s/region", dir);
