@@ -65,11 +65,14 @@ stat_events(struct stat_target *t, bool follow)
 		if (!follow)
 			return STAT_OK;
 		poll(NULL, 0, FOLLOW_MS);
+		if (life_of(&t->region) == LIFE_LIVE)
+			continue;
+		/* The last of them say why. */
+		events_after(&t->region, &seen);
 		if (target_follow(t)) {
 			printf("(the node booted again)\n");
 			seen = 0;
-		} else if (life_of(&t->region) != LIFE_LIVE && !t->by_link) {
-			events_after(&t->region, &seen);
+		} else if (!t->by_link) {
 			return STAT_OK;
 		}
 	}

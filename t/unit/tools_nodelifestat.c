@@ -1,7 +1,8 @@
 /*
  * nodelifestat on regions made for it: what is put in comes out, in each way
  * to show it; -w reaches, fails and times out as nodelifestat(8) says; a node
- * that died, ended or was replaced is called so; a damaged region is refused.
+ * that died, ended or was replaced is called so, and followed to its new
+ * region; a damaged region is refused.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -310,6 +311,68 @@ test_gone(void)
 	}
 }
 
+/* `nodelifestat -e -f`: its pid, what it prints at *out. */
+static pid_t
+follower(FILE **out)
+{
+	int fd[2];
+	pid_t pid;
+
+	if (pipe(fd) != 0 || (pid = fork()) < 0)
+		return -1;
+	if (pid == 0) {
+		dup2(fd[1], STDOUT_FILENO);
+		close(fd[0]);
+		close(fd[1]);
+		execl(
+		    program, program, "-r", run_dir, "-e", "-f", (char *)NULL);
+		_exit(127);
+	}
+	close(fd[1]);
+	*out = fdopen(fd[0], "r");
+	return pid;
+}
+
+/* Read until a line holds the text; true if one before held `other`. */
+static bool
+seen_before(FILE *in, const char *text, const char *other)
+{
+	char line[512];
+	bool seen = false;
+
+	while (
+	    fgets(line, sizeof(line), in) != NULL && strstr(line, text) == NULL)
+		seen = seen || strstr(line, other) != NULL;
+	return seen;
+}
+
+/* Why a node boots again is the last that its old region says. */
+static void
+test_follow(void)
+{
+	struct region old, fresh;
+	FILE *out = NULL;
+	pid_t pid;
+
+	region_make(&old);
+	event_add(&old, SLOT_SUPERVISOR, EVENT_INFO, "first");
+	pid = follower(&out);
+	if (!ok(pid > 0 && out != NULL, "somebody follows the events"))
+		return;
+	seen_before(out, "first", "");
+	event_add(&old, SLOT_SUPERVISOR, EVENT_ERROR, "the cause");
+	region_make(&fresh);
+	region_end(&old, REGION_SUPERSEDED);
+	region_unmap(&old);
+	event_add(&fresh, SLOT_SUPERVISOR, EVENT_INFO, "booting");
+	ok(seen_before(out, "booting", "the cause"),
+	    "and is told why the node boots again");
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	fclose(out);
+	region_drop(&fresh);
+}
+
 /* Every byte of the head damaged once: refused or shown, never a crash. */
 static void
 test_damage(void)
@@ -393,6 +456,7 @@ main(int argc, char **argv)
 	test_wait();
 	test_wakes();
 	test_gone();
+	test_follow();
 	test_damage();
 	clean();
 	return tap_done();
