@@ -29,10 +29,10 @@ is scalar( grep { $_ ne 'OK' }
 	  $c->pipeline( map { [ 'SET', "lost$_", 'x' x 1000 ] } 1 .. 3000 ) ),
   0, '3,000 more';
 my $end = $n->stat->{positions}{appended};
-eventually { $n->stat->{positions}{indexed} > $checkpoint } 10,
+eventually { $n->stat->{positions}{indexed} > $checkpoint }
   'indexed behind the checkpoint';
 my $hint = "$n->{data}/wal/hint";
-eventually { ( -s $hint // 0 ) == 24 } 10, 'a hint';
+eventually { ( -s $hint // 0 ) == 24 } 'a hint';
 is $n->stop, 0, 'stopped';
 my $good = "$n->{dir}/good";
 system( 'cp', '-a', '--sparse=always', $n->{data}, $good ) == 0 or die 'cp';
@@ -60,7 +60,7 @@ sub lose {
 sub refused {
 	my ($name) = @_;
 	$n->spawn;
-	cmp_ok $n->wait_exit(10), '>', 0, "$name: a normal boot refuses";
+	cmp_ok $n->wait_exit, '>', 0, "$name: a normal boot refuses";
 	like slurp( $n->{log} ), qr/recovery_mode = force/,
 	  "$name: and says what can be done";
 	return;
