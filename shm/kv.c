@@ -159,7 +159,7 @@ void
 kv_end(struct kv *kv)
 {
 	ASSERT(kv->in);
-	kv->in = false;
+	kv->in = kv->held = false;
 	txn_reset(kv);
 	/* Release: nothing of this read moves behind it. */
 	if (kv->writer == NULL)
@@ -171,7 +171,7 @@ int
 kv_refresh(struct kv *kv)
 {
 	ASSERT(kv->in);
-	if (kv->writer != NULL)
+	if (kv->writer != NULL || kv->held)
 		return 0;
 	if (view_now(kv) != kv->view)
 		return kv_pin(kv);
@@ -180,6 +180,37 @@ kv_refresh(struct kv *kv)
 	if (view_now(kv) != kv->view)
 		return kv_pin(kv);
 	return 0;
+}
+
+/*
+ * The same view shows the same tables, which keep every entry; and on disk
+ * there is at most the frozen one's content more, which that one hides. So
+ * the view is all that has to be the same.
+ */
+int
+kv_hold(struct kv *kv, struct kv_moment *m)
+{
+	int rc;
+
+	ASSERT(kv->in && kv->writer == NULL);
+	kv->held = false;
+	if (m->view == 0) {
+		if ((rc = kv_refresh(kv)) != 0)
+			return rc;
+		m->view = kv->view + 1;
+		m->snap = kv->snap;
+	} else if (m->view != kv->view + 1) {
+		return -EAGAIN;
+	}
+	kv->snap = m->snap;
+	kv->held = true;
+	return 0;
+}
+
+void
+kv_release(struct kv *kv)
+{
+	kv->held = false;
 }
 
 static void
@@ -281,7 +312,7 @@ kv_get(struct kv *kv, const void *key, size_t key_len, int64_t now_ms,
 		rc = kv_lookup(kv, key, key_len, out, &where);
 		if (rc == 0 && now_ms != 0 && kv_expired(out, now_ms))
 			rc = -ENOENT;
-		if (rc != -EAGAIN)
+		if (rc != -EAGAIN || kv->held)
 			return rc;
 	}
 	return -EAGAIN;

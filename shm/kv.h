@@ -78,6 +78,21 @@ kv_read(struct kv *kv, const struct op *op, int64_t now_ms, struct vbuf *out);
 uint64_t kv_sequence(struct kv *kv);
 
 /*
+ * A moment that is read in more than one begin, bit by bit: all that is read
+ * until kv_release() or kv_end() is the state after one and the same record.
+ * kv_hold() with a zero moment takes the newest and notes it; with one noted
+ * before it goes back there. -EAGAIN, of kv_hold() or a read: a generation
+ * came or went since, or a FLUSHALL hides what was there; nothing of that
+ * moment can be read any more, and the reader starts anew with a zero one.
+ * Inside begin/end; kv_scan() moves on whatever is held. 0 or -errno.
+ */
+struct kv_moment {
+	uint64_t view, snap; /* view + 1; 0 = none yet */
+};
+int kv_hold(struct kv *kv, struct kv_moment *m);
+void kv_release(struct kv *kv);
+
+/*
  * One step of SCAN: calls each() for about `count` keys (live ones only) and
  * moves the position. Position {0} starts; done = true when it is over. Keys
  * move only active -> frozen -> LMDB, which is the order of the visit, so no

@@ -20,6 +20,7 @@ struct kv {
 	unsigned slot;
 	bool in; /* between begin and end */
 	bool renewed; /* txn is live */
+	bool held; /* snap stays where kv_hold() put it */
 	struct table_writer *writer; /* store only, else NULL */
 	struct store_db db;
 	MDB_txn *txn;

@@ -336,7 +336,7 @@ kv_read(struct kv *kv, const struct op *op, int64_t now_ms, struct vbuf *out)
 			rc = read_once(&rd);
 		if (rc == 0)
 			rc = out->error;
-		if (rc != -EAGAIN)
+		if (rc != -EAGAIN || kv->held)
 			break;
 		/* A FLUSHALL came in between: once more, after it. */
 		out->len = start;

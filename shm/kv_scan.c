@@ -217,6 +217,7 @@ kv_scan(struct kv *kv, struct kv_scan *pos, unsigned count, int64_t now_ms,
 
 	if (own && (rc = kv_begin(kv)) != 0)
 		return rc;
+	kv_release(kv);
 	s.rc = kv_refresh(kv);
 	if (s.rc == 0 && pos->generation == 0)
 		scan_begin(kv, pos);

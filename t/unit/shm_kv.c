@@ -221,6 +221,104 @@ test_model(void)
 	rig_close(&g);
 }
 
+/* ---- a moment that is read bit by bit ---- */
+
+#define HELD_KEYS 50
+
+static struct op_arg
+held_key(char *to, size_t n, unsigned i)
+{
+	struct op_arg key = { (const uint8_t *)to, 0 };
+
+	key.len = (uint32_t)snprintf(to, n, "held%u", i);
+	return key;
+}
+
+static void
+held_set(struct rig *g, unsigned i, unsigned value)
+{
+	char key[16], text[16];
+	struct op_arg argv[2] = { held_key(key, sizeof(key), i) };
+
+	argv[1].data = (const uint8_t *)text;
+	argv[1].len = (uint32_t)snprintf(text, sizeof(text), "%u", value);
+	rig_op(g, OP_SET, 0, 0, 2, argv);
+}
+
+/* Keys from..to are what they were when all had `value` in the moment. */
+static int
+held_agree(struct rig *g, struct kv_moment *m, unsigned from, unsigned to,
+    unsigned value)
+{
+	char key[16], want[16];
+	struct kv_item item;
+	unsigned i, n;
+	int rc = 0;
+
+	rig_must(kv_begin(g->reader));
+	rc = kv_hold(g->reader, m);
+	n = (unsigned)snprintf(want, sizeof(want), "%u", value);
+	for (i = from; i < to && rc == 0; i++) {
+		struct op_arg k = held_key(key, sizeof(key), i);
+
+		rc = kv_get(g->reader, k.data, k.len, g->now_ms, &item);
+		if (rc == 0 && (item.len != n || item.data == NULL ||
+				   memcmp(item.data, want, n) != 0))
+			rc = -EILSEQ;
+	}
+	kv_end(g->reader);
+	return rc;
+}
+
+static void
+test_hold(void)
+{
+	struct kv_moment m = { 0 };
+	uint8_t uuid[16] = { 1 };
+	struct checkpoint_work work;
+	struct table_gen *frozen;
+	struct op_arg key;
+	struct kv_item item;
+	char text[16];
+	struct rig g;
+	unsigned i;
+
+	rig_open(&g, 8 << 20);
+	g.reader = rig_kv(&g, SLOT_GATEWAY);
+	for (i = 0; i < HELD_KEYS; i++)
+		held_set(&g, i, 1);
+	is_i64(held_agree(&g, &m, 0, 10, 1), 0, "a moment is taken");
+	for (i = 0; i < HELD_KEYS; i++)
+		held_set(&g, i, 2);
+	key = held_key(text, sizeof(text), 3);
+	rig_op(&g, OP_DEL, 0, 0, 1, &key);
+	is_i64(held_agree(&g, &m, 0, HELD_KEYS, 1), 0,
+	    "changes and deletions behind it are not seen");
+	rig_must(kv_begin(g.reader));
+	is_i64(kv_get(g.reader, key.data, key.len, g.now_ms, &item), -ENOENT,
+	    "but by who does not hold it");
+	kv_end(g.reader);
+
+	held_set(&g, 3, 2);
+	rig_must(rig_freeze(&g));
+	is_i64(held_agree(&g, &m, 0, 1, 1), -EAGAIN, "a freeze ends it");
+	memset(&m, 0, sizeof(m));
+	is_i64(held_agree(&g, &m, 0, 10, 2), 0, "another is taken");
+	for (i = 0; i < HELD_KEYS; i++)
+		held_set(&g, i, 3);
+	is_i64(held_agree(&g, &m, 0, HELD_KEYS, 2), 0, "in two tables");
+	frozen =
+	    table_gen_at(g.r.table, (atomic_load(&g.r.table->view) >> 1) - 1);
+	is_i64(
+	    checkpoint_write(&g.db, g.r.table, frozen, uuid, NULL, NULL, &work),
+	    0, "the frozen one is written");
+	is_i64(held_agree(&g, &m, 0, HELD_KEYS, 2), 0, "also on disk");
+	rig_op(&g, OP_FLUSHALL, 0, 0, 0, NULL);
+	is_i64(
+	    held_agree(&g, &m, 0, HELD_KEYS, 2), -EAGAIN, "a FLUSHALL ends it");
+	rig_close(&g);
+}
+
 /* ---- a reader in another process ---- */
 
 #define PAIRS  20
@@ -573,6 +671,7 @@ main(int argc, char **argv)
 	test_scan();
 	test_scan_nonsense();
 	test_model();
+	test_hold();
 	test_reader_process();
 	test_map_grows();
 	return tap_done();
