@@ -86,6 +86,7 @@ set_up(void)
 	gw.loop.bells = &worker.bells;
 	gw.loop.slot = SLOT_GATEWAY;
 	gw.loop.now_ns = 1;
+	gw.turn_end_ns = LOOP_NEVER;
 	gw_command_init();
 	if (gw_conn_init(&gw) != 0 || gw_write_init(&gw) != 0)
 		skip_all("no memory");
@@ -120,6 +121,8 @@ turn(void)
 	gw.loop.now_ns++;
 	gw_write_turn(&gw);
 	gw_conn_wake(&gw);
+	/* This clock is not the one that ends a turn's share. */
+	gw.turn_end_ns = LOOP_NEVER;
 	gw_write_publish(&gw);
 }
 
@@ -719,6 +722,38 @@ test_limits(void)
 	gone(a);
 }
 
+/* A turn's share of time: what it does not suffice for rests. */
+static void
+test_share(void)
+{
+	struct conn *a = client(), *b = client(), *c = client();
+	char text[200 * 6 + 1] = "";
+	size_t first;
+	unsigned i;
+
+	for (i = 0; i < 200; i++)
+		memcpy(text + (size_t)i * 6, "PING\r\n", 7);
+	gw.turn_end_ns = 1;
+	say(a, text);
+	first = strlen(heard(a));
+	is_u64(a->park, PARK_TURN, "the share is used up");
+	ok(first >= 7 && first < 200 * 7, "within %zu replies", first / 7);
+	say(b, "PING\r\n");
+	say(c, "PING\r\n");
+	ok(b->park == PARK_TURN && sink_len(&b->out) == 0, "who comes rests");
+	is_u64(gw.resting_count, 3, "three of them");
+	gone(c);
+	is_u64(gw.resting_count, 2, "one leaves");
+	ok(gw_conn_wake_pending(&gw), "there is more to do");
+	for (i = 0; i < 1000 && gw.resting_count != 0; i++)
+		turn();
+	is_u64(first + strlen(heard(a)), 200 * 7, "the rest is answered");
+	is_str(heard(b), "+PONG\r\n", "and the other");
+	ok(a->in == NULL && b->in == NULL, "no input is left");
+	gone(a);
+	gone(b);
+}
+
 int
 main(void)
 {
@@ -737,6 +772,7 @@ main(void)
 	test_levels();
 	test_count();
 	test_limits();
+	test_share();
 	gw_write_fini(&gw);
 	position_set(&region.pos->commit_waited, 3);
 	is_u64(gw_write_init(&gw), 0, "another life");

@@ -83,19 +83,65 @@ reply_lines(struct call *k, struct sink *lines)
 	return VERDICT_DONE;
 }
 
-static struct conn *
-client_by_id(struct gateway *g, int64_t id)
-{
-	struct conn *c;
-	uint32_t i;
+/* A client that CLIENT LIST ID asks for, by the order of its arguments. */
+struct wanted {
+	uint64_t id;
+	uint32_t place;
+};
 
-	for (i = 0; i < gw_conn_limit(g); i++) {
-		c = gw_conn_at(g, i);
-		if (c != NULL && c->id == (uint64_t)id &&
-		    (c->flags & CONN_CLOSING) == 0)
-			return c;
+static int
+wanted_order(const void *a, const void *b)
+{
+	const struct wanted *x = a, *y = b;
+
+	return x->id < y->id ? -1 : x->id > y->id;
+}
+
+/* Where those with this id begin, or behind the last. */
+static uint32_t
+wanted_find(const struct wanted *w, uint32_t n, uint64_t id)
+{
+	uint32_t low = 0, high = n, middle;
+
+	while (low < high) {
+		middle = low + (high - low) / 2;
+		if (w[middle].id < id)
+			low = middle + 1;
+		else
+			high = middle;
 	}
-	return NULL;
+	return low;
+}
+
+/* One pass over the clients, whoever many are asked for. */
+static enum verdict
+client_list_ids(struct call *k)
+{
+	struct conn *found[COMMAND_WORDS_MAX] = { NULL }, *c;
+	struct sink lines = { .pool = &k->g->pool };
+	struct wanted w[COMMAND_WORDS_MAX];
+	uint32_t n = k->argc - 3, i, at;
+	int64_t id;
+
+	ASSERT(n <= COMMAND_WORDS_MAX);
+	for (i = 0; i < n; i++) {
+		if (!arg_i64(&k->argv[3 + i], &id) || id < 0)
+			return call_error_done(k, "ERR Invalid client ID");
+		w[i] = (struct wanted){ (uint64_t)id, i };
+	}
+	qsort(w, n, sizeof(w[0]), wanted_order);
+	for (i = 0; i < gw_conn_limit(k->g); i++) {
+		c = gw_conn_at(k->g, i);
+		if (c == NULL || (c->flags & CONN_CLOSING) != 0)
+			continue;
+		for (at = wanted_find(w, n, c->id); at < n && w[at].id == c->id;
+		     at++)
+			found[w[at].place] = c;
+	}
+	for (i = 0; i < n; i++)
+		if (found[i] != NULL)
+			client_line(k->g, found[i], &lines);
+	return reply_lines(k, &lines);
 }
 
 /* CLIENT LIST TYPE: all clients are normal ones. */
@@ -111,21 +157,10 @@ client_list(struct call *k)
 {
 	struct sink lines = { .pool = &k->g->pool };
 	struct conn *c;
-	int64_t id;
 	uint32_t i;
 
-	if (k->argc > 2 && arg_is(&k->argv[2], "id") && k->argc > 3) {
-		for (i = 3; i < k->argc; i++) {
-			if (!arg_i64(&k->argv[i], &id) || id < 0) {
-				sink_reset(&lines);
-				return call_error_done(
-				    k, "ERR Invalid client ID");
-			}
-			if ((c = client_by_id(k->g, id)) != NULL)
-				client_line(k->g, c, &lines);
-		}
-		return reply_lines(k, &lines);
-	}
+	if (k->argc > 3 && arg_is(&k->argv[2], "id"))
+		return client_list_ids(k);
 	if (k->argc == 4 && arg_is(&k->argv[2], "type")) {
 		if (client_type_known(&k->argv[3]))
 			return reply_lines(k, &lines);
@@ -400,8 +435,13 @@ gw_run_client(struct call *k)
 		if (!arg_is(&k->argv[1], subs[i].name))
 			continue;
 		if (subs[i].arity > 0 ? (int)k->argc == subs[i].arity
-				      : (int)k->argc >= -subs[i].arity)
-			return subs[i].run(k);
+				      : (int)k->argc >= -subs[i].arity) {
+			enum verdict v = subs[i].run(k);
+
+			/* It may have gone through all clients. */
+			gw_turn_look(k->g);
+			return v;
+		}
 		call_error(k,
 		    "ERR wrong number of arguments for 'client|%s' "
 		    "command",

@@ -15,6 +15,7 @@ gw_session_reset(struct gateway *g, struct conn *c)
 	(void)g;
 	gw_multi_free(c);
 	gw_keys_free(c);
+	gw_many_free(c);
 	free(c->name);
 	free(c->lib_name);
 	free(c->lib_ver);

@@ -1,9 +1,10 @@
 /*
  * KEYS on a store of many keys. In one go it would hold up every client, and
  * beyond two seconds the supervisor would take this gateway for stuck. So it
- * walks as SCAN does, a step each turn, with its connection parked meanwhile,
- * and sorts out what it meets twice. Keys that are there all along are found;
- * with few keys kv_read() does it at one moment, as Redis would.
+ * walks as SCAN does, as far as each turn's share of time goes, with its
+ * connection parked meanwhile, and sorts out what it meets twice. Keys that
+ * are there all along are found; with few keys kv_read() does it at one
+ * moment, as Redis would.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -12,9 +13,12 @@
 #include "shm/table.h"
 #include "workers/gateway/cmd.h"
 
-#define KEYS_AT_ONCE 20000u /* so many are looked at within one turn */
-#define KEYS_IN_EXEC 500000u /* half a second; a transaction cannot pause */
-#define KEYS_STEP    2000u
+#define KEYS_AT_ONCE 5000u /* so many are looked at within one turn */
+#define KEYS_STEP    64u /* between two looks at the clock */
+#define WALK_LEAST                                                             \
+	1000u /* an empty table has as many buckets as a full one              \
+	       */
+#define PATTERN_STEP 32u /* bytes of a pattern that cost as much as a key */
 #define SET_FIRST    1024u
 
 /* A walk under way; kept by its connection. */
@@ -38,13 +42,24 @@ keys_in_store(const struct gateway *g)
 bool
 gw_build_keys(const struct call *k, struct built *b)
 {
-	if (k->in_exec && keys_in_store(k->g) > KEYS_IN_EXEC)
-		return build_error(b, "ERR too many keys for KEYS inside a "
-				      "transaction: use SCAN");
+	if (k->argv[1].len > PATTERN_MAX)
+		return build_error(b, "ERR pattern is longer than 1024 bytes");
 	b->code = OP_KEYS;
 	b->argc = 1;
 	b->argv = k->argv + 1;
 	return true;
+}
+
+uint64_t
+gw_walk_cost(const struct gateway *g, uint64_t more_keys, const struct built *b)
+{
+	uint64_t keys = keys_in_store(g) + more_keys;
+
+	if (b->code == OP_RANDOMKEY)
+		return WALK_LEAST;
+	if (b->code != OP_KEYS)
+		return 0;
+	return WALK_LEAST + keys + keys * (b->argv[0].len / PATTERN_STEP);
 }
 
 void
@@ -174,35 +189,30 @@ job_end(struct call *k, struct keys_job *j)
 	return VERDICT_DONE;
 }
 
-/* The next turn goes on. */
-static enum verdict
-job_pause(struct call *k)
-{
-	k->c->wait_vlsn = 0;
-	gw_conn_park(k->g, k->c, PARK_APPLY);
-	return VERDICT_PARKED;
-}
-
+/* As far as the turn's share goes. */
 static enum verdict
 job_step(struct call *k, struct keys_job *j)
 {
+	struct gateway *g = k->g;
 	enum verdict v;
-	int rc;
 
-	/* One after the other: their steps would add up for all the rest. */
-	if (k->g->keys_ns == k->g->loop.now_ns)
-		return job_pause(k);
-	k->g->keys_ns = k->g->loop.now_ns;
-	if (gw_read_begin(k->g) != 0) {
+	if (gw_read_begin(g) != 0) {
 		gw_keys_free(k->c);
 		return call_error_done(k, "ERR the store cannot be read");
 	}
 	j->pattern = &k->argv[1];
-	rc = kv_scan(k->g->kv, &j->pos, KEYS_STEP, gw_now_ms(k->g), job_key, j);
-	if (rc != 0)
-		j->error = rc;
-	if (j->pos.done == 0 && j->error == 0)
-		return job_pause(k);
+	while (j->pos.done == 0 && j->error == 0) {
+		int rc = kv_scan(
+		    g->kv, &j->pos, KEYS_STEP, gw_now_ms(g), job_key, j);
+
+		if (rc != 0)
+			j->error = rc;
+		gw_turn_look(g);
+		if (g->turn_over && j->pos.done == 0 && j->error == 0) {
+			gw_conn_park(g, k->c, PARK_TURN);
+			return VERDICT_PARKED;
+		}
+	}
 	v = job_end(k, j);
 	gw_keys_free(k->c);
 	return v;
@@ -211,9 +221,14 @@ job_step(struct call *k, struct keys_job *j)
 enum verdict
 gw_run_keys(struct call *k)
 {
+	struct built b;
+
 	if (k->c->keys != NULL)
 		return job_step(k, k->c->keys);
-	if (keys_in_store(k->g) <= KEYS_AT_ONCE)
+	b.error[0] = '\0';
+	if (!gw_build_keys(k, &b))
+		return call_error_done(k, b.error);
+	if (gw_walk_cost(k->g, 0, &b) <= WALK_LEAST + KEYS_AT_ONCE)
 		return gw_run_op(k);
 	switch (gw_read_ready(k->g, k->c)) {
 	case READ_NOW:

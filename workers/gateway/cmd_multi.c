@@ -2,9 +2,9 @@
  * Transactions. Commands are queued as they came. EXEC turns those of the
  * store into operations: if one of them writes, all of them travel in one
  * record with what WATCH saw, and the store runs or refuses it as one; if
- * none does, they run right here, between two equal looks at the store's
- * sequence count. Commands that are not of the store are answered here, too,
- * and merged in order.
+ * none does, they run right here, all as of one moment. Commands that are not
+ * of the store are answered here, too, and merged in order. What does not fit
+ * into a turn's share of time goes on in the next.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -12,25 +12,29 @@
 #include "shm/assert.h"
 #include "shm/log.h"
 #include "shm/record.h"
+#include "shm/table.h"
 #include "workers/gateway/cmd.h"
 
-#define EXEC_TRIES 16 /* passes over a changing store, then through the log */
-#define EXEC_NS    (20 * NS_PER_MS) /* no new pass later than that */
+/* Keys that KEYS and RANDOMKEY of one EXEC may look at, about. */
+#define EXEC_WALK_MAX 100000u
 /* Keys beyond so many may stand there twice: each is compared with all. */
 #define WATCH_LOOK 256
 
 struct multi {
 	bool active; /* between MULTI and EXEC */
 	bool spoiled; /* EXEC will abort */
-	uint32_t count;
+	uint32_t count, args; /* commands, and their arguments together */
 	struct vbuf queue; /* each: u32 argc, then argc times u32 len, bytes */
 	uint32_t watch_count;
+	uint32_t watch_next; /* argument of a WATCH that goes on; 0 = none */
 	struct vbuf watches; /* as in REC_MULTI's payload */
+	struct plan *plan; /* of an EXEC that goes on */
 };
 
 /* What becomes of one queued command. */
 struct exec_item {
 	bool local; /* answered in `local`, else by the store */
+	bool refused; /* by `local`, with what one EXEC may walk over */
 	bool unless_nil; /* by `local` unless the store says nil */
 	size_t off, len;
 };
@@ -50,9 +54,23 @@ struct plan {
 	uint32_t op_count;
 	bool writes;
 	bool local_reads; /* SCAN reads the store from here */
+	uint64_t walked; /* keys that KEYS and RANDOMKEY look at */
 	struct op_arg *argv; /* of the command at hand */
 	uint32_t argv_cap;
+	/* How far it got, if it takes more than one turn. */
+	bool ready; /* it may read */
+	bool answered; /* what is not of the store */
+	uint32_t next; /* command */
+	const uint8_t *at; /* its bytes in the queue or in the payload */
+	struct moment moment; /* of all it reads */
+	uint64_t size; /* DBSIZE of that moment; UINT64_MAX = not known */
+	size_t watch_at;
+	bool in_many;
+	struct many many; /* the command at hand, if it is a long one */
+	struct sink out;
 };
+
+static void plan_free(struct plan *p);
 
 bool
 gw_multi_active(const struct conn *c)
@@ -80,6 +98,7 @@ gw_multi_free(struct conn *c)
 		return;
 	vbuf_free(&c->multi->queue);
 	vbuf_free(&c->multi->watches);
+	plan_free(c->multi->plan);
 	free(c->multi);
 	c->multi = NULL;
 }
@@ -131,7 +150,7 @@ gw_multi_queue(struct call *k)
 	struct multi *m = k->c->multi;
 	uint32_t i;
 
-	if (m->count == GW_MULTI_MAX ||
+	if (m->count == GW_MULTI_MAX || k->argc > GW_MULTI_ARGS - m->args ||
 	    m->queue.len > k->g->w->conf->listen.max_query) {
 		m->spoiled = true;
 		return call_error_done(k, "ERR the transaction is too long");
@@ -146,6 +165,7 @@ gw_multi_queue(struct call *k)
 		return call_error_done(k, "ERR no memory for this command");
 	}
 	m->count++;
+	m->args += k->argc;
 	reply_status(call_out(k), "QUEUED");
 	return VERDICT_DONE;
 }
@@ -196,52 +216,60 @@ watch_add(struct call *k, struct multi *m, const struct op_arg *key)
 	m->watch_count++;
 }
 
-/* Did a watched key change since? Inside the read transaction. */
+/* Is it still to begin? If so: may it? */
 static bool
-watch_broken(struct gateway *g, const struct multi *m)
+watch_begin(struct call *k, struct multi **m, enum verdict *v)
 {
-	struct op_arg key;
-	uint64_t vlsn;
-	size_t at = 0;
+	uint32_t i;
 
-	while (watch_next(m, &at, &vlsn, &key))
-		/* What cannot be read is not said to be unchanged. */
-		if (kv_changed(g->kv, key.data, key.len, vlsn, gw_now_ms(g)) !=
-		    0)
-			return true;
-	return false;
+	*m = k->c->multi;
+	if (*m != NULL && (*m)->watch_next != 0)
+		return true;
+	for (i = 1; i < k->argc; i++)
+		if (k->argv[i].len > KEY_MAX) {
+			*v = call_error_done(
+			    k, "ERR key is longer than 511 bytes");
+			return false;
+		}
+	if (!gw_run_read_ready(k, v))
+		return false;
+	if ((*m = multi_get(k->c)) == NULL) {
+		*v = call_error_done(k, "ERR no memory for WATCH");
+		return false;
+	}
+	if ((*m)->watches.len > k->g->w->conf->listen.max_query ||
+	    (*m)->watch_count + (uint64_t)k->argc > GW_MULTI_MAX) {
+		*v = call_error_done(k, "ERR too many keys are watched");
+		return false;
+	}
+	(*m)->watch_next = 1;
+	return true;
 }
 
 enum verdict
 gw_run_watch(struct call *k)
 {
 	struct multi *m;
-	uint32_t i;
+	enum verdict v;
 
 	if (gw_multi_active(k->c))
 		return call_error_done(
 		    k, "ERR WATCH inside MULTI is not allowed");
-	for (i = 1; i < k->argc; i++)
-		if (k->argv[i].len > KEY_MAX)
-			return call_error_done(
-			    k, "ERR key is longer than 511 bytes");
-	switch (gw_read_ready(k->g, k->c)) {
-	case READ_NOW:
-		break;
-	case READ_PARKED:
-		return VERDICT_PARKED;
-	case READ_REFUSED:
-		return call_refused(k);
-	}
-	if (gw_read_begin(k->g) != 0)
+	if (!watch_begin(k, &m, &v))
+		return v;
+	if (gw_read_begin(k->g) != 0) {
+		m->watch_next = 0;
 		return call_error_done(k, "ERR the store cannot be read");
-	if ((m = multi_get(k->c)) == NULL)
-		return call_error_done(k, "ERR no memory for WATCH");
-	if (m->watches.len > k->g->w->conf->listen.max_query ||
-	    m->watch_count + (uint64_t)k->argc > GW_MULTI_MAX)
-		return call_error_done(k, "ERR too many keys are watched");
-	for (i = 1; i < k->argc; i++)
-		watch_add(k, m, &k->argv[i]);
+	}
+	while (m->watch_next < k->argc) {
+		watch_add(k, m, &k->argv[m->watch_next++]);
+		gw_turn_work(k->g, 1);
+		if (k->g->turn_over && m->watch_next < k->argc) {
+			gw_conn_park(k->g, k->c, PARK_TURN);
+			return VERDICT_PARKED;
+		}
+	}
+	m->watch_next = 0;
 	if (m->watches.error != 0) {
 		gw_multi_free(k->c);
 		return call_error_done(k, "ERR no memory for WATCH");
@@ -274,9 +302,28 @@ gw_exec_free(struct exec *x)
 static void
 plan_free(struct plan *p)
 {
+	if (p == NULL)
+		return;
 	gw_exec_free(p->x);
 	vbuf_free(&p->payload);
+	sink_reset(&p->out);
 	free(p->argv);
+	free(p);
+}
+
+/* Room for argc arguments in p->argv. */
+static bool
+plan_argv(struct plan *p, uint32_t argc)
+{
+	struct op_arg *argv;
+
+	if (argc <= p->argv_cap)
+		return true;
+	if ((argv = realloc(p->argv, argc * sizeof(*argv))) == NULL)
+		return false;
+	p->argv = argv;
+	p->argv_cap = argc;
+	return true;
 }
 
 /* The queued command at *at as a call. False without memory. */
@@ -285,14 +332,8 @@ plan_command(struct plan *p, const uint8_t **at, struct call *q)
 {
 	uint32_t argc = get_le32(*at), i;
 
-	if (argc > p->argv_cap) {
-		struct op_arg *argv = realloc(p->argv, argc * sizeof(*argv));
-
-		if (argv == NULL)
-			return false;
-		p->argv = argv;
-		p->argv_cap = argc;
-	}
+	if (!plan_argv(p, argc))
+		return false;
 	*at += 4;
 	for (i = 0; i < argc; i++) {
 		p->argv[i].len = get_le32(*at);
@@ -318,17 +359,22 @@ built_init(struct built *b)
 	b->error[0] = '\0';
 }
 
-/*
- * The store is counting its keys: nobody here waits for it in the middle of a
- * transaction, so that one takes the log's way, as if it wrote.
- */
+/* Is it answered here: not of the store, wrong, or too long a walk? */
 static bool
-must_be_applied(const struct plan *p, unsigned code)
+plan_is_local(struct plan *p, const struct call *q, struct exec_item *item,
+    struct built *b)
 {
-	const struct positions *pos = p->k->g->r->pos;
-
-	return code == OP_DBSIZE && !p->k->g->w->readonly &&
-	       position_get(&pos->resolved) < position_get(&pos->applied);
+	if (q->cmd->build == NULL) {
+		p->local_reads |= (q->cmd->flags & CMD_READ) != 0;
+		return true;
+	}
+	if (!q->cmd->build(q, b))
+		return true;
+	/* The transaction may make as many keys as it has arguments. */
+	p->walked += gw_walk_cost(p->k->g, p->m->args, b);
+	item->refused = (b->code == OP_KEYS || b->code == OP_RANDOMKEY) &&
+			p->walked > EXEC_WALK_MAX;
+	return item->refused;
 }
 
 /* Operations into the payload; which commands are ours to answer. */
@@ -350,12 +396,9 @@ plan_make(struct plan *p)
 		if (!plan_command(p, &at, &q))
 			return false;
 		built_init(&b);
-		item->local = q.cmd->build == NULL || !q.cmd->build(&q, &b);
-		if (item->local) {
-			p->local_reads |= q.cmd->build == NULL &&
-					  (q.cmd->flags & CMD_READ) != 0;
+		item->local = plan_is_local(p, &q, item, &b);
+		if (item->local)
 			continue;
-		}
 		item->unless_nil = b.error[0] != '\0';
 		n = op_size(b.argc, b.argv);
 		if ((to = vbuf_add(&p->payload, 4 + n)) == NULL)
@@ -363,7 +406,7 @@ plan_make(struct plan *p)
 		put_le32(to, (uint32_t)n);
 		op_encode(to + 4, b.code, b.flags, b.num, b.argc, b.argv);
 		p->op_count++;
-		p->writes |= op_writes(b.code) || must_be_applied(p, b.code);
+		p->writes |= op_writes(b.code);
 	}
 	if (p->payload.error != 0)
 		return false;
@@ -372,34 +415,59 @@ plan_make(struct plan *p)
 	return true;
 }
 
-/* Answer what is ours: once, however often the rest is tried. */
+/* The answer to the command at hand, in p->x->local. */
 static bool
-plan_run_local(struct plan *p)
+plan_answer(struct plan *p, struct exec_item *item)
 {
-	const uint8_t *at = p->m->queue.data;
-	struct exec_item *item;
 	struct built b;
 	struct call q;
-	uint32_t i;
 
-	for (i = 0; i < p->m->count; i++) {
-		item = &p->x->item[i];
-		if (!plan_command(p, &at, &q))
-			return false;
-		if (!item->local && !item->unless_nil)
-			continue;
-		q.out = &p->x->local;
-		item->off = sink_len(q.out);
-		built_init(&b);
-		if (q.cmd->build != NULL) {
-			(void)q.cmd->build(&q, &b);
-			call_error(&q, "%s", b.error);
-		} else {
-			(void)q.cmd->run(&q);
-		}
-		item->len = sink_len(q.out) - item->off;
+	if (!plan_command(p, &p->at, &q))
+		return false;
+	if (!item->local && !item->unless_nil)
+		return true;
+	q.out = &p->x->local;
+	item->off = sink_len(q.out);
+	built_init(&b);
+	if (item->refused) {
+		call_error(&q, "ERR too many keys to walk over inside a "
+			       "transaction: use SCAN");
+	} else if (q.cmd->build != NULL) {
+		(void)q.cmd->build(&q, &b);
+		call_error(&q, "%s", b.error);
+	} else {
+		(void)q.cmd->run(&q);
 	}
-	return !p->x->local.failed;
+	item->len = sink_len(q.out) - item->off;
+	return true;
+}
+
+/*
+ * Answer what is ours, once, however often the rest is tried. 0, -EINPROGRESS
+ * (the next turn goes on), -ENOBUFS (too long), or -ENOMEM.
+ */
+static int
+plan_run_local(struct plan *p)
+{
+	struct gateway *g = p->k->g;
+
+	if (p->answered)
+		return 0;
+	if (p->next == 0)
+		p->at = p->m->queue.data;
+	while (p->next < p->m->count) {
+		if (!plan_answer(p, &p->x->item[p->next++]))
+			return -ENOMEM;
+		if (sink_len(&p->x->local) > g->w->conf->listen.max_output)
+			return -ENOBUFS;
+		gw_turn_work(g, 1);
+		if (g->turn_over && p->next < p->m->count)
+			return -EINPROGRESS;
+	}
+	p->answered = true;
+	p->next = 0;
+	p->at = NULL;
+	return p->x->local.failed ? -ENOMEM : 0;
 }
 
 static void
@@ -448,40 +516,171 @@ gw_exec_reply(struct exec *x, struct sink *out, unsigned proto,
 	}
 }
 
-/* One pass over the operations, as kv_read() answers them. */
+/* The next turn goes on. */
+static enum verdict
+exec_pause(struct call *k)
+{
+	gw_conn_park(k->g, k->c, PARK_TURN);
+	return VERDICT_PARKED;
+}
+
+/* Did a watched key change since? 1, 0, -EAGAIN, -EINPROGRESS. */
 static int
-exec_read_pass(struct plan *p, struct sink *out)
+exec_watches(struct plan *p)
 {
 	struct gateway *g = p->k->g;
-	const uint8_t *at = p->payload.data + 8 + p->m->watches.len;
-	const uint8_t *v;
-	struct op op;
-	uint32_t i, n;
+	struct op_arg key;
+	uint64_t vlsn;
 	int rc;
 
-	reply_array(out, p->x->count);
-	for (i = 0; i < p->x->count; i++) {
-		if (p->x->item[i].local) {
-			put_local(p->x, i, out);
-			continue;
-		}
-		n = get_le32(at);
-		if ((rc = op_decode(at + 4, n, &op)) != 0)
-			return rc;
-		at += 4 + (size_t)n;
-		vbuf_clear(&g->value);
-		g->value.error = 0;
-		rc = kv_read(g->kv, &op, gw_now_ms(g), &g->value);
-		v = g->value.data;
-		if (rc == 0)
-			rc = put_stored(p->x, i, out, p->k->c->proto, &v,
-			    g->value.data + g->value.len);
+	while (watch_next(p->m, &p->watch_at, &vlsn, &key)) {
+		rc = kv_changed(
+		    g->kv, key.data, key.len, vlsn, p->moment.now_ms);
+		/* What cannot be read is not said to be unchanged. */
 		if (rc != 0)
-			return rc;
-		if (sink_len(out) > g->w->conf->listen.max_output)
-			return -ENOBUFS; /* it will be closed for it */
+			return rc == -EAGAIN ? rc : 1;
+		if (gw_moment_over(g, &p->moment, 1))
+			return -EINPROGRESS;
 	}
 	return 0;
+}
+
+/*
+ * DBSIZE is known of one moment only, the one up to which the store has
+ * counted: that has to be ours.
+ */
+static int
+exec_size(struct plan *p)
+{
+	struct region *r = p->k->g->r;
+	uint64_t snap = p->moment.at.snap;
+
+	if (p->size != UINT64_MAX)
+		return 0;
+	if (position_get(&r->pos->resolved) < snap)
+		return -EAGAIN;
+	p->size = atomic_load_explicit(&r->table->count, memory_order_acquire);
+	if (kv_sequence(p->k->g->kv) == snap << 1)
+		return 0;
+	p->size = UINT64_MAX;
+	return -EAGAIN;
+}
+
+/* MGET, EXISTS or TOUCH: its keys, which may take turns to look up. */
+static int
+exec_many_begin(struct plan *p, const struct op *op)
+{
+	const uint8_t *at = op->args;
+	uint32_t i;
+
+	if (!plan_argv(p, op->argc))
+		return -ENOMEM;
+	for (i = 0; i < op->argc; i++)
+		(void)op_arg_next(op, &at, &p->argv[i]);
+	p->many = (struct many){ .argv = p->argv,
+		.count = op->argc,
+		.values = op->code == OP_MGET };
+	p->in_many = true;
+	return 0;
+}
+
+/* One operation's answer. */
+static int
+exec_op(struct plan *p, const struct op *op)
+{
+	struct gateway *g = p->k->g;
+	const uint8_t *v;
+	int rc;
+
+	if (op->code == OP_DBSIZE) {
+		if ((rc = exec_size(p)) == 0)
+			reply_int(&p->out, (int64_t)p->size);
+		return rc;
+	}
+	vbuf_clear(&g->value);
+	g->value.error = 0;
+	rc = kv_read(g->kv, op, p->moment.now_ms, &g->value);
+	if (rc != 0)
+		return rc;
+	v = g->value.data;
+	return put_stored(p->x, p->next, &p->out, p->k->c->proto, &v,
+	    g->value.data + g->value.len);
+}
+
+static int
+exec_item(struct plan *p)
+{
+	struct op op;
+	uint32_t n;
+	int rc;
+
+	if (p->x->item[p->next].local) {
+		put_local(p->x, p->next++, &p->out);
+		return 0;
+	}
+	n = get_le32(p->at);
+	if (!p->in_many) {
+		rc = op_decode(p->at + 4, n, &op);
+		if (rc == 0 && (op.code == OP_MGET || op.code == OP_EXISTS ||
+				   op.code == OP_TOUCH))
+			rc = exec_many_begin(p, &op);
+		else if (rc == 0)
+			rc = exec_op(p, &op);
+		if (rc != 0)
+			return rc;
+	}
+	if (p->in_many && (rc = gw_many_step(p->k->g, &p->moment, &p->many,
+			       &p->out, p->k->c->proto)) != 0)
+		return rc;
+	p->in_many = false;
+	p->at += 4 + (size_t)n;
+	p->next++;
+	return 0;
+}
+
+/* As far as this turn's share goes. 0: all is in p->out. */
+static int
+exec_read_go(struct plan *p)
+{
+	struct gateway *g = p->k->g;
+	size_t len;
+	int rc;
+
+	if ((rc = exec_watches(p)) < 0)
+		return rc;
+	if (rc == 1) {
+		sink_reset(&p->out);
+		reply_nil_array(&p->out, p->k->c->proto);
+		return 0;
+	}
+	if (p->at == NULL) {
+		p->at = p->payload.data + 8 + p->m->watches.len;
+		reply_array(&p->out, p->x->count);
+	}
+	while (p->next < p->x->count) {
+		len = sink_len(&p->out);
+		if ((rc = exec_item(p)) != 0)
+			return rc;
+		len = sink_len(&p->out) - len;
+		if (sink_len(&p->out) > g->w->conf->listen.max_output)
+			return -ENOBUFS; /* it will be closed for it */
+		if (gw_moment_over(g, &p->moment, 1 + len / 1024) &&
+		    p->next < p->x->count)
+			return -EINPROGRESS;
+	}
+	return 0;
+}
+
+/* From the start, at another moment. */
+static void
+exec_read_anew(struct plan *p)
+{
+	sink_reset(&p->out);
+	p->watch_at = 0;
+	p->at = NULL;
+	p->next = 0;
+	p->in_many = false;
+	p->size = UINT64_MAX;
 }
 
 static enum verdict
@@ -496,29 +695,47 @@ exec_append(struct plan *p)
 
 	if (rc != 0)
 		return call_error_done(k, "ERR no memory for this transaction");
-	p->x = NULL;
+	p->x = NULL; /* the node's now */
 	return VERDICT_DONE;
+}
+
+/* Answer what is not of the store. False: *v is to be returned. */
+static bool
+exec_answer(struct plan *p, enum verdict *v)
+{
+	int rc = plan_run_local(p);
+
+	if (rc == -EINPROGRESS)
+		*v = exec_pause(p->k);
+	else if (rc == -ENOBUFS)
+		*v = call_error_done(
+		    p->k, "ERR the transaction's reply is too long");
+	else if (rc != 0)
+		*v =
+		    call_error_done(p->k, "ERR no memory for this transaction");
+	return rc == 0;
 }
 
 static enum verdict
 exec_write(struct plan *p)
 {
 	struct call *k = p->k;
+	enum verdict v;
 
 	if (k->g->w->readonly || !commit_is_master(k->g->r))
 		return call_refused(k);
 	if (p->payload.len > GW_REQUEST_MAX)
 		return call_error_done(k, "ERR request is longer than 1 GiB");
+	if (!exec_answer(p, &v))
+		return v;
 	if (!gw_write_room(k->g)) {
 		gw_conn_park(k->g, k->c, PARK_RING);
 		return VERDICT_PARKED;
 	}
-	if (!plan_run_local(p))
-		return call_error_done(k, "ERR no memory for this transaction");
 	return exec_append(p);
 }
 
-/* All passes saw the store change: the log's order settles it. */
+/* Moment after moment was lost: the log's order settles it. */
 static enum verdict
 exec_read_settle(struct plan *p)
 {
@@ -535,36 +752,27 @@ static enum verdict
 exec_read(struct plan *p)
 {
 	struct call *k = p->k;
-	struct sink out = { .pool = &k->g->pool };
-	uint64_t before, end_ns = mono_ns() + EXEC_NS;
-	unsigned tries;
+	enum verdict v;
 	int rc;
 
-	if (!plan_run_local(p))
-		return call_error_done(k, "ERR no memory for this transaction");
-	for (tries = 0; tries < EXEC_TRIES; tries++) {
-		before = kv_sequence(k->g->kv);
-		if (watch_broken(k->g, p->m)) {
-			reply_nil_array(&out, k->c->proto);
-			rc = 0;
-		} else {
-			rc = exec_read_pass(p, &out);
-		}
-		if (rc == 0 && kv_sequence(k->g->kv) != before)
-			rc = -EAGAIN;
+	if (!exec_answer(p, &v))
+		return v;
+	for (;;) {
+		rc = gw_moment_begin(k->g, &p->moment);
+		if (rc == 0)
+			rc = exec_read_go(p);
+		gw_moment_end(k->g);
 		if (rc != -EAGAIN)
 			break;
-		sink_reset(&out);
-		if (mono_ns() > end_ns)
-			break;
+		exec_read_anew(p);
+		if (!gw_moment_lost(&p->moment))
+			return exec_read_settle(p);
 	}
-	if (rc == -EAGAIN)
-		return exec_read_settle(p);
-	if (rc != 0 && rc != -ENOBUFS) {
-		sink_reset(&out);
+	if (rc == -EINPROGRESS)
+		return exec_pause(k);
+	if (rc != 0 && rc != -ENOBUFS)
 		return call_error_done(k, "ERR the store cannot be read");
-	}
-	sink_join(call_out(k), &out);
+	sink_join(call_out(k), &p->out);
 	return VERDICT_DONE;
 }
 
@@ -573,11 +781,11 @@ static enum verdict
 exec_local(struct plan *p)
 {
 	struct sink *out;
+	enum verdict v;
 	uint32_t i;
 
-	if (!plan_run_local(p))
-		return call_error_done(
-		    p->k, "ERR no memory for this transaction");
+	if (!exec_answer(p, &v))
+		return v;
 	out = call_out(p->k);
 	reply_array(out, p->x->count);
 	for (i = 0; i < p->x->count; i++)
@@ -589,32 +797,49 @@ static enum verdict
 exec_run(struct plan *p)
 {
 	struct call *k = p->k;
+	enum verdict v;
 
 	if (p->writes && !p->local_reads)
 		return exec_write(p);
 	if (p->op_count == 0 && p->m->watch_count == 0 && !p->local_reads)
 		return exec_local(p);
-	switch (gw_read_ready(k->g, k->c)) {
-	case READ_NOW:
-		break;
-	case READ_PARKED:
-		return VERDICT_PARKED;
-	case READ_REFUSED:
-		return call_refused(k);
-	}
-	if (p->writes)
-		return exec_write(p);
+	if (!p->ready && !gw_run_read_ready(k, &v))
+		return v;
+	p->ready = true;
+	/* A later turn is in no transaction of its own yet. */
 	if (gw_read_begin(k->g) != 0)
 		return call_error_done(k, "ERR the store cannot be read");
-	return exec_read(p);
+	return p->writes ? exec_write(p) : exec_read(p);
+}
+
+/* NULL without memory. */
+static struct plan *
+plan_new(struct call *k, struct multi *m)
+{
+	struct plan *p = calloc(1, sizeof(*p));
+
+	if (p == NULL)
+		return NULL;
+	p->k = k;
+	p->m = m;
+	p->size = UINT64_MAX;
+	p->out.pool = &k->g->pool;
+	p->x = calloc(1, sizeof(*p->x) + m->count * sizeof(p->x->item[0]));
+	if (p->x != NULL) {
+		p->x->count = m->count;
+		p->x->local.pool = &k->g->pool;
+		if (plan_make(p))
+			return p;
+	}
+	plan_free(p);
+	return NULL;
 }
 
 enum verdict
 gw_run_exec(struct call *k)
 {
 	struct multi *m = k->c->multi;
-	struct plan p = { .k = k, .m = m };
-	enum verdict v = VERDICT_DONE;
+	enum verdict v;
 
 	if (!gw_multi_active(k->c))
 		return call_error_done(k, "ERR EXEC without MULTI");
@@ -624,16 +849,14 @@ gw_run_exec(struct call *k)
 		    "EXECABORT Transaction discarded because of previous "
 		    "errors.");
 	}
-	p.x = calloc(1, sizeof(*p.x) + m->count * sizeof(p.x->item[0]));
-	if (p.x != NULL) {
-		p.x->count = m->count;
-		p.x->local.pool = &k->g->pool;
-	}
-	if (p.x == NULL || !plan_make(&p))
+	if (m->plan == NULL)
+		m->plan = plan_new(k, m);
+	if (m->plan != NULL) {
+		m->plan->k = k;
+		v = exec_run(m->plan);
+	} else {
 		v = call_error_done(k, "ERR no memory for this transaction");
-	else
-		v = exec_run(&p);
-	plan_free(&p);
+	}
 	if (v != VERDICT_PARKED)
 		gw_multi_free(k->c);
 	return v;

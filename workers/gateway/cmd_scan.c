@@ -15,6 +15,7 @@
 #define CURSOR_RANDOM  ((UINT64_C(1) << (53 - CURSOR_BITS)) - 1)
 #define SCAN_COUNT     10
 #define SCAN_COUNT_MAX 10000 /* in one step: a step must not hold others up */
+#define SCAN_STEP      64u /* between two looks at the clock */
 _Static_assert(GW_CURSORS == 1u << CURSOR_BITS, "place is in the cursor");
 
 struct ticket {
@@ -140,6 +141,9 @@ scan_parse(struct call *k, struct scan_options *o)
 				return call_syntax(k);
 		} else if (arg_is(word, "match")) {
 			o->match = arg;
+			if (arg->len > PATTERN_MAX)
+				return call_error_done(
+				    k, "ERR pattern is longer than 1024 bytes");
 		} else if (arg_is(word, "type")) {
 			o->other_type = !arg_is(arg, "string");
 		} else {
@@ -183,6 +187,7 @@ scan_step(struct call *k, struct scan_table *t, struct ticket *from,
 {
 	unsigned count =
 	    o->count < SCAN_COUNT_MAX ? (unsigned)o->count : SCAN_COUNT_MAX;
+	unsigned step;
 	struct kv_scan pos = { 0 };
 	struct scan_found f = { .o = o };
 	uint64_t cursor = 0;
@@ -190,7 +195,13 @@ scan_step(struct call *k, struct scan_table *t, struct ticket *from,
 
 	if (from != NULL)
 		pos = *from->pos;
-	rc = kv_scan(k->g->kv, &pos, count, gw_now_ms(k->g), scan_key, &f);
+	do {
+		step = count < SCAN_STEP ? count : SCAN_STEP;
+		rc = kv_scan(
+		    k->g->kv, &pos, step, gw_now_ms(k->g), scan_key, &f);
+		count -= step;
+		gw_turn_look(k->g);
+	} while (rc == 0 && count != 0 && pos.done == 0 && !k->g->turn_over);
 	if (rc != 0 || f.keys.error != 0) {
 		vbuf_free(&f.keys);
 		return call_error_done(k, rc == -EBADMSG

@@ -12,9 +12,6 @@
 #include "shm/table.h"
 #include "workers/gateway/cmd.h"
 
-#define MGET_TRIES 8 /* lock-free passes before kv_read() does it */
-#define MGET_NS    (20 * NS_PER_MS) /* no new pass later than that */
-
 /* Relative or absolute, in seconds or milliseconds. */
 enum unit { UNIT_S, UNIT_MS, UNIT_AT_S, UNIT_AT_MS };
 
@@ -366,9 +363,8 @@ run_write(struct call *k, const struct built *b)
 	return rc == 0 ? VERDICT_DONE : run_parked(k, rc);
 }
 
-/* READ_NOW, or *v is what to return. */
-static bool
-run_read_ready(struct call *k, enum verdict *v)
+bool
+gw_run_read_ready(struct call *k, enum verdict *v)
 {
 	switch (gw_read_ready(k->g, k->c)) {
 	case READ_NOW:
@@ -386,8 +382,8 @@ run_read_ready(struct call *k, enum verdict *v)
 	return false;
 }
 
-static enum verdict
-run_failed(struct call *k, const struct op_arg *key, int rc)
+enum verdict
+gw_run_failed(struct call *k, const struct op_arg *key, int rc)
 {
 	if (rc == -ENOMEM)
 		return call_error_done(k, "ERR no memory for this reply");
@@ -425,19 +421,10 @@ op_of(struct gateway *g, const struct built *b, struct op *op)
 static void
 count_lookups(struct gateway *g, const struct built *b, const uint8_t *value)
 {
-	switch (b->code) {
-	case OP_EXISTS:
-	case OP_TOUCH:
-		g->n_hits += get_le64(value + 1);
-		g->n_misses += b->argc - get_le64(value + 1);
+	if (b->code != OP_GET)
 		return;
-	case OP_GET:
-		g->n_hits += value[0] != VAL_NIL;
-		g->n_misses += value[0] == VAL_NIL;
-		return;
-	default:
-		return;
-	}
+	g->n_hits += value[0] != VAL_NIL;
+	g->n_misses += value[0] == VAL_NIL;
 }
 
 /*
@@ -471,7 +458,7 @@ run_read(struct call *k, const struct built *b)
 	struct op op;
 	int rc = -ENOMEM;
 
-	if (!run_read_ready(k, &v))
+	if (!gw_run_read_ready(k, &v))
 		return v;
 	if (b->code == OP_DBSIZE)
 		return run_dbsize(k);
@@ -482,8 +469,9 @@ run_read(struct call *k, const struct built *b)
 	if (rc == 0)
 		rc = g->value.error;
 	if (rc != 0)
-		return run_failed(k, b->argc != 0 ? &b->argv[0] : &none, rc);
+		return gw_run_failed(k, b->argc != 0 ? &b->argv[0] : &none, rc);
 	at = g->value.data;
+	gw_turn_work(g, g->value.len / 1024 + gw_walk_cost(g, 0, b));
 	count_lookups(g, b, at);
 	if (b->error[0] != '\0' && at[0] != VAL_NIL)
 		return call_error_done(k, b->error);
@@ -526,105 +514,47 @@ gw_run_set(struct call *k)
 	return rc == 0 ? VERDICT_DONE : run_parked(k, rc);
 }
 
-/* One key's value, or nil, straight from the store into the reply. */
-static int
-put_item(struct call *k, struct sink *out, const struct op_arg *key)
+int
+gw_put_item(struct gateway *g, struct sink *out, const struct kv_item *item)
 {
-	struct gateway *g = k->g;
-	struct kv_item item;
 	uint8_t *to;
-	int rc;
 
-	rc = kv_get(g->kv, key->data, key->len, gw_now_ms(g), &item);
-	if (rc == -ENOENT) {
-		g->n_misses++;
-		reply_nil(out, k->c->proto);
+	if (item->data != NULL) {
+		reply_bulk(out, item->data, item->len);
 		return 0;
 	}
-	if (rc != 0)
-		return rc;
-	g->n_hits++;
-	if (item.data != NULL) {
-		reply_bulk(out, item.data, item.len);
-		return 0;
-	}
-	if ((to = reply_bulk_room(out, item.len)) == NULL)
+	if ((to = reply_bulk_room(out, item->len)) == NULL)
 		return -ENOMEM;
-	return kv_copy(g->kv, &item, 0, item.len, to);
+	return kv_copy(g->kv, item, 0, item->len, to);
 }
 
 enum verdict
 gw_run_get(struct call *k)
 {
+	struct gateway *g = k->g;
+	struct kv_item item;
 	struct sink *out;
 	size_t len;
 	enum verdict v;
 	int rc;
 
-	if (!run_read_ready(k, &v))
+	if (!gw_run_read_ready(k, &v))
 		return v;
 	out = call_out(k);
 	len = sink_len(out);
-	rc = put_item(k, out, &k->argv[1]);
-	if (rc == 0)
+	rc =
+	    kv_get(g->kv, k->argv[1].data, k->argv[1].len, gw_now_ms(g), &item);
+	if (rc == -ENOENT) {
+		g->n_misses++;
+		reply_nil(out, k->c->proto);
 		return VERDICT_DONE;
+	}
+	if (rc == 0 && (rc = gw_put_item(g, out, &item)) == 0) {
+		g->n_hits++;
+		gw_turn_work(g, item.len / 1024);
+		return VERDICT_DONE;
+	}
 	if (out->c != NULL)
 		out->c->len = len;
-	return run_failed(k, &k->argv[1], rc);
-}
-
-/* The keys as one moment has them; -EAGAIN: they changed meanwhile. */
-static int
-mget_pass(struct call *k, struct sink *out)
-{
-	uint64_t before = kv_sequence(k->g->kv);
-	uint32_t i;
-	int rc;
-
-	reply_array(out, k->argc - 1);
-	for (i = 1; i < k->argc; i++) {
-		if ((rc = put_item(k, out, &k->argv[i])) != 0)
-			return rc;
-		/* More than it may leave unread: no use to go on. */
-		if (sink_len(out) > k->g->w->conf->listen.max_output)
-			return -ENOBUFS;
-	}
-	return kv_sequence(k->g->kv) == before ? 0 : -EAGAIN;
-}
-
-enum verdict
-gw_run_mget(struct call *k)
-{
-	uint64_t hits = k->g->n_hits, misses = k->g->n_misses;
-	uint64_t end_ns = mono_ns() + MGET_NS;
-	struct sink *out;
-	struct built b;
-	enum verdict v;
-	unsigned tries;
-	size_t len;
-	int rc;
-
-	b.error[0] = '\0';
-	if (!gw_build_mget(k, &b))
-		return call_error_done(k, b.error);
-	if (!run_read_ready(k, &v))
-		return v;
-	out = call_out(k);
-	len = sink_len(out);
-	for (tries = 0; tries < MGET_TRIES; tries++) {
-		rc = mget_pass(k, out);
-		if (rc == 0 || rc == -ENOBUFS)
-			return VERDICT_DONE; /* ENOBUFS: it will be closed */
-		if (out->c != NULL)
-			out->c->len = len;
-		k->g->n_hits = hits;
-		k->g->n_misses = misses;
-		if (rc != -EAGAIN)
-			return run_failed(k, &k->argv[1], rc);
-		if (mono_ns() > end_ns)
-			break;
-	}
-	/* A long read begins anew: its time is limited. */
-	gw_read_end(k->g);
-	return gw_run_op(k);
+	return gw_run_failed(k, &k->argv[1], rc);
 }

@@ -58,7 +58,7 @@ static const struct command commands[] = {
 	    "Increment the integer value of a key by a number"),
 	OP("incrbyfloat", 3, W | F, 1, 1, 1, gw_build_incrbyfloat, "string",
 	    "2.6.0", "Increment the float value of a key by a number"),
-	{ "mget", -2, R | F, 1, -1, 1, gw_run_mget, gw_build_mget, "string",
+	{ "mget", -2, R | F, 1, -1, 1, gw_run_many, gw_build_mget, "string",
 	    "1.0.0", "Get the values of all the given keys" },
 	OP("mset", -3, W, 1, -1, 2, gw_build_mset, "string", "1.0.1",
 	    "Set several keys to several values"),
@@ -81,8 +81,8 @@ static const struct command commands[] = {
 	    "The number of keys"),
 	OP("del", -2, W, 1, -1, 1, gw_build_del, "generic", "1.0.0",
 	    "Delete keys"),
-	OP("exists", -2, R | F, 1, -1, 1, gw_build_keys_read, "generic",
-	    "1.0.0", "How many of the keys exist"),
+	{ "exists", -2, R | F, 1, -1, 1, gw_run_many, gw_build_keys_read,
+	    "generic", "1.0.0", "How many of the keys exist" },
 	OP("expire", -3, W | F, 1, 1, 1, gw_build_expire, "generic", "1.0.0",
 	    "Set a key's time to live in seconds"),
 	OP("expireat", -3, W | F, 1, 1, 1, gw_build_expire, "generic", "1.2.0",
@@ -111,8 +111,8 @@ static const struct command commands[] = {
 	    "Rename a key"),
 	OP("renamenx", 3, W | F, 1, 2, 1, gw_build_rename, "generic", "1.0.0",
 	    "Rename a key if the new name is free"),
-	OP("touch", -2, R | F, 1, -1, 1, gw_build_keys_read, "generic", "3.2.1",
-	    "How many of the keys exist"),
+	{ "touch", -2, R | F, 1, -1, 1, gw_run_many, gw_build_keys_read,
+	    "generic", "3.2.1", "How many of the keys exist" },
 	OP("ttl", 2, R | F, 1, 1, 1, gw_build_key_read, "generic", "1.0.0",
 	    "A key's time to live in seconds"),
 	OP("type", 2, R | F, 1, 1, 1, gw_build_key_read, "generic", "1.0.0",
@@ -341,6 +341,10 @@ call_check(struct call *k)
 	else if ((k->c->flags & CONN_AUTHED) == 0 &&
 		 (cmd->flags & CMD_NOAUTH) == 0)
 		call_error(k, "NOAUTH Authentication required.");
+	else if (cmd->build == NULL && cmd->first == 0 &&
+		 k->argc > COMMAND_WORDS_MAX)
+		call_error(
+		    k, "ERR too many arguments for '%s' command", cmd->name);
 	else if ((cmd->flags & CMD_NOMULTI) != 0 && gw_multi_active(k->c))
 		call_error(k, "ERR Command not allowed inside a transaction");
 	else
@@ -360,6 +364,21 @@ skip_step(struct conn *c)
 	}
 }
 
+/* Its part is done; if all of it is, it counts. */
+static enum verdict
+call_over(struct call *k, enum verdict v)
+{
+	if (v == VERDICT_PARKED) {
+		ASSERT(k->c->park != PARK_NOT);
+		return v;
+	}
+	k->c->last_command = k->cmd;
+	k->g->n_commands++;
+	if ((k->c->flags & (CONN_SKIP | CONN_SKIP_NEXT)) != 0)
+		skip_step(k->c);
+	return VERDICT_DONE;
+}
+
 enum verdict
 gw_command_execute(
     struct gateway *g, struct conn *c, uint32_t argc, const struct op_arg *argv)
@@ -374,15 +393,16 @@ gw_command_execute(
 		else
 			v = k.cmd->run(&k);
 	}
-	if (v == VERDICT_PARKED) {
-		ASSERT(c->park != PARK_NOT);
-		return v;
-	}
-	c->last_command = k.cmd;
-	g->n_commands++;
-	if ((c->flags & (CONN_SKIP | CONN_SKIP_NEXT)) != 0)
-		skip_step(c);
-	return VERDICT_DONE;
+	return call_over(&k, v);
+}
+
+enum verdict
+gw_many_go_on(struct gateway *g, struct conn *c, const struct resp_arg *args,
+    const uint8_t *base)
+{
+	struct call k = { .g = g, .c = c, .cmd = gw_many_command(c) };
+
+	return call_over(&k, gw_many_resume(&k, args, base));
 }
 
 /* ---- arguments ---- */

@@ -14,6 +14,9 @@
 #define COMMAND_NAME_MAX 16 /* longest name; lookup folds it into two words */
 #define BUILD_ARGS       4
 #define BUILD_ERROR_MAX  160
+/* Arguments of what is not of the store: each may stand for many clients. */
+#define COMMAND_WORDS_MAX 1024u
+#define PATTERN_MAX       1024u /* a key has 511 bytes at most */
 
 enum command_flag {
 	CMD_WRITE = 1,
@@ -79,6 +82,9 @@ bool gw_command_arity_ok(const struct command *cmd, uint32_t argc);
 /* One command of a connection, its first argument being the name. */
 enum verdict gw_command_execute(struct gateway *g, struct conn *c,
     uint32_t argc, const struct op_arg *argv);
+/* The next turn's part of c->many, whose arguments are these. */
+enum verdict gw_many_go_on(struct gateway *g, struct conn *c,
+    const struct resp_arg *args, const uint8_t *base);
 
 /* The sink for this call's reply, asked for once there is one. */
 static inline struct sink *
@@ -124,8 +130,9 @@ void gw_exec_reply(struct exec *x, struct sink *out, unsigned proto,
     const uint8_t *values, size_t n);
 void gw_exec_free(struct exec *x);
 
-/* A KEYS under way (cmd_keys.c). */
+/* A KEYS, a read of many keys under way (cmd_keys.c, cmd_many.c). */
 void gw_keys_free(struct conn *c);
+void gw_many_free(struct conn *c);
 
 /* SCAN's cursors (cmd_scan.c). */
 void gw_scan_free(struct gateway *g);

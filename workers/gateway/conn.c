@@ -25,6 +25,7 @@ gw_conn_init(struct gateway *g)
 	TAILQ_INIT(&g->dirty);
 	TAILQ_INIT(&g->waiting);
 	TAILQ_INIT(&g->stalled);
+	TAILQ_INIT(&g->resting);
 	g->mute.pool = &g->pool;
 	g->next_id = 1 + g->slot - SLOT_GATEWAY;
 	g->apply_min = g->count_min = g->sync_min = UINT64_MAX;
@@ -153,6 +154,9 @@ conn_unlist(struct gateway *g, struct conn *c)
 	if (c->park == PARK_RING) {
 		TAILQ_REMOVE(&g->stalled, c, wait);
 		g->stalled_count--;
+	} else if (c->park == PARK_TURN) {
+		TAILQ_REMOVE(&g->resting, c, wait);
+		g->resting_count--;
 	} else {
 		TAILQ_REMOVE(&g->waiting, c, wait);
 		g->waiting_count--;
@@ -349,10 +353,30 @@ conn_rests(struct gateway *g, struct conn *c)
 		gw_conn_park(g, c, PARK_OUTPUT);
 		return true;
 	}
-	if (!gw_write_crowded(g, c))
-		return false;
-	gw_conn_park(g, c, PARK_ORDER);
-	return true;
+	if (gw_write_crowded(g, c)) {
+		gw_conn_park(g, c, PARK_ORDER);
+		return true;
+	}
+	if (g->turn_over)
+		gw_conn_park(g, c, PARK_TURN);
+	return g->turn_over;
+}
+
+/* The command that rp has parsed at `from`, or the rest of one under way. */
+static enum verdict
+conn_command(
+    struct gateway *g, struct conn *c, struct resp *rp, const uint8_t *from)
+{
+	if (c->many != NULL)
+		return gw_many_go_on(
+		    g, c, resp_args(rp), rp->line != NULL ? rp->line : from);
+	if (rp->argc == 0)
+		return VERDICT_DONE;
+	if (!argv_fill(g, rp, from)) {
+		gw_conn_kill(g, c);
+		return VERDICT_DONE;
+	}
+	return gw_command_execute(g, c, rp->argc, g->argv);
 }
 
 /*
@@ -370,23 +394,26 @@ conn_serve(struct gateway *g, struct conn *c, struct resp *rp,
 	limits.bulk_max = g->w->conf->store.max_value + GW_BULK_SLACK;
 	while (at < n && !conn_rests(g, c)) {
 		limits.unauth = (c->flags & CONN_AUTHED) == 0;
-		st = resp_next(rp, data + at, n - at, &limits);
+		st = RESP_COMMAND;
+		if (c->many == NULL)
+			st = resp_next(rp, data + at, n - at, &limits);
 		if (st == RESP_MORE)
 			return at;
 		if (st == RESP_BAD) {
 			input_bad(g, c, rp);
 			return n;
 		}
-		if (st == RESP_NOMEM || !argv_fill(g, rp, data + at)) {
+		if (st == RESP_NOMEM)
 			gw_conn_kill(g, c);
-			return n;
-		}
-		if (rp->argc != 0 && gw_command_execute(g, c, rp->argc,
-					 g->argv) == VERDICT_PARKED) {
-			/* It is parsed again when its time has come. */
-			resp_reset(rp);
+		else if (conn_command(g, c, rp, data + at) == VERDICT_PARKED) {
+			/* What is parsed stays so, but for a short line. */
+			if (rp->line != NULL && c->many == NULL)
+				resp_reset(rp);
 			return at;
 		}
+		if ((c->flags & CONN_CLOSING) != 0)
+			return n;
+		gw_turn_work(g, 1 + rp->argc / 16);
 		at += rp->pos;
 		resp_reset(rp);
 	}
@@ -513,6 +540,11 @@ gw_conn_park(struct gateway *g, struct conn *c, enum park why)
 		g->stalled_count++;
 		return;
 	}
+	if (why == PARK_TURN) {
+		TAILQ_INSERT_TAIL(&g->resting, c, wait);
+		g->resting_count++;
+		return;
+	}
 	TAILQ_INSERT_TAIL(&g->waiting, c, wait);
 	g->waiting_count++;
 	wait_begin(g, c, why);
@@ -556,8 +588,8 @@ wait_is_over(const struct gateway *g, const struct conn *c, enum park why)
 	       g->loop.now_ns >= c->deadline_ns;
 }
 
-bool
-gw_conn_wake_pending(const struct gateway *g)
+static bool
+waiting_is_over(const struct gateway *g)
 {
 	const struct positions *pos = g->r->pos;
 
@@ -566,6 +598,12 @@ gw_conn_wake_pending(const struct gateway *g)
 		   position_get(&pos->resolved) >= g->count_min ||
 		   commit_vlsn(g->r) >= g->sync_min ||
 		   (g->term_count != 0 && gw_read_term_over(g)));
+}
+
+bool
+gw_conn_wake_pending(const struct gateway *g)
+{
+	return g->resting_count != 0 || waiting_is_over(g);
 }
 
 /*
@@ -579,7 +617,7 @@ wake_waiting(struct gateway *g)
 	struct conn *c;
 
 	if (left == 0 ||
-	    (!gw_conn_wake_pending(g) && g->loop.now_ns < g->sync_deadline_ns))
+	    (!waiting_is_over(g) && g->loop.now_ns < g->sync_deadline_ns))
 		return;
 	g->apply_min = g->count_min = g->sync_min = UINT64_MAX;
 	g->sync_deadline_ns = LOOP_NEVER;
@@ -610,11 +648,52 @@ wake_stalled(struct gateway *g)
 	}
 }
 
+/* ---- a turn's share ---- */
+
+void
+gw_turn_look(struct gateway *g)
+{
+	g->turn_work = 0;
+	if (g->turn_end_ns == 0)
+		g->turn_end_ns = g->loop.now_ns + GW_TURN_NS;
+	g->turn_over |= mono_ns() >= g->turn_end_ns;
+}
+
+static void
+turn_share(struct gateway *g, uint64_t end_ns)
+{
+	g->turn_end_ns = end_ns;
+	g->turn_work = 0;
+	g->turn_over = false;
+}
+
+/*
+ * Those that rest have a share of their own, one after the other: who sends
+ * a little is served when it arrives, who sends a lot gets on, too.
+ */
+static void
+wake_resting(struct gateway *g)
+{
+	uint32_t left = g->resting_count;
+	struct conn *c;
+
+	if (left != 0)
+		turn_share(g, mono_ns() + GW_TURN_NS);
+	for (; left != 0 && !g->turn_over; left--) {
+		if ((c = list_pop(g, &g->resting)) == NULL)
+			break;
+		gw_conn_resume(g, c);
+	}
+	/* What comes from here on comes in the next turn. */
+	turn_share(g, 0);
+}
+
 void
 gw_conn_wake(struct gateway *g)
 {
 	wake_waiting(g);
 	wake_stalled(g);
+	wake_resting(g);
 }
 
 /* Is it the client's turn? If it is ours, it may take as long as it takes. */

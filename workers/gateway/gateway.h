@@ -35,10 +35,10 @@
 /* Unread replies above HIGH stop a client's input until they are below LOW. */
 #define GW_OUT_HIGH (256u * 1024)
 #define GW_OUT_LOW  (64u * 1024)
-/* Input that waits behind a parked command before its socket is not read. */
 /* Replies owed to one client before its input rests until all are paid. */
 #define GW_NODES_HIGH 512u
 #define GW_VALUE_KEEP (256u * 1024) /* a larger read buffer is given back */
+/* Input that waits behind a parked command before its socket is not read. */
 #define GW_IN_HIGH    (64u * 1024)
 #define GW_BULK_SLACK (64u * 1024) /* over max_value: refused by name */
 
@@ -48,11 +48,21 @@
 #define GW_REQUEST_MAX (UINT64_C(1) << 30) /* the store's limit of a record */
 #define GW_CURSORS     4096u
 #define GW_MULTI_MAX   (64u * 1024) /* commands queued in one MULTI */
+#define GW_MULTI_ARGS  RESP_ARGS_MAX /* their arguments together */
+
+/*
+ * A turn's share of time for commands, first for those that arrive, then for
+ * those that rest since before: what it does not suffice for rests until the
+ * next turn. The clock is looked at after so much work, of about 0.5 us each.
+ */
+#define GW_TURN_NS   (2 * NS_PER_MS)
+#define GW_WORK_LOOK 64u
 
 struct command;
 struct multi;
 struct exec;
 struct keys_job;
+struct many_job;
 struct scan_table;
 
 /* Why a connection's input rests. */
@@ -65,6 +75,7 @@ enum park {
 	PARK_TERM, /* the first record of the term must be committed */
 	PARK_RING, /* the request ring or the window is full */
 	PARK_OUTPUT, /* it does not read its replies */
+	PARK_TURN, /* the turn has done enough, the next one goes on */
 };
 
 enum conn_flag {
@@ -85,7 +96,7 @@ enum conn_flag {
 	CONN_SKIP = 1u << 11, /* this command is not answered */
 	CONN_NO_EVICT = 1u << 12,
 	CONN_WAITED = 1u << 13, /* WAIT has begun: deadline_ns is set */
-	CONN_LISTED = 1u << 14, /* in waiting or stalled */
+	CONN_LISTED = 1u << 14, /* in waiting, stalled or resting */
 	CONN_CANCEL_SEND = 1u << 15,
 	CONN_QUIET = 1u << 16, /* the send completes without a word */
 	CONN_SLOW = 1u << 17, /* its socket was full: no quiet sends */
@@ -118,11 +129,12 @@ struct conn {
 	struct input *in;
 	struct multi *multi;
 	struct keys_job *keys;
+	struct many_job *many;
 	char *name, *lib_name, *lib_ver; /* NULL = none */
 	const struct command *last_command;
 	struct conn *quiet_next;
 	TAILQ_ENTRY(conn) dirty;
-	TAILQ_ENTRY(conn) wait; /* waiting, stalled, or the free list */
+	TAILQ_ENTRY(conn) wait; /* of `waiting` and its kin, or free */
 };
 _Static_assert(sizeof(struct conn) <= 300, "10,000 idle ones in 3 MiB");
 TAILQ_HEAD(conn_list, conn);
@@ -183,8 +195,12 @@ struct gateway {
 	/* conn.c */
 	struct conn **chunks;
 	uint32_t chunk_count, conn_count, conn_max;
-	struct conn_list free_conns, dirty, waiting, stalled;
-	uint32_t waiting_count, stalled_count;
+	struct conn_list free_conns, dirty, waiting, stalled, resting;
+	uint32_t waiting_count, stalled_count, resting_count;
+	uint64_t
+	    turn_end_ns; /* of the present share; 0 = began with the turn */
+	uint32_t turn_work; /* since the last look at the clock */
+	bool turn_over; /* the share is used up */
 	uint32_t sync_count, term_count; /* of waiting: PARK_SYNC, _TERM */
 	uint64_t next_id;
 	struct chunk_pool pool;
@@ -219,7 +235,6 @@ struct gateway {
 	int64_t now_ms; /* for expiry; 0 = not read this turn */
 	struct vbuf value, scratch;
 	struct scan_table *scans;
-	uint64_t keys_ns; /* the turn that has had its step of a KEYS */
 
 	/* Counted in a turn, published at its end. */
 	uint64_t n_commands, n_failed, n_reads, n_hits, n_misses, n_writes;
@@ -276,15 +291,24 @@ void gw_conn_eof(struct gateway *g, struct conn *c);
 /* Leave the input where it is, with the command at its head. */
 void gw_conn_park(struct gateway *g, struct conn *c, enum park why);
 void gw_conn_resume(struct gateway *g, struct conn *c);
-/* Serve those in waiting and stalled whose reason is over. */
+/* Serve those in waiting, stalled and resting whose reason is over. */
 void gw_conn_wake(struct gateway *g);
-/* Is one of those in waiting over, but for time-outs? */
+/* Does one of them rest, or is its waiting over, but for time-outs? */
 bool gw_conn_wake_pending(const struct gateway *g);
 /* Nothing is owed to it and nothing it sent is left to do. */
 bool gw_conn_settled(const struct conn *c);
 bool gw_conn_wants_input(const struct conn *c);
 size_t gw_conn_unsent(const struct conn *c);
 void gw_conn_idle(struct gateway *g); /* close those idle for too long */
+/* So much of the turn's share is done; turn_over says when it is used up. */
+void gw_turn_look(struct gateway *g);
+static inline void
+gw_turn_work(struct gateway *g, uint64_t work)
+{
+	g->turn_work += work < GW_WORK_LOOK ? (uint32_t)work : GW_WORK_LOOK;
+	if (g->turn_work >= GW_WORK_LOOK)
+		gw_turn_look(g);
+}
 /* Where the next reply of the connection goes, in its order. */
 struct sink *gw_conn_sink(struct gateway *g, struct conn *c);
 
@@ -341,6 +365,24 @@ bool gw_read_term_over(const struct gateway *g);
 int gw_read_begin(struct gateway *g);
 void gw_read_end(struct gateway *g);
 int64_t gw_now_ms(struct gateway *g);
+
+/*
+ * One moment of the store, read over as many turns as it takes. Zero to begin
+ * with. gw_moment_begin(): as kv_hold(), with a share of time of its own;
+ * -EAGAIN: lost. gw_moment_over(): is the share used up, after so much more
+ * work? gw_moment_lost(): begin anew, with a larger share; false: often enough.
+ */
+struct moment {
+	struct kv_moment at;
+	int64_t now_ms; /* what has expired by then is hidden */
+	uint64_t end_ns;
+	uint32_t work;
+	unsigned lost;
+};
+int gw_moment_begin(struct gateway *g, struct moment *m);
+void gw_moment_end(struct gateway *g);
+bool gw_moment_over(struct gateway *g, struct moment *m, uint64_t work);
+bool gw_moment_lost(struct moment *m);
 
 /* ---- info.c ---- */
 /* INFO's text for a section ("default", "all", a name). */

@@ -10,7 +10,9 @@
 #include "shm/log.h"
 #include "workers/gateway/gateway.h"
 
-#define LEASE_LOOK_NS (2 * NS_PER_MS)
+#define LEASE_LOOK_NS   (2 * NS_PER_MS)
+#define SHARE_DOUBLINGS 5 /* of GW_TURN_NS, the longest to hold others up */
+#define MOMENTS_MAX     16 /* lost, then it is given up */
 
 int64_t
 gw_now_ms(struct gateway *g)
@@ -143,6 +145,53 @@ gw_read_begin(struct gateway *g)
 	}
 	g->kv_open_turn = true;
 	return 0;
+}
+
+/*
+ * A moment is lost with a checkpoint's begin or end, at worst some times a
+ * second. Larger shares make the reading of it take fewer turns, so it ends.
+ */
+int
+gw_moment_begin(struct gateway *g, struct moment *m)
+{
+	unsigned doublings =
+	    m->lost < SHARE_DOUBLINGS ? m->lost : SHARE_DOUBLINGS;
+	int rc;
+
+	if ((rc = gw_read_begin(g)) != 0)
+		return rc;
+	if (m->at.view == 0)
+		m->now_ms = gw_now_ms(g);
+	m->end_ns = mono_ns() + (GW_TURN_NS << doublings);
+	m->work = 0;
+	return kv_hold(g->kv, &m->at);
+}
+
+void
+gw_moment_end(struct gateway *g)
+{
+	if (g->kv_open_turn)
+		kv_release(g->kv);
+}
+
+bool
+gw_moment_over(struct gateway *g, struct moment *m, uint64_t work)
+{
+	m->work += work < GW_WORK_LOOK ? (uint32_t)work : GW_WORK_LOOK;
+	if (m->work < GW_WORK_LOOK)
+		return false;
+	m->work = 0;
+	if (mono_ns() < m->end_ns)
+		return false;
+	g->turn_over = true;
+	return true;
+}
+
+bool
+gw_moment_lost(struct moment *m)
+{
+	m->at = (struct kv_moment){ 0 };
+	return ++m->lost < MOMENTS_MAX;
 }
 
 void

@@ -473,6 +473,7 @@ gw_write_append(struct gateway *g, struct conn *c, const struct request *rq)
 
 	if (g->big.payload != NULL || window_full(g))
 		return -EAGAIN;
+	gw_turn_work(g, len / 1024);
 	if (len > REQ_PART_MAX) {
 		if ((rc = append_big(g, c, rq, len, flags)) == 0)
 			g->n_writes++;
