@@ -139,6 +139,8 @@ for my $what ( sort keys %refused ) {
 	like $c->cmd(@$cmd), $like, "too long: $what";
 }
 is ref $c->cmd( 'KEYS', 'x' x 1024 ), 'ARRAY', 'as long as a pattern may be';
+my @sections = $c->cmd( 'INFO', ('clients') x 1000 ) =~ /^# /mg;
+is @sections, 1, 'INFO gives a section once';
 
 # The store is not held up by a transaction, either.
 $c->cmd('MULTI');

@@ -17,7 +17,8 @@ static const char *const help[] = {
 	"KILL <ip:port> | KILL [ID <id>] [ADDR <ip:port>] [LADDR <ip:port>]",
 	"    [TYPE normal] [USER default] [SKIPME yes|no],",
 	"NO-EVICT ON|OFF, NO-TOUCH ON|OFF, REPLY ON|OFF|SKIP,",
-	"SETINFO LIB-NAME|LIB-VER <value>, GETREDIR",
+	"SETINFO LIB-NAME|LIB-VER <value>, GETREDIR.",
+	"LIST and KILL know the clients of this gateway (gateway=<n>) only.",
 };
 
 static const char *
@@ -59,13 +60,15 @@ client_line(struct gateway *g, struct conn *c, struct sink *out)
 	    " idle=%" PRIu64
 	    " flags=%s db=0 sub=0 psub=0 ssub=0 multi=%d qbuf=%zu "
 	    "qbuf-free=0 obl=%zu oll=%u omem=%zu events=r cmd=%s "
-	    "user=default redir=-1 resp=%u lib-name=%.64s lib-ver=%.64s\n",
+	    "user=default redir=-1 resp=%u lib-name=%.64s lib-ver=%.64s "
+	    "gateway=%u\n",
 	    c->id, addr, laddr, c->fd, text_or_empty(c->name),
 	    (now - c->opened_ns) / NS_PER_S, (now - c->active_ns) / NS_PER_S,
 	    flags, queued == UINT32_MAX ? -1 : (int)queued, in,
 	    sink_len(&c->out), c->node_count, gw_conn_unsent(c),
 	    c->last_command != NULL ? c->last_command->name : "NULL", c->proto,
-	    text_or_empty(c->lib_name), text_or_empty(c->lib_ver));
+	    text_or_empty(c->lib_name), text_or_empty(c->lib_ver),
+	    g->slot - SLOT_GATEWAY);
 	if (n > 0)
 		sink_put(out, line,
 		    (size_t)n < sizeof(line) ? (size_t)n : sizeof(line) - 1);

@@ -355,18 +355,18 @@ gw_run_info(struct call *k)
 {
 	struct sink text = { .pool = &k->g->pool };
 	char section[32];
+	unsigned wanted = k->argc == 1 ? gw_info_sections("default") : 0;
 	uint32_t i, n;
 
-	if (k->argc == 1)
-		gw_info(k->g, "default", &text);
 	for (i = 1; i < k->argc; i++) {
 		n = k->argv[i].len;
 		if (n >= sizeof(section))
 			continue;
 		memcpy(section, k->argv[i].data, n);
 		section[n] = '\0';
-		gw_info(k->g, section, &text);
+		wanted |= gw_info_sections(section);
 	}
+	gw_info(k->g, wanted, &text);
 	reply_text(call_out(k), k->c->proto,
 	    text.c != NULL ? (const char *)text.c->data : "", sink_len(&text));
 	sink_reset(&text);

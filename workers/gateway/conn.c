@@ -18,6 +18,21 @@
 #define ARGV_KEEP  1024
 #define INPUT_GROW (32u * 1024) /* a bulk longer than this gets its room */
 
+/* A gateway that was killed had no time to count its connections' end. */
+static void
+count_lost(struct gateway *g)
+{
+	_Atomic uint64_t *v = g->r->counters->slot[g->slot].v;
+	uint64_t accepted, closed;
+
+	accepted =
+	    atomic_load_explicit(&v[C_CLIENTS_ACCEPTED], memory_order_relaxed);
+	closed =
+	    atomic_load_explicit(&v[C_CLIENTS_CLOSED], memory_order_relaxed);
+	if (accepted > closed)
+		gw_count(g, C_CLIENTS_CLOSED, accepted - closed);
+}
+
 int
 gw_conn_init(struct gateway *g)
 {
@@ -31,6 +46,7 @@ gw_conn_init(struct gateway *g)
 	g->apply_min = g->count_min = g->sync_min = UINT64_MAX;
 	g->sync_deadline_ns = LOOP_NEVER;
 	resp_reset(&g->rp);
+	count_lost(g);
 	return 0;
 }
 

@@ -385,7 +385,9 @@ bool gw_moment_over(struct gateway *g, struct moment *m, uint64_t work);
 bool gw_moment_lost(struct moment *m);
 
 /* ---- info.c ---- */
-/* INFO's text for a section ("default", "all", a name). */
-void gw_info(struct gateway *g, const char *section, struct sink *out);
+/* A bit for each section that the word ("default", "all", a name) means. */
+unsigned gw_info_sections(const char *word);
+/* INFO's text: each section wanted once, in their order. */
+void gw_info(struct gateway *g, unsigned wanted, struct sink *out);
 
 #endif

@@ -1,6 +1,8 @@
 /*
  * INFO: Redis' sections and field names where there is such a thing here, and
- * one section of our own.
+ * one section of our own. Numbers are the node's, summed over its gateways;
+ * what only one process can say (memory, CPU, blocked_clients) is this
+ * gateway's, which "gateway" names.
  */
 #include <inttypes.h>
 #include <stdarg.h>
@@ -67,9 +69,16 @@ info_server(struct gateway *g, struct sink *out)
 static void
 info_clients(struct gateway *g, struct sink *out)
 {
-	line(out, "connected_clients:%u", g->conn_count);
+	uint64_t accepted = sum(g, C_CLIENTS_ACCEPTED);
+	uint64_t closed = sum(g, C_CLIENTS_CLOSED);
+
+	/* Two sums at two moments. */
+	line(out, "connected_clients:%" PRIu64,
+	    accepted > closed ? accepted - closed : 0);
 	line(out, "maxclients:%u", g->w->conf->listen.max_clients);
 	line(out, "blocked_clients:%u", g->waiting_count + g->stalled_count);
+	line(out, "gateway:%u", g->slot - SLOT_GATEWAY);
+	line(out, "gateway_clients:%u", g->conn_count);
 }
 
 /* Resident and private bytes of this process, from the kernel. */
@@ -162,9 +171,12 @@ info_keyspace(struct gateway *g, struct sink *out)
 	uint64_t keys =
 	    atomic_load_explicit(&g->r->table->count, memory_order_acquire);
 
-	/* Behind DBSIZE by what the store has not counted yet. */
+	/*
+	 * Behind DBSIZE by what the store has not counted yet. How many have
+	 * an expiry is not counted, so nothing is said of it.
+	 */
 	if (keys != 0)
-		line(out, "db0:keys=%" PRIu64 ",expires=0,avg_ttl=0", keys);
+		line(out, "db0:keys=%" PRIu64, keys);
 }
 
 static void
@@ -177,6 +189,7 @@ info_nodelife(struct gateway *g, struct sink *out)
 	line(out, "node:%s", g->r->head->node);
 	line(out, "group:%s", g->r->head->group);
 	line(out, "gateway:%u", g->slot - SLOT_GATEWAY);
+	line(out, "gateways:%u", g->w->conf->node.gateways);
 	line(out, "phase:%s",
 	    phase_name(
 		atomic_load_explicit(&g->r->seq->phase, memory_order_acquire)));
@@ -188,28 +201,39 @@ info_nodelife(struct gateway *g, struct sink *out)
 	line(out, "checkpointed:%" PRIu64, position_get(&pos->checkpointed));
 }
 
-void
-gw_info(struct gateway *g, const char *section, struct sink *out)
+static const struct {
+	const char *name, *title;
+	void (*render)(struct gateway *, struct sink *);
+} sections[] = { { "server", "Server", info_server },
+	{ "clients", "Clients", info_clients },
+	{ "memory", "Memory", info_memory },
+	{ "persistence", "Persistence", info_persistence },
+	{ "stats", "Stats", info_stats },
+	{ "replication", "Replication", info_replication },
+	{ "cpu", "CPU", info_cpu }, { "keyspace", "Keyspace", info_keyspace },
+	{ "nodelife", "Nodelife", info_nodelife } };
+
+unsigned
+gw_info_sections(const char *word)
 {
-	static const struct {
-		const char *name, *title;
-		void (*render)(struct gateway *, struct sink *);
-	} sections[] = { { "server", "Server", info_server },
-		{ "clients", "Clients", info_clients },
-		{ "memory", "Memory", info_memory },
-		{ "persistence", "Persistence", info_persistence },
-		{ "stats", "Stats", info_stats },
-		{ "replication", "Replication", info_replication },
-		{ "cpu", "CPU", info_cpu },
-		{ "keyspace", "Keyspace", info_keyspace },
-		{ "nodelife", "Nodelife", info_nodelife } };
-	bool all = strcasecmp(section, "default") == 0 ||
-		   strcasecmp(section, "all") == 0 ||
-		   strcasecmp(section, "everything") == 0;
+	unsigned i;
+
+	if (strcasecmp(word, "default") == 0 || strcasecmp(word, "all") == 0 ||
+	    strcasecmp(word, "everything") == 0)
+		return (1u << NITEMS(sections)) - 1;
+	for (i = 0; i < NITEMS(sections); i++)
+		if (strcasecmp(word, sections[i].name) == 0)
+			return 1u << i;
+	return 0;
+}
+
+void
+gw_info(struct gateway *g, unsigned wanted, struct sink *out)
+{
 	unsigned i;
 
 	for (i = 0; i < NITEMS(sections); i++) {
-		if (!all && strcasecmp(section, sections[i].name) != 0)
+		if ((wanted >> i & 1) == 0)
 			continue;
 		if (sink_len(out) != 0)
 			sink_put(out, "\r\n", 2);
