@@ -164,17 +164,37 @@ h_boot(struct harness *h)
 	    mono_ns() + H_WAIT_MS * NS_PER_MS, NULL, NULL);
 }
 
-/* As group does: wal may raise `committed` meanwhile. */
+/* Has the process ended? Its status is kept. */
+__attribute__((unused)) static bool
+h_ended(struct harness *h)
+{
+	if (h->pid > 0 && waitpid(h->pid, &h->status, WNOHANG) == h->pid)
+		h->pid = 0;
+	return h->pid == 0;
+}
+
+/*
+ * Begin an epoch as group does (wal may raise `committed` meanwhile), and
+ * wait until wal goes by it: what is pushed in the middle of a turn would
+ * still be judged by the old one.
+ */
 __attribute__((unused)) static void
-h_epoch_begin(struct harness *h)
+h_epoch(struct harness *h)
 {
 	_Atomic uint64_t *v = &h->region.pos->committed.v;
+	_Atomic uint64_t *seen = &h->region.commit->member[0].durable;
 	uint64_t now = atomic_load(v);
 
 	h->view.epoch++;
 	while (!atomic_compare_exchange_weak(
 	    v, &now, epoch_word(h->view.epoch, word_vlsn(now))))
 		;
+	commit_view_write(h->region.commit, &h->view);
+	bell_ring(&h->worker.bells, SLOT_WAL);
+	if (!wait_until(
+		h_ended(h) || word_epoch(atomic_load(seen)) == h->view.epoch,
+		H_WAIT_MS))
+		diag("wal does not take the view");
 }
 
 /* Become master of the next term, as group would. */
@@ -184,18 +204,14 @@ h_elect(struct harness *h, uint64_t term)
 	h->view.term = term;
 	h->view.role = ROLE_MASTER;
 	h->view.master = 0;
-	h_epoch_begin(h);
-	commit_view_write(h->region.commit, &h->view);
-	bell_ring(&h->worker.bells, SLOT_WAL);
+	h_epoch(h);
 }
 
 __attribute__((unused)) static void
 h_role(struct harness *h, enum role role)
 {
 	h->view.role = (uint8_t)role;
-	h_epoch_begin(h);
-	commit_view_write(h->region.commit, &h->view);
-	bell_ring(&h->worker.bells, SLOT_WAL);
+	h_epoch(h);
 }
 
 /* One more entry; false if the ring is full. Not yet rung. */
@@ -307,15 +323,6 @@ h_write(struct harness *h, uint32_t count, uint32_t n, uint64_t *number)
 	return wait_until(
 	    (h_apply(h), h_answered(h)) && h_committed(h) >= h->acked_vlsn,
 	    H_WAIT_MS);
-}
-
-/* Has the process ended? Its status is kept. */
-__attribute__((unused)) static bool
-h_ended(struct harness *h)
-{
-	if (h->pid > 0 && waitpid(h->pid, &h->status, WNOHANG) == h->pid)
-		h->pid = 0;
-	return h->pid == 0;
 }
 
 __attribute__((unused)) static void

@@ -52,6 +52,17 @@ is $code, 1, 'and a region of a node that lived there';
 like $said, qr/left behind a region, \Q$region\E/, 'it is named';
 ok !-e $region, 'and removed';
 
+# Pids come again: who left that one was another.
+my ( $old, $new ) = map { "/dev/shm/nodelife.exec-$_" } qw(old new);
+( $code, $said ) = run_test( <<SCRIPT );
+for my \$f ( '$old', '$new' ) { open my \$h, '>', "\$f.\$\$.x" }
+utime time - 60, time - 60, glob '$old.*';
+SCRIPT
+is $code, 1, 'and one with its pid';
+unlike $said, qr/\Q$old\E/, 'but none from before it began';
+is scalar( grep { unlink } glob "$old.*" ), 1, 'which stays';
+is_deeply [ glob "$new.*" ], [], 'the other does not';
+
 ( $code, $said ) = run_test( <<'SCRIPT' );
 if ( !fork ) { setpgrp; exit if fork; select undef, undef, undef, 600; }
 SCRIPT

@@ -136,6 +136,7 @@ test_boots(void)
 	uint64_t number = 1, bytes;
 	struct segment_list l;
 	struct harness h;
+	unsigned ready = 0;
 	int i, fd;
 
 	h_new(&h, "/dev/shm");
@@ -166,10 +167,11 @@ test_boots(void)
 	is_u64(files(&h, "00000fff.seg", NULL), 0, "it is gone");
 	is_u64(files(&h, "spare.77", NULL), 0, "as is a spare of no size");
 	is_u64(files(&h, "probe", NULL), 0, "nothing else is left");
-	ok(files(&h, "spare.*", NULL) + files(&h, "prep.*", NULL) +
-		    files(&h, "00001*.seg", NULL) >=
-		2,
-	    "two spares are there before it serves");
+	/* One that changes its name under a look may be missed by it. */
+	for (i = 0; i < 3 && ready < 2; i++)
+		ready = files(&h, "spare.*", NULL) + files(&h, "prep.*", NULL) +
+			files(&h, "00001*.seg", NULL);
+	ok(ready >= 2, "two spares are there before it serves");
 	h_kill(&h);
 	h_free(&h);
 }
@@ -179,7 +181,7 @@ static void
 test_last_head(void)
 {
 	struct segment_batch seen = { 0 };
-	uint64_t number = 1, turns;
+	uint64_t number = 1, sleeps, began;
 	struct slot_row *row;
 	struct harness h;
 
@@ -190,13 +192,16 @@ test_last_head(void)
 	ok(wait_until((memset(&seen, 0, sizeof(seen)),
 			  segment_file_look(h.wal_dir, 1, true, &seen) == 0 &&
 			      seen.durable == 4 && seen.committed == 4),
-	       5000),
+	       H_WAIT_MS),
 	    "soon its last head knows that all is durable, and committed");
 	row = &h.region.slots->row[SLOT_WAL];
 	(void)wait_until(files(&h, "prep.*", NULL) == 0, H_WAIT_MS);
-	turns = atomic_load(&row->sleeps);
-	(void)wait_until(atomic_load(&row->sleeps) >= turns + 3, 2500);
-	ok(atomic_load(&row->sleeps) <= turns + 3,
+	began = tap_now_ms();
+	sleeps = atomic_load(&row->sleeps);
+	(void)wait_until(atomic_load(&row->sleeps) >= sleeps + 3, 2500);
+	sleeps = atomic_load(&row->sleeps) - sleeps;
+	/* We may be late: by the clock, which is read last. */
+	ok(sleeps <= 1 + (tap_now_ms() - began) / 1000,
 	    "an idle worker wakes once a second");
 	h_kill(&h);
 	is_i64(h_boot(&h), 0, "boots after a kill");
