@@ -115,10 +115,14 @@ SKIP: {
 		POSIX::_exit(
 			( $n->run( 'nodelifectl', '-r', $n->{run}, 'checkpoint' ) )[0] )
 		  if $ctl == 0;
+		# From when it has its title it dies with its parent.
 		wait_until {
 			($writer) = split ' ',
 			  slurp("/proc/$worker/task/$worker/children") // '';
-			$writer // waitpid( $ctl, POSIX::WNOHANG() ) == $ctl;
+			return 1
+			  if $writer
+			  && ( slurp("/proc/$writer/cmdline") // '' ) =~ /: writing/;
+			waitpid( $ctl, POSIX::WNOHANG() ) == $ctl;
 		};
 		my $state = '';
 		kill 'STOP', $writer if $writer;
