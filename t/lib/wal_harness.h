@@ -173,16 +173,11 @@ h_ended(struct harness *h)
 	return h->pid == 0;
 }
 
-/*
- * Begin an epoch as group does (wal may raise `committed` meanwhile), and
- * wait until wal goes by it: what is pushed in the middle of a turn would
- * still be judged by the old one.
- */
+/* Begin an epoch as group does: wal may raise `committed` meanwhile. */
 __attribute__((unused)) static void
-h_epoch(struct harness *h)
+h_publish(struct harness *h)
 {
 	_Atomic uint64_t *v = &h->region.pos->committed.v;
-	_Atomic uint64_t *seen = &h->region.commit->member[0].durable;
 	uint64_t now = atomic_load(v);
 
 	h->view.epoch++;
@@ -191,6 +186,15 @@ h_epoch(struct harness *h)
 		;
 	commit_view_write(h->region.commit, &h->view);
 	bell_ring(&h->worker.bells, SLOT_WAL);
+}
+
+/* And wait until wal goes by it, not by the one before any more. */
+__attribute__((unused)) static void
+h_epoch(struct harness *h)
+{
+	_Atomic uint64_t *seen = &h->region.commit->member[0].durable;
+
+	h_publish(h);
 	if (!wait_until(
 		h_ended(h) || word_epoch(atomic_load(seen)) == h->view.epoch,
 		H_WAIT_MS))

@@ -197,19 +197,33 @@ wal_role_turn(struct wal *w)
 }
 
 /*
+ * No role to append by. Who sent the request may have seen a newer view than
+ * this turn goes by: then the next turn, which pending() begins, shall tell.
+ */
+static unsigned
+refusal_by_role(const struct wal *w)
+{
+	return atomic_load_explicit(&w->r->commit->seq, memory_order_acquire) !=
+		       w->view_seq
+		   ? DRAIN_LATER
+		   : RET_READONLY;
+}
+
+/*
  * Why nothing may be appended for this request; RET_OK if it may; DRAIN_LATER
- * if that is not known before the term's first record is in.
+ * if that is not known before the term's first record is in, or the newest
+ * view.
  */
 static unsigned
 refusal(struct wal *w, const struct wal_req *req)
 {
 	if (w->view.role != ROLE_MASTER || w->view.readonly != 0 ||
 	    w->phase == WAL_IDLE)
-		return RET_READONLY;
+		return refusal_by_role(w);
 	if (w->stopping)
 		return RET_STOPPING;
 	if (w->own_term != w->view.term)
-		return role_begins_term(w) ? DRAIN_LATER : RET_READONLY;
+		return role_begins_term(w) ? DRAIN_LATER : refusal_by_role(w);
 	/* What a full log has left is the group's. */
 	if (req->type != REC_MEMBER && wal_keeper_full(w))
 		return RET_NOSPACE;
