@@ -15,6 +15,8 @@
 #include "shm/assert.h"
 #include "workers/gateway/cmd.h"
 
+#define FLOAT_ARG_MAX 5120 /* no longer text is a number to the store */
+
 #define LOOKUP_SIZE    512u /* power of two, several times the commands */
 #define ERROR_ARGS_MAX 128
 
@@ -445,7 +447,7 @@ arg_i64(const struct op_arg *a, int64_t *out)
 bool
 arg_double(const struct op_arg *a, long double *out)
 {
-	char text[256], *end;
+	char text[FLOAT_ARG_MAX], *end;
 
 	if (a->len == 0 || a->len >= sizeof(text) || isspace(a->data[0]))
 		return false;

@@ -10,7 +10,8 @@
 
 #include "workers/store/apply.h"
 
-#define FLOAT_IN_MAX 256 /* longer texts are no numbers */
+/* Longer texts are no numbers; what float_print() makes is one. */
+#define FLOAT_IN_MAX FLOAT_TEXT_MAX
 
 bool
 number_parse(const uint8_t *text, size_t n, int64_t *out)
