@@ -33,6 +33,7 @@ sub fill {
 fill( 'old', 500 );
 my ( $code, undef, $err ) = $n->run( 'nodelifectl', '-r', $n->{run}, 'checkpoint' );
 is $code, 0, "a checkpoint: $err";
+eventually { -s "$n->{data}/wal/hint" } 'a hint how far it went';
 fill( 'new', 500 );
 $c->cmd(qw(INCR n)) for 1 .. 20;
 $want{n} = 20;
@@ -133,9 +134,10 @@ restore();
 flip_some( $_, $flips )
   for files( 'index/*', 'state', 'members', 'node', 'store/data.mdb' );
 
-# Bits of the segment's own header, each field.
+# Bits of the segment's own header, each field; the hint may be there or not.
 for my $at ( 0, 4, 8, 48, 60, 80 ) {
 	restore();
+	unlink "$n->{data}/wal/hint" if $at % 8 == 4;
 	flip( $segment, $at, 1 );
 	boot( "$segment, header byte $at", $segment );
 }

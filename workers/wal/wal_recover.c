@@ -187,6 +187,30 @@ check_unbegun(struct recovery *rec)
 	return 0;
 }
 
+/* No header is good; a file with a head in it was a segment: it is named. */
+static int
+refuse_none_left(struct recovery *rec)
+{
+	const struct segment_list *l = &rec->list;
+	char damage[64] = "";
+	uint32_t i;
+
+	for (i = 0; i < l->count && damage[0] == '\0'; i++) {
+		struct segment_batch seen = { 0 };
+
+		if (segment_file_look(
+			rec->w->dir, l->entry[i].number, true, &seen) == 0 &&
+		    seen.segment != 0)
+			snprintf(damage, sizeof(damage),
+			    "/%08x.seg: damaged header,", l->entry[i].number);
+	}
+	return refuse(rec,
+	    "wal%s no segment is left, there were records up to %ju at "
+	    "least; restore this node, or boot with recovery_mode = "
+	    "force to go on behind the checkpoint",
+	    damage[0] != '\0' ? damage : ":", (uintmax_t)rec->hint);
+}
+
 /* Is what the oldest segment continues needed? */
 static int
 check_missing(struct recovery *rec)
@@ -196,11 +220,7 @@ check_missing(struct recovery *rec)
 	uint32_t i;
 
 	if (l->newest == UINT32_MAX && rec->hint != 0)
-		return refuse(rec,
-		    "wal: no segment is left, there were records up to %ju at "
-		    "least; restore this node, or boot with recovery_mode = "
-		    "force to go on behind the checkpoint",
-		    (uintmax_t)rec->hint);
+		return refuse_none_left(rec);
 	if (l->newest == UINT32_MAX || l->missing == 0)
 		return 0;
 	first = l->entry[l->oldest].info.first_vlsn;
