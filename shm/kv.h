@@ -70,7 +70,9 @@ int kv_changed(struct kv *kv, const void *key, size_t key_len, uint64_t watched,
  * records. 0 or -errno (-EBADMSG damage, -ENOMEM), and out is as it was. OP_
  * DBSIZE gives -EAGAIN while positions.resolved is behind positions.applied:
  * the store is counting; it rings all gateways when it is done: try again
- * then. Begins and ends by itself if the caller has not.
+ * then. OP_RANDOMKEY gives -EBUSY when nearly all keys that it comes upon are
+ * deleted ones: kv_scan() finds one bit by bit. Begins and ends by itself if
+ * the caller has not.
  */
 int
 kv_read(struct kv *kv, const struct op *op, int64_t now_ms, struct vbuf *out);

@@ -65,7 +65,10 @@ bool kv_match(const uint8_t *pattern, size_t pattern_len, const uint8_t *text,
 /* kv_scan.c: all live keys of the pinned snapshot, each once. */
 int kv_each(struct kv *kv, int64_t now_ms,
     bool (*each)(void *arg, const void *key, size_t key_len), void *arg);
-/* Some live key; -ENOENT if there is none. Copied to key[]. */
+/*
+ * Some live key; -ENOENT if there is none; -EBUSY, but not for the store:
+ * it would take a long walk. Copied to key[].
+ */
 int kv_random(
     struct kv *kv, int64_t now_ms, uint8_t key[KEY_MAX + 1], size_t *key_len);
 

@@ -12,6 +12,9 @@
 #include "shm/region.h"
 
 #define RANDOM_TRIES   16
+#define RANDOM_LOOKS   5000 /* keys that turn out not to be there */
+#define SMALL_UNITS    65536 /* a table, */
+#define SMALL_ENTRIES  5000 /* a map that is walked over in no time */
 #define ENTRY_UNITS    12 /* of an entry of usual size */
 #define BUCKETS_A_STEP 4096 /* buckets that count as one visited key */
 
@@ -328,6 +331,7 @@ struct pick {
 	int64_t now_ms;
 	uint64_t random;
 	unsigned seen; /* of the bucket so far */
+	unsigned looked; /* at all */
 	int rc;
 	uint8_t *key;
 	size_t *key_len;
@@ -348,6 +352,7 @@ pick_key(struct pick *p, const void *key, size_t key_len)
 	enum kv_where where;
 	int rc = is_live(p->kv, key, key_len, p->now_ms, &where);
 
+	p->looked++;
 	if (rc < 0) {
 		p->rc = rc;
 		return false;
@@ -377,7 +382,9 @@ pick_table(struct pick *p, uint64_t number)
 	uint64_t i, n = g->bucket_count, from = next_random(p);
 
 	p->seen = 0;
-	for (i = 0; i < n && p->seen == 0 && p->rc == 0; i++)
+	for (i = 0;
+	     i < n && p->seen == 0 && p->rc == 0 && p->looked < RANDOM_LOOKS;
+	     i++)
 		bucket_each(p->kv, g, (from + i) & (n - 1), pick_entry, p);
 }
 
@@ -445,6 +452,21 @@ pick(struct pick *p)
 		pick_disk(p);
 }
 
+/* May a gateway walk over all there is, in one go? */
+static bool
+is_small(const struct kv *kv)
+{
+	uint64_t used = 0;
+	MDB_stat st;
+	unsigned i;
+
+	for (i = 0; i < 2; i++)
+		used += atomic_load_explicit(
+		    &kv->t->gen[i].used, memory_order_relaxed);
+	return used <= SMALL_UNITS && mdb_stat(kv->txn, kv->db.kv, &st) == 0 &&
+	       st.ms_entries <= SMALL_ENTRIES;
+}
+
 int
 kv_random(
     struct kv *kv, int64_t now_ms, uint8_t key[KEY_MAX + 1], size_t *key_len)
@@ -457,9 +479,13 @@ kv_random(
 	ASSERT(kv->in);
 	if (getrandom(&p.random, sizeof(p.random), 0) != sizeof(p.random))
 		p.random = mono_ns();
-	for (tries = 0; tries < RANDOM_TRIES && p.rc == 0 && !p.found; tries++)
+	for (tries = 0; tries < RANDOM_TRIES && p.rc == 0 && !p.found &&
+			p.looked < RANDOM_LOOKS;
+	     tries++)
 		pick(&p);
 	/* Luck has run out: the first that is there. */
+	if (p.rc == 0 && !p.found && kv->writer == NULL && !is_small(kv))
+		return -EBUSY;
 	if (p.rc == 0 && !p.found)
 		p.rc = kv_each(kv, now_ms, pick_first, &p);
 	if (p.rc != 0)

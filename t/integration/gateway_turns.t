@@ -168,6 +168,21 @@ like $r, qr/^ERR the transaction is too long/,
   'a transaction of more than a million arguments is refused';
 like $c->cmd('EXEC'), qr/^EXECABORT/, 'and does nothing';
 
+# Nor by what was deleted: it is walked over, though it is not counted.
+$c->cmd( 'DEL', @keys, 'a' );
+my @exec = ( ['MULTI'], [qw(SET b 2)], ( [qw(KEYS none)] ) x 300, ['EXEC'] );
+$r = ( $c->pipeline(@exec) )[-1];
+my $walks = grep { ref eq 'ARRAY' } @$r;
+ok $walks > 0 && $walks < 100, "a few KEYS walk: $walks";
+is scalar( grep { Nodelife::Error::is($_) && /^ERR too many keys to walk/ } @$r ),
+  300 - $walks, 'so many do not';
+no_hold 'KEYS over what was deleted', 'ARRAY', enc(qw(KEYS none)) x 10, 10,
+  sub { ref $_[-1] };
+no_hold 'RANDOMKEY among what was deleted', 'b', enc('RANDOMKEY') x 20, 20, $last;
+$c->cmd('MULTI');
+$c->cmd('RANDOMKEY');
+is_deeply $c->cmd('EXEC'), ['b'], 'in a transaction, too';
+
 # One moment: a writer gives all keys the same value in one record, and now
 # and then removes all. A reader finds them equal, or all of them gone.
 my $some = 20_000;

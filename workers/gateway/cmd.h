@@ -50,11 +50,18 @@ command_build gw_build_key_read, gw_build_keys_read, gw_build_bare_read,
     gw_build_rename;
 
 /* cmd_keys.c */
-command_run gw_run_keys;
+command_run gw_run_keys, gw_run_randomkey;
 command_build gw_build_keys;
-/* How many keys an operation looks at that is told of none, about. */
+/*
+ * A KEYS, with so many more keys: how many keys it compares, a long pattern
+ * counting several times. And what a walk goes over, at most: deleted and
+ * overwritten entries of the tables and empty buckets, too.
+ */
 uint64_t gw_walk_cost(
     const struct gateway *g, uint64_t more_keys, const struct built *b);
+uint64_t gw_walk_span(const struct gateway *g);
+/* Little enough for one turn? */
+bool gw_walk_is_short(const struct gateway *g, const struct built *b);
 
 /* cmd_scan.c, cmd_multi.c */
 command_run gw_run_scan, gw_run_multi, gw_run_exec, gw_run_discard,

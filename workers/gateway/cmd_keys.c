@@ -4,7 +4,7 @@
  * walks as SCAN does, as far as each turn's share of time goes, with its
  * connection parked meanwhile, and sorts out what it meets twice. Keys that
  * are there all along are found; with few keys kv_read() does it at one
- * moment, as Redis would.
+ * moment, as Redis would. RANDOMKEY comes here when it finds nothing by chance.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -15,9 +15,9 @@
 
 #define KEYS_AT_ONCE 5000u /* so many are looked at within one turn */
 #define KEYS_STEP    64u /* between two looks at the clock */
-#define WALK_LEAST                                                             \
-	1000u /* an empty table has as many buckets as a full one              \
-	       */
+#define SPAN_AT_ONCE 10000u
+#define SPAN_LEAST   1000u /* for the buckets, also those of an empty table */
+#define ENTRY_LEAST  6u /* units of an entry */
 #define PATTERN_STEP 32u /* bytes of a pattern that cost as much as a key */
 #define SET_FIRST    1024u
 
@@ -27,6 +27,7 @@ struct keys_job {
 	const struct op_arg *pattern; /* of the call at hand */
 	const struct table_head *table; /* for its hash */
 	size_t max_bytes;
+	bool one; /* RANDOMKEY: the first will do */
 	struct vbuf keys; /* each: u32 length, bytes */
 	uint32_t count, set_cap;
 	uint32_t *set; /* offsets in keys + 1, by hash; 0 = free */
@@ -55,11 +56,28 @@ gw_walk_cost(const struct gateway *g, uint64_t more_keys, const struct built *b)
 {
 	uint64_t keys = keys_in_store(g) + more_keys;
 
-	if (b->code == OP_RANDOMKEY)
-		return WALK_LEAST;
 	if (b->code != OP_KEYS)
 		return 0;
-	return WALK_LEAST + keys + keys * (b->argv[0].len / PATTERN_STEP);
+	return keys + keys * (b->argv[0].len / PATTERN_STEP);
+}
+
+uint64_t
+gw_walk_span(const struct gateway *g)
+{
+	uint64_t used = 0;
+	unsigned i;
+
+	for (i = 0; i < NITEMS(g->r->table->gen); i++)
+		used += atomic_load_explicit(
+		    &g->r->table->gen[i].used, memory_order_relaxed);
+	return SPAN_LEAST + used / ENTRY_LEAST;
+}
+
+bool
+gw_walk_is_short(const struct gateway *g, const struct built *b)
+{
+	return gw_walk_span(g) <= SPAN_AT_ONCE &&
+	       gw_walk_cost(g, 0, b) <= KEYS_AT_ONCE;
 }
 
 void
@@ -120,6 +138,12 @@ set_grow(struct keys_job *j)
 	return true;
 }
 
+static bool
+job_has_all(const struct keys_job *j)
+{
+	return j->one && j->count != 0;
+}
+
 static void
 job_key(void *arg, const void *key, size_t n)
 {
@@ -127,8 +151,8 @@ job_key(void *arg, const void *key, size_t n)
 	uint32_t *place;
 	uint8_t *to;
 
-	if (j->error != 0 ||
-	    !gw_glob(j->pattern->data, j->pattern->len, key, n))
+	if (j->error != 0 || job_has_all(j) ||
+	    (!j->one && !gw_glob(j->pattern->data, j->pattern->len, key, n)))
 		return;
 	if (j->count >= j->set_cap / 2 && !set_grow(j)) {
 		j->error = -ENOMEM;
@@ -179,7 +203,10 @@ job_end(struct call *k, struct keys_job *j)
 					      ? "ERR the store is damaged"
 					      : "ERR no memory for KEYS");
 	out = call_out(k);
-	reply_array(out, j->count);
+	if (!j->one)
+		reply_array(out, j->count);
+	else if (j->count == 0)
+		reply_nil(out, k->c->proto);
 	for (i = 0; i < j->count; i++) {
 		uint32_t n = get_le32(j->keys.data + at);
 
@@ -187,6 +214,12 @@ job_end(struct call *k, struct keys_job *j)
 		at += 4 + (size_t)n;
 	}
 	return VERDICT_DONE;
+}
+
+static bool
+job_goes_on(const struct keys_job *j)
+{
+	return j->pos.done == 0 && j->error == 0 && !job_has_all(j);
 }
 
 /* As far as the turn's share goes. */
@@ -201,14 +234,14 @@ job_step(struct call *k, struct keys_job *j)
 		return call_error_done(k, "ERR the store cannot be read");
 	}
 	j->pattern = &k->argv[1];
-	while (j->pos.done == 0 && j->error == 0) {
+	while (job_goes_on(j)) {
 		int rc = kv_scan(
 		    g->kv, &j->pos, KEYS_STEP, gw_now_ms(g), job_key, j);
 
 		if (rc != 0)
 			j->error = rc;
 		gw_turn_look(g);
-		if (g->turn_over && j->pos.done == 0 && j->error == 0) {
+		if (g->turn_over && job_goes_on(j)) {
 			gw_conn_park(g, k->c, PARK_TURN);
 			return VERDICT_PARKED;
 		}
@@ -228,7 +261,7 @@ gw_run_keys(struct call *k)
 	b.error[0] = '\0';
 	if (!gw_build_keys(k, &b))
 		return call_error_done(k, b.error);
-	if (gw_walk_cost(k->g, 0, &b) <= WALK_LEAST + KEYS_AT_ONCE)
+	if (gw_walk_is_short(k->g, &b))
 		return gw_run_op(k);
 	switch (gw_read_ready(k->g, k->c)) {
 	case READ_NOW:
@@ -241,4 +274,40 @@ gw_run_keys(struct call *k)
 	if ((k->c->keys = job_begin(k)) == NULL)
 		return call_error_done(k, "ERR no memory for KEYS");
 	return job_step(k, k->c->keys);
+}
+
+/*
+ * By chance, as a rule. Among deleted keys luck may run out; then the first
+ * that a walk comes upon is taken.
+ */
+enum verdict
+gw_run_randomkey(struct call *k)
+{
+	const struct op op = { .code = OP_RANDOMKEY };
+	const struct op_arg none = { (const uint8_t *)"", 0 };
+	struct gateway *g = k->g;
+	const uint8_t *at;
+	enum verdict v;
+	int rc;
+
+	if (k->c->keys != NULL)
+		return job_step(k, k->c->keys);
+	if (!gw_run_read_ready(k, &v))
+		return v;
+	vbuf_clear(&g->value);
+	g->value.error = 0;
+	rc = kv_read(g->kv, &op, gw_now_ms(g), &g->value);
+	gw_turn_look(g);
+	if (rc == -EBUSY) {
+		if ((k->c->keys = job_begin(k)) == NULL)
+			return call_error_done(
+			    k, "ERR no memory for RANDOMKEY");
+		k->c->keys->one = true;
+		return job_step(k, k->c->keys);
+	}
+	at = g->value.data;
+	if (rc == 0)
+		rc = reply_value(call_out(k), k->c->proto, &at,
+		    g->value.data + g->value.len);
+	return rc == 0 ? VERDICT_DONE : gw_run_failed(k, &none, rc);
 }

@@ -15,8 +15,13 @@
 #include "shm/table.h"
 #include "workers/gateway/cmd.h"
 
-/* Keys that KEYS and RANDOMKEY of one EXEC may look at, about. */
-#define EXEC_WALK_MAX 100000u
+/*
+ * What KEYS and RANDOMKEY of one EXEC may cost the store together: keys that
+ * are compared, and entries that are gone over, of 0.2 us each.
+ */
+#define EXEC_KEYS_MAX 100000u
+#define EXEC_SPAN_MAX 20000000u
+#define EXEC_FAR      "ERR too many keys to walk over inside a transaction: use SCAN"
 /* Keys beyond so many may stand there twice: each is compared with all. */
 #define WATCH_LOOK 256
 
@@ -34,6 +39,7 @@ struct multi {
 /* What becomes of one queued command. */
 struct exec_item {
 	bool local; /* answered in `local`, else by the store */
+	bool far; /* a walk that is too long for this process */
 	bool refused; /* by `local`, with what one EXEC may walk over */
 	bool unless_nil; /* by `local` unless the store says nil */
 	size_t off, len;
@@ -54,7 +60,7 @@ struct plan {
 	uint32_t op_count;
 	bool writes;
 	bool local_reads; /* SCAN reads the store from here */
-	uint64_t walked; /* keys that KEYS and RANDOMKEY look at */
+	uint64_t keys, span; /* of its walks: compared, gone over */
 	struct op_arg *argv; /* of the command at hand */
 	uint32_t argv_cap;
 	/* How far it got, if it takes more than one turn. */
@@ -359,6 +365,20 @@ built_init(struct built *b)
 	b->error[0] = '\0';
 }
 
+/* May it? The transaction may make as many keys as it has arguments. */
+static void
+plan_walk(struct plan *p, struct exec_item *item, const struct built *b)
+{
+	const struct gateway *g = p->k->g;
+	bool first = p->span == 0;
+
+	p->keys += gw_walk_cost(g, p->m->args, b);
+	p->span += gw_walk_span(g);
+	item->refused =
+	    p->keys > EXEC_KEYS_MAX || (p->span > EXEC_SPAN_MAX && !first);
+	item->far = b->code == OP_KEYS && !gw_walk_is_short(g, b);
+}
+
 /* Is it answered here: not of the store, wrong, or too long a walk? */
 static bool
 plan_is_local(struct plan *p, const struct call *q, struct exec_item *item,
@@ -370,10 +390,8 @@ plan_is_local(struct plan *p, const struct call *q, struct exec_item *item,
 	}
 	if (!q->cmd->build(q, b))
 		return true;
-	/* The transaction may make as many keys as it has arguments. */
-	p->walked += gw_walk_cost(p->k->g, p->m->args, b);
-	item->refused = (b->code == OP_KEYS || b->code == OP_RANDOMKEY) &&
-			p->walked > EXEC_WALK_MAX;
+	if (b->code == OP_KEYS || b->code == OP_RANDOMKEY)
+		plan_walk(p, item, b);
 	return item->refused;
 }
 
@@ -430,8 +448,7 @@ plan_answer(struct plan *p, struct exec_item *item)
 	item->off = sink_len(q.out);
 	built_init(&b);
 	if (item->refused) {
-		call_error(&q, "ERR too many keys to walk over inside a "
-			       "transaction: use SCAN");
+		call_error(&q, EXEC_FAR);
 	} else if (q.cmd->build != NULL) {
 		(void)q.cmd->build(&q, &b);
 		call_error(&q, "%s", b.error);
@@ -618,6 +635,8 @@ exec_item(struct plan *p)
 		put_local(p->x, p->next++, &p->out);
 		return 0;
 	}
+	if (p->x->item[p->next].far)
+		return -EBUSY;
 	n = get_le32(p->at);
 	if (!p->in_many) {
 		rc = op_decode(p->at + 4, n, &op);
@@ -735,17 +754,22 @@ exec_write(struct plan *p)
 	return exec_append(p);
 }
 
-/* Moment after moment was lost: the log's order settles it. */
+/*
+ * Moment after moment was lost: the log's order settles it. Or there is far
+ * to walk, which holds nobody up in the store.
+ */
 static enum verdict
-exec_read_settle(struct plan *p)
+exec_read_settle(struct plan *p, bool far)
 {
 	struct call *k = p->k;
 
-	if (k->g->w->readonly || !commit_is_master(k->g->r) ||
-	    !gw_write_room(k->g))
-		return call_error_done(
-		    k, "ERR the store changes too fast for this transaction");
-	return exec_append(p);
+	sink_reset(&p->out);
+	if (!k->g->w->readonly && commit_is_master(k->g->r) &&
+	    gw_write_room(k->g))
+		return exec_append(p);
+	return call_error_done(k, far ? EXEC_FAR
+				      : "ERR the store changes too "
+					"fast for this transaction");
 }
 
 static enum verdict
@@ -766,10 +790,12 @@ exec_read(struct plan *p)
 			break;
 		exec_read_anew(p);
 		if (!gw_moment_lost(&p->moment))
-			return exec_read_settle(p);
+			return exec_read_settle(p, false);
 	}
 	if (rc == -EINPROGRESS)
 		return exec_pause(k);
+	if (rc == -EBUSY)
+		return exec_read_settle(p, true);
 	if (rc != 0 && rc != -ENOBUFS)
 		return call_error_done(k, "ERR the store cannot be read");
 	sink_join(call_out(k), &p->out);
