@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <linux/magic.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -354,6 +355,29 @@ small_take(int fd, const struct region_head *head, char *why, size_t why_size)
 	return rc;
 }
 
+/*
+ * What wal said of its last flush holds until a boot has gone by it, also if
+ * this one ends before wal is there: each region hands it to the next one.
+ */
+static void
+failed_take(struct region *r, const struct region_spec *spec)
+{
+	char path[PATH_MAX], why[8];
+	struct region old;
+
+	if (snprintf(path, sizeof(path), "%s/region", spec->run_dir) >=
+		(int)sizeof(path) ||
+	    region_attach(&old, path, why, sizeof(why)) != 0)
+		return;
+	if (strncmp(old.head->data_dir, r->head->data_dir,
+		sizeof(old.head->data_dir)) == 0)
+		atomic_store_explicit(&r->control->wal_failed,
+		    atomic_load_explicit(
+			&old.control->wal_failed, memory_order_relaxed),
+		    memory_order_relaxed);
+	region_unmap(&old);
+}
+
 static int
 region_build(struct region *r, const struct region_spec *spec, char *why,
     size_t why_size)
@@ -382,6 +406,7 @@ region_build(struct region *r, const struct region_spec *spec, char *why,
 	if ((rc = sections_init(r, spec)) != 0 ||
 	    (rc = walbuf_map_twice(r)) != 0)
 		return rc;
+	failed_take(r, spec);
 	atomic_store_explicit(
 	    &r->head->state, REGION_LIVE, memory_order_relaxed);
 	/* Pairs with the acquire in head_check(): all of it is there. */

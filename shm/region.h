@@ -99,9 +99,11 @@ struct control {
 	_Atomic uint64_t idle_timeout_ms;
 	_Atomic uint32_t sync_level;
 	_Atomic uint32_t log_reopens; /* W: supervisor. log_follow() */
-	_Atomic uint64_t wal_failed; /* W: wal. 1 + the VLSN that was durable
-					when a flush failed: the next boot
-					drops what lies above. 0 = none did */
+	_Atomic uint64_t wal_failed; /* W: wal; the creator takes it over from
+					the region before. 1 + the VLSN that
+					was durable when a flush failed: the
+					next boot drops what lies above.
+					0 = none did */
 	char reload_text[1024]; /* W: supervisor, before reload_done */
 };
 

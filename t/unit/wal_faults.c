@@ -126,7 +126,7 @@ test_nth(enum conf_wal_io io, enum wal_op op, int res, const char *what)
 static void
 test_dropped(enum conf_wal_io io, enum wal_op op)
 {
-	char path[2][sizeof(((struct region *)NULL)->path)];
+	char path[3][sizeof(((struct region *)NULL)->path)];
 	uint64_t number = 1, last = 0;
 	struct harness h;
 
@@ -144,6 +144,10 @@ test_dropped(enum conf_wal_io io, enum wal_op op)
 	h.keep_region = true;
 	memcpy(path[0], h.region.path, sizeof(path[0]));
 	h_kill(&h);
+	/* A boot that ends before wal has looked at anything. */
+	h_region(&h);
+	memcpy(path[2], h.region.path, sizeof(path[2]));
+	h_kill(&h);
 	h.readonly = true;
 	is_i64(h_boot(&h), 0, "a boot that begins no segment");
 	is_u64(position_get(&h.region.pos->durable), 11,
@@ -160,6 +164,7 @@ test_dropped(enum conf_wal_io io, enum wal_op op)
 	is_u64(h_read_back(&h, &last), number - 1, "nothing else is missing");
 	shm_unlink(path[0]);
 	shm_unlink(path[1]);
+	shm_unlink(path[2]);
 	h_free(&h);
 }
 

@@ -369,6 +369,8 @@ test_force_gap(void)
 	ok(h_stop(&h), "ends");
 	unlinkat(h.wal_dir, "00000002.seg", 0);
 	is_i64(h_boot(&h), -ECANCELED, "one is missing");
+	ok(strstr(h.region.seq->error, "recovery_mode = force") != NULL,
+	    "what can be done is said: %s", h.region.seq->error);
 	h_kill(&h);
 	h.force = true;
 	is_i64(h_boot(&h), 0, "force boots");

@@ -35,7 +35,7 @@ wal_give_up(struct wal *w, const char *what, int error)
 	event_add(w->r, SLOT_WAL, EVENT_ERROR,
 	    "wal/%08x.seg: %s: %s; the node boots again from disk",
 	    w->segment.info.number, what, strerror(-error));
-	/* What lies above may be in a cache only: see failed_life(). */
+	/* What lies above may be in a cache only: the next boot drops it. */
 	atomic_store_explicit(
 	    &w->r->control->wal_failed, w->durable + 1, memory_order_relaxed);
 	atomic_store_explicit(

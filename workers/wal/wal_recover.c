@@ -8,7 +8,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -102,31 +101,6 @@ open_files(struct recovery *rec)
 	if (rc == 0)
 		rc = wal_fence(w->dir);
 	return rc == 0 ? 0 : refuse(rec, "wal: %s", strerror(-rc));
-}
-
-/*
- * Did a flush fail in the node's life before this one? Then what lies above
- * what was durable there can be read and still be on no disk, and no further
- * sync tells. A boot that does not get as far as its own segment hands it on.
- */
-static void
-failed_life(struct recovery *rec)
-{
-	struct wal *w = rec->w;
-	struct region prev;
-	char path[PATH_MAX], why[128];
-
-	if (snprintf(path, sizeof(path), "%s/region.prev",
-		w->conf->node.run_dir) >= (int)sizeof(path) ||
-	    region_attach(&prev, path, why, sizeof(why)) != 0)
-		return;
-	if (strncmp(prev.head->data_dir, w->r->head->data_dir,
-		sizeof(prev.head->data_dir)) == 0)
-		rec->failed = atomic_load_explicit(
-		    &prev.control->wal_failed, memory_order_relaxed);
-	region_unmap(&prev);
-	atomic_store_explicit(
-	    &w->r->control->wal_failed, rec->failed, memory_order_relaxed);
 }
 
 /* Do the headers belong to this group? */
@@ -240,7 +214,8 @@ check_missing(struct recovery *rec)
 		return 0;
 	return refuse(rec,
 	    "wal/%08x.seg is missing or damaged, and records before %ju are "
-	    "needed; restore this node",
+	    "needed; restore this node, or boot with recovery_mode = force to "
+	    "go on without them",
 	    l->missing, (uintmax_t)first);
 }
 
@@ -734,7 +709,13 @@ recover_steps(struct recovery *rec)
 	/* What is in a checkpoint had been durable. */
 	rec->seen.durable = rec->hint;
 	rec->tail_entry = UINT32_MAX;
-	failed_life(rec);
+	/*
+	 * Did a flush fail in a life before this one? Then what lies above what
+	 * was durable there can be read and still be on no disk, and no further
+	 * sync tells.
+	 */
+	rec->failed = atomic_load_explicit(
+	    &w->r->control->wal_failed, memory_order_relaxed);
 	rc = recover_scan(rec);
 	if (rc == 0 && !w->w->readonly)
 		rc = flush_tail(rec);
