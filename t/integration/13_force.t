@@ -68,6 +68,29 @@ is $n->stop, 0, 'stopped';
 my ( $code, $out, $err ) = $n->run( 'nodelifewal', 'verify', $n->{data} );
 is $code, 0, 'the log verifies' or diag "$out$err";
 
+# Forced again, and cut before the membership that began this generation: the
+# node serves before the next one's is in the members file. Killed in between,
+# the file is older than what the log has, though its VLSN is higher.
+my $members = slurp("$n->{data}/members");
+($seg) = sort glob "$n->{data}/wal/*.seg";
+open $f, '+<', $seg or die;
+seek $f, $size - 40, 0;
+print $f "\xaa" x 64;
+close $f;
+$n->configure( boot => { recovery_mode => 'force' } )->start;
+is $n->client->cmd(qw(SET after force)), 'OK', 'forced again, it writes';
+is $n->stat->{generation}, 3, 'in generation 3';
+eventually { slurp("$n->{data}/members") ne $members } 'members: filed';
+$n->kill9->configure( boot => { recovery_mode => undef } );
+open $f, '>', "$n->{data}/members" or die;
+print $f $members;
+close $f;
+$n->start;
+is $n->client->cmd(qw(GET after)), 'force',
+  'a normal boot takes the log\'s membership';
+is $n->stat->{generation}, 3, 'of the newer generation';
+is $n->stop, 0, 'stopped';
+
 # Killed at any moment of a forced boot that has to cut: nothing that it leaves
 # behind stops the next one, and what it serves is of a newer generation.
 sub damaged {

@@ -158,6 +158,20 @@ members_propose(struct group *g)
 	snprintf(self->address, sizeof(self->address), "%s", conf->listen.peer);
 }
 
+/*
+ * Is the file's membership newer than the log's, if there is one? Force may
+ * have cut the record of an older generation's: its VLSN tells nothing then.
+ */
+static bool
+filed_newer(const struct group *g)
+{
+	const struct membership *file = &g->filed, *log = &g->newest;
+
+	if (file->generation != log->generation)
+		return file->generation > log->generation;
+	return file->vlsn > log->vlsn;
+}
+
 /* The newest of log and file; else what the configuration proposes. */
 static int
 members_find(struct group *g, char *why, size_t why_size)
@@ -171,7 +185,7 @@ members_find(struct group *g, char *why, size_t why_size)
 		    "members: %s; the log's membership is taken",
 		    rc == -EBADMSG ? "damaged" : strerror(-rc));
 	if (g->newest.vlsn != 0 || g->filed_known) {
-		if (g->filed_known && g->filed.vlsn > g->newest.vlsn)
+		if (g->filed_known && filed_newer(g))
 			g->newest = g->filed;
 		return 0;
 	}
