@@ -106,6 +106,8 @@ kv_pin(struct kv *kv)
 	uint64_t view;
 	int tries, rc;
 
+	/* If this fails no view is pinned, and kv_hold() goes back to none. */
+	kv->view = KV_VIEW_NONE;
 	for (tries = 0; tries < KV_TRIES; tries++) {
 		view = view_now(kv);
 		/* Release: who sees the pin sees since when. */

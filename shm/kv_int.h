@@ -10,6 +10,7 @@
 #include "shm/table.h"
 
 #define KV_SNAP_NEWEST UINT64_MAX
+#define KV_VIEW_NONE   UINT64_MAX
 #define KV_TRIES                                                               \
 	1000 /* restarts of a read; each needs a FLUSHALL or a                 \
 		freeze right within it */
