@@ -168,6 +168,29 @@ like $r, qr/^ERR the transaction is too long/,
   'a transaction of more than a million arguments is refused';
 like $c->cmd('EXEC'), qr/^EXECABORT/, 'and does nothing';
 
+# Who has said its last byte still gets the answer, however many turns it took.
+for ( [ MGET => @keys ], [ EXISTS => @keys ] ) {
+	my ( $name, $got ) = ( $_->[0], 0 );
+	for my $try ( 1 .. 5 ) {
+		my $h = $n->client;
+		$h->raw( enc(@$_) );
+		shutdown $h->{s}, 1;
+		my $r = $h->reply;
+		$got += ref $r eq 'ARRAY' ? @$r : $r =~ /^\d+$/ ? $r : 0;
+	}
+	is $got, 5 * $many, "$name of a client that sends no more";
+}
+{
+	my $h  = $n->client;
+	my $id = $h->cmd(qw(CLIENT ID));
+	$h->raw( enc('MULTI') . enc( qw(CLIENT KILL ID), $id, qw(SKIPME no) )
+		  . enc( 'EXISTS', @keys ) . enc('EXEC') );
+	my @r = map { scalar $h->reply } 1 .. 4;
+	is ref $r[3] eq 'ARRAY' && "@{ $r[3] }", "1 $many",
+	  'EXEC that kills its own client is answered';
+	is $h->cmd('PING'), 'CLOSED', 'and then it is closed';
+}
+
 # Nor by what was deleted: it is walked over, though it is not counted.
 $c->cmd( 'DEL', @keys, 'a' );
 my @exec = ( ['MULTI'], [qw(SET b 2)], ( [qw(KEYS none)] ) x 300, ['EXEC'] );

@@ -83,11 +83,17 @@ gw_many_step(struct gateway *g, struct moment *at, struct many *m,
 	return 0;
 }
 
+/* An empty chunk would be sent, and a send of nothing looks like a failure. */
 static void
 many_truncate(struct sink *out, size_t len)
 {
-	if (out->c != NULL)
-		out->c->len = len;
+	if (out->c == NULL)
+		return;
+	out->c->len = len;
+	if (len != 0)
+		return;
+	chunk_free(out->pool, out->c);
+	out->c = NULL;
 }
 
 /* Up to this turn's share; nothing but the answer stays in out. */
@@ -97,19 +103,17 @@ many_run(struct call *k, struct many_job *j, struct sink *out, size_t len)
 	struct gateway *g = k->g;
 	int rc;
 
-	for (;;) {
-		rc = gw_moment_begin(g, &j->moment);
-		if (rc == 0)
-			rc = gw_many_step(
-			    g, &j->moment, &j->many, out, k->c->proto);
-		gw_moment_end(g);
-		if (rc != -EAGAIN)
-			break;
+	rc = gw_moment_begin(g, &j->moment);
+	if (rc == 0)
+		rc = gw_many_step(g, &j->moment, &j->many, out, k->c->proto);
+	gw_moment_end(g);
+	if (rc == -EAGAIN) {
 		many_truncate(out, len);
 		j->many.next = 0;
 		j->many.found = 0;
-		if (!gw_moment_lost(&j->moment))
-			break;
+		/* In another turn: what was lost took its time, too. */
+		if (gw_moment_lost(&j->moment))
+			return -EINPROGRESS;
 	}
 	if (rc != 0 && rc != -EINPROGRESS && rc != -ENOBUFS)
 		many_truncate(out, len);

@@ -60,12 +60,14 @@ struct plan {
 	uint32_t op_count;
 	bool writes;
 	bool local_reads; /* SCAN reads the store from here */
+	bool counts; /* DBSIZE is in it */
 	uint64_t keys, span; /* of its walks: compared, gone over */
 	struct op_arg *argv; /* of the command at hand */
 	uint32_t argv_cap;
 	/* How far it got, if it takes more than one turn. */
 	bool ready; /* it may read */
 	bool answered; /* what is not of the store */
+	bool last; /* it killed its own client: close after the answer */
 	uint32_t next; /* command */
 	const uint8_t *at; /* its bytes in the queue or in the payload */
 	struct moment moment; /* of all it reads */
@@ -425,6 +427,7 @@ plan_make(struct plan *p)
 		op_encode(to + 4, b.code, b.flags, b.num, b.argc, b.argv);
 		p->op_count++;
 		p->writes |= op_writes(b.code);
+		p->counts |= b.code == OP_DBSIZE;
 	}
 	if (p->payload.error != 0)
 		return false;
@@ -610,9 +613,8 @@ exec_op(struct plan *p, const struct op *op)
 	int rc;
 
 	if (op->code == OP_DBSIZE) {
-		if ((rc = exec_size(p)) == 0)
-			reply_int(&p->out, (int64_t)p->size);
-		return rc;
+		reply_int(&p->out, (int64_t)p->size);
+		return 0;
 	}
 	vbuf_clear(&g->value);
 	g->value.error = 0;
@@ -665,6 +667,9 @@ exec_read_go(struct plan *p)
 	size_t len;
 	int rc;
 
+	/* First: where that fails, nothing has been read in vain. */
+	if (p->counts && (rc = exec_size(p)) != 0)
+		return rc;
 	if ((rc = exec_watches(p)) < 0)
 		return rc;
 	if (rc == 1) {
@@ -765,7 +770,7 @@ exec_read_settle(struct plan *p, bool far)
 
 	sink_reset(&p->out);
 	if (!k->g->w->readonly && commit_is_master(k->g->r) &&
-	    gw_write_room(k->g))
+	    p->payload.len <= GW_REQUEST_MAX && gw_write_room(k->g))
 		return exec_append(p);
 	return call_error_done(k, far ? EXEC_FAR
 				      : "ERR the store changes too "
@@ -781,16 +786,16 @@ exec_read(struct plan *p)
 
 	if (!exec_answer(p, &v))
 		return v;
-	for (;;) {
-		rc = gw_moment_begin(k->g, &p->moment);
-		if (rc == 0)
-			rc = exec_read_go(p);
-		gw_moment_end(k->g);
-		if (rc != -EAGAIN)
-			break;
+	rc = gw_moment_begin(k->g, &p->moment);
+	if (rc == 0)
+		rc = exec_read_go(p);
+	gw_moment_end(k->g);
+	if (rc == -EAGAIN) {
 		exec_read_anew(p);
 		if (!gw_moment_lost(&p->moment))
 			return exec_read_settle(p, false);
+		/* In another turn: what was lost took its time, too. */
+		rc = -EINPROGRESS;
 	}
 	if (rc == -EINPROGRESS)
 		return exec_pause(k);
@@ -861,6 +866,19 @@ plan_new(struct call *k, struct multi *m)
 	return NULL;
 }
 
+/* A CLIENT KILL in it of its own client waits until it is answered. */
+static void
+exec_last(struct plan *p, struct conn *c, enum verdict v)
+{
+	p->last |= (c->flags & CONN_LAST) != 0;
+	if (!p->last)
+		return;
+	if (v == VERDICT_PARKED)
+		c->flags &= ~(unsigned)CONN_LAST;
+	else
+		c->flags |= CONN_LAST;
+}
+
 enum verdict
 gw_run_exec(struct call *k)
 {
@@ -880,6 +898,7 @@ gw_run_exec(struct call *k)
 	if (m->plan != NULL) {
 		m->plan->k = k;
 		v = exec_run(m->plan);
+		exec_last(m->plan, k->c, v);
 	} else {
 		v = call_error_done(k, "ERR no memory for this transaction");
 	}
