@@ -228,12 +228,38 @@ damage(struct harness *h, uint32_t number, uint32_t offset)
 	close(fd);
 }
 
+/* How many bytes of it are kept aside; 0 = none. */
+static uint64_t
+salvaged(const struct harness *h, const char *name)
+{
+	char path[64];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "salvage/%s", name);
+	return fstatat(h->data_dir, path, &st, 0) == 0 ? (uint64_t)st.st_size
+						       : 0;
+}
+
+/* Three bytes, as if an earlier forced boot had kept them. */
+static void
+salvage_put(const struct harness *h, const char *name)
+{
+	char path[64];
+	int fd;
+
+	(void)mkdirat(h->data_dir, "salvage", 0750);
+	snprintf(path, sizeof(path), "salvage/%s", name);
+	fd = openat(h->data_dir, path, O_WRONLY | O_CREAT, 0600);
+	if (write(fd, "old", 3) != 3)
+		abort();
+	close(fd);
+}
+
 static void
 test_modes(void)
 {
 	uint64_t number = 1, bytes, before, last;
 	struct harness h;
-	struct stat st;
 
 	h_new(&h, "/dev/shm");
 	is_i64(h_boot(&h), 0, "boots");
@@ -267,12 +293,17 @@ test_modes(void)
 	is_i64(h_boot(&h), -ECANCELED, "each time");
 	h_kill(&h);
 
+	salvage_put(&h, "00000002.seg");
+	salvage_put(&h, "00000001.seg.cut");
 	h.force = true;
 	is_i64(h_boot(&h), 0, "force boots");
 	last = position_get(&h.region.pos->durable);
 	ok(last > 1500 && last < 2100, "with what is before the damage");
-	ok(fstatat(h.data_dir, "salvage/00000002.seg", &st, 0) == 0 &&
-		fstatat(h.data_dir, "salvage/00000001.seg.cut", &st, 0) == 0,
+	is_u64(salvaged(&h, "00000002.seg"), 3,
+	    "what an earlier one kept aside stays");
+	is_u64(salvaged(&h, "00000001.seg.cut"), 3, "the cut end, too");
+	ok(salvaged(&h, "00000002.seg.1") > 3 &&
+		salvaged(&h, "00000001.seg.cut.1") > 3,
 	    "and keeps the rest aside");
 	ok(counter_sum(h.region.counters, C_WAL_TORN) == 0, "not as a tear");
 	h_elect(&h, 7);
@@ -296,16 +327,6 @@ hint_put(struct harness *h, uint64_t vlsn)
 	if (write(fd, hint, sizeof(hint)) != (ssize_t)sizeof(hint))
 		abort();
 	close(fd);
-}
-
-static bool
-salvaged(const struct harness *h, const char *name)
-{
-	char path[64];
-	struct stat st;
-
-	snprintf(path, sizeof(path), "salvage/%s", name);
-	return fstatat(h->data_dir, path, &st, 0) == 0;
 }
 
 /* Damage to what the checkpoint holds: a forced log begins behind that. */

@@ -239,20 +239,39 @@ copy_some(struct wal *w, int in, int out, off_t size, uint64_t *lost)
 	return wal_file_sync(out);
 }
 
+#define SALVAGE_NAME_MAX (SEGMENT_NAME_MAX + 16)
+
+/*
+ * A name that is free in salvage/: numbers come again after a forced boot that
+ * was killed, and what an earlier one put there is not to be lost.
+ */
+static void
+salvage_name(int salvage, const char *name, char out[SALVAGE_NAME_MAX])
+{
+	unsigned i;
+
+	snprintf(out, SALVAGE_NAME_MAX, "%s", name);
+	for (i = 1;
+	     faccessat(salvage, out, F_OK, AT_SYMLINK_NOFOLLOW) == 0 && i != 0;
+	     i++)
+		snprintf(out, SALVAGE_NAME_MAX, "%s.%u", name, i);
+}
+
 /* Copy the file that is cut, for whoever wants to look at it. */
 static int
 salvage_tail(struct wal *w, const char *name, off_t size, int salvage)
 {
-	char to[SEGMENT_NAME_MAX + 8];
+	char cut[SEGMENT_NAME_MAX + 8], to[SALVAGE_NAME_MAX];
 	uint64_t lost = 0;
 	int in, out, rc;
 
-	snprintf(to, sizeof(to), "%s.cut", name);
+	snprintf(cut, sizeof(cut), "%s.cut", name);
+	salvage_name(salvage, cut, to);
 	in = openat(w->dir, name, O_RDONLY | O_CLOEXEC);
 	if (in < 0)
 		return -errno;
 	out =
-	    openat(salvage, to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
+	    openat(salvage, to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
 	if (out < 0) {
 		rc = -errno;
 		close(in);
@@ -275,7 +294,7 @@ salvage_tail(struct wal *w, const char *name, off_t size, int salvage)
 static int
 salvage_rest(struct wal *w, struct segment_list *list, uint32_t last, int to)
 {
-	char name[SEGMENT_NAME_MAX];
+	char name[SEGMENT_NAME_MAX], as[SALVAGE_NAME_MAX];
 	uint32_t i;
 
 	for (i = list->count; i-- > 0;) {
@@ -285,9 +304,10 @@ salvage_rest(struct wal *w, struct segment_list *list, uint32_t last, int to)
 		    (last != UINT32_MAX && i <= last && e->in_chain))
 			continue;
 		segment_name(name, e->number);
-		if (renameat(w->dir, name, to, name) != 0)
+		salvage_name(to, name, as);
+		if (renameat(w->dir, name, to, as) != 0)
 			return -errno;
-		log_warnx("forced: wal/%s is in salvage/ now", name);
+		log_warnx("forced: wal/%s is salvage/%s now", name, as);
 		list->count--;
 		memmove(e, e + 1, (list->count - i) * sizeof(*e));
 	}
