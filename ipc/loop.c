@@ -135,6 +135,31 @@ loop_stale(struct loop *l)
 	counter_add(l->region->counters, l->slot, C_STALE_CQES, 1);
 }
 
+int
+loop_relay_to(struct loop *l, unsigned slot)
+{
+	int rc = io_uring_register_eventfd(&l->ring, l->bells->fd[slot]);
+
+	if (rc != 0)
+		return rc;
+	rc = io_uring_cq_eventfd_toggle(&l->ring, false);
+	if (rc != 0) {
+		(void)io_uring_unregister_eventfd(&l->ring);
+		return rc;
+	}
+	l->relays = true;
+	return 0;
+}
+
+void
+loop_relay(struct loop *l, bool on)
+{
+	if (!l->relays || on == l->relaying)
+		return;
+	(void)io_uring_cq_eventfd_toggle(&l->ring, on);
+	l->relaying = on;
+}
+
 void
 loop_beat(void *arg)
 {

@@ -53,6 +53,7 @@ struct loop {
 	uint64_t bell_value;
 	bool quit; /* set it to leave loop_run() */
 	bool unready; /* do not sleep this turn: work is left over */
+	bool relays, relaying; /* loop_relay_to(), loop_relay() */
 	unsigned features; /* LOOP_HAS_… */
 	uint64_t rung_told; /* of bells->rung, in C_BELLS */
 };
@@ -92,6 +93,14 @@ loop_shutdown(const struct loop *l)
 	return atomic_load_explicit(
 	    &l->region->seq->shutdown, memory_order_acquire);
 }
+/*
+ * While relayed, every completion of this ring rings the bell of `slot`, too,
+ * in the kernel: it wakes up beside this process instead of after it. It may
+ * look before there is anything to see, so it is rung as ever when there is.
+ * loop_relay_to() begins with it off; 0 or -errno. One slot only.
+ */
+int loop_relay_to(struct loop *l, unsigned slot);
+void loop_relay(struct loop *l, bool on);
 /* This worker has done its part up to `step`: wakes the supervisor. */
 void loop_drained(struct loop *l, unsigned step);
 

@@ -1,11 +1,13 @@
 /*
  * The event loop: a bell rung from another process ends a sleep, never is one
  * lost between two that ring each other; more requests than the queue holds
- * are all submitted; completions that nobody handles are counted; timers and
- * steps of the shutdown bus end a sleep; a turn does not sleep over input.
+ * are all submitted; completions that nobody handles are counted; a relay
+ * rings another's bell for a completion, while it is on; timers and steps of
+ * the shutdown bus end a sleep; a turn does not sleep over input.
  */
 #include "ipc/loop.h"
 
+#include <poll.h>
 #include <sys/eventfd.h>
 
 #include "shm/log.h"
@@ -163,6 +165,38 @@ test_queue(struct player *p)
 	    "those that nobody handles are counted");
 }
 
+static bool
+rang(unsigned slot)
+{
+	struct pollfd poll_for = { .fd = bells.fd[slot], .events = POLLIN };
+	eventfd_t value;
+
+	return poll(&poll_for, 1, 0) == 1 &&
+	       eventfd_read(bells.fd[slot], &value) == 0;
+}
+
+static bool
+rings_when_completed(struct player *p)
+{
+	unsigned i;
+
+	nops(p, KIND_COUNTED, 1);
+	for (i = 0; i < 3; i++)
+		(void)loop_poll(&p->loop);
+	return rang(SLOT_GATEWAY);
+}
+
+static void
+test_relay(struct player *p)
+{
+	is_i64(loop_relay_to(&p->loop, SLOT_GATEWAY), 0, "a relay");
+	ok(!rings_when_completed(p), "is off at first");
+	loop_relay(&p->loop, true);
+	ok(rings_when_completed(p), "on, a completion rings the other's bell");
+	loop_relay(&p->loop, false);
+	ok(!rings_when_completed(p), "off, it does not");
+}
+
 static void
 stop_at_timer(void *ctx)
 {
@@ -240,6 +274,7 @@ main(void)
 		skip_all("no io_uring here");
 	test_ping_pong(&p);
 	test_queue(&p);
+	test_relay(&p);
 	test_timer(&p);
 	test_step(&p);
 	loop_close(&p.loop);

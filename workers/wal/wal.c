@@ -142,6 +142,7 @@ wal_open(struct wal *w)
 	loop_on(&w->loop, WAL_KIND_SCAN, wal_scan_done);
 	loop_on(&w->loop, WAL_KIND_HINT, wal_keeper_hint_done);
 	wal_clients_open(w);
+	wal_bells_open(w);
 	return 0;
 }
 

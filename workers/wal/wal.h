@@ -286,6 +286,13 @@ void wal_flight_header(struct wal *w);
 void wal_give_up(struct wal *w, const char *what, int error);
 
 /* wal_bells.c */
+void wal_bells_open(struct wal *w);
+/*
+ * A flight begins, or has ended (records 0). One record is one client that
+ * waits, and its gateway sleeps: the flush itself wakes it then, at the same
+ * time as wal and not after it.
+ */
+void wal_bells_flight(struct wal *w, uint32_t records);
 void wal_bells_committed(struct wal *w);
 void wal_bells_returned(struct wal *w);
 uint64_t wal_bells_deadline(const struct wal *w);

@@ -52,6 +52,23 @@ wal_bells_returned(struct wal *w)
 	}
 }
 
+void
+wal_bells_open(struct wal *w)
+{
+	/*
+	 * A ring relays to one; with more gateways they do without. On the
+	 * same core ([cpu] io) the gateway would only be in wal's way.
+	 */
+	if (w->clients == CLIENT_GATEWAY + 1 && w->conf->cpu.io < 0)
+		(void)loop_relay_to(&w->loop, SLOT_GATEWAY);
+}
+
+void
+wal_bells_flight(struct wal *w, uint32_t records)
+{
+	loop_relay(&w->loop, records == 1 && w->flights == 1);
+}
+
 /* Must the store apply now, not later? */
 static bool
 store_wanted(struct wal *w, uint64_t committed, uint64_t applied)

@@ -192,6 +192,7 @@ flight_begin(struct wal *w, uint64_t start, uint64_t end, bool closed)
 	}
 	w->flights++;
 	w->flight_bytes += f->size;
+	wal_bells_flight(w, f->records);
 	if (flight_submit(w, f) != 0)
 		wal_give_up(w, "submit", -EAGAIN);
 }
@@ -304,6 +305,7 @@ flights_publish(struct wal *w)
 		w->first = (w->first + 1) % FLIGHT_MAX;
 		w->flights--;
 	}
+	wal_bells_flight(w, 0);
 	if (!any)
 		return;
 	(void)commit_advance(w->r);
