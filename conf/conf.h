@@ -97,6 +97,7 @@ struct conf {
 		uint32_t max_clients;
 		uint64_t max_output;
 		uint64_t max_query;
+		uint64_t client_memory;
 		uint32_t idle_timeout_ms; /* 0 = none */
 	} listen;
 	struct {
@@ -122,6 +123,8 @@ struct conf {
 		uint64_t table_size;
 		uint64_t checkpoint_wal;
 		uint64_t max_value;
+		uint64_t max_record;
+		uint64_t checkpoint_memory;
 	} store;
 	struct {
 		enum conf_ack_policy ack_policy;

@@ -63,6 +63,7 @@ check_size(const struct check *c, size_t a_offset, const char *a_name,
     uint64_t a, uint64_t factor, size_t b_offset, const char *b_name,
     uint64_t b)
 {
+	static const char *const times[] = { "", "", "twice ", "three times " };
 	char a_text[24], need_text[24];
 
 	if (a >= factor * b)
@@ -72,14 +73,29 @@ check_size(const struct check *c, size_t a_offset, const char *a_name,
 	conf_errors_add(c->errs, c->where->name,
 	    later(conf_line_of(c->conf, a_offset),
 		conf_line_of(c->conf, b_offset)),
-	    "%s (%s) must be at least %s%s (%s)", a_name, a_text,
-	    factor == 3 ? "three times " : "", b_name, need_text);
+	    "%s (%s) must be at least %s%s (%s)", a_name, a_text, times[factor],
+	    b_name, need_text);
 }
 
 #define CHECK_SIZE(c, sec_a, a, factor, sec_b, b)                              \
 	check_size((c), offsetof(struct conf, sec_a.a), #a,                    \
 	    (c)->conf->sec_a.a, (factor), offsetof(struct conf, sec_b.b), #b,  \
 	    (c)->conf->sec_b.b)
+
+/* A limit that nobody set follows those it has to hold. */
+static void
+derive_sizes(struct conf *conf)
+{
+	uint64_t buffers = conf->listen.max_query + conf->listen.max_output;
+	uint64_t record = 2 * conf->store.max_value;
+
+	if (LINE(conf, listen.client_memory) == 0 &&
+	    conf->listen.client_memory < buffers)
+		conf->listen.client_memory = buffers;
+	if (LINE(conf, store.max_record) == 0 &&
+	    conf->store.max_record < record)
+		conf->store.max_record = (record + 0xffff) & ~UINT64_C(0xffff);
+}
 
 static void
 check_sizes(const struct check *c)
@@ -88,6 +104,10 @@ check_sizes(const struct check *c)
 	CHECK_SIZE(c, store, table_size, 3, store, max_value);
 	CHECK_SIZE(c, listen, max_query, 1, store, max_value);
 	CHECK_SIZE(c, listen, max_output, 1, store, max_value);
+	CHECK_SIZE(c, listen, client_memory, 1, listen, max_query);
+	CHECK_SIZE(c, listen, client_memory, 1, listen, max_output);
+	/* RENAME writes the value anew beside the key that goes. */
+	CHECK_SIZE(c, store, max_record, 2, store, max_value);
 	/* A checkpoint has to take a full table. */
 	CHECK_SIZE(c, store, map_size, 1, store, table_size);
 }
@@ -244,6 +264,7 @@ conf_check(
 	check_type(&c);
 	check_dirs(&c);
 	check_listeners(&c);
+	derive_sizes(conf);
 	check_sizes(&c);
 	check_durations(&c);
 	derive_budgets(&c);

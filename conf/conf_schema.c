@@ -99,6 +99,12 @@ static const struct conf_key table[] = {
 	{ "listen", "max_query", CONF_KIND_SIZE, AT(listen.max_query),
 	    .def = "64M", .min = 64 * KIB, .max = 4 * GIB,
 	    .help = "Longest request of one client." },
+	{ "listen", "client_memory", CONF_KIND_SIZE, AT(listen.client_memory),
+	    .def = "128M", .min = 128 * KIB, .max = 64 * GIB,
+	    .help = "Memory of one gateway for what its clients have sent and "
+		    "what they have not read yet; beyond it, those that hold "
+		    "most are closed. Raised to the sum of max_query and "
+		    "max_output if it is not set." },
 	{ "listen", "idle_timeout", CONF_KIND_DURATION,
 	    AT(listen.idle_timeout_ms), .def = "none", .min = SEC, .max = DAY,
 	    .optional = true, .live = true,
@@ -171,6 +177,16 @@ static const struct conf_key table[] = {
 	{ "store", "max_value", CONF_KIND_SIZE, AT(store.max_value),
 	    .def = "16M", .min = KIB, .max = 512 * MIB,
 	    .help = "Longest value; a longer one is refused." },
+	{ "store", "max_record", CONF_KIND_SIZE, AT(store.max_record),
+	    .def = "64M", .min = MIB, .max = GIB, .multiple = 64 * KIB,
+	    .help = "Most that one command or transaction may change: bytes of "
+		    "keys and values, and 40 for each. Raised to twice "
+		    "max_value if it is not set." },
+	{ "store", "checkpoint_memory", CONF_KIND_SIZE,
+	    AT(store.checkpoint_memory), .def = "64M", .min = 8 * MIB,
+	    .max = 512 * MIB,
+	    .help = "Memory for pages of a checkpoint that is being "
+		    "written." },
 
 	{ "replication", "ack_policy", CONF_KIND_ENUM,
 	    AT(replication.ack_policy), .def = "majority", .words = ack_words,

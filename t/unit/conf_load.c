@@ -178,7 +178,11 @@ static const struct refusal refusals[] = {
 	    "(300M)\n"
 	    "f:6: max_query (64M) must be at least max_value (100M)\n"
 	    "f:6: max_output (64M) must be at least max_value (100M)\n" },
-
+	{ "limits below what they hold", GOOD "[listen]\nclient_memory = 32M\n"
+	    "[store]\nmax_record = 16M\n",
+	    "f:6: client_memory (32M) must be at least max_query (64M)\n"
+	    "f:6: client_memory (32M) must be at least max_output (64M)\n"
+	    "f:8: max_record (16M) must be at least twice max_value (32M)\n" },
 	{ "a map that no table fits", GOOD "[store]\nmap_size = 64M\n"
 	    "table_size = 65M\n",
 	    "f:7: map_size (64M) must be at least table_size (65M)\n" },
@@ -248,6 +252,7 @@ check_defaults(void)
 	is_u64(conf.listen.max_clients, 10000, "listen.max_clients");
 	is_u64(conf.listen.max_output, 64 << 20, "listen.max_output");
 	is_u64(conf.listen.max_query, 64 << 20, "listen.max_query");
+	is_u64(conf.listen.client_memory, 128 << 20, "listen.client_memory");
 	is_u64(conf.listen.idle_timeout_ms, 0, "listen.idle_timeout");
 	is_u64(conf.boot.recovery_mode, CONF_RECOVERY_NORMAL, "boot.mode");
 	is_u64(conf.boot.init_budget_ms, 30000, "boot.init_budget");
@@ -267,6 +272,8 @@ check_defaults(void)
 	is_u64(conf.store.table_size, 64 << 20, "store.table_size");
 	is_u64(conf.store.checkpoint_wal, 64 << 20, "store.checkpoint_wal");
 	is_u64(conf.store.max_value, 16 << 20, "store.max_value");
+	is_u64(conf.store.max_record, 64 << 20, "store.max_record");
+	is_u64(conf.store.checkpoint_memory, 64 << 20, "checkpoint_memory");
 	is_u64(conf.replication.ack_policy, CONF_ACK_MAJORITY, "ack_policy");
 	is_u64(conf.election.lease_ms, 250, "election.lease");
 	is_u64(conf.election.election_timeout_ms, 1000, "election_timeout");
@@ -282,6 +289,22 @@ check_defaults(void)
 	is_i64(conf.cpu.io, -1, "cpu.io");
 	conf_free(&conf);
 	ok(conf.node.name[0] == '\0', "conf_free forgets");
+}
+
+static void
+check_derived_sizes(void)
+{
+	struct conf conf;
+
+	if (!accepts(&conf,
+		GOOD "[listen]\nmax_query = 2G\n"
+		     "[store]\ntable_size = 384M\nmax_value = 64M\n",
+		"limits nobody set follow those they hold"))
+		return;
+	is_u64(conf.listen.client_memory, UINT64_C(2112) << 20,
+	    "client_memory: max_query and max_output");
+	is_u64(conf.store.max_record, 128 << 20, "max_record: two values");
+	conf_free(&conf);
 }
 
 static void
@@ -459,6 +482,7 @@ int
 main(void)
 {
 	check_defaults();
+	check_derived_sizes();
 	check_values();
 	check_refusals();
 	check_lengths();
