@@ -16,8 +16,8 @@ _Static_assert(REC_TIME_OFF == REC_TERM_OFF + 8, "packed");
 _Static_assert(REC_ORIGIN_OFF == REC_TIME_OFF + 8, "packed");
 _Static_assert(REC_TYPE_OFF == REC_ORIGIN_OFF + 8, "packed");
 _Static_assert(REC_FLAGS_OFF == REC_TYPE_OFF + 1, "packed");
-_Static_assert(REC_ZERO_OFF == REC_FLAGS_OFF + 1, "packed");
-_Static_assert(REC_PLEN_OFF == REC_ZERO_OFF + 2, "packed");
+_Static_assert(REC_BOUND_OFF == REC_FLAGS_OFF + 1, "packed");
+_Static_assert(REC_PLEN_OFF == REC_BOUND_OFF + 2, "packed");
 _Static_assert(REC_HEADER_SIZE == REC_PLEN_OFF + 4, "packed");
 
 #define REC_FLAGS_KNOWN (REC_WANT_RESULT | REC_HAS_PARTS)
@@ -28,6 +28,7 @@ record_encode(uint8_t *at, const struct record *rec)
 	uint32_t len = record_len(rec->payload_len);
 
 	ASSERT(len <= REC_LEN_MAX);
+	ASSERT(rec->bound == 0 || record_applies(rec->type));
 	put_le32(at + REC_CRC_OFF, 0);
 	put_le32(at + REC_LEN_OFF, len);
 	put_le64(at + REC_VLSN_OFF, rec->vlsn);
@@ -36,7 +37,7 @@ record_encode(uint8_t *at, const struct record *rec)
 	put_le64(at + REC_ORIGIN_OFF, rec->origin);
 	at[REC_TYPE_OFF] = rec->type;
 	at[REC_FLAGS_OFF] = rec->flags;
-	put_le16(at + REC_ZERO_OFF, 0);
+	put_le16(at + REC_BOUND_OFF, rec->bound);
 	put_le32(at + REC_PLEN_OFF, rec->payload_len);
 	/* The payload may end inside the last 8 bytes: zeros behind it. */
 	memset(at + REC_HEADER_SIZE + rec->payload_len, 0,
@@ -80,7 +81,7 @@ record_shape_ok(const uint8_t *at, const struct record *rec)
 		return false;
 	if ((rec->flags & ~REC_FLAGS_KNOWN) != 0)
 		return false;
-	if (get_le16(at + REC_ZERO_OFF) != 0)
+	if (rec->bound != 0 && !record_applies(rec->type))
 		return false;
 	if (local != (rec->vlsn == 0) || rec->vlsn > VLSN_MASK)
 		return false;
@@ -111,6 +112,7 @@ record_decode(const uint8_t *at, size_t n, struct record *out)
 	out->time_ms = (int64_t)get_le64(at + REC_TIME_OFF);
 	out->origin = get_le64(at + REC_ORIGIN_OFF);
 	out->flags = at[REC_FLAGS_OFF];
+	out->bound = get_le16(at + REC_BOUND_OFF);
 	out->payload = at + REC_HEADER_SIZE;
 	return record_shape_ok(at, out) ? 0 : -EBADMSG;
 }

@@ -11,13 +11,16 @@
  *	 32    8  origin: slot:8 | incarnation:24 | seq:32; 0 = none
  *	 40    1  type
  *	 41    1  flags
- *	 42    2  zero
+ *	 42    2  bound: the most that applying it may take of the table's
+ *		  arena, in units of 64 KiB; 0 in a record of an older
+ *		  release (1 GiB), and in all but REC_OP and REC_MULTI
  *	 44    4  payload length
  *	 48       payload, then zeros up to len
  */
 #ifndef SHM_RECORD_H
 #define SHM_RECORD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include "shm/bits.h"
@@ -30,11 +33,14 @@
 #define REC_ORIGIN_OFF  32
 #define REC_TYPE_OFF    40
 #define REC_FLAGS_OFF   41
-#define REC_ZERO_OFF    42
+#define REC_BOUND_OFF   42
 #define REC_PLEN_OFF    44
 #define REC_HEADER_SIZE 48
 /* The largest record: a part of REQ_PART_MAX and its header, rounded. */
 #define REC_LEN_MAX (256u * 1024)
+/* Of the bound; and what a record without one may take. */
+#define REC_BOUND_UNIT  (64u * 1024)
+#define REC_BOUND_OLDER (UINT64_C(1) << 30)
 
 enum record_type {
 	/* Of this log only: VLSN 0, never replicated. */
@@ -64,6 +70,7 @@ struct record {
 	uint64_t origin;
 	uint8_t type;
 	uint8_t flags;
+	uint16_t bound; /* units; record_bound() */
 	uint32_t payload_len;
 	const uint8_t *payload;
 };
@@ -92,6 +99,21 @@ static inline uint32_t
 origin_incarnation(uint64_t origin)
 {
 	return (uint32_t)(origin >> 32) & 0xffffff;
+}
+
+/* Is it one that changes the store (and has a bound)? */
+static inline bool
+record_applies(unsigned type)
+{
+	return type == REC_OP || type == REC_MULTI;
+}
+
+/* Bytes of the table's arena that applying it may take. */
+static inline uint64_t
+record_bound(const struct record *rec)
+{
+	return rec->bound != 0 ? (uint64_t)rec->bound * REC_BOUND_UNIT
+			       : REC_BOUND_OLDER;
 }
 
 /* Writes the header (CRC 0) at `at`; the caller fills the payload. */

@@ -77,6 +77,8 @@ record_print(struct dump *d, const struct segment_entry *e, uint32_t offset,
 		printf(" want_result");
 	if ((rec->flags & REC_HAS_PARTS) != 0)
 		printf(" has_parts");
+	if (rec->bound != 0)
+		printf(" bound %" PRIu64, record_bound(rec));
 	origin_print(stdout, rec->origin);
 	local_print(stdout, rec, e);
 	putchar('\n');
@@ -147,6 +149,8 @@ record_json(struct dump *d, const struct segment_entry *e, uint32_t offset,
 	    json_boolean((rec->flags & REC_WANT_RESULT) != 0));
 	json_object_set_new(
 	    o, "has_parts", json_boolean((rec->flags & REC_HAS_PARTS) != 0));
+	if (rec->bound != 0)
+		set_u64(o, "bound", record_bound(rec));
 	origin_json(o, rec->origin);
 	local_json(o, rec, e);
 	if (d->options->verbose) {

@@ -31,6 +31,7 @@ make(uint8_t *at, uint32_t payload_len, uint32_t seed)
 		.origin = record_origin(9, 0x123456, 0xabcdef01),
 		.type = REC_OP,
 		.flags = REC_WANT_RESULT,
+		.bound = 0x1234,
 		.payload_len = payload_len };
 	uint32_t len = record_len(payload_len), i;
 
@@ -58,8 +59,9 @@ test_round_trip(void)
 		       origin_slot(rec.origin) == 9 &&
 		       origin_incarnation(rec.origin) == 0x123456 &&
 		       rec.type == REC_OP && rec.flags == REC_WANT_RESULT &&
-		       rec.payload_len == n && rec.payload == buf + 48 &&
-		       rec.len == len && record_chains(buf, len, 42) &&
+		       rec.bound == 0x1234 && rec.payload_len == n &&
+		       rec.payload == buf + 48 && rec.len == len &&
+		       record_chains(buf, len, 42) &&
 		       !record_chains(buf, len, 43);
 	}
 	ok(good, "payloads of 0 to 64 bytes come back, and chain");
@@ -121,6 +123,13 @@ test_shapes(void)
 	put_le64(buf + REC_VLSN_OFF, VLSN_MASK + 1);
 	is_i64(record_decode(buf, len, &rec), -EBADMSG, "VLSN of 49 bits");
 	make(buf, 10, 1);
+	buf[REC_TYPE_OFF] = REC_PART;
+	is_i64(record_decode(buf, len, &rec), -EBADMSG, "a part with a bound");
+	make(buf, 10, 1);
+	put_le16(buf + REC_BOUND_OFF, 0);
+	ok(record_decode(buf, len, &rec) == 0 &&
+		record_bound(&rec) == UINT64_C(1) << 30,
+	    "a record of the release before: 1 GiB");
 	buf[REC_FLAGS_OFF] = 0x80;
 	is_i64(record_decode(buf, len, &rec), -EBADMSG, "unknown flag");
 	make(buf, 10, 1);

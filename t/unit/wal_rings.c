@@ -68,6 +68,10 @@ test_parts(void)
 	    "two parts and the record itself");
 	is_u64(s.rec[3].flags, REC_HAS_PARTS | REC_WANT_RESULT, "its flags");
 	is_u64(s.rec[4].flags, 0, "which the next has not");
+	ok(s.rec[1].bound == 0 && s.rec[2].bound == 0, "a part has no bound");
+	ok(record_bound(&s.rec[3]) == h.conf.store.max_record &&
+		record_bound(&s.rec[4]) == h.conf.store.max_record,
+	    "what is applied has max_record's");
 	ok(s.sum[1] == 3ul * REQ_PART_MAX && s.sum[3] == 3000, "their bytes");
 	is_u64(origin_slot(s.rec[3].origin), SLOT_GATEWAY, "their origin");
 }

@@ -149,6 +149,7 @@ struct wal {
 	struct region *r;
 	struct loop loop;
 	const struct conf *conf;
+	uint16_t bound; /* of every operation appended here; record.h */
 	struct wal_io io;
 	int dir;
 	int exit_code;

@@ -87,6 +87,7 @@ record_append(struct wal *w, uint8_t type, uint8_t flags, uint64_t origin,
 	struct record rec = { .origin = origin,
 		.type = type,
 		.flags = flags,
+		.bound = record_applies(type) ? w->bound : 0,
 		.payload_len = payload_len };
 	uint32_t len = record_len(payload_len);
 	uint8_t *at = wal_at(w, w->position);
