@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "shm/assert.h"
+#include "shm/table.h"
 
 #define OP_CODE_MAX 128 /* table rows; codes above do not exist */
 
@@ -305,4 +306,57 @@ op_multi_next(const struct op_multi *m, const uint8_t **at, struct op *out)
 	ASSERT(rc == 0);
 	*at += 4 + (size_t)len;
 	return true;
+}
+
+/* An entry of the first argument as its key. */
+static uint64_t
+need_entry(const struct op_arg *argv, uint64_t value_len)
+{
+	return table_bytes(argv[0].len, value_len);
+}
+
+static uint64_t
+need_pairs(uint32_t argc, const struct op_arg *argv)
+{
+	uint64_t bytes = 0;
+	uint32_t i;
+
+	for (i = 0; i + 1 < argc; i += 2)
+		bytes += need_entry(argv + i, argv[i + 1].len);
+	return bytes;
+}
+
+static uint64_t
+need_setrange(int64_t offset, const struct op_arg *argv)
+{
+	/* Nothing to write, or an error. */
+	if (argv[1].len == 0 || offset < 0 || offset > OP_VALUE_MAX)
+		return 0;
+	return need_entry(argv, (uint64_t)offset + argv[1].len);
+}
+
+uint64_t
+op_need(uint16_t code, uint16_t flags, int64_t num, uint32_t argc,
+    const struct op_arg *argv)
+{
+	switch (code) {
+	case OP_SET:
+		if ((flags & (OPF_NX | OPF_XX | OPF_IFEQ)) != 0)
+			return 0;
+		return need_entry(argv, argv[1].len);
+	case OP_GETSET:
+		return need_entry(argv, argv[1].len);
+	case OP_APPEND:
+		if (num > 0 && argv[1].len > num)
+			return 0;
+		return need_entry(argv, argv[1].len);
+	case OP_SETRANGE:
+		return need_setrange(num, argv);
+	case OP_MSET:
+		return need_pairs(argc, argv);
+	case OP_FLUSHALL:
+		return table_bytes(0, 0);
+	default:
+		return 0;
+	}
 }

@@ -24,6 +24,8 @@
 
 #define OP_HEADER_SIZE 16
 #define KEY_MAX        511
+/* Redis' proto-max-bulk-len: no value grows beyond it. */
+#define OP_VALUE_MAX (INT64_C(512) << 20)
 
 /*
  * X(number, NAME, writes, "what; args; num; flags; result")
@@ -124,6 +126,14 @@ bool op_watch_next(
 bool
 op_multi_next(const struct op_multi *m, const uint8_t **at, struct op *out);
 bool op_writes(unsigned code);
+/*
+ * What an operation takes of the table's arena whatever it meets there, in
+ * bytes: exact where the state decides nothing (a value whose expiry is over
+ * counts as one that stays), 0 where it may change nothing at all. The
+ * arguments are as op_decode() checks them.
+ */
+uint64_t op_need(uint16_t code, uint16_t flags, int64_t num, uint32_t argc,
+    const struct op_arg *argv);
 const char *op_name(unsigned code);
 
 #endif

@@ -32,6 +32,8 @@ enum {
 #define RING_RESULT_SIZE  (256u * 1024)
 #define REQ_PART_MAX      (128u * 1024) /* payload bytes in one entry */
 #define RES_PART_MAX      (64u * 1024)
+/* Of a whole payload: what is longer the store takes for malformed. */
+#define REQ_PAYLOAD_MAX (UINT64_C(1) << 30)
 
 enum req_flag {
 	REQ_MORE = 1, /* further parts follow */

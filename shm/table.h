@@ -100,6 +100,12 @@ table_units(unsigned key_len, uint64_t value_len)
 	       TABLE_UNIT;
 }
 
+static inline uint64_t
+table_bytes(unsigned key_len, uint64_t value_len)
+{
+	return table_units(key_len, value_len) * TABLE_UNIT;
+}
+
 enum table_gen_state {
 	GEN_FREE = 0, /* all zeros */
 	GEN_ACTIVE = 1, /* W store -> */

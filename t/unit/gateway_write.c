@@ -377,6 +377,58 @@ test_park(void)
 	gone(a);
 }
 
+/* What one record cannot hold is refused before the append. */
+static void
+test_too_much(void)
+{
+	static const char error[] =
+	    "-ERR this would change %u bytes or more at once, beyond [store] "
+	    "max_record (1000); nothing was changed\r\n";
+	uint64_t max_record = conf.store.max_record;
+	struct conn *a = client();
+	char want[300];
+	uint32_t seq = gw.next_seq;
+
+	conf.store.max_record = 1000;
+	say(a, "SETRANGE k 960 v\r\n");
+	snprintf(want, sizeof(want), error, 1000);
+	is_u64(gw.next_seq - seq, 1, "what just fits is appended");
+	say(a, "SETRANGE k 967 v\r\n");
+	say(a, "MULTI\r\nSETRANGE k 440 v\r\nSETRANGE k 440 v\r\n");
+	say(a, "FLUSHALL\r\nFLUSHALL\r\nEXEC\r\n");
+	is_u64(gw.next_seq - seq, 1, "what does not is not");
+	turn();
+	is_u64(wal_accept(), 1, "wal sees one");
+	commit(last_vlsn);
+	store_int(seq, 961);
+	turn();
+	snprintf(want, sizeof(want), error, 1008);
+	ok(strncmp(heard(a), ":961\r\n", 6) == 0, "the first is answered");
+	say(a, "SETRANGE k 967 v\r\n");
+	is_str(heard(a), want, "one command: an error with both sizes");
+	say(a, "MULTI\r\nSETRANGE k 440 v\r\nSETRANGE k 440 v\r\n");
+	say(a, "FLUSHALL\r\nFLUSHALL\r\n");
+	heard(a);
+	say(a, "EXEC\r\n");
+	snprintf(want, sizeof(want), error, 1024);
+	is_str(heard(a), want, "a transaction: all of it together");
+	say(a, "MSET a 1 b 2 c 3 d 4 e 5 f 6 g 7 h 8 i 9 j 1 k 2 l 3 m 4 n 5 "
+	       "o 6 p 7 q 8 r 9 s 1 t 2 u 3 v 4 w 5 x 6 y 7 z 8\r\n");
+	snprintf(want, sizeof(want), error, 26 * 40);
+	is_str(heard(a), want, "MSET: no OK for what cannot be applied");
+	say(a, "DEL k\r\nMULTI\r\nDEL k\r\nEXEC\r\n");
+	is_u64(gw.next_seq - seq, 3, "what may change nothing is appended");
+	conf.store.max_record = max_record;
+	gone(a);
+	turn();
+	wal_accept();
+	commit(last_vlsn);
+	store_int(seq + 1, 0);
+	store_int(seq + 2, 0);
+	turn();
+	is_u64(gw.oldest_seq, gw.next_seq, "the window is empty");
+}
+
 static void
 test_mute(void)
 {
@@ -773,6 +825,7 @@ main(void)
 	test_count();
 	test_limits();
 	test_share();
+	test_too_much();
 	gw_write_fini(&gw);
 	position_set(&region.pos->commit_waited, 3);
 	is_u64(gw_write_init(&gw), 0, "another life");

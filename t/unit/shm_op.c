@@ -178,6 +178,36 @@ test_names(void)
 	is_str(op_name(63), "?", "no name");
 }
 
+/* The measure before the append: what is sure, and nothing that is not. */
+static void
+test_need(void)
+{
+	static const struct op_arg argv[] = { { (const uint8_t *)"key", 3 },
+		{ (const uint8_t *)"value", 5 }, { (const uint8_t *)"k", 1 },
+		{ (const uint8_t *)"", 0 } };
+
+	/* 32 bytes, key and value, a multiple of 8. */
+	is_u64(op_need(OP_SET, 0, 0, 2, argv), 40, "SET");
+	is_u64(op_need(OP_SET, OPF_GET, 9, 2, argv), 40, "with GET and EX");
+	is_u64(op_need(OP_SET, OPF_NX, 0, 2, argv), 0, "with NX: it may not");
+	is_u64(op_need(OP_SETNX, 0, 0, 2, argv), 0, "nor SETNX");
+	is_u64(op_need(OP_MSET, 0, 0, 4, argv), 80, "MSET: each pair");
+	is_u64(op_need(OP_MSETNX, 0, 0, 4, argv), 0, "MSETNX may not");
+	is_u64(op_need(OP_SETRANGE, 0, 1 << 20, 2, argv), (1 << 20) + 40,
+	    "SETRANGE: up to its end");
+	is_u64(op_need(OP_SETRANGE, 0, 1 << 20, 2, argv + 2), 0,
+	    "of nothing: nothing");
+	is_u64(op_need(OP_SETRANGE, 0, INT64_MAX, 2, argv), 0,
+	    "beyond every length: an error");
+	is_u64(op_need(OP_APPEND, 0, 5, 2, argv), 40, "APPEND: its own part");
+	is_u64(op_need(OP_APPEND, 0, 4, 2, argv), 0, "too long: an error");
+	is_u64(op_need(OP_FLUSHALL, 0, 0, 0, NULL), 32, "FLUSHALL");
+	is_u64(op_need(OP_RENAME, 0, 0, 2, argv) +
+		   op_need(OP_DEL, 0, 0, 4, argv) +
+		   op_need(OP_GET, 0, 0, 1, argv),
+	    0, "others may find nothing to do");
+}
+
 int
 main(void)
 {
@@ -186,5 +216,6 @@ main(void)
 	test_multi();
 	test_damage();
 	test_names();
+	test_need();
 	return tap_done();
 }

@@ -160,8 +160,7 @@ static const struct row rows[] = {
 	{ OP_SETRANGE, "new|", 9, 0, "0", "new", "nil", -2 },
 	{ OP_SETRANGE, "s|x", -1, 0, "-ERR offset is out of range", "s",
 	    "\"text\"", -1 },
-	{ OP_SETRANGE, "s|x", APPLY_VALUE_MAX, 0, TOO_LONG, "s", "\"text\"",
-	    -1 },
+	{ OP_SETRANGE, "s|x", OP_VALUE_MAX, 0, TOO_LONG, "s", "\"text\"", -1 },
 	{ OP_INCRBY, "n", 5, 0, "15", "n", "\"15\"", -1 },
 	{ OP_INCRBY, "new", -5, 0, "-5", "new", "\"-5\"", -1 },
 	{ OP_INCRBY, "old", 1, 0, "1", "old", "\"1\"", -1 },
@@ -520,8 +519,7 @@ test_budget(void)
 		key[1] = (char)('0' + i);
 		argv[0].data = (const uint8_t *)key;
 		put_le32(p + n, (uint32_t)op_size(2, argv));
-		op_encode(
-		    p + n + 4, OP_SETRANGE, 0, APPLY_VALUE_MAX - 1, 2, argv);
+		op_encode(p + n + 4, OP_SETRANGE, 0, OP_VALUE_MAX - 1, 2, argv);
 		n += 4 + op_size(2, argv);
 	}
 	is_i64(rig_apply(&g, true, p, n), 0, "3 x 512 MiB in one MULTI");

@@ -58,6 +58,7 @@ struct plan {
 	struct exec *x;
 	struct vbuf payload; /* REC_MULTI */
 	uint32_t op_count;
+	uint64_t need; /* op_need() of all of them */
 	bool writes;
 	bool local_reads; /* SCAN reads the store from here */
 	bool counts; /* DBSIZE is in it */
@@ -426,6 +427,7 @@ plan_make(struct plan *p)
 		put_le32(to, (uint32_t)n);
 		op_encode(to + 4, b.code, b.flags, b.num, b.argc, b.argv);
 		p->op_count++;
+		p->need += op_need(b.code, b.flags, b.num, b.argc, b.argv);
 		p->writes |= op_writes(b.code);
 		p->counts |= b.code == OP_DBSIZE;
 	}
@@ -748,8 +750,10 @@ exec_write(struct plan *p)
 
 	if (k->g->w->readonly || !commit_is_master(k->g->r))
 		return call_refused(k);
-	if (p->payload.len > GW_REQUEST_MAX)
+	if (p->payload.len > REQ_PAYLOAD_MAX)
 		return call_error_done(k, "ERR request is longer than 1 GiB");
+	if (p->need > k->g->w->conf->store.max_record)
+		return call_too_much(k, p->need);
 	if (!exec_answer(p, &v))
 		return v;
 	if (!gw_write_room(k->g)) {
@@ -770,7 +774,7 @@ exec_read_settle(struct plan *p, bool far)
 
 	sink_reset(&p->out);
 	if (!k->g->w->readonly && commit_is_master(k->g->r) &&
-	    p->payload.len <= GW_REQUEST_MAX && gw_write_room(k->g))
+	    p->payload.len <= REQ_PAYLOAD_MAX && gw_write_room(k->g))
 		return exec_append(p);
 	return call_error_done(k, far ? EXEC_FAR
 				      : "ERR the store changes too "

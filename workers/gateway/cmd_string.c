@@ -353,12 +353,16 @@ run_write(struct call *k, const struct built *b)
 		.num = b->num,
 		.argc = b->argc,
 		.argv = b->argv };
+	uint64_t need;
 	int rc;
 
 	if (k->g->w->readonly || !commit_is_master(k->g->r))
 		return call_refused(k);
-	if (op_size(b->argc, b->argv) > GW_REQUEST_MAX)
+	if (op_size(b->argc, b->argv) > REQ_PAYLOAD_MAX)
 		return call_error_done(k, "ERR request is longer than 1 GiB");
+	need = op_need(b->code, b->flags, b->num, b->argc, b->argv);
+	if (need > k->g->w->conf->store.max_record)
+		return call_too_much(k, need);
 	rc = gw_write_append(k->g, k->c, &rq);
 	return rc == 0 ? VERDICT_DONE : run_parked(k, rc);
 }

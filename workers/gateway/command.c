@@ -306,6 +306,17 @@ call_refused(struct call *k)
 	return call_error_done(k, "NOMASTER no master known");
 }
 
+enum verdict
+call_too_much(struct call *k, uint64_t need)
+{
+	call_error(k,
+	    "ERR this would change %llu bytes or more at once, beyond [store] "
+	    "max_record (%llu); nothing was changed",
+	    (unsigned long long)need,
+	    (unsigned long long)k->g->w->conf->store.max_record);
+	return VERDICT_DONE;
+}
+
 static void
 error_unknown(struct call *k)
 {

@@ -101,6 +101,8 @@ enum verdict call_error_done(struct call *k, const char *text);
 enum verdict call_syntax(struct call *k);
 /* "-NOMASTER …" or what else refuses a read or write here. */
 enum verdict call_refused(struct call *k);
+/* It would change more than one record may: nothing is appended. */
+enum verdict call_too_much(struct call *k, uint64_t need);
 
 /* Arguments. */
 bool arg_is(const struct op_arg *a, const char *word); /* any case */

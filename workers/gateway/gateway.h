@@ -43,12 +43,11 @@
 #define GW_BULK_SLACK (64u * 1024) /* over max_value: refused by name */
 
 /* Requests that wal or store still owe an answer. Power of two. */
-#define GW_WINDOW      32768u
-#define GW_RUN_MAX     64u /* requests in one node; bits of `refused` */
-#define GW_REQUEST_MAX (UINT64_C(1) << 30) /* the store's limit of a record */
-#define GW_CURSORS     4096u
-#define GW_MULTI_MAX   (64u * 1024) /* commands queued in one MULTI */
-#define GW_MULTI_ARGS  RESP_ARGS_MAX /* their arguments together */
+#define GW_WINDOW     32768u
+#define GW_RUN_MAX    64u /* requests in one node; bits of `refused` */
+#define GW_CURSORS    4096u
+#define GW_MULTI_MAX  (64u * 1024) /* commands queued in one MULTI */
+#define GW_MULTI_ARGS RESP_ARGS_MAX /* their arguments together */
 
 /*
  * A turn's share of time for commands, first for those that arrive, then for

@@ -13,9 +13,6 @@
 #include "shm/op.h"
 #include "shm/value.h"
 
-/* Redis' proto-max-bulk-len: no value grows beyond it. */
-#define APPLY_VALUE_MAX (INT64_C(512) << 20)
-
 /* Beyond it, reads in a transaction are answered with an error. */
 #define APPLY_RESULT_MAX (UINT64_C(1) << 30)
 

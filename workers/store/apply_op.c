@@ -289,8 +289,7 @@ op_del(struct apply *a, const struct op *op)
 static int64_t
 length_limit(int64_t wanted)
 {
-	return wanted > 0 && wanted < APPLY_VALUE_MAX ? wanted
-						      : APPLY_VALUE_MAX;
+	return wanted > 0 && wanted < OP_VALUE_MAX ? wanted : OP_VALUE_MAX;
 }
 
 /*
@@ -355,8 +354,8 @@ op_setrange(struct apply *a, const struct op *op)
 		value_int(a->out, k.live ? (int64_t)k.item.len : 0);
 		return 0;
 	}
-	if (op->num > APPLY_VALUE_MAX ||
-	    op->num + (int64_t)value.len > APPLY_VALUE_MAX) {
+	if (op->num > OP_VALUE_MAX ||
+	    op->num + (int64_t)value.len > OP_VALUE_MAX) {
 		value_error(a->out, "%s", too_long);
 		return 0;
 	}
