@@ -237,13 +237,18 @@ spec_check(const struct region_spec *spec, char *why, size_t why_size)
 }
 
 /*
- * What a busy node comes to use. The file is larger: the table's arenas have
- * address space for one oversized record each, which is hardly ever touched.
+ * What a busy node comes to use; and as much as the largest record needs to be
+ * applied beside a full table, or writes could wait for ever. The file is
+ * larger: the table's arenas have address space for records of any bound.
  */
 static uint64_t
 shm_need(const struct region_spec *spec)
 {
-	return spec->walbuf_size + 2 * spec->table_size + REGION_SMALL_BYTES;
+	uint64_t more = spec->table_size;
+
+	if (more < spec->record_max)
+		more = spec->record_max;
+	return spec->walbuf_size + spec->table_size + more + REGION_SMALL_BYTES;
 }
 
 /*
@@ -271,7 +276,7 @@ shm_check(int fd, uint64_t need, char *why, size_t why_size)
 		    REGION_SHM_DIR ": %" PRIu64 " MiB free, "
 				   "the node may need %" PRIu64
 				   ": enlarge it or lower "
-				   "[store] table_size",
+				   "[store] table_size or max_record",
 		    room >> 20, need >> 20);
 		return -ENOSPC;
 	}

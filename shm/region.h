@@ -113,6 +113,7 @@ struct region_spec {
 	const char *client_addr, *http_addr;
 	uint64_t walbuf_size; /* power of two */
 	uint64_t table_size; /* bytes of each generation's arena */
+	uint64_t record_max; /* of which one record may take so much more */
 	unsigned gateway_count;
 	unsigned node_restarts;
 	enum recovery_mode recovery_mode;

@@ -52,6 +52,7 @@ make_region(struct node *n)
 		.http_addr = n->listen.http_addr,
 		.walbuf_size = n->conf.wal.buffer_size,
 		.table_size = n->conf.store.table_size,
+		.record_max = n->conf.store.max_record,
 		.gateway_count = n->conf.node.gateways,
 		.node_restarts = n->restarts,
 		.recovery_mode = (enum recovery_mode)n->conf.boot.recovery_mode,

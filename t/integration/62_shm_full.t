@@ -27,7 +27,7 @@ sub fill {
 
 my $n = Nodelife->new(
 	wal   => { buffer_size => '4M' },
-	store => { table_size  => '8M', max_value => '1M' },
+	store => { table_size => '8M', max_value => '1M', max_record => '8M' },
 )->start;
 is $n->client->cmd(qw(SET first 1)), 'OK', 'a node on a small /dev/shm';
 fill();
