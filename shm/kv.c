@@ -12,6 +12,8 @@
 #include "shm/kv_int.h"
 #include "shm/region.h"
 
+#define COPY_PIECE (128u * 1024) /* of a value, between two beats */
+
 int
 kv_open(struct kv **out, struct region *r, const char *store_dir, unsigned slot,
     bool readonly_recovery)
@@ -271,6 +273,7 @@ kv_lookup_disk(
 	struct store_item item;
 	int rc;
 
+	kv_work(kv, KV_WORK_DISK);
 	/* Longer keys cannot be in there; LMDB would call it bad size. */
 	if (key_len > KEY_MAX)
 		return -ENOENT;
@@ -292,6 +295,7 @@ kv_lookup(struct kv *kv, const void *key, size_t key_len, struct kv_item *out,
 	int rc;
 
 	ASSERT(kv->in);
+	kv_work(kv, 1);
 	memset(out, 0, sizeof(*out));
 	rc = kv_lookup_table(
 	    kv, key, key_len, table_hash(kv->t, key, key_len), out, where);
@@ -320,15 +324,12 @@ kv_get(struct kv *kv, const void *key, size_t key_len, int64_t now_ms,
 	return -EAGAIN;
 }
 
-int
-kv_copy(struct kv *kv, const struct kv_item *item, uint64_t from, size_t n,
+static int
+copy_piece(struct kv *kv, const struct kv_item *item, uint64_t from, size_t n,
     void *to)
 {
 	struct store_item chunked;
 
-	ASSERT(kv->in);
-	ASSERT(from <= item->len);
-	ASSERT(n <= item->len - from);
 	if (item->data != NULL) {
 		if (n != 0)
 			memcpy(to, item->data + from, n);
@@ -338,6 +339,26 @@ kv_copy(struct kv *kv, const struct kv_item *item, uint64_t from, size_t n,
 	chunked.len = (uint32_t)item->len;
 	chunked.chunk = item->chunk;
 	return store_db_chunks(&kv->db, kv->txn, &chunked, from, n, to);
+}
+
+int
+kv_copy(struct kv *kv, const struct kv_item *item, uint64_t from, size_t n,
+    void *to)
+{
+	size_t piece;
+	int rc = 0;
+
+	ASSERT(kv->in);
+	ASSERT(from <= item->len);
+	ASSERT(n <= item->len - from);
+	for (; rc == 0 && n > COPY_PIECE; n -= piece) {
+		piece = COPY_PIECE;
+		rc = copy_piece(kv, item, from, piece, to);
+		from += piece;
+		to = (uint8_t *)to + piece;
+		kv_work(kv, KV_WORK_BEAT);
+	}
+	return rc != 0 ? rc : copy_piece(kv, item, from, n, to);
 }
 
 /* Newest deletion in the key's slot, over all places. */

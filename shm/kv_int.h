@@ -27,7 +27,26 @@ struct kv {
 	MDB_txn *txn;
 	uint64_t view; /* as pinned */
 	uint64_t snap; /* VLSN up to which records are seen */
+	/* Who works long says that it lives; NULL = its turns are short. */
+	void (*beat)(void *ctx);
+	void *beat_ctx;
+	uint32_t work; /* since the last beat */
 };
+
+/*
+ * Work was done that may go on for long. In units of about a microsecond; what
+ * may have waited for the disk counts as KV_WORK_DISK.
+ */
+#define KV_WORK_BEAT 256u
+#define KV_WORK_DISK 32u
+static inline void
+kv_work(struct kv *kv, unsigned units)
+{
+	if (kv->beat == NULL || (kv->work += units) < KV_WORK_BEAT)
+		return;
+	kv->work = 0;
+	kv->beat(kv->beat_ctx);
+}
 
 /* A key as found: item is set as far as known also for deleted ones. */
 enum kv_where { KV_NOWHERE, KV_ACTIVE, KV_FROZEN, KV_DISK };

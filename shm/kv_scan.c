@@ -17,6 +17,7 @@
 #define SMALL_ENTRIES  5000 /* a map that is walked over in no time */
 #define ENTRY_UNITS    12 /* of an entry of usual size */
 #define BUCKETS_A_STEP 4096 /* buckets that count as one visited key */
+#define BUCKETS_A_BEAT 65536 /* buckets between two beats, if all are empty */
 
 enum scan_stage { SCAN_TABLE = 0, SCAN_DISK = 1, SCAN_DONE = 2 };
 
@@ -36,6 +37,8 @@ bucket_each(struct kv *kv, const struct table_gen *g, uint64_t i,
 	const struct table_entry *e;
 	uint32_t off;
 
+	if (i % BUCKETS_A_BEAT == 0)
+		kv_work(kv, KV_WORK_BEAT);
 	if (!table_bucket_has(g, i))
 		return true;
 	off = atomic_load_explicit(bucket_at(kv, g, i), memory_order_acquire);

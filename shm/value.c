@@ -55,6 +55,10 @@ vbuf_add(struct vbuf *b, size_t n)
 
 	if (b->error != 0)
 		return NULL;
+	if (b->max != 0 && (b->len > b->max || n > b->max - b->len)) {
+		b->error = -EMSGSIZE;
+		return NULL;
+	}
 	if (n > SIZE_MAX - b->len ||
 	    (b->cap - b->len < n && vbuf_grow(b, b->len + n) != 0)) {
 		b->error = -ENOMEM;

@@ -25,7 +25,8 @@ enum value_tag {
 struct vbuf {
 	uint8_t *data;
 	size_t len, cap;
-	int error; /* -ENOMEM is kept here; later puts do nothing */
+	int error; /* -ENOMEM, -EMSGSIZE is kept here; later puts do nothing */
+	size_t max; /* it grows no longer (-EMSGSIZE); 0 = any length */
 };
 
 void vbuf_free(struct vbuf *b);
