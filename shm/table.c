@@ -46,7 +46,8 @@ gen_layout(struct table_gen *g, uint64_t off, uint64_t table_size)
 	off += TABLE_SLOTS * sizeof(uint64_t);
 	g->arena_off = off;
 	g->arena_nominal = table_size;
-	g->arena_size = align_up(table_size + TABLE_RECORD_MAX, PAGE);
+	g->arena_size =
+	    align_up(table_size + TABLE_RECORD_MAX + TABLE_SLACK, PAGE);
 	off += g->arena_size;
 	g->span = off - g->bucket_off;
 	return off;
@@ -321,9 +322,10 @@ table_ensure(struct table_writer *w, uint64_t bytes)
 	uint64_t to = align_up(need, STEP_BYTES);
 	int rc;
 
-	ASSERT(need <= g->arena_size);
 	if (need <= w->allocated)
 		return 0;
+	if (need > g->arena_size)
+		return -EFBIG;
 	if (to > g->arena_size)
 		to = g->arena_size;
 	rc = memory_take(
@@ -349,6 +351,21 @@ table_ensure_bucket(struct table_writer *w, uint32_t hash)
 	    len - at < STEP_BYTES ? len - at : STEP_BYTES);
 	if (rc == 0)
 		bit_set(&g->bucket_steps[step / 64], step % 64);
+	return rc;
+}
+
+int
+table_ensure_slot(struct table_writer *w, const void *key, size_t key_len)
+{
+	uint32_t page = table_slot(key, key_len) / TABLE_PAGE_SLOTS;
+	int rc;
+
+	if (table_slot_has(w->g, page * TABLE_PAGE_SLOTS))
+		return 0;
+	rc = memory_take(
+	    table_base(w->t) + w->g->slot_off + (uint64_t)page * PAGE, PAGE);
+	if (rc == 0)
+		bit_set(&w->g->slot_pages[page / 64], page % 64);
 	return rc;
 }
 
@@ -448,20 +465,12 @@ table_slot_raise(
     struct table_writer *w, const void *key, size_t key_len, uint64_t vlsn)
 {
 	uint32_t slot = table_slot(key, key_len);
-	uint32_t page = slot / TABLE_PAGE_SLOTS;
-	int rc;
+	int rc = table_ensure_slot(w, key, key_len);
 
-	if (!table_slot_has(w->g, slot)) {
-		rc = memory_take(
-		    table_base(w->t) + w->g->slot_off + (uint64_t)page * PAGE,
-		    PAGE);
-		if (rc != 0)
-			return rc;
-		bit_set(&w->g->slot_pages[page / 64], page % 64);
-	}
-	atomic_store_explicit(
-	    &table_slots(w->t, w->g)[slot], vlsn, memory_order_release);
-	return 0;
+	if (rc == 0)
+		atomic_store_explicit(
+		    &table_slots(w->t, w->g)[slot], vlsn, memory_order_release);
+	return rc;
 }
 
 /* An entry without a key, in the list of those. */

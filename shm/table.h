@@ -30,11 +30,14 @@
 #define TABLE_BUCKET_STEPS 2048u /* of those, for the largest table */
 #define TABLE_PAGE_SLOTS   512u /* per-slot VLSNs that get it together */
 /*
- * What one record may add, in bytes of keys and values: an operation that
- * would go beyond gives an error (the same on every node). The arena has this
- * much behind its nominal end, so an accepted record always fits.
+ * The largest bound of a record (record_bound()): an operation that would go
+ * beyond its record's gives an error, the same on every node. The arena has
+ * this much behind its nominal end, so an accepted record always fits, and
+ * some more: for a term's entry, and for FLUSHALLs in records of releases that
+ * did not count them, of which a transaction has 65,536 at most.
  */
 #define TABLE_RECORD_MAX (UINT64_C(1) << 30)
+#define TABLE_SLACK      (UINT64_C(4) << 20)
 
 /* What an entry is (`kind`); EXISTED and ABSENT tell of the state before. */
 enum table_flag {
@@ -121,7 +124,7 @@ struct table_gen {
 	uint64_t bucket_count; /* power of two */
 	uint64_t slot_off;
 	uint64_t arena_off;
-	uint64_t arena_size; /* bytes, with TABLE_RECORD_MAX */
+	uint64_t arena_size; /* bytes, with TABLE_RECORD_MAX and _SLACK */
 	uint64_t arena_nominal; /* bytes; table_size */
 	uint64_t span; /* bytes from bucket_off to the arena's end */
 	uint64_t zero0;
@@ -267,12 +270,14 @@ struct table_writer {
 void table_writer_open(
     struct table_writer *w, struct table_head *t, uint64_t number);
 /*
- * Is there memory for `bytes` more? 0, or -ENOSPC: the machine has none (a
- * store into it would be SIGBUS).
+ * Is there memory for `bytes` more? 0; -ENOSPC: the machine has none (a store
+ * into it would be SIGBUS); -EFBIG: beyond the arena.
  */
 int table_ensure(struct table_writer *w, uint64_t bytes);
 /* The same for the bucket that a key with this hash goes to. */
 int table_ensure_bucket(struct table_writer *w, uint32_t hash);
+/* The same for a key's slot. */
+int table_ensure_slot(struct table_writer *w, const void *key, size_t key_len);
 /* Bytes used of the active arena; 3/4 of nominal asks for a freeze. */
 uint64_t table_used(const struct table_writer *w);
 bool table_want_freeze(const struct table_writer *w);

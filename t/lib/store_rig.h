@@ -31,6 +31,7 @@ rig_must_be_0(int rc, const char *what)
 
 struct rig {
 	char dir[64], path[80];
+	int fd; /* of the table; rig_memory() cuts it */
 	struct region r;
 	struct positions *pos;
 	struct table_writer w;
@@ -42,6 +43,9 @@ struct rig {
 	int64_t now_ms;
 	struct vbuf out;
 	uint64_t timed;
+	uint16_t bound; /* of the records that are applied; 0 = older ones */
+	/* Called when there is no memory; NULL = that is an error. */
+	int (*no_memory)(struct rig *g);
 };
 
 __attribute__((unused)) static void
@@ -57,8 +61,9 @@ rig_timed(void *ctx, int64_t expire_ms, uint32_t off)
 __attribute__((unused)) static int
 rig_no_memory(void *ctx)
 {
-	(void)ctx;
-	return -ENOMEM;
+	struct rig *g = ctx;
+
+	return g->no_memory != NULL ? g->no_memory(g) : -ENOMEM;
 }
 
 __attribute__((unused)) static int
@@ -107,8 +112,11 @@ rig_open(struct rig *g, uint64_t table_size)
 	if (mkdtemp(g->dir) == NULL)
 		abort();
 	snprintf(g->path, sizeof(g->path), "%s/store", g->dir);
-	g->r.table = mmap(NULL, size, PROT_READ | PROT_WRITE,
-	    MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	g->fd = memfd_create("table", MFD_CLOEXEC);
+	if (g->fd == -1 || ftruncate(g->fd, (off_t)size) != 0)
+		abort();
+	g->r.table =
+	    mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, g->fd, 0);
 	g->pos = mmap(NULL, sizeof(*g->pos), PROT_READ | PROT_WRITE,
 	    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (g->r.table == MAP_FAILED || g->pos == MAP_FAILED)
@@ -132,6 +140,23 @@ rig_open(struct rig *g, uint64_t table_size)
 	g->apply.hooks.no_memory = rig_no_memory;
 	g->apply.hooks.count_now = rig_count_now;
 	if (kv_begin(g->kv) != 0)
+		abort();
+}
+
+/*
+ * As if the machine had memory for so many more bytes of the active arena, in
+ * steps of 256 KiB; UINT64_MAX: for all. What is behind the end of the file
+ * cannot be had.
+ */
+__attribute__((unused)) static void
+rig_memory(struct rig *g, uint64_t bytes)
+{
+	uint64_t end = g->r.table->size;
+
+	if (bytes != UINT64_MAX)
+		end = g->w.g->arena_off +
+		      align_up(table_used(&g->w) + bytes, 256 * 1024);
+	if (ftruncate(g->fd, (off_t)end) != 0)
 		abort();
 }
 
@@ -162,6 +187,7 @@ rig_close(struct rig *g)
 	apply_free(&g->apply);
 	vbuf_free(&g->out);
 	munmap(g->r.table, g->r.table->size);
+	close(g->fd);
 	munmap(g->pos, sizeof(*g->pos));
 	rig_remove(g->path);
 	rig_remove(g->dir);
@@ -171,9 +197,13 @@ rig_close(struct rig *g)
 __attribute__((unused)) static int
 rig_apply(struct rig *g, bool multi, const uint8_t *payload, size_t n)
 {
+	struct record rec = { .type = multi ? REC_MULTI : REC_OP,
+		.vlsn = ++g->vlsn,
+		.time_ms = g->now_ms,
+		.bound = g->bound };
+
 	vbuf_clear(&g->out);
-	return apply_record(
-	    &g->apply, multi, payload, n, ++g->vlsn, g->now_ms, &g->out);
+	return apply_record(&g->apply, &rec, payload, n, &g->out);
 }
 
 __attribute__((unused)) static int

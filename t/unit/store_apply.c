@@ -1,7 +1,8 @@
 /*
  * Every operation and option against what Redis 7 answers, on a table alone
  * and with the same keys moved to a frozen generation and to disk first:
- * where a key lies must make no difference.
+ * where a key lies must make no difference. And the bounds of a record: what it
+ * may take of the table, no memory in its middle, its answers, signs of life.
  */
 #include "t/lib/store_rig.h"
 
@@ -464,7 +465,7 @@ static void
 test_large(void)
 {
 	static const size_t sizes[] = { 1900, 2000, 2004, 2005, 2006, 2040,
-		4075, 4076, 4077, 8152, 8153, 100000, 3000000 };
+		4075, 4076, 4077, 8152, 8153, 100000, 5000000 };
 	size_t i, at, n;
 	uint8_t *big, *back;
 	struct op_arg argv[2];
@@ -532,6 +533,362 @@ test_budget(void)
 	free(p);
 }
 
+/* ---- transactions of many operations ---- */
+
+struct batch {
+	uint8_t *p;
+	size_t n;
+	uint32_t count;
+};
+
+static void
+batch_begin(struct batch *b, size_t room)
+{
+	b->p = malloc(room);
+	b->n = 8;
+	b->count = 0;
+}
+
+static void
+batch_add(struct batch *b, uint16_t code, int64_t num, const char *args)
+{
+	struct arg_list a = args_of(args);
+	size_t n = op_size(a.argc, a.argv);
+
+	put_le32(b->p + b->n, (uint32_t)n);
+	op_encode(b->p + b->n + 4, code, 0, num, a.argc, a.argv);
+	b->n += 4 + n;
+	b->count++;
+}
+
+/* As one record; its bytes are freed. */
+static int
+batch_apply(struct batch *b)
+{
+	int rc;
+
+	put_le32(b->p, b->count);
+	put_le32(b->p + 4, 0);
+	rc = rig_apply(&g, true, b->p, b->n);
+	free(b->p);
+	return rc;
+}
+
+#define TOO_MUCH "-ERR one transaction cannot change so much at once"
+
+/* The record says how much it may take, FLUSHALL counts as all do. */
+static void
+test_bound(void)
+{
+	struct batch b;
+	unsigned i;
+
+	run(OP_FLUSHALL, "", 0, 0);
+	g.bound = 1; /* 64 KiB */
+	batch_begin(&b, 1024);
+	batch_add(&b, OP_SETRANGE, 40000, "a|x");
+	batch_add(&b, OP_SETRANGE, 40000, "b|x");
+	batch_add(&b, OP_SETRANGE, 20000, "c|x");
+	is_i64(batch_apply(&b), 0, "three values in a record of 64 KiB");
+	is_str(rig_text(&g.out), "[40001 " TOO_MUCH " 20001]",
+	    "what its bound does not hold is refused");
+	is_str(run(OP_STRLEN, "b", 0, 0), "0", "and not there");
+	batch_begin(&b, 2049 * 24 + 8);
+	for (i = 0; i < 2049; i++)
+		batch_add(&b, OP_FLUSHALL, 0, "");
+	is_i64(batch_apply(&b), 0, "2,049 times FLUSHALL, 32 bytes each");
+	ok(strstr(rig_text(&g.out), "OK " TOO_MUCH "]") != NULL,
+	    "the last one is beyond 64 KiB");
+	is_u64(g.apply.bytes, 65536, "all is counted");
+	/* All or nothing: one key more than there is room for. */
+	batch_begin(&b, 1024);
+	batch_add(&b, OP_MSET, 0, "m1|1|m2|2");
+	batch_add(&b, OP_SETRANGE, 65348, "big|x");
+	batch_add(&b, OP_DEL, 0, "m1|m2");
+	batch_add(&b, OP_RENAME, 0, "m1|m3");
+	batch_add(&b, OP_MSET, 0, "m1|3|m2|4");
+	batch_add(&b, OP_DEL, 0, "m1|none");
+	is_i64(batch_apply(&b), 0, "a record that is nearly full");
+	is_str(rig_text(&g.out),
+	    "[OK 65349 " TOO_MUCH " " TOO_MUCH " " TOO_MUCH " 1]",
+	    "of several keys all are changed, or none");
+	is_str(run(OP_MGET, "m1|m2", 0, 0), "[nil \"2\"]", "as was said");
+	g.bound = 0;
+}
+
+/*
+ * A record of the release before has 1 GiB, did not count its FLUSHALLs, and
+ * deleted what it could. However much it takes, nothing ends for it.
+ */
+static void
+test_older(void)
+{
+	uint64_t size = g.w.g->arena_size;
+	struct batch b;
+	unsigned i;
+
+	ok(size >= g.w.g->arena_nominal + record_bound(&(struct record){ 0 }) +
+		       65536 * table_bytes(0, 0) + table_bytes(0, 0),
+	    "behind a full table there is room for all of the largest");
+	batch_begin(&b, 10000 * 24 + 8);
+	for (i = 0; i < 10000; i++)
+		batch_add(&b, OP_FLUSHALL, 0, "");
+	is_i64(batch_apply(&b), 0, "10,000 times FLUSHALL");
+	is_u64(g.apply.bytes, 0, "are not counted");
+	is_u64(g.out.len, 5 + 10000, "and all answered OK");
+	/* As if that were just not so: an arena that ends soon. */
+	g.w.g->arena_size = align_up(table_used(&g.w), 4096) + 4096;
+	batch_begin(&b, 10000 * 24 + 64);
+	for (i = 0; i < 10000; i++)
+		batch_add(&b, OP_FLUSHALL, 0, "");
+	batch_add(&b, OP_SET, 0, "k|v");
+	g.w.allocated = 0;
+	is_i64(batch_apply(&b), 0, "beyond the arena's end");
+	ok(memcmp(g.out.data + g.out.len - strlen(TOO_MUCH) + 1, &TOO_MUCH[1],
+	       strlen(TOO_MUCH) - 1) == 0,
+	    "is an error");
+	g.w.g->arena_size = size;
+	is_str(run(OP_SET, "k|w", 0, 0), "OK", "and the next record goes on");
+}
+
+/* What the gateway measures before the append is what applying takes. */
+static void
+test_need(void)
+{
+	static const struct {
+		uint16_t code;
+		const char *args;
+		int64_t num;
+	} r[] = { { OP_SET, "k|value", 0 }, { OP_SET, "k|v", LATER },
+		{ OP_MSET, "a|1|bb|22|a|333", 0 }, { OP_GETSET, "k|vvvv", 0 },
+		{ OP_SETRANGE, "range|abc", 1000 }, { OP_SETRANGE, "r|", 9 },
+		{ OP_APPEND, "new|abc", 0 }, { OP_APPEND, "new|abc", 2 },
+		{ OP_FLUSHALL, "", 0 } };
+	struct arg_list a;
+	size_t i;
+
+	run(OP_FLUSHALL, "", 0, 0);
+	g.bound = 16;
+	for (i = 0; i < NITEMS(r); i++) {
+		a = args_of(r[i].args);
+		run(r[i].code, r[i].args, r[i].num, 0);
+		ok(g.apply.bytes ==
+			op_need(r[i].code, 0, r[i].num, a.argc, a.argv),
+		    "%s %s: as measured", op_name(r[i].code), r[i].args);
+	}
+	g.bound = 0;
+}
+
+/* ---- no memory ---- */
+
+static unsigned waits;
+static uint64_t used_at_wait;
+
+/* The frozen generation goes to disk and away; then there is memory. */
+static int
+let_go(struct rig *rig)
+{
+	waits++;
+	used_at_wait = table_used(&rig->w);
+	rig_memory(rig, UINT64_MAX);
+	if (!table_view_frozen(atomic_load(&rig->r.table->view)))
+		return 0;
+	return rig_checkpoint(rig);
+}
+
+/*
+ * rig_memory() cuts what is behind the active arena: a generation that is
+ * frozen in a moment has to lie before it.
+ */
+static void
+active_last(void)
+{
+	if (place == IN_FROZEN && g.w.g == table_gen_at(g.r.table, 1) &&
+	    (rig_freeze(&g) != 0 || rig_checkpoint(&g) != 0))
+		abort();
+}
+
+/*
+ * An operation for which memory ends before its last change: it has changed
+ * nothing when it waits, holds on to nothing that goes meanwhile, and begins
+ * anew.
+ */
+static void
+test_no_memory(void)
+{
+	static const struct row r[] = {
+		{ OP_MSET, "s|1|n|2", 0, 0, "OK", "n", "\"2\"", 0 },
+		{ OP_MSETNX, "x|1|y|2", 0, 0, "1", "y", "\"2\"", 0 },
+		{ OP_DEL, "s|n|f", 0, 0, "3", "n", "nil", 0 },
+		{ OP_RENAME, "s|t", 0, 0, "OK", "t", "\"text\"", 0 },
+		{ OP_APPEND, "s|!", 0, 0, "5", "s", "\"text!\"", 0 },
+		{ OP_GETSET, "s|v", 0, 0, "\"text\"", "s", "\"v\"", 0 },
+		{ OP_PERSIST, "t", 0, 0, "1", "t", "\"timed\"", 0 },
+		{ OP_SETRANGE, "s|Xt", 2, 0, "4", "s", "\"teXt\"", 0 },
+		{ OP_FLUSHALL, "", 0, 0, "OK", "s", "nil", 0 },
+	};
+	uint64_t used, room;
+	struct batch b;
+	char want[64];
+	size_t i;
+
+	g.no_memory = let_go;
+	for (i = 0; i < NITEMS(r); i++)
+		/* Room for no entry, for one, for two. */
+		for (room = 0; room <= 80; room += 40) {
+			active_last();
+			lay_out();
+			/* A record's first half stands when the rest waits. */
+			used = table_used(&g.w);
+			batch_begin(&b, 1024);
+			batch_add(&b, OP_SETRANGE,
+			    (int64_t)(align_up(used + 1000, 256 * 1024) - used -
+				      room - 40),
+			    "fill|x");
+			batch_add(&b, r[i].code, r[i].num, r[i].args);
+			g.bound = 64;
+			rig_memory(&g, 1000);
+			waits = 0;
+			ok(batch_apply(&b) == 0, "%s, room for %u bytes",
+			    op_name(r[i].code), (unsigned)room);
+			g.bound = 0;
+			rig_memory(&g, UINT64_MAX);
+			snprintf(want, sizeof(want), " %s]", r[i].want);
+			ok(strstr(rig_text(&g.out), want) != NULL &&
+				strcmp(get(r[i].key), r[i].then) == 0,
+			    "is done right, having waited %u times", waits);
+			if (waits != 0)
+				is_u64(used_at_wait,
+				    align_up(used + 1000, 256 * 1024) - room,
+				    "and changed nothing before");
+			settle();
+		}
+	g.no_memory = NULL;
+}
+
+/* ---- answers ---- */
+
+static void
+test_answers(void)
+{
+	static char value[10000], set[10010];
+	struct batch b;
+	unsigned i;
+
+	memset(value, 'v', sizeof(value) - 1);
+	run(OP_FLUSHALL, "", 0, 0);
+	snprintf(set, sizeof(set), "k|%s", value);
+	run(OP_SET, set, 0, 0);
+	g.apply.result_max = 25000;
+	batch_begin(&b, 4096);
+	for (i = 0; i < 3; i++)
+		batch_add(&b, OP_GET, 0, "k");
+	batch_add(&b, OP_MGET, 0, "k|k");
+	batch_add(&b, OP_GETSET, 0, "k|new");
+	batch_add(&b, OP_GET, 0, "k");
+	batch_add(&b, OP_INCRBY, 3, "n");
+	is_i64(batch_apply(&b), 0, "a transaction with long answers");
+	ok(g.out.len < 25000, "together they are bounded");
+	ok(strstr(rig_text(&g.out), "] -ERR") == NULL &&
+		strstr(rig_text(&g.out),
+		    " -ERR this reply is too long: together they are beyond "
+		    "max_output -ERR this") != NULL &&
+		strstr(rig_text(&g.out), "max_output \"new\" 3]") != NULL,
+	    "errors stand for those that do not fit, all changes are done");
+	is_str(get("n"), "\"3\"", "as was answered");
+	batch_begin(&b, 4096);
+	batch_add(&b, OP_KEYS, 0, "*");
+	batch_add(&b, OP_RANDOMKEY, 0, "");
+	is_i64(batch_apply(&b), 0, "KEYS");
+	g.apply.result_max = 0;
+	/* Nobody reads them: nothing of them is kept. */
+	batch_begin(&b, 300 * 64);
+	batch_add(&b, OP_SET, 0, "f|1e4900");
+	for (i = 0; i < 200; i++)
+		batch_add(&b, OP_INCRBYFLOAT, 0, "f|1");
+	put_le32(b.p, b.count);
+	put_le32(b.p + 4, 0);
+	is_i64(
+	    apply_record(&g.apply,
+		&(struct record){
+		    .type = REC_MULTI, .vlsn = ++g.vlsn, .time_ms = g.now_ms },
+		b.p, b.n, NULL),
+	    0, "200 long answers that nobody reads");
+	free(b.p);
+	ok(g.apply.unread.cap <= 16384, "take no memory");
+}
+
+/* ---- signs of life ---- */
+
+static unsigned beats;
+
+static void
+count_beat(void *ctx)
+{
+	(void)ctx;
+	beats++;
+}
+
+static unsigned
+beats_of(uint16_t code, const char *args)
+{
+	beats = 0;
+	run(code, args, 0, 0);
+	return beats;
+}
+
+/* Whatever takes long says meanwhile that it lives. */
+static void
+test_beats(void)
+{
+	struct op_arg *keys = calloc(6000, sizeof(*keys));
+	char *names = malloc(6000 * 16), *value = malloc(5000000);
+	struct batch b;
+	unsigned i;
+
+	settle();
+	g.kv->beat = count_beat;
+	run(OP_FLUSHALL, "", 0, 0);
+	memset(value, 'v', 5000000);
+	for (i = 0; i < 3000; i++) {
+		keys[2 * i].data = (uint8_t *)names + 16 * i;
+		keys[2 * i].len =
+		    (uint32_t)snprintf(names + 16 * i, 16, "key%u", i);
+		keys[2 * i + 1] = keys[2 * i];
+	}
+	beats = 0;
+	rig_op(&g, OP_MSET, 0, 0, 6000, keys);
+	ok(beats >= 20, "3,000 keys of an MSET: %u beats", beats);
+	keys[1].data = (uint8_t *)value;
+	keys[1].len = 5000000;
+	beats = 0;
+	rig_op(&g, OP_APPEND, 0, 0, 2, keys);
+	ok(beats >= 1, "a value of 5 MB: %u", beats);
+	if (rig_freeze(&g) != 0 || rig_checkpoint(&g) != 0)
+		abort();
+	ok(beats_of(OP_GET, "key0") >= 20, "read from disk: %u", beats);
+	ok(beats_of(OP_KEYS, "*") >= 10, "KEYS over 3,000: %u", beats);
+	for (i = 0; i < 3000; i++)
+		keys[i] = keys[2 * i];
+	beats = 0;
+	rig_op(&g, OP_DEL, 0, 0, 3000, keys);
+	ok(beats >= 300, "3,000 deletions, looked up on disk: %u", beats);
+	batch_begin(&b, 3000 * 64);
+	for (i = 0; i < 3000; i++)
+		batch_add(&b, OP_PERSIST, 0, "none");
+	beats = 0;
+	batch_apply(&b);
+	ok(beats >= 20, "3,000 operations: %u", beats);
+	/* Nearly all buckets are empty. */
+	run(OP_FLUSHALL, "", 0, 0);
+	ok(beats_of(OP_RANDOMKEY, "") >= 1, "a walk over empty buckets: %u",
+	    beats);
+	g.kv->beat = NULL;
+	free(keys);
+	free(names);
+	free(value);
+}
+
 /* Junk in the log changes nothing, and nothing stops because of it. */
 static void
 test_malformed(void)
@@ -562,6 +919,7 @@ measure(unsigned keys, const char *what)
 	char key[16];
 	struct op_arg argv[] = { { (const uint8_t *)key, 0 },
 		{ value, sizeof(value) } };
+	struct record rec = { .type = REC_OP };
 	uint64_t start = mono_ns(), took;
 	unsigned i, n = 200000, mix = 1;
 	int rc = 0;
@@ -572,8 +930,9 @@ measure(unsigned keys, const char *what)
 		argv[0].len = (uint32_t)snprintf(
 		    key, sizeof(key), "key:%08u", mix % keys);
 		op_encode(p, OP_SET, 0, 0, 2, argv);
-		rc = apply_record(&g.apply, false, p, op_size(2, argv),
-		    ++g.vlsn, g.now_ms, NULL);
+		rec.vlsn = ++g.vlsn;
+		rec.time_ms = g.now_ms;
+		rc = apply_record(&g.apply, &rec, p, op_size(2, argv), NULL);
 	}
 	took = mono_ns() - start;
 	ok(rc == 0, "%u SETs of 100 bytes, %s", n, what);
@@ -599,6 +958,14 @@ main(void)
 	test_watch_damaged();
 	test_large();
 	test_malformed();
+	test_bound();
+	test_older();
+	test_need();
+	for (place = IN_ACTIVE; place < PLACES; place++)
+		test_no_memory();
+	place = ON_DISK;
+	test_answers();
+	test_beats();
 	test_budget();
 	rig_close(&g);
 	rig_open(&g, 64 << 20);

@@ -9,7 +9,8 @@
 
 #include "shm/assert.h"
 
-#define OUT_KEEP (1u << 20) /* memory of a result that is kept for the next */
+#define OUT_KEEP  (1u << 20) /* memory of a result that is kept for the next */
+#define TAKE_STEP (UINT64_C(4) << 20) /* of the arena, between two beats */
 
 /* ---- keys ---- */
 
@@ -72,6 +73,7 @@ apply_find(
 	memset(k, 0, sizeof(*k));
 	k->key = key->data;
 	k->len = key->len;
+	kv_work(a->kv, 1);
 	e = table_locate(
 	    a->w, k->key, k->len, table_hash(a->w->t, k->key, k->len), &k->at);
 	if (e != NULL)
@@ -85,22 +87,45 @@ apply_find(
 
 /* ---- entries ---- */
 
-/* Memory for an entry; -EFBIG beyond what one record may take. */
+/*
+ * Memory of the arena: all that a record adds is counted here. In steps, since
+ * to have a large piece given takes its time. 0, -EFBIG, -ENOSPC.
+ */
 static int
-reserve(struct apply *a, const struct apply_key *k, uint64_t value_len)
+take(struct apply *a, uint64_t bytes)
 {
-	uint64_t bytes = table_units((unsigned)k->len, value_len) * TABLE_UNIT;
+	uint64_t at;
 	int rc;
 
-	if (a->bytes + bytes > TABLE_RECORD_MAX)
+	a->asked = bytes;
+	if (bytes > a->bound - a->bytes)
 		return -EFBIG;
-	while ((rc = table_ensure(a->w, bytes)) == -ENOSPC ||
-	       (rc == 0 &&
-		   (rc = table_ensure_bucket(a->w, k->at.hash)) == -ENOSPC))
-		if ((rc = a->hooks.no_memory(a->ctx)) != 0)
+	for (at = TAKE_STEP; at < bytes; at += TAKE_STEP) {
+		if ((rc = table_ensure(a->w, at)) != 0)
 			return rc;
-	a->bytes += bytes;
-	return rc;
+		kv_work(a->kv, KV_WORK_BEAT);
+	}
+	return table_ensure(a->w, bytes);
+}
+
+int
+apply_ask(struct apply *a, const struct op_arg *key, uint64_t value_len)
+{
+	int rc = take(a, a->asked + table_bytes(key->len, value_len));
+
+	kv_work(a->kv, 1);
+	if (rc != 0)
+		return rc;
+	return table_ensure_bucket(
+	    a->w, table_hash(a->w->t, key->data, key->len));
+}
+
+int
+apply_ask_delete(struct apply *a, const struct op_arg *key)
+{
+	int rc = apply_ask(a, key, 0);
+
+	return rc != 0 ? rc : table_ensure_slot(a->w, key->data, key->len);
 }
 
 static unsigned
@@ -115,10 +140,14 @@ int
 apply_put(struct apply *a, const struct apply_key *k, uint64_t value_len,
     int64_t expire_ms, uint8_t **value, struct table_entry **e)
 {
-	int rc = reserve(a, k, value_len);
+	uint64_t bytes = table_bytes((unsigned)k->len, value_len);
+	int rc = take(a, bytes);
 
+	if (rc == 0)
+		rc = table_ensure_bucket(a->w, k->at.hash);
 	if (rc != 0)
 		return rc;
+	a->bytes += bytes;
 	*e = table_add(a->w, k->key, k->len, value_len, a->vlsn, expire_ms,
 	    flags_of(k), value);
 	return 0;
@@ -157,26 +186,34 @@ apply_delete(struct apply *a, const struct apply_key *k)
 	int rc;
 
 	ASSERT(k->known);
-	if ((rc = reserve(a, k, 0)) != 0)
+	/* Before the entry: without memory for it nothing has changed. */
+	rc = table_ensure_slot(a->w, k->key, k->len);
+	if (rc == 0)
+		rc = apply_put(a, k, 0, 0, NULL, &e);
+	if (rc != 0)
 		return rc;
-	while (
-	    (rc = table_slot_raise(a->w, k->key, k->len, a->vlsn)) == -ENOSPC)
-		if ((rc = a->hooks.no_memory(a->ctx)) != 0)
-			return rc;
-	e = table_add(a->w, k->key, k->len, 0, a->vlsn, 0,
-	    flags_of(k) | TABLE_TOMBSTONE, NULL);
+	e->word = table_word(
+	    a->vlsn, (unsigned)k->len, flags_of(k) | TABLE_TOMBSTONE);
 	table_publish(a->w, e, &k->at);
-	return rc;
+	return table_slot_raise(a->w, k->key, k->len, a->vlsn);
 }
 
-/* A transaction's answers together have a limit; what it changes has not. */
-static bool
-result_full(struct apply *a, uint64_t more)
+/*
+ * An entry, too. Releases without bounds did not count it, and what they took
+ * must be taken again: it lies in the arena's slack.
+ */
+int
+apply_flush(struct apply *a)
 {
-	if (a->out->len + more <= APPLY_RESULT_MAX)
-		return false;
-	value_error(a->out, "ERR the transaction's reply is too long");
-	return true;
+	uint64_t bytes = table_bytes(0, 0);
+	int rc = a->older ? table_ensure(a->w, bytes) : take(a, bytes);
+
+	if (rc != 0)
+		return rc;
+	if (!a->older)
+		a->bytes += bytes;
+	table_flush(a->w, a->vlsn);
+	return 0;
 }
 
 int
@@ -190,12 +227,9 @@ apply_reply_value(struct apply *a, const struct apply_key *k)
 		value_nil(a->out);
 		return 0;
 	}
-	if (result_full(a, k->item.len))
-		return 0;
+	/* An answer that finds no place stops no change: see answer_check(). */
 	to = value_bulk_reserve(a->out, k->item.len);
-	if (to == NULL)
-		return -ENOMEM;
-	return kv_copy(a->kv, &k->item, 0, k->item.len, to);
+	return to == NULL ? 0 : kv_copy(a->kv, &k->item, 0, k->item.len, to);
 }
 
 /* ---- records ---- */
@@ -205,11 +239,54 @@ apply_read(struct apply *a, const struct op *op)
 {
 	int rc = 0;
 
-	if (!a->want || result_full(a, 0))
+	if (!a->want)
 		return 0;
 	if (op->code == OP_DBSIZE)
 		rc = a->hooks.count_now(a->ctx);
-	return rc != 0 ? rc : kv_read(a->kv, op, a->time_ms, a->out);
+	if (rc == 0)
+		rc = kv_read(a->kv, op, a->time_ms, a->out);
+	/* Of the answer, not of the store. */
+	if (rc == -ENOMEM && a->out->error == 0)
+		a->out->error = rc;
+	return a->out->error != 0 ? 0 : rc;
+}
+
+/* Instead of what the operation has answered. */
+static void
+answer_error(struct apply *a, size_t before, const char *text)
+{
+	a->out->len = before;
+	a->out->error = 0;
+	/* In the place of what did not fit, however many of them. */
+	a->out->max = 0;
+	value_error(a->out, "%s", text);
+	a->out->max = a->want ? a->result_max : 0;
+}
+
+/*
+ * Did the operation's answer find a place? If not an error stands there; what
+ * was changed stands. Without memory even for that, one error is all there is.
+ */
+static void
+answer_check(struct apply *a, size_t before)
+{
+	if (!a->want) {
+		vbuf_clear(a->out);
+		return;
+	}
+	if (a->out->error == -EMSGSIZE)
+		answer_error(a, before,
+		    "ERR this reply is too long: together "
+		    "they are beyond max_output");
+	else if (a->out->error != 0)
+		answer_error(a, before, "ERR no memory for this reply");
+	if (a->out->error == 0)
+		return;
+	vbuf_free(a->out);
+	value_error(a->out, "ERR no memory for the replies; what was changed "
+			    "stands");
+	a->want = false;
+	a->out = &a->unread;
 }
 
 static int
@@ -218,16 +295,20 @@ apply_one(struct apply *a, const struct op *op)
 	size_t before = a->out->len;
 	int rc;
 
-	if (!op_writes(op->code))
-		return apply_read(a, op);
-	rc = apply_op(a, op);
-	if (rc == -EFBIG) {
+	kv_work(a->kv, 1);
+	do {
 		a->out->len = before;
-		value_error(a->out,
+		a->out->error = 0;
+		a->asked = 0;
+		rc = op_writes(op->code) ? apply_op(a, op) : apply_read(a, op);
+	} while (rc == -ENOSPC && (rc = a->hooks.no_memory(a->ctx)) == 0);
+	if (rc == -EFBIG) {
+		answer_error(a, before,
 		    "ERR one transaction cannot change so much at once");
 		rc = 0;
 	}
-	return rc != 0 ? rc : a->out->error;
+	answer_check(a, before);
+	return rc;
 }
 
 /* Has any watched key changed since its WATCH? 1, 0, -errno. */
@@ -258,6 +339,7 @@ apply_multi(struct apply *a, const struct op_multi *m)
 		return 0;
 	}
 	value_array(a->out, m->op_count);
+	answer_check(a, 0);
 	while (rc == 0 && op_multi_next(m, &at, &op))
 		rc = apply_one(a, &op);
 	return rc;
@@ -283,19 +365,32 @@ apply_malformed(struct apply *a)
 	value_error(a->out, "ERR malformed operation");
 }
 
-int
-apply_record(struct apply *a, bool multi, const uint8_t *payload, size_t n,
-    uint64_t vlsn, int64_t time_ms, struct vbuf *out)
+static void
+record_begin(struct apply *a, const struct record *rec, struct vbuf *out)
 {
+	a->vlsn = rec->vlsn;
+	a->time_ms = rec->time_ms;
+	a->bound = record_bound(rec);
+	/* No release writes a larger one; there is no room behind it. */
+	if (a->bound > TABLE_RECORD_MAX)
+		a->bound = TABLE_RECORD_MAX;
+	a->older = rec->bound == 0;
+	a->bytes = 0;
+	a->want = out != NULL;
+	a->out = out != NULL ? out : &a->unread;
+	a->out->max = out != NULL ? a->result_max : 0;
+}
+
+int
+apply_record(struct apply *a, const struct record *rec, const uint8_t *payload,
+    size_t n, struct vbuf *out)
+{
+	bool multi = rec->type == REC_MULTI;
 	struct op_multi m;
 	struct op op;
 	int rc = 0;
 
-	a->vlsn = vlsn;
-	a->time_ms = time_ms;
-	a->bytes = 0;
-	a->want = out != NULL;
-	a->out = out != NULL ? out : &a->unread;
+	record_begin(a, rec, out);
 	if (multi ? op_multi_decode(payload, n, &m) != 0
 		  : op_decode(payload, n, &op) != 0)
 		apply_malformed(a);
@@ -303,7 +398,7 @@ apply_record(struct apply *a, bool multi, const uint8_t *payload, size_t n,
 		rc = multi ? apply_multi(a, &m) : apply_one(a, &op);
 	forget_results(a);
 	if (rc == 0)
-		table_commit(a->w, vlsn, time_ms);
+		table_commit(a->w, rec->vlsn, rec->time_ms);
 	return rc;
 }
 

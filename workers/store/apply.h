@@ -11,16 +11,16 @@
 #include <stdint.h>
 #include "shm/kv_int.h"
 #include "shm/op.h"
+#include "shm/record.h"
 #include "shm/value.h"
-
-/* Beyond it, reads in a transaction are answered with an error. */
-#define APPLY_RESULT_MAX (UINT64_C(1) << 30)
 
 struct apply_hooks {
 	/* An entry with an expiry was made, at this arena offset. */
 	void (*timed)(void *ctx, int64_t expire_ms, uint32_t off);
-	/* The machine has no memory for the table: wait. 0, or -errno to give
-	   up (nothing of the record has become visible). */
+	/* The machine has no memory for the operation at hand, which has
+	   changed nothing yet and begins anew when this returns: wait, maybe
+	   let a generation go. 0, or -errno to give up (nothing of the record
+	   has become visible). */
 	int (*no_memory)(void *ctx);
 	/* Bring table_head.count up to the operation being applied. */
 	int (*count_now)(void *ctx);
@@ -31,12 +31,17 @@ struct apply {
 	struct table_writer *w;
 	struct apply_hooks hooks;
 	void *ctx;
+	size_t result_max; /* bytes of one record's answers; 0 = any */
 	/* Of the record being applied. */
 	uint64_t vlsn;
 	int64_t time_ms;
-	uint64_t bytes; /* of the arena that it took */
+	uint64_t bound; /* bytes of the arena that it may take */
+	uint64_t bytes; /* that it took */
+	bool older; /* of a release that had no bounds */
 	bool want; /* somebody reads the result */
 	struct vbuf *out;
+	/* Of the operation: bytes of the arena that it asked for. */
+	uint64_t asked;
 	/* Kept over records. */
 	struct vbuf unread;
 	uint64_t expired; /* keys deleted by expiry so far */
@@ -55,14 +60,15 @@ struct apply_key {
 };
 
 /*
- * Apply the operations of one REC_OP or REC_MULTI (payload) and show them to
- * readers. Results are appended to out; NULL: nobody wants them. A payload that
+ * Apply the operations of one REC_OP or REC_MULTI (its whole payload is given)
+ * and show them to readers. Results are appended to out; NULL: nobody wants
+ * them; those that find no place are errors, the changes stand. A payload that
  * does not decode changes nothing and is counted. 0; -EBADMSG: the store on
- * disk is damaged; -ENOMEM; what no_memory() gave up with. After an error the
- * store cannot go on.
+ * disk is damaged; what no_memory() gave up with. After an error the store
+ * cannot go on.
  */
-int apply_record(struct apply *a, bool multi, const uint8_t *payload, size_t n,
-    uint64_t vlsn, int64_t time_ms, struct vbuf *out);
+int apply_record(struct apply *a, const struct record *rec,
+    const uint8_t *payload, size_t n, struct vbuf *out);
 /* A record without operations: only its VLSN and time are seen. */
 void apply_nothing(struct apply *a, uint64_t vlsn, int64_t time_ms);
 void apply_free(struct apply *a);
@@ -76,8 +82,17 @@ int apply_op(struct apply *a, const struct op *op);
 int apply_find(
     struct apply *a, const struct op_arg *key, bool deep, struct apply_key *k);
 /*
+ * Memory for an entry of this key, or for its deletion. An operation that
+ * changes one key need not ask, apply_put() and apply_delete() do; one that
+ * changes several asks for all of them before its first change. 0; -EFBIG:
+ * together they are beyond what the record may take; -ENOSPC: the machine has
+ * no memory now. Both are to be returned, nothing being changed.
+ */
+int apply_ask(struct apply *a, const struct op_arg *key, uint64_t value_len);
+int apply_ask_delete(struct apply *a, const struct op_arg *key);
+/*
  * Begin an entry of value_len bytes, to be filled at *value; then
- * apply_put_end(). 0; -EFBIG: beyond what one record may add; -errno.
+ * apply_put_end(). 0; -EFBIG and -ENOSPC as apply_ask().
  */
 int apply_put(struct apply *a, const struct apply_key *k, uint64_t value_len,
     int64_t expire_ms, uint8_t **value, struct table_entry **e);
@@ -87,6 +102,8 @@ void apply_put_end(
 int apply_set(struct apply *a, const struct apply_key *k, const void *value,
     size_t n, int64_t expire_ms);
 int apply_delete(struct apply *a, const struct apply_key *k);
+/* Everything goes. 0, -EFBIG, -ENOSPC. */
+int apply_flush(struct apply *a);
 /* The old value as a bulk, nil if it is not there. */
 int apply_reply_value(struct apply *a, const struct apply_key *k);
 

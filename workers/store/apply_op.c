@@ -1,7 +1,8 @@
 /*
  * The writing operations, one function each, with the semantics and the texts
  * of Redis 7. An expired key counts as missing; the record that deletes it
- * may come later. Each returns 0, -EFBIG (see apply_put()), or -errno.
+ * may come later. Each returns 0, -EFBIG or -ENOSPC (see apply_ask()), having
+ * changed nothing, or -errno.
  */
 #include <errno.h>
 #include <math.h>
@@ -140,20 +141,18 @@ op_setnx(struct apply *a, const struct op *op)
 	return rc;
 }
 
-/* All pairs, or none if they would be too much for one record. */
+/* All pairs, or none if they would be too much. */
 static int
 set_pairs(struct apply *a, const struct op *op)
 {
 	const uint8_t *at = op->args;
 	struct op_arg key, value;
 	struct apply_key k;
-	uint64_t bytes = a->bytes;
 	int rc = 0;
 
-	while (op_arg_next(op, &at, &key) && op_arg_next(op, &at, &value))
-		bytes += table_units(key.len, value.len) * TABLE_UNIT;
-	if (bytes > TABLE_RECORD_MAX)
-		return -EFBIG;
+	while (rc == 0 && op_arg_next(op, &at, &key) &&
+	       op_arg_next(op, &at, &value))
+		rc = apply_ask(a, &key, value.len);
 	at = op->args;
 	while (rc == 0 && op_arg_next(op, &at, &key) &&
 	       op_arg_next(op, &at, &value)) {
@@ -263,6 +262,24 @@ op_getex(struct apply *a, const struct op *op)
 	return rc;
 }
 
+/* Memory to delete those of several keys that are there. */
+static int
+ask_deletes(struct apply *a, const struct op *op)
+{
+	const uint8_t *at = op->args;
+	struct op_arg key;
+	struct apply_key k;
+	int rc = 0;
+
+	while (rc == 0 && op_arg_next(op, &at, &key)) {
+		rc = apply_find(a, &key, true, &k);
+		if (rc == 0 && k.live)
+			rc = apply_ask_delete(a, &key);
+	}
+	/* Releases without bounds deleted as many as they could. */
+	return rc == -EFBIG && a->older ? 0 : rc;
+}
+
 static int
 op_del(struct apply *a, const struct op *op)
 {
@@ -270,7 +287,7 @@ op_del(struct apply *a, const struct op *op)
 	struct op_arg key;
 	struct apply_key k;
 	int64_t count = 0;
-	int rc = 0;
+	int rc = op->argc > 1 ? ask_deletes(a, op) : 0;
 
 	while (rc == 0 && op_arg_next(op, &at, &key)) {
 		rc = apply_find(a, &key, true, &k);
@@ -507,8 +524,9 @@ op_expired(struct apply *a, const struct op *op)
 
 	if (rc != 0 || !k.existed || k.item.vlsn != (uint64_t)op->num)
 		return rc;
-	a->expired++;
-	return apply_delete(a, &k);
+	rc = apply_delete(a, &k);
+	a->expired += rc == 0;
+	return rc;
 }
 
 /* ---- RENAME, FLUSHALL ---- */
@@ -524,13 +542,11 @@ rename_to(
 	uint8_t *value;
 	int rc = apply_find(a, to, true, &target);
 
-	/* Both or neither: room for the second is asked for with the first. */
-	if (rc == 0 &&
-	    a->bytes + (table_units((unsigned)target.len, source.item.len) +
-			   table_units((unsigned)source.len, 0)) *
-			   TABLE_UNIT >
-		TABLE_RECORD_MAX)
-		rc = -EFBIG;
+	/* Both or neither. */
+	if (rc == 0)
+		rc = apply_ask(a, to, source.item.len);
+	if (rc == 0)
+		rc = apply_ask_delete(a, &key);
 	if (rc == 0)
 		rc = apply_put(a, &target, source.item.len,
 		    source.item.expire_ms, &value, &e);
@@ -577,16 +593,11 @@ op_rename(struct apply *a, const struct op *op)
 static int
 op_flushall(struct apply *a)
 {
-	int rc;
+	int rc = apply_flush(a);
 
-	while ((rc = table_ensure(a->w, sizeof(struct table_entry))) == -ENOSPC)
-		if ((rc = a->hooks.no_memory(a->ctx)) != 0)
-			return rc;
-	if (rc != 0)
-		return rc;
-	table_flush(a->w, a->vlsn);
-	value_ok(a->out);
-	return 0;
+	if (rc == 0)
+		value_ok(a->out);
+	return rc;
 }
 
 int

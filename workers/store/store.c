@@ -6,10 +6,13 @@
  */
 #include "workers/store/store.h"
 
+#include <sys/statvfs.h>
+
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
 #include <poll.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -52,40 +55,80 @@ wait_for_files(struct store *s)
 }
 
 /* Said once each time; the caller waits. */
-void
-store_no_memory(struct store *s)
+__attribute__((format(printf, 2, 3))) static void
+stall(struct store *s, const char *fmt, ...)
 {
+	char text[EVENT_TEXT_MAX];
+	va_list ap;
+
 	if (s->busy == BUSY_TABLE)
 		return;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
 	counter_add(s->r->counters, SLOT_STORE, C_STORE_STALLS, 1);
-	event_add(s->r, SLOT_STORE, EVENT_WARN,
-	    "no memory left in /dev/shm: writes wait");
+	event_add(s->r, SLOT_STORE, EVENT_WARN, "%s", text);
 	store_busy(s, BUSY_TABLE);
 }
 
+void
+store_no_memory(struct store *s)
+{
+	struct statvfs fs = { 0 };
+
+	if (s->busy != BUSY_TABLE)
+		(void)statvfs("/dev/shm", &fs);
+	stall(s,
+	    "no memory left in /dev/shm: VLSN %llu asks for %llu KiB, %llu KiB "
+	    "are free: writes wait: enlarge it, or lower [store] table_size "
+	    "or max_record",
+	    (unsigned long long)s->applied + 1,
+	    (unsigned long long)(s->apply.asked + 1023) / 1024,
+	    (unsigned long long)fs.f_bavail * fs.f_frsize / 1024);
+}
+
+void
+store_no_heap(struct store *s)
+{
+	stall(s,
+	    "no memory for VLSN %llu, whose payload has %llu KiB by now: "
+	    "writes wait: free some, or lower [listen] max_query",
+	    (unsigned long long)s->applied + 1,
+	    (unsigned long long)s->parts.len / 1024);
+}
+
+/* While it works long, and whenever it does not: it lives. */
+static void
+beat(void *ctx)
+{
+	struct store *s = ctx;
+
+	s->beats++;
+	loop_beat(&s->loop);
+}
+
 /*
- * Memory of the machine is gone in the middle of a record: nothing else to do
- * than to wait; what was written of it nobody can see yet. Only when all that
- * could come free is what this very record may look at, waiting has no end.
+ * Memory of the machine is gone in the middle of a record: wait, and let go
+ * of what is on disk by now. What was written of the record nobody can see
+ * yet, and the operation at hand has changed nothing.
  */
 static int
 no_memory(void *ctx)
 {
 	struct store *s = ctx;
+	unsigned step = loop_shutdown(&s->loop);
 
 	store_no_memory(s);
-	if (loop_shutdown(&s->loop) >= SHUTDOWN_DRAINING_EVENT_PLANE)
+	if (step >= SHUTDOWN_DRAINING_EVENT_PLANE)
 		return -ESHUTDOWN;
-	if (store_holds_memory(s)) {
-		store_fail(s,
-		    "no memory left in /dev/shm in the middle of VLSN %llu: "
-		    "give it more, or lower [store] table_size",
-		    (unsigned long long)s->apply.vlsn);
-		return -ENOMEM;
-	}
-	loop_beat(&s->loop);
-	(void)poll(NULL, 0, MEMORY_MS);
-	return 0;
+	if (step != SHUTDOWN_NONE)
+		loop_drained(&s->loop, step);
+	store_publish(s);
+	beat(s);
+	if (!store_let_go(s))
+		(void)poll(NULL, 0, MEMORY_MS);
+	/* The map could not be read any more: that has been told. */
+	return s->failed ? -EIO : 0;
 }
 
 static int
@@ -118,9 +161,12 @@ open_table(struct store *s, const struct store_state *st)
 	table_writer_open(&s->table, s->r->table, 1);
 	table_commit(&s->table, st->vlsn, st->time_ms);
 	kv_set_writer(s->kv, &s->table);
+	s->kv->beat = beat;
+	s->kv->beat_ctx = s;
 	s->apply.kv = s->kv;
 	s->apply.w = &s->table;
 	s->apply.ctx = s;
+	s->apply.result_max = s->w->conf->listen.max_output;
 	s->apply.hooks.timed = store_expiry_timed;
 	s->apply.hooks.no_memory = no_memory;
 	s->apply.hooks.count_now = store_count_now;

@@ -90,12 +90,14 @@ struct store {
 	/* Parts of a payload that is not whole yet. */
 	struct vbuf parts;
 	uint64_t parts_origin; /* slot and incarnation; 0 = none */
+	bool parts_over; /* they are too long, and were dropped */
 	struct result result;
 	uint32_t ring_gateways; /* bit per gateway that has new results */
 	struct bytering results[CLIENT_MAX];
 	struct expiry expiry;
 	struct count count;
 	enum busy busy;
+	uint32_t beats; /* counts: so much work has been done */
 	struct histogram *h_apply, *h_records;
 };
 
@@ -107,8 +109,11 @@ uint64_t store_limit(const struct store *s);
 bool store_apply_batch(struct store *s);
 /* Why the store does not go on, for tools; says so once. */
 void store_busy(struct store *s, enum busy busy);
-/* The machine has no memory for the table. */
+/* Show how far apply is, and wake who waits for that. */
+void store_publish(struct store *s);
+/* The machine has no memory for the table; for a payload. Said once. */
 void store_no_memory(struct store *s);
+void store_no_heap(struct store *s);
 /*
  * Something is broken for good: boot fails, or the node boots again. Sets
  * failed and ends the loop.
@@ -125,10 +130,11 @@ bool store_has_room(struct store *s);
 /* Is a generation waiting for its readers to leave? (then: a timer) */
 bool store_is_leaving(const struct store *s);
 /*
- * In the middle of a record without memory: let checkpoint take what readers
- * have left. True if a generation is on disk that only the record's end frees.
+ * Let go of a generation that is on disk, for checkpoint to give its memory
+ * back, also between two operations of a record: what was found in it before
+ * is void. True if something changed.
  */
-bool store_holds_memory(struct store *s);
+bool store_let_go(struct store *s);
 /* Would store_freeze_turn() do something? */
 bool store_freeze_pending(const struct store *s);
 

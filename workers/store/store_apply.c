@@ -11,7 +11,8 @@
 #include "shm/log.h"
 #include "workers/store/store.h"
 
-#define CLOCK_EVERY 32
+#define CLOCK_EVERY 32 /* records between two looks at the clock, */
+#define RECORD_WORK (KV_WORK_BEAT / CLOCK_EVERY) /* and between two beats */
 #define ENTRY_SLACK 4096 /* what a record takes beyond its payload, mostly */
 
 uint64_t
@@ -74,8 +75,20 @@ static void
 parts_drop(struct store *s)
 {
 	s->parts_origin = 0;
+	s->parts_over = false;
 	/* Rare and large. */
 	vbuf_free(&s->parts);
+}
+
+/* A payload that is longer than any gateway sends is not kept. */
+static void
+parts_add(struct store *s, const struct record *rec)
+{
+	s->parts_over |= s->parts.len + rec->payload_len > REQ_PAYLOAD_MAX;
+	if (s->parts_over)
+		vbuf_free(&s->parts);
+	else
+		vbuf_put(&s->parts, rec->payload, rec->payload_len);
 }
 
 /*
@@ -97,7 +110,7 @@ parts_join(struct store *s, const struct record *rec, const uint8_t **payload,
 		parts_drop(s);
 	if (rec->type == REC_PART) {
 		s->parts_origin = part_owner(rec);
-		vbuf_put(&s->parts, rec->payload, rec->payload_len);
+		parts_add(s, rec);
 		return false;
 	}
 	if ((rec->flags & REC_HAS_PARTS) == 0)
@@ -105,19 +118,13 @@ parts_join(struct store *s, const struct record *rec, const uint8_t **payload,
 	/* The beginning is missing: nobody waits for the rest. */
 	if (!goes_on)
 		return false;
-	vbuf_put(&s->parts, rec->payload, rec->payload_len);
+	parts_add(s, rec);
 	*payload = s->parts.data;
 	*n = s->parts.len;
 	return true;
 }
 
 /* ---- one record ---- */
-
-static bool
-is_operation(const struct record *rec)
-{
-	return rec->type == REC_OP || rec->type == REC_MULTI;
-}
 
 static int
 apply_payload(struct store *s, const struct record *rec)
@@ -129,14 +136,17 @@ apply_payload(struct store *s, const struct record *rec)
 	int rc;
 
 	whole = parts_join(s, rec, &payload, &n);
-	if (s->parts.error != 0)
-		return s->parts.error;
-	if (!whole || !is_operation(rec)) {
+	if (s->parts.error != 0) {
+		/* The record is read again when there is memory. */
+		s->parts.error = 0;
+		return -ENOBUFS;
+	}
+	if (!whole || !record_applies(rec->type)) {
 		apply_nothing(&s->apply, rec->vlsn, rec->time_ms);
 		return 0;
 	}
-	rc = apply_record(&s->apply, rec->type == REC_MULTI, payload, n,
-	    rec->vlsn, rec->time_ms, wanted ? &res->values : NULL);
+	rc = apply_record(
+	    &s->apply, rec, payload, n, wanted ? &res->values : NULL);
 	if (s->parts_origin != 0)
 		parts_drop(s);
 	if (rc != 0 || !wanted)
@@ -148,12 +158,21 @@ apply_payload(struct store *s, const struct record *rec)
 	return 0;
 }
 
-/* Room for what most records need, asked for while waiting is harmless. */
+/*
+ * Room for what most records need, asked for where waiting holds up nothing
+ * else; never more than the record may take.
+ */
 static int
 room_for(struct store *s, const struct record *rec)
 {
-	return table_ensure(&s->table,
-	    ENTRY_SLACK + s->parts.len + 2 * (uint64_t)rec->payload_len);
+	uint64_t bytes =
+	    ENTRY_SLACK + s->parts.len + 2 * (uint64_t)rec->payload_len;
+	uint64_t bound = record_applies(rec->type) ? record_bound(rec) : 0;
+
+	if (bytes > bound)
+		bytes = bound;
+	s->apply.asked = bytes;
+	return table_ensure(&s->table, bytes);
 }
 
 static int
@@ -162,6 +181,7 @@ apply_record_of(struct store *s, const struct record *rec)
 	int rc;
 
 	if (rec->term != s->term) {
+		s->apply.asked = ENTRY_SLACK;
 		if ((rc = table_ensure(&s->table, ENTRY_SLACK)) != 0)
 			return rc;
 		table_term(&s->table, rec->vlsn, rec->term);
@@ -204,8 +224,9 @@ apply_next(struct store *s, uint64_t limit)
 		return 0;
 	if (rec.vlsn != s->applied + 1)
 		return -EBADMSG;
+	kv_work(s->kv, RECORD_WORK);
 	rc = apply_record_of(s, &rec);
-	if (rc == -ENOSPC) {
+	if (rc == -ENOSPC || rc == -ENOBUFS) {
 		/* Not consumed: it is read again when there is memory. */
 		s->seek = true;
 		return rc;
@@ -217,16 +238,29 @@ apply_next(struct store *s, uint64_t limit)
 	return 0;
 }
 
+void
+store_publish(struct store *s)
+{
+	uint64_t before = position_get(&s->r->pos->applied);
+	bool waited;
+
+	position_set(&s->r->pos->applied, s->applied);
+	/* Who raised apply_wanted after this look sees `applied`. */
+	atomic_thread_fence(memory_order_seq_cst);
+	waited = position_get(&s->r->pos->apply_wanted) > before;
+	store_ring_gateways(s, waited && s->applied != before);
+}
+
 static void
 publish(struct store *s, uint64_t before, uint64_t start_ns)
 {
 	uint64_t n = s->applied - before;
 	struct slot_row *wal = &s->r->slots->row[SLOT_WAL];
-	bool waited;
 
-	position_set(&s->r->pos->applied, s->applied);
 	if (n != 0)
 		cursor_release(s->cursor);
+	/* Its fence stands between that and the look at wal, too. */
+	store_publish(s);
 	counter_add(s->r->counters, SLOT_STORE,
 	    s->replaying ? C_STORE_REPLAYED : C_STORE_APPLIED, n);
 	if (n != 0) {
@@ -246,16 +280,9 @@ publish(struct store *s, uint64_t before, uint64_t start_ns)
 		    (unsigned long long)s->applied);
 		s->apply.malformed = 0;
 	}
-	/*
-	 * wal may wait for what cursor_release() gave back. And who raised
-	 * apply_wanted after this look sees `applied` before it sleeps.
-	 */
-	atomic_thread_fence(memory_order_seq_cst);
-	waited = position_get(&s->r->pos->apply_wanted) > before;
 	if (atomic_load_explicit(&wal->busy_with, memory_order_relaxed) ==
 	    BUSY_BUFFER)
 		bell_ring(s->loop.bells, SLOT_WAL);
-	store_ring_gateways(s, waited && n != 0);
 }
 
 static void
@@ -284,12 +311,34 @@ held_back(struct store *s)
 	return BUSY_NOT;
 }
 
+/* Apply has ended for another reason than the end of the log. */
+static enum busy
+batch_ended(struct store *s, int rc)
+{
+	switch (rc) {
+	case -ENOSPC:
+		store_no_memory(s);
+		return BUSY_TABLE;
+	case -ENOBUFS:
+		store_no_heap(s);
+		return BUSY_TABLE;
+	case -ESHUTDOWN:
+		/* Part of a record is in the table, seen by nobody. */
+		s->serving = false;
+		return BUSY_TABLE;
+	default:
+		batch_failed(s, rc);
+		return BUSY_NOT;
+	}
+}
+
 bool
 store_apply_batch(struct store *s)
 {
 	uint64_t before = s->applied, start = mono_ns();
 	uint64_t limit = store_limit(s);
 	enum busy busy = BUSY_NOT;
+	uint32_t beats = s->beats;
 	unsigned n;
 	int rc = 0;
 
@@ -300,16 +349,16 @@ store_apply_batch(struct store *s)
 			rc = apply_next(s, limit);
 		if (rc != 0)
 			break;
-		if (n % CLOCK_EVERY == 0 && mono_ns() > start + STORE_BATCH_NS)
+		if (s->beats == beats)
+			continue;
+		beats = s->beats;
+		if (mono_ns() > start + STORE_BATCH_NS)
 			break;
 	}
 	if (s->result.waits && busy == BUSY_NOT)
 		busy = held_back(s);
-	if (rc == -ENOSPC) {
-		busy = BUSY_TABLE;
-		store_no_memory(s);
-	} else if (rc != 0 && rc != -EAGAIN)
-		batch_failed(s, rc);
+	if (rc != 0 && rc != -EAGAIN)
+		busy = batch_ended(s, rc);
 	publish(s, before, start);
 	store_busy(s, busy);
 	return busy == BUSY_NOT && rc == 0 && s->applied < store_limit(s);

@@ -132,6 +132,7 @@ count_walk(struct store *s, uint64_t deadline_ns, bool whole_records)
 {
 	struct count *c = &s->count;
 	const struct table_entry *e;
+	uint32_t beats = s->beats;
 	unsigned n = 0;
 	int rc;
 
@@ -146,11 +147,15 @@ count_walk(struct store *s, uint64_t deadline_ns, bool whole_records)
 			c->off = 1;
 			continue;
 		}
-		if (whole_records && table_entry_vlsn(e) != c->vlsn) {
+		if (whole_records && table_entry_vlsn(e) != c->vlsn)
 			count_publish(s, table_entry_vlsn(e) - 1);
-			if (++n % CLOCK_EVERY == 0 && mono_ns() > deadline_ns)
+		/* Also inside of a record: it may have a million keys. */
+		if (s->beats != beats || ++n % CLOCK_EVERY == 0) {
+			beats = s->beats;
+			if (mono_ns() > deadline_ns)
 				return -ETIME;
 		}
+		kv_work(s->kv, 1);
 		if ((rc = count_entry(s, e)) != 0)
 			return rc;
 		c->vlsn = table_entry_vlsn(e);

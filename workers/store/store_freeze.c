@@ -105,7 +105,7 @@ drop(struct store *s)
 }
 
 bool
-store_freeze_turn(struct store *s)
+store_let_go(struct store *s)
 {
 	bool changed = false;
 
@@ -117,20 +117,20 @@ store_freeze_turn(struct store *s)
 		bell_ring(s->loop.bells, SLOT_CHECKPOINT);
 		changed = true;
 	}
+	return changed;
+}
+
+bool
+store_freeze_turn(struct store *s)
+{
+	bool changed = store_let_go(s);
+
 	if (freeze_due(s) && table_can_freeze(&s->table) &&
 	    loop_shutdown(&s->loop) < SHUTDOWN_DRAINING_EVENT_PLANE) {
 		freeze(s);
 		changed = true;
 	}
 	return changed;
-}
-
-bool
-store_holds_memory(struct store *s)
-{
-	if (table_leave(&s->table))
-		bell_ring(s->loop.bells, SLOT_CHECKPOINT);
-	return drop_due(s);
 }
 
 bool
