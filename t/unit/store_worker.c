@@ -643,6 +643,72 @@ test_expiry(void)
 	node_free(&n);
 }
 
+static uint64_t
+length(struct node *n, const char *key)
+{
+	struct kv_item item = { 0 };
+
+	if (kv_begin(n->kv) == 0) {
+		if (kv_get(n->kv, key, strlen(key), 0, &item) != 0)
+			item.len = 0;
+		kv_end(n->kv);
+	}
+	return item.len;
+}
+
+/* Two keys of 700,000 bytes in one record; true if the second was refused. */
+static bool
+two_long(struct node *n, const char *first, const char *second)
+{
+	const char *keys[] = { first, second };
+	struct op_arg argv[] = { { NULL, 1 }, { (const uint8_t *)"x", 1 } };
+	size_t size = op_size(2, argv), i;
+	uint8_t p[200];
+
+	put_le32(p, 2);
+	put_le32(p + 4, 0);
+	for (i = 0; i < 2; i++) {
+		argv[0].data = (const uint8_t *)keys[i];
+		put_le32(p + 8 + i * (4 + size), (uint32_t)size);
+		op_encode(
+		    p + 12 + i * (4 + size), OP_SETRANGE, 0, 699999, 2, argv);
+	}
+	/* Another boot may have had a request of the same number. */
+	vbuf_clear(&n->got);
+	send_payload(n, REC_MULTI, p, 8 + 2 * (4 + size), true);
+	return wait_until(result_of_newest(n), H_WAIT_MS) && n->got.len > 14 &&
+	       n->got.data[14] == VAL_ERROR;
+}
+
+/*
+ * A record is applied by the bound that it has, whatever the configuration
+ * says when it is: one of the release before, which had none, too.
+ */
+static void
+test_bounds(void)
+{
+	struct node n;
+
+	node_new(&n);
+	n.h.conf.store.max_record = 0; /* as that release wrote it */
+	node_start(&n);
+	ok(!two_long(&n, "a", "b"), "a record without a bound");
+	node_kill(&n);
+	n.h.conf.store.max_record = 1 << 20;
+	node_start(&n);
+	ok(length(&n, "a") == 700000 && length(&n, "b") == 700000,
+	    "is replayed as it was");
+	ok(two_long(&n, "c", "d"), "a new one of 1 MiB: an error");
+	node_kill(&n);
+	n.h.conf.store.max_record = 64 << 20;
+	node_start(&n);
+	ok(length(&n, "c") == 700000 && length(&n, "d") == 0,
+	    "also when more is allowed now");
+	ok(!two_long(&n, "c", "d"), "to those that follow");
+	node_kill(&n);
+	node_free(&n);
+}
+
 static void
 test_stop(void)
 {
@@ -798,6 +864,7 @@ main(int argc, char **argv)
 	test_checkpoints();
 	test_both_full();
 	test_expiry();
+	test_bounds();
 	test_stop();
 	test_ahead_of_log();
 	test_damaged();
