@@ -6,6 +6,30 @@
  */
 #include "t/lib/store_rig.h"
 
+#ifdef __has_feature
+#if __has_feature(address_sanitizer)
+#define OWN_REALLOC 0
+#endif
+#endif
+#ifdef __SANITIZE_ADDRESS__
+#define OWN_REALLOC 0
+#endif
+#ifndef OWN_REALLOC
+#define OWN_REALLOC 1
+#endif
+
+#if OWN_REALLOC
+static size_t realloc_max = SIZE_MAX; /* more is not to be had */
+
+void *__libc_realloc(void *old, size_t size);
+
+void *
+realloc(void *old, size_t size)
+{
+	return size <= realloc_max ? __libc_realloc(old, size) : NULL;
+}
+#endif
+
 #define T0    1000000 /* rig's clock, ms */
 #define LATER (T0 + 5000)
 
@@ -818,6 +842,45 @@ test_answers(void)
 	ok(g.apply.unread.cap <= 16384, "take no memory");
 }
 
+#if OWN_REALLOC
+/* No memory for answers: the changes stand, and nothing ends. */
+static void
+test_answers_oom(void)
+{
+	static char value[30000], set[30010];
+	struct batch b;
+
+	memset(value, 'v', sizeof(value) - 1);
+	run(OP_FLUSHALL, "", 0, 0);
+	snprintf(set, sizeof(set), "k|%s", value);
+	run(OP_SET, set, 0, 0);
+	vbuf_free(&g.out);
+	realloc_max = 20000;
+	batch_begin(&b, 4096);
+	batch_add(&b, OP_GET, 0, "k");
+	batch_add(&b, OP_GETDEL, 0, "k");
+	batch_add(&b, OP_INCRBY, 3, "n");
+	is_i64(batch_apply(&b), 0, "no memory for long answers");
+	is_str(rig_text(&g.out),
+	    "[-ERR no memory for this reply -ERR no memory for this reply 3]",
+	    "errors stand in their places");
+	is_str(get("k"), "nil", "what they deleted is deleted");
+	vbuf_free(&g.out);
+	vbuf_free(&g.apply.unread);
+	realloc_max = 0;
+	batch_begin(&b, 4096);
+	batch_add(&b, OP_INCRBY, 3, "n");
+	batch_add(&b, OP_GET, 0, "n");
+	batch_add(&b, OP_SET, 0, "k|v");
+	is_i64(batch_apply(&b), 0, "no memory for any answer");
+	is_u64(g.out.len, 0, "there is none");
+	realloc_max = SIZE_MAX;
+	vbuf_free(&g.out);
+	is_str(get("n"), "\"6\"", "all changes are done");
+	is_str(get("k"), "\"v\"", "to the last");
+}
+#endif
+
 /* ---- signs of life ---- */
 
 static unsigned beats;
@@ -965,6 +1028,9 @@ main(void)
 		test_no_memory();
 	place = ON_DISK;
 	test_answers();
+#if OWN_REALLOC
+	test_answers_oom();
+#endif
 	test_beats();
 	test_budget();
 	rig_close(&g);

@@ -65,7 +65,9 @@ send_piece(struct store *s, struct bytering *ring)
 	head->flags = n < left ? RES_MORE : 0;
 	memset(head->zero, 0, sizeof(head->zero));
 	head->vlsn = res->vlsn;
-	memcpy(head + 1, res->values.data + res->sent, n);
+	/* None at all if there was no memory for it. */
+	if (n != 0)
+		memcpy(head + 1, res->values.data + res->sent, n);
 	res->sent += n;
 	return true;
 }
