@@ -108,5 +108,18 @@ is $c->cmd( 'GETRANGE', 'k15', $megabyte - 8, -1 ),
 is length( $c->cmd( 'GET', 'dst' ) // '' ) + length( $c->cmd( 'GET', 'src' ) // '' ),
   $megabyte, 'RENAMEs, too';
 is $n->stat->{node_restarts}, 0, 'no restart';
+
+# Stopped in the middle of one, while something else has all the memory.
+my $rounds = $c->cmd(qw(GET rounds));
+open my $f, '>', '/dev/shm/filler' or die;
+1 while syswrite $f, 'f' x 4096;
+close $f;
+$c->send(@$_) for ['MULTI'], large(15), [qw(INCR rounds)], ['EXEC'];
+eventually { slurp( $n->{log} ) =~ m{asks for \d+ KiB, \d+ KiB are free} }
+'in the middle of a record it is said what is missing';
+is $n->stop, 0, 'stopped';
+unlink '/dev/shm/filler', glob '/dev/shm/nodelife*';
+$n->start;
+is $n->client->cmd(qw(GET rounds)), $rounds + 1, 'the next start does it, once';
 is $n->stop, 0, 'stopped';
 done_testing;

@@ -62,6 +62,7 @@ gw_conn_fini(struct gateway *g)
 		close(c->fd);
 		gw_conn_free(g, c);
 	}
+	gw_write_forget(g);
 	for (i = 0; i < g->chunk_count; i++)
 		free(g->chunks[i]);
 	free(g->chunks);

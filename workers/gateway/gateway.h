@@ -313,6 +313,8 @@ struct sink *gw_conn_sink(struct gateway *g, struct conn *c);
 
 /* ---- write.c ---- */
 int gw_write_init(struct gateway *g);
+/* Before that: nothing that is still owed will be answered. */
+void gw_write_forget(struct gateway *g);
 void gw_write_fini(struct gateway *g);
 /* Answers, in ring order: return runs, acknowledgements, results. */
 void gw_write_turn(struct gateway *g);

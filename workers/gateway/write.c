@@ -126,6 +126,16 @@ node_free(struct gateway *g, struct node *n)
 	g->node_free = (uint32_t)(n - g->nodes);
 }
 
+void
+gw_write_forget(struct gateway *g)
+{
+	uint32_t i;
+
+	for (i = 0; i < g->node_cap; i++)
+		if (g->nodes[i].kind != NODE_FREE)
+			node_free(g, &g->nodes[i]);
+}
+
 /* No request of it is owed an answer any more. */
 static bool
 node_done(const struct node *n)
