@@ -11,13 +11,13 @@
 #include "shm/kv_int.h"
 #include "shm/region.h"
 
+#define BUCKETS_A_BEAT 65536 /* buckets between two beats, if all are empty */
 #define RANDOM_TRIES   16
 #define RANDOM_LOOKS   5000 /* keys that turn out not to be there */
 #define SMALL_UNITS    65536 /* a table, */
 #define SMALL_ENTRIES  5000 /* a map that is walked over in no time */
 #define ENTRY_UNITS    12 /* of an entry of usual size */
 #define BUCKETS_A_STEP 4096 /* buckets that count as one visited key */
-#define BUCKETS_A_BEAT 65536 /* buckets between two beats, if all are empty */
 
 enum scan_stage { SCAN_TABLE = 0, SCAN_DISK = 1, SCAN_DONE = 2 };
 
