@@ -4,13 +4,16 @@
  * it and clears the note after it has let go, so the note errs on the safe
  * side for who looks at a dead or stuck process' row.
  *
- * The next to take a dead owner's lock runs that lock's repair; if that fails
- * the lock is lost for ever (-ENOTRECOVERABLE) and the node must boot again.
+ * A lock is one word that names its owner by slot and incarnation. There is
+ * no pointer in it and none of libc's objects: the supervisor may be root, the
+ * region is the workers', and what libc follows in a mutex would be theirs to
+ * choose. It is robust because the supervisor reaps whoever dies: it mends
+ * what the lock guards, then frees it (lock_free_dead()). If that fails the
+ * lock is lost for ever (-ENOTRECOVERABLE) and the node must boot again.
  */
 #ifndef SHM_LOCKS_H
 #define SHM_LOCKS_H
 
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -24,29 +27,66 @@ enum lock_number {
 #define LOCK_PATIENCE_MS 100
 
 struct lock {
-	pthread_mutex_t mutex;
-	_Atomic int32_t holder; /* W: under the mutex; pid, 0 = nobody */
+	_Alignas(64) _Atomic uint32_t word; /* futex. W: all, by exchange.
+					       0 = free; see locks.c */
+	uint8_t pad[60]; /* zero */
 };
+_Static_assert(sizeof(struct lock) == 64, "one line");
+
+#define LOCK_INCARNATION ((UINT32_C(1) << 26) - 1) /* what a word has of it */
+
+/* A process as locks know it. */
+struct lock_owner {
+	unsigned slot;
+	uint32_t incarnation;
+};
+
+/* Is this incarnation of its slot meant? */
+static inline bool
+lock_owner_is(const struct lock_owner *owner, uint32_t incarnation)
+{
+	return ((owner->incarnation ^ incarnation) & LOCK_INCARNATION) == 0;
+}
 
 struct region;
 
 /*
- * Which slot this process is: its row's held_locks and its counters are used
- * from now on. Called after a fork; without it a private mask is used.
+ * Who this process is: locks are taken in its name, and its row's held_locks
+ * and its counters are used from now on. Called after a fork; r may be NULL:
+ * then nothing is noted.
  */
-void lock_self(struct region *r, unsigned slot);
-/* That region's map is going away: back to the private mask if it is used. */
+void lock_self(struct region *r, unsigned slot, uint32_t incarnation);
+/* That region's map is going away: note nothing in it any more. */
 void lock_self_end(const struct region *r);
 
-int lock_init(struct lock *l); /* creator only; 0 or -errno */
-/*
- * Take it; patience_ms 0 = wait for ever. repair() (true = mended) runs with
- * the lock held if its last owner died. 0, -ETIMEDOUT, -ENOTRECOVERABLE.
- */
-int lock_take(struct lock *l, enum lock_number number, unsigned patience_ms,
-    bool (*repair)(void *), void *arg);
+/* Take it; patience_ms 0 = wait for ever. 0, -ETIMEDOUT, -ENOTRECOVERABLE. */
+int lock_take(struct lock *l, enum lock_number number, unsigned patience_ms);
 void lock_release(struct lock *l, enum lock_number number);
-/* Pid of who has it, 0 = nobody (or it is just being taken). */
-int lock_holder(const struct lock *l);
+/* In whose name is it? False: it is free, or lost. */
+bool lock_owner(const struct lock *l, struct lock_owner *out);
+/*
+ * Supervisor: `dead` has been reaped, or was never there. If the lock is in
+ * its name, run repair() (true = mended) and let go of it. 0, also if the
+ * lock is not its; -EAGAIN: the word does not stand still; -ENOTRECOVERABLE.
+ */
+int lock_free_dead(struct lock *l, enum lock_number number,
+    struct lock_owner dead, bool (*repair)(void *), void *arg);
+
+/* Where a process may die, as tests see it. */
+#define LOCK_POINTS(X)                                                         \
+	X(NOTED) /* in held_locks, not taken yet */                            \
+	X(WAITED) /* marked as waited for */                                   \
+	X(TAKEN)                                                               \
+	X(FREED) /* nobody is woken yet */                                     \
+	X(SEIZED) /* a dead owner's, not mended yet */                         \
+	X(MENDED)
+
+enum lock_point {
+#define X(NAME) LOCK_POINT_##NAME,
+	LOCK_POINTS(X)
+#undef X
+	    LOCK_POINT_COUNT
+};
+extern void (*lock_point_hook)(enum lock_point point); /* NULL but in tests */
 
 #endif

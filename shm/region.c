@@ -69,8 +69,7 @@ layout_hash(void)
 {
 	uint64_t hash = UINT64_C(0xcbf29ce484222325);
 	uint64_t extra[] = { SECT_COUNT, COUNTER_COUNT, HIST_COUNT, PHASE_COUNT,
-		SLOT_MAX, MEMBER_MAX, sizeof(struct region_head),
-		sizeof(pthread_mutex_t) };
+		SLOT_MAX, MEMBER_MAX, sizeof(struct region_head) };
 	size_t i;
 
 	for (i = 0; i < NITEMS(extra); i++)
@@ -317,7 +316,8 @@ sections_init(struct region *r, const struct region_spec *spec)
 	rc = table_region_init(r->table, spec->table_size);
 	if (rc != 0)
 		return rc;
-	return seq_init(r->seq, spec->recovery_mode);
+	seq_init(r->seq, spec->recovery_mode);
+	return 0;
 }
 
 /*
@@ -439,7 +439,7 @@ region_create(struct region *r, const struct region_spec *spec, char *why,
 		rc = region_link_swap(spec->run_dir, r->path, r->fd);
 	}
 	if (rc == 0) {
-		lock_self(r, SLOT_SUPERVISOR);
+		lock_self(r, SLOT_SUPERVISOR, 1);
 		return 0;
 	}
 	if (why_size > 0 && why[0] == '\0')

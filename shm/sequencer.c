@@ -5,7 +5,7 @@
  * The facts are the gates' states, `sealed` and `failed`; each is one word,
  * stored after all that belongs to it. Everything else (count, phase, the
  * text of an error that did not come to be) follows from them, so whoever
- * finds the lock's owner dead computes it again: seq_repair().
+ * reaps a dead owner of the lock computes it again: seq_repair().
  */
 #include "shm/sequencer.h"
 
@@ -79,7 +79,7 @@ change_end(struct sequencer *s)
 static bool
 phase_is_gated(const struct sequencer *s, unsigned phase)
 {
-	uint32_t i, count = load(&s->gate_count);
+	uint32_t i, count = seq_gate_count(s);
 
 	for (i = 0; i < count; i++)
 		if (s->gate[i].phase == phase &&
@@ -170,7 +170,7 @@ seq_lock(struct sequencer *s, unsigned patience_ms, uint32_t *seen)
 	int rc;
 
 	*seen = load(&s->word);
-	rc = lock_take(&s->lock, LOCK_SEQUENCER, patience_ms, seq_repair, s);
+	rc = lock_take(&s->lock, LOCK_SEQUENCER, patience_ms);
 	if (rc == 0)
 		SEQ_POINT(LOCKED);
 	return rc;
@@ -189,7 +189,7 @@ seq_unlock(struct sequencer *s, uint32_t seen)
 		futex_wake_all(&s->word);
 }
 
-int
+void
 seq_init(struct sequencer *s, enum recovery_mode mode)
 {
 	s->recovery_mode = mode;
@@ -197,13 +197,12 @@ seq_init(struct sequencer *s, enum recovery_mode mode)
 	s->error_slot = SLOT_MAX;
 	atomic_store_explicit(&s->phase_entered_ns[PHASE_BOOT], s->started_ns,
 	    memory_order_relaxed);
-	return lock_init(&s->lock);
 }
 
 static struct gate *
 gate_find(struct sequencer *s, unsigned phase, unsigned owner)
 {
-	uint32_t i, count = load(&s->gate_count);
+	uint32_t i, count = seq_gate_count(s);
 
 	for (i = 0; i < count; i++)
 		if (s->gate[i].phase == phase && s->gate[i].owner == owner)
@@ -213,10 +212,10 @@ gate_find(struct sequencer *s, unsigned phase, unsigned owner)
 
 /* Everything, then the state, then the count: repair() knows the order. */
 static void
-gate_add(struct sequencer *s, unsigned phase, unsigned owner, const char *name,
-    enum gate_state state)
+gate_add(struct sequencer *s, uint32_t at, unsigned phase, unsigned owner,
+    const char *name, enum gate_state state)
 {
-	struct gate *g = &s->gate[load(&s->gate_count)];
+	struct gate *g = &s->gate[at];
 
 	change_begin(s);
 	g->phase = (uint8_t)phase;
@@ -227,7 +226,7 @@ gate_add(struct sequencer *s, unsigned phase, unsigned owner, const char *name,
 	SEQ_POINT(GATE_FILLED);
 	gate_state_set(g, state);
 	SEQ_POINT(GATE_STATED);
-	store(&s->gate_count, load(&s->gate_count) + 1);
+	store(&s->gate_count, at + 1);
 	SEQ_POINT(GATE_COUNTED);
 	change_end(s);
 }
@@ -238,15 +237,16 @@ register_locked(
 {
 	bool reached = phase <= load(&s->phase);
 	bool known = gate_find(s, phase, owner) != NULL;
-	bool full = load(&s->gate_count) == GATE_MAX;
+	uint32_t count = seq_gate_count(s);
 
 	if (load(&s->failed))
 		return -ECANCELED;
 	if (known)
 		return reached ? -EALREADY : -EEXIST;
-	if (full)
+	if (count == GATE_MAX)
 		return -ENOSPC;
-	gate_add(s, phase, owner, name, reached ? GATE_FIRED : GATE_PENDING);
+	gate_add(
+	    s, count, phase, owner, name, reached ? GATE_FIRED : GATE_PENDING);
 	return reached ? -EALREADY : 0;
 }
 
@@ -329,7 +329,7 @@ static void
 fail_locked(struct sequencer *s, unsigned phase, unsigned owner,
     const char text[SEQ_ERROR_MAX])
 {
-	uint32_t i, count = load(&s->gate_count);
+	uint32_t i, count = seq_gate_count(s);
 	struct gate *g;
 
 	change_begin(s);
@@ -408,7 +408,7 @@ seq_fail_node(struct sequencer *s, const char *fmt, ...)
 static const struct gate *
 gate_first_pending(const struct sequencer *s, unsigned owner)
 {
-	uint32_t i, count = load(&s->gate_count);
+	uint32_t i, count = seq_gate_count(s);
 	const struct gate *g, *first = NULL;
 
 	for (i = 0; i < count; i++) {
@@ -439,8 +439,8 @@ seq_owner_died(struct sequencer *s, unsigned owner, const char *how)
 	rc = may_fail(s);
 	if (rc == 0 && g != NULL && load(&s->shutdown) == SHUTDOWN_NONE) {
 		snprintf(text, sizeof(text),
-		    "%s: %s: %s before '%s' was proved", phase_name(g->phase),
-		    slot_name(owner), how, g->name);
+		    "%s: %s: %s before '%.*s' was proved", phase_name(g->phase),
+		    slot_name(owner), how, GATE_NAME_MAX - 1, g->name);
 		fail_locked(s, PHASE_COUNT, owner, text);
 	} else {
 		store(&s->word, load(&s->word) + 1);
@@ -457,10 +457,21 @@ seq_opened(struct sequencer *s, unsigned slot)
 	    &s->opened, UINT32_C(1) << slot, memory_order_release);
 }
 
-int
-seq_lock_holder(const struct sequencer *s)
+bool
+seq_lock_owner(const struct sequencer *s, struct lock_owner *out)
 {
-	return lock_holder(&s->lock);
+	return lock_owner(&s->lock, out);
+}
+
+int
+seq_lock_free_dead(struct sequencer *s, struct lock_owner dead)
+{
+	uint32_t seen = load(&s->word);
+	int rc = lock_free_dead(&s->lock, LOCK_SEQUENCER, dead, seq_repair, s);
+
+	if (load(&s->word) != seen)
+		futex_wake_all(&s->word);
+	return rc;
 }
 
 void

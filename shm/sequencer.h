@@ -1,7 +1,7 @@
 /*
  * The start-up sequencer: phases, gates, failure that wakes all waiters.
  *
- * One robust process-shared mutex guards the gates; `word` is a futex that
+ * One robust lock (locks.h) guards the gates; `word` is a futex that
  * changes with every change and is woken unconditionally. Rules (README.md):
  * a gate for phase P blocks entry into P; phases without gates chain; fire is
  * idempotent and an early fire is remembered; registering after the phase is
@@ -13,7 +13,6 @@
 #ifndef SHM_SEQUENCER_H
 #define SHM_SEQUENCER_H
 
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -98,7 +97,7 @@ enum shutdown_step {
 
 enum gate_state { GATE_FREE, GATE_PENDING, GATE_FIRED, GATE_FAILED };
 
-/* One gate. L: the sequencer's mutex for writing. */
+/* One gate. L: the sequencer's lock for writing. */
 struct gate {
 	_Atomic uint8_t state; /* enum gate_state */
 	uint8_t phase; /* enum phase whose entry it blocks */
@@ -121,9 +120,8 @@ struct seq_progress {
 };
 
 struct sequencer {
-	/* A page of its own: the one exception to "offsets only". */
-	_Alignas(4096) struct lock lock;
-	_Alignas(4096) _Atomic uint32_t word; /* futex; bumped each change */
+	struct lock lock;
+	_Alignas(64) _Atomic uint32_t word; /* futex; bumped each change */
 	_Atomic uint32_t version; /* L: odd while the gates change */
 	_Atomic uint32_t phase; /* enum phase; stays where it failed */
 	_Atomic uint32_t failed; /* 1 = terminal failure, error[] is set */
@@ -131,7 +129,8 @@ struct sequencer {
 	_Atomic uint32_t shutdown; /* enum shutdown_step. W: supervisor */
 	_Atomic uint32_t stopped; /* 1 = every worker is gone */
 	uint32_t recovery_mode; /* W: creator */
-	_Atomic uint32_t gate_count; /* L. gates in use, from gate[0] on */
+	_Atomic uint32_t gate_count; /* L. gates in use, from gate[0] on;
+					read it through seq_gate_count() */
 	_Atomic uint32_t opened; /* mask of slots. W: workers, seq_opened() */
 	/* L. CLOCK_MONOTONIC; [PHASE_FAILED]: when it failed; 0 = not yet */
 	_Atomic uint64_t phase_entered_ns[PHASE_COUNT];
@@ -168,14 +167,31 @@ struct seq_snapshot {
 };
 
 /*
- * Calls that the supervisor makes wait LOCK_PATIENCE_MS for the lock and then
- * return -ETIMEDOUT: it kills seq_lock_holder() and calls again. fire and fail
- * wait for ever. All may return -ENOTRECOVERABLE: the node must boot again.
- * All wake every waiter if they changed (or repaired) anything.
+ * The supervisor may be root, what is in here is the workers': it trusts no
+ * word. Whatever they hold, no call of it reads or writes beyond the struct,
+ * takes for ever, or asserts anything of them; text is copied and terminated.
  */
 
-/* Creator only: initialises the robust mutex in a fresh region. */
-int seq_init(struct sequencer *s, enum recovery_mode mode);
+/* How many gates to look at: never more than there are places. */
+static inline uint32_t
+seq_gate_count(const struct sequencer *s)
+{
+	uint32_t count =
+	    atomic_load_explicit(&s->gate_count, memory_order_acquire);
+
+	return count < GATE_MAX ? count : GATE_MAX;
+}
+
+/*
+ * Calls that the supervisor makes wait LOCK_PATIENCE_MS for the lock and then
+ * return -ETIMEDOUT: it ends who seq_lock_owner() names, tells
+ * seq_lock_free_dead(), and calls again. fire and fail wait for ever. All may
+ * return -ENOTRECOVERABLE: the node must boot again. All wake every waiter if
+ * they changed anything.
+ */
+
+/* Creator only, in a fresh region. */
+void seq_init(struct sequencer *s, enum recovery_mode mode);
 
 /*
  * Supervisor: register a gate; `name` says what is proved ("wal scan"). One
@@ -205,8 +221,16 @@ int seq_owner_died(struct sequencer *s, unsigned owner, const char *how);
 /* Supervisor: failure with no gate (a budget, a refused restart). As above. */
 __attribute__((format(printf, 2, 3))) int
 seq_fail_node(struct sequencer *s, const char *fmt, ...);
-/* Who holds the lock: a pid, 0 = nobody, or it was only just taken. */
-int seq_lock_holder(const struct sequencer *s);
+/* In whose name is the lock? False: it is free, or lost. */
+bool seq_lock_owner(const struct sequencer *s, struct lock_owner *out);
+/*
+ * Supervisor: this process is dead. If it had the lock, what it left half done
+ * is made whole, the lock is free again, and waiters are woken. 0, also if it
+ * had not; -EAGAIN as lock_free_dead(); -ENOTRECOVERABLE.
+ */
+int seq_lock_free_dead(struct sequencer *s, struct lock_owner dead);
+/* The first error's text, or "" if nothing has failed. */
+void seq_error(const struct sequencer *s, char out[SEQ_ERROR_MAX]);
 /*
  * Supervisor: next step of the shutdown bus (never back); wakes all waiters.
  * Neither this nor seq_stopped() takes the lock.
@@ -261,7 +285,7 @@ const char *shutdown_name(unsigned step);
  * tests see it: they set the hook and kill themselves in it.
  */
 #define SEQ_POINTS(X)                                                          \
-	X(LOCKED) /* the mutex is held */                                      \
+	X(LOCKED) /* the lock is held */                                       \
 	X(BEGUN) /* the version is odd */                                      \
 	X(GATE_FILLED) /* register: all but the gate's state */                \
 	X(GATE_STATED)                                                         \
@@ -277,7 +301,7 @@ const char *shutdown_name(unsigned step);
 	X(FAIL_STATED)                                                         \
 	X(BUMPED) /* the futex word moved, the version is odd */               \
 	X(ENDED) /* the version is even */                                     \
-	X(UNLOCKED) /* the mutex is free, nobody is woken yet */
+	X(UNLOCKED) /* the lock is free, nobody is woken yet */
 
 enum seq_point {
 #define X(NAME) SEQ_POINT_##NAME,

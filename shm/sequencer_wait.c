@@ -54,6 +54,16 @@ seq_failed(const struct sequencer *s)
 	return load(&s->failed) != 0;
 }
 
+void
+seq_error(const struct sequencer *s, char out[SEQ_ERROR_MAX])
+{
+	out[0] = '\0';
+	if (!seq_failed(s))
+		return;
+	memcpy(out, s->error, SEQ_ERROR_MAX);
+	out[SEQ_ERROR_MAX - 1] = '\0';
+}
+
 bool
 seq_reached(const struct sequencer *s, enum phase phase)
 {
@@ -188,13 +198,11 @@ snapshot_gates(
     const struct sequencer *s, struct seq_snapshot *out, uint64_t end_ns)
 {
 	uint64_t since, next_ns = load_u64(&s->phase_entered_ns[out->phase]);
-	uint32_t i, count = load(&s->gate_count);
+	uint32_t i, count = seq_gate_count(s);
 	struct seq_gate_info *info;
 	const struct gate *g;
 	unsigned phase;
 
-	if (count > GATE_MAX)
-		count = GATE_MAX;
 	phase = phase_waiting(s, count);
 	out->pending_count = 0;
 	for (i = 0; i < count; i++) {
@@ -227,10 +235,8 @@ snapshot_words(const struct sequencer *s, struct seq_snapshot *out)
 	out->recovery_mode = s->recovery_mode;
 	out->stage = seq_stage(out->phase, out->failed, s->recovery_mode,
 	    out->shutdown, seq_opening(s), load(&s->stopped) != 0);
-	out->error[0] = '\0';
+	seq_error(s, out->error);
 	if (out->failed) {
-		memcpy(out->error, s->error, sizeof(out->error));
-		out->error[SEQ_ERROR_MAX - 1] = '\0';
 		end = load_u64(&s->phase_entered_ns[PHASE_FAILED]);
 	} else if (out->phase == PHASE_GATEWAY_ENABLE) {
 		end = load_u64(&s->phase_entered_ns[PHASE_GATEWAY_ENABLE]);
@@ -295,13 +301,13 @@ seq_snapshot(const struct sequencer *s, struct seq_snapshot *out)
 enum seq_opening
 seq_opening(const struct sequencer *s)
 {
-	uint32_t i, count = load(&s->gate_count), opened = load(&s->opened);
+	uint32_t i, count = seq_gate_count(s), opened = load(&s->opened);
 	enum seq_opening opening = OPENING_DONE;
 	const struct gate *g;
 
 	if (!load(&s->sealed))
 		return OPENING_WORKERS;
-	for (i = 0; i < count && i < GATE_MAX; i++) {
+	for (i = 0; i < count; i++) {
 		g = &s->gate[i];
 		if ((opened >> g->owner % SLOT_MAX & 1) == 0)
 			return OPENING_WORKERS;

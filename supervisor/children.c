@@ -211,6 +211,8 @@ child_reaped(struct node *n, unsigned slot, int status)
 	snprintf(what, sizeof(what), "%s (pid %d): %s", slot_name(slot),
 	    (int)pid, how);
 	row_end(n, slot, status);
+	/* In any mode: others may wait for what it had. */
+	node_seq_reaped(n, slot);
 	if (n->mode == NODE_STOPPING || n->mode == NODE_ENDING) {
 		reaped_while_ending(n, status, what);
 		return;

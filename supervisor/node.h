@@ -129,6 +129,8 @@ void children_forget_restarts(struct node *n);
  */
 __attribute__((format(printf, 2, 3))) int
 node_seq_fail(struct node *n, const char *fmt, ...);
+/* The slot's process is dead: mend what it left if it had the lock. */
+void node_seq_reaped(struct node *n, unsigned slot);
 void node_seq_died(struct node *n, unsigned slot, const char *how);
 
 /* boot.c: a fresh region and all workers. 0 or an exit code, having refused. */

@@ -206,7 +206,7 @@ void
 worker_open(struct worker *w, const char *title, unsigned keep)
 {
 	log_name(title);
-	lock_self(w->region, w->slot);
+	lock_self(w->region, w->slot, w->incarnation);
 	keep_descriptors(w, keep);
 	reset_signals();
 	setproctitle("%s [%s]", title, w->conf->node.name);

@@ -12,8 +12,7 @@ fresh(enum recovery_mode mode)
 {
 	struct sequencer *s = shared_zeros(sizeof(*s));
 
-	if (seq_init(s, mode) != 0)
-		abort();
+	seq_init(s, mode);
 	return s;
 }
 

@@ -1,9 +1,10 @@
 /*
  * A process is killed at every place between two stores of every change it
- * can make to the sequencer, and its repairer, too. Whatever died, the next
- * to come finds a state in which the change has happened wholly or not at
- * all, the dead owner's gates are told, and nobody waits for ever. Also a
- * holder that is stopped, and damage that no repair can mend.
+ * can make to the sequencer and its lock, and its repairer, too. Whatever died,
+ * the next to come after its reaping finds a state in which the change has
+ * happened wholly or not at all, the dead owner's gates are told, and nobody
+ * waits for ever. Also a holder that is stopped, damage that no repair can
+ * mend, and a lock in the name of somebody who cannot be.
  */
 #include "shm/sequencer.h"
 
@@ -11,8 +12,12 @@
 
 #define KILLED (1000 + SIGKILL)
 
+/* All places: the sequencer's, then the lock's. */
+#define POINT_COUNT   (SEQ_POINT_COUNT + LOCK_POINT_COUNT)
+#define POINT_LOCK(p) (SEQ_POINT_COUNT + (unsigned)(p))
+
 static struct {
-	enum seq_point point;
+	unsigned point;
 	unsigned countdown;
 	int signal;
 } death;
@@ -20,7 +25,7 @@ static struct {
 static _Atomic uint32_t *hits; /* shared: how often each point was the end */
 
 static void
-die_at(enum seq_point point)
+die_at_any(unsigned point)
 {
 	if (point != death.point || --death.countdown != 0)
 		return;
@@ -29,12 +34,25 @@ die_at(enum seq_point point)
 }
 
 static void
-death_set(enum seq_point point, unsigned nth, int signal)
+die_at(enum seq_point point)
+{
+	die_at_any((unsigned)point);
+}
+
+static void
+die_in_lock(enum lock_point point)
+{
+	die_at_any(POINT_LOCK(point));
+}
+
+static void
+death_set(unsigned point, unsigned nth, int signal)
 {
 	death.point = point;
 	death.countdown = nth;
 	death.signal = signal;
 	seq_point_hook = die_at;
+	lock_point_hook = die_in_lock;
 }
 
 static void
@@ -103,7 +121,7 @@ prepare(struct sequencer *s, const struct action *a)
 struct victim {
 	struct sequencer *s;
 	const struct action *action;
-	enum seq_point point;
+	unsigned point;
 	unsigned nth;
 };
 
@@ -112,18 +130,30 @@ victim_main(void *arg)
 {
 	const struct victim *v = arg;
 
+	lock_self(NULL, SLOT_WAL, 1);
 	death_set(v->point, v->nth, SIGKILL);
 	v->action->run(v->s);
 	return 0;
 }
 
-/* Takes the lock, mends what there is, changes nothing else. */
+/* Whoever has the lock is dead here: mend it, as its reaping does. */
+static int
+reap(struct sequencer *s)
+{
+	struct lock_owner owner;
+
+	return seq_lock_owner(s, &owner) ? seq_lock_free_dead(s, owner) : 0;
+}
+
+/* Mends what there is, changes nothing else. */
 static int
 repairer_main(void *arg)
 {
 	const struct victim *v = arg;
 
+	lock_self(NULL, SLOT_SUPERVISOR, 1);
 	death_set(v->point, v->nth, SIGKILL);
+	reap(v->s);
 	seq_owner_died(v->s, SLOT_HEALTH, "nobody");
 	return 0;
 }
@@ -174,8 +204,11 @@ static const char *
 after_reaping(struct sequencer *s, const struct action *a)
 {
 	const char *wrong;
-	int rc = seq_owner_died(s, SLOT_WAL, "killed by signal 9");
+	int rc;
 
+	if (reap(s) != 0)
+		return "the lock is lost";
+	rc = seq_owner_died(s, SLOT_WAL, "killed by signal 9");
 	if (rc != 0 && rc != -ECANCELED)
 		return "owner_died refused";
 	if ((wrong = inconsistency(s))[0] != '\0')
@@ -191,7 +224,7 @@ after_reaping(struct sequencer *s, const struct action *a)
 
 /* One death; false once the action is over before it comes. */
 static bool
-one_death(struct sequencer *s, const struct action *a, enum seq_point point,
+one_death(struct sequencer *s, const struct action *a, unsigned point,
     unsigned nth, char *trouble, size_t size)
 {
 	struct victim v = { s, a, point, nth };
@@ -202,8 +235,9 @@ one_death(struct sequencer *s, const struct action *a, enum seq_point point,
 	end = child_end(child_start(victim_main, &v));
 	if (end != KILLED)
 		return false;
-	/* Somebody else comes first and mends it. */
-	if (seq_owner_died(s, SLOT_HEALTH, "nobody") != 0 && !s->failed)
+	/* Somebody else's death is told first. */
+	if (reap(s) != 0 ||
+	    (seq_owner_died(s, SLOT_HEALTH, "nobody") != 0 && !s->failed))
 		wrong = "the lock is lost";
 	else
 		wrong = inconsistency(s);
@@ -215,6 +249,24 @@ one_death(struct sequencer *s, const struct action *a, enum seq_point point,
 	return true;
 }
 
+/* Killed while it waits for a lock that another has. */
+static void
+waiter_dies(struct sequencer *s)
+{
+	struct victim v = { s, &actions[2], POINT_LOCK(LOCK_POINT_WAITED), 1 };
+
+	prepare(s, v.action);
+	lock_self(NULL, SLOT_STORE, 1);
+	is_i64(lock_take(&s->lock, LOCK_SEQUENCER, 0), 0, "held");
+	is_i64(child_end(child_start(victim_main, &v)), KILLED,
+	    "who waits is killed");
+	lock_release(&s->lock, LOCK_SEQUENCER);
+	is_i64(seq_lock_free_dead(s, (struct lock_owner){ SLOT_WAL, 1 }), 0,
+	    "it had nothing");
+	is_u64(s->lock.word, 0, "its mark goes with the release");
+	is_str(after_reaping(s, v.action), "", "and it is reaped");
+}
+
 static void
 die_everywhere(struct sequencer *s)
 {
@@ -222,7 +274,7 @@ die_everywhere(struct sequencer *s)
 	char trouble[160] = "";
 
 	for (a = 0; a < NITEMS(actions); a++) {
-		for (p = 0; p < SEQ_POINT_COUNT; p++)
+		for (p = 0; p < POINT_COUNT; p++)
 			for (n = 1; one_death(s, &actions[a], p, n, trouble,
 				 sizeof(trouble));
 			     n++)
@@ -230,10 +282,7 @@ die_everywhere(struct sequencer *s)
 		is_str(trouble, "", actions[a].name);
 	}
 	diag("%u deaths", deaths);
-	for (p = 0, n = 0; p < SEQ_POINT_COUNT; p++)
-		if (atomic_load(&hits[p]) > 0)
-			n++;
-	is_u64(n, SEQ_POINT_COUNT, "no point was left out");
+	waiter_dies(s);
 }
 
 /* A second process dies while it mends what the first one left. */
@@ -262,12 +311,16 @@ die_in_repair(struct sequencer *s)
 	char trouble[160] = "";
 
 	for (a = 0; a < NITEMS(actions); a++)
-		for (p = 0; p < SEQ_POINT_UNLOCKED; p++)
-			for (q = 0; q < SEQ_POINT_UNLOCKED; q++)
+		for (p = 0; p < POINT_COUNT; p++)
+			for (q = 0; q < POINT_COUNT; q++)
 				deaths += two_deaths(s, &actions[a], p, q,
 				    trouble, sizeof(trouble));
 	is_str(trouble, "", "a repair that dies is repaired");
 	ok(deaths > 100, "%u pairs of deaths", deaths);
+	for (p = 0, q = 0; p < POINT_COUNT; p++)
+		if (atomic_load(&hits[p]) > 0)
+			q++;
+	is_u64(q, POINT_COUNT, "no point was left out");
 }
 
 /* What was done before the death stays done, though nobody else comes. */
@@ -280,12 +333,14 @@ fire_survives(struct sequencer *s)
 	is_i64(child_end(child_start(victim_main, &v)), KILLED,
 	    "killed right after its gate fired");
 	is_u64(s->phase, PHASE_BOOT, "the phase had not moved");
+	reap(s);
 	is_i64(seq_owner_died(s, SLOT_HEALTH, "nobody"), 0, "somebody comes");
 	is_u64(s->phase, PHASE_CATALOG_SANITY_CHECK,
 	    "the fire counts, and the boot has moved on");
 	v.point = SEQ_POINT_FIRE_STAMPED;
 	prepare(s, v.action);
 	child_end(child_start(victim_main, &v));
+	reap(s);
 	seq_owner_died(s, SLOT_HEALTH, "nobody");
 	is_u64(s->phase, PHASE_BOOT, "killed right before: it does not");
 }
@@ -317,7 +372,7 @@ stuck_main(void *arg)
 {
 	struct stuck *k = arg;
 
-	lock_self(k->r, SLOT_STORE);
+	lock_self(k->r, SLOT_STORE, 7);
 	death_set(SEQ_POINT_FIRE_STATED, 1, SIGSTOP);
 	seq_fire(k->r->seq, PHASE_CLUSTER_CATALOG_OPEN, SLOT_STORE);
 	return 0;
@@ -328,6 +383,7 @@ static void
 holder_stopped(void)
 {
 	struct stuck *k = shared_zeros(sizeof(*k));
+	struct lock_owner owner = { 0 };
 	struct fixture f;
 	uint64_t begin, took;
 	int status;
@@ -345,19 +401,26 @@ holder_stopped(void)
 	/* The upper limit: not for ever, on a machine however busy. */
 	ok(took >= LOCK_PATIENCE_MS && took < 200 * LOCK_PATIENCE_MS,
 	    "which is known after %u ms", (unsigned)took);
-	is_i64(seq_lock_holder(f.r.seq), pid, "and who has it");
+	ok(seq_lock_owner(f.r.seq, &owner), "and who has it");
+	is_u64(owner.slot, SLOT_STORE, "by its slot");
+	is_u64(owner.incarnation, 7, "and incarnation");
+	is_i64(
+	    seq_lock_free_dead(f.r.seq, (struct lock_owner){ SLOT_STORE, 6 }),
+	    0, "the slot's process before");
+	is_i64(seq_seal(f.r.seq), -ETIMEDOUT, "is not who has it");
 	is_u64(atomic_load(&f.r.slots->row[SLOT_STORE].held_locks),
 	    1u << LOCK_SEQUENCER, "its row says so, too");
 	kill(pid, SIGKILL);
 	is_i64(child_end(pid), KILLED, "killed");
+	is_i64(seq_lock_free_dead(f.r.seq, owner), 0, "reaped");
 	is_i64(seq_seal(f.r.seq), 0, "now it can");
 	is_u64(f.r.seq->phase, PHASE_GATEWAY_ENABLE, "and the fire counts");
 	is_u64(atomic_load(&f.r.slots->row[SLOT_SUPERVISOR].held_locks), 0,
 	    "nothing is held");
 	is_u64(counter_sum(f.r.counters, C_LOCK_REPAIRS), 1,
 	    "one repair is counted");
-	is_i64(seq_lock_holder(f.r.seq), 0, "nobody has it");
-	lock_self(&f.r, SLOT_STORE);
+	ok(!seq_lock_owner(f.r.seq, &owner), "nobody has it");
+	lock_self(&f.r, SLOT_STORE, 8);
 	is_u64(atomic_load(&f.r.slots->row[SLOT_STORE].held_locks), 0,
 	    "the slot's next process starts with none");
 	fixture_close(&f);
@@ -369,6 +432,7 @@ vandal_main(void *arg)
 {
 	struct sequencer *s = arg;
 
+	lock_self(NULL, SLOT_WAL, 1);
 	atomic_store(&s->gate[1].state, 77);
 	death_set(SEQ_POINT_LOCKED, 1, SIGKILL);
 	seq_seal(s);
@@ -382,8 +446,9 @@ not_recoverable(struct sequencer *s)
 	prepare(s, &actions[0]);
 	is_i64(child_end(child_start(vandal_main, s)), KILLED,
 	    "died with the lock and a state that cannot be");
+	is_i64(reap(s), -ENOTRECOVERABLE, "whoever reaps it cannot mend it");
 	is_i64(seq_fire(s, PHASE_WAL_RECOVERY, SLOT_WAL), -ENOTRECOVERABLE,
-	    "the first to come cannot mend it");
+	    "so the first to come cannot have it");
 	is_i64(seq_seal(s), -ENOTRECOVERABLE, "nor can anybody later");
 	is_i64(seq_register(s, PHASE_WARM_PEERS, SLOT_WAL, "x"),
 	    -ENOTRECOVERABLE, "register says so");
@@ -397,17 +462,37 @@ not_recoverable(struct sequencer *s)
 	    "waiters are told the end all the same");
 }
 
+/* What a worker may write there: nobody's names, the supervisor's own. */
+static void
+false_names(struct sequencer *s)
+{
+	static const uint32_t words[] = { 1, 0x03ffffff, 25u << 26 | 3,
+		30u << 26, 31u << 26 | 1, 1u << 26 | 1, UINT32_MAX };
+	struct lock_owner owner;
+
+	lock_self(NULL, SLOT_SUPERVISOR, 1);
+	for (unsigned i = 0; i < NITEMS(words); i++) {
+		prepare(s, &actions[1]);
+		atomic_store(&s->lock.word, words[i]);
+		ok(seq_seal(s) == -ETIMEDOUT, "%08x: cannot be had", words[i]);
+		ok(seq_lock_owner(s, &owner), "somebody is named");
+		is_i64(seq_lock_free_dead(s, owner), 0, "who is none of ours");
+		is_i64(seq_seal(s), 0, "so it is free");
+	}
+}
+
 int
 main(void)
 {
 	struct sequencer *s = shared_zeros(sizeof(*s));
 
-	hits = shared_zeros(sizeof(*hits) * SEQ_POINT_COUNT);
+	hits = shared_zeros(sizeof(*hits) * POINT_COUNT);
 	die_everywhere(s);
 	die_in_repair(s);
 	fire_survives(s);
 	looked_at(s);
 	holder_stopped();
 	not_recoverable(s);
+	false_names(s);
 	return tap_done();
 }

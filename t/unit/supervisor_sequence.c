@@ -1,7 +1,9 @@
 /*
  * The lock rule: a worker that is stopped while it has the sequencer's lock
  * is killed after the lock's patience, and the supervisor's own call then
- * repairs and goes through, at every point of a change.
+ * mends and goes through, at every point of a change. So it does if the lock is
+ * in the name of somebody who is no process of ours, and without a signal to
+ * whoever the region names.
  */
 #include "supervisor/node.h"
 
@@ -53,10 +55,12 @@ static bool
 child_stops(void)
 {
 	int status;
-	pid_t pid = fork();
+	pid_t pid;
 
+	n.child[SLOT_WAL].incarnation++;
+	pid = fork();
 	if (pid == 0) {
-		lock_self(&n.region, SLOT_WAL);
+		lock_self(&n.region, SLOT_WAL, n.child[SLOT_WAL].incarnation);
 		seq_point_hook = hook;
 		seq_fire(n.region.seq, PHASE_WAL_RECOVERY, SLOT_WAL);
 		_exit(0);
@@ -89,6 +93,36 @@ test_point(const char *run_dir, enum seq_point point, const char *name)
 	region_unmap(&n.region);
 }
 
+/* In the name of the incarnation before, of us, of a slot that is none. */
+static void
+test_nobody(const char *run_dir)
+{
+	static const uint32_t words[] = { 2u << 26 | 77, 1u << 26 | 1,
+		30u << 26 | 1, 77 };
+	pid_t pid;
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		if (!ok(fresh_region(run_dir), "a region"))
+			return;
+		if ((pid = fork()) == 0)
+			for (;;)
+				pause();
+		n.child[SLOT_WAL].pid = pid;
+		n.child[SLOT_WAL].killed = false;
+		/* The region may name any process: ours is in our table. */
+		atomic_store(&n.region.slots->row[SLOT_WAL].pid, getpid());
+		atomic_store(&n.region.seq->lock.word, words[i]);
+		ok(node_seq_fail(&n, "given up") == 0,
+		    "%08x: the call goes through", words[i]);
+		ok(!n.child[SLOT_WAL].killed, "nobody was killed");
+		kill(pid, SIGKILL);
+		waitpid(pid, NULL, 0);
+		region_end(&n.region, REGION_ENDED);
+		region_unlink(&n.region);
+		region_unmap(&n.region);
+	}
+}
+
 int
 main(void)
 {
@@ -105,6 +139,7 @@ main(void)
 		return tap_done();
 	for (size_t i = 0; i < sizeof(points) / sizeof(points[0]); i++)
 		test_point(dir, points[i].point, points[i].name);
+	test_nobody(dir);
 	snprintf(path, sizeof(path), "%s/region", dir);
 	unlink(path);
 	snprintf(path, sizeof(path), "%s/region.prev", dir);
