@@ -21,6 +21,7 @@
 #include "shm/assert.h"
 #include "shm/locks.h"
 #include "shm/log.h"
+#include "shm/path.h"
 #include "shm/region_link.h"
 #include "shm/table.h"
 
@@ -82,7 +83,7 @@ layout_hash(void)
 static void *
 section_at(const struct region *r, enum section which)
 {
-	return r->base + r->head->section[which].off;
+	return r->base + r->section[which].off;
 }
 
 static void
@@ -130,7 +131,7 @@ static int
 walbuf_map_twice(struct region *r)
 {
 	uint64_t size = r->walbuf.size;
-	off_t off = (off_t)r->head->section[SECT_WALBUF].off;
+	off_t off = (off_t)r->section[SECT_WALBUF].off;
 	uint8_t *at;
 	int i;
 
@@ -205,7 +206,8 @@ head_fill(struct region_head *head, const struct region_spec *spec)
 }
 
 static int
-spec_check(const struct region_spec *spec, char *why, size_t why_size)
+spec_check(
+    const struct region_spec *spec, int run_dir, char *why, size_t why_size)
 {
 	int pid;
 
@@ -225,7 +227,7 @@ spec_check(const struct region_spec *spec, char *why, size_t why_size)
 		    spec->walbuf_size, spec->gateway_count);
 		return -EINVAL;
 	}
-	if ((pid = region_link_owner(spec->run_dir)) != 0) {
+	if ((pid = region_link_owner(run_dir)) != 0) {
 		explain(why, why_size,
 		    "%s/region: a live node uses it, "
 		    "supervisor pid %d; stop that one first",
@@ -365,27 +367,20 @@ small_take(int fd, const struct region_head *head, char *why, size_t why_size)
  * this one ends before wal is there: each region hands it to the next one.
  */
 static void
-failed_take(struct region *r, const struct region_spec *spec)
+failed_take(struct region *r, int run_dir)
 {
-	char path[PATH_MAX], why[8];
-	struct region old;
+	struct region_head old;
+	uint64_t failed;
 
-	if (snprintf(path, sizeof(path), "%s/region", spec->run_dir) >=
-		(int)sizeof(path) ||
-	    region_attach(&old, path, why, sizeof(why)) != 0)
-		return;
-	if (strncmp(old.head->data_dir, r->head->data_dir,
-		sizeof(old.head->data_dir)) == 0)
-		atomic_store_explicit(&r->control->wal_failed,
-		    atomic_load_explicit(
-			&old.control->wal_failed, memory_order_relaxed),
-		    memory_order_relaxed);
-	region_unmap(&old);
+	if (region_link_peek(run_dir, "region", &old, &failed) == 0 &&
+	    strncmp(old.data_dir, r->head->data_dir, sizeof(old.data_dir)) == 0)
+		atomic_store_explicit(
+		    &r->control->wal_failed, failed, memory_order_relaxed);
 }
 
 static int
-region_build(struct region *r, const struct region_spec *spec, char *why,
-    size_t why_size)
+region_build(struct region *r, const struct region_spec *spec, int run_dir,
+    char *why, size_t why_size)
 {
 	struct region_head head = { 0 };
 	int rc;
@@ -407,14 +402,15 @@ region_build(struct region *r, const struct region_spec *spec, char *why,
 	}
 	r->head = (struct region_head *)r->base;
 	memcpy(r->head, &head, sizeof(head));
+	memcpy(r->section, head.section, sizeof(r->section));
 	sections_resolve(r);
 	if ((rc = sections_init(r, spec)) != 0 ||
 	    (rc = walbuf_map_twice(r)) != 0)
 		return rc;
-	failed_take(r, spec);
+	failed_take(r, run_dir);
 	atomic_store_explicit(
 	    &r->head->state, REGION_LIVE, memory_order_relaxed);
-	/* Pairs with the acquire in head_check(): all of it is there. */
+	/* Pairs with the acquire in region_head_check(): all of it is there. */
 	atomic_store_explicit(
 	    &r->head->magic, REGION_MAGIC, memory_order_release);
 	return 0;
@@ -424,20 +420,25 @@ int
 region_create(struct region *r, const struct region_spec *spec, char *why,
     size_t why_size)
 {
-	int rc;
+	int dir, rc;
 
 	memset(r, 0, sizeof(*r));
 	r->fd = -1;
 	r->writable = true;
 	explain(why, why_size, "%s", "");
-	if ((rc = spec_check(spec, why, why_size)) != 0)
-		return rc;
-	if ((rc = region_build(r, spec, why, why_size)) == 0) {
+	if ((dir = path_dir_open(spec->run_dir)) < 0) {
+		explain(why, why_size, "[node] run_dir: %s: %s", spec->run_dir,
+		    strerror(-dir));
+		return dir;
+	}
+	if ((rc = spec_check(spec, dir, why, why_size)) == 0 &&
+	    (rc = region_build(r, spec, dir, why, why_size)) == 0) {
 		/* A name that nobody had. */
 		snprintf(r->path, sizeof(r->path), "/nodelife.%s.%d.%08x",
 		    spec->node, (int)getpid(), (unsigned)arc4random());
-		rc = region_link_swap(spec->run_dir, r->path, r->fd);
+		rc = region_link_swap(dir, r->path, r->fd);
 	}
+	close(dir);
 	if (rc == 0) {
 		lock_self(r, SLOT_SUPERVISOR, 1);
 		return 0;
@@ -475,8 +476,8 @@ sections_check(const struct region_head *head, char *why, size_t why_size)
 	return 0;
 }
 
-static int
-head_check(
+int
+region_head_check(
     const struct region_head *head, uint64_t size, char *why, size_t why_size)
 {
 	uint64_t magic =
@@ -545,10 +546,11 @@ shm_name_of(int fd, char *out, size_t size)
 static int
 region_map(struct region *r, const char *path, char *why, size_t why_size)
 {
+	struct region_head head;
 	struct stat st;
 	int rc;
 
-	r->fd = open(path, O_RDONLY | O_CLOEXEC);
+	r->fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	if (r->fd == -1 || fstat(r->fd, &st) == -1) {
 		rc = -errno;
 		explain(why, why_size, "%s", strerror(-rc));
@@ -569,7 +571,10 @@ region_map(struct region *r, const char *path, char *why, size_t why_size)
 		return rc;
 	}
 	r->head = (struct region_head *)r->base;
-	return head_check(r->head, r->size, why, why_size);
+	/* Checked as it is used: its owner may go on writing. */
+	memcpy(&head, r->head, sizeof(head));
+	memcpy(r->section, head.section, sizeof(r->section));
+	return region_head_check(&head, r->size, why, why_size);
 }
 
 int
@@ -609,19 +614,24 @@ region_unlink(struct region *r)
 }
 
 bool
-region_alive(const struct region *r)
+region_head_alive(const struct region_head *head)
 {
-	char boot_id[sizeof(r->head->system_boot_id)];
+	char boot_id[sizeof(head->system_boot_id)];
+	int pid = head->supervisor_pid;
 
 	system_boot_id(boot_id, sizeof(boot_id));
-	if (strncmp(boot_id, r->head->system_boot_id, sizeof(boot_id)) != 0)
+	if (strncmp(boot_id, head->system_boot_id, sizeof(boot_id)) != 0)
 		return false;
-	if (r->head->supervisor_start == 0)
+	if (head->supervisor_start == 0 || pid <= 0)
 		return false;
 	/* /proc may hide another user's processes (hidepid): ask the kernel. */
-	if (kill(r->head->supervisor_pid, 0) != 0 && errno == EPERM &&
-	    process_start(r->head->supervisor_pid) == 0)
+	if (kill(pid, 0) != 0 && errno == EPERM && process_start(pid) == 0)
 		return true;
-	return process_start(r->head->supervisor_pid) ==
-	       r->head->supervisor_start;
+	return process_start(pid) == head->supervisor_start;
+}
+
+bool
+region_alive(const struct region *r)
+{
+	return region_head_alive(r->head);
 }

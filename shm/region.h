@@ -51,6 +51,10 @@ enum section {
 	SECT_COUNT
 };
 
+struct region_place {
+	uint64_t off, len;
+};
+
 /* W: creator, before magic, unless said otherwise. R: all */
 struct region_head {
 	_Atomic uint64_t magic; /* W: creator, last, release */
@@ -73,9 +77,7 @@ struct region_head {
 	char system_boot_id[40]; /* /proc's: a reboot makes pids void */
 	uint64_t supervisor_start; /* /proc/PID/stat's start time in ticks: a
 				      later process may have the same pid */
-	struct {
-		uint64_t off, len;
-	} section[SECT_COUNT];
+	struct region_place section[SECT_COUNT];
 };
 
 /*
@@ -129,6 +131,8 @@ struct region {
 	bool writable;
 	char path[128]; /* name under /dev/shm, with the slash */
 	struct region_head *head;
+	/* As made or checked: the head's may be written by others since. */
+	struct region_place section[SECT_COUNT];
 	struct sequencer *seq;
 	struct slots *slots;
 	struct wakes *wakes;
@@ -168,6 +172,11 @@ void region_end(struct region *r, enum region_state state);
 /* Remove the name; maps stay. For regions that nobody shall look at again. */
 void region_unlink(struct region *r);
 void region_unmap(struct region *r);
+/*
+ * Pid of the node that left run_dir's region without ending it, 0 = none. For
+ * root, too: the region is read, not mapped, and none of it trusted.
+ */
+int region_orphan(const char *run_dir);
 /*
  * Is the supervisor that made it alive (same system boot, same pid, same
  * start time, no zombie)? Says nothing of head->state.

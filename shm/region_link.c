@@ -8,8 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "shm/path.h"
 #include "shm/region.h"
 
 /* Read a small file of /proc. Its length, or 0. */
@@ -60,71 +62,133 @@ process_start(int pid)
 	return strtoull(at, NULL, 10);
 }
 
-static int
-link_path(char *out, size_t size, const char *run_dir, const char *name)
-{
-	int n = snprintf(out, size, "%s/%s", run_dir, name);
-
-	return n < 0 || (size_t)n >= size ? -ENAMETOOLONG : 0;
-}
-
 /* Where run_dir/name leads to. "" if there is no such link. */
 static void
-link_target(const char *run_dir, const char *name, char *out, size_t size)
+link_target(int run_dir, const char *name, char *out, size_t size)
 {
-	char path[PATH_MAX];
-	ssize_t n = -1;
+	ssize_t n = readlinkat(run_dir, name, out, size - 1);
 
-	if (link_path(path, sizeof(path), run_dir, name) == 0)
-		n = readlink(path, out, size - 1);
 	out[n > 0 ? n : 0] = '\0';
 }
 
 /* The link under a name aside, as long as it is not yet in its place. */
 static int
-link_aside(const char *run_dir, const char *name, const char *target)
+link_aside(int run_dir, const char *name, const char *target)
 {
-	char path[PATH_MAX];
-	int rc;
-
-	if ((rc = link_path(path, sizeof(path), run_dir, name)) != 0)
-		return rc;
-	if (unlink(path) == -1 && errno != ENOENT)
+	if (unlinkat(run_dir, name, 0) == -1 && errno != ENOENT)
 		return -errno;
-	return symlink(target, path) == -1 ? -errno : 0;
+	return symlinkat(target, run_dir, name) == -1 ? -errno : 0;
 }
 
 static int
-link_rename(const char *run_dir, const char *from, const char *to)
+link_rename(int run_dir, const char *from, const char *to)
 {
-	char old[PATH_MAX], path[PATH_MAX];
 	int rc;
 
-	if ((rc = link_path(old, sizeof(old), run_dir, from)) != 0 ||
-	    (rc = link_path(path, sizeof(path), run_dir, to)) != 0)
-		return rc;
-	if (rename(old, path) == 0)
+	if (renameat(run_dir, from, run_dir, to) == 0)
 		return 0;
 	rc = -errno;
-	unlink(old);
+	unlinkat(run_dir, from, 0);
+	return rc;
+}
+
+/* Is it the name of a region of ours, and directly in /dev/shm? */
+static bool
+target_is_ours(const char *target)
+{
+	const char *prefix = REGION_SHM_DIR "/nodelife.";
+
+	return strncmp(target, prefix, strlen(prefix)) == 0 &&
+	       strchr(target + strlen(prefix), '/') == NULL;
+}
+
+/* An ordinary file, whatever has the name: a pipe does not hold us up. */
+static int
+target_open(const char *target, struct stat *st)
+{
+	int fd;
+
+	if (!target_is_ours(target))
+		return -ENOENT;
+	fd = open(
+	    target, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	if (fd == -1)
+		return -errno;
+	if (fstat(fd, st) == 0 && S_ISREG(st->st_mode))
+		return fd;
+	close(fd);
+	return -EBADMSG;
+}
+
+static int
+read_at(int fd, void *buf, size_t len, uint64_t off)
+{
+	return pread(fd, buf, len, (off_t)off) == (ssize_t)len ? 0 : -EBADMSG;
+}
+
+static int
+target_peek(const char *target, struct region_head *head, uint64_t *failed)
+{
+	struct stat st;
+	char why[8];
+	int fd, rc;
+
+	if ((fd = target_open(target, &st)) < 0)
+		return fd;
+	if ((rc = read_at(fd, head, sizeof(*head), 0)) == 0)
+		rc = region_head_check(
+		    head, (uint64_t)st.st_size, why, sizeof(why));
+	if (rc == 0)
+		rc = read_at(fd, failed, sizeof(*failed),
+		    head->section[SECT_CONTROL].off +
+			offsetof(struct control, wal_failed));
+	close(fd);
 	return rc;
 }
 
 int
-region_link_owner(const char *run_dir)
+region_link_peek(
+    int run_dir, const char *name, struct region_head *head, uint64_t *failed)
 {
-	char path[PATH_MAX], why[8];
-	struct region r;
-	int pid = 0;
+	char target[PATH_MAX];
 
-	if (link_path(path, sizeof(path), run_dir, "region") != 0 ||
-	    region_attach(&r, path, why, sizeof(why)) != 0)
+	link_target(run_dir, name, target, sizeof(target));
+	return target_peek(target, head, failed);
+}
+
+static bool
+head_is_live(const struct region_head *head)
+{
+	return atomic_load_explicit(&head->state, memory_order_relaxed) ==
+	       REGION_LIVE;
+}
+
+int
+region_link_owner(int run_dir)
+{
+	struct region_head head;
+	uint64_t failed;
+
+	if (region_link_peek(run_dir, "region", &head, &failed) != 0 ||
+	    !head_is_live(&head) || head.supervisor_pid == getpid() ||
+	    !region_head_alive(&head))
 		return 0;
-	if (atomic_load_explicit(&r.head->state, memory_order_acquire) ==
-		REGION_LIVE &&
-	    r.head->supervisor_pid != getpid() && region_alive(&r))
-		pid = r.head->supervisor_pid;
-	region_unmap(&r);
+	return head.supervisor_pid;
+}
+
+int
+region_orphan(const char *run_dir)
+{
+	int dir = path_dir_open(run_dir), pid = 0;
+	struct region_head head;
+	uint64_t failed;
+
+	if (dir < 0)
+		return 0;
+	if (region_link_peek(dir, "region", &head, &failed) == 0 &&
+	    head_is_live(&head))
+		pid = head.supervisor_pid;
+	close(dir);
 	return pid;
 }
 
@@ -147,38 +211,47 @@ name_is_dead(const char *shm_name)
 }
 
 static bool
-target_is_dead(const char *target, const char *shm_name)
+target_is_dead(const char *target)
 {
-	char why[8];
-	struct region r;
-	bool dead;
+	struct region_head head;
+	uint64_t failed;
 
-	if (region_attach(&r, target, why, sizeof(why)) != 0)
-		return name_is_dead(shm_name);
-	dead = atomic_load_explicit(&r.head->state, memory_order_acquire) !=
-		   REGION_LIVE ||
-	       !region_alive(&r);
-	region_unmap(&r);
-	return dead;
+	if (target_peek(target, &head, &failed) != 0)
+		return name_is_dead(target + strlen(REGION_SHM_DIR));
+	return !head_is_live(&head) || !region_head_alive(&head);
 }
 
-/* Remove what region.prev led to. Only what is surely one of ours. */
-static void
-target_unlink(const char *target)
+/*
+ * Who may make links in run_dir could have made one to another's region: it
+ * goes only if the link is ours, or its maker's the region, too.
+ */
+static bool
+link_is_honest(int run_dir, const char *name, const char *target)
 {
-	const char *prefix = REGION_SHM_DIR "/nodelife.";
-	const char *shm_name = target + strlen(REGION_SHM_DIR);
+	struct stat link, file;
 
-	if (strncmp(target, prefix, strlen(prefix)) != 0 ||
-	    strchr(shm_name + 1, '/') != NULL)
-		return;
-	if (target_is_dead(target, shm_name))
-		shm_unlink(shm_name);
+	if (geteuid() != 0)
+		return true; /* the kernel knows what is ours */
+	return fstatat(run_dir, name, &link, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       lstat(target, &file) == 0 &&
+	       (link.st_uid == 0 || link.st_uid == file.st_uid);
+}
+
+/* Remove what run_dir/name leads to. Only what is surely one of ours. */
+static void
+target_unlink(int run_dir, const char *name)
+{
+	char target[PATH_MAX];
+
+	link_target(run_dir, name, target, sizeof(target));
+	if (target_is_ours(target) && link_is_honest(run_dir, name, target) &&
+	    target_is_dead(target))
+		shm_unlink(target + strlen(REGION_SHM_DIR));
 }
 
 /* `region` becomes region.prev, and what that led to goes. */
 static int
-keep_old(const char *run_dir)
+keep_old(int run_dir)
 {
 	char old[PATH_MAX], prev[PATH_MAX];
 	int rc;
@@ -188,7 +261,7 @@ keep_old(const char *run_dir)
 	if (old[0] == '\0' || strcmp(old, prev) == 0)
 		return 0;
 	/* First: nothing else would lead to it. */
-	target_unlink(prev);
+	target_unlink(run_dir, "region.prev");
 	rc = link_aside(run_dir, "region.prev.new", old);
 	return rc == 0 ? link_rename(run_dir, "region.prev.new", "region.prev")
 		       : rc;
@@ -207,15 +280,14 @@ name_file(int fd, const char *target)
 }
 
 int
-region_link_swap(const char *run_dir, const char *shm_name, int fd)
+region_link_swap(int run_dir, const char *shm_name, int fd)
 {
-	char target[PATH_MAX], left[PATH_MAX];
+	char target[PATH_MAX];
 	int rc;
 
 	snprintf(target, sizeof(target), REGION_SHM_DIR "%s", shm_name);
 	/* Of a maker that was killed between the next three. */
-	link_target(run_dir, "region.new", left, sizeof(left));
-	target_unlink(left);
+	target_unlink(run_dir, "region.new");
 	if ((rc = keep_old(run_dir)) == 0 &&
 	    (rc = link_aside(run_dir, "region.new", target)) == 0 &&
 	    (rc = name_file(fd, target)) == 0)

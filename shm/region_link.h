@@ -9,13 +9,27 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct region_head;
+
 #define REGION_SHM_DIR "/dev/shm"
 
+/*
+ * All of these are for root, too, though others may own run_dir and the files:
+ * a link counts only if it leads to a region's name in /dev/shm, the file is
+ * read and not mapped, and its head is checked.
+ */
+
+/*
+ * The head of the region that run_dir/NAME links, and its control section's
+ * wal_failed. Text in it may lack its end. 0 or -errno.
+ */
+int region_link_peek(
+    int run_dir, const char *name, struct region_head *head, uint64_t *failed);
 /*
  * Is a live node's region, not of this process, linked in run_dir? Its
  * supervisor's pid, or 0.
  */
-int region_link_owner(const char *run_dir);
+int region_link_owner(int run_dir);
 /*
  * Give the file fd, which has no name, the name shm_name ("/nodelife…") and
  * point run_dir/region at it, the old link becoming region.prev; what
@@ -23,7 +37,12 @@ int region_link_owner(const char *run_dir);
  * between, and who is killed in between leaves nothing that no link leads to:
  * the next call finds it by region.new. 0 or -errno.
  */
-int region_link_swap(const char *run_dir, const char *shm_name, int fd);
+int region_link_swap(int run_dir, const char *shm_name, int fd);
+
+/* region.c: does a head say what a region of `size` bytes must? 0 or -errno. */
+int region_head_check(
+    const struct region_head *head, uint64_t size, char *why, size_t why_size);
+bool region_head_alive(const struct region_head *head);
 
 /*
  * Start time of a process in clock ticks since the system's boot, 0 if there

@@ -22,24 +22,6 @@
 #define LOOK_LATE_NS  (50 * NS_PER_MS)
 #define EARLY_FOR_NS  (500 * NS_PER_MS)
 
-/* Pid of a node that left its region without ending it; 0 = none. */
-static pid_t
-region_orphan(const struct node *n)
-{
-	char path[CONF_RUN_DIR_SIZE + 8], why[8];
-	struct region r;
-	pid_t pid = 0;
-
-	snprintf(path, sizeof(path), "%s/region", n->conf.node.run_dir);
-	if (n->has_region || region_attach(&r, path, why, sizeof(why)) != 0)
-		return 0;
-	if (atomic_load_explicit(&r.head->state, memory_order_acquire) ==
-	    REGION_LIVE)
-		pid = r.head->supervisor_pid;
-	region_unmap(&r);
-	return pid;
-}
-
 static int
 make_region(struct node *n)
 {
@@ -57,7 +39,7 @@ make_region(struct node *n)
 		.node_restarts = n->restarts,
 		.recovery_mode = (enum recovery_mode)n->conf.boot.recovery_mode,
 	};
-	pid_t orphan = region_orphan(n);
+	int orphan = n->has_region ? 0 : region_orphan(n->conf.node.run_dir);
 	struct region fresh;
 	char why[256];
 	int rc;
@@ -81,7 +63,7 @@ make_region(struct node *n)
 		event_add(&n->region, SLOT_SUPERVISOR, EVENT_WARN,
 		    "the node before (pid %d) did not stop in order; its "
 		    "region is kept as region.prev",
-		    (int)orphan);
+		    orphan);
 	return 0;
 }
 
@@ -154,6 +136,7 @@ node_boot(struct node *n)
 		return rc;
 	n->mode = NODE_BOOTING;
 	n->phase = PHASE_BOOT;
+	memset(n->stage_ns, 0, sizeof(n->stage_ns));
 	own_row(n);
 	node_control_set(n);
 	if ((rc = register_gates(n)) != 0)
@@ -235,14 +218,14 @@ waiting_text(const struct node *n, enum stage stage, char *buf, size_t buf_size)
 static uint64_t
 stage_began(struct node *n, enum stage stage)
 {
-	_Atomic uint64_t *at = &n->region.seq->stage_entered_ns[stage];
-	uint64_t ns = atomic_load_explicit(at, memory_order_relaxed);
+	uint64_t *at = &n->stage_ns[stage];
 
-	if (ns != 0)
-		return ns;
-	ns = stage == STAGE_INIT ? n->boot_started_ns : n->now_ns;
-	atomic_store_explicit(at, ns, memory_order_release);
-	return ns;
+	if (*at == 0) {
+		*at = stage == STAGE_INIT ? n->boot_started_ns : n->now_ns;
+		atomic_store_explicit(&n->region.seq->stage_entered_ns[stage],
+		    *at, memory_order_release);
+	}
+	return *at;
 }
 
 /* Fails the node if a budget is used up. */

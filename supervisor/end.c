@@ -37,26 +37,28 @@ node_give_up(struct node *n, int exit_code)
 
 /* What happened: the first error of a boot explains all that came after. */
 static const char *
-first_cause(const struct node *n, const char *what)
+first_cause(const struct node *n, const char *what, char buf[SEQ_ERROR_MAX])
 {
-	return seq_failed(n->region.seq) ? n->region.seq->error : what;
+	seq_error(n->region.seq, buf);
+	return buf[0] != '\0' ? buf : what;
 }
 
 /* On stderr too if the log is elsewhere. */
 static void
 say_stop(struct node *n, const char *what, const char *why)
 {
+	char buf[SEQ_ERROR_MAX];
+	const char *cause = first_cause(n, what, buf);
 	/* A failed boot needs no further reason. */
 	bool more = why[0] != '\0' && !seq_failed(n->region.seq);
 
 	event_add(&n->region, SLOT_SUPERVISOR, EVENT_ERROR,
-	    "the node stops: %s%s%s", first_cause(n, what), more ? ": " : "",
-	    more ? why : "");
+	    "the node stops: %s%s%s", cause, more ? ": " : "", more ? why : "");
 	/* An event is short; the log has room for the whole. */
-	if (strlen(first_cause(n, what)) > EVENT_TEXT_MAX / 2)
-		log_errorx("cause: %s", first_cause(n, what));
+	if (strlen(cause) > EVENT_TEXT_MAX / 2)
+		log_errorx("cause: %s", cause);
 	if (n->foreground && log_fd() != STDERR_FILENO)
-		fprintf(stderr, "nodelifed: %s\n", first_cause(n, what));
+		fprintf(stderr, "nodelifed: %s\n", cause);
 }
 
 static void
@@ -98,6 +100,7 @@ node_decide(
 {
 	struct restart_in in;
 	struct restart_out out;
+	char buf[SEQ_ERROR_MAX];
 	const char *sep;
 
 	if (n->mode != NODE_BOOTING && n->mode != NODE_SERVING)
@@ -116,7 +119,7 @@ node_decide(
 	case RESTART_NODE:
 		event_add(&n->region, SLOT_SUPERVISOR, EVENT_ERROR,
 		    "%s%s%s: the node boots again in %llu ms",
-		    first_cause(n, what), sep, out.why,
+		    first_cause(n, what, buf), sep, out.why,
 		    (unsigned long long)out.delay_ms);
 		restart_node(n, out.delay_ms);
 		return;
@@ -142,8 +145,8 @@ region_trim(struct region *r)
 	for (unsigned i = 0; i < NITEMS(bulk); i++)
 		(void)fallocate(r->fd,
 		    FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-		    (off_t)r->head->section[bulk[i]].off,
-		    (off_t)r->head->section[bulk[i]].len);
+		    (off_t)r->section[bulk[i]].off,
+		    (off_t)r->section[bulk[i]].len);
 }
 
 /* Nobody is left. */

@@ -74,6 +74,7 @@ struct node {
 
 	enum phase phase; /* BOOTING: seen last */
 	uint64_t boot_started_ns;
+	uint64_t stage_ns[STAGE_COUNT]; /* BOOTING: seen first; 0 = not yet */
 	uint64_t live_checked_ns; /* last round of liveness */
 	uint64_t hold_until_ns; /* listeners refuse then; 0 = not held */
 

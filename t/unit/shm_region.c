@@ -332,6 +332,16 @@ other_main(void *arg)
 	return 0;
 }
 
+static int
+owner(const struct fixture *f)
+{
+	int dir = open(f->dir, O_RDONLY | O_DIRECTORY), pid;
+
+	pid = region_link_owner(dir);
+	close(dir);
+	return pid;
+}
+
 static void
 foreign(void)
 {
@@ -347,7 +357,7 @@ foreign(void)
 	pid = child_start(other_main, o);
 	ok(wait_until(atomic_load(&o->made), TAP_WAIT_MS) && o->rc == 0,
 	    "another node runs in this run_dir");
-	is_i64(region_link_owner(f.dir), pid, "its pid is found");
+	is_i64(owner(&f), pid, "its pid is found");
 	is_i64(region_create(&f.r, &f.spec, why, sizeof(why)), -EBUSY,
 	    "a second one is refused");
 	ok(strstr(why, "live node") != NULL, "%s", why);
@@ -359,7 +369,7 @@ foreign(void)
 	child_end(pid);
 	ok(!region_alive(&t), "nor is who is gone");
 	is_u64(t.head->state, REGION_LIVE, "though the state still says live");
-	is_u64(region_link_owner(f.dir), 0, "nobody owns it now");
+	is_i64(owner(&f), 0, "nobody owns it now");
 	region_unmap(&t);
 
 	strcpy(first, o->path);

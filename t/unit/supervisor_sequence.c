@@ -8,6 +8,7 @@
 #include "supervisor/node.h"
 
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -104,9 +105,11 @@ test_nobody(const char *run_dir)
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
 		if (!ok(fresh_region(run_dir), "a region"))
 			return;
-		if ((pid = fork()) == 0)
+		if ((pid = fork()) == 0) {
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
 			for (;;)
 				pause();
+		}
 		n.child[SLOT_WAL].pid = pid;
 		n.child[SLOT_WAL].killed = false;
 		/* The region may name any process: ours is in our table. */

@@ -1,0 +1,29 @@
+/*
+ * Directories that root opens though others may write what lies above them:
+ * run_dir, data_dir, the log's. Whoever may write a directory may put a link
+ * in the place of what was there, between any two looks. So a directory is
+ * opened once, by these, and all that is done in it goes through its
+ * descriptor, with O_NOFOLLOW.
+ */
+#ifndef SHM_PATH_H
+#define SHM_PATH_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+/*
+ * Open a directory, step by step: for root a symbolic link on the way must be
+ * root's own. A descriptor or -errno; -ELOOP: a link of somebody else's, or
+ * too many. Other users' processes open it as it is.
+ */
+int path_dir_open(const char *path);
+/* The same; made with this mode (whatever the umask) if it is not there. */
+int path_dir_make(const char *path, mode_t mode);
+/* The directory of a file; *name is its last part, within path. */
+int path_parent_open(const char *path, const char **name);
+/* May nobody but root change what is in it, or are we not root anyway? */
+bool path_dir_is_safe(int dir_fd);
+/* Is the open file an ordinary one that has no other name? 0 or -errno. */
+int path_file_check(int fd);
+
+#endif
