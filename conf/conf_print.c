@@ -18,6 +18,19 @@ section_opens(uint32_t index)
 				 conf_key_at(index - 1)->section) != 0;
 }
 
+/* Keys that nobody set may follow others, or what memory there is. */
+static bool
+is_default(const struct conf *conf, const struct conf_key *key)
+{
+	struct conf plain;
+	bool equal;
+
+	conf_defaults(&plain);
+	equal = conf_value_equal(conf, &plain, key);
+	conf_free(&plain);
+	return equal;
+}
+
 static void
 print_key(const struct conf *conf, uint32_t index, FILE *out)
 {
@@ -42,7 +55,8 @@ print_key(const struct conf *conf, uint32_t index, FILE *out)
 	else if (conf->line[index] != 0)
 		fprintf(out, "line %" PRIu32 "\n", conf->line[index]);
 	else
-		fprintf(out, "default\n");
+		fprintf(
+		    out, "%s\n", is_default(conf, key) ? "default" : "fitted");
 }
 
 void

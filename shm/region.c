@@ -25,7 +25,7 @@
 #include "shm/region_link.h"
 #include "shm/table.h"
 
-#define REGION_SMALL_BYTES (UINT64_C(16) << 20) /* all other sections */
+#define REGION_SMALL_BYTES (UINT64_C(8) << 20) /* all other sections */
 #define REGION_PAGE        4096
 #define RING_CLIENT_SIZE                                                       \
 	(RING_REQUEST_SIZE + RING_RETURN_SIZE + RING_RESULT_SIZE)
@@ -238,18 +238,16 @@ spec_check(
 }
 
 /*
- * What a busy node comes to use; and as much as the largest record needs to be
- * applied beside a full table, or writes could wait for ever. The file is
- * larger: the table's arenas have address space for records of any bound.
+ * What the node cannot do without: one generation of the table, and as much as
+ * the largest record needs to be applied beside it when it is full, or writes
+ * could wait for ever. What it may come to use is conf/conf_fit.c's to count;
+ * the file is larger still: the arenas have address space for any bound.
  */
 static uint64_t
 shm_need(const struct region_spec *spec)
 {
-	uint64_t more = spec->table_size;
-
-	if (more < spec->record_max)
-		more = spec->record_max;
-	return spec->walbuf_size + spec->table_size + more + REGION_SMALL_BYTES;
+	return spec->walbuf_size + spec->table_size + spec->record_max +
+	       REGION_SMALL_BYTES;
 }
 
 /*
@@ -604,6 +602,23 @@ region_end(struct region *r, enum region_state state)
 	atomic_store_explicit(&r->head->state, state, memory_order_release);
 	seq_end(r->seq,
 	    state == REGION_ENDED ? "the node ended" : "the node boots again");
+}
+
+void
+region_sections_trim(int fd, const struct region_place section[SECT_COUNT])
+{
+	static const enum section bulk[] = { SECT_RING_DATA, SECT_VMAP,
+		SECT_WALBUF, SECT_TABLE };
+
+	for (unsigned i = 0; i < NITEMS(bulk); i++)
+		(void)fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+		    (off_t)section[bulk[i]].off, (off_t)section[bulk[i]].len);
+}
+
+void
+region_trim(const struct region *r)
+{
+	region_sections_trim(r->fd, r->section);
 }
 
 void

@@ -173,6 +173,15 @@ void region_end(struct region *r, enum region_state state);
 void region_unlink(struct region *r);
 void region_unmap(struct region *r);
 /*
+ * Give back the memory of a region's bulk (rings, log buffer, map, table): the
+ * black box needs positions, events and counters, not the data.
+ */
+void region_trim(const struct region *r);
+/* The same of dead regions that run_dir links; before memory is counted. */
+void region_trim_dead(const char *run_dir);
+/* Bytes of /dev/shm that the regions have which run_dir links. */
+uint64_t region_held(const char *run_dir);
+/*
  * Pid of the node that left run_dir's region without ending it, 0 = none. For
  * root, too: the region is read, not mapped, and none of it trusted.
  */

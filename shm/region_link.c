@@ -11,8 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "shm/assert.h"
 #include "shm/path.h"
-#include "shm/region.h"
 
 /* Read a small file of /proc. Its length, or 0. */
 static size_t
@@ -247,6 +247,62 @@ target_unlink(int run_dir, const char *name)
 	if (target_is_ours(target) && link_is_honest(run_dir, name, target) &&
 	    target_is_dead(target))
 		shm_unlink(target + strlen(REGION_SHM_DIR));
+}
+
+/* Writable, if it is dead, its maker's, and no other name's; or -1. */
+static int
+dead_open(int run_dir, const char *name)
+{
+	char target[PATH_MAX];
+	int fd;
+
+	link_target(run_dir, name, target, sizeof(target));
+	if (!target_is_ours(target) || !link_is_honest(run_dir, name, target) ||
+	    !target_is_dead(target))
+		return -1;
+	fd = open(target, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd == -1 || path_file_check(fd) == 0)
+		return fd;
+	close(fd);
+	return -1;
+}
+
+static const char *const links[] = { "region", "region.prev" };
+
+void
+region_trim_dead(const char *run_dir)
+{
+	int dir = path_dir_open(run_dir), fd;
+	struct region_head head;
+	uint64_t failed;
+
+	for (unsigned i = 0; dir >= 0 && i < NITEMS(links); i++) {
+		if (region_link_peek(dir, links[i], &head, &failed) != 0 ||
+		    (fd = dead_open(dir, links[i])) == -1)
+			continue;
+		region_sections_trim(fd, head.section);
+		close(fd);
+	}
+	if (dir >= 0)
+		close(dir);
+}
+
+uint64_t
+region_held(const char *run_dir)
+{
+	int dir = path_dir_open(run_dir);
+	char target[PATH_MAX];
+	uint64_t held = 0;
+	struct stat st;
+
+	for (unsigned i = 0; dir >= 0 && i < NITEMS(links); i++) {
+		link_target(dir, links[i], target, sizeof(target));
+		if (target_is_ours(target) && lstat(target, &st) == 0)
+			held += (uint64_t)st.st_blocks * 512;
+	}
+	if (dir >= 0)
+		close(dir);
+	return held;
 }
 
 /* `region` becomes region.prev, and what that led to goes. */

@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct region_head;
+#include "shm/region.h"
 
 #define REGION_SHM_DIR "/dev/shm"
 
@@ -43,6 +43,8 @@ int region_link_swap(int run_dir, const char *shm_name, int fd);
 int region_head_check(
     const struct region_head *head, uint64_t size, char *why, size_t why_size);
 bool region_head_alive(const struct region_head *head);
+void
+region_sections_trim(int fd, const struct region_place section[SECT_COUNT]);
 
 /*
  * Start time of a process in clock ticks since the system's boot, 0 if there

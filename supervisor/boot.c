@@ -147,6 +147,9 @@ node_boot(struct node *n)
 	    n->conf.boot.recovery_mode == CONF_RECOVERY_READONLY ? "readonly"
 	    : n->conf.boot.recovery_mode == CONF_RECOVERY_FORCE  ? "force"
 								 : "normal");
+	for (unsigned i = 0; i < n->fit.count; i++)
+		event_add(&n->region, SLOT_SUPERVISOR, EVENT_WARN, "%s",
+		    n->fit.text[i]);
 	notify("STATUS=booting");
 	if ((rc = start_all(n)) != 0)
 		node_seq_fail(n, "boot: fork: %s", strerror(-rc));

@@ -9,7 +9,6 @@
  */
 #include "supervisor/node.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
@@ -130,23 +129,6 @@ node_decide(
 						    : NODE_EXIT_FAILED);
 		return;
 	}
-}
-
-/*
- * The black box needs positions, events and counters, not the data: its
- * memory goes back now rather than with the next boot's end.
- */
-static void
-region_trim(struct region *r)
-{
-	static const enum section bulk[] = { SECT_RING_DATA, SECT_VMAP,
-		SECT_WALBUF, SECT_TABLE };
-
-	for (unsigned i = 0; i < NITEMS(bulk); i++)
-		(void)fallocate(r->fd,
-		    FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-		    (off_t)r->section[bulk[i]].off,
-		    (off_t)r->section[bulk[i]].len);
 }
 
 /* Nobody is left. */

@@ -20,6 +20,7 @@
 #include "shm/log.h"
 #include "supervisor/daemon.h"
 #include "supervisor/datadir.h"
+#include "supervisor/limits.h"
 #include "supervisor/listen.h"
 #include "supervisor/node.h"
 
@@ -192,11 +193,41 @@ clean_up(struct node *n)
 		log_level_word(NULL);
 		log_reopen_word(NULL);
 		region_end(&n->region, REGION_ENDED);
+		region_trim(&n->region);
 		region_unmap(&n->region);
 	}
 	listen_close(&n->listen, &n->conf);
 	if (n->pidfile != NULL)
 		pidfile_remove(n->pidfile);
+}
+
+/*
+ * What the node may take, fitted to what there is. Dead regions of a node that
+ * was killed hold memory that nobody will look at.
+ */
+static int
+fit_memory(struct node *n)
+{
+	region_trim_dead(n->conf.node.run_dir);
+	limits_read(&n->limits, 0);
+	conf_fit(&n->conf, &n->limits, &n->fit);
+	if (n->fit.refused)
+		return refuse(EX_CONFIG, "%s", n->fit.text[n->fit.count - 1]);
+	return 0;
+}
+
+/* -n: what would be in effect here and now. */
+static int
+print_conf(struct node *n)
+{
+	limits_read(&n->limits, region_held(n->conf.node.run_dir));
+	conf_fit(&n->conf, &n->limits, &n->fit);
+	conf_print(&n->conf, stdout);
+	for (unsigned i = 0; i < n->fit.count; i++)
+		printf("%s; %s\n", i == 0 ? "\n" : "", n->fit.text[i]);
+	if (fflush(stdout) != 0)
+		return EX_IOERR;
+	return n->fit.refused ? EX_CONFIG : 0;
 }
 
 static int
@@ -208,7 +239,8 @@ start(struct node *n, const char *file)
 		return rc;
 	if (!n->foreground && (n->ready_fd = daemon_detach()) < 0)
 		return refuse(EX_OSERR, "daemon: %s", strerror(-n->ready_fd));
-	if ((rc = open_log(n)) == 0 && (rc = prepare(n)) == 0)
+	if ((rc = open_log(n)) == 0 && (rc = prepare(n)) == 0 &&
+	    (rc = fit_memory(n)) == 0)
 		rc = node_boot(n);
 	daemon_ready(&n->ready_fd, rc);
 	setproctitle("supervisor [%s]", n->conf.node.name);
@@ -260,10 +292,8 @@ main(int argc, char **argv, char **envp)
 		return rc;
 	if ((rc = load_conf(&n.conf, o.file)) != 0)
 		return rc;
-	if (o.check) {
-		conf_print(&n.conf, stdout);
-		return fflush(stdout) == 0 ? 0 : EX_IOERR;
-	}
+	if (o.check)
+		return print_conf(&n);
 	umask(027);
 	node_init(&n);
 	n.foreground = o.foreground;

@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 #include "conf/conf.h"
+#include "conf/conf_fit.h"
 #include "shm/region.h"
 #include "supervisor/refuse.h"
 #include "supervisor/restart_core.h"
@@ -52,7 +53,9 @@ struct listeners {
 };
 
 struct node {
-	struct conf conf;
+	struct conf conf; /* as fitted */
+	struct conf_limits limits;
+	struct conf_fit fit;
 	char conf_path[PATH_MAX];
 	struct rights rights; /* of the workers */
 	bool foreground;

@@ -71,6 +71,7 @@ reload(struct node *n, char text[1024])
 	struct conf_change list[CONF_KEYS_MAX];
 	struct conf_errors errs = { 0 };
 	struct conf fresh;
+	struct conf_fit fit;
 	uint32_t count;
 
 	if (conf_load(&fresh, n->conf_path, &errs) != 0) {
@@ -81,6 +82,8 @@ reload(struct node *n, char text[1024])
 		conf_errors_free(&errs);
 		return 1;
 	}
+	/* What the file does not set was fitted, and would be again. */
+	conf_fit(&fresh, &n->limits, &fit);
 	count = conf_diff(&n->conf, &fresh, list);
 	describe(list, count, text);
 	conf_apply_live(&n->conf, &fresh);

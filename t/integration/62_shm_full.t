@@ -71,7 +71,7 @@ is $n->stop, 0, 'stopped';
 fill();
 $n->spawn;
 cmp_ok $n->wait_exit, '>', 0, 'a start without room is refused';
-like slurp( $n->{log} ), qr{/dev/shm: \d+ MiB free}, 'saying why';
+like slurp( $n->{log} ), qr{/dev/shm has \d+M, the node needs \d+M}, 'saying why';
 unlink '/dev/shm/filler';
 $n->start;
 is $n->client->cmd(qw(GET k7)), "${value}7", 'with room it serves again';

@@ -1,0 +1,181 @@
+/*
+ * Reading limits of memory. A control group counts for all below it, so the
+ * smallest limit on the way up from ours is the one that holds. What cannot
+ * be read is no limit: the fit is a help, not a promise.
+ */
+#include "supervisor/limits.h"
+
+#include <inttypes.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/statvfs.h>
+
+#define LINE_MAX_BYTES 4096
+#define NO_LIMIT       (UINT64_C(1) << 60) /* v1 says so by a huge number */
+
+static FILE *
+open_below(const char *root, const char *path)
+{
+	char full[PATH_MAX];
+	int n = snprintf(full, sizeof(full), "%s%s", root, path);
+
+	return n > 0 && (size_t)n < sizeof(full) ? fopen(full, "re") : NULL;
+}
+
+static uint64_t
+smaller(uint64_t a, uint64_t b)
+{
+	if (a == 0 || b == 0)
+		return a | b;
+	return a < b ? a : b;
+}
+
+/* A number of bytes alone in a file; 0 = none. */
+static uint64_t
+read_limit(const char *root, const char *dir, const char *name)
+{
+	char path[PATH_MAX], text[32] = "";
+	uint64_t value = 0;
+	FILE *in;
+
+	if (snprintf(path, sizeof(path), "%s/%s", dir, name) >=
+	    (int)sizeof(path))
+		return 0;
+	if ((in = open_below(root, path)) == NULL)
+		return 0;
+	if (fgets(text, sizeof(text), in) != NULL)
+		value = strtoull(text, NULL, 10); /* "max" is 0 */
+	fclose(in);
+	return value < NO_LIMIT ? value : 0;
+}
+
+/* Of the group at mount/path and all above it. */
+static uint64_t
+limit_upwards(
+    const char *root, const char *mount, const char *path, const char *name)
+{
+	char dir[PATH_MAX];
+	size_t base = strlen(mount);
+	uint64_t limit = 0;
+	char *slash;
+
+	if (snprintf(dir, sizeof(dir), "%s%s", mount, path) >= (int)sizeof(dir))
+		return 0;
+	for (;;) {
+		limit = smaller(limit, read_limit(root, dir, name));
+		if (strlen(dir) <= base ||
+		    (slash = strrchr(dir, '/')) == NULL || slash < dir + base)
+			return limit;
+		*slash = '\0';
+	}
+}
+
+/* Is a word in a list with commas? */
+static bool
+has_word(const char *list, const char *word)
+{
+	size_t len = strlen(word);
+
+	for (const char *at = list; (at = strstr(at, word)) != NULL; at += len)
+		if ((at == list || at[-1] == ',') &&
+		    (at[len] == ',' || at[len] == '\0' || at[len] == '\n'))
+			return true;
+	return false;
+}
+
+/* Our group as /proc/self/cgroup has it: v2, or v1's with memory. */
+static bool
+own_group(const char *root, bool v2, char *path, size_t size)
+{
+	FILE *in = open_below(root, "/proc/self/cgroup");
+	char line[LINE_MAX_BYTES], *list, *name;
+	bool found = false;
+
+	while (in != NULL && !found && fgets(line, sizeof(line), in) != NULL) {
+		line[strcspn(line, "\n")] = '\0';
+		if ((list = strchr(line, ':')) == NULL ||
+		    (name = strchr(list + 1, ':')) == NULL)
+			continue;
+		*name++ = '\0';
+		found = v2 ? list[1] == '\0' : has_word(list + 1, "memory");
+		if (found)
+			strlcpy(path, name, size);
+	}
+	if (in != NULL)
+		fclose(in);
+	return found;
+}
+
+/* A mount of a control group's file system: its limit for us. */
+static uint64_t
+limit_of_mount(const char *root, char *line)
+{
+	char *save = NULL, *field[5], *type, *options, path[PATH_MAX];
+	const char *below = path;
+	char *tail = strstr(line, " - ");
+	bool v2;
+
+	if (tail == NULL)
+		return 0;
+	*tail = '\0';
+	type = strtok_r(tail + 3, " \n", &save);
+	(void)strtok_r(NULL, " \n", &save);
+	options = strtok_r(NULL, " \n", &save);
+	if (type == NULL || strncmp(type, "cgroup", 6) != 0 || options == NULL)
+		return 0;
+	v2 = strcmp(type, "cgroup2") == 0;
+	if ((!v2 && !has_word(options, "memory")) ||
+	    !own_group(root, v2, path, sizeof(path)))
+		return 0;
+	for (unsigned i = 0; i < 5; i++)
+		if ((field[i] = strtok_r(i == 0 ? line : NULL, " ", &save)) ==
+		    NULL)
+			return 0;
+	/* A container sees its own group as the mount's root. */
+	if (strncmp(path, field[3], strlen(field[3])) == 0 &&
+	    strcmp(field[3], "/") != 0)
+		below = path + strlen(field[3]);
+	return limit_upwards(root, field[4], strstr(below, "..") ? "" : below,
+	    v2 ? "memory.max" : "memory.limit_in_bytes");
+}
+
+static uint64_t
+mem_total(const char *root)
+{
+	FILE *in = open_below(root, "/proc/meminfo");
+	char line[LINE_MAX_BYTES];
+	uint64_t kib = 0;
+
+	while (in != NULL && kib == 0 && fgets(line, sizeof(line), in) != NULL)
+		(void)sscanf(line, "MemTotal: %" SCNu64, &kib);
+	if (in != NULL)
+		fclose(in);
+	return kib * 1024;
+}
+
+uint64_t
+limits_memory(const char *root)
+{
+	FILE *in = open_below(root, "/proc/self/mountinfo");
+	uint64_t limit = mem_total(root);
+	char line[LINE_MAX_BYTES];
+
+	while (in != NULL && fgets(line, sizeof(line), in) != NULL)
+		limit = smaller(limit, limit_of_mount(root, line));
+	if (in != NULL)
+		fclose(in);
+	return limit;
+}
+
+void
+limits_read(struct conf_limits *out, uint64_t held)
+{
+	struct statvfs fs;
+
+	*out = (struct conf_limits){ .memory = limits_memory("") };
+	/* A file system without blocks has no limit; a full one has 1 byte. */
+	if (statvfs("/dev/shm", &fs) == 0 && fs.f_blocks != 0)
+		out->shm =
+		    (uint64_t)fs.f_bavail * (uint64_t)fs.f_frsize + held + 1;
+}

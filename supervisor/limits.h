@@ -1,0 +1,18 @@
+/*
+ * What memory this machine gives the node: /dev/shm, the control groups of
+ * this process, the whole machine.
+ */
+#ifndef SUPERVISOR_LIMITS_H
+#define SUPERVISOR_LIMITS_H
+
+#include "conf/conf_fit.h"
+
+/* `held`: bytes of /dev/shm that this node's dead regions have. */
+void limits_read(struct conf_limits *out, uint64_t held);
+/*
+ * The smallest limit of the control groups (both versions) and MemTotal, as
+ * the files below `root` ("" = the system's) say; 0 = none.
+ */
+uint64_t limits_memory(const char *root);
+
+#endif
