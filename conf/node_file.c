@@ -219,7 +219,8 @@ node_file_read(
 	ssize_t len;
 	int fd, rc;
 
-	fd = openat(data_dir_fd, NODE_FILE_NAME, O_RDONLY | O_CLOEXEC);
+	fd = openat(data_dir_fd, NODE_FILE_NAME,
+	    O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0) {
 		rc = -errno;
 		return refuse(rc, why, why_size, "%s", strerror(-rc));

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "shm/assert.h"
+#include "shm/path.h"
 
 #define LOG_LINE_MAX 1024 /* bytes, newline included; longer lines are cut */
 #define LOG_NAME_MAX 32
@@ -68,20 +69,48 @@ log_target_set(int fd, bool to_syslog)
 }
 
 /*
- * A descriptor or -errno. Only a file that was not there before is given to
- * the owner: whoever may write the directory could have put a link there.
+ * What has the name already. In a directory that others may write, root takes
+ * nothing but an ordinary file without another name: a link or a pipe could
+ * have been put there. Elsewhere a link (/dev/stdout) is the admin's.
  */
+static int
+log_file_there(int dir, const char *name, int flags)
+{
+	int fd, rc;
+
+	if (path_dir_is_safe(dir)) {
+		fd = openat(dir, name, flags | O_CREAT, 0640);
+		return fd != -1 ? fd : -errno;
+	}
+	fd = openat(dir, name, flags | O_NOFOLLOW | O_NONBLOCK);
+	if (fd == -1)
+		return -errno;
+	if ((rc = path_file_check(fd)) == 0)
+		return fd;
+	close(fd);
+	return rc;
+}
+
+/* A descriptor or -errno. A file that was not there is given to the owner. */
 static int
 log_file_open(const char *path)
 {
-	int flags = O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY, fd;
+	int flags = O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY, dir, fd;
+	const char *name = path;
 
-	fd = open(path, flags | O_CREAT | O_EXCL, 0640);
+	/* Others need not be able to read the directory. */
+	dir = geteuid() == 0 ? path_parent_open(path, &name) : AT_FDCWD;
+	if (dir < 0 && dir != AT_FDCWD)
+		return dir;
+	fd = openat(dir, name, flags | O_CREAT | O_EXCL, 0640);
 	if (fd != -1 && me.has_owner && fchown(fd, me.uid, me.gid) == -1)
 		log_warn("log: %s: owner", path);
-	if (fd == -1 && errno == EEXIST)
-		fd = open(path, flags | O_CREAT, 0640);
-	return fd != -1 ? fd : -errno;
+	if (fd == -1)
+		fd =
+		    errno == EEXIST ? log_file_there(dir, name, flags) : -errno;
+	if (dir != AT_FDCWD)
+		close(dir);
+	return fd;
 }
 
 int

@@ -5,19 +5,22 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <libutil.h>
 #include <poll.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "shm/bits.h"
+#include "shm/path.h"
 #include "supervisor/datadir.h"
 #include "supervisor/refuse.h"
 
+#define PIDFILE_NAME     "nodelifed.pid"
 #define PIDFILE_RETRY_MS 20
 #define PIDFILE_MODE     0644
 
@@ -93,47 +96,89 @@ daemon_ready(int *ready_fd, int code)
 	*ready_fd = -1;
 }
 
-/*
- * Open to all, whatever our umask: what is in it has modes. At once, since a
- * later start would leave the mode as it is.
- */
-static int
-make_run_dir(const char *dir)
+/* Has the directory this very file under its name? */
+static bool
+is_named(int dir, int fd)
 {
-	mode_t mask = umask(022);
-	int rc = mkdir(dir, 0755) == 0 ? 0 : -errno;
+	struct stat file, named;
 
-	umask(mask);
+	return fstat(fd, &file) == 0 &&
+	       fstatat(dir, PIDFILE_NAME, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       file.st_dev == named.st_dev && file.st_ino == named.st_ino;
+}
+
+/* 0, -EWOULDBLOCK and who has it, or -errno. */
+static int
+pidfile_try(struct pidfile *p, int *other)
+{
+	char text[16] = "";
+	int rc = 0;
+
+	p->fd = openat(p->dir, PIDFILE_NAME,
+	    O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC,
+	    PIDFILE_MODE);
+	if (p->fd < 0)
+		return -errno;
+	if (flock(p->fd, LOCK_EX | LOCK_NB) != 0)
+		rc = -errno;
+	else if (!is_named(p->dir, p->fd))
+		rc = -EWOULDBLOCK; /* who had it has removed it */
+	else if ((rc = path_file_check(p->fd)) == 0 &&
+		 (ftruncate(p->fd, 0) != 0 || fchmod(p->fd, PIDFILE_MODE) != 0))
+		rc = -errno;
+	if (rc == 0)
+		return 0;
+	if (rc == -EWOULDBLOCK && pread(p->fd, text, sizeof(text) - 1, 0) > 0)
+		*other = (int)strtol(text, NULL, 10);
+	close(p->fd);
+	p->fd = -1;
 	return rc;
 }
 
 int
-daemon_pidfile(const struct conf *conf, struct pidfh **out)
+daemon_pidfile(const struct conf *conf, struct pidfile *p)
 {
 	uint64_t end = mono_ns() + DATADIR_WAIT_MS * NS_PER_MS;
 	const char *dir = conf->node.run_dir;
-	char path[CONF_RUN_DIR_SIZE + 16];
-	pid_t other = -1;
-	int rc;
+	int other = 0, rc;
 
-	if ((rc = make_run_dir(dir)) != 0 && rc != -EEXIST)
-		return refuse(refuse_code(rc), "[node] run_dir: %s: %s", dir,
-		    strerror(-rc));
-	snprintf(path, sizeof(path), "%s/nodelifed.pid", dir);
-	while ((*out = pidfile_open(path, PIDFILE_MODE, &other)) == NULL &&
-	       errno == EEXIST && mono_ns() < end)
+	/* Open to all, whatever our umask: what is in it has modes. */
+	if ((p->dir = path_dir_make(dir, 0755)) < 0)
+		return refuse(refuse_code(p->dir), "[node] run_dir: %s: %s",
+		    dir, strerror(-p->dir));
+	while ((rc = pidfile_try(p, &other)) == -EWOULDBLOCK && mono_ns() < end)
 		(void)poll(NULL, 0, PIDFILE_RETRY_MS);
-	if (*out != NULL) {
-		(void)chmod(path, PIDFILE_MODE);
+	if (rc == 0)
 		return 0;
-	}
-	if (errno != EEXIST)
-		return refuse(
-		    refuse_code(errno), "%s: %s", path, strerror(errno));
+	if (rc != -EWOULDBLOCK)
+		return refuse(refuse_code(rc), "%s/" PIDFILE_NAME ": %s", dir,
+		    strerror(-rc));
 	/* Locked, and nothing in it yet. */
 	if (other <= 0)
 		return refuse(EX_UNAVAILABLE,
 		    "run_dir %s: a node is starting there already", dir);
 	return refuse(EX_UNAVAILABLE,
-	    "run_dir %s: a node runs there already, pid %d", dir, (int)other);
+	    "run_dir %s: a node runs there already, pid %d", dir, other);
+}
+
+int
+daemon_pidfile_write(const struct pidfile *p)
+{
+	char text[16];
+	int len = snprintf(text, sizeof(text), "%d", (int)getpid());
+
+	return pwrite(p->fd, text, (size_t)len, 0) == len ? 0 : -errno;
+}
+
+void
+daemon_pidfile_remove(struct pidfile *p)
+{
+	if (p->fd >= 0) {
+		if (is_named(p->dir, p->fd))
+			unlinkat(p->dir, PIDFILE_NAME, 0);
+		close(p->fd);
+	}
+	if (p->dir >= 0)
+		close(p->dir);
+	p->dir = p->fd = -1;
 }

@@ -17,12 +17,20 @@ void daemon_leave_stdio(void);
 /* Tell the starting command, once. With code 0 stdio is left. */
 void daemon_ready(int *ready_fd, int code);
 
+/* The locked process id file, and its directory. -1 = not open. */
+struct pidfile {
+	int dir, fd;
+};
+
 /*
  * run_dir (made if it is not there) and run_dir/nodelifed.pid, locked: one
  * node per run_dir. One left by a dead node is replaced. Waits a little for a
- * node that is about to be gone. 0 or an exit code, having refused.
+ * node that is about to be gone. 0 or an exit code, having refused. libbsd's
+ * follows a link that the workers' user may have put there.
  */
-struct pidfh;
-int daemon_pidfile(const struct conf *conf, struct pidfh **out);
+int daemon_pidfile(const struct conf *conf, struct pidfile *out);
+/* Our own number into it; 0 or -errno. */
+int daemon_pidfile_write(const struct pidfile *p);
+void daemon_pidfile_remove(struct pidfile *p);
 
 #endif

@@ -15,6 +15,7 @@
 
 #include "conf/node_file.h"
 #include "shm/bits.h"
+#include "shm/path.h"
 
 #define LOCK_RETRY_MS 20
 
@@ -103,7 +104,8 @@ datadir_lock(int dir_fd, bool make, unsigned wait_ms)
 	int fd, rc;
 
 	fd = openat(dir_fd, DATADIR_LOCK,
-	    (make ? O_RDWR | O_CREAT : O_RDONLY) | O_CLOEXEC | O_NOFOLLOW,
+	    (make ? O_RDWR | O_CREAT : O_RDONLY) | O_CLOEXEC | O_NOFOLLOW |
+		O_NONBLOCK,
 	    0640);
 	/* A read-only copy may lack the file: the directory will do. */
 	if (fd < 0 && errno == ENOENT && !make)
@@ -128,15 +130,15 @@ datadir_open(const struct conf *conf, const struct rights *rights, int *dir_fd,
 	char holders[512];
 	int fd, rc;
 
-	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0 && errno == ENOENT)
+	fd = path_dir_open(dir);
+	if (fd == -ENOENT)
 		return refuse(EX_CONFIG,
 		    "data directory %s does not exist: found a group of one "
 		    "with `nodelifed --init`, or set [node] data_dir",
 		    dir);
 	if (fd < 0)
-		return refuse(errno == EACCES ? EX_NOPERM : EX_CONFIG,
-		    "data directory %s: %s", dir, strerror(errno));
+		return refuse(fd == -EACCES ? EX_NOPERM : EX_CONFIG,
+		    "data directory %s: %s", dir, strerror(-fd));
 	if ((rc = check_identity(conf, fd)) != 0 ||
 	    (rc = check_rights(conf, fd, rights)) != 0)
 		goto out;

@@ -10,13 +10,13 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "conf/node_file.h"
+#include "shm/path.h"
 
 /* What a founding may meet: its own leavings, and a fresh file system's. */
 static bool
@@ -77,30 +77,14 @@ refuse_full(const char *path, int dir_fd, const char *name)
 static int
 flush_parent(const char *path)
 {
-	char copy[CONF_PATH_SIZE];
-	int fd, rc;
+	const char *name;
+	int fd = path_parent_open(path, &name), rc;
 
-	strlcpy(copy, path, sizeof(copy));
-	fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
-		return errno == EACCES ? 0 : -errno;
+		return fd == -EACCES ? 0 : fd;
 	rc = fsync(fd) == 0 ? 0 : -errno;
 	close(fd);
 	return rc;
-}
-
-/* Open, making it if need be: a descriptor, or -errno. */
-static int
-open_or_make(const char *path)
-{
-	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	if (fd >= 0 || errno != ENOENT)
-		return fd >= 0 ? fd : -errno;
-	if (mkdir(path, 0750) != 0)
-		return -errno;
-	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return fd >= 0 ? fd : -errno;
 }
 
 static int
@@ -125,6 +109,9 @@ found(const struct conf *conf, const struct rights *rights, int dir_fd,
 {
 	int rc;
 
+	/* One of another name would be given away with it. */
+	if ((rc = path_file_check(lock_fd)) != 0)
+		return rc;
 	if (fchmod(dir_fd, 0750) != 0)
 		return -errno;
 	if ((rc = flush_parent(conf->node.data_dir)) != 0)
@@ -142,7 +129,7 @@ datadir_found(const struct conf *conf, const struct rights *rights)
 	char name[256];
 	int dir_fd, lock_fd = -1, rc;
 
-	if ((dir_fd = open_or_make(path)) < 0)
+	if ((dir_fd = path_dir_make(path, 0750)) < 0)
 		return refuse(refuse_code(dir_fd), "data directory %s: %s",
 		    path, strerror(-dir_fd));
 	if ((rc = check_empty(dir_fd, name, sizeof(name))) == -ENOTEMPTY) {

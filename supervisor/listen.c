@@ -231,7 +231,7 @@ open_control(struct listeners *l, const struct conf *conf,
 
 	listen_control_path(conf, path, sizeof(path));
 	/* The process id file is ours, so nobody is behind this name. */
-	unlink(path);
+	listen_unix_remove(path);
 	rc = l->control_fd = listen_unix(path, rights, until_ns);
 	if (rc >= 0 && listen(l->control_fd, CONTROL_BACKLOG) != 0)
 		rc = -errno;
@@ -315,13 +315,13 @@ listen_close(struct listeners *l, const struct conf *conf)
 
 	for (unsigned i = 0; i < LISTEN_MAX; i++) {
 		if (l->fd[i] >= 0 && is_unix(l->fd[i]))
-			unlink(conf->listen.client_unix);
+			listen_unix_remove(conf->listen.client_unix);
 		close_fd(&l->fd[i]);
 	}
 	close_fd(&l->http_fd);
 	if (l->control_fd >= 0) {
 		listen_control_path(conf, path, sizeof(path));
-		unlink(path);
+		listen_unix_remove(path);
 	}
 	close_fd(&l->control_fd);
 }

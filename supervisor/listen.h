@@ -41,6 +41,8 @@ void listen_control_path(const struct conf *conf, char *buf, size_t buf_size);
  */
 int
 listen_unix(const char *path, const struct rights *rights, uint64_t until_ns);
+/* Remove the name; whatever has it. */
+void listen_unix_remove(const char *path);
 /* Say why it could not be had; an exit code. */
 int listen_unix_refuse(const char *what, const char *path, int error);
 

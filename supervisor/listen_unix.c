@@ -5,13 +5,13 @@
  * other. connect() tells: a socket of another type than the one that has the
  * name is refused as such, one that meets nobody with ECONNREFUSED. To look,
  * remove and bind are one step for all who do it this way: they hold a lock on
- * the directory.
+ * the directory. What is done to the name goes through that directory's
+ * descriptor, and never through a link: its owner may not be root.
  */
 #include "supervisor/listen.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/file.h>
@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "shm/bits.h"
+#include "shm/path.h"
 #include "supervisor/holders.h"
 
 #define UNIX_MODE 0660
@@ -42,39 +43,58 @@ is_dead(const struct sockaddr_un *un)
 
 /* Make way for a bind: 0 or -errno. */
 static int
-clear_name(const struct sockaddr_un *un)
+clear_name(int dir, const char *name, const struct sockaddr_un *un)
 {
 	struct stat st;
 
-	if (lstat(un->sun_path, &st) != 0)
+	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
 		return errno == ENOENT ? 0 : -errno;
 	if (!S_ISSOCK(st.st_mode))
 		return -EEXIST;
 	if (!is_dead(un))
 		return -EADDRINUSE;
-	return unlink(un->sun_path) == 0 ? 0 : -errno;
+	return unlinkat(dir, name, 0) == 0 ? 0 : -errno;
+}
+
+/* Give the name to the workers' user, if it is the socket that we made. */
+static int
+give_name(int dir, const char *name, const struct rights *rights)
+{
+	int fd = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC), rc = 0;
+	struct stat st;
+
+	if (fd < 0)
+		return -errno;
+	if (fstat(fd, &st) != 0)
+		rc = -errno;
+	else if (!S_ISSOCK(st.st_mode) || st.st_nlink != 1 ||
+		 st.st_uid != geteuid())
+		rc = -EEXIST;
+	else if (rights->drop &&
+		 fchownat(fd, "", rights->uid, rights->gid, AT_EMPTY_PATH) != 0)
+		rc = -errno;
+	close(fd);
+	return rc;
 }
 
 /* A bound socket, or -errno. */
 static int
-bind_name(const struct sockaddr_un *un, const struct rights *rights)
+bind_name(int dir, const char *name, const struct sockaddr_un *un,
+    const struct rights *rights)
 {
-	int fd, rc;
+	int fd, rc = 0;
+	mode_t mask;
 
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
-	if (bind(fd, (const struct sockaddr *)un, sizeof(*un)) != 0) {
+	/* Its mode from the start: a chmod() could meet another file. */
+	mask = umask(0777 & ~UNIX_MODE);
+	if (bind(fd, (const struct sockaddr *)un, sizeof(*un)) != 0)
 		rc = -errno;
-		goto fail;
-	}
-	if (chmod(un->sun_path, UNIX_MODE) == 0 &&
-	    (!rights->drop ||
-		lchown(un->sun_path, rights->uid, rights->gid) == 0))
+	umask(mask);
+	if (rc == 0 && (rc = give_name(dir, name, rights)) == 0)
 		return fd;
-	rc = -errno;
-	unlink(un->sun_path);
-fail:
 	close(fd);
 	return rc;
 }
@@ -83,18 +103,16 @@ fail:
 static int
 bind_alone(const struct sockaddr_un *un, const struct rights *rights)
 {
-	char copy[sizeof(un->sun_path)];
-	int dir, rc;
+	const char *name;
+	int dir = path_parent_open(un->sun_path, &name), rc;
 
-	strlcpy(copy, un->sun_path, sizeof(copy));
-	dir = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0)
-		return -errno;
+		return dir;
 	rc = flock(dir, LOCK_EX | LOCK_NB) == 0 ? 0 : -errno;
 	if (rc == 0)
-		rc = clear_name(un);
+		rc = clear_name(dir, name, un);
 	if (rc == 0)
-		rc = bind_name(un, rights);
+		rc = bind_name(dir, name, un, rights);
 	close(dir);
 	return rc;
 }
@@ -113,6 +131,18 @@ listen_unix(const char *path, const struct rights *rights, uint64_t until_ns)
 	       mono_ns() < until_ns)
 		(void)poll(NULL, 0, LISTEN_RETRY_MS);
 	return rc;
+}
+
+void
+listen_unix_remove(const char *path)
+{
+	const char *name;
+	int dir = path_parent_open(path, &name);
+
+	if (dir < 0)
+		return;
+	unlinkat(dir, name, 0);
+	close(dir);
 }
 
 int

@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
-#include <libutil.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +17,6 @@
 #include <unistd.h>
 
 #include "shm/log.h"
-#include "supervisor/daemon.h"
 #include "supervisor/datadir.h"
 #include "supervisor/limits.h"
 #include "supervisor/listen.h"
@@ -115,6 +113,10 @@ open_log(const struct node *n)
 	const char *target = n->conf.node.log;
 	int rc;
 
+	/* Workers must be able to open a log file that we make. */
+	if (n->rights.drop)
+		log_owner(n->rights.uid, n->rights.gid);
+
 	/* A daemon's stderr is gone as soon as it serves. */
 	if (!n->foreground && strcmp(target, "stderr") == 0)
 		target = "syslog";
@@ -166,11 +168,6 @@ prepare(struct node *n)
 {
 	int rc;
 
-	if ((rc = rights_find(&n->rights, n->conf.node.user)) != 0)
-		return rc;
-	/* Workers must be able to open a log file that we make at rotation. */
-	if (n->rights.drop)
-		log_owner(n->rights.uid, n->rights.gid);
 	if ((rc = daemon_pidfile(&n->conf, &n->pidfile)) != 0 ||
 	    (rc = datadir_open(
 		 &n->conf, &n->rights, &n->data_dir, &n->lock_fd)) != 0 ||
@@ -178,8 +175,8 @@ prepare(struct node *n)
 		 &n->listen, &n->conf, &n->rights, LISTEN_WAIT_MS)) != 0 ||
 	    (rc = make_bells(n)) != 0 || (rc = take_signals(n)) != 0)
 		return rc;
-	if (pidfile_write(n->pidfile) != 0)
-		return refuse(EX_OSERR, "process id file: %s", strerror(errno));
+	if ((rc = daemon_pidfile_write(&n->pidfile)) != 0)
+		return refuse(EX_OSERR, "process id file: %s", strerror(-rc));
 	return 0;
 }
 
@@ -197,8 +194,7 @@ clean_up(struct node *n)
 		region_unmap(&n->region);
 	}
 	listen_close(&n->listen, &n->conf);
-	if (n->pidfile != NULL)
-		pidfile_remove(n->pidfile);
+	daemon_pidfile_remove(&n->pidfile);
 }
 
 /*
@@ -239,7 +235,8 @@ start(struct node *n, const char *file)
 		return rc;
 	if (!n->foreground && (n->ready_fd = daemon_detach()) < 0)
 		return refuse(EX_OSERR, "daemon: %s", strerror(-n->ready_fd));
-	if ((rc = open_log(n)) == 0 && (rc = prepare(n)) == 0 &&
+	if ((rc = rights_find(&n->rights, n->conf.node.user)) == 0 &&
+	    (rc = open_log(n)) == 0 && (rc = prepare(n)) == 0 &&
 	    (rc = fit_memory(n)) == 0)
 		rc = node_boot(n);
 	daemon_ready(&n->ready_fd, rc);
@@ -273,6 +270,7 @@ static void
 node_init(struct node *n)
 {
 	n->ready_fd = n->data_dir = n->lock_fd = n->signal_fd = -1;
+	n->pidfile = (struct pidfile){ -1, -1 };
 	n->listen.http_fd = n->listen.control_fd = -1;
 	for (unsigned i = 0; i < LISTEN_MAX; i++)
 		n->listen.fd[i] = -1;

@@ -13,6 +13,7 @@
 #include "conf/conf.h"
 #include "conf/conf_fit.h"
 #include "shm/region.h"
+#include "supervisor/daemon.h"
 #include "supervisor/refuse.h"
 #include "supervisor/restart_core.h"
 #include "workers/worker.h"
@@ -60,7 +61,7 @@ struct node {
 	struct rights rights; /* of the workers */
 	bool foreground;
 	int ready_fd; /* tells the starting command; -1 */
-	struct pidfh *pidfile;
+	struct pidfile pidfile;
 	int data_dir, lock_fd;
 	struct listeners listen;
 	struct bells bells;

@@ -455,6 +455,77 @@ prev_is_foreign(void)
 	ok(unlink(other) == 0, "another program's memory");
 }
 
+/* One link's target in place of the region's; then a new region. */
+static void
+replaced_by(struct fixture *f, const char *target, const char *what)
+{
+	char path[128], prev[128];
+	struct region next;
+
+	path_of(f, "region", path);
+	path_of(f, "region.prev", prev);
+	unlink(path);
+	unlink(prev);
+	if (symlink(target, path) != 0)
+		abort();
+	is_i64(owner(f), 0, what);
+	is_i64(region_orphan(f->dir), 0, "nor is it anybody's orphan");
+	region_trim_dead(f->dir);
+	is_i64(region_create(&next, &f->spec, why, sizeof(why)), 0,
+	    "and holds no start up");
+	region_end(&next, REGION_ENDED);
+	region_unlink(&next);
+	region_unmap(&next);
+}
+
+/*
+ * What the workers' user may put in a region's place: a pipe, which an open
+ * would wait for; a region that is cut, which a map would die of; others'.
+ */
+static void
+hostile_links(void)
+{
+	char name[64], cut[160], prev[128];
+	struct fixture f, g;
+
+	alarm(150);
+	fixture_open(&f);
+	snprintf(name, sizeof(name), "/dev/shm/nodelife.pipe.%d", getpid());
+	if (mkfifo(name, 0600) != 0)
+		abort();
+	replaced_by(&f, name, "a pipe is no live region");
+	ok(unlink(name) == 0, "and stays");
+	snprintf(cut, sizeof(cut), "/dev/shm%s", f.r.path);
+	f.r.head->state = REGION_LIVE;
+	f.r.head->supervisor_pid = 1;
+	if (truncate(cut, 8192) != 0)
+		abort();
+	replaced_by(&f, cut, "nor is one that is cut");
+	region_unmap(&f.r);
+	unlink(cut);
+	path_of(&f, "region", cut);
+	unlink(cut);
+	path_of(&f, "region.prev", prev);
+	unlink(prev);
+
+	/* Another node's black box, by a link of the user's. */
+	fixture_open(&g);
+	region_end(&g.r, REGION_ENDED);
+	snprintf(cut, sizeof(cut), "/dev/shm%s", g.r.path);
+	if (symlink(cut, prev) != 0 ||
+	    (geteuid() == 0 && lchown(prev, 65534, 65534) != 0))
+		abort();
+	region_trim_dead(f.dir);
+	region_create(&f.r, &f.spec, why, sizeof(why));
+	region_end(&f.r, REGION_ENDED);
+	region_unmap(&f.r);
+	region_create(&f.r, &f.spec, why, sizeof(why));
+	ok(geteuid() != 0 || shm_exists(g.r.path),
+	    "others' dead regions are not removed for them");
+	fixture_close(&f);
+	fixture_close(&g);
+}
+
 int
 main(void)
 {
@@ -467,5 +538,6 @@ main(void)
 	foreign();
 	impostor();
 	prev_is_foreign();
+	hostile_links();
 	return tap_done();
 }
