@@ -188,7 +188,7 @@ ttl_of(const struct read *rd, const struct kv_item *item)
 	if (rd->op->code == OP_TTL || rd->op->code == OP_PTTL)
 		ms -= rd->now_ms;
 	if (rd->op->code == OP_TTL || rd->op->code == OP_EXPIRETIME)
-		ms = (ms + 500) / 1000;
+		ms = ms / 1000 + (ms % 1000 >= 500);
 	return ms;
 }
 

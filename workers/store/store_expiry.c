@@ -16,6 +16,7 @@
 #define RETRY_NS   (NS_PER_S / 2) /* after a refusal */
 #define FULL_NS    NS_PER_MS /* wal has more to do than our requests */
 #define HEAP_FIRST 1024
+#define WAIT_MS    3600000 /* at most; what is due later is looked at again */
 
 /* ---- heaps ---- */
 
@@ -312,7 +313,7 @@ store_expiry_deadline(const struct store *s)
 {
 	const struct expiry *x = &s->expiry;
 	int64_t due = x->disk_ms, now_ms;
-	uint64_t at;
+	uint64_t at, wait;
 	unsigned i;
 
 	/* With all in flight, answers wake us. */
@@ -327,7 +328,8 @@ store_expiry_deadline(const struct store *s)
 	now_ms = expiry_now(s);
 	/* A key lives through the millisecond it names. */
 	at = s->loop.now_ns;
+	wait = (uint64_t)due - (uint64_t)now_ms;
 	if (due >= now_ms)
-		at += ((uint64_t)(due - now_ms) + 1) * NS_PER_MS;
+		at += (wait < WAIT_MS ? wait + 1 : WAIT_MS) * NS_PER_MS;
 	return at > x->retry_ns ? at : x->retry_ns;
 }
