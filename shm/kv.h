@@ -96,7 +96,9 @@ void kv_release(struct kv *kv);
 
 /*
  * One step of SCAN: calls each() for about `count` keys (live ones only) and
- * moves the position. Position {0} starts; done = true when it is over. Keys
+ * moves the position. It goes over a few dozen entries at most, deleted ones
+ * included, so a caller who has time and too few keys calls again; it skips
+ * places that a FLUSHALL hides. {0} starts; done = true when it is over. Keys
  * move only active -> frozen -> LMDB, which is the order of the visit, so no
  * key that exists all along is missed; repeats are possible. `pos` is plain
  * data the caller keeps (its key part may be KEY_MAX bytes).

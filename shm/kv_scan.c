@@ -18,6 +18,7 @@
 #define SMALL_ENTRIES  5000 /* a map that is walked over in no time */
 #define ENTRY_UNITS    12 /* of an entry of usual size */
 #define BUCKETS_A_STEP 4096 /* buckets that count as one visited key */
+#define SCAN_LOOKS     64 /* entries that one step of SCAN goes over */
 
 enum scan_stage { SCAN_TABLE = 0, SCAN_DISK = 1, SCAN_DONE = 2 };
 
@@ -56,6 +57,37 @@ is_empty(const struct table_gen *g)
 	return atomic_load_explicit(&g->used, memory_order_acquire) <= 1;
 }
 
+/*
+ * Has a FLUSHALL in generation `number` (snapshot of kv) taken away all that
+ * is in older places?
+ */
+static bool
+gen_hides(const struct kv *kv, uint64_t number)
+{
+	const struct table_gen *g = table_gen_at(kv->t, number);
+
+	if (kv->writer != NULL && number == kv->view >> 1)
+		return kv->writer->flushed_at != 0;
+	/* In this order, as table_find() does. */
+	return atomic_load_explicit(&g->flushed_at, memory_order_acquire) !=
+		   0 &&
+	       atomic_load_explicit(&g->flush_vlsn, memory_order_acquire) <=
+		   kv->snap;
+}
+
+static bool
+frozen_is_hidden(const struct kv *kv)
+{
+	return gen_hides(kv, kv->view >> 1);
+}
+
+static bool
+disk_is_hidden(const struct kv *kv)
+{
+	return frozen_is_hidden(kv) || (table_view_frozen(kv->view) &&
+					   gen_hides(kv, (kv->view >> 1) - 1));
+}
+
 /* Is the key there now (snapshot of kv), and not expired? 1, 0, -errno. */
 static int
 is_live(struct kv *kv, const void *key, size_t key_len, int64_t now_ms,
@@ -77,11 +109,19 @@ struct scan {
 	struct kv *kv;
 	struct kv_scan *pos;
 	int64_t now_ms;
-	unsigned seen;
+	unsigned count; /* live keys asked for */
+	unsigned found, looked; /* of them, and at anything */
 	int rc;
 	void (*each)(void *arg, const void *key, size_t key_len);
 	void *arg;
 };
+
+/* What is dead does not count, but it takes time, too. */
+static bool
+scan_enough(const struct scan *s)
+{
+	return s->found >= s->count || s->looked >= SCAN_LOOKS;
+}
 
 static bool
 scan_key(struct scan *s, const void *key, size_t key_len)
@@ -89,11 +129,13 @@ scan_key(struct scan *s, const void *key, size_t key_len)
 	enum kv_where where;
 	int rc = is_live(s->kv, key, key_len, s->now_ms, &where);
 
-	s->seen++;
-	if (rc == 1)
+	s->looked++;
+	if (rc == 1) {
+		s->found++;
 		s->each(s->arg, key, key_len);
-	else if (rc < 0)
+	} else if (rc < 0) {
 		s->rc = rc;
+	}
 	return rc >= 0;
 }
 
@@ -122,12 +164,21 @@ scan_to_disk(struct kv_scan *pos)
 	pos->bucket = 0;
 }
 
+/* Is the place where it stands one of which nothing is left? */
+static bool
+scan_is_over(const struct kv *kv, const struct kv_scan *pos)
+{
+	if (pos->stage == SCAN_DISK)
+		return disk_is_hidden(kv);
+	return pos->generation < kv->view >> 1 && frozen_is_hidden(kv);
+}
+
 /*
  * Buckets of generation pos->generation. When that one was written to disk
  * meanwhile, all of it is found there, as is what was frozen before it.
  */
 static void
-scan_table(struct scan *s, unsigned count)
+scan_table(struct scan *s)
 {
 	struct kv_scan *pos = s->pos;
 	struct kv *kv = s->kv;
@@ -141,12 +192,12 @@ scan_table(struct scan *s, unsigned count)
 	g = table_gen_at(kv->t, pos->generation);
 	if (is_empty(g))
 		pos->bucket = g->bucket_count;
-	for (; pos->bucket < g->bucket_count && s->seen < count;
+	for (; pos->bucket < g->bucket_count && !scan_enough(s);
 	     pos->bucket++) {
 		if (!bucket_each(kv, g, pos->bucket, scan_entry, s))
 			return;
 		if (++empty % BUCKETS_A_STEP == 0)
-			s->seen++;
+			s->looked++;
 	}
 	if (pos->bucket < g->bucket_count)
 		return;
@@ -159,7 +210,7 @@ scan_table(struct scan *s, unsigned count)
 
 /* Keys on disk behind pos->key; bucket = 1 says that the empty one is done. */
 static void
-scan_disk(struct scan *s, unsigned count)
+scan_disk(struct scan *s)
 {
 	struct kv_scan *pos = s->pos;
 	struct kv *kv = s->kv;
@@ -193,7 +244,7 @@ scan_disk(struct scan *s, unsigned count)
 			break;
 		pos->key_len = (uint16_t)k.mv_size;
 		memcpy(pos->key, k.mv_data, k.mv_size);
-		if (s->seen >= count)
+		if (scan_enough(s))
 			break;
 		rc = mdb_cursor_get(c, &k, &d, MDB_NEXT);
 	}
@@ -217,7 +268,12 @@ int
 kv_scan(struct kv *kv, struct kv_scan *pos, unsigned count, int64_t now_ms,
     void (*each)(void *arg, const void *key, size_t key_len), void *arg)
 {
-	struct scan s = { kv, pos, now_ms, 0, 0, each, arg };
+	struct scan s = { .kv = kv,
+		.pos = pos,
+		.now_ms = now_ms,
+		.count = count,
+		.each = each,
+		.arg = arg };
 	bool own = !kv->in;
 	int rc;
 
@@ -227,11 +283,13 @@ kv_scan(struct kv *kv, struct kv_scan *pos, unsigned count, int64_t now_ms,
 	s.rc = kv_refresh(kv);
 	if (s.rc == 0 && pos->generation == 0)
 		scan_begin(kv, pos);
-	while (s.rc == 0 && s.seen < count && pos->stage < SCAN_DONE) {
-		if (pos->stage == SCAN_TABLE)
-			scan_table(&s, count);
+	while (s.rc == 0 && !scan_enough(&s) && pos->stage < SCAN_DONE) {
+		if (scan_is_over(kv, pos))
+			pos->stage = SCAN_DONE;
+		else if (pos->stage == SCAN_TABLE)
+			scan_table(&s);
 		else
-			scan_disk(&s, count);
+			scan_disk(&s);
 	}
 	/* A FLUSHALL went by: what was there is gone; go on next time. */
 	if (s.rc == -EAGAIN)
@@ -320,10 +378,12 @@ kv_each(struct kv *kv, int64_t now_ms,
 	if (!every_table(&v, number))
 		return v.rc;
 	v.from = KV_FROZEN;
-	if (table_view_frozen(kv->view) && !every_table(&v, number - 1))
+	if (table_view_frozen(kv->view) && !frozen_is_hidden(kv) &&
+	    !every_table(&v, number - 1))
 		return v.rc;
 	v.from = KV_DISK;
-	every_disk(&v);
+	if (!disk_is_hidden(kv))
+		every_disk(&v);
 	return v.rc;
 }
 
@@ -442,8 +502,10 @@ pick(struct pick *p)
 	if (mdb_stat(kv->txn, kv->db.kv, &st) != 0)
 		p->rc = -EBADMSG;
 	active = table_weight(kv, number);
-	if (table_view_frozen(kv->view))
+	if (table_view_frozen(kv->view) && !frozen_is_hidden(kv))
 		frozen = table_weight(kv, number - 1);
+	if (disk_is_hidden(kv))
+		st.ms_entries = 0;
 	if (p->rc != 0 || active + frozen + st.ms_entries == 0)
 		return;
 	at = next_random(p) % (active + frozen + st.ms_entries);
@@ -466,8 +528,9 @@ is_small(const struct kv *kv)
 	for (i = 0; i < 2; i++)
 		used += atomic_load_explicit(
 		    &kv->t->gen[i].used, memory_order_relaxed);
-	return used <= SMALL_UNITS && mdb_stat(kv->txn, kv->db.kv, &st) == 0 &&
-	       st.ms_entries <= SMALL_ENTRIES;
+	if (used > SMALL_UNITS || mdb_stat(kv->txn, kv->db.kv, &st) != 0)
+		return false;
+	return st.ms_entries <= SMALL_ENTRIES || disk_is_hidden(kv);
 }
 
 int

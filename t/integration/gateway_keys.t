@@ -84,6 +84,24 @@ like $c->cmd( 'SCAN', $old ), qr/^ERR invalid cursor: it expired/,
 
 kill 'KILL', $writer;
 waitpid $writer, 0;
+
+# What is deleted does not count: a step goes on over it.
+$c->cmd('FLUSHALL');
+$c->pipeline( map { [ 'SET', "dead:$_", 1 ] } 1 .. 3000 );
+$c->pipeline( map { [ 'DEL', "dead:$_" ] } 1 .. 3000 );
+$c->pipeline( map { [ 'SET', "live:$_", 1 ] } 1 .. 3 );
+my ( @live, $steps );
+my $at = 0;
+do {
+	my $r = $c->cmd( 'SCAN', $at );
+	push @live, @{ $r->[1] };
+	$at = $r->[0];
+	$steps++;
+} while $at ne '0';
+is_deeply [ sort @live ], [ map { "live:$_" } 1 .. 3 ],
+  "SCAN finds three keys among 3,000 deleted ones, in $steps steps";
+cmp_ok $steps, '<', 150, 'a step does not end with ten deleted keys';
+
 is $n->stat->{workers}[$_]{restarts}, 0, 'no worker died' for 0 .. 6;
 is $n->stop, 0, 'stopped';
 done_testing;

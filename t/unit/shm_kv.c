@@ -559,6 +559,78 @@ test_scan(void)
 	rig_close(&g);
 }
 
+/* How many steps a SCAN takes that asks for one key at a time. */
+static unsigned
+scan_steps(struct rig *g, struct seen *s)
+{
+	struct kv_scan pos = { 0 };
+	unsigned steps = 0;
+
+	memset(s, 0, sizeof(*s));
+	for (; !pos.done && steps < 100000; steps++)
+		rig_must(kv_scan(g->reader, &pos, 1, 0, seen_add, s));
+	return steps;
+}
+
+static void
+many_on_disk(struct rig *g, unsigned keys)
+{
+	char key[32];
+	unsigned i;
+
+	for (i = 0; i < keys; i++) {
+		snprintf(key, sizeof(key), "dead:%u", i);
+		rig_must(rig_set(g, key, "1"));
+	}
+	rig_must(rig_freeze(g));
+	rig_must(rig_checkpoint(g));
+}
+
+/* What is dead is gone over by the dozen, or not at all. */
+static void
+test_scan_dead(void)
+{
+	const unsigned dead = 3000;
+	struct rig g;
+	struct seen s;
+	char key[32];
+	unsigned i, steps;
+
+	rig_open(&g, 8 << 20);
+	g.reader = rig_kv(&g, SLOT_GATEWAY);
+	for (i = 1; i <= 3; i++)
+		model_set(&g, i);
+	many_on_disk(&g, dead);
+	for (i = 0; i < dead; i++) {
+		snprintf(key, sizeof(key), "dead:%u", i);
+		rig_must(rig_del(&g, key));
+	}
+	steps = scan_steps(&g, &s);
+	is_u64(s.all, 3, "three keys among 3,000 deleted ones");
+	ok(steps < dead / 16, "in %u steps", steps);
+	rig_op(&g, OP_FLUSHALL, 0, 0, 0, NULL);
+	rig_must(rig_freeze(&g));
+	rig_must(rig_checkpoint(&g));
+	many_on_disk(&g, dead);
+	rig_op(&g, OP_FLUSHALL, 0, 0, 0, NULL);
+	for (i = 1; i <= 3; i++)
+		model_set(&g, i);
+	steps = scan_steps(&g, &s);
+	is_u64(s.all, 3, "three keys after a FLUSHALL");
+	ok(steps < 20, "in %u steps: nobody walks over the disk", steps);
+	rig_must(rig_freeze(&g));
+	model_set(&g, 5);
+	steps = scan_steps(&g, &s);
+	is_u64(s.all, 4, "four with a new generation before it");
+	ok(steps < 40, "in %u steps", steps);
+	rig_op(&g, OP_FLUSHALL, 0, 0, 0, NULL);
+	model_set(&g, 7);
+	steps = scan_steps(&g, &s);
+	is_u64(s.all, 1, "one after another FLUSHALL");
+	ok(steps < 20, "in %u steps: the frozen one is passed over", steps);
+	rig_close(&g);
+}
+
 /* A position that a client made up ends somewhere, and harms nothing. */
 static void
 test_scan_nonsense(void)
@@ -669,6 +741,7 @@ main(int argc, char **argv)
 	test_match();
 	test_random();
 	test_scan();
+	test_scan_dead();
 	test_scan_nonsense();
 	test_model();
 	test_hold();

@@ -15,7 +15,6 @@
 #define CURSOR_RANDOM  ((UINT64_C(1) << (53 - CURSOR_BITS)) - 1)
 #define SCAN_COUNT     10
 #define SCAN_COUNT_MAX 10000 /* in one step: a step must not hold others up */
-#define SCAN_STEP      64u /* between two looks at the clock */
 _Static_assert(GW_CURSORS == 1u << CURSOR_BITS, "place is in the cursor");
 
 struct ticket {
@@ -42,6 +41,7 @@ struct scan_found {
 	const struct scan_options *o;
 	struct vbuf keys; /* values */
 	uint32_t count;
+	unsigned left; /* keys that this call is still to look at */
 };
 
 static struct scan_table *
@@ -159,6 +159,8 @@ scan_key(void *arg, const void *key, size_t key_len)
 	struct scan_found *f = arg;
 	const struct op_arg *match = f->o->match;
 
+	if (f->left > 0)
+		f->left--;
 	if (f->o->other_type ||
 	    (match != NULL && !gw_glob(match->data, match->len, key, key_len)))
 		return;
@@ -181,27 +183,28 @@ scan_reply(struct call *k, uint64_t cursor, const struct scan_found *f)
 			out->failed = true;
 }
 
+/*
+ * COUNT is of keys that are there: over deleted ones it goes on for as long as
+ * the turn's share of time lasts, and over a few at least.
+ */
 static enum verdict
 scan_step(struct call *k, struct scan_table *t, struct ticket *from,
     const struct scan_options *o)
 {
-	unsigned count =
-	    o->count < SCAN_COUNT_MAX ? (unsigned)o->count : SCAN_COUNT_MAX;
-	unsigned step;
 	struct kv_scan pos = { 0 };
-	struct scan_found f = { .o = o };
+	struct scan_found f = { .o = o,
+		.left = o->count < SCAN_COUNT_MAX ? (unsigned)o->count
+						  : SCAN_COUNT_MAX };
 	uint64_t cursor = 0;
 	int rc;
 
 	if (from != NULL)
 		pos = *from->pos;
 	do {
-		step = count < SCAN_STEP ? count : SCAN_STEP;
 		rc = kv_scan(
-		    k->g->kv, &pos, step, gw_now_ms(k->g), scan_key, &f);
-		count -= step;
+		    k->g->kv, &pos, f.left, gw_now_ms(k->g), scan_key, &f);
 		gw_turn_look(k->g);
-	} while (rc == 0 && count != 0 && pos.done == 0 && !k->g->turn_over);
+	} while (rc == 0 && f.left != 0 && pos.done == 0 && !k->g->turn_over);
 	if (rc != 0 || f.keys.error != 0) {
 		vbuf_free(&f.keys);
 		return call_error_done(k, rc == -EBADMSG
