@@ -68,8 +68,8 @@ explain(int rc, char *why, size_t size, const char *fmt, ...)
 static int
 open_dbs(struct store_db *db, bool create)
 {
-	static const char *const names[] = { "kv", "chunks", "expiry", "slots",
-		"meta" };
+	static const char *const names[] = { STORE_KV_NAME, "chunks", "expiry",
+		"slots", "meta" };
 	MDB_dbi *dbis[] = { &db->kv, &db->chunks, &db->expiry, &db->slots,
 		&db->meta };
 	MDB_txn *txn;

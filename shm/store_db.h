@@ -44,6 +44,9 @@ struct store_db {
 	MDB_dbi kv, chunks, expiry, slots, meta;
 	uint32_t page_size;
 	MDB_cursor *cursor; /* between put_begin and put_end, else NULL */
+	uint64_t memory; /* for its owner to set: what writing may take in
+			    bytes; 0 = as much as LMDB will */
+	uint64_t heap_mark; /* see store_db_bound() */
 };
 
 /* What a checkpoint is, in "state". */
@@ -124,6 +127,15 @@ store_db_random(MDB_cursor *c, uint64_t random, MDB_val *key, MDB_val *data);
 
 /* ---- the writer ---- */
 
+/*
+ * From here on changed pages take some `memory` bytes in this process at most:
+ * more of them are written to the file before the commit, which makes them
+ * count as ever. 0 = as many as LMDB allows. Beyond it go: a page or two a
+ * time, and for each 4 KiB that a transaction changes or frees 16 bytes.
+ */
+void store_db_bound(struct store_db *db, uint64_t memory);
+/* Write out what is too much; each put does. 0 or -errno. */
+int store_db_spill(struct store_db *db, MDB_txn *txn);
 /*
  * store_db_put() of many keys in order is faster between these two: they keep
  * a cursor where the last key was. end: also before the transaction ends. 0 or

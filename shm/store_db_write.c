@@ -105,6 +105,8 @@ chunks_remove(struct store_db *db, MDB_txn *txn, const struct store_item *item)
 	int rc;
 
 	for (i = 0; (uint64_t)i * size < item->len; i++) {
+		if ((rc = store_db_spill(db, txn)) != 0)
+			return rc;
 		store_chunk_key(at, item->chunk, i);
 		rc = mdb_del(txn, db->chunks, &k, NULL);
 		if (rc != 0)
@@ -126,6 +128,8 @@ chunks_add(struct store_db *db, MDB_txn *txn, const struct store_item *item,
 	int rc;
 
 	for (i = 0; left > 0; i++, from += n, left -= n) {
+		if ((rc = store_db_spill(db, txn)) != 0)
+			return rc;
 		n = left < size ? (uint32_t)left : size;
 		store_chunk_key(at, id, i);
 		v.mv_size = CHUNK_CRC_SIZE + n;
@@ -230,9 +234,13 @@ store_db_put(struct store_db *db, MDB_txn *txn, struct store_state *st,
 	struct store_item old;
 	MDB_val k;
 	MDB_dbi dbi;
-	int rc = item_find(db, txn, key, key_len, &old);
-	bool was = rc == 0;
+	bool was;
+	int rc = store_db_spill(db, txn);
 
+	if (rc != 0)
+		return rc;
+	rc = item_find(db, txn, key, key_len, &old);
+	was = rc == 0;
 	if (rc != 0 && rc != -ENOENT)
 		return rc;
 	if (was && (rc = item_leave(db, txn, key, key_len, &old)) != 0)

@@ -9,6 +9,9 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#ifdef __SANITIZE_ADDRESS__
+size_t __sanitizer_get_current_allocated_bytes(void);
+#endif
 
 #define MIB (1u << 20)
 
@@ -258,6 +261,157 @@ test_killed(void)
 	is_u64(vlsn, before + 1, "with the new VLSN");
 	is_u64(bad, 0, "every kill left the checkpoint before");
 	ok(killed > 10, "killed %ju times", (uintmax_t)killed);
+	rig_close(&g);
+}
+
+/* ---- memory ---- */
+
+#define SMALL_MEMORY (4 * MIB)
+
+/* Private memory of this process in bytes. */
+static uint64_t
+memory_now(void)
+{
+#ifdef __SANITIZE_ADDRESS__
+	return __sanitizer_get_current_allocated_bytes();
+#else
+	unsigned long kib = 0;
+	char line[128];
+	FILE *f = fopen("/proc/self/status", "re");
+
+	while (f != NULL && fgets(line, sizeof(line), f) != NULL)
+		if (sscanf(line, "RssAnon: %lu", &kib) == 1)
+			break;
+	if (f != NULL)
+		fclose(f);
+	return (uint64_t)kib * 1024;
+#endif
+}
+
+static void
+peak_beat(void *arg)
+{
+	uint64_t now = memory_now(), *peak = arg;
+
+	if (now > *peak)
+		*peak = now;
+}
+
+static int
+small_child(struct rig *g, uint64_t memory, uint64_t *peak)
+{
+	struct table_gen *frozen =
+	    table_gen_at(g->r.table, (atomic_load(&g->r.table->view) >> 1) - 1);
+	struct checkpoint_work work;
+	uint8_t uuid[16] = { 0 };
+	struct store_db db;
+	char why[128];
+	uint64_t before;
+	int rc;
+
+	if (store_db_open(
+		&db, g->path, STORE_DB_WRITE, 1u << 30, why, sizeof(why)) != 0)
+		return 1;
+	db.memory = memory;
+	*peak = before = memory_now();
+	rc = checkpoint_write(
+	    &db, g->r.table, frozen, uuid, peak_beat, peak, &work);
+	*peak -= before;
+	store_db_close(&db);
+	return rc == 0 ? 0 : 2;
+}
+
+/* One checkpoint by a child with little memory; the most that it took. */
+static uint64_t
+small_cycle(struct rig *g, uint64_t memory)
+{
+	struct table_gen *frozen;
+	uint64_t *peak = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+	    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	uint64_t took, vlsn;
+	char why[128];
+	int status;
+	pid_t pid;
+
+	rig_must(rig_freeze(g));
+	frozen =
+	    table_gen_at(g->r.table, (atomic_load(&g->r.table->view) >> 1) - 1);
+	kv_end(g->kv);
+	rig_kv_close(g->kv);
+	store_db_close(&g->db);
+	if ((pid = fork()) == 0)
+		_exit(small_child(g, memory, peak));
+	waitpid(pid, &status, 0);
+	is_i64(status, 0, "written");
+	is_i64(look_apart(g, &vlsn), 0, "all of it verifies");
+	is_u64(vlsn, g->vlsn, "with its VLSN");
+	took = *peak;
+	munmap(peak, 4096);
+	rig_must(store_db_open(
+	    &g->db, g->path, STORE_DB_WRITE, 1u << 30, why, sizeof(why)));
+	g->kv = rig_kv(g, SLOT_STORE);
+	kv_set_writer(g->kv, &g->w);
+	g->apply.kv = g->kv;
+	rig_must(kv_begin(g->kv));
+	table_drop(&g->w);
+	rig_must(kv_renew(g->kv));
+	ok(table_leave(&g->w), "nobody is in it");
+	rig_must(table_clean(g->r.table, frozen));
+	return took;
+}
+
+/* `keys` of them over all places of the tree, and values in chunks. */
+static void
+fill_large(struct rig *g, unsigned keys, unsigned round)
+{
+	static char value[2 * MIB];
+	char key[32];
+	struct op_arg argv[2] = { { (const uint8_t *)key, 0 },
+		{ (const uint8_t *)value, 0 } };
+	unsigned i;
+
+	memset(value, 'a' + (int)round, sizeof(value));
+	for (i = 0; i < keys + 4; i++) {
+		argv[0].len = (uint32_t)snprintf(key, sizeof(key), "%s:%u",
+		    i < keys ? "key" : "large", i * 7919 % (keys + 4));
+		argv[1].len = i < keys ? 1500 : sizeof(value);
+		if (i >= keys && round > 1)
+			rig_must(rig_op(g, OP_DEL, 0, 0, 1, argv));
+		else
+			rig_must(rig_op(g, OP_SET, 0,
+			    g->now_ms + 1000000 + i * 7919 % 5000, 2, argv));
+	}
+}
+
+/*
+ * Each of these changes ten times as much as the memory that it may take:
+ * values, values in chunks that come and go, the order of expiry, FLUSHALL.
+ */
+static void
+test_memory(void)
+{
+	const unsigned keys = 12000;
+	struct store_state st;
+	struct rig g;
+	unsigned round;
+	uint64_t peak;
+
+	rig_open(&g, 64 * MIB);
+	for (round = 0; round < 4; round++) {
+		if (round == 3)
+			rig_must(rig_op(&g, OP_FLUSHALL, 0, 0, 0, NULL));
+		fill_large(&g, keys, round);
+		peak = small_cycle(&g, SMALL_MEMORY);
+		st = rig_state(&g);
+		is_u64(st.keys, keys + (round < 2 ? 4 : 0), "every key");
+		ok(peak <= SMALL_MEMORY + MIB / 2, "round %u: %ju KiB", round,
+		    (uintmax_t)(peak / 1024));
+	}
+	/* So little that the keys are sorted a thousand at a time. */
+	fill_large(&g, keys, round);
+	small_cycle(&g, MIB / 64);
+	st = rig_state(&g);
+	is_u64(st.keys, keys, "every key, collected in twelve rounds");
 	rig_close(&g);
 }
 
@@ -557,6 +711,7 @@ main(int argc, char **argv)
 	test_same_expiry();
 	test_again();
 	test_killed();
+	test_memory();
 	test_map_full();
 	test_disk_full();
 	test_cut();

@@ -290,8 +290,8 @@ write_frozen(struct checkpoint *c, struct table_gen *g)
 	/* Applied is never past durable: the log is on disk up to here. */
 	ASSERT(vlsn <= position_get(&c->r->pos->durable));
 	c->start_ns = mono_ns();
-	rc = checkpoint_child_start(&c->child, c->path,
-	    c->w->conf->store.map_size, c->r->table, g, c->group_uuid);
+	rc = checkpoint_child_start(
+	    &c->child, c->path, c->w->conf, c->r->table, g, c->group_uuid);
 	if (rc != 0) {
 		failed(c, rc);
 		return;

@@ -23,10 +23,10 @@ struct checkpoint_work {
 /*
  * Write generation g (frozen) into db: one transaction, committed. A store
  * that is at g's VLSN already (a writer died between commit and telling) is
- * left alone. step (may be NULL) is called between the parts of the work: tests
- * end the process there. 0 or -errno: -ENOSPC (disk or map), -EBADMSG (the file
- * is damaged); then nothing has changed. Blocks for as
- * long as the disk takes.
+ * left alone. It takes some db->memory bytes at most. step (may be NULL) is
+ * called between the parts of the work: tests end the process there. 0 or
+ * -errno: -ENOSPC (disk or map), -EBADMSG (the file is damaged); then nothing
+ * has changed. Blocks for as long as the disk takes.
  */
 int checkpoint_write(struct store_db *db, const struct table_head *t,
     const struct table_gen *g, const uint8_t group_uuid[16],
@@ -51,8 +51,8 @@ struct checkpoint_child {
  * Fork it. t and g are shared memory, path is data_dir/store. 0 or -errno.
  */
 int checkpoint_child_start(struct checkpoint_child *ch, const char *path,
-    uint64_t map_size, const struct table_head *t, const struct table_gen *g,
-    const uint8_t group_uuid[16]);
+    const struct conf *conf, const struct table_head *t,
+    const struct table_gen *g, const uint8_t group_uuid[16]);
 void checkpoint_child_kill(struct checkpoint_child *ch);
 /*
  * What it did: as checkpoint_write(); -EINTR: killed; -EBADMSG also: crashed.

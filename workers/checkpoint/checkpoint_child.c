@@ -43,20 +43,21 @@ give_way(void)
 }
 
 static int
-child_run(struct checkpoint_report *report, const char *path, uint64_t map_size,
-    const struct table_head *t, const struct table_gen *g,
-    const uint8_t group_uuid[16])
+child_run(struct checkpoint_report *report, const char *path,
+    const struct conf *conf, const struct table_head *t,
+    const struct table_gen *g, const uint8_t group_uuid[16])
 {
 	struct store_db db;
 	char why[256];
 	int rc;
 
 	rc = store_db_open(
-	    &db, path, STORE_DB_WRITE, map_size, why, sizeof(why));
+	    &db, path, STORE_DB_WRITE, conf->store.map_size, why, sizeof(why));
 	if (rc != 0) {
 		log_errorx("%s", why);
 		return rc;
 	}
+	db.memory = conf->store.checkpoint_memory;
 	rc = checkpoint_write(&db, t, g, group_uuid, NULL, NULL, &report->work);
 	store_db_close(&db);
 	return rc;
@@ -64,14 +65,14 @@ child_run(struct checkpoint_report *report, const char *path, uint64_t map_size,
 
 static void
 child_main(struct checkpoint_report *report, pid_t parent, const char *path,
-    uint64_t map_size, const struct table_head *t, const struct table_gen *g,
-    const uint8_t group_uuid[16])
+    const struct conf *conf, const struct table_head *t,
+    const struct table_gen *g, const uint8_t group_uuid[16])
 {
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent)
 		_exit(1);
 	setproctitle("checkpoint: writing");
 	give_way();
-	report->rc = child_run(report, path, map_size, t, g, group_uuid);
+	report->rc = child_run(report, path, conf, t, g, group_uuid);
 	report->done = 1;
 	_exit(0);
 }
@@ -92,8 +93,8 @@ report_page(struct checkpoint_child *ch)
 
 int
 checkpoint_child_start(struct checkpoint_child *ch, const char *path,
-    uint64_t map_size, const struct table_head *t, const struct table_gen *g,
-    const uint8_t group_uuid[16])
+    const struct conf *conf, const struct table_head *t,
+    const struct table_gen *g, const uint8_t group_uuid[16])
 {
 	struct checkpoint_report *report = report_page(ch);
 	pid_t parent = getpid();
@@ -105,7 +106,7 @@ checkpoint_child_start(struct checkpoint_child *ch, const char *path,
 	memset(report, 0, sizeof(*report));
 	ch->pid = fork();
 	if (ch->pid == 0)
-		child_main(report, parent, path, map_size, t, g, group_uuid);
+		child_main(report, parent, path, conf, t, g, group_uuid);
 	if (ch->pid < 0) {
 		rc = -errno;
 		ch->pid = 0;

@@ -14,6 +14,7 @@
 /* Between two steps. */
 #define STEP_KEYS    256
 #define STEP_BUCKETS 65536
+#define LIST_FIRST   1024 /* entries */
 
 /* An entry, and the first 8 bytes of its key as a number to sort by. */
 struct item {
@@ -27,8 +28,10 @@ struct writer {
 	const struct table_gen *g;
 	MDB_txn *txn;
 	struct store_state st;
-	struct item *list; /* newest entries, by key */
-	size_t count, cap;
+	struct item *list; /* some of the newest entries */
+	size_t count, cap, most; /* in it, room, room there may be */
+	struct item after; /* written up to here; e = NULL: nothing is */
+	bool more; /* behind what the list has */
 	void (*step)(void *);
 	void *arg;
 };
@@ -53,53 +56,6 @@ key_prefix(const struct table_entry *e)
 }
 
 static int
-list_add(struct writer *w, const struct table_entry *e)
-{
-	struct item *more;
-	size_t cap;
-
-	if (w->count == w->cap) {
-		cap = w->cap != 0 ? w->cap * 2 : 1024;
-		more = realloc(w->list, cap * sizeof(*more));
-		if (more == NULL)
-			return -ENOMEM;
-		w->list = more;
-		w->cap = cap;
-	}
-	w->list[w->count].prefix = key_prefix(e);
-	w->list[w->count++].e = e;
-	return 0;
-}
-
-/* Of each bucket's chain, what no FLUSHALL hid. */
-static int
-list_collect(struct writer *w)
-{
-	const uint8_t *base = (const uint8_t *)w->t;
-	const _Atomic uint32_t *bucket =
-	    (const _Atomic uint32_t *)(const void *)(base + w->g->bucket_off);
-	uint32_t flushed =
-	    atomic_load_explicit(&w->g->flushed_at, memory_order_relaxed);
-	const struct table_entry *e;
-	uint32_t off;
-	uint64_t i;
-	int rc;
-
-	for (i = 0; i < w->g->bucket_count; i++) {
-		if (!table_bucket_has(w->g, i))
-			continue;
-		off = atomic_load_explicit(&bucket[i], memory_order_relaxed);
-		for (; (e = table_at(w->t, w->g, off)) != NULL;
-		     off = atomic_load_explicit(&e->next, memory_order_relaxed))
-			if (off >= flushed && (rc = list_add(w, e)) != 0)
-				return rc;
-		if (i % STEP_BUCKETS == 0)
-			step(w);
-	}
-	return 0;
-}
-
-static int
 by_key(const void *va, const void *vb)
 {
 	const struct item *ia = va, *ib = vb;
@@ -114,6 +70,110 @@ by_key(const void *va, const void *vb)
 	if (cmp != 0)
 		return cmp;
 	return an < bn ? -1 : an > bn;
+}
+
+/* A quarter is the list's, another qsort's for as long as it runs. */
+static size_t
+list_most(const struct store_db *db)
+{
+	return db->memory != 0 ? db->memory / 4 / sizeof(struct item)
+			       : SIZE_MAX / sizeof(struct item);
+}
+
+static int
+list_grow(struct writer *w)
+{
+	size_t cap = w->cap != 0 ? w->cap * 2 : LIST_FIRST;
+	struct item *more;
+
+	if (cap > w->most)
+		cap = w->most;
+	more = realloc(w->list, cap * sizeof(*more));
+	if (more == NULL)
+		return -ENOMEM;
+	w->list = more;
+	w->cap = cap;
+	return 0;
+}
+
+/* A full list is a heap, the last key on top. */
+static void
+heap_down(struct writer *w, size_t i)
+{
+	struct item it = w->list[i];
+	size_t child;
+
+	while ((child = 2 * i + 1) < w->count) {
+		if (child + 1 < w->count &&
+		    by_key(&w->list[child], &w->list[child + 1]) < 0)
+			child++;
+		if (by_key(&w->list[child], &it) <= 0)
+			break;
+		w->list[i] = w->list[child];
+		i = child;
+	}
+	w->list[i] = it;
+}
+
+/* Keep it if it is among the first of those that are not written yet. */
+static int
+list_offer(struct writer *w, const struct table_entry *e)
+{
+	struct item it = { key_prefix(e), e };
+	size_t i;
+	int rc;
+
+	if (w->after.e != NULL && by_key(&it, &w->after) <= 0)
+		return 0;
+	if (w->count == w->most) {
+		w->more = true;
+		if (by_key(&it, &w->list[0]) < 0) {
+			w->list[0] = it;
+			heap_down(w, 0);
+		}
+		return 0;
+	}
+	if (w->count == w->cap && (rc = list_grow(w)) != 0)
+		return rc;
+	w->list[w->count++] = it;
+	for (i = w->count / 2; w->count == w->most && i > 0; i--)
+		heap_down(w, i - 1);
+	return 0;
+}
+
+/*
+ * Of each bucket's chain what no FLUSHALL hid: the first keys that are not
+ * written yet, as many as there is memory for, in order.
+ */
+static int
+list_collect(struct writer *w)
+{
+	const uint8_t *base = (const uint8_t *)w->t;
+	const _Atomic uint32_t *bucket =
+	    (const _Atomic uint32_t *)(const void *)(base + w->g->bucket_off);
+	uint32_t flushed =
+	    atomic_load_explicit(&w->g->flushed_at, memory_order_relaxed);
+	const struct table_entry *e;
+	uint32_t off;
+	uint64_t i;
+	int rc;
+
+	w->count = 0;
+	w->more = false;
+	for (i = 0; i < w->g->bucket_count; i++) {
+		if (!table_bucket_has(w->g, i))
+			continue;
+		off = atomic_load_explicit(&bucket[i], memory_order_relaxed);
+		for (; (e = table_at(w->t, w->g, off)) != NULL;
+		     off = atomic_load_explicit(&e->next, memory_order_relaxed))
+			if (off >= flushed && (rc = list_offer(w, e)) != 0)
+				return rc;
+		if (i % STEP_BUCKETS == 0)
+			step(w);
+	}
+	if (w->count != 0)
+		qsort(w->list, w->count, sizeof(w->list[0]), by_key);
+	return 0;
 }
 
 /* ---- writing ---- */
@@ -135,16 +195,33 @@ write_entry(
 }
 
 static int
-write_entries(struct writer *w, struct checkpoint_work *out)
+write_list(struct writer *w, struct checkpoint_work *out)
 {
 	size_t i;
-	int rc = store_db_put_begin(w->db, w->txn);
+	int rc = 0;
 
 	for (i = 0; i < w->count && rc == 0; i++) {
 		rc = write_entry(w, w->list[i].e, out);
 		if (i % STEP_KEYS == 0)
 			step(w);
 	}
+	if (w->count != 0)
+		w->after = w->list[w->count - 1];
+	return rc;
+}
+
+/* In one go, or, if there are very many, each with another look at all. */
+static int
+write_entries(struct writer *w, struct checkpoint_work *out)
+{
+	int rc = store_db_put_begin(w->db, w->txn);
+
+	do {
+		if (rc == 0)
+			rc = list_collect(w);
+		if (rc == 0)
+			rc = write_list(w, out);
+	} while (rc == 0 && w->more);
 	store_db_put_end(w->db);
 	return rc;
 }
@@ -260,23 +337,23 @@ checkpoint_write(struct store_db *db, const struct table_head *t,
     const struct table_gen *g, const uint8_t group_uuid[16],
     void (*step_fn)(void *), void *arg, struct checkpoint_work *out)
 {
-	struct writer w = {
-		.db = db, .t = t, .g = g, .step = step_fn, .arg = arg
-	};
+	struct writer w = { .db = db,
+		.t = t,
+		.g = g,
+		.step = step_fn,
+		.arg = arg,
+		.most = list_most(db) };
 	uint64_t vlsn = atomic_load_explicit(&g->vlsn, memory_order_relaxed);
 	int rc;
 
 	memset(out, 0, sizeof(*out));
 	out->vlsn = vlsn;
+	store_db_bound(db, db->memory / 4 * 3);
 	rc = store_db_errno(mdb_txn_begin(db->env, NULL, 0, &w.txn));
 	if (rc != 0)
 		return rc;
 	if ((rc = store_db_state(db, w.txn, &w.st)) != 0 || w.st.vlsn >= vlsn)
 		goto out;
-	if ((rc = list_collect(&w)) != 0)
-		goto out;
-	if (w.count != 0)
-		qsort(w.list, w.count, sizeof(w.list[0]), by_key);
 	rc = write_all(&w, group_uuid, out);
 	if (rc == 0)
 		rc = commit(&w);
