@@ -65,32 +65,64 @@ explain(int rc, char *why, size_t size, const char *fmt, ...)
 
 /* ---- opening ---- */
 
+/* Not there: format 1, or nobody has written anything yet. */
 static int
-open_dbs(struct store_db *db, bool create)
+open_due(struct store_db *db, MDB_txn *txn, const struct store_state *st,
+    unsigned create)
 {
-	static const char *const names[] = { STORE_KV_NAME, "chunks", "expiry",
-		"slots", "meta" };
-	MDB_dbi *dbis[] = { &db->kv, &db->chunks, &db->expiry, &db->slots,
-		&db->meta };
-	MDB_txn *txn;
-	MDB_stat st;
-	size_t i;
 	int rc;
 
-	rc = mdb_txn_begin(db->env, NULL, create ? 0 : MDB_RDONLY, &txn);
+	if (create != 0 && st->format == STORE_FORMAT_1)
+		return 0;
+	rc = mdb_dbi_open(txn, "due", MDB_DUPSORT | create, &db->due);
+	return rc == MDB_NOTFOUND && st->format != STORE_FORMAT ? 0 : rc;
+}
+
+/* The state comes first: files of another format are left as they are. */
+static int
+open_dbs(struct store_db *db, MDB_txn *txn, unsigned create)
+{
+	static const char *const names[] = { STORE_KV_NAME, "chunks", "slots" };
+	MDB_dbi *dbis[] = { &db->kv, &db->chunks, &db->slots };
+	struct store_state st;
+	MDB_stat ms;
+	size_t i;
+	int rc = mdb_dbi_open(txn, "meta", create, &db->meta);
+
 	if (rc != 0)
 		return store_db_errno(rc);
+	if ((rc = store_db_state(db, txn, &st)) != 0)
+		return rc == -EBADMSG ? -EILSEQ : rc;
 	for (i = 0; i < NITEMS(names) && rc == 0; i++)
-		rc = mdb_dbi_open(
-		    txn, names[i], create ? MDB_CREATE : 0, dbis[i]);
-	if (rc != 0) {
-		mdb_txn_abort(txn);
+		rc = mdb_dbi_open(txn, names[i], create, dbis[i]);
+	if (rc == 0)
+		rc = open_due(db, txn, &st, create);
+	if (rc == 0 && (rc = mdb_stat(txn, db->kv, &ms)) == 0)
+		db->page_size = ms.ms_psize;
+	return store_db_errno(rc);
+}
+
+static int
+open_all(struct store_db *db, bool write, const char *path, char *why, size_t n)
+{
+	MDB_txn *txn;
+	int rc;
+
+	rc = mdb_txn_begin(db->env, NULL, write ? 0 : MDB_RDONLY, &txn);
+	if (rc != 0)
 		return store_db_errno(rc);
-	}
-	rc = mdb_stat(txn, db->kv, &st);
-	db->page_size = st.ms_psize;
+	rc = open_dbs(db, txn, write ? MDB_CREATE : 0);
 	/* Without a change nothing is written; handles stay open. */
-	return store_db_errno(rc != 0 ? rc : mdb_txn_commit(txn));
+	if (rc == 0)
+		return store_db_errno(mdb_txn_commit(txn));
+	mdb_txn_abort(txn);
+	if (rc == -EPROTO)
+		explain(rc, why, n,
+		    "%s: written by another version of this program", path);
+	if (rc != -EILSEQ)
+		return rc;
+	return explain(-EBADMSG, why, n,
+	    "%s: the checkpoint's state record is damaged", path);
 }
 
 /* Pages that the tree names must be in the file: else reading is SIGBUS. */
@@ -116,27 +148,6 @@ check_size(struct store_db *db, const char *path, char *why, size_t n)
 		    "%s/data.mdb: %" PRIu64 " bytes, its tree needs %" PRIu64
 		    ": the file was cut",
 		    path, (uint64_t)st.st_size, want);
-	return 0;
-}
-
-static int
-check_state(struct store_db *db, const char *path, char *why, size_t n)
-{
-	struct store_state st;
-	MDB_txn *txn;
-	int rc;
-
-	rc = mdb_txn_begin(db->env, NULL, MDB_RDONLY, &txn);
-	if (rc != 0)
-		return store_db_errno(rc);
-	rc = store_db_state(db, txn, &st);
-	mdb_txn_abort(txn);
-	if (rc == -EPROTO)
-		return explain(rc, why, n,
-		    "%s: written by another version of this program", path);
-	if (rc != 0)
-		return explain(rc, why, n,
-		    "%s: the checkpoint's state record is damaged", path);
 	return 0;
 }
 
@@ -177,9 +188,7 @@ store_db_open(struct store_db *db, const char *path, enum store_db_mode mode,
 	if (rc == 0)
 		rc = check_size(db, path, why, why_size);
 	if (rc == 0)
-		rc = open_dbs(db, write);
-	if (rc == 0)
-		rc = check_state(db, path, why, why_size);
+		rc = open_all(db, write, path, why, why_size);
 	if (rc == 0)
 		return 0;
 	if (why[0] == '\0' && rc == -EBADMSG)
@@ -397,7 +406,8 @@ store_db_state(const struct store_db *db, MDB_txn *txn, struct store_state *out)
 	p = v.mv_data;
 	if (v.mv_size < 8 || get_le32(p) != crc32c(0, p + 4, v.mv_size - 4))
 		return -EBADMSG;
-	if (get_le32(p + 4) != STORE_FORMAT)
+	out->format = get_le32(p + 4);
+	if (out->format != STORE_FORMAT && out->format != STORE_FORMAT_1)
 		return -EPROTO;
 	if (v.mv_size != STORE_STATE_SIZE)
 		return -EBADMSG;
@@ -443,34 +453,71 @@ store_db_terms(const struct store_db *db, MDB_txn *txn, struct store_term **out,
 	return 0;
 }
 
-int
-store_db_expiry_next(
-    const struct store_db *db, MDB_txn *txn, struct store_expiry *e)
+void
+store_due_place(uint8_t at[DUE_KEY_SIZE + 1], int64_t expire_ms, uint64_t vlsn,
+    const void *key, size_t key_len, MDB_val *k, MDB_val *v)
 {
-	uint8_t seek[EXPIRY_KEY_SIZE];
-	MDB_val k = { sizeof(seek), seek }, v;
-	MDB_cursor *c;
-	int rc;
+	put_le64(at, __builtin_bswap64((uint64_t)expire_ms));
+	put_le64(at + 8, __builtin_bswap64(vlsn));
+	at[DUE_KEY_SIZE] = 0;
+	k->mv_data = at;
+	k->mv_size = DUE_KEY_SIZE + (key_len == 0);
+	v->mv_data = key_len == 0 ? at + DUE_KEY_SIZE : (void *)(uintptr_t)key;
+	v->mv_size = key_len == 0 ? 1 : key_len;
+}
 
-	memcpy(seek, e->at, sizeof(seek));
-	rc = mdb_cursor_open(txn, db->expiry, &c);
-	if (rc != 0)
-		return store_db_errno(rc);
-	rc = mdb_cursor_get(c, &k, &v, MDB_SET_RANGE);
-	if (rc == 0 && k.mv_size == sizeof(seek) &&
-	    memcmp(k.mv_data, e->at, sizeof(seek)) == 0)
-		rc = mdb_cursor_get(c, &k, &v, MDB_NEXT);
-	mdb_cursor_close(c);
-	if (rc != 0)
-		return store_db_errno(rc);
-	if (k.mv_size != EXPIRY_KEY_SIZE)
+/* From the entry (k, v), there or not, to the next. */
+static int
+due_seek(MDB_cursor *c, MDB_val *k, MDB_val *v)
+{
+	MDB_val key = *k, value = *v;
+	int rc = mdb_cursor_get(c, k, v, MDB_GET_BOTH_RANGE);
+
+	if (rc == 0 && v->mv_size == value.mv_size &&
+	    memcmp(v->mv_data, value.mv_data, value.mv_size) == 0)
+		return mdb_cursor_get(c, k, v, MDB_NEXT);
+	if (rc != MDB_NOTFOUND)
+		return rc;
+	*k = key;
+	rc = mdb_cursor_get(c, k, v, MDB_SET_RANGE);
+	if (rc == 0 && k->mv_size == key.mv_size &&
+	    memcmp(k->mv_data, key.mv_data, key.mv_size) == 0)
+		rc = mdb_cursor_get(c, k, v, MDB_NEXT_NODUP);
+	return rc;
+}
+
+static int
+due_decode(const MDB_val *k, const MDB_val *v, struct store_due *d)
+{
+	const uint8_t *at = k->mv_data;
+	bool empty = k->mv_size == DUE_KEY_SIZE + 1;
+
+	if (!empty && (k->mv_size != DUE_KEY_SIZE || v->mv_size == 0 ||
+			  v->mv_size > STORE_KEY_MAX))
 		return -EBADMSG;
-	memcpy(e->at, k.mv_data, EXPIRY_KEY_SIZE);
-	e->expire_ms = (int64_t)get_be64(e->at);
-	e->vlsn = get_be64(e->at + 8);
-	e->key = v.mv_data;
-	e->key_len = v.mv_size;
+	d->expire_ms = (int64_t)get_be64(at);
+	d->vlsn = get_be64(at + 8);
+	d->key_len = empty ? 0 : v->mv_size;
+	memcpy(d->key, v->mv_data, d->key_len);
 	return 0;
+}
+
+int
+store_db_due_next(const struct store_db *db, MDB_txn *txn, struct store_due *d)
+{
+	uint8_t at[DUE_KEY_SIZE + 1];
+	MDB_cursor *c;
+	MDB_val k, v;
+	int rc = mdb_cursor_open(txn, db->due, &c);
+
+	if (rc != 0)
+		return store_db_errno(rc);
+	store_due_place(at, d->expire_ms, d->vlsn, d->key, d->key_len, &k, &v);
+	rc = store_db_errno(due_seek(c, &k, &v));
+	if (rc == 0)
+		rc = due_decode(&k, &v, d);
+	mdb_cursor_close(c);
+	return rc;
 }
 
 /* Eight bytes of a key behind what first and last have in common. */

@@ -5,7 +5,8 @@
  *
  *	kv	key -> head, then the value, or u64 chunk id (ITEM_CHUNKED)
  *	chunks	u64 BE id, u32 BE index -> u32 CRC32C, data (one page at most)
- *	expiry	u64 BE expire_ms, u64 BE vlsn, u32 BE n -> key
+ *	due	u64 BE expire_ms, u64 BE vlsn -> each key that has these; and
+ *with one byte 0 behind them -> one byte 0: the empty key
  *	slots	u16 BE slot -> u64 VLSN of the newest deletion in it, u32 CRC32C
  *	meta	"state" -> struct store_state; "terms" -> term runs;
  *		"empty" -> the item of the empty key (LMDB has no such keys)
@@ -15,6 +16,11 @@
  *		16  4  length of the value; top bit: ITEM_CHUNKED
  *		20  4  CRC32C of the key, bytes 0..19, and what follows
  * Integers that are not BE are little-endian.
+ *
+ * Format 1, of the release before, has "expiry" instead of "due": u64 BE
+ * expire_ms, u64 BE vlsn, u32 BE n -> key, where n was made of the key's
+ * checksum, so that chosen keys made one another slow. store_db_convert()
+ * makes format 2 of it; until then such a store can be read, not written.
  */
 #ifndef SHM_STORE_DB_H
 #define SHM_STORE_DB_H
@@ -24,12 +30,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define STORE_FORMAT     1u
+#define STORE_FORMAT     2u
+#define STORE_FORMAT_1   1u
+#define STORE_KEY_MAX    511 /* LMDB's, of keys and of what "due" has */
 #define ITEM_HEAD_SIZE   24
 #define ITEM_CHUNKED     UINT32_C(0x80000000)
 #define CHUNK_KEY_SIZE   12
 #define CHUNK_CRC_SIZE   4
-#define EXPIRY_KEY_SIZE  20
+#define DUE_KEY_SIZE     16 /* one more for the empty key */
 #define STORE_STATE_SIZE 80
 #define STORE_PAGE_HEAD  16 /* LMDB's page header */
 
@@ -41,7 +49,7 @@ enum store_db_mode {
 
 struct store_db {
 	MDB_env *env;
-	MDB_dbi kv, chunks, expiry, slots, meta;
+	MDB_dbi kv, chunks, due, slots, meta; /* due = 0: format 1 */
 	uint32_t page_size;
 	MDB_cursor *cursor; /* between put_begin and put_end, else NULL */
 	uint64_t memory; /* for its owner to set: what writing may take in
@@ -59,6 +67,7 @@ struct store_state {
 	uint64_t checkpoints; /* number of this one */
 	uint64_t term; /* of that record */
 	uint8_t group_uuid[16]; /* zeros if not known */
+	uint32_t format; /* as read; 0 = there was no checkpoint yet */
 };
 
 struct store_term {
@@ -106,18 +115,18 @@ int store_db_slot(
 int store_db_terms(const struct store_db *db, MDB_txn *txn,
     struct store_term **out, size_t *count);
 /*
- * The first key that is due after the position *at (all zeros: from the
- * start): moves *at onto it. 0, -ENOENT at the end. The key is in the map.
+ * Keys in the order of (expire_ms, vlsn, key). store_db_due_next() goes from
+ * *d, which need not be one of them (all zeros: the start), to the next. 0,
+ * -ENOENT at the end, -EBADMSG.
  */
-struct store_expiry {
-	uint8_t at[EXPIRY_KEY_SIZE];
+struct store_due {
 	int64_t expire_ms;
 	uint64_t vlsn;
-	const uint8_t *key;
 	size_t key_len;
+	uint8_t key[STORE_KEY_MAX];
 };
-int store_db_expiry_next(
-    const struct store_db *db, MDB_txn *txn, struct store_expiry *e);
+int
+store_db_due_next(const struct store_db *db, MDB_txn *txn, struct store_due *d);
 /*
  * A key near a random place: cursor stands on it. 0, -ENOENT (empty),
  * -EBADMSG.
@@ -158,6 +167,14 @@ int store_db_terms_put(struct store_db *db, MDB_txn *txn,
     const struct store_term *terms, size_t count);
 /* FLUSHALL: no key, chunk or expiry is left. */
 int store_db_empty(struct store_db *db, MDB_txn *txn, struct store_state *st);
+
+/*
+ * Make the present format of a store of format 1, in one transaction: what
+ * was there before it, or all of it. Takes some db->memory bytes at most.
+ * step() is called as it goes on. 0 or -errno. Blocks.
+ */
+int store_db_convert(struct store_db *db,
+    void (*step)(void *arg, uint64_t done, uint64_t all), void *arg);
 
 /*
  * Walk what can be walked in budget_ns: every item's checksum, chunks, order

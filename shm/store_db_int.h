@@ -13,6 +13,12 @@ void store_chunk_key(uint8_t at[CHUNK_KEY_SIZE], uint64_t id, uint32_t index);
 uint32_t store_chunk_crc(const uint8_t *key, const uint8_t *data, size_t n);
 /* Data bytes of a full chunk. */
 uint32_t store_chunk_size(const struct store_db *db);
+/*
+ * Key and value of a key's entry in "due", in `at` or where `key` is. (LMDB has
+ * no empty values beside others.)
+ */
+void store_due_place(uint8_t at[DUE_KEY_SIZE + 1], int64_t expire_ms,
+    uint64_t vlsn, const void *key, size_t key_len, MDB_val *k, MDB_val *v);
 void store_slot_key(uint8_t at[2], uint32_t slot);
 uint32_t store_slot_crc(const uint8_t key[2], const void *data);
 MDB_val store_name(const char *name);

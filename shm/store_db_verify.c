@@ -151,20 +151,23 @@ walk_items(struct verify *v)
 	return bad;
 }
 
-/* Every expiry entry names a key that has that expiry. */
+/*
+ * Every entry of the order of expiry names a key that has that expiry; as many
+ * as there are such keys are so exactly they.
+ */
 static int
-walk_expiry(struct verify *v, uint64_t *count)
+walk_due(struct verify *v, uint64_t *count)
 {
-	struct store_expiry e;
+	struct store_due d;
 	struct store_item item;
 	int rc;
 
-	memset(&e, 0, sizeof(e));
+	memset(&d, 0, sizeof(d));
 	*count = 0;
-	while ((rc = store_db_expiry_next(v->db, v->txn, &e)) == 0) {
-		if (store_db_item(v->db, v->txn, e.key, e.key_len, &item) !=
+	while ((rc = store_db_due_next(v->db, v->txn, &d)) == 0) {
+		if (store_db_item(v->db, v->txn, d.key, d.key_len, &item) !=
 			0 ||
-		    item.expire_ms != e.expire_ms || item.vlsn != e.vlsn)
+		    item.expire_ms != d.expire_ms || item.vlsn != d.vlsn)
 			return damaged(v, "an expiry entry is of no key");
 		if (++*count % CLOCK_EVERY == 0 && mono_ns() > v->deadline_ns)
 			return -ETIME;
@@ -225,10 +228,13 @@ walk_whole(struct verify *v)
 	if (mdb_stat(v->txn, v->db->chunks, &ms) != 0 ||
 	    ms.ms_entries != v->chunks)
 		return damaged(v, "the number of chunks is wrong");
-	if ((rc = walk_expiry(v, &timed)) != 0)
-		return rc;
-	if (timed != v->timed)
-		return damaged(v, "the number of expiry entries is wrong");
+	if (st.format == STORE_FORMAT) {
+		if ((rc = walk_due(v, &timed)) != 0)
+			return rc;
+		if (timed != v->timed)
+			return damaged(
+			    v, "the number of expiry entries is wrong");
+	}
 	return walk_slots(v);
 }
 

@@ -26,74 +26,29 @@ inline_max(const struct store_db *db, size_t key_len)
 	return node_max - NODE_HEAD - key_len - ITEM_HEAD_SIZE - 2;
 }
 
-static void
-expiry_key(
-    uint8_t at[EXPIRY_KEY_SIZE], const struct store_item *item, uint32_t n)
-{
-	put_le64(at, __builtin_bswap64((uint64_t)item->expire_ms));
-	put_le64(at + 8, __builtin_bswap64(item->vlsn));
-	put_le32(at + 16, __builtin_bswap32(n));
-}
-
-static bool
-val_is(const MDB_val *v, const void *key, size_t key_len)
-{
-	return v->mv_size == key_len && memcmp(v->mv_data, key, key_len) == 0;
-}
-
-/*
- * Entries of one (expire, vlsn) differ in n: the key's checksum, or the next
- * free number where two are equal.
- */
 static int
-expiry_add(struct store_db *db, MDB_txn *txn, const void *key, size_t key_len,
+due_add(struct store_db *db, MDB_txn *txn, const void *key, size_t key_len,
     const struct store_item *item)
 {
-	uint8_t at[EXPIRY_KEY_SIZE];
-	MDB_val k = { sizeof(at), at };
-	MDB_val v = { key_len, (void *)(uintptr_t)key };
-	uint32_t n = crc32c(0, key, key_len);
-	int rc;
+	uint8_t at[DUE_KEY_SIZE + 1];
+	MDB_val k, v;
 
-	do {
-		expiry_key(at, item, n++);
-		rc = mdb_put(txn, db->expiry, &k, &v, MDB_NOOVERWRITE);
-		v.mv_data = (void *)(uintptr_t)key;
-		v.mv_size = key_len;
-	} while (rc == MDB_KEYEXIST);
-	return store_db_errno(rc);
+	store_due_place(at, item->expire_ms, item->vlsn, key, key_len, &k, &v);
+	return store_db_errno(mdb_put(txn, db->due, &k, &v, 0));
 }
 
+/* Every key with an expiry has its entry. */
 static int
-expiry_remove(struct store_db *db, MDB_txn *txn, const void *key,
-    size_t key_len, const struct store_item *item)
+due_remove(struct store_db *db, MDB_txn *txn, const void *key, size_t key_len,
+    const struct store_item *item)
 {
-	uint8_t at[EXPIRY_KEY_SIZE], seek[EXPIRY_KEY_SIZE];
-	MDB_val k = { sizeof(at), at }, v;
-	MDB_cursor *c;
+	uint8_t at[DUE_KEY_SIZE + 1];
+	MDB_val k, v;
 	int rc;
 
-	expiry_key(at, item, crc32c(0, key, key_len));
-	rc = mdb_get(txn, db->expiry, &k, &v);
-	if (rc == 0 && val_is(&v, key, key_len))
-		return store_db_errno(mdb_del(txn, db->expiry, &k, NULL));
-	/* Pushed aside by another key: look at all of that moment. */
-	if ((rc = mdb_cursor_open(txn, db->expiry, &c)) != 0)
-		return store_db_errno(rc);
-	expiry_key(seek, item, 0);
-	k.mv_data = seek;
-	for (rc = mdb_cursor_get(c, &k, &v, MDB_SET_RANGE);
-	     rc == 0 && k.mv_size == sizeof(seek) &&
-	     memcmp(k.mv_data, seek, 16) == 0;
-	     rc = mdb_cursor_get(c, &k, &v, MDB_NEXT))
-		if (val_is(&v, key, key_len)) {
-			rc = mdb_cursor_del(c, 0);
-			mdb_cursor_close(c);
-			return store_db_errno(rc);
-		}
-	mdb_cursor_close(c);
-	/* Every key with an expiry has its entry. */
-	return -EBADMSG;
+	store_due_place(at, item->expire_ms, item->vlsn, key, key_len, &k, &v);
+	rc = mdb_del(txn, db->due, &k, &v);
+	return rc == MDB_NOTFOUND ? -EBADMSG : store_db_errno(rc);
 }
 
 static int
@@ -223,7 +178,7 @@ item_leave(struct store_db *db, MDB_txn *txn, const void *key, size_t key_len,
 	if (old->data == NULL)
 		rc = chunks_remove(db, txn, old);
 	if (rc == 0 && old->expire_ms != 0)
-		rc = expiry_remove(db, txn, key, key_len, old);
+		rc = due_remove(db, txn, key, key_len, old);
 	return rc;
 }
 
@@ -257,7 +212,7 @@ store_db_put(struct store_db *db, MDB_txn *txn, struct store_state *st,
 		st->keys++;
 	rc = item_write(db, txn, st, key, key_len, item);
 	if (rc == 0 && item->expire_ms != 0)
-		rc = expiry_add(db, txn, key, key_len, item);
+		rc = due_add(db, txn, key, key_len, item);
 	return rc;
 }
 
@@ -281,6 +236,8 @@ store_db_state_put(
 	uint8_t p[STORE_STATE_SIZE] = { 0 };
 	MDB_val k = store_name(STORE_STATE_NAME), v = { sizeof(p), p };
 
+	/* With this the files are of this format. */
+	ASSERT(db->due != 0);
 	put_le32(p + 4, STORE_FORMAT);
 	put_le64(p + 8, st->vlsn);
 	put_le64(p + 16, (uint64_t)st->time_ms);
@@ -323,7 +280,7 @@ store_db_empty(struct store_db *db, MDB_txn *txn, struct store_state *st)
 
 	if ((rc = mdb_drop(txn, db->kv, 0)) != 0 ||
 	    (rc = mdb_drop(txn, db->chunks, 0)) != 0 ||
-	    (rc = mdb_drop(txn, db->expiry, 0)) != 0)
+	    (rc = mdb_drop(txn, db->due, 0)) != 0)
 		return store_db_errno(rc);
 	rc = mdb_del(txn, db->meta, &k, NULL);
 	if (rc != 0 && rc != MDB_NOTFOUND)

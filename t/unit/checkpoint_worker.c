@@ -1,7 +1,8 @@
 /*
  * The checkpoint worker that follows one which was killed: what that one has
  * written but not told is told, and what its orphaned writer has under way
- * keeps the next writer out, but not the worker.
+ * keeps the next writer out, but not the worker. And one that finds files of
+ * the release before.
  */
 #include "workers/checkpoint/checkpoint.h"
 
@@ -9,6 +10,7 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 
+#include "t/lib/format1.h"
 #include "t/shm_fixture.h"
 
 #define WAIT_MS TAP_WAIT_MS
@@ -220,6 +222,61 @@ test_orphan(void)
 	munmap(holds, sizeof(*holds));
 }
 
+/* As the release before left it. */
+static int
+make_format1(void *arg)
+{
+	struct store_db db;
+	char why[256];
+
+	(void)arg;
+	return store_db_open(&db, store, STORE_DB_WRITE, UINT64_C(1) << 30, why,
+		   sizeof(why)) == 0 &&
+		       format1_make(&db) == 0
+		   ? 0
+		   : 1;
+}
+
+/* Its exit code is the format on disk. */
+static int
+read_format(void *arg)
+{
+	struct store_state st;
+	struct store_db db;
+	char why[256];
+	MDB_txn *txn;
+
+	(void)arg;
+	if (store_db_open(&db, store, STORE_DB_NOLOCK, 0, why, sizeof(why)) !=
+		0 ||
+	    mdb_txn_begin(db.env, NULL, MDB_RDONLY, &txn) != 0 ||
+	    store_db_state(&db, txn, &st) != 0)
+		return 100;
+	return (int)st.format;
+}
+
+static void
+test_format1(bool readonly)
+{
+	pid_t pid;
+
+	node_begin(6);
+	worker.readonly = readonly;
+	atomic_store(&fix.r.table->opened, 0);
+	if (readonly)
+		is_i64(child_end(child_start(make_format1, NULL)), 0,
+		    "files of the release before");
+	pid = worker_start();
+	ok(wait_until(worker_runs(), WAIT_MS), "a first life runs%s",
+	    readonly ? ", readonly" : "");
+	ok(atomic_load(&fix.r.table->opened) != 0, "and has opened them");
+	is_u64(position_get(&fix.r.pos->checkpointed), 6, "at their VLSN");
+	is_i64(child_end(child_start(read_format, NULL)), readonly ? 1 : 2,
+	    readonly ? "as they were" : "in the present format");
+	worker_stop(pid);
+	node_end();
+}
+
 int
 main(void)
 {
@@ -229,6 +286,8 @@ main(void)
 	snprintf(store, sizeof(store), "%s/store", data);
 	test_untold();
 	test_orphan();
+	test_format1(true);
+	test_format1(false);
 	store_remove();
 	return tap_done();
 }

@@ -4,7 +4,9 @@
  * in the file is found or harmless (seed printed).
  */
 #include "t/lib/store_rig.h"
+#include "t/lib/format1.h"
 
+#include <dlfcn.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -43,7 +45,7 @@ set_at(struct rig *g, const char *key, const char *value, int64_t expire_ms)
 static void
 test_content(void)
 {
-	struct store_expiry e = { 0 };
+	struct store_due e = { 0 };
 	struct store_term *terms;
 	struct store_state st;
 	struct rig g;
@@ -79,11 +81,11 @@ test_content(void)
 		terms[2].term == 7 && terms[2].vlsn == 6,
 	    "term runs, oldest first, over two checkpoints");
 	free(terms);
-	rig_must(store_db_expiry_next(&g.db, g.kv->txn, &e));
+	rig_must(store_db_due_next(&g.db, g.kv->txn, &e));
 	ok(e.expire_ms == 1500000 && e.key_len == 5 &&
 		memcmp(e.key, "soon2", 5) == 0,
 	    "expiry: only what still expires");
-	is_i64(store_db_expiry_next(&g.db, g.kv->txn, &e), -ENOENT, "no more");
+	is_i64(store_db_due_next(&g.db, g.kv->txn, &e), -ENOENT, "no more");
 	rig_op(&g, OP_FLUSHALL, 0, 0, 0, NULL);
 	rig_set(&g, "c", "1");
 	cycle(&g);
@@ -93,33 +95,99 @@ test_content(void)
 	rig_close(&g);
 }
 
-/* The same expiry and VLSN for many keys: all are told apart. */
+/* ---- the order of expiry ---- */
+
+#define CHOSEN 600
+
+/* Calls into LMDB; this program's function of that name comes first. */
+static unsigned lmdb_calls;
+
+int
+mdb_put(MDB_txn *txn, MDB_dbi dbi, MDB_val *k, MDB_val *v, unsigned flags)
+{
+	static int (*real)(MDB_txn *, MDB_dbi, MDB_val *, MDB_val *, unsigned);
+
+	if (real == NULL)
+		*(void **)&real = dlsym(RTLD_NEXT, "mdb_put");
+	lmdb_calls++;
+	return real(txn, dbi, k, v, flags);
+}
+
+int
+mdb_cursor_get(MDB_cursor *c, MDB_val *k, MDB_val *v, MDB_cursor_op op)
+{
+	static int (*real)(MDB_cursor *, MDB_val *, MDB_val *, MDB_cursor_op);
+
+	if (real == NULL)
+		*(void **)&real = dlsym(RTLD_NEXT, "mdb_cursor_get");
+	lmdb_calls++;
+	return real(c, k, v, op);
+}
+
+/* Key i of many with one checksum; the empty one, too. */
+static size_t
+chosen_key(unsigned i, uint8_t key[12])
+{
+	static const uint8_t first[8];
+
+	if (i == 0)
+		return 0;
+	put_le64(key, i);
+	put_le32(key + 8, crc32c(0, key, 8) ^ crc32c(0, first, 8));
+	return 12;
+}
+
+static void
+chosen_put(struct rig *g, MDB_txn *txn, struct store_state *st, unsigned i,
+    const struct store_item *item)
+{
+	uint8_t key[12];
+	size_t n = chosen_key(i, key);
+
+	rig_must(store_db_put(&g->db, txn, st, key, n, item));
+}
+
+/* The same expiry, VLSN and checksum for many keys: all are told apart. */
 static void
 test_same_expiry(void)
 {
-	struct store_expiry e = { 0 };
-	struct store_item item = { .vlsn = 9, .expire_ms = 77, .len = 0 };
+	struct store_item item = {
+		.vlsn = 9, .expire_ms = 77, .data = (const uint8_t *)""
+	};
+	struct store_due d = { 0 };
 	struct store_state st = { 0 };
+	uint8_t key[12] = { 0 };
 	struct rig g;
 	MDB_txn *txn;
-	char key[16];
 	unsigned i, n = 0, bad = 0;
 
 	rig_open(&g, 8 * MIB);
 	rig_must(mdb_txn_begin(g.db.env, NULL, 0, &txn));
-	item.data = (const uint8_t *)"";
-	for (i = 0; i < 1000; i++)
-		rig_must(store_db_put(&g.db, txn, &st, key,
-		    (size_t)snprintf(key, sizeof(key), "%u", i), &item));
-	for (i = 0; i < 1000; i += 2)
-		bad +=
-		    store_db_put(&g.db, txn, &st, key,
-			(size_t)snprintf(key, sizeof(key), "%u", i), NULL) != 0;
-	while (store_db_expiry_next(&g.db, txn, &e) == 0)
-		n++;
+	lmdb_calls = 0;
+	for (i = 0; i < CHOSEN; i++)
+		chosen_put(&g, txn, &st, i, &item);
+	for (i = 1; i < CHOSEN; i += 2)
+		chosen_put(&g, txn, &st, i, NULL);
+	ok(lmdb_calls < 10 * CHOSEN, "%u keys of one checksum: %u calls",
+	    CHOSEN, lmdb_calls);
+	for (; store_db_due_next(&g.db, txn, &d) == 0; n++) {
+		bad += d.expire_ms != 77 || d.vlsn != 9;
+		bad += d.key_len != 0 && d.key_len != 12;
+		bad += d.key_len != 0 && d.key[0] % 2 != 0;
+	}
+	is_u64(n, CHOSEN / 2, "half of those that expire at once are left");
+	is_u64(bad, 0, "the right ones");
+	chosen_put(&g, txn, &st, 0, NULL);
+	memset(&d, 0, sizeof(d));
+	d.expire_ms = 77;
+	d.vlsn = 9;
+	d.key_len = chosen_key(100, key);
+	memcpy(d.key, key, sizeof(key));
+	rig_must(store_db_due_next(&g.db, txn, &d));
+	ok(d.key_len == 12 && memcmp(d.key, key, 12) > 0, "on from a place");
+	d.expire_ms = 78;
+	is_i64(store_db_due_next(&g.db, txn, &d), -ENOENT, "behind the last");
 	mdb_txn_abort(txn);
-	is_u64(n, 500, "500 of 1,000 keys that expire at once are left");
-	is_u64(bad, 0, "each was found to be removed");
 	rig_close(&g);
 }
 
@@ -261,6 +329,155 @@ test_killed(void)
 	is_u64(vlsn, before + 1, "with the new VLSN");
 	is_u64(bad, 0, "every kill left the checkpoint before");
 	ok(killed > 10, "killed %ju times", (uintmax_t)killed);
+	rig_close(&g);
+}
+
+/* ---- the format before ---- */
+
+#define DUE_KEYS 9000
+
+/* Sum over the order of expiry; 0 if it is not in order. */
+static uint64_t
+due_sum(const char *path)
+{
+	struct store_due d = { 0 };
+	struct store_db db;
+	uint64_t sum = 1;
+	int64_t last = 0;
+	char why[128];
+	MDB_txn *txn;
+
+	rig_must(
+	    store_db_open(&db, path, STORE_DB_NOLOCK, 0, why, sizeof(why)));
+	rig_must(mdb_txn_begin(db.env, NULL, MDB_RDONLY, &txn));
+	while (store_db_due_next(&db, txn, &d) == 0) {
+		sum = sum * 31 + (uint64_t)d.expire_ms * 7 + d.vlsn +
+		      crc32c(0, d.key, d.key_len);
+		if (d.expire_ms < last)
+			sum = 0;
+		last = d.expire_ms;
+	}
+	mdb_txn_abort(txn);
+	store_db_close(&db);
+	return sum;
+}
+
+static void
+convert_step(void *arg, uint64_t done, uint64_t all)
+{
+	(void)done;
+	(void)all;
+	kill_beat(arg);
+}
+
+static int
+convert_child(const char *path)
+{
+	struct store_db db;
+	char why[128];
+	int fd, rc;
+
+	if (store_db_open(
+		&db, path, STORE_DB_WRITE, 1u << 30, why, sizeof(why)) != 0)
+		return 1;
+	db.memory = MIB / 16;
+	mdb_env_get_fd(db.env, &fd);
+	checkpoint_pace(fd, kill_beat, NULL);
+	rc = store_db_convert(&db, convert_step, NULL);
+	checkpoint_pace_end();
+	store_db_close(&db);
+	return rc == 0 ? 0 : 2;
+}
+
+static uint32_t
+format_of(const char *path, uint64_t *keys)
+{
+	struct store_state st;
+	struct store_db db;
+	char why[128];
+	MDB_txn *txn;
+
+	rig_must(
+	    store_db_open(&db, path, STORE_DB_NOLOCK, 0, why, sizeof(why)));
+	rig_must(mdb_txn_begin(db.env, NULL, MDB_RDONLY, &txn));
+	rig_must(store_db_state(&db, txn, &st));
+	mdb_txn_abort(txn);
+	store_db_close(&db);
+	*keys = st.keys;
+	return st.format;
+}
+
+/* Keys that are due at many times, many of them at the same. */
+static void
+fill_due(struct rig *g)
+{
+	struct store_item item = { .data = (const uint8_t *)"v", .len = 1 };
+	struct store_state st = rig_state(g);
+	MDB_txn *txn;
+	unsigned i;
+
+	rig_must(mdb_txn_begin(g->db.env, NULL, 0, &txn));
+	for (i = 0; i < DUE_KEYS; i++) {
+		item.vlsn = i % 3 == 0 ? 7 : i;
+		item.expire_ms = i % 3 == 0 ? 5000 : 1000 + i * 7919 % 9000;
+		chosen_put(g, txn, &st, i, &item);
+	}
+	st.vlsn = DUE_KEYS;
+	rig_must(store_db_state_put(&g->db, txn, &st));
+	rig_must(mdb_txn_commit(txn));
+}
+
+/*
+ * A store of format 1 is served as it is, or becomes one of format 2: killed
+ * anywhere it is still the one or already the other, whole.
+ */
+static void
+test_convert(void)
+{
+	struct rig g;
+	uint64_t keys, sum, killed = 0, bad = 0, vlsn;
+	char why[256];
+	int status;
+	pid_t pid;
+
+	rig_open(&g, 8 * MIB);
+	fill_due(&g);
+	rig_must(format1_make(&g.db));
+	kv_end(g.kv);
+	rig_kv_close(g.kv);
+	g.kv = NULL;
+	store_db_close(&g.db);
+	is_u64(format_of(g.path, &keys), 1, "as the release before wrote it");
+	is_u64(keys, DUE_KEYS, "with its keys");
+	is_i64(store_db_verify_apart(
+		   g.path, true, 60 * NS_PER_S, why, sizeof(why)),
+	    0, "which verifies");
+	for (kill_at = 1;; kill_at++) {
+		beats = 0;
+		if ((pid = fork()) == 0)
+			_exit(convert_child(g.path));
+		waitpid(pid, &status, 0);
+		if (WIFEXITED(status))
+			break;
+		killed++;
+		/* Beats come before the meta page is written, never after. */
+		bad += format_of(g.path, &keys) != 1;
+		if (kill_at % 4 == 0)
+			bad += look_apart(&g, &vlsn) != 0 || vlsn != DUE_KEYS;
+	}
+	is_i64(WEXITSTATUS(status), 0, "converted");
+	kill_at = 0;
+	ok(killed > 8 && bad == 0, "killed %ju times before, and intact",
+	    (uintmax_t)killed);
+	is_u64(format_of(g.path, &keys), 2, "the present format");
+	is_i64(look_apart(&g, &vlsn), 0, "all of it verifies");
+	sum = due_sum(g.path);
+	rig_must(store_db_open(
+	    &g.db, g.path, STORE_DB_WRITE, 1u << 30, why, sizeof(why)));
+	rig_must(format1_make(&g.db));
+	store_db_close(&g.db);
+	is_i64(convert_child(g.path), 0, "there and back again");
+	ok(sum != 0 && due_sum(g.path) == sum, "the same, in order");
 	rig_close(&g);
 }
 
@@ -711,6 +928,7 @@ main(int argc, char **argv)
 	test_same_expiry();
 	test_again();
 	test_killed();
+	test_convert();
 	test_memory();
 	test_map_full();
 	test_disk_full();

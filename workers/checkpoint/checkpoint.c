@@ -42,12 +42,15 @@ static struct checkpoint {
 /* ---- boot ---- */
 
 static int
-boot_fail(struct checkpoint *c, const char *why)
+boot_fail(struct checkpoint *c, int rc, const char *why)
 {
+	const char *what = rc == -ENOSPC || rc == -EDQUOT || rc == -ENOMEM
+			       ? "give it more room"
+			       : "restore this node from another one or from "
+				 "a copy";
+
 	if (seq_fail(c->r->seq, PHASE_CLUSTER_CATALOG_OPEN, SLOT_CHECKPOINT,
-		"%s: restore this node from another one or from "
-		"a copy",
-		why) == -EALREADY)
+		"%s: %s", why, what) == -EALREADY)
 		log_errorx("%s", why);
 	return WORKER_EXIT_FAILED;
 }
@@ -130,6 +133,63 @@ names_sync(const struct checkpoint *c, char *why, size_t n)
 	return rc;
 }
 
+static void
+convert_beat(void *arg, uint64_t done, uint64_t all)
+{
+	struct checkpoint *c = arg;
+
+	atomic_store_explicit(&c->r->slots->row[SLOT_CHECKPOINT].heartbeat_ns,
+	    mono_ns(), memory_order_release);
+	seq_progress_set(c->r->seq, SLOT_CHECKPOINT, done, all, 0, 0,
+	    "converting the store's order of expiry");
+}
+
+/* Files of the release before; closed here, and opened again. */
+static int
+convert(struct checkpoint *c, struct store_db *db, char *why, size_t n)
+{
+	const struct conf *conf = c->w->conf;
+	int rc;
+
+	store_db_close(db);
+	rc = checkpoint_convert(c->path, conf, convert_beat, c);
+	if (rc != 0) {
+		snprintf(why, n,
+		    "store/ is of format %u, making it %u failed, it is as it "
+		    "was: %s",
+		    STORE_FORMAT_1, STORE_FORMAT,
+		    rc == -ENOSPC ? "no space on disk, or in [store] map_size"
+				  : strerror(-rc));
+		return rc;
+	}
+	event_add(c->r, SLOT_CHECKPOINT, EVENT_INFO,
+	    "store/ converted from format %u to %u: releases before this one "
+	    "do not read it",
+	    STORE_FORMAT_1, STORE_FORMAT);
+	return store_db_open(
+	    db, c->path, STORE_DB_WRITE, conf->store.map_size, why, n);
+}
+
+static int
+boot_open(struct checkpoint *c, struct store_db *db, enum store_db_mode mode,
+    char *why, size_t n)
+{
+	struct store_state st;
+	int rc = store_db_open(
+	    db, c->path, mode, c->w->conf->store.map_size, why, n);
+
+	if (rc != 0 || mode != STORE_DB_WRITE)
+		return rc;
+	rc = names_sync(c, why, n);
+	if (rc == 0 && (rc = boot_state(db, &st)) != 0)
+		snprintf(why, n, "store/data.mdb: %s", strerror(-rc));
+	if (rc == 0 && st.format == STORE_FORMAT_1)
+		return convert(c, db, why, n);
+	if (rc != 0)
+		store_db_close(db);
+	return rc;
+}
+
 /*
  * 0, or the exit code; the sequencer has been told. The first life creates
  * what is missing; a later one must not wait for a child of the one before.
@@ -149,17 +209,13 @@ boot(struct checkpoint *c)
 	snprintf(
 	    c->path, sizeof(c->path), "%s/store", c->w->conf->node.data_dir);
 	read_uuid(c);
-	rc = store_db_open(
-	    &db, c->path, mode, c->w->conf->store.map_size, why, sizeof(why));
+	rc = boot_open(c, &db, mode, why, sizeof(why));
 	if (rc == 0) {
-		if (mode == STORE_DB_WRITE)
-			rc = names_sync(c, why, sizeof(why));
-		if (rc == 0)
-			rc = boot_verify(c, &db, why, sizeof(why));
+		rc = boot_verify(c, &db, why, sizeof(why));
 		store_db_close(&db);
 	}
 	if (rc != 0)
-		return boot_fail(c, why);
+		return boot_fail(c, rc, why);
 	c->opened = true;
 	/* Release, for the store: the files are there and sound. */
 	futex_bump(&c->r->table->opened);

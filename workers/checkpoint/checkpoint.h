@@ -39,6 +39,15 @@ int checkpoint_write(struct store_db *db, const struct table_head *t,
 void checkpoint_pace(int fd, void (*step)(void *), void *arg);
 void checkpoint_pace_end(void);
 
+/*
+ * Have the store at path, of the format before, made one of the present
+ * format, by a process of its own: the whole, or nothing. beat() is called
+ * meanwhile. 0 or -errno (-EINTR: killed). Nobody may have it open here.
+ * Blocks.
+ */
+int checkpoint_convert(const char *path, const struct conf *conf,
+    void (*beat)(void *arg, uint64_t done, uint64_t all), void *arg);
+
 /* The process that writes; one at a time. */
 struct checkpoint_report;
 struct checkpoint_child {

@@ -34,7 +34,7 @@ struct expiry_heap {
 
 struct expiry {
 	struct expiry_heap heap[2]; /* by parity of the generation's number */
-	struct store_expiry disk; /* asked for up to here */
+	struct store_due disk; /* asked for up to here */
 	int64_t disk_ms; /* next one on disk; 0 = look, INT64_MAX = none */
 	/* Asked for and not yet answered, in order. */
 	struct expiry_due flight[EXPIRY_FLIGHT];

@@ -202,14 +202,14 @@ static bool
 ask_disk(struct store *s, int64_t now_ms)
 {
 	struct expiry *x = &s->expiry;
-	struct store_expiry next;
+	struct store_due next;
 	struct expiry_due due = { 0, 0, 0 };
 	bool asked = false;
 	int rc;
 
 	while (x->disk_ms < now_ms && may_ask(s)) {
 		next = x->disk;
-		rc = store_db_expiry_next(&s->kv->db, s->kv->txn, &next);
+		rc = store_db_due_next(&s->kv->db, s->kv->txn, &next);
 		if (rc != 0) {
 			x->disk_ms = INT64_MAX;
 			break;
