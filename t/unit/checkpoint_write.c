@@ -476,7 +476,11 @@ test_convert(void)
 	    &g.db, g.path, STORE_DB_WRITE, 1u << 30, why, sizeof(why)));
 	rig_must(format1_make(&g.db));
 	store_db_close(&g.db);
-	is_i64(convert_child(g.path), 0, "there and back again");
+	/* Apart: LMDB before 0.9.25 leaks where it has spilled. */
+	if ((pid = fork()) == 0)
+		_exit(convert_child(g.path));
+	waitpid(pid, &status, 0);
+	is_i64(status, 0, "there and back again");
 	ok(sum != 0 && due_sum(g.path) == sum, "the same, in order");
 	rig_close(&g);
 }

@@ -6,14 +6,32 @@
 #include "t/lib/wal_harness.h"
 #include "workers/store/store.h"
 
+#include <dlfcn.h>
+
 #define NOW_NS (1000 * NS_PER_S)
+#define MANY   1500
 
 static struct node {
 	struct rig g;
 	struct harness h;
 	struct region r; /* the harness' with the rig's table */
 	struct store s;
+	struct bytering request, ret; /* wal's ends */
 } n;
+
+/* Looks at the disk's order; this program's function comes before LMDB's. */
+static unsigned disk_looks;
+
+int
+mdb_cursor_get(MDB_cursor *c, MDB_val *k, MDB_val *v, MDB_cursor_op op)
+{
+	static int (*real)(MDB_cursor *, MDB_val *, MDB_val *, MDB_cursor_op);
+
+	if (real == NULL)
+		*(void **)&real = dlsym(RTLD_NEXT, "mdb_cursor_get");
+	disk_looks++;
+	return real(c, k, v, op);
+}
 
 static void
 timed(void *ctx, int64_t expire_ms, uint32_t off)
@@ -36,7 +54,8 @@ node_open(void)
 	n.h.view.role = ROLE_MASTER;
 	commit_view_write(n.r.commit, &n.h.view);
 	n.g.apply.hooks.timed = timed;
-	n.g.now_ms = wall_ms();
+	/* The records' clock is late, so that what they set can be due. */
+	n.g.now_ms = wall_ms() - 60000;
 	n.s.w = &n.h.worker;
 	n.s.r = &n.r;
 	n.s.kv = n.g.kv;
@@ -45,6 +64,8 @@ node_open(void)
 	n.s.loop.bells = &n.h.worker.bells;
 	n.s.loop.now_ns = NOW_NS;
 	store_expiry_open(&n.s);
+	region_ring(&n.r, CLIENT_STORE, RING_REQUEST, &n.request);
+	region_ring(&n.r, CLIENT_STORE, RING_RETURN, &n.ret);
 }
 
 static void
@@ -92,9 +113,169 @@ test_deadline(void)
 	}
 }
 
+static void
+answer(const struct wal_req *req, enum ret_status status)
+{
+	struct wal_ret *ret = bytering_reserve(&n.ret, sizeof(*ret));
+
+	if (ret == NULL)
+		abort();
+	memset(ret, 0, sizeof(*ret));
+	ret->len = sizeof(*ret);
+	ret->seq = req->seq;
+	ret->count = 1;
+	ret->incarnation = req->incarnation;
+	ret->status = status;
+	bytering_publish(&n.ret);
+}
+
+/* Answer what was asked for, and apply it if it was granted; how many. */
+static unsigned
+wal(enum ret_status status)
+{
+	const struct wal_req *req;
+	unsigned count = 0;
+	uint32_t len;
+
+	while ((req = bytering_peek(&n.request, &len)) != NULL) {
+		if (status == RET_OK)
+			rig_must(rig_apply(&n.g, false,
+			    (const uint8_t *)(req + 1), len - sizeof(*req)));
+		answer(req, status);
+		bytering_advance(&n.request, len);
+		bytering_consume(&n.request);
+		count++;
+	}
+	return count;
+}
+
+/* Turns until nothing is asked for any more; all that was. */
+static unsigned
+turns(enum ret_status status)
+{
+	unsigned all = 0, count;
+
+	do {
+		while (store_expiry_turn(&n.s, UINT64_MAX))
+			;
+		count = wal(status);
+		all += count;
+	} while (count != 0 && status == RET_OK);
+	store_expiry_turn(&n.s, UINT64_MAX);
+	n.s.loop.now_ns += NS_PER_S;
+	return all;
+}
+
+static void
+set_many(int64_t expire_ms)
+{
+	char key[32];
+	unsigned i;
+
+	for (i = 0; i < MANY; i++) {
+		snprintf(key, sizeof(key), "many:%u", i);
+		set_at(key, expire_ms);
+	}
+}
+
+/* The frozen generation goes to disk; the store is told as it would be. */
+static void
+drop(void)
+{
+	uint64_t number = (atomic_load(&n.r.table->view) >> 1) - 1;
+
+	rig_must(rig_checkpoint(&n.g));
+	store_expiry_dropped(&n.s, number);
+}
+
+/* However much is due, a turn ends in time. */
+static void
+test_share(void)
+{
+	uint32_t before;
+	unsigned count = 0;
+
+	node_open();
+	set_many(wall_ms() - 1000);
+	set_many(0);
+	before = n.s.expiry.heap[1].count;
+	ok(store_expiry_turn(&n.s, 0), "a turn that is late has more to do");
+	ok(before == MANY && n.s.expiry.heap[1].count >= MANY - 64,
+	    "and has looked at a few: %u are left", n.s.expiry.heap[1].count);
+	while (store_expiry_turn(&n.s, 0) && count < MANY)
+		count++;
+	is_u64(n.s.expiry.heap[1].count, 0, "in the end at all");
+	is_u64(wal(RET_OK), 0, "which are no more what they were");
+	set_many(wall_ms() - 1000);
+	rig_must(rig_freeze(&n.g));
+	drop();
+	ok(store_expiry_turn(&n.s, 0) && wal(RET_OK) <= 64,
+	    "so it is with what is on disk");
+	node_close();
+}
+
+/*
+ * What was deleted is not walked over again when a generation goes to disk,
+ * or when a request is refused; what is left to do there is found.
+ */
+static void
+test_place(void)
+{
+	int64_t due = wall_ms() - 1000;
+
+	node_open();
+	set_many(due);
+	rig_must(rig_freeze(&n.g));
+	drop();
+	set_at("other", 0);
+	rig_must(rig_freeze(&n.g));
+	is_u64(turns(RET_OK), MANY, "each is asked for");
+	drop();
+	disk_looks = 0;
+	is_u64(turns(RET_OK), 0, "once");
+	ok(disk_looks < 32, "the deleted ones are not looked at again: %u",
+	    disk_looks);
+	set_at("early", due - 5000);
+	rig_must(rig_freeze(&n.g));
+	drop();
+	is_u64(turns(RET_OK), 1, "one before that place is found");
+	set_at("late", due + 500);
+	rig_must(rig_freeze(&n.g));
+	drop();
+	disk_looks = 0;
+	is_u64(turns(RET_READONLY), 1, "one is refused");
+	is_u64(turns(RET_OK), 1, "and asked for again");
+	ok(disk_looks < 32, "it alone: %u", disk_looks);
+	node_close();
+}
+
+/* In the table when it was asked for, on disk when that was refused. */
+static void
+test_refused(void)
+{
+	node_open();
+	set_at("before", wall_ms() - 1000);
+	rig_must(rig_freeze(&n.g));
+	drop();
+	is_u64(turns(RET_OK), 1, "the disk has been looked at");
+	set_at("refused", wall_ms() - 5000);
+	rig_must(rig_freeze(&n.g));
+	while (store_expiry_turn(&n.s, UINT64_MAX))
+		;
+	drop();
+	while (store_expiry_turn(&n.s, UINT64_MAX))
+		;
+	is_u64(turns(RET_NOSPACE), 1, "one is refused when it is on disk");
+	is_u64(turns(RET_OK), 1, "there it is found");
+	node_close();
+}
+
 int
 main(void)
 {
 	test_deadline();
+	test_share();
+	test_place();
+	test_refused();
 	return tap_done();
 }

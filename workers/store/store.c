@@ -371,7 +371,7 @@ serve_turn(struct store *s)
 		return;
 	if (s->replaying)
 		replay_progress(s);
-	store_expiry_turn(s);
+	more |= store_expiry_turn(s, mono_ns() + EXPIRY_NS);
 	if (!s->replaying) {
 		behind = position_get(&s->r->pos->resolved) <
 			 position_get(&s->r->pos->applied);

@@ -17,6 +17,7 @@
 #define STORE_BATCH_RECORDS 1024 /* at most, between two publishings */
 #define STORE_BATCH_NS      (2 * NS_PER_MS)
 #define EXPIRY_FLIGHT       1000 /* deletions asked for, not yet in the log */
+#define EXPIRY_NS           NS_PER_MS /* of each turn, for looking what is due */
 
 /* ---- expiry: store_expiry.c ---- */
 
@@ -26,15 +27,23 @@ struct expiry_due {
 	uint32_t number; /* low bits of the generation's number */
 };
 
-/* Min-heap over one generation's entries that have an expiry. */
+/*
+ * Min-heap over one generation's entries that have an expiry: 16 bytes for
+ * each, which is 40 or more in the arena, so at most 2/5 of what that holds.
+ */
 struct expiry_heap {
 	struct expiry_due *due;
 	uint32_t count, cap;
+	int64_t lost_ms; /* first that there was no memory for; 0 = none */
 };
 
 struct expiry {
 	struct expiry_heap heap[2]; /* by parity of the generation's number */
-	struct store_due disk; /* asked for up to here */
+	/*
+	 * On disk all up to here were asked for, or were no longer what they
+	 * are there. It goes back only as far as something is to be asked for.
+	 */
+	struct store_due disk;
 	int64_t disk_ms; /* next one on disk; 0 = look, INT64_MAX = none */
 	/* Asked for and not yet answered, in order. */
 	struct expiry_due flight[EXPIRY_FLIGHT];
@@ -164,8 +173,11 @@ void store_expiry_open(struct store *s);
 void store_expiry_timed(void *ctx, int64_t expire_ms, uint32_t off);
 /* A generation is now on disk. */
 void store_expiry_dropped(struct store *s, uint64_t number);
-/* Take answers of wal, ask for what is due. */
-void store_expiry_turn(struct store *s);
+/*
+ * Take answers of wal, ask for what is due. True if the deadline (CLOCK_
+ * MONOTONIC) came first: there is more to look at.
+ */
+bool store_expiry_turn(struct store *s, uint64_t deadline_ns);
 bool store_expiry_pending(struct store *s);
 /* CLOCK_MONOTONIC ns of the next due key, or LOOP_NEVER. */
 uint64_t store_expiry_deadline(const struct store *s);

@@ -16,6 +16,7 @@
 #define RETRY_NS   (NS_PER_S / 2) /* after a refusal */
 #define FULL_NS    NS_PER_MS /* wal has more to do than our requests */
 #define HEAP_FIRST 1024
+#define LOOKS      32 /* keys between two looks at the clock */
 #define WAIT_MS    3600000 /* at most; what is due later is looked at again */
 
 /* ---- heaps ---- */
@@ -59,6 +60,13 @@ heap_down(struct expiry_heap *h)
  * the same, and deleted once the checkpoint's order holds it.
  */
 static void
+heap_lose(struct expiry_heap *h, int64_t expire_ms)
+{
+	if (h->lost_ms == 0 || expire_ms < h->lost_ms)
+		h->lost_ms = expire_ms;
+}
+
+static void
 heap_push(struct expiry_heap *h, const struct expiry_due *due)
 {
 	struct expiry_due *more;
@@ -67,8 +75,10 @@ heap_push(struct expiry_heap *h, const struct expiry_due *due)
 	if (h->count == h->cap) {
 		cap = h->cap != 0 ? h->cap * 2 : HEAP_FIRST;
 		more = realloc(h->due, cap * sizeof(*more));
-		if (more == NULL)
+		if (more == NULL) {
+			heap_lose(h, due->expire_ms);
 			return;
+		}
 		h->due = more;
 		h->cap = cap;
 	}
@@ -122,13 +132,32 @@ store_expiry_timed(void *ctx, int64_t expire_ms, uint32_t off)
 	heap_push(&s->expiry.heap[number & 1], &due);
 }
 
-/* Its keys are in the disk's order now, perhaps before where we stand. */
+/* Keys that are due at ms or later are to be looked at on disk again. */
+static void
+disk_back(struct expiry *x, int64_t ms)
+{
+	x->disk_ms = 0;
+	if (x->disk.expire_ms < ms)
+		return;
+	memset(&x->disk, 0, sizeof(x->disk));
+	x->disk.expire_ms = ms;
+}
+
+/*
+ * Its keys are in the disk's order now, perhaps before where we stand. All
+ * that was taken out of the heap was asked for, or changed since.
+ */
 void
 store_expiry_dropped(struct store *s, uint64_t number)
 {
-	heap_free(&s->expiry.heap[number & 1]);
-	memset(&s->expiry.disk, 0, sizeof(s->expiry.disk));
-	s->expiry.disk_ms = 0;
+	struct expiry *x = &s->expiry;
+	struct expiry_heap *h = &x->heap[number & 1];
+	int64_t first = h->count > 0 ? h->due[0].expire_ms : INT64_MAX;
+
+	if (h->lost_ms != 0 && h->lost_ms < first)
+		first = h->lost_ms;
+	heap_free(h);
+	disk_back(x, first);
 }
 
 /* ---- asking ---- */
@@ -174,14 +203,31 @@ may_ask(const struct store *s)
 	return s->expiry.flight_count < EXPIRY_FLIGHT;
 }
 
+/* One turn's looking for what is due. */
+struct look {
+	int64_t now_ms;
+	uint64_t deadline_ns;
+	unsigned count;
+	bool asked;
+	bool late; /* the deadline came */
+};
+
 static bool
-ask_heap(struct store *s, struct expiry_heap *h, int64_t now_ms)
+has_time(struct look *l)
+{
+	if (++l->count % LOOKS == 0 && mono_ns() >= l->deadline_ns)
+		l->late = true;
+	return !l->late;
+}
+
+static void
+look_heap(struct store *s, struct expiry_heap *h, struct look *l)
 {
 	const struct table_entry *e;
 	struct expiry_due due;
-	bool asked = false;
 
-	while (h->count > 0 && h->due[0].expire_ms < now_ms && may_ask(s)) {
+	while (h->count > 0 && h->due[0].expire_ms < l->now_ms && may_ask(s) &&
+	       has_time(l)) {
 		due = h->due[0];
 		e = table_at(
 		    s->table.t, table_gen_at(s->table.t, due.number), due.off);
@@ -191,40 +237,37 @@ ask_heap(struct store *s, struct expiry_heap *h, int64_t now_ms)
 			if (!ask(s, &due, table_entry_key(e),
 				table_entry_key_len(e), table_entry_vlsn(e)))
 				break;
-			asked = true;
+			l->asked = true;
 		}
 		heap_pop(h);
 	}
-	return asked;
 }
 
-static bool
-ask_disk(struct store *s, int64_t now_ms)
+static void
+look_disk(struct store *s, struct look *l)
 {
 	struct expiry *x = &s->expiry;
 	struct store_due next;
 	struct expiry_due due = { 0, 0, 0 };
-	bool asked = false;
 	int rc;
 
-	while (x->disk_ms < now_ms && may_ask(s)) {
+	while (x->disk_ms < l->now_ms && may_ask(s) && has_time(l)) {
 		next = x->disk;
 		rc = store_db_due_next(&s->kv->db, s->kv->txn, &next);
 		if (rc != 0) {
 			x->disk_ms = INT64_MAX;
 			break;
 		}
-		x->disk_ms = next.expire_ms;
-		if (next.expire_ms >= now_ms)
+		x->disk_ms = due.expire_ms = next.expire_ms;
+		if (next.expire_ms >= l->now_ms)
 			break;
 		if (still_there(s, next.key, next.key_len, next.vlsn)) {
 			if (!ask(s, &due, next.key, next.key_len, next.vlsn))
 				break;
-			asked = true;
+			l->asked = true;
 		}
 		x->disk = next;
 	}
-	return asked;
 }
 
 /* ---- answers ---- */
@@ -239,13 +282,12 @@ give_back(struct store *s, const struct expiry_due *due)
 	uint32_t number = (uint32_t)(view >> 1);
 
 	x->retry_ns = s->loop.now_ns + RETRY_NS;
-	if (due->off == 0) {
-		memset(&x->disk, 0, sizeof(x->disk));
-		x->disk_ms = 0;
-	} else if (due->number == number ||
-		   (table_view_frozen(view) && due->number + 1 == number)) {
+	if (due->off != 0 &&
+	    (due->number == number ||
+		(table_view_frozen(view) && due->number + 1 == number)))
 		heap_push(&x->heap[due->number & 1], due);
-	}
+	else
+		disk_back(x, due->expire_ms);
 }
 
 static void
@@ -282,24 +324,24 @@ expiry_now(const struct store *s)
 	return now_ms > log_ms ? now_ms : log_ms;
 }
 
-void
-store_expiry_turn(struct store *s)
+bool
+store_expiry_turn(struct store *s, uint64_t deadline_ns)
 {
 	struct expiry *x = &s->expiry;
-	int64_t now_ms = expiry_now(s);
-	bool asked;
+	struct look l = { .now_ms = expiry_now(s), .deadline_ns = deadline_ns };
 
 	take_answers(s);
 	if (s->replaying || s->loop.now_ns < x->retry_ns ||
 	    loop_shutdown(&s->loop) != SHUTDOWN_NONE || !commit_is_master(s->r))
-		return;
-	asked = ask_heap(s, &x->heap[0], now_ms);
-	asked |= ask_heap(s, &x->heap[1], now_ms);
-	asked |= ask_disk(s, now_ms);
-	if (!asked)
-		return;
-	bytering_publish(&x->request);
-	bell_ring(s->loop.bells, SLOT_WAL);
+		return false;
+	look_heap(s, &x->heap[0], &l);
+	look_heap(s, &x->heap[1], &l);
+	look_disk(s, &l);
+	if (l.asked) {
+		bytering_publish(&x->request);
+		bell_ring(s->loop.bells, SLOT_WAL);
+	}
+	return l.late;
 }
 
 bool
