@@ -21,6 +21,8 @@
 #define OWN_MALLOC 1
 #endif
 
+#define SMALL_MEMORY (64 * 1024)
+
 enum fault { NO_FAULT, WRITE_FAULT, SHORT_WRITE, FLUSH_FAULT, MEMORY_FAULT };
 
 static enum fault armed;
@@ -136,6 +138,8 @@ attempt(struct rig *g, enum fault kind, unsigned n, int error)
 	if (store_db_open(&db, g->path, STORE_DB_WRITE, UINT64_C(1) << 30, why,
 		sizeof(why)) != 0)
 		return CANNOT_OPEN;
+	/* So little that pages are written before the commit, too. */
+	db.memory = SMALL_MEMORY;
 	fault_errno = error;
 	fail_at = n;
 	calls = 0;

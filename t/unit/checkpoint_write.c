@@ -4,6 +4,7 @@
  * in the file is found or harmless (seed printed).
  */
 #include "t/lib/store_rig.h"
+#include "shm/store_db_int.h"
 #include "t/lib/format1.h"
 
 #include <dlfcn.h>
@@ -188,6 +189,47 @@ test_same_expiry(void)
 	d.expire_ms = 78;
 	is_i64(store_db_due_next(&g.db, txn, &d), -ENOENT, "behind the last");
 	mdb_txn_abort(txn);
+	rig_close(&g);
+}
+
+/* What a look at the whole store says, as it is in txn. */
+static int
+verdict(struct rig *g, char why[128])
+{
+	bool whole;
+
+	return store_db_verify(
+	    &g->db, 60 * NS_PER_S, 1, &whole, why, sizeof(char[128]));
+}
+
+/* An entry that is missing, and one that nobody has, are found. */
+static void
+test_due_damage(void)
+{
+	uint8_t at[DUE_KEY_SIZE + 1];
+	MDB_txn *txn;
+	MDB_val k, v;
+	struct rig g;
+	char why[128];
+
+	rig_open(&g, 8 * MIB);
+	set_at(&g, "", "1", 2000000);
+	set_at(&g, "a", "1", 2000000);
+	set_at(&g, "b", "1", 3000000);
+	cycle(&g);
+	is_i64(verdict(&g, why), 0, "a sound order of expiry");
+	store_due_place(at, 2000000, 1, "", 0, &k, &v);
+	rig_must(mdb_txn_begin(g.db.env, NULL, 0, &txn));
+	rig_must(mdb_del(txn, g.db.due, &k, &v));
+	rig_must(mdb_txn_commit(txn));
+	is_i64(verdict(&g, why), -EBADMSG, "one without the empty key");
+	ok(strstr(why, "number of expiry") != NULL, "%s", why);
+	store_due_place(at, 2000000, 1, "x", 1, &k, &v);
+	rig_must(mdb_txn_begin(g.db.env, NULL, 0, &txn));
+	rig_must(mdb_put(txn, g.db.due, &k, &v, 0));
+	rig_must(mdb_txn_commit(txn));
+	is_i64(verdict(&g, why), -EBADMSG, "one with a key that is not there");
+	ok(strstr(why, "of no key") != NULL, "%s", why);
 	rig_close(&g);
 }
 
@@ -930,6 +972,7 @@ main(int argc, char **argv)
 	diag("seed %u", seed);
 	test_content();
 	test_same_expiry();
+	test_due_damage();
 	test_again();
 	test_killed();
 	test_convert();
