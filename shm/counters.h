@@ -55,6 +55,8 @@
 	X(BYTES_IN, "client_bytes_in", "Bytes received from clients")          \
 	X(BYTES_OUT, "client_bytes_out", "Bytes sent to clients")              \
 	X(HTTP_REQUESTS, "http_requests", "Health and metrics requests")       \
+	X(HTTP_TIMEOUTS, "http_timeouts", "HTTP connections out of time")      \
+	X(HTTP_DISPLACED, "http_displaced", "Those that gave way to newer")    \
 	X(CONTROL_REQUESTS, "control_requests", "Control socket requests")     \
 	X(BELLS, "bells", "Wake-ups sent to other workers")                    \
 	X(SYSCALLS, "ring_enters", "io_uring_enter calls")                     \

@@ -21,7 +21,7 @@
 
 #include "shm/bits.h"
 
-#define HTTP_BACKLOG    256
+#define HTTP_BACKLOG    SOMAXCONN /* a crowd keeps no probe out */
 #define CONTROL_BACKLOG 64
 #define PORT_TRIES      16
 

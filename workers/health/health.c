@@ -85,9 +85,9 @@ static uint64_t
 deadline(void *ctx)
 {
 	struct health *h = ctx;
-	uint64_t at = control_deadline(h);
+	uint64_t control_ns = control_deadline(h), http_ns = http_deadline(h);
 
-	return at < h->http_due_ns ? at : h->http_due_ns;
+	return control_ns < http_ns ? control_ns : http_ns;
 }
 
 static int

@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include "ipc/listener.h"
 #include "ipc/loop.h"
+#include "workers/health/places.h"
 #include "workers/health/text.h"
 #include "workers/worker.h"
 
@@ -18,6 +19,7 @@ enum {
 	KIND_HTTP = 1, /* poll of libmicrohttpd's epoll descriptor */
 	KIND_ACCEPT = 2, /* of the control socket */
 	KIND_CONTROL = 3, /* a control connection: slot, generation */
+	KIND_HTTP_ACCEPT = 4,
 };
 
 #define CONTROL_CONNS    8
@@ -67,6 +69,8 @@ struct health {
 	int epoll_fd; /* the daemon's */
 	bool http_armed, http_ready;
 	uint64_t http_due_ns;
+	struct listener http_listener;
+	struct places places; /* of the HTTP port */
 	struct listener listener; /* the control socket */
 	struct conn conn[CONTROL_CONNS];
 };
@@ -75,6 +79,7 @@ struct health {
 int http_open(struct health *h);
 /* Serve what is there; arm the poll; note when it must run again. */
 void http_turn(struct health *h);
+uint64_t http_deadline(const struct health *h);
 
 /* control.c: connections and the line protocol. */
 int control_open(struct health *h);

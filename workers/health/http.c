@@ -1,24 +1,30 @@
 /*
  * HTTP through libmicrohttpd, without threads: its epoll descriptor is polled
  * by the worker's ring, and MHD_run() is called when it is ready or when a
- * connection's time-out is due. Without connections nothing wakes up.
+ * connection's time is up. Without connections nothing wakes up.
+ *
+ * Connections are accepted here and handed to it, as its own limits help those
+ * who fill them: its time-out starts anew with each byte, and who comes when
+ * all places are taken waits. Here nobody stays longer than PLACES_STAY_NS
+ * without an answer, and the longest gives way to who comes (places.h). Both
+ * are done by shutting the socket down; libmicrohttpd sees the end and closes.
  */
 #include "workers/health/health.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <microhttpd.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "shm/assert.h"
 #include "shm/log.h"
 #include "workers/health/page.h"
 
-#define HTTP_CONNECTIONS 128
-#define HTTP_TIMEOUT_S   15 /* an idle connection is closed */
-#define HTTP_MEMORY      (16 * 1024) /* a request and its headers */
+#define HTTP_MEMORY   (16 * 1024) /* a request and its headers */
+#define HTTP_BODY_MAX (16 * 1024) /* no page reads a body: thrown away */
 
 static struct MHD_Response *
 response_of(struct page *page)
@@ -70,6 +76,25 @@ from_web_page(struct MHD_Connection *conn, const char *method)
 		   conn, MHD_HEADER_KIND, MHD_HTTP_HEADER_ORIGIN) != NULL;
 }
 
+static struct place *
+place_of(struct MHD_Connection *conn)
+{
+	const union MHD_ConnectionInfo *info =
+	    MHD_get_connection_info(conn, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+
+	ASSERT(info != NULL && info->socket_context != NULL);
+	return info->socket_context;
+}
+
+/* It closes a connection whose handler says no. */
+static enum MHD_Result
+swallow(struct place *place, size_t *body_size)
+{
+	place->body += *body_size;
+	*body_size = 0;
+	return place->body <= HTTP_BODY_MAX ? MHD_YES : MHD_NO;
+}
+
 /* Called with the headers, for each piece of a body, and at the end. */
 static enum MHD_Result
 on_request(void *ctx, struct MHD_Connection *conn, const char *url,
@@ -87,10 +112,8 @@ on_request(void *ctx, struct MHD_Connection *conn, const char *url,
 		*seen = &begun;
 		return MHD_YES;
 	}
-	if (*body_size != 0) {
-		*body_size = 0; /* no page reads a body */
-		return MHD_YES;
-	}
+	if (*body_size != 0)
+		return swallow(place_of(conn), body_size);
 	counter_add(h->r->counters, h->w->slot, C_HTTP_REQUESTS, 1);
 	if (from_web_page(conn, method))
 		page_refuse(&page, 403, "refused from a web page");
@@ -144,47 +167,151 @@ http_arm(struct health *h)
 	h->http_armed = true;
 }
 
+/* A connection begins and ends; while it is open, its place is its own. */
+static void
+on_connection(void *ctx, struct MHD_Connection *conn, void **context,
+    enum MHD_ConnectionNotificationCode code)
+{
+	struct health *h = ctx;
+	const union MHD_ConnectionInfo *info;
+
+	if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
+		((struct place *)*context)->state = PLACE_FREE;
+		return;
+	}
+	info = MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CONNECTION_FD);
+	ASSERT(info != NULL);
+	*context = places_find(&h->places, info->connect_fd);
+	ASSERT(*context != NULL);
+}
+
+static void
+on_answered(void *ctx, struct MHD_Connection *conn, void **seen,
+    enum MHD_RequestTerminationCode code)
+{
+	struct health *h = ctx;
+
+	(void)seen;
+	(void)code;
+	places_answered(&h->places, place_of(conn), h->loop.now_ns);
+}
+
+static void
+place_shut(struct health *h, struct place *place, enum counter why)
+{
+	shutdown(place->fd, SHUT_RDWR);
+	place->state = PLACE_LEAVING;
+	h->http_ready = true;
+	counter_add(h->r->counters, h->w->slot, why, 1);
+}
+
+static void
+http_begin(struct health *h, int fd)
+{
+	struct sockaddr_storage from = { 0 };
+	struct sockaddr *addr = (struct sockaddr *)&from;
+	socklen_t len = sizeof(from);
+	struct place *place, *out;
+
+	if (getpeername(fd, addr, &len) != 0) {
+		close(fd); /* it has left already */
+		return;
+	}
+	place = places_take(&h->places, fd, addr, h->loop.now_ns);
+	ASSERT(place != NULL);
+	/* The descriptor is its own now, also when it refuses. */
+	if (MHD_add_connection(h->daemon, fd, addr, len) != MHD_YES) {
+		place->state = PLACE_FREE;
+		return;
+	}
+	h->http_ready = true;
+	out = places_displaced(&h->places, place);
+	if (out != NULL)
+		place_shut(h, out, C_HTTP_DISPLACED);
+}
+
+/*
+ * As many as find a place: those who gave way to them leave with the next
+ * MHD_run(), which also reads what the new ones have sent.
+ */
+static void
+http_accept(struct health *h)
+{
+	struct listener *l = &h->http_listener;
+	int fd;
+
+	listener_arm(l, &h->loop);
+	while (!places_full(&h->places) &&
+	       (fd = listener_next(l, h->loop.now_ns)) >= 0)
+		http_begin(h, fd);
+	if (listener_pending(l, h->loop.now_ns))
+		h->loop.unready = true;
+}
+
+static void
+http_accepted(
+    void *ctx, uint32_t slot, uint32_t generation, int res, uint32_t flags)
+{
+	struct health *h = ctx;
+
+	(void)slot;
+	(void)generation;
+	listener_event(&h->http_listener, res, flags);
+}
+
 void
 http_turn(struct health *h)
 {
 	MHD_UNSIGNED_LONG_LONG left_ms;
+	struct place *late;
 
 	if (h->daemon == NULL)
 		return;
-	if (h->http_ready || h->loop.now_ns >= h->http_due_ns) {
+	http_accept(h);
+	while (h->http_ready || h->loop.now_ns >= h->http_due_ns) {
 		h->http_ready = false;
 		MHD_run(h->daemon);
+		/* Only now: what had come in time has been read. */
+		while ((late = places_late(&h->places, h->loop.now_ns)) != NULL)
+			place_shut(h, late, C_HTTP_TIMEOUTS);
+		h->http_due_ns = places_deadline(&h->places);
 	}
 	http_arm(h);
-	h->http_due_ns = LOOP_NEVER;
-	if (MHD_get_timeout(h->daemon, &left_ms) != MHD_YES)
-		return;
-	h->http_due_ns = h->loop.now_ns + left_ms * NS_PER_MS;
 	/* Its epoll is edge-triggered: what it left over gives no edge. */
-	if (left_ms == 0) {
+	if (MHD_get_timeout(h->daemon, &left_ms) == MHD_YES && left_ms == 0) {
 		h->http_ready = true;
 		h->loop.unready = true;
 	}
+}
+
+uint64_t
+http_deadline(const struct health *h)
+{
+	uint64_t accept_ns = listener_deadline(&h->http_listener);
+
+	return accept_ns < h->http_due_ns ? accept_ns : h->http_due_ns;
 }
 
 int
 http_open(struct health *h)
 {
 	const union MHD_DaemonInfo *info;
-	int fl = fcntl(h->w->http_fd, F_GETFL);
+	int rc;
 
 	h->http_due_ns = LOOP_NEVER;
-	if (fl < 0 || fcntl(h->w->http_fd, F_SETFL, fl | O_NONBLOCK) < 0)
-		return -errno;
-	/*
-	 * Never stopped: that would shut down a socket which is not ours alone
-	 * and which our successor takes over. The process' end closes it.
-	 */
-	h->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_ERROR_LOG, 0, NULL,
-	    NULL, on_request, h, MHD_OPTION_LISTEN_SOCKET, h->w->http_fd,
-	    MHD_OPTION_CONNECTION_LIMIT, (unsigned)HTTP_CONNECTIONS,
-	    MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)HTTP_TIMEOUT_S,
-	    MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HTTP_MEMORY,
+	loop_on(&h->loop, KIND_HTTP, http_polled);
+	loop_on(&h->loop, KIND_HTTP_ACCEPT, http_accepted);
+	rc = listener_open(
+	    &h->http_listener, h->w->http_fd, loop_tag(KIND_HTTP_ACCEPT, 0, 0));
+	if (rc != 0)
+		return rc;
+	/* Never stopped: the process' end closes what is open. */
+	h->daemon = MHD_start_daemon(
+	    MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_USE_ERROR_LOG, 0,
+	    NULL, NULL, on_request, h, MHD_OPTION_CONNECTION_LIMIT,
+	    (unsigned)PLACES_ALL, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+	    (size_t)HTTP_MEMORY, MHD_OPTION_NOTIFY_CONNECTION, on_connection, h,
+	    MHD_OPTION_NOTIFY_COMPLETED, on_answered, h,
 	    MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_EXTERNAL_LOGGER,
 	    on_log, NULL, MHD_OPTION_END);
 	if (h->daemon == NULL)
@@ -193,7 +320,6 @@ http_open(struct health *h)
 	if (info == NULL || info->epoll_fd < 0)
 		return -ENOTSUP;
 	h->epoll_fd = info->epoll_fd;
-	loop_on(&h->loop, KIND_HTTP, http_polled);
 	h->http_ready = true;
 	return 0;
 }

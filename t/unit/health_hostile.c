@@ -1,0 +1,227 @@
+/*
+ * Clients of the health worker that mean ill: tricklers in all places of the
+ * HTTP port, slow readers, requests that are too much or never end, crowds.
+ * Probes are answered all the while, and none of the others stays for ever.
+ */
+#include "t/lib/health_rig.h"
+
+#define TRICKLERS 128 /* as many as the port has places */
+#define HOSTS     8
+
+struct tricklers {
+	_Atomic unsigned open, closed;
+	_Atomic bool enough;
+};
+
+static struct tricklers *t;
+
+/* A request whose body never comes to its end. */
+static int
+trickler_begin(unsigned i)
+{
+	int fd = dial_from(10 + i % HOSTS);
+
+	say(fd,
+	    "POST /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 9999\r\n\r\n");
+	atomic_fetch_add(&t->open, 1);
+	return fd;
+}
+
+/* One byte of each now and then. Who is thrown out stays away. */
+static int
+tricklers_child(void *arg)
+{
+	static struct pollfd p[TRICKLERS];
+	unsigned i;
+	char byte;
+
+	(void)arg;
+	for (i = 0; i < TRICKLERS; i++)
+		p[i] = (struct pollfd){ .fd = trickler_begin(i),
+			.events = POLLIN };
+	while (!atomic_load(&t->enough)) {
+		poll(p, TRICKLERS, 100);
+		for (i = 0; i < TRICKLERS; i++) {
+			if (p[i].fd >= 0)
+				(void)!send(p[i].fd, "x", 1, MSG_NOSIGNAL);
+			if (p[i].fd < 0 || p[i].revents == 0 ||
+			    recv(p[i].fd, &byte, 1, MSG_DONTWAIT) > 0)
+				continue;
+			atomic_fetch_add(&t->closed, 1);
+			close(p[i].fd);
+			p[i].fd = -1;
+		}
+	}
+	return 0;
+}
+
+#define GREED 400 /* answers: more than fits into the sockets' buffers */
+
+/* Asks for all that, and takes nothing. */
+static int
+slow_reader_begin(void)
+{
+	int fd = dial_from(9), i;
+
+	for (i = 0; i < GREED; i++)
+		say(fd, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+	return fd;
+}
+
+static size_t
+drain(int fd)
+{
+	size_t all = 0;
+	ssize_t n;
+
+	while ((n = recv(fd, reply, sizeof(reply), 0)) > 0)
+		all += (size_t)n;
+	return all;
+}
+
+static void
+test_tricklers(void)
+{
+	int slow = slow_reader_begin();
+	pid_t pid = child_start(tricklers_child, NULL);
+	size_t one;
+
+	ok(wait_until(atomic_load(&t->open) >= TRICKLERS, TAP_WAIT_MS),
+	    "tricklers in all places");
+	is_i64(http("GET", "/livez"), 200, "a probe is answered beside them");
+	is_i64(http("GET", "/metrics"), 200, "so are metrics");
+	one = strlen(reply);
+	is_str(control("loglevel\n"), "ok\ninfo\n", "and control");
+	ok(wait_until(atomic_load(&t->closed) == TRICKLERS, TAP_WAIT_MS),
+	    "and none of them stays, though bytes keep coming");
+	ok(counter_sum(f.r.counters, C_HTTP_TIMEOUTS) > 0,
+	    "who is out of time is counted");
+	atomic_store(&t->enough, true);
+	is_i64(child_end(pid), 0, "enough");
+	ok(drain(slow) < GREED * one, "who takes no answers is given up, too");
+	close(slow);
+}
+
+/* One machine takes no more than its share. */
+static void
+test_one_address(void)
+{
+	uint64_t before = counter_sum(f.r.counters, C_HTTP_DISPLACED);
+	int fd[300], n = 0;
+
+	while (n < 300 && counter_sum(f.r.counters, C_HTTP_DISPLACED) == before)
+		fd[n++] = dial_from(30);
+	ok(wait_until(counter_sum(f.r.counters, C_HTTP_DISPLACED) > before,
+	       TAP_WAIT_MS),
+	    "the oldest of one address gives way, and is counted");
+	while (n > 0)
+		close(fd[--n]);
+}
+
+static void
+test_pipeline(void)
+{
+	static const char get[] = "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n";
+	int fd = dial(), i, n = 0;
+	const char *at;
+
+	for (i = 0; i < 99; i++)
+		say(fd, get);
+	say(fd, "GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+	hear(fd, NULL);
+	for (at = reply; (at = strstr(at, "200 OK")) != NULL; at++)
+		n++;
+	is_i64(n, 100, "a hundred requests at once");
+	close(fd);
+}
+
+/* `head`, then `more` again and again: refused, and closed. */
+static void
+refused(const char *name, const char *head, const char *more, unsigned times)
+{
+	int fd = dial();
+
+	(void)!send(fd, head, strlen(head), MSG_NOSIGNAL);
+	while (times-- > 0 && send(fd, more, strlen(more), MSG_NOSIGNAL) > 0)
+		;
+	hear(fd, NULL);
+	ok(heard_end &&
+		(reply[0] == '\0' || strncmp(reply, "HTTP/1.1 4", 10) == 0 ||
+		    strncmp(reply, "HTTP/1.1 5", 10) == 0),
+	    "%s: refused (%.20s)", name, reply);
+	close(fd);
+	is_i64(http("GET", "/livez"), 200, "and nobody is the worse for it");
+}
+
+static void
+test_too_much(void)
+{
+	static const char x64[] = "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+				  "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
+
+	refused("a URL without end", "GET /", x64, 2000);
+	refused("a header without end", "GET / HTTP/1.1\r\nHost: ", x64, 2000);
+	refused("headers without end", "GET / HTTP/1.1\r\n",
+	    "X-Header: a value\r\n", 4000);
+	refused("a body without end",
+	    "POST /livez HTTP/1.1\r\nHost: x\r\n"
+	    "Content-Length: 99999999999\r\n\r\n",
+	    x64, 2000);
+	refused("chunks without end",
+	    "POST /livez HTTP/1.1\r\nHost: x\r\n"
+	    "Transfer-Encoding: chunked\r\n\r\n",
+	    "40\r\nxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+	    "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\r\n",
+	    2000);
+	refused("a length that is none",
+	    "POST /livez HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", "",
+	    0);
+	is_i64(http("TRACE", "/livez"), 405, "TRACE");
+	ok(http("CONNECT", "x:80") >= 400, "CONNECT");
+	ok(http("GET", "//..%2f%00/livez") >= 400, "a strange path");
+}
+
+static void
+test_crowd(void)
+{
+	unsigned i;
+
+	for (i = 0; i < 2000; i++)
+		close(dial_from(40 + i % HOSTS));
+	is_i64(http("GET", "/livez"), 200, "2000 came and went");
+}
+
+static void
+test_stop(pid_t pid)
+{
+	unsigned step;
+
+	for (step = 1; step <= SHUTDOWN_CLOSED; step++) {
+		seq_shutdown(f.r.seq, step);
+		bell_ring(&w.bells, SLOT_HEALTH);
+	}
+	is_i64(child_end(pid), 0, "the worker ends with 0");
+}
+
+int
+main(int argc, char **argv)
+{
+	pid_t pid;
+
+	t = shared_zeros(sizeof(*t));
+	health_rig_open(argc, argv);
+	pid = health_start();
+	seq_fire(f.r.seq, PHASE_WAL_RECOVERY, SLOT_WAL);
+	bell_ring(&w.bells, SLOT_HEALTH);
+	seq_fire(f.r.seq, PHASE_GATEWAY_ENABLE, SLOT_GATEWAY);
+	(void)wait_until(
+	    seq_reached(f.r.seq, PHASE_GATEWAY_ENABLE), TAP_WAIT_MS);
+	test_tricklers();
+	test_one_address();
+	test_pipeline();
+	test_too_much();
+	test_crowd();
+	test_stop(pid);
+	health_rig_close();
+	return tap_done();
+}
