@@ -1,7 +1,8 @@
 /*
  * Clients of the health worker that mean ill: tricklers in all places of the
- * HTTP port, slow readers, requests that are too much or never end, crowds.
- * Probes are answered all the while, and none of the others stays for ever.
+ * HTTP port, slow readers, requests that are too much or never end, crowds;
+ * half requests and long waits on the control socket. Probes and stop are
+ * answered all the while, and none of the others stays for ever.
  */
 #include "t/lib/health_rig.h"
 
@@ -191,6 +192,63 @@ test_crowd(void)
 	is_i64(http("GET", "/livez"), 200, "2000 came and went");
 }
 
+/* ---- the control socket ---- */
+
+#define HALVES 100
+
+static void
+test_halves(void)
+{
+	int fd[HALVES], i, silent = 0;
+
+	for (i = 0; i < HALVES; i++) {
+		fd[i] = dial_control();
+		say(fd[i], "sto");
+		is_u64(i % 20 != 0 ||
+			   strcmp(control("loglevel\n"), "ok\ninfo\n") == 0,
+		    true, "half requests: others are heard");
+	}
+	is_str(control("stop\n"), "ok\nstopping\n", "so is stop");
+	atomic_store(&f.r.control->stop_wanted, 0);
+	/* The others would be, 5 s after they came. */
+	for (i = 0; i < HALVES - 31; i++)
+		silent += hear(fd[i], NULL) == 0 && heard_end;
+	is_i64(silent, HALVES - 31, "the oldest have given way");
+	for (i = 0; i < HALVES; i++)
+		close(fd[i]);
+}
+
+#define WAITERS 20
+
+static void
+test_waiters(void)
+{
+	struct control *ctl = f.r.control;
+	int fd[WAITERS], i, done = 0, refused_n = 0;
+	uint64_t asked = counter_sum(f.r.counters, C_CONTROL_REQUESTS);
+
+	for (i = 0; i < WAITERS; i++) {
+		fd[i] = dial_control();
+		say(fd[i], "checkpoint\n");
+		(void)wait_until(counter_sum(f.r.counters, C_CONTROL_REQUESTS) >
+				     asked + (uint64_t)i,
+		    TAP_WAIT_MS);
+	}
+	is_str(control("stop\n"), "ok\nstopping\n",
+	    "stop is heard while many wait for a checkpoint");
+	atomic_store(&ctl->stop_wanted, 0);
+	atomic_store(
+	    &ctl->checkpoint_done, atomic_load(&ctl->checkpoint_wanted));
+	for (i = 0; i < WAITERS; i++) {
+		hear(fd[i], NULL);
+		done += strncmp(reply, "ok\ncheckpoint", 13) == 0;
+		refused_n += strncmp(reply, "error 16 others", 15) == 0;
+		close(fd[i]);
+	}
+	is_i64(done, 16, "16 may wait");
+	is_i64(refused_n, WAITERS - 16, "the others are told to come again");
+}
+
 static void
 test_stop(pid_t pid)
 {
@@ -221,6 +279,8 @@ main(int argc, char **argv)
 	test_pipeline();
 	test_too_much();
 	test_crowd();
+	test_halves();
+	test_waiters();
 	test_stop(pid);
 	health_rig_close();
 	return tap_done();

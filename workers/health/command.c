@@ -24,16 +24,20 @@ static command_handler command_help;
 static const struct command {
 	const char *name;
 	command_handler *handler;
-	bool has_arg;
+	bool has_arg, waits;
 	const char *help;
 } commands[] = {
-	{ "stop", command_stop, false, "stop the node in order" },
-	{ "drain", command_stop, false, "the same" },
-	{ "reload", command_reload, false, "read the configuration again" },
-	{ "config", command_config, false, "show the effective configuration" },
-	{ "checkpoint", command_checkpoint, false, "make a checkpoint now" },
-	{ "loglevel", command_loglevel, true, "show or set the log level" },
-	{ "help", command_help, false, "this list" },
+	{ "stop", command_stop, false, false, "stop the node in order" },
+	{ "drain", command_stop, false, false, "the same" },
+	{ "reload", command_reload, false, true,
+	    "read the configuration again" },
+	{ "config", command_config, false, false,
+	    "show the effective configuration" },
+	{ "checkpoint", command_checkpoint, false, true,
+	    "make a checkpoint now" },
+	{ "loglevel", command_loglevel, true, false,
+	    "show or set the log level" },
+	{ "help", command_help, false, false, "this list" },
 };
 
 void
@@ -239,26 +243,37 @@ command_help(struct health *h, struct conn *c, char *arg)
 		    commands[i].help);
 }
 
+static const struct command *
+command_find(const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < NITEMS(commands); i++)
+		if (strcmp(name, commands[i].name) == 0)
+			return &commands[i];
+	return NULL;
+}
+
 void
-command_run(struct health *h, struct conn *c)
+command_run(struct health *h, struct conn *c, bool may_wait)
 {
 	char *name = c->line, *arg = strchr(c->line, ' ');
-	size_t i;
+	const struct command *cmd;
 
 	if (arg != NULL)
 		*arg++ = '\0';
 	else
 		arg = strchr(c->line, '\0');
-	for (i = 0; i < NITEMS(commands); i++) {
-		if (strcmp(name, commands[i].name) != 0)
-			continue;
-		if (arg[0] != '\0' && !commands[i].has_arg) {
-			text_add(
-			    &c->reply, "error %s takes no argument\n", name);
-			return;
-		}
-		commands[i].handler(h, c, arg);
-		return;
-	}
-	text_add(&c->reply, "error no such command: try help\n");
+	cmd = command_find(name);
+	if (cmd == NULL)
+		text_add(&c->reply, "error no such command: try help\n");
+	else if (arg[0] != '\0' && !cmd->has_arg)
+		text_add(&c->reply, "error %s takes no argument\n", name);
+	else if (cmd->waits && !may_wait)
+		text_add(&c->reply,
+		    "error %u others wait for a reload or a "
+		    "checkpoint: ask again when they are done\n",
+		    CONTROL_WAITING);
+	else
+		cmd->handler(h, c, arg);
 }

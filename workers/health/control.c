@@ -1,7 +1,8 @@
 /*
  * The control socket: one request line, the reply, close. Only root and the
  * node's own user are heard, whatever the socket's mode says. A fixed number
- * of connections; who comes when all are taken waits in the backlog.
+ * of connections, one of them always free for who comes next: stop is heard
+ * however many say nothing, or wait for what takes long.
  */
 #include "workers/health/health.h"
 
@@ -82,12 +83,22 @@ conn_reply(struct health *h, struct conn *c)
 	conn_write(h, c);
 }
 
+static unsigned
+conns_waiting(const struct health *h)
+{
+	unsigned i, n = 0;
+
+	for (i = 0; i < CONTROL_CONNS; i++)
+		n += h->conn[i].state == CONN_WAITING;
+	return n;
+}
+
 static void
 conn_command(struct health *h, struct conn *c)
 {
 	counter_add(h->r->counters, h->w->slot, C_CONTROL_REQUESTS, 1);
 	c->began_ns = h->loop.now_ns;
-	command_run(h, c);
+	command_run(h, c, conns_waiting(h) < CONTROL_WAITING);
 	if (c->done == NULL) {
 		conn_reply(h, c);
 		return;
@@ -179,6 +190,7 @@ conn_begin(struct health *h, struct conn *c, int fd)
 	c->fd = fd;
 	c->generation = generation;
 	c->state = CONN_READING;
+	c->order = ++h->conns;
 	c->deadline_ns = h->loop.now_ns + CONTROL_IO_NS;
 	if (peer_allowed(fd, &cred)) {
 		conn_read(h, c);
@@ -213,18 +225,6 @@ control_accepted(
 	listener_event(&h->listener, res, flags);
 }
 
-static void
-control_accept(struct health *h)
-{
-	struct conn *c;
-	int fd;
-
-	listener_arm(&h->listener, &h->loop);
-	while ((c = conn_unused(h)) != NULL &&
-	       (fd = listener_next(&h->listener, h->loop.now_ns)) >= 0)
-		conn_begin(h, c, fd);
-}
-
 /*
  * Time is up: an operation in flight is ended by shutting the socket down;
  * its completion frees the connection.
@@ -241,6 +241,42 @@ conn_expire(struct health *h, struct conn *c)
 	} else {
 		conn_free(c);
 	}
+}
+
+/*
+ * The longest of those that have asked nothing, or do not take their answer,
+ * leaves; nobody whose request is under way does.
+ */
+static void
+conn_give_way(struct health *h)
+{
+	struct conn *longest = NULL;
+	unsigned i;
+
+	for (i = 0; i < CONTROL_CONNS; i++) {
+		struct conn *c = &h->conn[i];
+
+		if (c->state != CONN_READING && c->state != CONN_WRITING)
+			continue;
+		if (longest == NULL || c->order < longest->order)
+			longest = c;
+	}
+	if (longest != NULL && longest->deadline_ns != LOOP_NEVER)
+		conn_expire(h, longest);
+}
+
+static void
+control_accept(struct health *h)
+{
+	struct conn *c;
+	int fd;
+
+	listener_arm(&h->listener, &h->loop);
+	while ((c = conn_unused(h)) != NULL &&
+	       (fd = listener_next(&h->listener, h->loop.now_ns)) >= 0)
+		conn_begin(h, c, fd);
+	if (conn_unused(h) == NULL)
+		conn_give_way(h);
 }
 
 void

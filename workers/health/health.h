@@ -22,7 +22,9 @@ enum {
 	KIND_HTTP_ACCEPT = 4,
 };
 
-#define CONTROL_CONNS    8
+#define CONTROL_CONNS 32
+/* Of these, as many may wait for another worker: some are always for stop. */
+#define CONTROL_WAITING  16
 #define CONTROL_LINE_MAX 256
 /* From accept to the whole line, and from the answer to its end. */
 #define CONTROL_IO_NS (5 * NS_PER_S)
@@ -46,6 +48,7 @@ struct conn {
 	int fd;
 	uint32_t generation;
 	bool busy; /* an operation is in flight */
+	uint64_t order; /* of coming */
 	uint64_t deadline_ns;
 	size_t line_len;
 	char line[CONTROL_LINE_MAX];
@@ -72,6 +75,7 @@ struct health {
 	struct listener http_listener;
 	struct places places; /* of the HTTP port */
 	struct listener listener; /* the control socket */
+	uint64_t conns; /* came so far */
 	struct conn conn[CONTROL_CONNS];
 };
 
@@ -93,9 +97,9 @@ uint64_t control_deadline(const struct health *h);
  * command.c: carry out one line. The reply starts with a line "ok", "error
  * WHY" or "denied WHY" (and what to do); what follows is for people. When
  * c->done is set the reply is not complete: done() is asked again until it
- * returns true.
+ * returns true. Without may_wait a command that would wait is refused.
  */
-void command_run(struct health *h, struct conn *c);
+void command_run(struct health *h, struct conn *c, bool may_wait);
 
 /* The same path as SIGTERM; idempotent. */
 void health_stop_node(struct health *h);
