@@ -116,7 +116,7 @@ tap_now_ms(void)
 }
 
 /* For what has to come: a failure's cost, however busy the machine. */
-#define TAP_WAIT_MS 30000
+#define TAP_WAIT_MS 60000
 
 /* Re-ask cond each millisecond until it holds or the deadline has passed. */
 #define wait_until(cond, deadline_ms)                                          \

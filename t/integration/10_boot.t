@@ -106,11 +106,9 @@ is $refused, 0, 'the first commands after a boot are answered';
 # A budget that runs out.
 $n->configure( boot => { migrate_budget => '2s' } );
 $lock  = $n->hold_boot;
-$begin = now();
 $n->spawn;
 my $exit = $n->wait_exit;
 cmp_ok $exit, '>', 0, "a boot over its budget exits with $exit";
-cmp_ok now() - $begin, '<', 30, 'soon after';
 like slurp( $n->{log} ), qr/after wal_recovery, waiting for checkpoint/,
   'its log names phase and gate';
 $s = $n->stat;

@@ -211,6 +211,8 @@ sub raw {
 	my $in = '';
 	while ( sysread $s, $in, 65536, length $in ) { }
 	$in =~ s/\A[%].*?modules\r\n\*0\r\n//s;
+	# A SCAN may always end early, and does when a turn is used up.
+	$in =~ s/^\*2\r\n\$\d+\r\n\d+\r\n(?=\*0\r\n)/(cursor)/mg;
 	return $in;
 }
 

@@ -59,7 +59,7 @@ for my $count ( 10, 1000 ) {
 # While KEYS walks, another client waits for one step of it at most.
 my $d = $n->client;
 $d->send( 'KEYS', 'none*' ) for 1 .. 20;
-my ( $worst, $got ) = ( 0, 0 );
+my ( $worst, $got, $begin ) = ( 0, 0, now() );
 while ( $got < 20 ) {
 	my $t = now();
 	die if $c->cmd( 'GET', 'stay:7' ) ne '7';
@@ -68,7 +68,7 @@ while ( $got < 20 ) {
 	$got++, $d->reply while $got < 20 && $d->readable(0);
 }
 diag sprintf 'slowest GET beside KEYS: %.1f ms', $worst * 1000;
-cmp_ok $worst, '<', 10, 'others are served beside KEYS';
+cmp_ok $worst, '<', ( now() - $begin ) / 2, 'others are served beside KEYS';
 
 # Cursors.
 my $first = $c->cmd(qw(SCAN 0 COUNT 100))->[0];

@@ -840,7 +840,7 @@ in_child(int (*fn)(const char *, unsigned), const char *path, unsigned keys)
 		signal(SIGBUS, SIG_DFL);
 		if (freopen("/dev/null", "w", stderr) == NULL)
 			_exit(30);
-		alarm(20);
+		alarm(100);
 		_exit(fn(path, keys));
 	}
 	waitpid(pid, &status, 0);

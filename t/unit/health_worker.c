@@ -224,8 +224,7 @@ test_stop(pid_t pid)
 {
 	struct slot_row *row = &f.r.slots->row[SLOT_HEALTH];
 	int fd, silent, half;
-	uint64_t began;
-	unsigned step;
+	unsigned step, looks = 0;
 
 	is_i64(http("POST", "/drain"), 200, "drain");
 	ok(wait_until(atomic_load(&f.r.control->stop_wanted) == 1, TAP_WAIT_MS),
@@ -241,17 +240,18 @@ test_stop(pid_t pid)
 	half = dial_control();
 	say(half, "logle");
 	is_str(control("loglevel\n"), "ok\ndebug\n", "who came first is in");
-	began = tap_now_ms();
 	for (step = 1; step < SHUTDOWN_CLOSED; step++) {
 		seq_shutdown(f.r.seq, step);
 		bell_ring(&w.bells, SLOT_HEALTH);
-		if (!wait_until(
-			atomic_load(&row->drained) >= step, TAP_WAIT_MS))
+		if (!wait_until((looks++, atomic_load(&row->drained) >= step),
+			TAP_WAIT_MS))
 			ok(false, "step %s is answered", shutdown_name(step));
 	}
-	/* They would for CONTROL_IO_NS. */
-	ok(tap_now_ms() - began < 4500,
-	    "who says nothing, or half a line, holds nothing up");
+	/*
+	 * They would for CONTROL_IO_NS, in which we look a thousand times and
+	 * more; on a machine that is slow to look it is slow to drain, too.
+	 */
+	ok(looks < 1000, "who says nothing, or half a line, holds nothing up");
 	hear(fd, NULL);
 	ok(strncmp(reply, "error the node is stopping", 26) == 0,
 	    "who waits is told");
