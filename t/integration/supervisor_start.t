@@ -106,12 +106,13 @@ $n->configure( node => { run_dir => $n->{run} } );
 # A run, and second starts beside it.
 $n->start;
 {
-	my ( $code, undef, $err ) = $n->run( @d, '-f', '-c', $n->{ini} );
+	my $two   = Nodelife->new( node => { data_dir => $n->{data} } );
+	my $began = now();
+	my @run   = map { $_->run_begin( @d, '-f', '-c', $_->{ini} ) } $n, $two;
+	my ( $code, undef, $err ) = $n->run_end( $run[0] );
 	is $code, 69, 'second start: exit 69';
 	like $err, qr/a node runs there already, pid $n->{pid}\b/, 'names it';
-	my $two = Nodelife->new( node => { data_dir => $n->{data} } );
-	my $began = now();
-	( $code, undef, $err ) = $two->run( @d, '-f', '-c', $two->{ini} );
+	( $code, undef, $err ) = $two->run_end( $run[1] );
 	is $code, 69, 'second start on the data directory: exit 69';
 	cmp_ok now() - $began, '>=', 4.9, 'after some patience';
 	like $err, qr/in use by pid $n->{pid} /, 'names the supervisor';

@@ -130,8 +130,16 @@ sub configure {
 
 # Run a program to its end: (exit code, stdout, stderr).
 sub run {
+	my ( $self, @command ) = @_;
+	return $self->run_end( $self->run_begin(@command) );
+}
+
+# The same in two: what takes its time runs beside other things.
+my $runs = 0;
+
+sub run_begin {
 	my ( $self, $prog, @args ) = @_;
-	my $out = "$self->{dir}/out.$$";
+	my $out = "$self->{dir}/out.$$." . $runs++;
 	my $pid = fork // croak "fork: $!";
 	if ( $pid == 0 ) {
 		open STDIN,  '<', '/dev/null';
@@ -139,7 +147,13 @@ sub run {
 		open STDERR, '>', "$out.err";
 		exec build_dir() . "/$prog", @args or POSIX::_exit(127);
 	}
-	waitpid $pid, 0;
+	return { pid => $pid, out => $out };
+}
+
+sub run_end {
+	my ( $self, $run ) = @_;
+	my $out = $run->{out};
+	waitpid $run->{pid}, 0;
 	my $code = $? & 127 ? 128 + ( $? & 127 ) : $? >> 8;
 	my @text = ( slurp($out) // '', slurp("$out.err") // '' );
 	unlink $out, "$out.err";
@@ -211,18 +225,19 @@ sub wait_boot {
 	my ( $self, $deadline ) = @_;
 	my $end = wait_until {
 		return 'gone' if $self->gone;
-		my ($code) = $self->run( 'nodelifestat', '-r', $self->{run},
-			'-w', 'gateway_enable', '-t', 5 );
-		$code == 0 && $self->fresh && 'serves';
+		# No nodelifestat -w: that gives a node that is over another second.
+		my $s = $self->fresh;
+		$s && $s->{state} eq 'live' && $s->{phase} eq 'gateway_enable'
+		  && 'serves';
 	} $deadline;
 	return $end || 'hangs';
 }
 
-# Is the region that run_dir shows the one of our process?
+# What the region shows, if it is the one of our process.
 sub fresh {
 	my ($self) = @_;
 	my $s = $self->stat or return 0;
-	return ( $s->{supervisor_pid} // 0 ) == $self->{pid};
+	return ( $s->{supervisor_pid} // 0 ) == $self->{pid} && $s;
 }
 
 # A node that became a daemon: end it with the others.
