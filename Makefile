@@ -110,7 +110,8 @@ help:
 	@echo 'san      build with ASan and UBSan into $$B/san, run the tests on it'
 	@echo 'sim      simulate the group core: SEEDS=$(SEEDS)'
 	@echo 'fuzz     fuzz every parser: SECONDS=$(SECONDS) each'
-	@echo 'bench    compare with redis-server on this machine; BENCH=ROW picks'
+	@echo 'bench    compare with redis-server on this machine; BENCH=ROW picks,'
+	@echo '         BENCH_SECONDS=480 is the time for all of it'
 	@echo 'install  into DESTDIR/PREFIX ($(PREFIX)); uninstall; clean'
 
 deps:

@@ -1,7 +1,14 @@
 # make bench: this node beside Debian's redis-server (appendonly yes,
-# appendfsync always) on the same disk in the same run, alternating. Ratios of
-# medians, ours/theirs. Usage: bench.pl [ROW ...]; rows: see the end.
-# BENCH_ROUNDS and BENCH_SCALE change how long it takes.
+# appendfsync always) on the same disk in the same run, alternating. A ratio is
+# the median of the ratios of rounds, in each of which both ran, one right after
+# the other. Usage: bench.pl [ROW ...]; rows: see the end.
+#
+# All rows together take BENCH_SECONDS at most, roughly: a row has its share of
+# them and makes as many rounds as fit, one at least, BENCH_ROUNDS at most.
+# BENCH_SCALE makes the rounds themselves smaller. Between rounds the machine
+# does a fixed piece of work, and waits for a fixed number of synced writes: how
+# far these times scatter stands beside each row, and a row whose rounds scatter
+# by more than BENCH_SCATTER per cent is marked.
 use strict;
 use warnings;
 use Nodelife;
@@ -13,6 +20,8 @@ use Time::HiRes ();
 
 my $rounds = $ENV{BENCH_ROUNDS} // 5;
 my $scale  = $ENV{BENCH_SCALE}  // 1;
+my $budget = $ENV{BENCH_SECONDS} // 480;
+my $scatter_limit = $ENV{BENCH_SCATTER} // 20;
 my $hz     = POSIX::sysconf( &POSIX::_SC_CLK_TCK );
 my $base   = $ENV{BENCH_DIR} // File::Temp::tempdir(
 	'nodelife-bench.XXXXXX', DIR => '.', CLEANUP => 1 );
@@ -22,6 +31,64 @@ $ENV{NODELIFE_TMP} = $base;
 sub median {
 	my @v = sort { $a <=> $b } @_;
 	return @v % 2 ? $v[ @v / 2 ] : ( $v[ @v / 2 - 1 ] + $v[ @v / 2 ] ) / 2;
+}
+
+# ---- the time there is, and what the machine is like meanwhile ----
+
+my ( $row_end, @spins, @syncs );
+
+# Do it again while there is time for as long a round as the last ones.
+sub rounds {
+	my ( $most, $round ) = @_;
+	my $begin = now();
+	for my $i ( 1 .. $most ) {
+		noise();
+		$round->($i);
+		last if now() + ( now() - $begin ) / $i > $row_end;
+	}
+	noise();
+	return;
+}
+
+# A million turns of a loop; 20 synced writes.
+sub noise {
+	my $t = now();
+	my $x = 0;
+	$x += $_ for 1 .. 1_000_000;
+	push @spins, now() - $t;
+	open my $f, '+>', "$base/noise.tmp" or die "$base/noise.tmp: $!";
+	$t = now();
+	for ( 1 .. 20 ) {
+		sysseek $f, 0, 0;
+		syswrite $f, 'n' x 4096;
+		$f->sync or die "sync: $!";
+	}
+	push @syncs, now() - $t;
+	close $f;
+	unlink "$base/noise.tmp";
+	return;
+}
+
+# How far apart the extremes are, in per cent of the median.
+sub scatter {
+	my @v = @_;
+	return @v > 1 ? 100 * ( max(@v) - min(@v) ) / median(@v) : 0;
+}
+
+# The last line of a row: how much to trust it. @ratio: one of each round.
+sub trust {
+	my @ratio = @_;
+	my $rounds = '';
+	if (@ratio) {
+		my $mark = @ratio < 3 ? ' TOO FEW'
+		  : scatter(@ratio) > $scatter_limit ? ' NOISY' : '';
+		$rounds = sprintf '%d rounds within %.0f %%%s; ', scalar @ratio,
+		  scatter(@ratio), $mark;
+	}
+	printf "%14s %sthe machine: CPU within %.0f %%, synced write of %.0f us"
+	  . " within %.0f %%\n", '', $rounds, scatter(@spins),
+	  median(@syncs) / 20 * 1e6, scatter(@syncs);
+	return;
 }
 
 # CPU seconds that these processes have used.
@@ -115,7 +182,7 @@ sub compare {
 	both_start();
 	$n = int $n * $scale;
 	my ( @a, @b, @ca, @cb, %extra );
-	for my $round ( 1 .. $rounds ) {
+	rounds $rounds, sub {
 		my $s0   = $node->stat;
 		my @pids = node_pids();
 		my ( $c0, $w0 ) = ( cpu(@pids), switches(@pids) );
@@ -136,13 +203,13 @@ sub compare {
 		my $c1 = cpu($redis_pid);
 		push @b,  load( $theirs, $test, $clients, $pipeline, $n );
 		push @cb, ( cpu($redis_pid) - $c1 ) / $n * 1e6;
-	}
+	};
 	my $mine = median( map { $_->{rps} } @a );
 	my $his  = median( map { $_->{rps} } @b );
 	my @pair = map { $a[$_]{rps} / $b[$_]{rps} } 0 .. $#a;
 	printf "%-14s %8.0f/s  redis %8.0f/s  ratio %.2f [%.2f-%.2f]"
 	  . " (floor %s, aim %s)  p50 %.0f/%.0f us  p99 %.0f/%.0f us\n",
-	  $name, $mine, $his, $mine / $his, min(@pair), max(@pair), $floor, $aim,
+	  $name, $mine, $his, median(@pair), min(@pair), max(@pair), $floor, $aim,
 	  median( map { $_->{p50} } @a ), median( map { $_->{p50} } @b ),
 	  median( map { $_->{p99} } @a ), median( map { $_->{p99} } @b );
 	printf "%14s CPU %.1f us/request (redis %.1f)  system calls %.3f"
@@ -150,6 +217,7 @@ sub compare {
 	  median(@ca), median(@cb), median( @{ $extra{enter} } ),
 	  median( @{ $extra{wake} } ),
 	  median( @{ $extra{flushes} } ), median( @{ $extra{per} } );
+	trust(@pair);
 }
 
 # The hops between processes are what one client waits for beyond the floor:
@@ -159,7 +227,7 @@ sub one_client {
 	my $pinned = Nodelife->new( cpu => { io => 1 } )->start;
 	my ( @a, @c, @b, @floor );
 	my $n = int 20_000 * $scale;
-	for ( 1 .. $rounds ) {
+	rounds $rounds, sub {
 		my $f = `@{[ build_dir() ]}/t/bench/floor $base`;
 		my ( $w, $r ) = $f =~ /write_us (\S+)\s+rtt_us (\S+)/;
 		push @floor, $w + $r;
@@ -167,22 +235,25 @@ sub one_client {
 		push @c, load( ( split /:/, $pinned->addr('client') )[1],
 			'set', 1, 1, $n );
 		push @b, load( $theirs, 'set', 1, 1, $n );
-	}
+	};
 	$pinned->stop;
 	my $floor = median(@floor);
 	my ( $p50, $q50 ) =
 	  map { median( map { $_->{p50} } @$_ ) } \@a, \@c;
+	my @times = map { $a[$_]{p50} / $floor[$_] } 0 .. $#a;
+	my @pinned = map { $c[$_]{p50} / $floor[$_] } 0 .. $#c;
 	printf "%-14s p50 %.0f us = %.2f x (write + round trip %.0f us)"
 	  . " (floor 1.3, aim 1.15)  with [cpu] io = 1: %.0f us = %.2f x"
 	  . "  redis p50 %.0f us\n", 'SET 1 client',
-	  $p50, $p50 / $floor, $floor, $q50, $q50 / $floor,
+	  $p50, median(@times), $floor, $q50, median(@pinned),
 	  median( map { $_->{p50} } @b );
+	trust(@times);
 }
 
 # Flush p99 with checkpoints running all the time, and without any.
 sub checkpoint {
 	my ( %p99, %max );
-	for ( 1 .. $rounds ) {
+	rounds $rounds, sub {
 		for my $mode (qw(without with)) {
 			my $n = Nodelife->new( store =>
 				  { checkpoint_wal => $mode eq 'with' ? '8M' : '4G' } );
@@ -198,19 +269,22 @@ sub checkpoint {
 			$max{n} = $s->{counters}{checkpoints} if $mode eq 'with';
 			$n->stop;
 		}
-	}
+	};
+	my @pair = map { $p99{with}[$_] / $p99{without}[$_] }
+	  0 .. $#{ $p99{with} };
 	printf "%-14s WAL flush p99 %.0f us with, %.0f us without: %.2f x"
 	  . " (limit 3)  slowest reply %.1f ms with, %.1f without (limit 50)"
 	  . "  %d checkpoints\n", 'checkpoint',
 	  median( @{ $p99{with} } ), median( @{ $p99{without} } ),
-	  median( @{ $p99{with} } ) / median( @{ $p99{without} } ),
-	  max( @{ $max{with} } ), max( @{ $max{without} } ), $max{n};
+	  median(@pair), max( @{ $max{with} } ), max( @{ $max{without} } ),
+	  $max{n};
+	trust(@pair);
 }
 
 # Boot of an empty node, as the sequencer saw it and from outside.
 sub boot {
 	my ( @in, @out );
-	for ( 1 .. max( 11, $rounds ) ) {
+	rounds max( 11, $rounds ), sub {
 		my $n = Nodelife->new;
 		$n->found;
 		my $t0 = Time::HiRes::time();
@@ -219,17 +293,25 @@ sub boot {
 		push @out, ( Time::HiRes::time() - $t0 ) * 1e3;
 		push @in, $n->stat->{boot_ms};
 		$n->stop;
-	}
+	};
 	printf "%-14s p50 %.1f ms to gateway_enable (limit 30)"
 	  . "  %.1f ms seen from outside, with nodelifestat's own start\n", 'boot',
 	  median(@in), median(@out);
+	trust(@in);
 }
 
 # Recovery: time to scan and to apply, 1x, 4x, 16x WAL; 10x data.
 sub recovery {
 	my $unit = int 60_000 * $scale;
+	my ( $begin, $took ) = ( now(), 0 );
 	for my $case ( [ 1, 0 ], [ 4, 0 ], [ 16, 0 ], [ 4, 10 ] ) {
 		my ( $times, $data ) = @$case;
+		if ( now() + 3 * $took > $row_end && $took ) {
+			print "recovery: ${times}x WAL is left out: no time\n";
+			next;
+		}
+		$begin = now();
+		noise();
 		my $n = Nodelife->new(
 			store => { checkpoint_wal => '8G', table_size => '1G' },
 			wal   => { keep_size => '64M' } );
@@ -259,7 +341,10 @@ sub recovery {
 		  $c->{wal_replayed_bytes} / 1e9 / ( $ws || 1e-3 ),
 		  $c->{store_replayed}, $as, $c->{store_replayed} / 1e3 / ( $as || 1e-3 );
 		$n->stop;
+		$took = now() - $begin;
 	}
+	noise();
+	trust();
 }
 
 sub load_keys {
@@ -323,9 +408,17 @@ my %row = (
 	idle       => \&idle,
 );
 my @all = qw(set set16 get get16 one checkpoint boot recovery idle);
+# Shares of the time; what a row that is asked for alone takes of it all.
+my %share = ( map( { $_ => 1 } @all ), checkpoint => 2, recovery => 3 );
+my @ask = @ARGV ? @ARGV : @all;
+my ($unknown) = grep { !$row{$_} } @ask;
+die "no row '$unknown'; rows: @all\n" if defined $unknown;
+my $end = now() + $budget;
 $| = 1;
-for my $r ( @ARGV ? @ARGV : @all ) {
-	my $f = $row{$r} or die "no row '$r'; rows: @all\n";
-	$f->();
+while ( my $r = shift @ask ) {
+	my $all = $share{$r} + ( sum( map { $share{$_} } @ask ) // 0 );
+	( $row_end, @spins, @syncs ) =
+	  now() + ( $end - now() ) * $share{$r} / $all;
+	$row{$r}->();
 }
 $node->stop if $node;
