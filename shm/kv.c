@@ -11,6 +11,9 @@
 #include "shm/assert.h"
 #include "shm/kv_int.h"
 #include "shm/region.h"
+#include "shm/store_db_int.h"
+
+#define VALUE_PIECE (64u * 1024) /* of a value in memory */
 
 #define COPY_PIECE (128u * 1024) /* of a value, between two beats */
 
@@ -57,6 +60,22 @@ kv_close(struct kv *kv)
 		mdb_txn_abort(kv->txn);
 	store_db_close(&kv->db);
 	free(kv);
+}
+
+void
+kv_set_over(struct kv *kv, bool (*over)(void *arg), void *arg)
+{
+	kv->over = over;
+	kv->over_arg = arg;
+}
+
+bool
+kv_was_on_disk(struct kv *kv)
+{
+	bool was = kv->on_disk;
+
+	kv->on_disk = false;
+	return was;
 }
 
 void
@@ -277,6 +296,7 @@ kv_lookup_disk(
 	/* Longer keys cannot be in there; LMDB would call it bad size. */
 	if (key_len > KEY_MAX)
 		return -ENOENT;
+	kv->on_disk = true;
 	rc = store_db_item(&kv->db, kv->txn, key, key_len, &item);
 	if (rc != 0)
 		return rc;
@@ -324,6 +344,12 @@ kv_get(struct kv *kv, const void *key, size_t key_len, int64_t now_ms,
 	return -EAGAIN;
 }
 
+uint64_t
+kv_piece(const struct kv *kv, const struct kv_item *item)
+{
+	return item->data != NULL ? VALUE_PIECE : store_chunk_size(&kv->db);
+}
+
 static int
 copy_piece(struct kv *kv, const struct kv_item *item, uint64_t from, size_t n,
     void *to)
@@ -335,6 +361,7 @@ copy_piece(struct kv *kv, const struct kv_item *item, uint64_t from, size_t n,
 			memcpy(to, item->data + from, n);
 		return 0;
 	}
+	kv->on_disk = true;
 	memset(&chunked, 0, sizeof(chunked));
 	chunked.len = (uint32_t)item->len;
 	chunked.chunk = item->chunk;
@@ -376,6 +403,7 @@ slot_vlsn(struct kv *kv, const void *key, size_t key_len, uint64_t *out)
 		    kv->t, table_gen_at(kv->t, number - 1), slot);
 		best = v > best ? v : best;
 	}
+	kv->on_disk = true;
 	rc = store_db_slot(&kv->db, kv->txn, slot, &v);
 	if (rc == 0)
 		rc = store_db_state(&kv->db, kv->txn, &st);

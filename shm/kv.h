@@ -37,6 +37,14 @@ struct kv_item {
 int kv_open(struct kv **out, struct region *r, const char *store_dir,
     unsigned slot, bool readonly_recovery);
 void kv_close(struct kv *kv);
+/*
+ * A look at the disk takes as long as the disk does. kv_was_on_disk(): was
+ * there one since this was asked last? over(arg), if set, is asked after each
+ * one inside a walk: if it says so, kv_scan() stops there, and OP_KEYS and
+ * OP_RANDOMKEY give -EBUSY.
+ */
+void kv_set_over(struct kv *kv, bool (*over)(void *arg), void *arg);
+bool kv_was_on_disk(struct kv *kv);
 int kv_begin(struct kv *kv); /* 0 or -errno; cheap (renews a transaction) */
 void kv_end(struct kv *kv);
 
@@ -52,6 +60,10 @@ int kv_get(struct kv *kv, const void *key, size_t key_len, int64_t now_ms,
 /* Copy n value bytes from `from`. 0 or -EBADMSG. */
 int kv_copy(struct kv *kv, const struct kv_item *item, uint64_t from, size_t n,
     void *to);
+/* Bytes of a long value that one look at where it is gives. */
+uint64_t kv_piece(const struct kv *kv, const struct kv_item *item);
+/* GETRANGE's clamping of start and end; false: the range is empty. */
+bool kv_range(int64_t *start, int64_t *end, int64_t len);
 /*
  * VLSN that a later change of the key is sure to exceed: the key's own, or,
  * if it does not exist, its slot's last deletion. For WATCH.

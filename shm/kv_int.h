@@ -22,6 +22,9 @@ struct kv {
 	bool in; /* between begin and end */
 	bool renewed; /* txn is live */
 	bool held; /* snap stays where kv_hold() put it */
+	bool on_disk; /* kv_was_on_disk() */
+	bool (*over)(void *arg); /* kv_set_over(); NULL = never */
+	void *over_arg;
 	struct table_writer *writer; /* store only, else NULL */
 	struct store_db db;
 	MDB_txn *txn;
@@ -78,6 +81,12 @@ static inline bool
 kv_expired(const struct kv_item *item, int64_t now_ms)
 {
 	return item->expire_ms != 0 && now_ms > item->expire_ms;
+}
+/* After a look at the disk, within a walk: is it to stop? */
+static inline bool
+kv_over(struct kv *kv)
+{
+	return kv->on_disk && kv->over != NULL && kv->over(kv->over_arg);
 }
 /* Glob match as KEYS and SCAN have it. */
 bool kv_match(const uint8_t *pattern, size_t pattern_len, const uint8_t *text,

@@ -134,9 +134,8 @@ read_strlen(struct read *rd)
 	return 0;
 }
 
-/* Redis' clamping of start and end; false: the range is empty. */
-static bool
-range_clamp(int64_t *start, int64_t *end, int64_t len)
+bool
+kv_range(int64_t *start, int64_t *end, int64_t len)
 {
 	if (*start < 0 && *end < 0 && *start > *end)
 		return false;
@@ -171,7 +170,7 @@ read_getrange(struct read *rd)
 	rc = find(rd, &key, &item);
 	if (rc != 0 && rc != -ENOENT)
 		return rc;
-	if (rc == -ENOENT || !range_clamp(&start, &end, (int64_t)item.len)) {
+	if (rc == -ENOENT || !kv_range(&start, &end, (int64_t)item.len)) {
 		value_bulk(rd->out, "", 0);
 		return 0;
 	}

@@ -136,6 +136,8 @@ scan_key(struct scan *s, const void *key, size_t key_len)
 	} else if (rc < 0) {
 		s->rc = rc;
 	}
+	if (kv_over(s->kv))
+		s->looked = SCAN_LOOKS;
 	return rc >= 0;
 }
 
@@ -235,6 +237,7 @@ scan_disk(struct scan *s)
 	    memcmp(k.mv_data, pos->key, k.mv_size) == 0)
 		rc = mdb_cursor_get(c, &k, &d, MDB_NEXT);
 	while (rc == 0) {
+		kv->on_disk = true;
 		/* Only damage has such keys; no end of the walk is behind. */
 		if (k.mv_size > KEY_MAX) {
 			rc = MDB_CORRUPTED;
@@ -322,6 +325,10 @@ every_key(struct every *v, const void *key, size_t key_len)
 		v->rc = rc;
 		return false;
 	}
+	if (kv_over(v->kv)) {
+		v->rc = -EBUSY;
+		return false;
+	}
 	if (rc == 0 || where != v->from)
 		return true;
 	return v->each(v->arg, key, key_len);
@@ -359,9 +366,11 @@ every_disk(struct every *v)
 		v->rc = store_db_errno(rc);
 		return;
 	}
-	while ((rc = mdb_cursor_get(c, &k, &d, MDB_NEXT)) == 0)
+	while ((rc = mdb_cursor_get(c, &k, &d, MDB_NEXT)) == 0) {
+		v->kv->on_disk = true;
 		if (!every_key(v, k.mv_data, k.mv_size))
 			break;
+	}
 	if (rc != 0 && rc != MDB_NOTFOUND)
 		v->rc = store_db_errno(rc);
 	mdb_cursor_close(c);
