@@ -8,7 +8,7 @@
 #include "workers/gateway/command.h"
 
 /* cmd_string.c */
-command_run gw_run_get, gw_run_set;
+command_run gw_run_get, gw_run_getrange, gw_run_set;
 command_build gw_build_get, gw_build_set, gw_build_append, gw_build_incr,
     gw_build_incrby, gw_build_getdel, gw_build_getex, gw_build_getrange,
     gw_build_getset, gw_build_incrbyfloat, gw_build_mget, gw_build_mset,
@@ -18,20 +18,29 @@ command_build gw_build_get, gw_build_set, gw_build_append, gw_build_incr,
 bool gw_run_read_ready(struct call *k, enum verdict *v);
 /* Answers a read of the store that failed with rc, at the key. */
 enum verdict gw_run_failed(struct call *k, const struct op_arg *key, int rc);
-/* A value, as a bulk, straight from the store. 0 or -errno. */
-int gw_put_item(struct gateway *g, struct sink *out, const struct kv_item *i);
 
 /* cmd_many.c */
 command_run gw_run_many;
 
-/* Keys to be read as of one moment; what next and found say is done. */
+enum many_kind {
+	MANY_COUNT, /* how many are there */
+	MANY_VALUES, /* an array */
+	MANY_VALUE, /* of one key */
+	MANY_RANGE, /* of one key's value: start to end */
+};
+
+/* Keys to be read as of one moment; what stands behind `end` is done. */
 struct many {
-	const struct op_arg *argv; /* NULL: args, of the bytes at base */
-	const struct resp_arg *args;
-	const uint8_t *base;
-	uint32_t count, next;
+	enum many_kind kind;
+	uint32_t count;
+	const struct op_arg *argv; /* the keys */
+	int64_t start, end;
+	uint32_t next;
 	uint64_t found;
-	bool values; /* MGET; else how many there are */
+	/* The value of the next one: what is left of it, and where to. */
+	bool in_value;
+	uint64_t from, left;
+	size_t at;
 };
 /*
  * Between gw_moment_begin() and _end(): 0, the answer is in out; -EINPROGRESS:
@@ -40,9 +49,8 @@ struct many {
  */
 int gw_many_step(struct gateway *g, struct moment *at, struct many *m,
     struct sink *out, unsigned proto);
-const struct command *gw_many_command(const struct conn *c);
-enum verdict gw_many_resume(
-    struct call *k, const struct resp_arg *args, const uint8_t *base);
+/* The call's answer, its keys being the arguments from the first on. */
+enum verdict gw_many_begin(struct call *k, const struct many *m);
 
 /* cmd_key.c */
 command_build gw_build_key_read, gw_build_keys_read, gw_build_bare_read,
@@ -50,7 +58,7 @@ command_build gw_build_key_read, gw_build_keys_read, gw_build_bare_read,
     gw_build_rename;
 
 /* cmd_keys.c */
-command_run gw_run_keys, gw_run_randomkey;
+command_run gw_run_keys;
 command_build gw_build_keys;
 /*
  * A KEYS, with so many more keys: how many keys it compares, a long pattern
@@ -60,7 +68,9 @@ command_build gw_build_keys;
 uint64_t gw_walk_cost(
     const struct gateway *g, uint64_t more_keys, const struct built *b);
 uint64_t gw_walk_span(const struct gateway *g);
-/* Little enough for one turn? */
+/* KEYS, or RANDOMKEY that luck has left: a walk in shares of a turn. */
+enum verdict gw_walk_begin(struct call *k, bool one);
+/* Little enough for one go? */
 bool gw_walk_is_short(const struct gateway *g, const struct built *b);
 
 /* cmd_scan.c, cmd_multi.c */

@@ -5,6 +5,7 @@
 #include <string.h>
 #include "shm/assert.h"
 #include "workers/gateway/cmd.h"
+#include "workers/gateway/job.h"
 
 #define SERVER_NAME    "redis" /* clients compare it and its version */
 #define SERVER_VERSION "7.0.15"
@@ -13,9 +14,8 @@ void
 gw_session_reset(struct gateway *g, struct conn *c)
 {
 	(void)g;
+	gw_job_free(&c->job);
 	gw_multi_free(c);
-	gw_keys_free(c);
-	gw_many_free(c);
 	free(c->name);
 	free(c->lib_name);
 	free(c->lib_ver);

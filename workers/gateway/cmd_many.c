@@ -1,212 +1,210 @@
 /*
- * Reads of many keys: MGET, EXISTS and TOUCH, alone and inside EXEC. All keys
- * are looked up as of one moment, however many turns that takes: what does not
- * fit into a turn's share of time rests and goes on in the next, so nobody
+ * Reads that may be long: of many keys (MGET, EXISTS and TOUCH) or of a long
+ * value (GET, GETRANGE), alone and inside EXEC. All keys are looked up as of
+ * one moment, however many turns that takes: what does not fit into a turn's
+ * share of time goes on in the next, also in the middle of a value, so nobody
  * else waits longer than a share. When the moment is lost it begins anew.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include "shm/assert.h"
 #include "workers/gateway/cmd.h"
+#include "workers/gateway/job.h"
 
-/* A read under way; kept by its connection, its keys by the input. */
+/* A read under way. */
 struct many_job {
-	const struct command *cmd;
+	struct job job;
 	struct moment moment;
 	struct many many;
-	struct sink out; /* of MGET, so far */
+	struct sink out; /* the answer so far */
 };
 
-void
-gw_many_free(struct conn *c)
+static void
+many_free(struct job *job)
 {
-	if (c->many == NULL)
-		return;
-	sink_reset(&c->many->out);
-	free(c->many);
-	c->many = NULL;
+	struct many_job *j = (struct many_job *)job;
+
+	sink_reset(&j->out);
+	free(j);
 }
 
-static struct op_arg
-many_key(const struct many *m, uint32_t i)
-{
-	if (m->argv != NULL)
-		return m->argv[i];
-	return (struct op_arg){ m->base + m->args[i].off, m->args[i].len };
-}
-
-/* One key; how much work it was goes to *work. */
+/* Room in the answer for what is wanted of the value. 0 or -errno. */
 static int
-many_look(struct gateway *g, const struct moment *at, struct many *m,
-    struct sink *out, unsigned proto, uint64_t *work)
+value_begin(struct gateway *g, struct many *m, const struct kv_item *item,
+    struct sink *out)
 {
-	struct op_arg key = many_key(m, m->next);
+	int64_t start = m->start, end = m->end;
+	uint8_t *to;
+
+	m->from = 0;
+	m->left = item->len;
+	if (m->kind == MANY_RANGE) {
+		if (!kv_range(&start, &end, (int64_t)item->len))
+			end = start - 1;
+		m->from = (uint64_t)start;
+		m->left = (uint64_t)(end - start + 1);
+	}
+	/* More than it may leave unread: no use to go on. */
+	if (sink_len(out) + m->left > g->w->conf->listen.max_output)
+		return -ENOBUFS;
+	if ((to = reply_bulk_room(out, m->left)) == NULL)
+		return -ENOMEM;
+	m->at = (size_t)(to - out->c->data);
+	m->in_value = true;
+	return 0;
+}
+
+/* As much of it as this turn's share allows. */
+static int
+value_copy(struct gateway *g, struct moment *at, struct many *m,
+    const struct kv_item *item, struct sink *out)
+{
+	uint64_t step = kv_piece(g->kv, item), n;
+	int rc;
+
+	while (m->left != 0) {
+		/* A piece of the disk is looked up once, whole. */
+		n = step - m->from % step;
+		n = n < m->left ? n : m->left;
+		rc = kv_copy(g->kv, item, m->from, n, out->c->data + m->at);
+		if (rc != 0)
+			return rc;
+		m->from += n;
+		m->at += n;
+		m->left -= n;
+		if (gw_moment_over(g, at, n / 1024) && m->left != 0)
+			return -EINPROGRESS;
+	}
+	m->in_value = false;
+	return 0;
+}
+
+/* One key. */
+static int
+many_look(struct gateway *g, struct moment *at, struct many *m,
+    struct sink *out, unsigned proto)
+{
+	const struct op_arg *key = &m->argv[m->next];
 	struct kv_item item;
 	int rc;
 
-	*work = 1;
-	rc = kv_get(g->kv, key.data, key.len, at->now_ms, &item);
+	rc = kv_get(g->kv, key->data, key->len, at->now_ms, &item);
 	if (rc != 0 && rc != -ENOENT)
 		return rc;
-	m->found += rc == 0;
-	if (!m->values)
+	if (!m->in_value)
+		m->found += rc == 0;
+	if (m->kind == MANY_COUNT)
 		return 0;
-	if (rc == -ENOENT) {
-		reply_nil(out, proto);
-		return 0;
+	if (rc == 0) {
+		if (!m->in_value && (rc = value_begin(g, m, &item, out)) != 0)
+			return rc;
+		return value_copy(g, at, m, &item, out);
 	}
-	*work += item.len / 1024;
-	return gw_put_item(g, out, &item);
+	if (m->kind == MANY_RANGE)
+		reply_bulk(out, "", 0);
+	else
+		reply_nil(out, proto);
+	return 0;
 }
 
 int
 gw_many_step(struct gateway *g, struct moment *at, struct many *m,
     struct sink *out, unsigned proto)
 {
-	uint64_t work;
 	int rc;
 
-	if (m->next == 0 && m->values)
+	if (m->next == 0 && m->kind == MANY_VALUES && !m->in_value)
 		reply_array(out, m->count);
 	while (m->next < m->count) {
-		if ((rc = many_look(g, at, m, out, proto, &work)) != 0)
+		if ((rc = many_look(g, at, m, out, proto)) != 0)
 			return rc;
 		m->next++;
-		/* More than it may leave unread: no use to go on. */
-		if (m->values && sink_len(out) > g->w->conf->listen.max_output)
+		if (sink_len(out) > g->w->conf->listen.max_output)
 			return -ENOBUFS;
-		if (gw_moment_over(g, at, work) && m->next < m->count)
+		if (gw_moment_over(g, at, 1) && m->next < m->count)
 			return -EINPROGRESS;
 	}
-	if (!m->values)
+	if (m->kind == MANY_COUNT)
 		reply_int(out, (int64_t)m->found);
-	return 0;
+	return out->failed ? -ENOMEM : 0;
 }
 
-/* An empty chunk would be sent, and a send of nothing looks like a failure. */
-static void
-many_truncate(struct sink *out, size_t len)
-{
-	if (out->c == NULL)
-		return;
-	out->c->len = len;
-	if (len != 0)
-		return;
-	chunk_free(out->pool, out->c);
-	out->c = NULL;
-}
-
-/* Up to this turn's share; nothing but the answer stays in out. */
+/* Up to this turn's share. */
 static int
-many_run(struct call *k, struct many_job *j, struct sink *out, size_t len)
+many_share(struct call *k, struct many_job *j)
 {
 	struct gateway *g = k->g;
 	int rc;
 
 	rc = gw_moment_begin(g, &j->moment);
 	if (rc == 0)
-		rc = gw_many_step(g, &j->moment, &j->many, out, k->c->proto);
+		rc =
+		    gw_many_step(g, &j->moment, &j->many, &j->out, k->c->proto);
 	gw_moment_end(g);
-	if (rc == -EAGAIN) {
-		many_truncate(out, len);
-		j->many.next = 0;
-		j->many.found = 0;
-		/* In another turn: what was lost took its time, too. */
-		if (gw_moment_lost(&j->moment))
-			return -EINPROGRESS;
-	}
-	if (rc != 0 && rc != -EINPROGRESS && rc != -ENOBUFS)
-		many_truncate(out, len);
-	return rc;
+	if (rc != -EAGAIN)
+		return rc;
+	sink_reset(&j->out);
+	j->many.next = 0;
+	j->many.found = 0;
+	j->many.in_value = false;
+	/* In another turn: what was lost took its time, too. */
+	return gw_moment_lost(&j->moment) ? -EINPROGRESS : rc;
 }
 
 static enum verdict
-many_answered(struct call *k, const struct many *m, int rc)
+many_answered(struct call *k, struct many_job *j, int rc)
 {
 	const struct op_arg none = { (const uint8_t *)"", 0 };
-	struct op_arg key;
+	const struct many *m = &j->many;
 
-	if (rc == 0) {
+	if (rc == 0 || rc == -ENOBUFS) {
+		/* What is too long is not sent: it is closed for it. */
+		j->out.failed |= rc != 0;
+		call_join(k, &j->out);
 		k->g->n_hits += m->found;
-		k->g->n_misses += m->count - m->found;
+		k->g->n_misses += m->next - m->found;
 		return VERDICT_DONE;
 	}
-	if (rc == -ENOBUFS)
-		return VERDICT_DONE; /* it will be closed for it */
 	if (rc == -EAGAIN)
 		return call_error_done(k, "ERR the store changes too fast to "
 					  "read so many keys at one moment");
-	key = m->next < m->count ? many_key(m, m->next) : none;
-	return gw_run_failed(k, &key, rc);
+	return gw_run_failed(
+	    k, m->next < m->count ? &m->argv[m->next] : &none, rc);
 }
 
-/* It rests until the next turn, what it has so far in a sink of its own. */
 static enum verdict
-many_pause(
-    struct call *k, const struct many_job *j, struct sink *out, size_t len)
+many_step(struct call *k, struct job *job)
 {
-	struct many_job *job = malloc(sizeof(*job));
+	struct many_job *j = (struct many_job *)job;
+	int rc;
 
-	if (job == NULL) {
-		many_truncate(out, len);
+	j->many.argv = k->argv + 1;
+	rc = many_share(k, j);
+	return rc == -EINPROGRESS ? gw_job_pause(k) : many_answered(k, j, rc);
+}
+
+enum verdict
+gw_many_begin(struct call *k, const struct many *m)
+{
+	struct many_job *j = calloc(1, sizeof(*j));
+
+	if (j == NULL)
 		return call_error_done(k, "ERR no memory for this request");
-	}
-	*job = *j;
-	job->out = (struct sink){ .pool = &k->g->pool };
-	if (sink_len(out) > len)
-		sink_put(&job->out, out->c->data + len, sink_len(out) - len);
-	many_truncate(out, len);
-	/* The arguments are the input's; where, gw_many_go_on() is told. */
-	job->many.argv = NULL;
-	k->c->many = job;
-	gw_conn_park(k->g, k->c, PARK_TURN);
-	return VERDICT_PARKED;
+	j->job.step = many_step;
+	j->job.free = many_free;
+	j->many = *m;
+	j->out.pool = &k->g->pool;
+	return gw_job_begin(k, &j->job);
 }
 
 enum verdict
 gw_run_many(struct call *k)
 {
-	struct many_job j = { .cmd = k->cmd };
-	struct sink *out;
+	struct many m = { .count = k->argc - 1 };
 	enum verdict v;
-	size_t len;
-	int rc;
 
 	if (!gw_run_read_ready(k, &v))
 		return v;
-	j.many.argv = k->argv + 1;
-	j.many.count = k->argc - 1;
-	j.many.values = k->cmd->build == gw_build_mget;
-	out = call_out(k);
-	len = sink_len(out);
-	rc = many_run(k, &j, out, len);
-	return rc == -EINPROGRESS ? many_pause(k, &j, out, len)
-				  : many_answered(k, &j.many, rc);
-}
-
-enum verdict
-gw_many_resume(struct call *k, const struct resp_arg *args, const uint8_t *base)
-{
-	struct many_job *j = k->c->many;
-	enum verdict v;
-	int rc;
-
-	j->many.args = args + 1;
-	j->many.base = base;
-	rc = many_run(k, j, &j->out, 0);
-	if (rc == -EINPROGRESS) {
-		gw_conn_park(k->g, k->c, PARK_TURN);
-		return VERDICT_PARKED;
-	}
-	sink_join(call_out(k), &j->out);
-	v = many_answered(k, &j->many, rc);
-	gw_many_free(k->c);
-	return v;
-}
-
-const struct command *
-gw_many_command(const struct conn *c)
-{
-	ASSERT(c->many != NULL);
-	return c->many->cmd;
+	m.kind = k->cmd->build == gw_build_mget ? MANY_VALUES : MANY_COUNT;
+	return gw_many_begin(k, &m);
 }

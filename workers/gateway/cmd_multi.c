@@ -14,6 +14,7 @@
 #include "shm/record.h"
 #include "shm/table.h"
 #include "workers/gateway/cmd.h"
+#include "workers/gateway/job.h"
 
 /*
  * What KEYS and RANDOMKEY of one EXEC may cost the store together: keys that
@@ -31,9 +32,7 @@ struct multi {
 	uint32_t count, args; /* commands, and their arguments together */
 	struct vbuf queue; /* each: u32 argc, then argc times u32 len, bytes */
 	uint32_t watch_count;
-	uint32_t watch_next; /* argument of a WATCH that goes on; 0 = none */
 	struct vbuf watches; /* as in REC_MULTI's payload */
-	struct plan *plan; /* of an EXEC that goes on */
 };
 
 /* What becomes of one queued command. */
@@ -42,7 +41,8 @@ struct exec_item {
 	bool far; /* a walk that is too long for this process */
 	bool refused; /* by `local`, with what one EXEC may walk over */
 	bool unless_nil; /* by `local` unless the store says nil */
-	size_t off, len;
+	size_t off, len; /* in `local` */
+	size_t queued; /* bytes in the queue */
 };
 
 struct exec {
@@ -53,7 +53,8 @@ struct exec {
 
 /* EXEC at work. */
 struct plan {
-	struct call *k;
+	struct job job;
+	struct call *k; /* of the present step */
 	struct multi *m;
 	struct exec *x;
 	struct vbuf payload; /* REC_MULTI */
@@ -64,8 +65,14 @@ struct plan {
 	bool counts; /* DBSIZE is in it */
 	uint64_t keys, span; /* of its walks: compared, gone over */
 	struct op_arg *argv; /* of the command at hand */
-	uint32_t argv_cap;
+	uint32_t argv_cap, argc; /* argc: filled in so far */
+	const uint8_t *arg_at; /* behind those */
+	struct built built; /* of the command at hand */
+	struct args_copy copy; /* of its arguments, into the payload */
+	bool copying;
+	struct job *child; /* of a command answered here */
 	/* How far it got, if it takes more than one turn. */
+	bool made; /* the payload is */
 	bool ready; /* it may read */
 	bool answered; /* what is not of the store */
 	bool last; /* it killed its own client: close after the answer */
@@ -78,8 +85,6 @@ struct plan {
 	struct many many; /* the command at hand, if it is a long one */
 	struct sink out;
 };
-
-static void plan_free(struct plan *p);
 
 bool
 gw_multi_active(const struct conn *c)
@@ -107,7 +112,6 @@ gw_multi_free(struct conn *c)
 		return;
 	vbuf_free(&c->multi->queue);
 	vbuf_free(&c->multi->watches);
-	plan_free(c->multi->plan);
 	free(c->multi);
 	c->multi = NULL;
 }
@@ -144,39 +148,81 @@ gw_run_discard(struct call *k)
 	return VERDICT_DONE;
 }
 
-static void
-put_u32(struct vbuf *b, uint32_t v)
-{
-	uint8_t *at = vbuf_add(b, 4);
+/* A long command on its way into the queue. */
+struct queue_job {
+	struct job job;
+	struct args_copy copy;
+};
 
-	if (at != NULL)
-		put_le32(at, v);
+static void
+queue_free(struct job *job)
+{
+	free(job);
+}
+
+/* It is in the queue, whole. */
+static enum verdict
+queue_over(struct call *k, struct multi *m)
+{
+	m->count++;
+	m->args += k->argc;
+	reply_status(call_out(k), "QUEUED");
+	return VERDICT_DONE;
+}
+
+static enum verdict
+queue_step(struct call *k, struct job *job)
+{
+	struct queue_job *j = (struct queue_job *)job;
+	struct multi *m = k->c->multi;
+
+	if (!gw_args_copy(k->g, &j->copy, m->queue.data, k->argc, k->argv))
+		return gw_job_pause(k);
+	return queue_over(k, m);
+}
+
+/* Room for it is made. */
+static enum verdict
+queue_copy(struct call *k, struct multi *m, struct args_copy copy)
+{
+	struct queue_job *j;
+
+	if (!gw_is_long(k->argc, k->argv)) {
+		while (
+		    !gw_args_copy(k->g, &copy, m->queue.data, k->argc, k->argv))
+			;
+		return queue_over(k, m);
+	}
+	if ((j = calloc(1, sizeof(*j))) == NULL) {
+		m->spoiled = true;
+		return call_error_done(k, "ERR no memory for this command");
+	}
+	j->job.step = queue_step;
+	j->job.free = queue_free;
+	j->copy = copy;
+	return gw_job_begin(k, &j->job);
 }
 
 enum verdict
 gw_multi_queue(struct call *k)
 {
 	struct multi *m = k->c->multi;
-	uint32_t i;
+	uint8_t *at;
 
 	if (m->count == GW_MULTI_MAX || k->argc > GW_MULTI_ARGS - m->args ||
 	    m->queue.len > k->g->w->conf->listen.max_query) {
 		m->spoiled = true;
 		return call_error_done(k, "ERR the transaction is too long");
 	}
-	put_u32(&m->queue, k->argc);
-	for (i = 0; i < k->argc; i++) {
-		put_u32(&m->queue, k->argv[i].len);
-		vbuf_put(&m->queue, k->argv[i].data, k->argv[i].len);
-	}
-	if (m->queue.error != 0) {
+	at =
+	    vbuf_add(&m->queue, 4 + op_size(k->argc, k->argv) - OP_HEADER_SIZE);
+	if (at == NULL) {
 		m->spoiled = true;
 		return call_error_done(k, "ERR no memory for this command");
 	}
-	m->count++;
-	m->args += k->argc;
-	reply_status(call_out(k), "QUEUED");
-	return VERDICT_DONE;
+	put_le32(at, k->argc);
+	return queue_copy(
+	    k, m, (struct args_copy){ .to = (size_t)(at + 4 - m->queue.data) });
 }
 
 /* ---- WATCH ---- */
@@ -225,66 +271,82 @@ watch_add(struct call *k, struct multi *m, const struct op_arg *key)
 	m->watch_count++;
 }
 
-/* Is it still to begin? If so: may it? */
-static bool
-watch_begin(struct call *k, struct multi **m, enum verdict *v)
-{
-	uint32_t i;
+/* A WATCH of many keys. */
+struct watch_job {
+	struct job job;
+	uint32_t next; /* argument */
+};
 
-	*m = k->c->multi;
-	if (*m != NULL && (*m)->watch_next != 0)
-		return true;
-	for (i = 1; i < k->argc; i++)
-		if (k->argv[i].len > KEY_MAX) {
-			*v = call_error_done(
-			    k, "ERR key is longer than 511 bytes");
-			return false;
-		}
-	if (!gw_run_read_ready(k, v))
-		return false;
-	if ((*m = multi_get(k->c)) == NULL) {
-		*v = call_error_done(k, "ERR no memory for WATCH");
-		return false;
-	}
-	if ((*m)->watches.len > k->g->w->conf->listen.max_query ||
-	    (*m)->watch_count + (uint64_t)k->argc > GW_MULTI_MAX) {
-		*v = call_error_done(k, "ERR too many keys are watched");
-		return false;
-	}
-	(*m)->watch_next = 1;
-	return true;
+static void
+watch_free(struct job *job)
+{
+	free(job);
 }
 
-enum verdict
-gw_run_watch(struct call *k)
+static enum verdict
+watch_step(struct call *k, struct job *job)
 {
-	struct multi *m;
-	enum verdict v;
+	struct watch_job *j = (struct watch_job *)job;
+	struct multi *m = k->c->multi;
 
-	if (gw_multi_active(k->c))
-		return call_error_done(
-		    k, "ERR WATCH inside MULTI is not allowed");
-	if (!watch_begin(k, &m, &v))
-		return v;
-	if (gw_read_begin(k->g) != 0) {
-		m->watch_next = 0;
+	if (gw_read_begin(k->g) != 0)
 		return call_error_done(k, "ERR the store cannot be read");
+	while (j->next < k->argc) {
+		watch_add(k, m, &k->argv[j->next++]);
+		gw_turn_read(k->g, 1);
+		if (k->g->turn_over && j->next < k->argc)
+			return gw_job_pause(k);
 	}
-	while (m->watch_next < k->argc) {
-		watch_add(k, m, &k->argv[m->watch_next++]);
-		gw_turn_work(k->g, 1);
-		if (k->g->turn_over && m->watch_next < k->argc) {
-			gw_conn_park(k->g, k->c, PARK_TURN);
-			return VERDICT_PARKED;
-		}
-	}
-	m->watch_next = 0;
 	if (m->watches.error != 0) {
 		gw_multi_free(k->c);
 		return call_error_done(k, "ERR no memory for WATCH");
 	}
 	reply_ok(call_out(k));
 	return VERDICT_DONE;
+}
+
+/* Keys that can be watched beside those that are? Else it is answered. */
+static bool
+watch_fits(struct call *k, const struct multi *m)
+{
+	uint32_t i;
+
+	if (m->watches.len > k->g->w->conf->listen.max_query ||
+	    m->watch_count + (uint64_t)k->argc > GW_MULTI_MAX) {
+		call_error(k, "ERR too many keys are watched");
+		return false;
+	}
+	for (i = 1; i < k->argc; i++) {
+		if (k->argv[i].len <= KEY_MAX)
+			continue;
+		call_error(k, "ERR key is longer than 511 bytes");
+		return false;
+	}
+	return true;
+}
+
+enum verdict
+gw_run_watch(struct call *k)
+{
+	struct multi *m = multi_get(k->c);
+	struct watch_job *j;
+	enum verdict v;
+
+	if (m == NULL)
+		return call_error_done(k, "ERR no memory for WATCH");
+	if (m->active)
+		return call_error_done(
+		    k, "ERR WATCH inside MULTI is not allowed");
+	if (!watch_fits(k, m))
+		return VERDICT_DONE;
+	if (!gw_run_read_ready(k, &v))
+		return v;
+	if ((j = calloc(1, sizeof(*j))) == NULL)
+		return call_error_done(k, "ERR no memory for WATCH");
+	j->job.step = watch_step;
+	j->job.free = watch_free;
+	j->next = 1;
+	return gw_job_begin(k, &j->job);
 }
 
 enum verdict
@@ -309,10 +371,11 @@ gw_exec_free(struct exec *x)
 }
 
 static void
-plan_free(struct plan *p)
+plan_free(struct job *job)
 {
-	if (p == NULL)
-		return;
+	struct plan *p = (struct plan *)job;
+
+	gw_job_free(&p->child);
 	gw_exec_free(p->x);
 	vbuf_free(&p->payload);
 	sink_reset(&p->out);
@@ -335,28 +398,56 @@ plan_argv(struct plan *p, uint32_t argc)
 	return true;
 }
 
-/* The queued command at *at as a call. False without memory. */
-static bool
-plan_command(struct plan *p, const uint8_t **at, struct call *q)
+/* argc arguments from p->arg_at on. 0, or -EINPROGRESS: the share is over. */
+static int
+plan_args(struct plan *p, uint32_t argc)
 {
-	uint32_t argc = get_le32(*at), i;
+	struct op_arg *a;
+
+	while (p->argc < argc) {
+		a = &p->argv[p->argc++];
+		a->len = get_le32(p->arg_at);
+		a->data = p->arg_at + 4;
+		p->arg_at += 4 + (size_t)a->len;
+		if (p->argc % ARGS_SHARE != 0)
+			continue;
+		gw_turn_look(p->k->g);
+		if (p->k->g->turn_over)
+			return -EINPROGRESS;
+	}
+	return 0;
+}
+
+/* The queued command at p->at as a call. 0, -EINPROGRESS, -ENOMEM. */
+static int
+plan_command(struct plan *p, struct call *q)
+{
+	uint32_t argc = get_le32(p->at);
+	int rc;
 
 	if (!plan_argv(p, argc))
-		return false;
-	*at += 4;
-	for (i = 0; i < argc; i++) {
-		p->argv[i].len = get_le32(*at);
-		p->argv[i].data = *at + 4;
-		*at += 4 + (size_t)p->argv[i].len;
-	}
+		return -ENOMEM;
+	if (p->argc == 0)
+		p->arg_at = p->at + 4;
+	if ((rc = plan_args(p, argc)) != 0)
+		return rc;
 	*q = (struct call){ .g = p->k->g,
 		.c = p->k->c,
 		.cmd = gw_command_find(p->argv[0].data, p->argv[0].len),
 		.argc = argc,
 		.argv = p->argv,
+		.job = &p->child,
 		.in_exec = true };
 	ASSERT(q->cmd != NULL);
-	return true;
+	return 0;
+}
+
+/* The next one. */
+static void
+plan_next(struct plan *p)
+{
+	p->at += p->x->item[p->next++].queued;
+	p->argc = 0;
 }
 
 static void
@@ -398,70 +489,114 @@ plan_is_local(struct plan *p, const struct call *q, struct exec_item *item,
 	return item->refused;
 }
 
-/* Operations into the payload; which commands are ours to answer. */
+/* The operation that was built has room in the payload, and its head. */
 static bool
-plan_make(struct plan *p)
+plan_op_begin(struct plan *p)
 {
-	const uint8_t *at = p->m->queue.data;
-	struct exec_item *item;
-	struct built b;
-	struct call q;
-	uint8_t *to;
-	uint32_t i;
-	size_t n;
+	const struct built *b = &p->built;
+	size_t n = op_size(b->argc, b->argv);
+	uint8_t *to = vbuf_add(&p->payload, 4 + n);
 
-	vbuf_add(&p->payload, 8);
-	vbuf_put(&p->payload, p->m->watches.data, p->m->watches.len);
-	for (i = 0; i < p->m->count; i++) {
-		item = &p->x->item[i];
-		if (!plan_command(p, &at, &q))
-			return false;
-		built_init(&b);
-		item->local = plan_is_local(p, &q, item, &b);
-		if (item->local)
-			continue;
-		item->unless_nil = b.error[0] != '\0';
-		n = op_size(b.argc, b.argv);
-		if ((to = vbuf_add(&p->payload, 4 + n)) == NULL)
-			return false;
-		put_le32(to, (uint32_t)n);
-		op_encode(to + 4, b.code, b.flags, b.num, b.argc, b.argv);
-		p->op_count++;
-		p->need += op_need(b.code, b.flags, b.num, b.argc, b.argv);
-		p->writes |= op_writes(b.code);
-		p->counts |= b.code == OP_DBSIZE;
-	}
-	if (p->payload.error != 0)
+	if (to == NULL)
 		return false;
-	put_le32(p->payload.data, p->op_count);
-	put_le32(p->payload.data + 4, p->m->watch_count);
+	put_le32(to, (uint32_t)n);
+	p->copy = gw_op_begin(b, to + 4, (size_t)(to + 4 - p->payload.data));
+	p->copying = true;
+	p->op_count++;
+	p->need += op_need(b->code, b->flags, b->num, b->argc, b->argv);
+	p->writes |= op_writes(b->code);
+	p->counts |= b->code == OP_DBSIZE;
 	return true;
 }
 
-/* The answer to the command at hand, in p->x->local. */
-static bool
+/* The command at hand: 0, -EINPROGRESS, -ENOMEM. */
+static int
+plan_make_one(struct plan *p)
+{
+	struct exec_item *item = &p->x->item[p->next];
+	const struct built *b = &p->built;
+	struct call q;
+	int rc;
+
+	if (!p->copying) {
+		if ((rc = plan_command(p, &q)) != 0)
+			return rc;
+		item->queued = (size_t)(p->arg_at - p->at);
+		built_init(&p->built);
+		item->local = plan_is_local(p, &q, item, &p->built);
+		if (item->local)
+			return 0;
+		item->unless_nil = b->error[0] != '\0';
+		if (!plan_op_begin(p))
+			return -ENOMEM;
+	}
+	if (!gw_args_copy(p->k->g, &p->copy, p->payload.data, b->argc, b->argv))
+		return -EINPROGRESS;
+	p->copying = false;
+	return 0;
+}
+
+/*
+ * Operations into the payload; which commands are ours to answer. 0,
+ * -EINPROGRESS (the next turn goes on), or -ENOMEM.
+ */
+static int
+plan_make(struct plan *p)
+{
+	struct gateway *g = p->k->g;
+	int rc;
+
+	if (p->at == NULL) {
+		p->at = p->m->queue.data;
+		vbuf_add(&p->payload, 8);
+		vbuf_put(&p->payload, p->m->watches.data, p->m->watches.len);
+	}
+	while (p->next < p->m->count) {
+		if ((rc = plan_make_one(p)) != 0)
+			return rc;
+		plan_next(p);
+		gw_turn_work(g, 1);
+		if (g->turn_over && p->next < p->m->count)
+			return -EINPROGRESS;
+	}
+	if (p->payload.error != 0)
+		return -ENOMEM;
+	put_le32(p->payload.data, p->op_count);
+	put_le32(p->payload.data + 4, p->m->watch_count);
+	p->made = true;
+	p->next = 0;
+	p->at = p->m->queue.data;
+	return 0;
+}
+
+/* The answer to the command at hand, in p->x->local; as plan_make_one(). */
+static int
 plan_answer(struct plan *p, struct exec_item *item)
 {
-	struct built b;
+	enum verdict v = VERDICT_DONE;
 	struct call q;
+	int rc;
 
-	if (!plan_command(p, &p->at, &q))
-		return false;
 	if (!item->local && !item->unless_nil)
-		return true;
+		return 0;
+	if ((rc = plan_command(p, &q)) != 0)
+		return rc;
 	q.out = &p->x->local;
-	item->off = sink_len(q.out);
-	built_init(&b);
+	if (p->child == NULL)
+		item->off = sink_len(q.out);
 	if (item->refused) {
 		call_error(&q, EXEC_FAR);
 	} else if (q.cmd->build != NULL) {
-		(void)q.cmd->build(&q, &b);
-		call_error(&q, "%s", b.error);
+		built_init(&p->built);
+		(void)q.cmd->build(&q, &p->built);
+		call_error(&q, "%s", p->built.error);
+	} else if (p->child != NULL) {
+		v = gw_job_resume(&q);
 	} else {
-		(void)q.cmd->run(&q);
+		v = q.cmd->run(&q);
 	}
 	item->len = sink_len(q.out) - item->off;
-	return true;
+	return v == VERDICT_PARKED ? -EINPROGRESS : 0;
 }
 
 /*
@@ -472,14 +607,14 @@ static int
 plan_run_local(struct plan *p)
 {
 	struct gateway *g = p->k->g;
+	int rc;
 
 	if (p->answered)
 		return 0;
-	if (p->next == 0)
-		p->at = p->m->queue.data;
 	while (p->next < p->m->count) {
-		if (!plan_answer(p, &p->x->item[p->next++]))
-			return -ENOMEM;
+		if ((rc = plan_answer(p, &p->x->item[p->next])) != 0)
+			return rc;
+		plan_next(p);
 		if (sink_len(&p->x->local) > g->w->conf->listen.max_output)
 			return -ENOBUFS;
 		gw_turn_work(g, 1);
@@ -500,50 +635,25 @@ put_local(const struct exec *x, uint32_t i, struct sink *out)
 		    out, x->local.c->data + x->item[i].off, x->item[i].len);
 }
 
-/* One answer of the store, in the place of the i-th command. */
-static int
-put_stored(const struct exec *x, uint32_t i, struct sink *out, unsigned proto,
-    const uint8_t **at, const uint8_t *end)
+uint32_t
+gw_exec_count(const struct exec *x)
 {
-	struct value v;
+	return x->count;
+}
 
-	if (!x->item[i].unless_nil || (*at < end && **at == VAL_NIL))
-		return reply_value(out, proto, at, end);
+enum exec_place
+gw_exec_place(const struct exec *x, uint32_t i)
+{
+	if (x->item[i].local)
+		return EXEC_LOCAL;
+	return x->item[i].unless_nil ? EXEC_UNLESS_NIL : EXEC_STORE;
+}
+
+size_t
+gw_exec_local(const struct exec *x, uint32_t i, struct sink *out)
+{
 	put_local(x, i, out);
-	return value_next(at, end, &v);
-}
-
-void
-gw_exec_reply(struct exec *x, struct sink *out, unsigned proto,
-    const uint8_t *values, size_t n)
-{
-	const uint8_t *at = values, *end = values + n, *head = values;
-	struct value v;
-	uint32_t i;
-
-	if (value_next(&at, end, &v) != 0) {
-		reply_error(out, "ERR the result of this transaction was lost");
-		return;
-	}
-	if (v.tag != VAL_ARRAY) {
-		(void)reply_value(out, proto, &head, end);
-		return;
-	}
-	reply_array(out, x->count);
-	for (i = 0; i < x->count; i++) {
-		if (x->item[i].local)
-			put_local(x, i, out);
-		else if (put_stored(x, i, out, proto, &at, end) != 0)
-			out->failed = true;
-	}
-}
-
-/* The next turn goes on. */
-static enum verdict
-exec_pause(struct call *k)
-{
-	gw_conn_park(k->g, k->c, PARK_TURN);
-	return VERDICT_PARKED;
+	return x->item[i].len;
 }
 
 /* Did a watched key change since? 1, 0, -EAGAIN, -EINPROGRESS. */
@@ -588,22 +698,80 @@ exec_size(struct plan *p)
 	return -EAGAIN;
 }
 
-/* MGET, EXISTS or TOUCH: its keys, which may take turns to look up. */
-static int
-exec_many_begin(struct plan *p, const struct op *op)
+/* Of the operation at p->at, which plan_make() has encoded. */
+static struct op
+exec_op_at(const struct plan *p)
 {
-	const uint8_t *at = op->args;
-	uint32_t i;
+	const uint8_t *at = p->at + 4;
+
+	return (struct op){ .code = get_le16(at),
+		.flags = get_le16(at + 2),
+		.argc = get_le32(at + 4),
+		.num = (int64_t)get_le64(at + 8),
+		.args = at + OP_HEADER_SIZE,
+		.end = at + get_le32(p->at) };
+}
+
+/* What of many keys or a long value it reads, which may take turns. */
+static bool
+exec_is_many(struct plan *p, const struct op *op)
+{
+	struct many *m = &p->many;
+
+	*m = (struct many){ .count = op->argc };
+	if (op->code == OP_MGET)
+		m->kind = MANY_VALUES;
+	else if (op->code == OP_GET)
+		m->kind = MANY_VALUE;
+	else if (op->code == OP_GETRANGE)
+		m->kind = MANY_RANGE;
+	else if (op->code == OP_EXISTS || op->code == OP_TOUCH)
+		m->kind = MANY_COUNT;
+	else
+		return false;
+	return !p->x->item[p->next].unless_nil;
+}
+
+static int
+exec_many(struct plan *p, const struct op *op)
+{
+	int rc;
 
 	if (!plan_argv(p, op->argc))
 		return -ENOMEM;
-	for (i = 0; i < op->argc; i++)
-		(void)op_arg_next(op, &at, &p->argv[i]);
-	p->many = (struct many){ .argv = p->argv,
-		.count = op->argc,
-		.values = op->code == OP_MGET };
-	p->in_many = true;
-	return 0;
+	if (p->argc == 0)
+		p->arg_at = op->args;
+	if ((rc = plan_args(p, op->argc)) != 0)
+		return rc;
+	p->many.argv = p->argv;
+	if (p->many.kind == MANY_RANGE) {
+		p->many.start = (int64_t)get_le64(p->argv[1].data);
+		p->many.end = (int64_t)get_le64(p->argv[2].data);
+		p->many.count = 1;
+	}
+	rc = gw_many_step(
+	    p->k->g, &p->moment, &p->many, &p->out, p->k->c->proto);
+	if (rc == 0)
+		p->argc = 0;
+	return rc;
+}
+
+/* A GET of which all that matters is whether there is something. */
+static int
+exec_unless_nil(struct plan *p, const struct op *op)
+{
+	const uint8_t *at = op->args;
+	struct op_arg key = { NULL, 0 };
+	struct kv_item item;
+	int rc;
+
+	(void)op_arg_next(op, &at, &key);
+	rc = kv_get(p->k->g->kv, key.data, key.len, p->moment.now_ms, &item);
+	if (rc == -ENOENT)
+		reply_nil(&p->out, p->k->c->proto);
+	else if (rc == 0)
+		put_local(p->x, p->next, &p->out);
+	return rc == -ENOENT ? 0 : rc;
 }
 
 /* One operation's answer. */
@@ -618,21 +786,21 @@ exec_op(struct plan *p, const struct op *op)
 		reply_int(&p->out, (int64_t)p->size);
 		return 0;
 	}
+	if (p->x->item[p->next].unless_nil)
+		return exec_unless_nil(p, op);
 	vbuf_clear(&g->value);
-	g->value.error = 0;
 	rc = kv_read(g->kv, op, p->moment.now_ms, &g->value);
 	if (rc != 0)
 		return rc;
 	v = g->value.data;
-	return put_stored(p->x, p->next, &p->out, p->k->c->proto, &v,
-	    g->value.data + g->value.len);
+	return reply_value(
+	    &p->out, p->k->c->proto, &v, g->value.data + g->value.len);
 }
 
 static int
 exec_item(struct plan *p)
 {
 	struct op op;
-	uint32_t n;
 	int rc;
 
 	if (p->x->item[p->next].local) {
@@ -641,22 +809,14 @@ exec_item(struct plan *p)
 	}
 	if (p->x->item[p->next].far)
 		return -EBUSY;
-	n = get_le32(p->at);
-	if (!p->in_many) {
-		rc = op_decode(p->at + 4, n, &op);
-		if (rc == 0 && (op.code == OP_MGET || op.code == OP_EXISTS ||
-				   op.code == OP_TOUCH))
-			rc = exec_many_begin(p, &op);
-		else if (rc == 0)
-			rc = exec_op(p, &op);
-		if (rc != 0)
-			return rc;
-	}
-	if (p->in_many && (rc = gw_many_step(p->k->g, &p->moment, &p->many,
-			       &p->out, p->k->c->proto)) != 0)
+	op = exec_op_at(p);
+	if (!p->in_many)
+		p->in_many = exec_is_many(p, &op);
+	rc = p->in_many ? exec_many(p, &op) : exec_op(p, &op);
+	if (rc != 0)
 		return rc;
 	p->in_many = false;
-	p->at += 4 + (size_t)n;
+	p->at += 4 + (size_t)get_le32(p->at);
 	p->next++;
 	return 0;
 }
@@ -706,6 +866,7 @@ exec_read_anew(struct plan *p)
 	p->at = NULL;
 	p->next = 0;
 	p->in_many = false;
+	p->argc = 0;
 	p->size = UINT64_MAX;
 }
 
@@ -713,10 +874,9 @@ static enum verdict
 exec_append(struct plan *p)
 {
 	struct call *k = p->k;
-	struct request rq = { .type = REC_MULTI,
-		.payload = p->payload.data,
-		.payload_len = p->payload.len,
-		.exec = p->x };
+	struct request rq = {
+		.type = REC_MULTI, .bytes = &p->payload, .exec = p->x
+	};
 	int rc = gw_write_append(k->g, k->c, &rq);
 
 	if (rc != 0)
@@ -732,7 +892,7 @@ exec_answer(struct plan *p, enum verdict *v)
 	int rc = plan_run_local(p);
 
 	if (rc == -EINPROGRESS)
-		*v = exec_pause(p->k);
+		*v = gw_job_pause(p->k);
 	else if (rc == -ENOBUFS)
 		*v = call_error_done(
 		    p->k, "ERR the transaction's reply is too long");
@@ -802,12 +962,14 @@ exec_read(struct plan *p)
 		rc = -EINPROGRESS;
 	}
 	if (rc == -EINPROGRESS)
-		return exec_pause(k);
+		return gw_job_pause(k);
 	if (rc == -EBUSY)
 		return exec_read_settle(p, true);
 	if (rc != 0 && rc != -ENOBUFS)
 		return call_error_done(k, "ERR the store cannot be read");
-	sink_join(call_out(k), &p->out);
+	/* What is too long is not sent: it is closed for it. */
+	p->out.failed |= rc != 0;
+	call_join(k, &p->out);
 	return VERDICT_DONE;
 }
 
@@ -815,16 +977,13 @@ exec_read(struct plan *p)
 static enum verdict
 exec_local(struct plan *p)
 {
-	struct sink *out;
 	enum verdict v;
-	uint32_t i;
 
 	if (!exec_answer(p, &v))
 		return v;
-	out = call_out(p->k);
-	reply_array(out, p->x->count);
-	for (i = 0; i < p->x->count; i++)
-		put_local(p->x, i, out);
+	reply_array(call_out(p->k), p->x->count);
+	/* They stand there in order. */
+	call_join(p->k, &p->x->local);
 	return VERDICT_DONE;
 }
 
@@ -833,7 +992,13 @@ exec_run(struct plan *p)
 {
 	struct call *k = p->k;
 	enum verdict v;
+	int rc;
 
+	if (!p->made && (rc = plan_make(p)) != 0)
+		return rc == -EINPROGRESS
+			   ? gw_job_pause(k)
+			   : call_error_done(
+				 k, "ERR no memory for this transaction");
 	if (p->writes && !p->local_reads)
 		return exec_write(p);
 	if (p->op_count == 0 && p->m->watch_count == 0 && !p->local_reads)
@@ -845,29 +1010,6 @@ exec_run(struct plan *p)
 	if (gw_read_begin(k->g) != 0)
 		return call_error_done(k, "ERR the store cannot be read");
 	return p->writes ? exec_write(p) : exec_read(p);
-}
-
-/* NULL without memory. */
-static struct plan *
-plan_new(struct call *k, struct multi *m)
-{
-	struct plan *p = calloc(1, sizeof(*p));
-
-	if (p == NULL)
-		return NULL;
-	p->k = k;
-	p->m = m;
-	p->size = UINT64_MAX;
-	p->out.pool = &k->g->pool;
-	p->x = calloc(1, sizeof(*p->x) + m->count * sizeof(p->x->item[0]));
-	if (p->x != NULL) {
-		p->x->count = m->count;
-		p->x->local.pool = &k->g->pool;
-		if (plan_make(p))
-			return p;
-	}
-	plan_free(p);
-	return NULL;
 }
 
 /* A CLIENT KILL in it of its own client waits until it is answered. */
@@ -883,11 +1025,48 @@ exec_last(struct plan *p, struct conn *c, enum verdict v)
 		c->flags |= CONN_LAST;
 }
 
+static enum verdict
+exec_step(struct call *k, struct job *job)
+{
+	struct plan *p = (struct plan *)job;
+	enum verdict v;
+
+	p->k = k;
+	v = exec_run(p);
+	exec_last(p, k->c, v);
+	if (v != VERDICT_PARKED)
+		gw_multi_free(k->c);
+	return v;
+}
+
+/* NULL without memory. */
+static struct plan *
+plan_new(struct call *k, struct multi *m)
+{
+	struct plan *p = calloc(1, sizeof(*p));
+
+	if (p == NULL)
+		return NULL;
+	p->job.step = exec_step;
+	p->job.free = plan_free;
+	p->m = m;
+	p->size = UINT64_MAX;
+	p->out.pool = &k->g->pool;
+	p->x = calloc(1, sizeof(*p->x) + m->count * sizeof(p->x->item[0]));
+	if (p->x == NULL) {
+		plan_free(&p->job);
+		return NULL;
+	}
+	p->x->count = m->count;
+	p->x->local.pool = &k->g->pool;
+	return p;
+}
+
 enum verdict
 gw_run_exec(struct call *k)
 {
 	struct multi *m = k->c->multi;
-	enum verdict v;
+	struct plan *p;
 
 	if (!gw_multi_active(k->c))
 		return call_error_done(k, "ERR EXEC without MULTI");
@@ -897,16 +1076,8 @@ gw_run_exec(struct call *k)
 		    "EXECABORT Transaction discarded because of previous "
 		    "errors.");
 	}
-	if (m->plan == NULL)
-		m->plan = plan_new(k, m);
-	if (m->plan != NULL) {
-		m->plan->k = k;
-		v = exec_run(m->plan);
-		exec_last(m->plan, k->c, v);
-	} else {
-		v = call_error_done(k, "ERR no memory for this transaction");
-	}
-	if (v != VERDICT_PARKED)
-		gw_multi_free(k->c);
-	return v;
+	if ((p = plan_new(k, m)) != NULL)
+		return gw_job_begin(k, &p->job);
+	gw_multi_free(k->c);
+	return call_error_done(k, "ERR no memory for this transaction");
 }

@@ -11,6 +11,10 @@
 #include "shm/record.h"
 #include "shm/table.h"
 #include "workers/gateway/cmd.h"
+#include "workers/gateway/job.h"
+
+/* A longer value is copied in shares of a turn. */
+#define VALUE_AT_ONCE (64u * 1024)
 
 /* Relative or absolute, in seconds or milliseconds. */
 enum unit { UNIT_S, UNIT_MS, UNIT_AT_S, UNIT_AT_MS };
@@ -343,6 +347,113 @@ run_parked(struct call *k, int rc)
 	return VERDICT_PARKED;
 }
 
+/* A write whose request is long: it is made in shares of a turn. */
+struct write_job {
+	struct job job;
+	bool begun;
+	struct built built;
+	struct args_copy copy;
+	struct vbuf bytes;
+};
+
+static void
+write_free(struct job *job)
+{
+	struct write_job *j = (struct write_job *)job;
+
+	vbuf_free(&j->bytes);
+	free(j);
+}
+
+/* May it write here? Else that is answered. */
+static bool
+write_allowed(struct call *k)
+{
+	if (!k->g->w->readonly && commit_is_master(k->g->r))
+		return true;
+	(void)call_refused(k);
+	return false;
+}
+
+/* Not more than one record can hold? Else that is answered. */
+static bool
+write_fits(struct call *k, const struct built *b)
+{
+	uint64_t need;
+
+	if (op_size(b->argc, b->argv) > REQ_PAYLOAD_MAX) {
+		call_error(k, "ERR request is longer than 1 GiB");
+		return false;
+	}
+	need = op_need(b->code, b->flags, b->num, b->argc, b->argv);
+	if (need <= k->g->w->conf->store.max_record)
+		return true;
+	(void)call_too_much(k, need);
+	return false;
+}
+
+/* The operation, with room for its arguments. False: answered. */
+static bool
+write_build(struct call *k, struct write_job *j)
+{
+	struct built *b = &j->built;
+	uint8_t *at;
+
+	if (!write_allowed(k))
+		return false;
+	if (!gw_conn_pin(k->c, k->argc, &k->argv)) {
+		call_error(k, "ERR no memory for this request");
+		return false;
+	}
+	if (!k->cmd->build(k, b)) {
+		call_error(k, "%s", b->error);
+		return false;
+	}
+	if (!write_fits(k, b))
+		return false;
+	at = vbuf_add(&j->bytes, op_size(b->argc, b->argv));
+	if (at == NULL) {
+		call_error(k, "ERR no memory for this request");
+		return false;
+	}
+	j->copy = gw_op_begin(b, at, 0);
+	j->begun = true;
+	gw_turn_look(k->g);
+	return true;
+}
+
+static enum verdict
+write_step(struct call *k, struct job *job)
+{
+	struct write_job *j = (struct write_job *)job;
+	struct built *b = &j->built;
+	struct request rq = { .type = REC_OP, .bytes = &j->bytes };
+	int rc;
+
+	if (!j->begun && !write_build(k, j))
+		return VERDICT_DONE;
+	if (k->g->turn_over ||
+	    !gw_args_copy(k->g, &j->copy, j->bytes.data, b->argc, b->argv))
+		return gw_job_pause(k);
+	if (!write_allowed(k))
+		return VERDICT_DONE;
+	rq.early = b->early;
+	rc = gw_write_append(k->g, k->c, &rq);
+	return rc == 0 ? VERDICT_DONE : run_parked(k, rc);
+}
+
+static enum verdict
+write_begin(struct call *k)
+{
+	struct write_job *j = calloc(1, sizeof(*j));
+
+	if (j == NULL)
+		return call_error_done(k, "ERR no memory for this request");
+	j->job.step = write_step;
+	j->job.free = write_free;
+	return gw_job_begin(k, &j->job);
+}
+
 static enum verdict
 run_write(struct call *k, const struct built *b)
 {
@@ -353,16 +464,10 @@ run_write(struct call *k, const struct built *b)
 		.num = b->num,
 		.argc = b->argc,
 		.argv = b->argv };
-	uint64_t need;
 	int rc;
 
-	if (k->g->w->readonly || !commit_is_master(k->g->r))
-		return call_refused(k);
-	if (op_size(b->argc, b->argv) > REQ_PAYLOAD_MAX)
-		return call_error_done(k, "ERR request is longer than 1 GiB");
-	need = op_need(b->code, b->flags, b->num, b->argc, b->argv);
-	if (need > k->g->w->conf->store.max_record)
-		return call_too_much(k, need);
+	if (!write_allowed(k) || !write_fits(k, b))
+		return VERDICT_DONE;
 	rc = gw_write_append(k->g, k->c, &rq);
 	return rc == 0 ? VERDICT_DONE : run_parked(k, rc);
 }
@@ -472,6 +577,8 @@ run_read(struct call *k, const struct built *b)
 		rc = kv_read(g->kv, &op, gw_now_ms(g), &g->value);
 	if (rc == 0)
 		rc = g->value.error;
+	if (rc == -EBUSY)
+		return gw_walk_begin(k, b->code == OP_RANDOMKEY);
 	if (rc != 0)
 		return gw_run_failed(k, b->argc != 0 ? &b->argv[0] : &none, rc);
 	at = g->value.data;
@@ -490,6 +597,8 @@ gw_run_op(struct call *k)
 {
 	struct built b;
 
+	if ((k->cmd->flags & CMD_WRITE) != 0 && gw_is_long(k->argc, k->argv))
+		return write_begin(k);
 	/* Not all of it: the arrays are filled where they are used. */
 	b.flags = 0;
 	b.early = false;
@@ -512,24 +621,11 @@ gw_run_set(struct call *k)
 
 	if (k->argc != 3 || k->argv[1].len > KEY_MAX ||
 	    k->argv[2].len > k->g->w->conf->store.max_value ||
-	    k->g->w->readonly || !commit_is_master(k->g->r))
+	    gw_is_long(k->argc, k->argv) || k->g->w->readonly ||
+	    !commit_is_master(k->g->r))
 		return gw_run_op(k);
 	rc = gw_write_append(k->g, k->c, &rq);
 	return rc == 0 ? VERDICT_DONE : run_parked(k, rc);
-}
-
-int
-gw_put_item(struct gateway *g, struct sink *out, const struct kv_item *item)
-{
-	uint8_t *to;
-
-	if (item->data != NULL) {
-		reply_bulk(out, item->data, item->len);
-		return 0;
-	}
-	if ((to = reply_bulk_room(out, item->len)) == NULL)
-		return -ENOMEM;
-	return kv_copy(g->kv, item, 0, item->len, to);
 }
 
 enum verdict
@@ -537,28 +633,39 @@ gw_run_get(struct call *k)
 {
 	struct gateway *g = k->g;
 	struct kv_item item;
-	struct sink *out;
-	size_t len;
 	enum verdict v;
 	int rc;
 
 	if (!gw_run_read_ready(k, &v))
 		return v;
-	out = call_out(k);
-	len = sink_len(out);
 	rc =
 	    kv_get(g->kv, k->argv[1].data, k->argv[1].len, gw_now_ms(g), &item);
 	if (rc == -ENOENT) {
 		g->n_misses++;
-		reply_nil(out, k->c->proto);
+		reply_nil(call_out(k), k->c->proto);
 		return VERDICT_DONE;
 	}
-	if (rc == 0 && (rc = gw_put_item(g, out, &item)) == 0) {
-		g->n_hits++;
-		gw_turn_work(g, item.len / 1024);
-		return VERDICT_DONE;
-	}
-	if (out->c != NULL)
-		out->c->len = len;
-	return gw_run_failed(k, &k->argv[1], rc);
+	if (rc != 0)
+		return gw_run_failed(k, &k->argv[1], rc);
+	if (item.data == NULL || item.len > VALUE_AT_ONCE)
+		return gw_many_begin(
+		    k, &(struct many){ .kind = MANY_VALUE, .count = 1 });
+	g->n_hits++;
+	gw_turn_work(g, item.len / 1024);
+	reply_bulk(call_out(k), item.data, item.len);
+	return VERDICT_DONE;
+}
+
+enum verdict
+gw_run_getrange(struct call *k)
+{
+	struct many m = { .kind = MANY_RANGE, .count = 1 };
+	enum verdict v;
+
+	if (!arg_i64(&k->argv[2], &m.start) || !arg_i64(&k->argv[3], &m.end))
+		return call_error_done(
+		    k, "ERR value is not an integer or out of range");
+	if (!gw_run_read_ready(k, &v))
+		return v;
+	return gw_many_begin(k, &m);
 }

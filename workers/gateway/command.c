@@ -14,6 +14,7 @@
 #include <string.h>
 #include "shm/assert.h"
 #include "workers/gateway/cmd.h"
+#include "workers/gateway/job.h"
 
 #define FLOAT_ARG_MAX 5120 /* no longer text is a number to the store */
 
@@ -50,8 +51,8 @@ static const struct command commands[] = {
 	    "Get the value of a key and delete it"),
 	OP("getex", -2, W | F, 1, 1, 1, gw_build_getex, "string", "6.2.0",
 	    "Get the value of a key and change its expiry"),
-	OP("getrange", 4, R, 1, 1, 1, gw_build_getrange, "string", "2.4.0",
-	    "Get a part of the value of a key"),
+	{ "getrange", 4, R, 1, 1, 1, gw_run_getrange, gw_build_getrange,
+	    "string", "2.4.0", "Get a part of the value of a key" },
 	OP("getset", 3, W | F, 1, 1, 1, gw_build_getset, "string", "1.0.0",
 	    "Set the value of a key and get the old one"),
 	OP("incr", 2, W | F, 1, 1, 1, gw_build_incr, "string", "1.0.0",
@@ -76,8 +77,8 @@ static const struct command commands[] = {
 	    "Overwrite a part of the value of a key"),
 	OP("strlen", 2, R | F, 1, 1, 1, gw_build_key_read, "string", "2.2.0",
 	    "Get the length of the value of a key"),
-	OP("substr", 4, R, 1, 1, 1, gw_build_getrange, "string", "1.0.0",
-	    "Get a part of the value of a key"),
+	{ "substr", 4, R, 1, 1, 1, gw_run_getrange, gw_build_getrange, "string",
+	    "1.0.0", "Get a part of the value of a key" },
 
 	OP("dbsize", 1, R | F, 0, 0, 0, gw_build_bare_read, "server", "1.0.0",
 	    "The number of keys"),
@@ -107,8 +108,8 @@ static const struct command commands[] = {
 	    "7.0.0", "The millisecond at which a key expires"),
 	OP("pttl", 2, R | F, 1, 1, 1, gw_build_key_read, "generic", "2.6.0",
 	    "A key's time to live in milliseconds"),
-	{ "randomkey", 1, R, 0, 0, 0, gw_run_randomkey, gw_build_bare_read,
-	    "generic", "1.0.0", "A random key" },
+	OP("randomkey", 1, R, 0, 0, 0, gw_build_bare_read, "generic", "1.0.0",
+	    "A random key"),
 	OP("rename", 3, W, 1, 2, 1, gw_build_rename, "generic", "1.0.0",
 	    "Rename a key"),
 	OP("renamenx", 3, W | F, 1, 2, 1, gw_build_rename, "generic", "1.0.0",
@@ -396,9 +397,13 @@ enum verdict
 gw_command_execute(
     struct gateway *g, struct conn *c, uint32_t argc, const struct op_arg *argv)
 {
-	struct call k = { .g = g, .c = c, .argc = argc, .argv = argv };
+	struct call k = {
+		.g = g, .c = c, .argc = argc, .argv = argv, .job = &c->job
+	};
 	enum verdict v = VERDICT_DONE;
 
+	if (c->job != NULL)
+		return call_over(&k, gw_job_resume(&k));
 	k.cmd = gw_command_find(argv[0].data, argv[0].len);
 	if (call_check(&k)) {
 		if (gw_multi_active(c) && (k.cmd->flags & CMD_NOQUEUE) == 0)
@@ -409,16 +414,66 @@ gw_command_execute(
 	return call_over(&k, v);
 }
 
-enum verdict
-gw_many_go_on(struct gateway *g, struct conn *c, const struct resp_arg *args,
-    const uint8_t *base)
-{
-	struct call k = { .g = g, .c = c, .cmd = gw_many_command(c) };
+/* ---- arguments ---- */
 
-	return call_over(&k, gw_many_resume(&k, args, base));
+#define COPY_SHARE   (64u * 1024) /* bytes, likewise */
+#define LONG_REQUEST (512u * 1024)
+
+bool
+gw_is_long(uint32_t argc, const struct op_arg *argv)
+{
+	return argc > ARGS_SHARE || op_size(argc, argv) > LONG_REQUEST;
 }
 
-/* ---- arguments ---- */
+struct args_copy
+gw_op_begin(const struct built *b, uint8_t *at, size_t off)
+{
+	op_encode(at, b->code, b->flags, b->num, 0, NULL);
+	put_le32(at + 4, b->argc);
+	return (struct args_copy){ .to = off + OP_HEADER_SIZE };
+}
+
+/* A piece of the argument at hand, its length first. How many bytes. */
+static uint32_t
+copy_piece(struct args_copy *a, uint8_t *buf, const struct op_arg *arg)
+{
+	uint32_t n = arg->len - a->off;
+
+	if (n > COPY_SHARE)
+		n = COPY_SHARE;
+	if (a->off == 0) {
+		put_le32(buf + a->to, arg->len);
+		a->to += 4;
+	}
+	if (n != 0)
+		memcpy(buf + a->to, arg->data + a->off, n);
+	a->to += n;
+	a->off += n;
+	if (a->off == arg->len) {
+		a->next++;
+		a->off = 0;
+	}
+	return n;
+}
+
+bool
+gw_args_copy(struct gateway *g, struct args_copy *a, uint8_t *buf,
+    uint32_t argc, const struct op_arg *argv)
+{
+	uint32_t work = 0;
+
+	while (a->next < argc) {
+		work += COPY_SHARE / ARGS_SHARE;
+		work += copy_piece(a, buf, &argv[a->next]);
+		if (work < COPY_SHARE)
+			continue;
+		work = 0;
+		gw_turn_look(g);
+		if (g->turn_over && a->next < argc)
+			return false;
+	}
+	return true;
+}
 
 bool
 arg_is(const struct op_arg *a, const char *word)

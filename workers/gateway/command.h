@@ -42,6 +42,7 @@ struct call {
 	uint32_t argc;
 	const struct op_arg *argv;
 	struct sink *out; /* NULL until call_out() */
+	struct job **job; /* where it is kept if it takes several turns */
 	bool in_exec;
 };
 
@@ -79,12 +80,12 @@ const struct command *gw_command_find(const uint8_t *name, size_t n);
 uint32_t gw_command_count(void);
 const struct command *gw_command_at(uint32_t i);
 bool gw_command_arity_ok(const struct command *cmd, uint32_t argc);
-/* One command of a connection, its first argument being the name. */
+/*
+ * One command of a connection, its first argument being the name; or the next
+ * share of its job.
+ */
 enum verdict gw_command_execute(struct gateway *g, struct conn *c,
     uint32_t argc, const struct op_arg *argv);
-/* The next turn's part of c->many, whose arguments are these. */
-enum verdict gw_many_go_on(struct gateway *g, struct conn *c,
-    const struct resp_arg *args, const uint8_t *base);
 
 /* The sink for this call's reply, asked for once there is one. */
 static inline struct sink *
@@ -93,6 +94,16 @@ call_out(struct call *k)
 	if (k->out == NULL)
 		k->out = gw_conn_sink(k->g, k->c);
 	return k->out;
+}
+
+/* All of `from` is its reply, or the end of it; from is empty then. */
+static inline void
+call_join(struct call *k, struct sink *from)
+{
+	if (k->in_exec)
+		sink_join(call_out(k), from);
+	else
+		gw_conn_join(k->g, k->c, from);
 }
 
 __attribute__((format(printf, 2, 3))) void
@@ -127,20 +138,39 @@ void gw_multi_free(struct conn *c);
 void gw_multi_spoil(struct conn *c); /* EXEC will abort */
 enum verdict gw_multi_queue(struct call *k);
 uint32_t gw_multi_queued(const struct conn *c);
-/* The store's answer to a MULTI, merged with what was answered here. */
-void gw_exec_reply(struct exec *x, struct sink *out, unsigned proto,
-    const uint8_t *values, size_t n);
+/*
+ * Where the answers to an EXEC's commands come from: the store's, one of ours,
+ * or ours unless the store's is nil. gw_exec_local() appends the i-th of ours
+ * and says how long it is.
+ */
+enum exec_place { EXEC_STORE, EXEC_LOCAL, EXEC_UNLESS_NIL };
+uint32_t gw_exec_count(const struct exec *x);
+enum exec_place gw_exec_place(const struct exec *x, uint32_t i);
+size_t gw_exec_local(const struct exec *x, uint32_t i, struct sink *out);
 void gw_exec_free(struct exec *x);
-
-/* A KEYS, a read of many keys under way (cmd_keys.c, cmd_many.c). */
-void gw_keys_free(struct conn *c);
-void gw_many_free(struct conn *c);
 
 /* SCAN's cursors (cmd_scan.c). */
 void gw_scan_free(struct gateway *g);
 
 /* Client-visible session state (cmd_conn.c). */
 void gw_session_reset(struct gateway *g, struct conn *c);
+
+/*
+ * Arguments being copied into a buffer, to its byte `to`: u32 length, bytes,
+ * each. True: all are there; false: the turn's share is used up, go on with
+ * the same ones, wherever they and the buffer are then.
+ */
+#define ARGS_SHARE 4096u /* dealt with between two looks at the clock */
+struct args_copy {
+	size_t to;
+	uint32_t next, off; /* argument, and how much of it is copied */
+};
+bool gw_args_copy(struct gateway *g, struct args_copy *a, uint8_t *buf,
+    uint32_t argc, const struct op_arg *argv);
+/* So much that it is copied in shares? */
+bool gw_is_long(uint32_t argc, const struct op_arg *argv);
+/* The head of an operation, at buf[off]; its arguments are to be copied. */
+struct args_copy gw_op_begin(const struct built *b, uint8_t *at, size_t off);
 
 /* Generic runs of commands with a build(). */
 command_run gw_run_op;

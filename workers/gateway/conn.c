@@ -16,6 +16,10 @@
 #include "workers/gateway/command.h"
 
 #define ARGV_KEEP  1024
+#define ARGV_LONG  4096u /* more arguments than a received buffer holds */
+#define ARGV_SHARE 4096u /* filled in between two looks at the clock */
+_Static_assert(ARGV_LONG >= GW_BUF_SIZE / 2, "two bytes each at least");
+#define JOIN_MOVE  (64u * 1024) /* longer replies are not copied */
 #define INPUT_GROW (32u * 1024) /* a bulk longer than this gets its room */
 
 /* A gateway that was killed had no time to count its connections' end. */
@@ -158,7 +162,9 @@ input_free(struct conn *c)
 	if (c->in == NULL)
 		return;
 	sink_reset(&c->in->bytes);
+	sink_reset(&c->in->behind);
 	resp_free(&c->in->rp);
+	free(c->in->argv);
 	free(c->in);
 	c->in = NULL;
 }
@@ -187,12 +193,17 @@ conn_unlist(struct gateway *g, struct conn *c)
 void
 gw_conn_free(struct gateway *g, struct conn *c)
 {
+	struct chunk *chunk;
+
 	ASSERT(c->fd >= 0);
 	gw_conn_kill(g, c);
 	if ((c->flags & CONN_DIRTY) != 0)
 		TAILQ_REMOVE(&g->dirty, c, dirty);
-	chunk_free(&g->pool, c->sending);
-	c->sending = NULL;
+	while ((chunk = c->sending) != NULL) {
+		c->sending = chunk->next;
+		chunk_free(&g->pool, chunk);
+	}
+	c->queued = 0;
 	c->last_command = NULL;
 	c->fd = -1;
 	c->flags = 0;
@@ -229,11 +240,9 @@ gw_conn_dirty(struct gateway *g, struct conn *c)
 size_t
 gw_conn_unsent(const struct conn *c)
 {
-	size_t n = sink_len(&c->out);
+	size_t n = sink_len(&c->out) + c->queued;
 
-	if (c->sending != NULL)
-		n += c->sending->len - c->sending->sent;
-	return n;
+	return c->sending != NULL ? n - c->sending->sent : n;
 }
 
 /*
@@ -253,7 +262,9 @@ gw_conn_wants_input(const struct conn *c)
 		return false;
 	if (c->park == PARK_NOT || c->in == NULL)
 		return true;
-	return sink_len(&c->in->bytes) - c->in->start < GW_IN_HIGH;
+	return sink_len(&c->in->bytes) - c->in->start +
+		   sink_len(&c->in->behind) <
+	       GW_IN_HIGH;
 }
 
 struct sink *
@@ -275,6 +286,43 @@ gw_conn_sink(struct gateway *g, struct conn *c)
 	return &c->out;
 }
 
+void
+gw_conn_queue(struct conn *c)
+{
+	struct chunk *chunk = c->out.c;
+
+	if (chunk == NULL)
+		return;
+	c->out.c = NULL;
+	chunk->next = NULL;
+	c->queued += chunk->len;
+	if (c->sending != NULL)
+		c->sending_tail->next = chunk;
+	else
+		c->sending = chunk;
+	c->sending_tail = chunk;
+}
+
+void
+gw_conn_emit(struct gateway *g, struct conn *c, struct sink *from)
+{
+	if (sink_len(from) >= JOIN_MOVE)
+		gw_conn_queue(c);
+	sink_join(&c->out, from);
+	gw_conn_dirty(g, c);
+}
+
+void
+gw_conn_join(struct gateway *g, struct conn *c, struct sink *from)
+{
+	struct sink *to = gw_conn_sink(g, c);
+
+	if (to == &c->out)
+		gw_conn_emit(g, c, from);
+	else
+		sink_join(to, from);
+}
+
 /* ---- input ---- */
 
 static bool
@@ -284,7 +332,7 @@ input_make(struct gateway *g, struct conn *c)
 		return true;
 	if ((c->in = calloc(1, sizeof(*c->in))) == NULL)
 		return false;
-	c->in->bytes.pool = &g->pool;
+	c->in->bytes.pool = c->in->behind.pool = &g->pool;
 	resp_reset(&c->in->rp);
 	return true;
 }
@@ -311,6 +359,10 @@ input_append(struct gateway *g, struct conn *c, const uint8_t *data, size_t n)
 	if (!input_make(g, c))
 		return false;
 	in = c->in;
+	if (in->argv != NULL) {
+		sink_put(&in->behind, data, n);
+		return !in->behind.failed;
+	}
 	input_compact(in);
 	need = resp_need(&in->rp);
 	have = sink_len(&in->bytes);
@@ -347,6 +399,63 @@ argv_fill(struct gateway *g, const struct resp *rp, const uint8_t *from)
 	return true;
 }
 
+/*
+ * The same for a long command, a share of the turn at a time, in an array of
+ * its own. 0, -EINPROGRESS (the next turn goes on), or -ENOMEM.
+ */
+static int
+argv_pin(struct gateway *g, struct input *in, const struct resp *rp,
+    const uint8_t *from)
+{
+	const struct resp_arg *args = resp_args(rp);
+	const uint8_t *base = rp->line != NULL ? rp->line : from;
+	uint32_t i;
+
+	if (in->argv == NULL) {
+		in->argv = malloc(rp->argc * sizeof(in->argv[0]));
+		in->argc = 0;
+	}
+	if (in->argv == NULL)
+		return -ENOMEM;
+	while (in->argc < rp->argc) {
+		i = in->argc++;
+		in->argv[i].data = base + args[i].off;
+		in->argv[i].len = args[i].len;
+		if (in->argc % ARGV_SHARE != 0)
+			continue;
+		gw_turn_look(g);
+		if (g->turn_over)
+			return -EINPROGRESS;
+	}
+	return 0;
+}
+
+static void
+argv_unpin(struct conn *c)
+{
+	if (c->in == NULL || c->in->argv == NULL)
+		return;
+	free(c->in->argv);
+	c->in->argv = NULL;
+}
+
+bool
+gw_conn_pin(struct conn *c, uint32_t argc, const struct op_arg **argv)
+{
+	struct input *in = c->in;
+
+	ASSERT(in != NULL);
+	if (in->argv == NULL) {
+		in->argv = malloc(argc * sizeof(in->argv[0]));
+		if (in->argv == NULL)
+			return false;
+		memcpy(in->argv, *argv, argc * sizeof(in->argv[0]));
+		in->argc = argc;
+	}
+	*argv = in->argv;
+	return true;
+}
+
 static void
 input_bad(struct gateway *g, struct conn *c, const struct resp *rp)
 {
@@ -379,21 +488,41 @@ conn_rests(struct gateway *g, struct conn *c)
 	return g->turn_over;
 }
 
-/* The command that rp has parsed at `from`, or the rest of one under way. */
+/* The command that rp has parsed at `from`, or the next share of its job. */
 static enum verdict
 conn_command(
     struct gateway *g, struct conn *c, struct resp *rp, const uint8_t *from)
 {
-	if (c->many != NULL)
-		return gw_many_go_on(
-		    g, c, resp_args(rp), rp->line != NULL ? rp->line : from);
+	bool pinned = c->in != NULL && c->in->argv != NULL;
+	enum verdict v;
+	int rc;
+
 	if (rp->argc == 0)
 		return VERDICT_DONE;
-	if (!argv_fill(g, rp, from)) {
+	if (pinned || rp->argc > ARGV_LONG)
+		rc = argv_pin(g, c->in, rp, from);
+	else
+		rc = argv_fill(g, rp, from) ? 0 : -ENOMEM;
+	if (rc == -EINPROGRESS) {
+		gw_conn_park(g, c, PARK_TURN);
+		return VERDICT_PARKED;
+	}
+	if (rc != 0) {
 		gw_conn_kill(g, c);
 		return VERDICT_DONE;
 	}
-	return gw_command_execute(g, c, rp->argc, g->argv);
+	v = gw_command_execute(g, c, rp->argc,
+	    pinned || rp->argc > ARGV_LONG ? c->in->argv : g->argv);
+	if (v == VERDICT_DONE)
+		argv_unpin(c);
+	return v;
+}
+
+/* Has the command at the head begun to take turns? */
+static bool
+conn_under_way(const struct conn *c)
+{
+	return c->job != NULL || (c->in != NULL && c->in->argv != NULL);
 }
 
 /*
@@ -406,16 +535,20 @@ conn_serve(struct gateway *g, struct conn *c, struct resp *rp,
 {
 	struct resp_limits limits;
 	enum resp_status st;
+	uint32_t parsed;
 	size_t at = 0;
 
 	limits.bulk_max = g->w->conf->store.max_value + GW_BULK_SLACK;
 	while (at < n && !conn_rests(g, c)) {
 		limits.unauth = (c->flags & CONN_AUTHED) == 0;
 		st = RESP_COMMAND;
-		if (c->many == NULL)
+		parsed = rp->argc;
+		if (!conn_under_way(c))
 			st = resp_next(rp, data + at, n - at, &limits);
-		if (st == RESP_MORE)
+		if (st == RESP_MORE) {
+			gw_turn_work(g, (rp->argc - parsed) / 16);
 			return at;
+		}
 		if (st == RESP_BAD) {
 			input_bad(g, c, rp);
 			return n;
@@ -424,13 +557,13 @@ conn_serve(struct gateway *g, struct conn *c, struct resp *rp,
 			gw_conn_kill(g, c);
 		else if (conn_command(g, c, rp, data + at) == VERDICT_PARKED) {
 			/* What is parsed stays so, but for a short line. */
-			if (rp->line != NULL && c->many == NULL)
+			if (rp->line != NULL && !conn_under_way(c))
 				resp_reset(rp);
 			return at;
 		}
 		if ((c->flags & CONN_CLOSING) != 0)
 			return n;
-		gw_turn_work(g, 1 + rp->argc / 16);
+		gw_turn_read(g, 1 + rp->argc / 16);
 		at += rp->pos;
 		resp_reset(rp);
 	}
@@ -453,6 +586,23 @@ input_over(struct gateway *g, struct conn *c)
 	return true;
 }
 
+/* What waited until the command at the head may move. True: there is some. */
+static bool
+input_join(struct gateway *g, struct conn *c)
+{
+	struct input *in = c->in;
+
+	if (in->argv != NULL || in->behind.c == NULL)
+		return false;
+	input_compact(in);
+	sink_put(&in->bytes, in->behind.c->data, in->behind.c->len);
+	sink_reset(&in->behind);
+	if (!in->bytes.failed)
+		return true;
+	gw_conn_kill(g, c);
+	return false;
+}
+
 /* Serve what is in the input buffer and give it back if that was all. */
 static void
 input_serve(struct gateway *g, struct conn *c)
@@ -460,11 +610,15 @@ input_serve(struct gateway *g, struct conn *c)
 	struct input *in = c->in;
 	size_t n;
 
-	n = sink_len(&in->bytes) - in->start;
-	n = conn_serve(g, c, &in->rp, in->bytes.c->data + in->start, n);
+	do {
+		n = sink_len(&in->bytes) - in->start;
+		n = conn_serve(g, c, &in->rp, in->bytes.c->data + in->start, n);
+		if ((in = c->in) == NULL)
+			return; /* killed by what it sent */
+		in->start += n;
+	} while (input_join(g, c));
 	if ((in = c->in) == NULL)
-		return; /* killed by what it sent */
-	in->start += n;
+		return;
 	if (in->start == sink_len(&in->bytes) || (c->flags & CONN_LAST) != 0) {
 		input_free(c);
 		return;
@@ -477,9 +631,11 @@ gw_conn_input(struct gateway *g, struct conn *c, const uint8_t *data, size_t n)
 {
 	size_t used;
 
+	ASSERT(n <= GW_BUF_SIZE);
 	g->n_in += n;
 	if ((c->flags & (CONN_CLOSING | CONN_LAST)) != 0)
 		return;
+	gw_turn_work(g, n / 4096);
 	c->active_ns = g->loop.now_ns;
 	if (c->in != NULL || c->park != PARK_NOT) {
 		if (!input_append(g, c, data, n))
@@ -674,6 +830,15 @@ gw_turn_look(struct gateway *g)
 	if (g->turn_end_ns == 0)
 		g->turn_end_ns = g->loop.now_ns + GW_TURN_NS;
 	g->turn_over |= mono_ns() >= g->turn_end_ns;
+}
+
+bool
+gw_turn_is_over(void *gateway)
+{
+	struct gateway *g = gateway;
+
+	gw_turn_look(g);
+	return g->turn_over;
 }
 
 static void

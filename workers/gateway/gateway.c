@@ -207,6 +207,7 @@ boot_store(struct gateway *g)
 	if (rc != 0)
 		return boot_fail(g, PHASE_TRANSPORT_BIND,
 		    "store: cannot be opened for reading", rc);
+	kv_set_over(g->kv, gw_turn_is_over, g);
 	return 0;
 }
 

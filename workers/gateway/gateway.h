@@ -60,8 +60,8 @@
 struct command;
 struct multi;
 struct exec;
-struct keys_job;
-struct many_job;
+struct job;
+struct result;
 struct scan_table;
 
 /* Why a connection's input rests. */
@@ -106,6 +106,11 @@ struct input {
 	struct sink bytes;
 	size_t start; /* of the command that `rp` parses */
 	struct resp rp;
+	/* Of the command at the head, if it is long: its bytes do not move
+	   then, what comes meanwhile waits in `behind`. NULL = not pinned. */
+	struct op_arg *argv;
+	uint32_t argc; /* of rp.argc, filled in so far */
+	struct sink behind;
 };
 
 /* A client. Idle ones own this and nothing else. */
@@ -124,11 +129,11 @@ struct conn {
 	uint64_t active_ns; /* of its last input */
 	uint64_t opened_ns;
 	struct sink out; /* not being sent yet */
-	struct chunk *sending;
+	struct chunk *sending, *sending_tail; /* first: in flight */
+	size_t queued; /* bytes of those, sent ones of the first included */
 	struct input *in;
 	struct multi *multi;
-	struct keys_job *keys;
-	struct many_job *many;
+	struct job *job; /* what takes it more than one turn */
 	char *name, *lib_name, *lib_ver; /* NULL = none */
 	const struct command *last_command;
 	struct conn *quiet_next;
@@ -221,8 +226,10 @@ struct gateway {
 	uint32_t early_count; /* EARLY nodes that are not acknowledged */
 	bool commit_waited; /* own bit in positions.commit_waited */
 	uint64_t acked; /* newest VLSN that early answers have covered */
-	struct vbuf partial; /* a result that comes in pieces */
-	uint32_t partial_seq;
+	struct result *result; /* of the store, as far as it has come */
+	bool result_open;
+	uint32_t result_seq;
+	size_t result_used; /* of the piece at the ring's head */
 	struct big_request big;
 	uint64_t seen_committed;
 
@@ -287,6 +294,11 @@ void gw_conn_dirty(struct gateway *g, struct conn *c);
 void
 gw_conn_input(struct gateway *g, struct conn *c, const uint8_t *data, size_t n);
 void gw_conn_eof(struct gateway *g, struct conn *c);
+/*
+ * The command at the head of the input, which is in c->in, keeps its arguments
+ * where they are until it is over: *argv then. False without memory.
+ */
+bool gw_conn_pin(struct conn *c, uint32_t argc, const struct op_arg **argv);
 /* Leave the input where it is, with the command at its head. */
 void gw_conn_park(struct gateway *g, struct conn *c, enum park why);
 void gw_conn_resume(struct gateway *g, struct conn *c);
@@ -301,6 +313,7 @@ size_t gw_conn_unsent(const struct conn *c);
 void gw_conn_idle(struct gateway *g); /* close those idle for too long */
 /* So much of the turn's share is done; turn_over says when it is used up. */
 void gw_turn_look(struct gateway *g);
+bool gw_turn_is_over(void *gateway); /* looks; for kv_set_over() */
 static inline void
 gw_turn_work(struct gateway *g, uint64_t work)
 {
@@ -308,8 +321,23 @@ gw_turn_work(struct gateway *g, uint64_t work)
 	if (g->turn_work >= GW_WORK_LOOK)
 		gw_turn_look(g);
 }
+/* The same for a look into the store: on disk it takes as long as it takes. */
+static inline void
+gw_turn_read(struct gateway *g, uint64_t work)
+{
+	if (g->kv != NULL && kv_was_on_disk(g->kv))
+		gw_turn_look(g);
+	else
+		gw_turn_work(g, work);
+}
 /* Where the next reply of the connection goes, in its order. */
 struct sink *gw_conn_sink(struct gateway *g, struct conn *c);
+/* A reply goes there; a long one is not copied. from is empty then. */
+void gw_conn_join(struct gateway *g, struct conn *c, struct sink *from);
+/* Replies that owe nothing to ones before them go out; the same. */
+void gw_conn_emit(struct gateway *g, struct conn *c, struct sink *from);
+/* What is in c->out stands behind what is being sent. */
+void gw_conn_queue(struct conn *c);
 
 /* ---- write.c ---- */
 int gw_write_init(struct gateway *g);
@@ -334,6 +362,24 @@ void gw_write_orphan(struct gateway *g, struct conn *c);
 /* A BYTES node at the end of the connection's order. NULL without memory. */
 struct sink *gw_write_bytes(struct gateway *g, struct conn *c);
 
+/*
+ * ---- result.c ----
+ * Pieces of the store's answers become replies as they come, so that no answer
+ * is held twice. feed(): a piece for the reply in `out`, which grew from where
+ * it was at begin(); how much of it was taken goes to *used: if not all, the
+ * rest is for another turn. end(): no piece follows; what did not make a whole
+ * answer, or was too long, is an error instead, or closes its client.
+ */
+struct result *gw_result_new(void);
+void gw_result_free(struct result *r);
+void gw_result_begin(struct result *r, const struct sink *out, unsigned proto,
+    const struct exec *exec, uint64_t limit);
+bool gw_result_fresh(const struct result *r); /* nothing came of it yet */
+size_t gw_result_feed(
+    struct result *r, struct sink *out, const uint8_t *bytes, size_t n);
+/* False: come again in another turn. */
+bool gw_result_end(struct result *r, struct sink *out);
+
 /* What goes into the log: one operation or a MULTI's payload. */
 struct request {
 	uint8_t type; /* REC_OP or REC_MULTI */
@@ -343,10 +389,9 @@ struct request {
 	int64_t num;
 	uint32_t argc;
 	const struct op_arg *argv;
-	/* REC_MULTI */
-	const uint8_t *payload;
-	size_t payload_len;
-	struct exec *exec; /* taken over when 0 is returned */
+	/* Or what it is encoded to; a long one's memory is taken over. */
+	struct vbuf *bytes;
+	struct exec *exec; /* of a REC_MULTI; taken over when 0 is returned */
 };
 /* 0; -EAGAIN: no room, park and come again; -ENOMEM. */
 int

@@ -248,12 +248,15 @@ net_send(struct gateway *g, struct conn *c)
 static void
 send_advance(struct gateway *g, struct conn *c, size_t n)
 {
+	struct chunk *s = c->sending;
+
 	g->n_out += n;
-	c->sending->sent += n;
-	if (c->sending->sent < c->sending->len)
+	s->sent += n;
+	if (s->sent < s->len)
 		return;
-	chunk_free(&g->pool, c->sending);
-	c->sending = NULL;
+	c->queued -= s->len;
+	c->sending = s->next;
+	chunk_free(&g->pool, s);
 }
 
 /* A send is over: is there more to do? */
@@ -359,10 +362,8 @@ net_over_output(struct gateway *g, struct conn *c)
 static bool
 net_flush_output(struct gateway *g, struct conn *c)
 {
-	if (c->sending == NULL) {
-		c->sending = c->out.c;
-		c->out.c = NULL;
-	}
+	if (c->sending == NULL)
+		gw_conn_queue(c);
 	if (c->sending == NULL || (c->flags & CONN_SEND) != 0)
 		return true;
 	return net_send(g, c);

@@ -178,7 +178,7 @@ bool
 gw_moment_over(struct gateway *g, struct moment *m, uint64_t work)
 {
 	m->work += work < GW_WORK_LOOK ? (uint32_t)work : GW_WORK_LOOK;
-	if (m->work < GW_WORK_LOOK)
+	if (!kv_was_on_disk(g->kv) && m->work < GW_WORK_LOOK)
 		return false;
 	m->work = 0;
 	if (mono_ns() < m->end_ns)

@@ -25,6 +25,27 @@ class_for(size_t need)
 	return CHUNK_CLASS_BIG;
 }
 
+/* Big ones grow by halves, so appending stays linear. */
+static size_t
+big_size(size_t need)
+{
+	return sizeof(struct chunk) + need + need / 2;
+}
+
+/* Pages of a big one move, their bytes need not. */
+static bool
+big_grow(struct sink *s, size_t need)
+{
+	size_t size = big_size(need);
+	struct chunk *c = realloc(s->c, size);
+
+	if (c == NULL)
+		return false;
+	c->cap = size - sizeof(*c);
+	s->c = c;
+	return true;
+}
+
 static struct chunk *
 chunk_new(struct chunk_pool *pool, size_t need)
 {
@@ -36,9 +57,8 @@ chunk_new(struct chunk_pool *pool, size_t need)
 		pool->list[class] = c->next;
 		pool->kept_bytes[class] -= class_size(class);
 	} else {
-		/* Big ones grow by doubling, so appending stays linear. */
 		size = class != CHUNK_CLASS_BIG ? class_size(class)
-						: sizeof(*c) + need + need / 2;
+						: big_size(need);
 		if ((c = malloc(size)) == NULL)
 			return NULL;
 		c->cap = size - sizeof(*c);
@@ -92,6 +112,11 @@ sink_grow(struct sink *s, size_t n)
 	struct chunk *c;
 
 	ASSERT(s->pool != NULL);
+	if (!s->failed && n <= SIZE_MAX / 4 - len && s->c != NULL &&
+	    s->c->class == CHUNK_CLASS_BIG) {
+		s->failed = !big_grow(s, len + n);
+		return !s->failed;
+	}
 	if (s->failed || n > SIZE_MAX / 4 - len ||
 	    (c = chunk_new(s->pool, len + n)) == NULL) {
 		s->failed = true;

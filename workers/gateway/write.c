@@ -18,7 +18,6 @@
 
 #define NODES_FIRST 256u
 #define RUNS_FIRST  256u
-#define PARTIAL_MAX (UINT64_C(1) << 32) /* bytes of one result */
 
 static const char *const refusals[] = {
 	[RET_OK] = "ERR the result of this write was lost",
@@ -47,7 +46,8 @@ gw_write_init(struct gateway *g)
 	g->commit_waited = true;
 	gw_write_commit_waited(g);
 	g->window = calloc(GW_WINDOW, sizeof(*g->window));
-	return g->window != NULL ? 0 : -ENOMEM;
+	g->result = gw_result_new();
+	return g->window != NULL && g->result != NULL ? 0 : -ENOMEM;
 }
 
 void
@@ -59,7 +59,8 @@ gw_write_fini(struct gateway *g)
 	free(g->window);
 	free(g->runs);
 	free(g->big.payload);
-	vbuf_free(&g->partial);
+	gw_result_free(g->result);
+	g->result = NULL;
 	g->nodes = NULL;
 	g->window = NULL;
 	g->runs = NULL;
@@ -173,6 +174,7 @@ gw_write_orphan(struct gateway *g, struct conn *c)
 		n = &g->nodes[i];
 		next = n->next;
 		n->conn = GW_NONE;
+		sink_reset(&n->sink);
 		if (node_done(n))
 			node_free(g, n);
 	}
@@ -203,11 +205,12 @@ node_emit(struct gateway *g, struct conn *c, struct node *n)
 {
 	if (n->mute)
 		return;
-	if (n->kind == NODE_EARLY)
+	if (n->kind == NODE_EARLY) {
 		early_render(&c->out, n);
-	else
-		sink_join(&c->out, &n->sink);
-	gw_conn_dirty(g, c);
+		gw_conn_dirty(g, c);
+	} else {
+		gw_conn_emit(g, c, &n->sink);
+	}
 }
 
 /* Send what has come to the head of the connection's order. */
@@ -391,17 +394,16 @@ request_head(
 static size_t
 request_size(const struct request *rq)
 {
-	return rq->type == REC_OP ? op_size(rq->argc, rq->argv)
-				  : rq->payload_len;
+	return rq->bytes != NULL ? rq->bytes->len : op_size(rq->argc, rq->argv);
 }
 
 static void
 request_fill(uint8_t *at, const struct request *rq)
 {
-	if (rq->type == REC_OP)
-		op_encode(at, rq->code, rq->flags, rq->num, rq->argc, rq->argv);
+	if (rq->bytes != NULL)
+		memcpy(at, rq->bytes->data, rq->bytes->len);
 	else
-		memcpy(at, rq->payload, rq->payload_len);
+		op_encode(at, rq->code, rq->flags, rq->num, rq->argc, rq->argv);
 }
 
 /* Push parts of the big request while the ring takes them. */
@@ -439,11 +441,16 @@ append_big(struct gateway *g, struct conn *c, const struct request *rq,
     size_t len, uint8_t flags)
 {
 	struct big_request *b = &g->big;
-	uint8_t *payload = malloc(len);
+	uint8_t *payload;
 
-	if (payload == NULL)
-		return -ENOMEM;
-	request_fill(payload, rq);
+	if (rq->bytes != NULL) {
+		payload = rq->bytes->data;
+		memset(rq->bytes, 0, sizeof(*rq->bytes));
+	} else {
+		if ((payload = malloc(len)) == NULL)
+			return -ENOMEM;
+		request_fill(payload, rq);
+	}
 	*b = (struct big_request){ .payload = payload,
 		.len = len,
 		.seq = g->next_seq,
@@ -483,7 +490,7 @@ gw_write_append(struct gateway *g, struct conn *c, const struct request *rq)
 
 	if (g->big.payload != NULL || window_full(g))
 		return -EAGAIN;
-	gw_turn_work(g, len / 1024);
+	gw_turn_work(g, len / 4096);
 	if (len > REQ_PART_MAX) {
 		if ((rc = append_big(g, c, rq, len, flags)) == 0)
 			g->n_writes++;
@@ -716,37 +723,36 @@ ack_drain(struct gateway *g)
 
 /* ---- results ---- */
 
-static void
-result_render(struct node *n, const uint8_t *values, size_t len)
+/* The node that owes this result, and it next; or NULL. */
+static struct node *
+result_node(struct gateway *g, uint32_t seq)
 {
-	const uint8_t *at = values;
+	struct node *n = window_node(g, seq);
 
-	if (n->mute)
-		return;
-	if (n->exec != NULL)
-		gw_exec_reply(n->exec, &n->sink, n->proto, values, len);
-	else if (reply_value(&n->sink, n->proto, &at, values + len) != 0)
-		reply_error(&n->sink, refusal(RET_OK));
-}
-
-static void
-result_take(struct gateway *g, const struct store_res *res,
-    const uint8_t *values, size_t len)
-{
-	struct node *n = window_node(g, res->seq);
-	struct conn *c;
-
-	if (n != NULL && n->first_seq + n->done != res->seq) {
+	if (n != NULL && n->first_seq + n->done != seq) {
 		/* Refusals of the ones before may have come meanwhile. */
 		ret_drain(g);
-		n = window_node(g, res->seq);
+		n = window_node(g, seq);
 	}
 	if (n == NULL || n->kind != NODE_RESULT ||
-	    n->first_seq + n->done != res->seq) {
-		log_warnx("result %u: nobody waits for it", res->seq);
-		return;
-	}
-	result_render(n, values, len);
+	    n->first_seq + n->done != seq)
+		return NULL;
+	return n;
+}
+
+/* Is anybody to be told? */
+static bool
+result_is_wanted(const struct node *n)
+{
+	return !n->mute && n->conn != GW_NONE;
+}
+
+/* A result is in its node's sink. */
+static void
+result_over(struct gateway *g, struct node *n, const struct store_res *res)
+{
+	struct conn *c;
+
 	*window_at(g, res->seq) = 0;
 	n->done++;
 	if ((c = node_conn(g, n)) != NULL && res->vlsn > c->last_vlsn)
@@ -757,28 +763,64 @@ result_take(struct gateway *g, const struct store_res *res,
 		node_over(g, n, res->vlsn);
 }
 
-/* Pieces of one result follow each other in the ring. */
+/* One that came whole, as most do. */
 static void
+result_whole(struct node *n, const uint8_t *values, size_t len)
+{
+	const uint8_t *at = values;
+
+	if (result_is_wanted(n) &&
+	    reply_value(&n->sink, n->proto, &at, values + len) != 0)
+		reply_error(&n->sink, refusal(RET_OK));
+}
+
+/* Pieces of one result follow each other in the ring. */
+static struct node *
+result_begin(struct gateway *g, const struct store_res *res)
+{
+	struct node *n = result_node(g, res->seq);
+
+	/* One whose store died in the middle has no end. */
+	g->result_open = n != NULL;
+	g->result_used = 0;
+	if (n == NULL) {
+		log_warnx("result %u: nobody waits for it", res->seq);
+		return NULL;
+	}
+	g->result_seq = res->seq;
+	gw_result_begin(g->result, &n->sink, n->proto, n->exec,
+	    g->w->conf->listen.max_output);
+	return n;
+}
+
+/* False: it was too much for this turn, the rest of it stays in the ring. */
+static bool
 result_piece(struct gateway *g, const struct store_res *res,
     const uint8_t *values, size_t len)
 {
 	bool more = (res->flags & RES_MORE) != 0;
+	struct node *n;
 
-	if (g->partial.len != 0 && g->partial_seq != res->seq)
-		vbuf_clear(&g->partial);
-	if (!more && g->partial.len == 0) {
-		result_take(g, res, values, len);
-		return;
+	if (g->result_open && g->result_seq == res->seq)
+		n = window_node(g, res->seq);
+	else if ((n = result_begin(g, res)) == NULL)
+		return true;
+	ASSERT(n != NULL);
+	if (!more && n->exec == NULL && gw_result_fresh(g->result)) {
+		result_whole(n, values, len);
+	} else if (result_is_wanted(n)) {
+		g->result_used += gw_result_feed(g->result, &n->sink,
+		    values + g->result_used, len - g->result_used);
+		if (g->result_used < len ||
+		    (!more && !gw_result_end(g->result, &n->sink)))
+			return false;
 	}
-	if (g->partial.len + len <= PARTIAL_MAX)
-		vbuf_put(&g->partial, values, len);
-	if (g->partial.error != 0)
-		fatalx("no memory for a result of %zu bytes", g->partial.len);
-	g->partial_seq = res->seq;
+	g->result_used = 0;
 	if (more)
-		return;
-	result_take(g, res, g->partial.data, g->partial.len);
-	vbuf_free(&g->partial);
+		return true;
+	g->result_open = false;
+	result_over(g, n, res);
+	return true;
 }
 
 static void
@@ -793,13 +835,14 @@ res_drain(struct gateway *g)
 	while ((at = bytering_peek(&g->res, &len)) != NULL) {
 		if (len >= sizeof(res)) {
 			memcpy(&res, at, sizeof(res));
-			if (res.incarnation == g->incarnation)
-				result_piece(g, &res, at + sizeof(res),
-				    len - sizeof(res));
+			if (res.incarnation == g->incarnation &&
+			    !result_piece(
+				g, &res, at + sizeof(res), len - sizeof(res)))
+				break;
 		}
 		bytering_advance(&g->res, len);
 	}
-	if (len == UINT32_MAX)
+	if (at == NULL && len == UINT32_MAX)
 		fatalx("result ring: an entry of impossible length");
 	bytering_consume(&g->res);
 	producer_ring(g, SLOT_STORE, BUSY_RESULT);

@@ -1,0 +1,34 @@
+/*
+ * What takes more than one turn: a command that goes on where it stopped. Its
+ * connection keeps it, parked, with the command at the head of its input, and
+ * every later turn gives it a share until it is over or its client is gone.
+ *
+ * A command's own job struct begins with a struct job. It keeps no pointer
+ * into the arguments: those of the call that step() is given are the same
+ * bytes, but they may have moved (not those of a pinned call).
+ */
+#ifndef WORKERS_GATEWAY_JOB_H
+#define WORKERS_GATEWAY_JOB_H
+
+#include "workers/gateway/command.h"
+
+struct job {
+	const struct command *cmd;
+	/* The next share. PARKED: more is left, or it waits for something. */
+	enum verdict (*step)(struct call *k, struct job *j);
+	void (*free)(struct job *j);
+};
+
+/*
+ * The first share of j, which is the connection's from here on (or, of a
+ * command inside EXEC, that EXEC's) and is freed when it is over.
+ */
+enum verdict gw_job_begin(struct call *k, struct job *j);
+/* The next share of the call's job. */
+enum verdict gw_job_resume(struct call *k);
+/* No step comes any more. */
+void gw_job_free(struct job **place);
+/* Inside a step: the turn's share is used up, the next turn goes on. */
+enum verdict gw_job_pause(struct call *k);
+
+#endif
