@@ -5,8 +5,8 @@
  *
  * Between kv_begin() and kv_end() a reader is in one table epoch and one LMDB
  * read transaction: generations it may look at are not reused. A gateway does
- * this once per loop turn, never over a submit or a send; a reader older than
- * 2 s is killed by the supervisor.
+ * this once per loop turn, never over a submit or a send; a reader that a
+ * generation waits for is killed by the supervisor after 2 s.
  */
 #ifndef SHM_KV_H
 #define SHM_KV_H

@@ -249,11 +249,17 @@ kv_reader_stuck(
     const struct region *r, unsigned slot, uint64_t now_ns, uint64_t limit_ns)
 {
 	const struct table_reader *rd = &r->table->reader[slot];
-	uint64_t since, view;
+	uint64_t since, pin, view;
+	const struct table_gen *g;
 
-	view = atomic_load_explicit(&rd->view, memory_order_acquire);
+	pin = atomic_load_explicit(&rd->view, memory_order_acquire);
 	since = atomic_load_explicit(&rd->since_ns, memory_order_relaxed);
-	return view != 0 && since + limit_ns < now_ns;
+	view = atomic_load_explicit(&r->table->view, memory_order_acquire);
+	/* The one that table_leave() waits with. */
+	g = table_gen_at(r->table, (view >> 1) + 1);
+	return pin != 0 && pin - 1 < view && since + limit_ns < now_ns &&
+	       atomic_load_explicit(&g->state, memory_order_acquire) ==
+		   GEN_LEAVING;
 }
 
 /* ---- the writer ---- */

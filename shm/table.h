@@ -234,7 +234,10 @@ int table_region_init(struct table_head *t, uint64_t table_size);
  */
 struct region;
 void kv_reader_died(struct region *r, unsigned slot);
-/* Is the slot's process in one read since more than limit_ns? */
+/*
+ * Does a generation wait for the slot's process to leave it, which is in one
+ * read since more than limit_ns?
+ */
 bool kv_reader_stuck(
     const struct region *r, unsigned slot, uint64_t now_ns, uint64_t limit_ns);
 

@@ -1,7 +1,7 @@
 /*
  * Signs of life, twice a second: a worker without a heartbeat, or a reader
- * that keeps the store's memory from being given back, is killed; its policy
- * says what follows. One that does not even end of that is named.
+ * whose end the store's memory waits for, is killed; its policy says what
+ * follows. One that does not even end of that is named.
  */
 #include "supervisor/node.h"
 
@@ -59,7 +59,9 @@ check(struct node *n, unsigned slot, bool late)
 	} else if (!late && slot >= SLOT_GATEWAY &&
 		   kv_reader_stuck(
 		       &n->region, slot, n->now_ns, READ_LIMIT_NS)) {
-		child_kill(n, slot, "in one read for more than 2 s");
+		child_kill(n, slot,
+		    "in one read for more than 2 s, the "
+		    "store waits for its end");
 	}
 }
 

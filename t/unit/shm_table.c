@@ -201,17 +201,24 @@ test_pins(void)
 {
 	struct region r;
 	struct table_head *t = table_new();
-	uint64_t now = mono_ns();
+	uint64_t now = mono_ns(), view = atomic_load(&t->view);
 
 	memset(&r, 0, sizeof(r));
 	r.table = t;
 	atomic_store(&t->reader[9].since_ns, now);
 	ok(!kv_reader_stuck(&r, 9, now + NS_PER_S, NS_PER_MS),
 	    "who reads nothing is never stuck");
-	atomic_store(&t->reader[9].view, 3);
+	atomic_store(&t->reader[9].view, view + 1);
+	ok(!kv_reader_stuck(&r, 9, now + 3 * NS_PER_S, 2 * NS_PER_S),
+	    "nobody waits for who hangs in the present view");
+	atomic_store(&t->view, view + 2);
+	ok(!kv_reader_stuck(&r, 9, now + 3 * NS_PER_S, 2 * NS_PER_S),
+	    "nor in an older one that no generation leaves");
+	atomic_store(
+	    &table_gen_at(t, (view >> 1) + 2)->state, (uint32_t)GEN_LEAVING);
 	ok(!kv_reader_stuck(&r, 9, now + NS_PER_MS, NS_PER_S), "not yet");
 	ok(kv_reader_stuck(&r, 9, now + 3 * NS_PER_S, 2 * NS_PER_S),
-	    "after its limit it is");
+	    "after its limit it keeps a leaving generation");
 	kv_reader_died(&r, 9);
 	is_u64(atomic_load(&t->reader[9].view), 0, "a dead one's pin is void");
 	is_u64(atomic_load(&t->readers_died), 1, "and the store is told");
