@@ -7,9 +7,12 @@
 #include <string.h>
 #include "shm/assert.h"
 #include "workers/gateway/cmd.h"
+#include "workers/gateway/job.h"
 
 #define ADDRESS_MAX  128
 #define LINE_MAX_LEN 1024
+#define LINE_WORK    6 /* two system calls and a line of text */
+#define LOOKS_SHARE  256u /* places without a client between two counts */
 
 static const char *const help[] = {
 	"CLIENT <subcommand> [<arg> ...]. Subcommands are:",
@@ -92,6 +95,75 @@ struct wanted {
 	uint32_t place;
 };
 
+/* Who it is, if there is one: it may be gone by the time it is named. */
+struct found {
+	uint32_t index, generation; /* 0 = nobody */
+};
+
+/* Over all clients, in shares of a turn. */
+struct client_walk {
+	struct job job;
+	uint32_t at; /* the next place to look at */
+	struct sink lines; /* LIST, so far */
+	/* LIST ID: count of each; the next of found to be named. */
+	uint32_t count, named;
+	struct wanted *wanted;
+	struct found *found;
+	/* KILL, so far */
+	int64_t killed;
+	bool self;
+};
+
+static void
+walk_free(struct job *job)
+{
+	struct client_walk *w = (struct client_walk *)job;
+
+	sink_reset(&w->lines);
+	free(w->wanted);
+	free(w->found);
+	free(w);
+}
+
+static struct client_walk *
+walk_new(struct call *k, enum verdict (*step)(struct call *, struct job *))
+{
+	struct client_walk *w = calloc(1, sizeof(*w));
+
+	if (w == NULL) {
+		call_error(k, "ERR no memory for this request");
+		return NULL;
+	}
+	w->job.step = step;
+	w->job.free = walk_free;
+	w->lines.pool = &k->g->pool;
+	return w;
+}
+
+/* The next client, after so much work on the one before; NULL: no more. */
+static struct conn *
+walk_next(struct call *k, struct client_walk *w, uint64_t work)
+{
+	struct conn *c;
+
+	gw_turn_work(k->g, work);
+	while (!k->g->turn_over && w->at < gw_conn_limit(k->g)) {
+		c = gw_conn_at(k->g, w->at++);
+		if (c != NULL && (c->flags & CONN_CLOSING) == 0)
+			return c;
+		if (w->at % LOOKS_SHARE == 0)
+			gw_turn_work(k->g, 1);
+	}
+	return NULL;
+}
+
+/* Has it been past all of them? If not, the next turn goes on. */
+static bool
+walk_over(const struct call *k, const struct client_walk *w)
+{
+	return w->at >= gw_conn_limit(k->g);
+}
+
 static int
 wanted_order(const void *a, const void *b)
 {
@@ -116,35 +188,77 @@ wanted_find(const struct wanted *w, uint32_t n, uint64_t id)
 	return low;
 }
 
-/* One pass over the clients, whoever many are asked for. */
+/* Those that were found, by the order in which they were asked for. */
+static enum verdict
+list_found(struct call *k, struct client_walk *w)
+{
+	struct found *f;
+	struct conn *c;
+
+	while (w->named < w->count) {
+		if (k->g->turn_over)
+			return gw_job_pause(k);
+		f = &w->found[w->named++];
+		c = gw_conn_find(k->g, f->index, f->generation);
+		if (c != NULL && (c->flags & CONN_CLOSING) == 0)
+			client_line(k->g, c, &w->lines);
+		gw_turn_work(k->g, LINE_WORK);
+	}
+	return reply_lines(k, &w->lines);
+}
+
+/* One pass over the clients, however many are asked for. */
+static enum verdict
+list_ids_step(struct call *k, struct job *job)
+{
+	struct client_walk *w = (struct client_walk *)job;
+	struct conn *c;
+	uint32_t at;
+
+	while ((c = walk_next(k, w, 1)) != NULL)
+		for (at = wanted_find(w->wanted, w->count, c->id);
+		     at < w->count && w->wanted[at].id == c->id; at++)
+			w->found[w->wanted[at].place] =
+			    (struct found){ c->index, c->generation };
+	return walk_over(k, w) ? list_found(k, w) : gw_job_pause(k);
+}
+
 static enum verdict
 client_list_ids(struct call *k)
 {
-	struct conn *found[COMMAND_WORDS_MAX] = { NULL }, *c;
-	struct sink lines = { .pool = &k->g->pool };
-	struct wanted w[COMMAND_WORDS_MAX];
-	uint32_t n = k->argc - 3, i, at;
+	struct client_walk *w = walk_new(k, list_ids_step);
+	uint32_t i;
 	int64_t id;
 
-	ASSERT(n <= COMMAND_WORDS_MAX);
-	for (i = 0; i < n; i++) {
-		if (!arg_i64(&k->argv[3 + i], &id) || id < 0)
+	if (w == NULL)
+		return VERDICT_DONE;
+	w->count = k->argc - 3;
+	w->wanted = calloc(w->count, sizeof(*w->wanted));
+	w->found = calloc(w->count, sizeof(*w->found));
+	if (w->wanted == NULL || w->found == NULL) {
+		walk_free(&w->job);
+		return call_error_done(k, "ERR no memory for this request");
+	}
+	for (i = 0; i < w->count; i++) {
+		if (!arg_i64(&k->argv[3 + i], &id) || id < 0) {
+			walk_free(&w->job);
 			return call_error_done(k, "ERR Invalid client ID");
-		w[i] = (struct wanted){ (uint64_t)id, i };
+		}
+		w->wanted[i] = (struct wanted){ (uint64_t)id, i };
 	}
-	qsort(w, n, sizeof(w[0]), wanted_order);
-	for (i = 0; i < gw_conn_limit(k->g); i++) {
-		c = gw_conn_at(k->g, i);
-		if (c == NULL || (c->flags & CONN_CLOSING) != 0)
-			continue;
-		for (at = wanted_find(w, n, c->id); at < n && w[at].id == c->id;
-		     at++)
-			found[w[at].place] = c;
-	}
-	for (i = 0; i < n; i++)
-		if (found[i] != NULL)
-			client_line(k->g, found[i], &lines);
-	return reply_lines(k, &lines);
+	qsort(w->wanted, w->count, sizeof(*w->wanted), wanted_order);
+	return gw_job_begin(k, &w->job);
+}
+
+static enum verdict
+list_step(struct call *k, struct job *job)
+{
+	struct client_walk *w = (struct client_walk *)job;
+	struct conn *c;
+
+	while ((c = walk_next(k, w, LINE_WORK)) != NULL)
+		client_line(k->g, c, &w->lines);
+	return walk_over(k, w) ? reply_lines(k, &w->lines) : gw_job_pause(k);
 }
 
 /* CLIENT LIST TYPE: all clients are normal ones. */
@@ -159,8 +273,7 @@ static enum verdict
 client_list(struct call *k)
 {
 	struct sink lines = { .pool = &k->g->pool };
-	struct conn *c;
-	uint32_t i;
+	struct client_walk *w;
 
 	if (k->argc > 3 && arg_is(&k->argv[2], "id"))
 		return client_list_ids(k);
@@ -176,12 +289,9 @@ client_list(struct call *k)
 	} else if (k->argc != 2) {
 		return call_syntax(k);
 	}
-	for (i = 0; i < gw_conn_limit(k->g); i++) {
-		c = gw_conn_at(k->g, i);
-		if (c != NULL && (c->flags & CONN_CLOSING) == 0)
-			client_line(k->g, c, &lines);
-	}
-	return reply_lines(k, &lines);
+	if ((w = walk_new(k, list_step)) == NULL)
+		return VERDICT_DONE;
+	return gw_job_begin(k, &w->job);
 }
 
 /* ---- KILL ---- */
@@ -215,30 +325,6 @@ kill_matches(
 	return address_is(c, false, f->addr) && address_is(c, true, f->laddr);
 }
 
-/* How many were closed; oneself is, after the reply. */
-static int64_t
-kill_run(struct call *k, const struct kill_filter *f)
-{
-	int64_t killed = 0;
-	struct conn *c;
-	uint32_t i;
-
-	for (i = 0; i < gw_conn_limit(k->g); i++) {
-		c = gw_conn_at(k->g, i);
-		if (c == NULL || (c->flags & CONN_CLOSING) != 0 ||
-		    !kill_matches(k, c, f))
-			continue;
-		killed++;
-		if (c == k->c) {
-			c->flags |= CONN_LAST;
-			gw_conn_dirty(k->g, c);
-		} else {
-			gw_conn_kill(k->g, c);
-		}
-	}
-	return killed;
-}
-
 /* One "word value" pair. False: answered with an error. */
 static bool
 kill_option(struct call *k, const struct op_arg *word, const struct op_arg *arg,
@@ -269,27 +355,73 @@ kill_option(struct call *k, const struct op_arg *word, const struct op_arg *arg,
 	return true;
 }
 
+/* What the arguments ask for. False: answered with an error. */
+static bool
+kill_parse(struct call *k, struct kill_filter *f)
+{
+	uint32_t i;
+
+	*f = (struct kill_filter){ .skip_me = true };
+	if (k->argc == 3) {
+		f->addr = &k->argv[2];
+		f->skip_me = false;
+		return true;
+	}
+	if (k->argc < 4 || k->argc % 2 != 0) {
+		(void)call_syntax(k);
+		return false;
+	}
+	for (i = 2; i < k->argc; i += 2)
+		if (!kill_option(k, &k->argv[i], &k->argv[i + 1], f))
+			return false;
+	return true;
+}
+
+/* How many were closed; oneself is, after the reply. */
+static enum verdict
+kill_answer(struct call *k, const struct client_walk *w)
+{
+	if (w->self) {
+		k->c->flags |= CONN_LAST;
+		gw_conn_dirty(k->g, k->c);
+	}
+	if (k->argc > 3)
+		reply_int(call_out(k), w->killed);
+	else if (w->killed != 0)
+		reply_ok(call_out(k));
+	else
+		return call_error_done(k, "ERR No such client");
+	return VERDICT_DONE;
+}
+
+static enum verdict
+kill_step(struct call *k, struct job *job)
+{
+	struct client_walk *w = (struct client_walk *)job;
+	struct kill_filter f;
+	struct conn *c;
+
+	/* Arguments may have moved since the last share. */
+	if (!kill_parse(k, &f))
+		return VERDICT_DONE;
+	while ((c = walk_next(k, w, LINE_WORK)) != NULL) {
+		if (!kill_matches(k, c, &f))
+			continue;
+		w->killed++;
+		if (c == k->c)
+			w->self = true;
+		else
+			gw_conn_kill(k->g, c);
+	}
+	return walk_over(k, w) ? kill_answer(k, w) : gw_job_pause(k);
+}
+
 static enum verdict
 client_kill(struct call *k)
 {
-	struct kill_filter f = { .skip_me = true };
-	uint32_t i;
+	struct client_walk *w = walk_new(k, kill_step);
 
-	if (k->argc == 3) {
-		f.addr = &k->argv[2];
-		f.skip_me = false;
-		if (kill_run(k, &f) == 0)
-			return call_error_done(k, "ERR No such client");
-		reply_ok(call_out(k));
-		return VERDICT_DONE;
-	}
-	if (k->argc < 4 || k->argc % 2 != 0)
-		return call_syntax(k);
-	for (i = 2; i < k->argc; i += 2)
-		if (!kill_option(k, &k->argv[i], &k->argv[i + 1], &f))
-			return VERDICT_DONE;
-	reply_int(call_out(k), kill_run(k, &f));
-	return VERDICT_DONE;
+	return w != NULL ? gw_job_begin(k, &w->job) : VERDICT_DONE;
 }
 
 /* ---- the rest ---- */
@@ -438,13 +570,8 @@ gw_run_client(struct call *k)
 		if (!arg_is(&k->argv[1], subs[i].name))
 			continue;
 		if (subs[i].arity > 0 ? (int)k->argc == subs[i].arity
-				      : (int)k->argc >= -subs[i].arity) {
-			enum verdict v = subs[i].run(k);
-
-			/* It may have gone through all clients. */
-			gw_turn_look(k->g);
-			return v;
-		}
+				      : (int)k->argc >= -subs[i].arity)
+			return subs[i].run(k);
 		call_error(k,
 		    "ERR wrong number of arguments for 'client|%s' "
 		    "command",

@@ -7,6 +7,7 @@
 #include "workers/gateway/cmd.h"
 #include "workers/gateway/job.h"
 
+#define ECHO_AT_ONCE   (64u * 1024)
 #define SERVER_NAME    "redis" /* clients compare it and its version */
 #define SERVER_VERSION "7.0.15"
 
@@ -22,6 +23,68 @@ gw_session_reset(struct gateway *g, struct conn *c)
 	c->name = c->lib_name = c->lib_ver = NULL;
 }
 
+/* A long argument that is said back. */
+struct echo_job {
+	struct job job;
+	uint32_t done;
+	size_t at; /* of what follows, in the sink */
+	struct sink out;
+};
+
+static void
+echo_free(struct job *job)
+{
+	struct echo_job *j = (struct echo_job *)job;
+
+	sink_reset(&j->out);
+	free(j);
+}
+
+static enum verdict
+echo_step(struct call *k, struct job *job)
+{
+	struct echo_job *j = (struct echo_job *)job;
+	const struct op_arg *a = &k->argv[1];
+	uint32_t n;
+
+	while (j->done < a->len) {
+		n = a->len - j->done;
+		n = n < ECHO_AT_ONCE ? n : ECHO_AT_ONCE;
+		memcpy(j->out.c->data + j->at, a->data + j->done, n);
+		j->done += n;
+		j->at += n;
+		gw_turn_look(k->g);
+		if (k->g->turn_over && j->done < a->len)
+			return gw_job_pause(k);
+	}
+	call_join(k, &j->out);
+	return VERDICT_DONE;
+}
+
+static enum verdict
+run_echo(struct call *k)
+{
+	const struct op_arg *a = &k->argv[1];
+	struct echo_job *j;
+	uint8_t *to;
+
+	if (a->len <= ECHO_AT_ONCE) {
+		reply_bulk(call_out(k), a->data, a->len);
+		return VERDICT_DONE;
+	}
+	if ((j = calloc(1, sizeof(*j))) == NULL)
+		return call_error_done(k, "ERR no memory for this reply");
+	j->job.step = echo_step;
+	j->job.free = echo_free;
+	j->out.pool = &k->g->pool;
+	if ((to = reply_bulk_room(&j->out, a->len)) == NULL) {
+		echo_free(&j->job);
+		return call_error_done(k, "ERR no memory for this reply");
+	}
+	j->at = (size_t)(to - j->out.c->data);
+	return gw_job_begin(k, &j->job);
+}
+
 enum verdict
 gw_run_ping(struct call *k)
 {
@@ -29,17 +92,15 @@ gw_run_ping(struct call *k)
 		return call_error_done(
 		    k, "ERR wrong number of arguments for 'ping' command");
 	if (k->argc == 2)
-		reply_bulk(call_out(k), k->argv[1].data, k->argv[1].len);
-	else
-		sink_put(call_out(k), "+PONG\r\n", 7);
+		return run_echo(k);
+	sink_put(call_out(k), "+PONG\r\n", 7);
 	return VERDICT_DONE;
 }
 
 enum verdict
 gw_run_echo(struct call *k)
 {
-	reply_bulk(call_out(k), k->argv[1].data, k->argv[1].len);
-	return VERDICT_DONE;
+	return run_echo(k);
 }
 
 enum verdict

@@ -595,6 +595,7 @@ plan_answer(struct plan *p, struct exec_item *item)
 	} else {
 		v = q.cmd->run(&q);
 	}
+	gw_call_work(&q);
 	item->len = sink_len(q.out) - item->off;
 	return v == VERDICT_PARKED ? -EINPROGRESS : 0;
 }
@@ -617,7 +618,7 @@ plan_run_local(struct plan *p)
 		plan_next(p);
 		if (sink_len(&p->x->local) > g->w->conf->listen.max_output)
 			return -ENOBUFS;
-		gw_turn_work(g, 1);
+		gw_turn_work(g, 1 + p->x->item[p->next - 1].len / 1024);
 		if (g->turn_over && p->next < p->m->count)
 			return -EINPROGRESS;
 	}

@@ -378,6 +378,15 @@ skip_step(struct conn *c)
 	}
 }
 
+void
+gw_call_work(const struct call *k)
+{
+	const struct command *cmd = k->cmd;
+
+	if (cmd != NULL && cmd->build == NULL && (cmd->flags & CMD_FAST) == 0)
+		gw_turn_look(k->g);
+}
+
 /* Its part is done; if all of it is, it counts. */
 static enum verdict
 call_over(struct call *k, enum verdict v)
@@ -386,6 +395,7 @@ call_over(struct call *k, enum verdict v)
 		ASSERT(k->c->park != PARK_NOT);
 		return v;
 	}
+	gw_call_work(k);
 	k->c->last_command = k->cmd;
 	k->g->n_commands++;
 	if ((k->c->flags & (CONN_SKIP | CONN_SKIP_NEXT)) != 0)

@@ -87,6 +87,9 @@ bool gw_command_arity_ok(const struct command *cmd, uint32_t argc);
 enum verdict gw_command_execute(struct gateway *g, struct conn *c,
     uint32_t argc, const struct op_arg *argv);
 
+/* It has run: what is not of the store may be long without being much. */
+void gw_call_work(const struct call *k);
+
 /* The sink for this call's reply, asked for once there is one. */
 static inline struct sink *
 call_out(struct call *k)
