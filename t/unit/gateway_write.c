@@ -7,10 +7,13 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include "shm/assert.h"
 #include "shm/record.h"
 #include "t/tap.h"
+#include "workers/gateway/job.h"
 
 static struct region region;
 static struct worker worker;
@@ -806,6 +809,387 @@ test_share(void)
 	gone(b);
 }
 
+/* ---- what takes more than one turn ---- */
+
+#define LONG_KEYS 10000u
+
+/* Bytes of any length, as they would be received. */
+static void
+say_bytes(struct conn *c, const struct vbuf *b)
+{
+	size_t at, n;
+
+	for (at = 0; at < b->len; at += n) {
+		n = b->len - at < 8000 ? b->len - at : 8000;
+		gw_conn_input(&gw, c, b->data + at, n);
+	}
+}
+
+static void
+put_arg(struct vbuf *b, const char *text)
+{
+	char head[32];
+	int n = snprintf(head, sizeof(head), "$%zu\r\n", strlen(text));
+
+	vbuf_put(b, head, (size_t)n);
+	vbuf_put(b, text, strlen(text));
+	vbuf_put(b, "\r\n", 2);
+}
+
+/* Name and so many keys. */
+static void
+put_keys(struct vbuf *b, const char *name, unsigned count)
+{
+	char text[32];
+	int n = snprintf(text, sizeof(text), "*%u\r\n", count + 1);
+	unsigned i;
+
+	vbuf_put(b, text, (size_t)n);
+	put_arg(b, name);
+	for (i = 0; i < count; i++) {
+		snprintf(text, sizeof(text), "k%u", i);
+		put_arg(b, text);
+	}
+}
+
+/* The least that a turn gives it: up to the next look at the clock. */
+static void
+crumb(struct conn *c)
+{
+	gw.turn_end_ns = 1;
+	gw.turn_over = false;
+	gw_conn_resume(&gw, c);
+	gw.turn_over = false;
+	gw.turn_end_ns = LOOP_NEVER;
+}
+
+/* Crumb by crumb, until it is over or rests for another reason. */
+static unsigned
+crumbs(struct conn *c)
+{
+	unsigned n = 0;
+
+	for (; c->park == PARK_TURN && n < 100000; n++)
+		crumb(c);
+	return n;
+}
+
+/* Says it: the share of the turn is used up at the first look, if asked. */
+static void
+say_slowly(struct conn *c, const struct vbuf *b, bool slowly)
+{
+	if (slowly)
+		gw.turn_end_ns = 1;
+	say_bytes(c, b);
+	gw.turn_over = false;
+	gw.turn_end_ns = LOOP_NEVER;
+}
+
+/* The next request's payload, from all its parts. */
+static struct vbuf
+wal_payload(uint32_t *seq)
+{
+	struct vbuf all = { 0 };
+	struct wal_req head;
+	const uint8_t *at;
+	uint32_t len;
+
+	do {
+		turn();
+		if ((at = bytering_peek(&req, &len)) == NULL)
+			break;
+		memcpy(&head, at, sizeof(head));
+		vbuf_put(&all, at + sizeof(head), len - sizeof(head));
+		bytering_advance(&req, len);
+		bytering_consume(&req);
+	} while ((head.flags & REQ_MORE) != 0);
+	*seq = head.seq;
+	wal_return(head.seq, 1, ++last_vlsn, RET_OK);
+	commit(last_vlsn);
+	return all;
+}
+
+static void
+same_payload(struct vbuf *a, struct vbuf *b, const char *name)
+{
+	ok(a->len == b->len && a->len > LONG_KEYS &&
+		memcmp(a->data, b->data, a->len) == 0,
+	    "%s: the same record of %zu bytes", name, a->len);
+	vbuf_free(a);
+	vbuf_free(b);
+}
+
+static void
+test_long_request(void)
+{
+	struct conn *a = client(), *b = client();
+	struct vbuf text = { 0 }, whole, parts;
+	const uint8_t *where;
+	uint32_t seq;
+
+	put_keys(&text, "DEL", LONG_KEYS);
+	say_slowly(a, &text, false);
+	whole = wal_payload(&seq);
+	store_int(seq, 1);
+	turn();
+	is_str(heard(a), ":1\r\n", "in one turn");
+	seq = gw.next_seq;
+	say_slowly(a, &text, true);
+	while (a->park == PARK_TURN && a->in->argv == NULL)
+		crumb(a);
+	is_u64(a->park, PARK_TURN, "a long request takes turns");
+	where = a->in->bytes.c->data;
+	say(b, "PING\r\n");
+	is_str(heard(b), "+PONG\r\n", "another client is served meanwhile");
+	say(a, "PING\r\nPING\r\n");
+	ok(a->in->bytes.c->data == where && sink_len(&a->in->behind) == 12,
+	    "its bytes stay where they are");
+	is_u64(gw.next_seq, seq, "nothing is appended yet");
+	ok(crumbs(a) > 2, "several of them");
+	ok(a->in == NULL && a->job == NULL, "then nothing is left of it");
+	parts = wal_payload(&seq);
+	same_payload(&whole, &parts, "DEL");
+	store_int(seq, 9);
+	turn();
+	is_str(heard(a), ":9\r\n+PONG\r\n+PONG\r\n", "what came behind it");
+	vbuf_free(&text);
+	gone(a);
+	gone(b);
+}
+
+static struct vbuf
+exec_payload(struct conn *a, struct vbuf *text, bool slowly, unsigned *pauses)
+{
+	struct vbuf all, short_one = { 0 };
+	unsigned i, n = 0;
+	uint32_t seq;
+
+	say(a, "MULTI\r\nPING\r\n");
+	for (i = 0; i < 3; i++) {
+		say_slowly(a, text, slowly);
+		n += crumbs(a);
+	}
+	(void)heard(a);
+	if (slowly)
+		gw.turn_end_ns = 1;
+	say(a, "EXEC\r\n");
+	gw.turn_over = false;
+	gw.turn_end_ns = LOOP_NEVER;
+	*pauses = n + crumbs(a);
+	all = wal_payload(&seq);
+	/* Two of three values. */
+	value_array(&short_one, 3);
+	value_int(&short_one, 1);
+	value_ok(&short_one);
+	store_result(seq, last_vlsn, 7, 0, short_one.data, short_one.len);
+	vbuf_free(&short_one);
+	turn();
+	return all;
+}
+
+/* Who goes in the middle leaves nothing, wherever that is. */
+static void
+leave_after(struct vbuf *text, unsigned left)
+{
+	struct conn *a = client();
+	uint32_t seq = gw.next_seq;
+	struct vbuf all;
+
+	say(a, "MULTI\r\n");
+	say_slowly(a, text, true);
+	for (; a->park == PARK_TURN && left > 0; left--)
+		crumb(a);
+	if (a->park == PARK_NOT) {
+		gw.turn_end_ns = 1;
+		say(a, "EXEC\r\n");
+		gw.turn_over = false;
+		gw.turn_end_ns = LOOP_NEVER;
+	}
+	for (; a->park == PARK_TURN && left > 0; left--)
+		crumb(a);
+	gone(a);
+	if (seq == gw.next_seq)
+		return;
+	all = wal_payload(&seq);
+	vbuf_free(&all);
+	store_int(seq, 1);
+	turn();
+}
+
+static void
+test_long_exec(void)
+{
+	struct conn *a = client(), *b = client();
+	struct vbuf text = { 0 }, whole, parts;
+	unsigned pauses;
+
+	put_keys(&text, "DEL", LONG_KEYS);
+	whole = exec_payload(a, &text, false, &pauses);
+	is_u64(pauses, 0, "in one turn");
+	ok(strncmp(heard(a), "-ERR the result", 15) == 0,
+	    "a result that is too short says so");
+	parts = exec_payload(a, &text, true, &pauses);
+	ok(pauses > 8, "%u pauses of a long EXEC", pauses);
+	same_payload(&whole, &parts, "EXEC");
+	say(b, "PING\r\n");
+	is_str(heard(b), "+PONG\r\n", "another client is served");
+	gone(a);
+	for (unsigned i = 0; i <= pauses; i++)
+		leave_after(&text, i);
+	ok(gw.resting_count == 0, "who leaves does not rest");
+	vbuf_free(&text);
+	gone(b);
+}
+
+/* Lists and kills of many clients. */
+static void
+test_many_clients(void)
+{
+	enum { MANY = 600 };
+	struct conn *c[MANY], *a = client(), *b = client();
+	struct vbuf text = { 0 };
+	unsigned i, pauses, lines = 0, closing = 0;
+	const char *at;
+
+	for (i = 0; i < MANY; i++)
+		c[i] = client();
+	vbuf_put(&text, "CLIENT LIST\r\n", 13);
+	say_slowly(a, &text, true);
+	is_u64(a->park, PARK_TURN, "CLIENT LIST takes turns");
+	say(b, "PING\r\n");
+	is_str(heard(b), "+PONG\r\n", "another client is served meanwhile");
+	gone(c[MANY - 1]);
+	pauses = crumbs(a);
+	ok(pauses > 10, "%u pauses", pauses);
+	gw_conn_queue(a);
+	ASSERT(a->sending != NULL);
+	vbuf_clear(&text);
+	vbuf_put(&text, a->sending->data, a->sending->len + 1);
+	text.data[text.len - 1] = '\0';
+	for (at = (char *)text.data; (at = strstr(at, "id=")) != NULL; at++)
+		lines++;
+	is_u64(lines, MANY + 1, "all that were there all along");
+	vbuf_clear(&text);
+	vbuf_put(&text, "CLIENT KILL TYPE normal\r\n", 25);
+	say_slowly(b, &text, true);
+	ok(b->park == PARK_TURN && crumbs(b) > 10, "CLIENT KILL does, too");
+	is_str(heard(b), ":600\r\n", "all but itself");
+	for (i = 0; i < MANY - 1; i++) {
+		closing += (c[i]->flags & CONN_CLOSING) != 0;
+		gone(c[i]);
+	}
+	is_u64(closing, MANY - 1, "they are closed");
+	vbuf_free(&text);
+	gone(a);
+	gone(b);
+}
+
+/* ---- results ---- */
+
+static void
+multi_result(struct vbuf *b)
+{
+	value_array(b, 3);
+	value_ok(b);
+	value_bulk(b, "some value", 10);
+	value_array(b, 2);
+	value_error(b, "ERR no");
+	value_int(b, -5);
+}
+
+/* However it is cut, it is the same reply. */
+static void
+test_cuts(void)
+{
+	static const char want[] = "*5\r\n+PONG\r\n+OK\r\n$10\r\nsome "
+				   "value\r\n*2\r\n-ERR no\r\n:-5\r\n"
+				   "$1\r\nx\r\n";
+	struct conn *a = client();
+	struct vbuf b = { 0 };
+	unsigned same = 0;
+	size_t cut;
+
+	multi_result(&b);
+	for (cut = 0; cut < b.len; cut++) {
+		say(a, "MULTI\r\nPING\r\nSET k v\r\nGET k\r\nMGET k k\r\n"
+		       "ECHO x\r\nEXEC\r\n");
+		(void)heard(a);
+		turn();
+		(void)wal_accept();
+		commit(last_vlsn);
+		store_result(
+		    gw.next_seq - 1, last_vlsn, 7, RES_MORE, b.data, cut);
+		turn();
+		ok(sink_len(&a->out) == 0, "not before it is whole");
+		store_result(gw.next_seq - 1, last_vlsn, 7, 0, b.data + cut,
+		    b.len - cut);
+		turn();
+		same += strcmp(heard(a), want) == 0;
+	}
+	is_u64(same, b.len, "the same reply, wherever it is cut");
+	vbuf_free(&b);
+	gone(a);
+}
+
+/* An answer longer than max_output, in pieces of 50,000 bytes. */
+static void
+long_result(struct conn *a, uint32_t bytes)
+{
+	static uint8_t piece[50000];
+	uint8_t head[10] = { VAL_ARRAY, 1, 0, 0, 0, VAL_BULK };
+	uint32_t sent;
+
+	say(a, "MULTI\r\nINCR n\r\nEXEC\r\n");
+	turn();
+	(void)wal_accept();
+	commit(last_vlsn);
+	put_le32(head + 6, bytes);
+	store_result(
+	    gw.next_seq - 1, last_vlsn, 7, RES_MORE, head, sizeof(head));
+	for (sent = 0; sent < 1000000; sent += sizeof(piece)) {
+		store_result(gw.next_seq - 1, last_vlsn, 7,
+		    sent + sizeof(piece) < 1000000 ? RES_MORE : 0, piece,
+		    sizeof(piece));
+		turn();
+	}
+}
+
+static void
+test_long_result(void)
+{
+	uint64_t max_output = conf.listen.max_output;
+	struct conn *a = client(), *b = client();
+	struct rlimit all, few;
+
+	conf.listen.max_output = 100000;
+	long_result(a, 1000000);
+	ok(a->out.failed, "a reply beyond max_output closes its client");
+	ok(gw_conn_unsent(a) < 100, "nothing of it is kept");
+	say(b, "PING\r\n");
+	is_str(heard(b), "+PONG\r\n", "another one is served");
+	gone(a);
+	a = client();
+	conf.listen.max_output = UINT64_C(1) << 36;
+#if defined(__SANITIZE_ADDRESS__)
+	(void)all;
+	(void)few;
+	ok(1, "skipped: no limit of memory beside ASan");
+#else
+	getrlimit(RLIMIT_AS, &all);
+	few = all;
+	few.rlim_cur = UINT64_C(2) << 30;
+	setrlimit(RLIMIT_AS, &few);
+	long_result(a, UINT32_MAX - 100);
+	setrlimit(RLIMIT_AS, &all);
+	is_str(heard(a), "+OK\r\n+QUEUED\r\n-ERR no memory for this reply\r\n",
+	    "without memory it is an error to that client");
+#endif
+	conf.listen.max_output = max_output;
+	is_u64(gw.oldest_seq, gw.next_seq, "the window is empty");
+	gone(a);
+	gone(b);
+}
+
 int
 main(void)
 {
@@ -826,6 +1210,11 @@ main(void)
 	test_limits();
 	test_share();
 	test_too_much();
+	test_long_request();
+	test_long_exec();
+	test_many_clients();
+	test_cuts();
+	test_long_result();
 	gw_write_fini(&gw);
 	position_set(&region.pos->commit_waited, 3);
 	is_u64(gw_write_init(&gw), 0, "another life");

@@ -221,7 +221,8 @@ conn_drain(struct gateway *g, struct conn *c)
 
 	while (c->node_head != GW_NONE) {
 		n = &g->nodes[c->node_head];
-		if (n->kind == NODE_RESULT && n->sink.c != NULL)
+		if (n->kind == NODE_RESULT &&
+		    (n->sink.c != NULL || n->sink.failed))
 			node_emit(g, c, n);
 		if (!node_done(n))
 			return;
