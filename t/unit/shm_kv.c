@@ -695,6 +695,63 @@ test_random(void)
 	rig_close(&g);
 }
 
+/* The disk has been slow every time. */
+static bool
+slow_disk(void *arg)
+{
+	(*(unsigned *)arg)++;
+	return true;
+}
+
+/* A reader learns of looks at the disk, and walks stop after each. */
+static void
+test_on_disk(void)
+{
+	const struct op keys = { .code = OP_KEYS,
+		.argc = 1,
+		.args = (const uint8_t *)"\1\0\0\0*",
+		.end = (const uint8_t *)"\1\0\0\0*" + 5 };
+	unsigned i, asked = 0, steps = 0;
+	struct vbuf out = { 0 };
+	struct kv_scan pos;
+	struct kv_item item;
+	struct seen s;
+	struct rig g;
+
+	rig_open(&g, 8 << 20);
+	g.reader = rig_kv(&g, SLOT_GATEWAY);
+	g.now_ms = 0;
+	for (i = 200; i < MODEL_KEYS; i++)
+		model_set(&g, i);
+	rig_freeze(&g);
+	rig_must(rig_checkpoint(&g));
+	rig_set(&g, "fresh", "1");
+	rig_must(kv_begin(g.reader));
+	(void)kv_was_on_disk(g.reader);
+	rig_must(kv_get(g.reader, "fresh", 5, 0, &item));
+	ok(!kv_was_on_disk(g.reader), "a look at the table is none");
+	rig_must(kv_get(g.reader, "k:297", 5, 0, &item));
+	ok(kv_was_on_disk(g.reader), "one at the disk is");
+	ok(!kv_was_on_disk(g.reader), "and is told once");
+	ok(item.data == NULL && kv_piece(g.reader, &item) < item.len,
+	    "a long value is in pieces");
+	rig_must(kv_copy(g.reader, &item, 0, 10, (uint8_t[10]){ 0 }));
+	ok(kv_was_on_disk(g.reader), "each is a look at the disk");
+	kv_set_over(g.reader, slow_disk, &asked);
+	is_i64(kv_read(g.reader, &keys, 0, &out), -EBUSY,
+	    "KEYS gives up after the first");
+	is_u64(asked, 1, "that is");
+	memset(&s, 0, sizeof(s));
+	memset(&pos, 0, sizeof(pos));
+	for (; !pos.done; steps++)
+		rig_must(kv_scan(g.reader, &pos, 1000, 0, seen_add, &s));
+	ok(steps >= 100, "SCAN stops after each: %u steps", steps);
+	is_u64(s.all, 101, "and gives all of them");
+	kv_end(g.reader);
+	vbuf_free(&out);
+	rig_close(&g);
+}
+
 static void
 test_match(void)
 {
@@ -740,6 +797,7 @@ main(int argc, char **argv)
 	diag("seed %u", seed);
 	test_match();
 	test_random();
+	test_on_disk();
 	test_scan();
 	test_scan_dead();
 	test_scan_nonsense();
