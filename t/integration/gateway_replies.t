@@ -16,6 +16,7 @@ srand $seed;
 
 my $n = Nodelife->new->start;
 my $c = $n->client;
+my $gateway = $n->workers->{gateway0};
 
 sub enc { return Nodelife::Client::encode(@_) }
 
@@ -151,6 +152,23 @@ isa_ok $c->cmd( 'WATCH', map { "w$_" } 1 .. 70_000 ), 'Nodelife::Error',
   'too many watched keys';
 is $c->cmd( 'WATCH', map { "w$_" } 1 .. 60_000 ), 'OK', 'many watched keys';
 is $c->cmd('UNWATCH'), 'OK', 'forgotten';
+
+# An answer longer than max_output is its own client's matter, and what comes
+# of it in pieces is held once.
+{
+	my ( $h, $gets ) = ( $n->client, 12 );
+	is $c->cmd( 'SET', 'long', 'l' x ( 16 << 20 ) ), 'OK', '16 MiB';
+	$h->raw( enc('MULTI') . enc(qw(GET long)) x $gets . enc(qw(INCR x1))
+		  . enc('EXEC') );
+	my $r = ( map { scalar $h->reply } 1 .. $gets + 3 )[-1];
+	ok ref $r eq 'ARRAY' || $r eq 'CLOSED',
+	  'a transaction whose answer is far too long';
+	is $c->cmd(qw(GET x1)), 1, 'it was carried out';
+	my ($peak) = slurp( '/proc/' . $n->workers->{gateway0} . '/status' ) =~
+	  /^VmHWM:\s+(\d+)/m;
+	ok $peak < 160_000 || build_dir() =~ /san$/, "the gateway took $peak kB";
+}
+is $n->workers->{gateway0}, $gateway, 'the same gateway all along';
 is $c->cmd('PING'), 'PONG', 'served as ever';
 is $n->stop, 0, 'stopped';
 done_testing;

@@ -206,6 +206,11 @@ $c->cmd('MULTI');
 $c->cmd('RANDOMKEY');
 is_deeply $c->cmd('EXEC'), ['b'], 'in a transaction, too';
 
+my @none = @million[ $many .. $#million ];
+no_hold 'DEL of very many keys', 0, enc( 'DEL', @none ), 1, $last;
+no_hold 'a transaction of it', 0,
+  enc('MULTI') . enc( 'DEL', @none ) . enc('EXEC'), 3, sub { $_[-1][0] };
+
 # One moment: a writer gives all keys the same value in one record, and now
 # and then removes all. A reader finds them equal, or all of them gone.
 my $some = 20_000;
