@@ -550,16 +550,20 @@ kv_random(
 		.kv = kv, .now_ms = now_ms, .key = key, .key_len = key_len
 	};
 	unsigned tries;
+	bool slow = false;
 
 	ASSERT(kv->in);
 	if (getrandom(&p.random, sizeof(p.random), 0) != sizeof(p.random))
 		p.random = mono_ns();
 	for (tries = 0; tries < RANDOM_TRIES && p.rc == 0 && !p.found &&
-			p.looked < RANDOM_LOOKS;
-	     tries++)
+			p.looked < RANDOM_LOOKS && !slow;
+	     tries++) {
 		pick(&p);
+		slow = kv_over(kv);
+	}
 	/* Luck has run out: the first that is there. */
-	if (p.rc == 0 && !p.found && kv->writer == NULL && !is_small(kv))
+	if (p.rc == 0 && !p.found && kv->writer == NULL &&
+	    (slow || !is_small(kv)))
 		return -EBUSY;
 	if (p.rc == 0 && !p.found)
 		p.rc = kv_each(kv, now_ms, pick_first, &p);

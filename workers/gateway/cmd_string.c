@@ -582,7 +582,7 @@ run_read(struct call *k, const struct built *b)
 	if (rc != 0)
 		return gw_run_failed(k, b->argc != 0 ? &b->argv[0] : &none, rc);
 	at = g->value.data;
-	gw_turn_work(g, g->value.len / 1024 + gw_walk_cost(g, 0, b));
+	gw_turn_read(g, g->value.len / 1024 + gw_walk_cost(g, 0, b));
 	count_lookups(g, b, at);
 	if (b->error[0] != '\0' && at[0] != VAL_NIL)
 		return call_error_done(k, b->error);
@@ -621,7 +621,7 @@ gw_run_set(struct call *k)
 
 	if (k->argc != 3 || k->argv[1].len > KEY_MAX ||
 	    k->argv[2].len > k->g->w->conf->store.max_value ||
-	    gw_is_long(k->argc, k->argv) || k->g->w->readonly ||
+	    k->argv[2].len > LONG_REQUEST || k->g->w->readonly ||
 	    !commit_is_master(k->g->r))
 		return gw_run_op(k);
 	rc = gw_write_append(k->g, k->c, &rq);
@@ -640,6 +640,7 @@ gw_run_get(struct call *k)
 		return v;
 	rc =
 	    kv_get(g->kv, k->argv[1].data, k->argv[1].len, gw_now_ms(g), &item);
+	gw_turn_read(g, 0);
 	if (rc == -ENOENT) {
 		g->n_misses++;
 		reply_nil(call_out(k), k->c->proto);

@@ -426,8 +426,7 @@ gw_command_execute(
 
 /* ---- arguments ---- */
 
-#define COPY_SHARE   (64u * 1024) /* bytes, likewise */
-#define LONG_REQUEST (512u * 1024)
+#define COPY_SHARE (64u * 1024) /* bytes, likewise */
 
 bool
 gw_is_long(uint32_t argc, const struct op_arg *argv)

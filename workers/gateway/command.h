@@ -171,6 +171,7 @@ struct args_copy {
 bool gw_args_copy(struct gateway *g, struct args_copy *a, uint8_t *buf,
     uint32_t argc, const struct op_arg *argv);
 /* So much that it is copied in shares? */
+#define LONG_REQUEST (512u * 1024) /* bytes */
 bool gw_is_long(uint32_t argc, const struct op_arg *argv);
 /* The head of an operation, at buf[off]; its arguments are to be copied. */
 struct args_copy gw_op_begin(const struct built *b, uint8_t *at, size_t off);

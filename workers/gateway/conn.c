@@ -563,7 +563,7 @@ conn_serve(struct gateway *g, struct conn *c, struct resp *rp,
 		}
 		if ((c->flags & CONN_CLOSING) != 0)
 			return n;
-		gw_turn_read(g, 1 + rp->argc / 16);
+		gw_turn_work(g, 1 + rp->argc / 16);
 		at += rp->pos;
 		resp_reset(rp);
 	}

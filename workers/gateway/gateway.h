@@ -325,7 +325,7 @@ gw_turn_work(struct gateway *g, uint64_t work)
 static inline void
 gw_turn_read(struct gateway *g, uint64_t work)
 {
-	if (g->kv != NULL && kv_was_on_disk(g->kv))
+	if (kv_was_on_disk(g->kv))
 		gw_turn_look(g);
 	else
 		gw_turn_work(g, work);
