@@ -30,7 +30,8 @@ static struct conf conf;
 static void
 path_in(const char *dir, const char *name, char out[128])
 {
-	snprintf(out, 128, "%s/%s", dir, name);
+	if (snprintf(out, 128, "%s/%s", dir, name) >= 128)
+		abort();
 }
 
 /* As it was: content, owner, mode. */
@@ -167,8 +168,8 @@ test_founding(void)
 static void
 test_socket(void)
 {
+	struct stat st = { 0 };
 	char path[128];
-	struct stat st;
 	int fd;
 
 	path_in(theirs, "sock", path);
