@@ -5,11 +5,13 @@
  */
 #include "tools/nodelifectl.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -95,17 +97,44 @@ ask_or_signal(const struct ctl *c, int pidfd)
 	return CTL_DENIED;
 }
 
+/*
+ * The region's file is the node's user's, who may name any process in it. Its
+ * supervisor has it open, and no other process of root's does. Who is not root
+ * can signal nobody else's anyway.
+ */
+static bool
+has_open(int pid, int region_fd)
+{
+	struct stat file, st;
+	char path[40];
+	struct dirent *e;
+	bool found = false;
+	DIR *dir;
+
+	if (geteuid() != 0)
+		return true;
+	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
+	if (fstat(region_fd, &file) != 0 || (dir = opendir(path)) == NULL)
+		return false;
+	while (!found && (e = readdir(dir)) != NULL)
+		found = fstatat(dirfd(dir), e->d_name, &st, 0) == 0 &&
+			st.st_dev == file.st_dev && st.st_ino == file.st_ino;
+	closedir(dir);
+	return found;
+}
+
 int
 ctl_stop(const struct ctl *c)
 {
 	struct region r;
-	int pidfd, rc;
+	int pidfd, pid, rc;
 
 	if ((rc = region_of(c, &r)) != CTL_OK)
 		return rc;
 	/* The descriptor first: then the check says whose it is. */
-	pidfd = (int)syscall(SYS_pidfd_open, r.head->supervisor_pid, 0);
-	if (pidfd < 0 || !region_alive(&r)) {
+	pid = r.head->supervisor_pid;
+	pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	if (pidfd < 0 || !region_alive(&r) || !has_open(pid, r.fd)) {
 		rc = gone(c);
 		goto out;
 	}

@@ -107,4 +107,25 @@ is $n->client->cmd('PING'), 'PONG', 'it serves';
 is $code, 0, "stopped by nodelifectl: $err";
 eventually { !-e "/proc/$pid" } 'the daemon is gone';
 is_deeply [ glob "$n->{run}/*.pid" ], [], 'and its process id file';
+# A region may name any process: none but its own supervisor is signalled.
+SKIP: {
+	skip 'not root: the kernel sees to it', 2 if $> != 0;
+	my $f = Nodelife->new->start;
+	$f->kill9;
+	my $other = fork // die;
+	if ( $other == 0 ) { exec 'sleep', 300; POSIX::_exit(1) }
+	my ($start) = slurp("/proc/$other/stat") =~ /\) (?:\S+ ){19}(\d+)/;
+	open my $r, '+<', "$f->{run}/region" or die "region: $!";
+	for ( [ 36, pack 'l', $other ], [ 632, pack 'Q', $start ] ) {
+		sysseek $r, $_->[0], 0;
+		syswrite $r, $_->[1];
+	}
+	close $r;
+	my ( $code, undef, $said ) =
+	  $f->run( 'nodelifectl', '-r', $f->{run}, '-t', '3', 'stop' );
+	like $said, qr/no node runs/, 'a process that a region names falsely';
+	is waitpid( $other, 1 ), 0, 'gets no signal';
+	kill 'KILL', $other;
+	waitpid $other, 0;
+}
 done_testing;
