@@ -54,6 +54,10 @@ name_holder(const char *pid, char *buf, size_t buf_size)
 		n = read(fd, title, sizeof(title) - 1);
 		title[n > 0 ? n : 0] = '\0'; /* up to the first NUL */
 		close(fd);
+		/* Any process' own words, for a terminal. */
+		for (char *at = title; *at != '\0'; at++)
+			if (!isprint((unsigned char)*at))
+				*at = '?';
 	}
 	len = snprintf(
 	    buf, buf_size, "pid %s (%s)", pid, title[0] != '\0' ? title : "?");
