@@ -7,16 +7,8 @@ use warnings;
 use Nodelife;
 use Test::More;
 
-plan skip_all => 'not root: cannot mount a small /dev/shm' if $> != 0;
-plan skip_all => 'nodes live in /dev/shm, which this hides'
-  if Cwd::abs_path( tmp_dir() ) =~ m{^/dev/shm/};
-plan skip_all => 'the number of unshare() is not known here'
-  if ( POSIX::uname() )[4] ne 'x86_64';
-
-# unshare(CLONE_NEWNS): the node and the tools are started from here.
-plan skip_all => "cannot unshare: $!" if syscall( 272, 0x20000 ) != 0;
-my $out = `mount --make-rprivate / && mount -t tmpfs -o size=64m none /dev/shm 2>&1`;
-plan skip_all => "cannot mount: $out" if $? != 0;
+my $why = own_shm('64m');
+plan skip_all => $why if $why;
 
 sub fill {
 	open my $f, '>', '/dev/shm/filler' or die;
