@@ -91,6 +91,13 @@ $B/t/sim/%: $B/t/sim/%.o $(ALLLIBS)
 	@echo "  LINK	$@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(ALLLIBS) -Wl,--end-group $(LIBS)
 
+# Attackers and witnesses know nothing of the node: no archive is linked.
+HOSTILE	 = $B/t/hostile/attack $B/t/hostile/witness
+$B/t/hostile/attack: $B/t/hostile/script.o
+$(HOSTILE): $B/t/hostile/%: $B/t/hostile/%.o $B/t/hostile/net.o
+	@echo "  LINK	$@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^)
+
 $B/t/bench/floor: $B/t/bench/floor.o
 	@echo "  LINK	$@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $<
@@ -110,6 +117,7 @@ help:
 	@echo 'san      build with ASan and UBSan into $$B/san, run the tests on it'
 	@echo 'sim      simulate the group core: SEEDS=$(SEEDS)'
 	@echo 'fuzz     fuzz every parser: SECONDS=$(SECONDS) each'
+	@echo 'hostile  attack a node: SECONDS=$(SECONDS); SEED, SLOTS, SHM, MEMORY, SAN=1'
 	@echo 'bench    compare with redis-server on this machine; BENCH=ROW picks,'
 	@echo '         BENCH_SECONDS=480 is the time for all of it'
 	@echo 'install  into DESTDIR/PREFIX ($(PREFIX)); uninstall; clean'
@@ -125,7 +133,7 @@ unit: $(UNIT)
 	t/run -j2 $(UNIT)
 
 # The tests of a build: unit programs, simulator, node tests.
-tests: all $(UNIT) $(SIM)
+tests: all $(UNIT) $(SIM) $(HOSTILE)
 
 # The same on three builds; a node test on a build is BUILD/t/integration/X.t.
 check:
@@ -141,7 +149,7 @@ fuzzers: $(FUZZERS:%=$B/t/fuzz/%)
 
 # What fuzzers do not need: built by clang all the same, for its warnings.
 objects: $(patsubst %.c,$B/%.o,$(sort $(wildcard supervisor/*.c tools/*.c \
-	t/unit/*.c t/sim/*.c t/bench/*.c)))
+	t/unit/*.c t/sim/*.c t/bench/*.c t/hostile/*.c)))
 
 fuzz:
 	@tools/deps.sh check
@@ -161,6 +169,16 @@ san:
 
 sim: $(SIM)
 	$(SIM) $(SEEDS)
+
+# SAN=1: on the build with sanitizers. t/hostile/README.md tells the others.
+hostile:
+	@tools/deps.sh check
+	@$(MAKE) --no-print-directory -j$(JOBS) $(if $(filter 1,$(SAN)),$(SANBUILD)) \
+	    all attackers
+	NODELIFE_BUILD=$B$(if $(filter 1,$(SAN)),/san) perl -It/lib \
+	    t/hostile/hostile.pl $(SECONDS)
+
+attackers: $(HOSTILE)
 
 bench:
 	@tools/deps.sh bench
@@ -202,6 +220,6 @@ clean:
 	rm -rf $B
 
 .PHONY: all help deps run unit tests check fuzzers objects fuzz lint san sim bench \
-	install uninstall clean
+	hostile attackers install uninstall clean
 .SECONDARY:
 -include $(shell find $B -name '*.d' 2>/dev/null)
