@@ -15,13 +15,15 @@ use POSIX ();
 use Socket;
 
 use constant {
-	PING_P99_MS => 20,
+	PING_P99_MS  => 20,
+	QUIET_P99_MS => 5,    # before the attack; above it, times say nothing
 	# What may stay with a process when all is over: malloc's and the
 	# kernel's idea of memory that was used once. A sanitizer keeps more.
 	ANON_MARGIN_KIB => 16 * 1024,
 	ANON_MARGIN_SANITIZED_KIB => 256 * 1024,
-	# The log's buffer and the rings stay in /dev/shm once used.
-	SHM_MARGIN_KIB => 24 * 1024,
+	# The log's buffer, the rings, a table's first pages stay in /dev/shm
+	# once used.
+	SHM_MARGIN_KIB => 32 * 1024,
 	SKIPPED => 77,
 };
 
@@ -263,9 +265,21 @@ sub judge_attack {
 		$sum{answers} += $answers;
 		$sum{lives}   += $lives;
 	}
-	wrong('the attackers got no answer') if !$sum{answers};
+	wrong('the attackers got no answer') if !$sum{answers} && !$ENV{ONLY};
 	told( 'attack', "$sum{lives} lives, $sum{answers} answers" ) if %sum;
 	return;
+}
+
+# PING with nobody else there: is this machine quiet enough to judge by?
+sub quiet {
+	my ($n) = @_;
+	kid( $n, 'ping', undef, "$bin/witness", 'ping', $n->addr('client') );
+	select undef, undef, undef, 1;
+	my $p99 = ( kid_end( 'ping', 'TERM', 60 )->{ping_p99_us} // 0 ) / 1e3;
+	my $yes = $p99 <= QUIET_P99_MS;
+	told( 'ping before', sprintf( 'p99 %.2f ms', $p99 ),
+		$yes ? () : '(a busy machine: times are not judged)' );
+	return $yes;
 }
 
 sub judge_latencies {
@@ -342,6 +356,7 @@ my $n = Nodelife->new;
 node_start($n);
 look_for_restarts($n);
 sample($n);
+$speed &&= quiet($n);
 look_on($n);
 attack( $n, 0 );
 if ( watch_for( $n, $seconds ) ) {

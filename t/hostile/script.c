@@ -45,7 +45,7 @@ const char *const kind_names[KIND_COUNT] = {
 };
 
 /* Of a hundred lives each. */
-static const uint8_t weights[ROLE_COUNT][KIND_COUNT] = {
+static uint8_t weights[ROLE_COUNT][KIND_COUNT] = {
 	[ROLE_BUSY] = {
 		[KIND_CHATTER] = 43,
 		[KIND_TRANSACTION] = 15,
@@ -894,6 +894,21 @@ script_make(struct script *s, enum kind kind, uint64_t *rng)
 		.hold_ms = 3000,
 		.rude = true };
 	make_kind(s, kind, rng);
+}
+
+int
+script_only(const char *name)
+{
+	unsigned kind = 0, role;
+
+	while (kind < KIND_COUNT && strcmp(name, kind_names[kind]) != 0)
+		kind++;
+	if (kind == KIND_COUNT)
+		return -1;
+	memset(weights, 0, sizeof(weights));
+	for (role = 0; role < ROLE_COUNT; role++)
+		weights[role][kind] = 100;
+	return 0;
 }
 
 enum kind

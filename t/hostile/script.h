@@ -62,6 +62,16 @@ enum role { ROLE_BUSY, ROLE_WAITING, ROLE_HTTP, ROLE_FLUSH, ROLE_COUNT };
 
 extern const char *const kind_names[KIND_COUNT];
 
+/* Speaks HTTP, to that port. */
+static inline bool
+kind_is_http(enum kind kind)
+{
+	return kind >= KIND_HTTP_PROBE;
+}
+
+/* From now on every role draws this one: for finding out who did it. */
+int script_only(const char *name); /* 0, or -1: there is none */
+
 /* Draw a kind by weight. */
 enum kind script_kind(uint64_t *rng, enum role role);
 
