@@ -350,10 +350,16 @@ net_close(struct gateway *g, struct conn *c)
 static void
 net_over_output(struct gateway *g, struct conn *c)
 {
-	log_info("client %llu: closed: %zu bytes of replies are unread, "
-		 "max_output is %llu",
-	    (unsigned long long)c->id, gw_conn_unsent(c),
-	    (unsigned long long)g->w->conf->listen.max_output);
+	const char *what =
+	    c->out.failed
+		? "a reply is longer than that or finds no memory, and"
+		: "of replies";
+
+	log_info("client %llu: closed: max_output is %llu bytes: %s %zu are "
+		 "unread",
+	    (unsigned long long)c->id,
+	    (unsigned long long)g->w->conf->listen.max_output, what,
+	    gw_conn_unsent(c));
 	gw_count(g, C_CLIENTS_KILLED, 1);
 	gw_conn_kill(g, c);
 }
