@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
@@ -19,6 +20,7 @@ struct judged {
 	uint64_t used;
 	uint32_t argc;
 	uint32_t sum; /* over the arguments' bytes */
+	bool http;
 };
 
 static void
@@ -48,6 +50,24 @@ args_sum(const struct resp *p, const uint8_t *buf, size_t n)
 	return sum;
 }
 
+static bool
+first_is_http(const struct resp *p, const uint8_t *buf)
+{
+	const struct resp_arg *a = resp_args(p);
+	const uint8_t *from = p->line != NULL ? p->line : buf;
+	bool is, line;
+
+	if (p->argc == 0)
+		return false;
+	is = resp_is_http(from + a->off, a->len);
+	/* A browser cannot help but begin a line of its own so. */
+	line = p->line != NULL &&
+	       (strncasecmp((const char *)buf, "host:", 5) == 0 ||
+		   strncasecmp((const char *)buf, "post ", 5) == 0);
+	expect(!line || is, "a line of HTTP is not known");
+	return is;
+}
+
 static struct judged
 judge(const uint8_t *data, size_t len, size_t step)
 {
@@ -70,6 +90,7 @@ judge(const uint8_t *data, size_t len, size_t step)
 			out.used = p.pos;
 			out.argc = p.argc;
 			out.sum = args_sum(&p, copy, have);
+			out.http = first_is_http(&p, copy);
 		} else if (out.status == RESP_BAD) {
 			resp_error(&p, text, sizeof(text));
 		}
@@ -97,7 +118,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		if (whole.status != RESP_COMMAND)
 			break;
 		expect(whole.used == pieces.used && whole.used > 0 &&
-			   whole.argc == pieces.argc && whole.sum == pieces.sum,
+			   whole.argc == pieces.argc &&
+			   whole.sum == pieces.sum && whole.http == pieces.http,
 		    "two readings");
 		data += whole.used;
 		len -= whole.used;

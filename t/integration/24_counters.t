@@ -55,6 +55,9 @@ moves 'one sends junk', [qw(protocol_errors clients_closed)], sub {
 	$j->raw("*1\r\n\$x\r\n");
 	$j->reply;
 };
+moves 'a web page writes', [qw(clients_http)], sub {
+	$n->client->raw("POST / HTTP/1.1\r\nHost: n1\r\n\r\nFLUSHALL\r\n");
+};
 moves 'one asks for too much', ['clients_killed'], sub {
 	my $j = $n->client;
 	$j->raw( "*41\r\n" . substr Nodelife::Client::encode(

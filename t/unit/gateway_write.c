@@ -1190,6 +1190,58 @@ test_long_result(void)
 	gone(b);
 }
 
+/*
+ * What a web page's browser says ends the connection: nothing behind it is
+ * run, whatever came before it. False: it was not closed, or it wrote.
+ */
+static bool
+http_ends(const char *text, unsigned writes)
+{
+	uint64_t closed = counter_sum(region.counters, C_CLIENTS_HTTP);
+	struct conn *a = client();
+	uint32_t seq = gw.next_seq;
+	bool ends;
+
+	say(a, text);
+	ends = (a->flags & CONN_CLOSING) != 0 && a->out.c == NULL &&
+	       gw.next_seq - seq == writes &&
+	       counter_sum(region.counters, C_CLIENTS_HTTP) == closed + 1;
+	gone(a);
+	turn();
+	wal_accept();
+	commit(last_vlsn);
+	turn();
+	return ends;
+}
+
+static void
+test_http(void)
+{
+	struct conn *a;
+
+	ok(http_ends("POST / HTTP/1.1\r\nHost: n1:7379\r\n"
+		     "Content-Length: 10\r\n\r\nFLUSHALL\r\n",
+	       0),
+	    "POST closes");
+	ok(http_ends("GET / HTTP/1.1\r\nhOST: n1\r\n\r\nFLUSHALL\r\n", 0),
+	    "any method closes at Host:");
+	ok(http_ends("PUT /k HTTP/1.1\r\nHost:n1\r\nSET k v\r\n", 0),
+	    "with no blank behind it, too");
+	ok(http_ends("SET k v\r\npost /\r\nSET k v\r\n", 1),
+	    "behind other commands");
+	ok(http_ends("MULTI\r\nSET k v\r\nPOST /\r\nEXEC\r\n", 0),
+	    "inside MULTI");
+	ok(http_ends("CLIENT REPLY OFF\r\n*1\r\n$4\r\nPOST\r\nSET k v\r\n", 0),
+	    "as an array, with replies off");
+	strcpy(conf.security.password, "secret");
+	ok(http_ends("POST / HTTP/1.1\r\nHost: n1\r\n", 0), "before AUTH");
+	conf.security.password[0] = '\0';
+	a = client();
+	say(a, "POSTS /\r\nHost :\r\nPING\r\n");
+	ok(strstr(heard(a), "+PONG\r\n") != NULL, "words like them do not");
+	gone(a);
+}
+
 int
 main(void)
 {
@@ -1215,6 +1267,7 @@ main(void)
 	test_many_clients();
 	test_cuts();
 	test_long_result();
+	test_http();
 	gw_write_fini(&gw);
 	position_set(&region.pos->commit_waited, 3);
 	is_u64(gw_write_init(&gw), 0, "another life");

@@ -9,7 +9,6 @@
 #include "workers/gateway/cmd.h"
 #include "workers/gateway/job.h"
 
-#define ADDRESS_MAX  128
 #define LINE_MAX_LEN 1024
 #define LINE_WORK    6 /* two system calls and a line of text */
 #define LOOKS_SHARE  256u /* places without a client between two counts */
@@ -48,7 +47,7 @@ client_flags(const struct conn *c, char flags[4])
 static void
 client_line(struct gateway *g, struct conn *c, struct sink *out)
 {
-	char addr[ADDRESS_MAX], laddr[ADDRESS_MAX], line[LINE_MAX_LEN];
+	char addr[GW_ADDRESS_MAX], laddr[GW_ADDRESS_MAX], line[LINE_MAX_LEN];
 	uint64_t now = g->loop.now_ns;
 	uint32_t queued = gw_multi_queued(c);
 	size_t in = c->in != NULL ? sink_len(&c->in->bytes) : 0;
@@ -305,7 +304,7 @@ struct kill_filter {
 static bool
 address_is(const struct conn *c, bool local, const struct op_arg *want)
 {
-	char addr[ADDRESS_MAX];
+	char addr[GW_ADDRESS_MAX];
 
 	if (want == NULL)
 		return true;

@@ -415,6 +415,10 @@ gw_command_execute(
 	if (c->job != NULL)
 		return call_over(&k, gw_job_resume(&k));
 	k.cmd = gw_command_find(argv[0].data, argv[0].len);
+	if (k.cmd == NULL && resp_is_http(argv[0].data, argv[0].len)) {
+		gw_conn_http(g, c);
+		return VERDICT_DONE;
+	}
 	if (call_check(&k)) {
 		if (gw_multi_active(c) && (k.cmd->flags & CMD_NOQUEUE) == 0)
 			v = gw_multi_queue(&k);

@@ -15,9 +15,10 @@
 #include "shm/log.h"
 #include "workers/gateway/command.h"
 
-#define ARGV_KEEP  1024
-#define ARGV_LONG  4096u /* more arguments than a received buffer holds */
-#define ARGV_SHARE 4096u /* filled in between two looks at the clock */
+#define HTTP_SAY_NS (10 * NS_PER_S) /* how often it is told of */
+#define ARGV_KEEP   1024
+#define ARGV_LONG   4096u /* more arguments than a received buffer holds */
+#define ARGV_SHARE  4096u /* filled in between two looks at the clock */
 _Static_assert(ARGV_LONG >= GW_BUF_SIZE / 2, "two bytes each at least");
 #define JOIN_MOVE  (64u * 1024) /* longer replies are not copied */
 #define INPUT_GROW (32u * 1024) /* a bulk longer than this gets its room */
@@ -226,6 +227,32 @@ gw_conn_kill(struct gateway *g, struct conn *c)
 	input_free(c);
 	sink_reset(&c->out);
 	gw_conn_dirty(g, c);
+}
+
+/*
+ * A browser sends what a web page wants to any port that the browser's host
+ * reaches, this one's, too. Who does so is not answered, and what came with it
+ * is not run; before AUTH as well.
+ */
+void
+gw_conn_http(struct gateway *g, struct conn *c)
+{
+	uint64_t now = g->loop.now_ns;
+	char addr[GW_ADDRESS_MAX];
+
+	gw_count(g, C_CLIENTS_HTTP, 1);
+	g->http_unsaid++;
+	if (g->http_said_ns == 0 || now - g->http_said_ns >= HTTP_SAY_NS) {
+		gw_net_address(c, false, addr, sizeof(addr));
+		event_add(g->r, g->slot, EVENT_WARN,
+		    "client %llu, %s: closed: possible attack: it speaks HTTP, "
+		    "as a web page would; %llu so far since last told",
+		    (unsigned long long)c->id, addr,
+		    (unsigned long long)g->http_unsaid);
+		g->http_said_ns = now;
+		g->http_unsaid = 0;
+	}
+	gw_conn_kill(g, c);
 }
 
 void

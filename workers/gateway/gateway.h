@@ -43,11 +43,12 @@
 #define GW_BULK_SLACK (64u * 1024) /* over max_value: refused by name */
 
 /* Requests that wal or store still owe an answer. Power of two. */
-#define GW_WINDOW     32768u
-#define GW_RUN_MAX    64u /* requests in one node; bits of `refused` */
-#define GW_CURSORS    4096u
-#define GW_MULTI_MAX  (64u * 1024) /* commands queued in one MULTI */
-#define GW_MULTI_ARGS RESP_ARGS_MAX /* their arguments together */
+#define GW_WINDOW      32768u
+#define GW_RUN_MAX     64u /* requests in one node; bits of `refused` */
+#define GW_CURSORS     4096u
+#define GW_MULTI_MAX   (64u * 1024) /* commands queued in one MULTI */
+#define GW_MULTI_ARGS  RESP_ARGS_MAX /* their arguments together */
+#define GW_ADDRESS_MAX 128 /* of an address as text */
 
 /*
  * A turn's share of time for commands, first for those that arrive, then for
@@ -213,6 +214,8 @@ struct gateway {
 	uint32_t argv_cap;
 	struct sink mute; /* where unwanted replies go */
 	uint64_t idle_check_ns;
+	uint64_t http_said_ns; /* 0 = never */
+	uint64_t http_unsaid; /* closed for HTTP since */
 
 	/* write.c */
 	struct bytering req, ret, res;
@@ -289,6 +292,8 @@ uint32_t gw_conn_limit(const struct gateway *g); /* indexes in use are below */
 void gw_conn_free(struct gateway *g, struct conn *c); /* its fd is given away */
 /* Stop at once: nothing more is read, answered or sent. */
 void gw_conn_kill(struct gateway *g, struct conn *c);
+/* It speaks HTTP: closed at once, nothing behind that is run. Says so. */
+void gw_conn_http(struct gateway *g, struct conn *c);
 void gw_conn_dirty(struct gateway *g, struct conn *c);
 /* Received bytes; they are the caller's again when this returns. */
 void

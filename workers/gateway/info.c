@@ -128,6 +128,7 @@ info_stats(struct gateway *g, struct sink *out)
 	line(out, "total_net_input_bytes:%" PRIu64, sum(g, C_BYTES_IN));
 	line(out, "total_net_output_bytes:%" PRIu64, sum(g, C_BYTES_OUT));
 	line(out, "rejected_connections:%" PRIu64, sum(g, C_CLIENTS_REFUSED));
+	line(out, "http_connections:%" PRIu64, sum(g, C_CLIENTS_HTTP));
 	line(out, "expired_keys:%" PRIu64, sum(g, C_STORE_EXPIRED));
 	line(out, "evicted_keys:0");
 	line(out, "keyspace_hits:%" PRIu64, sum(g, C_KEYSPACE_HITS));

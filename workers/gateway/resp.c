@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include "shm/assert.h"
 
 #define HEAP_KEEP      1024 /* arguments; a longer list is given back */
@@ -48,6 +49,13 @@ resp_error(const struct resp *p, char *text, size_t text_size)
 		    p->why, p->got);
 	else
 		snprintf(text, text_size, "Protocol error: %s", p->why);
+}
+
+bool
+resp_is_http(const uint8_t *word, size_t n)
+{
+	return (n == 4 && strncasecmp((const char *)word, "post", 4) == 0) ||
+	       (n >= 5 && strncasecmp((const char *)word, "host:", 5) == 0);
 }
 
 uint64_t

@@ -66,6 +66,13 @@ void resp_error(const struct resp *p, char *text, size_t text_size);
  */
 uint64_t resp_need(const struct resp *p);
 
+/*
+ * Is this first word of a command one that only HTTP has: a web page's browser
+ * talks to us? "GET" and the like are not told from ours, but no browser sends
+ * a request without "Host:".
+ */
+bool resp_is_http(const uint8_t *word, size_t n);
+
 static inline const struct resp_arg *
 resp_args(const struct resp *p)
 {
