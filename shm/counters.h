@@ -44,6 +44,7 @@
 	X(CLIENTS_CLOSED, "clients_closed", "Client connections closed")       \
 	X(CLIENTS_REFUSED, "clients_refused", "Clients over max_clients")      \
 	X(CLIENTS_KILLED, "clients_killed", "Clients over a buffer limit")     \
+	X(CLIENTS_EVICTED, "clients_evicted", "Clients over client_memory")    \
 	X(CLIENTS_HTTP, "clients_http", "Clients closed for speaking HTTP")    \
 	X(PROTOCOL_ERRORS, "protocol_errors", "Clients closed for bad input")  \
 	X(COMMANDS, "commands", "Commands processed")                          \

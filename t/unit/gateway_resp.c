@@ -252,20 +252,6 @@ test_many_args(void)
 }
 
 static void
-test_need(void)
-{
-	static const char text[] = "*2\r\n$3\r\nGET\r\n$100\r\nabc";
-	struct resp p = { 0 };
-
-	resp_reset(&p);
-	is_u64(resp_need(&p), 0, "nothing is known yet");
-	is_u64(resp_next(&p, (const uint8_t *)text, sizeof(text) - 1, &limits),
-	    RESP_MORE, "a bulk that is not there");
-	is_u64(resp_need(&p), sizeof(text) - 1 - 3 + 102, "how much it needs");
-	resp_free(&p);
-}
-
-static void
 test_junk(void)
 {
 	unsigned seed = (unsigned)time(NULL), round;
@@ -305,7 +291,6 @@ main(void)
 	test_unauth();
 	test_pipeline();
 	test_many_args();
-	test_need();
 	test_junk();
 	return tap_done();
 }

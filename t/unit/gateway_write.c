@@ -1242,6 +1242,124 @@ test_http(void)
 	gone(a);
 }
 
+/* The memory's turn, so much later. */
+static void
+memory_turn(uint64_t ns)
+{
+	gw.loop.now_ns += ns;
+	gw_memory_turn(&gw);
+}
+
+static void
+test_memory(void)
+{
+	struct conn *c = client();
+	size_t used;
+
+	sink_reset(&gw.mute);
+	is_u64(gw.pool.used, 0, "nothing is held");
+	say(c,
+	    "CLIENT SETNAME me\r\nMULTI\r\nSET k some-value\r\n*3\r\n$3\r\n");
+	is_u64(gw_memory_of(&gw, c), gw.pool.used,
+	    "what one client holds is all there is");
+	used = gw.pool.used;
+	ok(used > 600 && used < 4096, "%zu bytes", used);
+	say(c, "SET\r\n$1\r\nk\r\n$1\r\nv\r\nINCR n\r\nPING\r\nEXEC\r\n");
+	is_u64(gw_memory_of(&gw, c), gw.pool.used, "an EXEC on its way, too");
+	gone(c);
+	ok(gw.pool.used != 0, "it is owed an answer when it goes");
+	turn();
+	wal_accept();
+	commit(last_vlsn);
+	store_result(gw.next_seq - 1, last_vlsn, 7, 0, "", 0);
+	turn();
+	is_u64(gw.pool.used, 0, "all is given back");
+	c = client();
+	say(c, "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$16777216\r\n");
+	ok(gw.pool.used < 1024, "what is only announced takes nothing");
+	gone(c);
+	is_u64(gw.pool.used, 0, "all is given back");
+}
+
+/* A client that has sent kib of a request of 1 MiB. */
+static struct conn *
+half_client(unsigned kib)
+{
+	static char part[1025];
+	struct conn *c = client();
+
+	memset(part, 'x', sizeof(part) - 1);
+	say(c, "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1048576\r\n");
+	while (kib-- != 0)
+		say(c, part);
+	return c;
+}
+
+static bool
+is_closing(const struct conn *c)
+{
+	return (c->flags & CONN_CLOSING) != 0;
+}
+
+static bool
+is_held(const struct conn *c)
+{
+	return (c->flags & CONN_HELD) != 0;
+}
+
+/* Who is held back, who may go on, who is closed, and for how long. */
+static void
+test_memory_order(void)
+{
+	uint64_t limit = conf.listen.client_memory;
+	uint64_t evicted = counter_sum(region.counters, C_CLIENTS_EVICTED);
+	struct conn *small, *a, *b, *d;
+
+	conf.listen.client_memory = 1 << 20;
+	small = half_client(4);
+	a = half_client(150);
+	b = half_client(250);
+	memory_turn(0);
+	ok(!is_held(a) && !is_held(b), "below half everybody is read");
+	d = half_client(100);
+	d->flags |= CONN_NO_EVICT;
+	memory_turn(1);
+	ok(is_held(a) && is_held(d) && !gw_conn_wants_input(a),
+	    "above half those that hold much are not");
+	ok(!is_held(b) && !is_held(small),
+	    "but for the largest, and small ones");
+	memory_turn(1900 * NS_PER_MS);
+	ok(!is_closing(b) && !is_held(b), "it has its time");
+	memory_turn(200 * NS_PER_MS);
+	ok(is_closing(b), "it did not use it: closed");
+	memory_turn(200 * NS_PER_MS);
+	ok(!is_held(a) && !is_held(d), "there is room again");
+	gone(b);
+	b = half_client(520);
+	b->flags |= CONN_NO_EVICT;
+	d->flags &= ~(unsigned)(CONN_AUTHED | CONN_NO_EVICT);
+	memory_turn(200 * NS_PER_MS);
+	conf.listen.client_memory = 800 << 10;
+	memory_turn(200 * NS_PER_MS);
+	ok(is_closing(d),
+	    "beyond the bound: first who did not say the password");
+	ok(is_closing(a), "then who holds most");
+	ok(!is_closing(b) && !is_closing(small),
+	    "NO-EVICT last, small ones not");
+	conf.listen.client_memory = 400 << 10;
+	memory_turn(200 * NS_PER_MS);
+	ok(is_closing(b) && !is_closing(small), "but it is closed, too");
+	is_u64(counter_sum(region.counters, C_CLIENTS_EVICTED) - evicted, 4,
+	    "each is counted");
+	gone(a);
+	gone(b);
+	gone(d);
+	gone(small);
+	memory_turn(200 * NS_PER_MS);
+	ok(!gw.memory_high, "and it is over");
+	conf.listen.client_memory = limit;
+}
+
 int
 main(void)
 {
@@ -1268,6 +1386,9 @@ main(void)
 	test_cuts();
 	test_long_result();
 	test_http();
+	test_memory();
+	test_memory_order();
+	is_u64(gw.pool.used, 0, "nobody is there: nothing is held");
 	gw_write_fini(&gw);
 	position_set(&region.pos->commit_waited, 3);
 	is_u64(gw_write_init(&gw), 0, "another life");

@@ -61,13 +61,16 @@ client_line(struct gateway *g, struct conn *c, struct sink *out)
 	    "id=%" PRIu64 " addr=%s laddr=%s fd=%d name=%.128s age=%" PRIu64
 	    " idle=%" PRIu64
 	    " flags=%s db=0 sub=0 psub=0 ssub=0 multi=%d qbuf=%zu "
-	    "qbuf-free=0 obl=%zu oll=%u omem=%zu events=r cmd=%s "
+	    "qbuf-free=0 obl=%zu oll=%u omem=%zu tot-mem=%zu "
+	    "events=%s cmd=%s "
 	    "user=default redir=-1 resp=%u lib-name=%.64s lib-ver=%.64s "
 	    "gateway=%u\n",
 	    c->id, addr, laddr, c->fd, text_or_empty(c->name),
 	    (now - c->opened_ns) / NS_PER_S, (now - c->active_ns) / NS_PER_S,
 	    flags, queued == UINT32_MAX ? -1 : (int)queued, in,
 	    sink_len(&c->out), c->node_count, gw_conn_unsent(c),
+	    gw_memory_of(g, c) + sizeof(*c),
+	    (c->flags & CONN_HELD) == 0 ? "r" : "",
 	    c->last_command != NULL ? c->last_command->name : "NULL", c->proto,
 	    text_or_empty(c->lib_name), text_or_empty(c->lib_ver),
 	    g->slot - SLOT_GATEWAY);
@@ -435,6 +438,8 @@ client_set_text(struct call *k, char **where, const struct op_arg *text,
 	for (i = 0; i < text->len; i++)
 		if (text->data[i] < '!' || text->data[i] > '~')
 			return call_error_done(k, refusal);
+	if (text->len > GW_NAME_MAX)
+		return call_error_done(k, "ERR name is longer than 1024 bytes");
 	if (text->len != 0) {
 		copy = strndup((const char *)text->data, text->len);
 		if (copy == NULL)

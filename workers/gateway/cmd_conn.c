@@ -40,6 +40,15 @@ echo_free(struct job *job)
 	free(j);
 }
 
+static void
+echo_size(const struct job *job, size_t *pooled, size_t *plain)
+{
+	const struct echo_job *j = (const struct echo_job *)job;
+
+	(void)plain;
+	*pooled += chunk_bytes(j->out.c);
+}
+
 static enum verdict
 echo_step(struct call *k, struct job *job)
 {
@@ -76,6 +85,7 @@ run_echo(struct call *k)
 		return call_error_done(k, "ERR no memory for this reply");
 	j->job.step = echo_step;
 	j->job.free = echo_free;
+	j->job.size = echo_size;
 	j->out.pool = &k->g->pool;
 	if ((to = reply_bulk_room(&j->out, a->len)) == NULL) {
 		echo_free(&j->job);
@@ -308,6 +318,8 @@ gw_run_hello(struct call *k)
 		return call_error_done(k,
 		    "ERR Client names cannot contain "
 		    "spaces, newlines or special characters.");
+	if (name != NULL && name->len > GW_NAME_MAX)
+		return call_error_done(k, "ERR name is longer than 1024 bytes");
 	if (name != NULL && !name_set(&k->c->name, name))
 		return call_error_done(k, "ERR no memory for the name");
 	k->c->proto = (uint8_t)proto;

@@ -74,11 +74,24 @@ struct plan {
 	struct sink out;
 };
 
+static size_t
+exec_plain(const struct exec *x)
+{
+	return sizeof(*x) + x->count * sizeof(x->item[0]);
+}
+
+size_t
+gw_exec_bytes(const struct exec *x)
+{
+	return x != NULL ? exec_plain(x) + chunk_bytes(x->local.c) : 0;
+}
+
 void
 gw_exec_free(struct exec *x)
 {
 	if (x == NULL)
 		return;
+	x->local.pool->used -= exec_plain(x);
 	sink_reset(&x->local);
 	free(x);
 }
@@ -94,6 +107,18 @@ plan_free(struct job *job)
 	sink_reset(&p->out);
 	free(p->argv);
 	free(p);
+}
+
+static void
+plan_size(const struct job *job, size_t *pooled, size_t *plain)
+{
+	const struct plan *p = (const struct plan *)job;
+
+	*pooled += gw_exec_bytes(p->x) + chunk_bytes(p->out.c);
+	*plain +=
+	    sizeof(*p) + p->payload.len + p->argv_cap * sizeof(p->argv[0]);
+	if (p->child != NULL && p->child->size != NULL)
+		p->child->size(p->child, pooled, plain);
 }
 
 /* Room for argc arguments in p->argv. */
@@ -338,6 +363,8 @@ plan_run_local(struct plan *p)
 	p->answered = true;
 	p->next = 0;
 	p->at = NULL;
+	/* All that is left of it is in the payload. */
+	vbuf_free(&p->m->queue);
 	return p->x->local.failed ? -ENOMEM : 0;
 }
 
@@ -763,6 +790,7 @@ plan_new(struct call *k, struct multi *m)
 		return NULL;
 	p->job.step = exec_step;
 	p->job.free = plan_free;
+	p->job.size = plan_size;
 	p->m = m;
 	p->size = UINT64_MAX;
 	p->out.pool = &k->g->pool;
@@ -773,6 +801,7 @@ plan_new(struct call *k, struct multi *m)
 	}
 	p->x->count = m->count;
 	p->x->local.pool = &k->g->pool;
+	k->g->pool.used += exec_plain(p->x);
 	return p;
 }
 

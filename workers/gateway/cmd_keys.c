@@ -104,6 +104,16 @@ job_free(struct job *job)
 	free(j);
 }
 
+/* The set's places: two to four for each key. */
+static void
+job_size(const struct job *job, size_t *pooled, size_t *plain)
+{
+	const struct keys_job *j = (const struct keys_job *)job;
+
+	(void)pooled;
+	*plain += sizeof(*j) + j->keys.len + j->count * 4 * sizeof(uint32_t);
+}
+
 /* Keys come in the order of the table's hash: so that is mixed once more. */
 static uint32_t
 job_hash(const struct keys_job *j, const void *key, size_t n)
@@ -276,6 +286,7 @@ gw_walk_begin(struct call *k, bool one)
 		return call_error_done(k, "ERR no memory for this walk");
 	j->job.step = job_step;
 	j->job.free = job_free;
+	j->job.size = job_size;
 	j->table = k->g->r->table;
 	j->max_bytes = max < UINT32_MAX ? max : UINT32_MAX - 1;
 	j->one = one;

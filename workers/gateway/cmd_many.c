@@ -28,6 +28,15 @@ many_free(struct job *job)
 	free(j);
 }
 
+static void
+many_size(const struct job *job, size_t *pooled, size_t *plain)
+{
+	const struct many_job *j = (const struct many_job *)job;
+
+	*pooled += chunk_bytes(j->out.c);
+	*plain += sizeof(*j);
+}
+
 /* Room in the answer for what is wanted of the value. 0 or -errno. */
 static int
 value_begin(struct gateway *g, struct many *m, const struct kv_item *item,
@@ -192,6 +201,7 @@ gw_many_begin(struct call *k, const struct many *m)
 		return call_error_done(k, "ERR no memory for this request");
 	j->job.step = many_step;
 	j->job.free = many_free;
+	j->job.size = many_size;
 	j->many = *m;
 	j->out.pool = &k->g->pool;
 	return gw_job_begin(k, &j->job);

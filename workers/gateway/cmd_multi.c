@@ -30,6 +30,12 @@ gw_multi_spoil(struct conn *c)
 		c->multi->spoiled = true;
 }
 
+size_t
+gw_multi_bytes(const struct multi *m)
+{
+	return sizeof(*m) + m->queue.len + m->watches.len;
+}
+
 void
 gw_multi_free(struct conn *c)
 {
@@ -131,16 +137,16 @@ queue_copy(struct call *k, struct multi *m, struct args_copy copy)
 enum verdict
 gw_multi_queue(struct call *k)
 {
+	size_t size = op_size(k->argc, k->argv) - OP_HEADER_SIZE;
 	struct multi *m = k->c->multi;
 	uint8_t *at;
 
 	if (m->count == GW_MULTI_MAX || k->argc > GW_MULTI_ARGS - m->args ||
-	    m->queue.len > k->g->w->conf->listen.max_query) {
+	    m->queue.len + size > k->g->w->conf->listen.max_query) {
 		m->spoiled = true;
 		return call_error_done(k, "ERR the transaction is too long");
 	}
-	at =
-	    vbuf_add(&m->queue, 4 + op_size(k->argc, k->argv) - OP_HEADER_SIZE);
+	at = vbuf_add(&m->queue, 4 + size);
 	if (at == NULL) {
 		m->spoiled = true;
 		return call_error_done(k, "ERR no memory for this command");

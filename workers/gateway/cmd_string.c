@@ -365,6 +365,15 @@ write_free(struct job *job)
 	free(j);
 }
 
+static void
+write_size(const struct job *job, size_t *pooled, size_t *plain)
+{
+	const struct write_job *j = (const struct write_job *)job;
+
+	(void)pooled;
+	*plain += sizeof(*j) + j->bytes.len;
+}
+
 /* May it write here? Else that is answered. */
 static bool
 write_allowed(struct call *k)
@@ -451,6 +460,7 @@ write_begin(struct call *k)
 		return call_error_done(k, "ERR no memory for this request");
 	j->job.step = write_step;
 	j->job.free = write_free;
+	j->job.size = write_size;
 	return gw_job_begin(k, &j->job);
 }
 

@@ -151,6 +151,8 @@ uint32_t gw_exec_count(const struct exec *x);
 enum exec_place gw_exec_place(const struct exec *x, uint32_t i);
 size_t gw_exec_local(const struct exec *x, uint32_t i, struct sink *out);
 void gw_exec_free(struct exec *x);
+size_t gw_exec_bytes(const struct exec *x);
+size_t gw_multi_bytes(const struct multi *m);
 
 /* SCAN's cursors (cmd_scan.c). */
 void gw_scan_free(struct gateway *g);

@@ -15,13 +15,12 @@
 #include "shm/log.h"
 #include "workers/gateway/command.h"
 
-#define HTTP_SAY_NS (10 * NS_PER_S) /* how often it is told of */
-#define ARGV_KEEP   1024
-#define ARGV_LONG   4096u /* more arguments than a received buffer holds */
-#define ARGV_SHARE  4096u /* filled in between two looks at the clock */
+#define TOLD_NS    (10 * NS_PER_S) /* how often such a thing is told */
+#define ARGV_KEEP  1024
+#define ARGV_LONG  4096u /* more arguments than a received buffer holds */
+#define ARGV_SHARE 4096u /* filled in between two looks at the clock */
 _Static_assert(ARGV_LONG >= GW_BUF_SIZE / 2, "two bytes each at least");
-#define JOIN_MOVE  (64u * 1024) /* longer replies are not copied */
-#define INPUT_GROW (32u * 1024) /* a bulk longer than this gets its room */
+#define JOIN_MOVE (64u * 1024) /* longer replies are not copied */
 
 /* A gateway that was killed had no time to count its connections' end. */
 static void
@@ -226,7 +225,21 @@ gw_conn_kill(struct gateway *g, struct conn *c)
 	gw_session_reset(g, c);
 	input_free(c);
 	sink_reset(&c->out);
+	gw_memory_note(g, c);
 	gw_conn_dirty(g, c);
+}
+
+bool
+gw_told_begin(const struct gateway *g, struct told *t, uint64_t *more)
+{
+	uint64_t now = g->loop.now_ns;
+
+	*more = t->untold++;
+	if (t->last_ns != 0 && now - t->last_ns < TOLD_NS)
+		return false;
+	t->last_ns = now;
+	t->untold = 0;
+	return true;
 }
 
 /*
@@ -237,20 +250,16 @@ gw_conn_kill(struct gateway *g, struct conn *c)
 void
 gw_conn_http(struct gateway *g, struct conn *c)
 {
-	uint64_t now = g->loop.now_ns;
 	char addr[GW_ADDRESS_MAX];
+	uint64_t more;
 
 	gw_count(g, C_CLIENTS_HTTP, 1);
-	g->http_unsaid++;
-	if (g->http_said_ns == 0 || now - g->http_said_ns >= HTTP_SAY_NS) {
+	if (gw_told_begin(g, &g->http_told, &more)) {
 		gw_net_address(c, false, addr, sizeof(addr));
 		event_add(g->r, g->slot, EVENT_WARN,
 		    "client %llu, %s: closed: possible attack: it speaks HTTP, "
-		    "as a web page would; %llu so far since last told",
-		    (unsigned long long)c->id, addr,
-		    (unsigned long long)g->http_unsaid);
-		g->http_said_ns = now;
-		g->http_unsaid = 0;
+		    "as a web page would; %llu more since last told",
+		    (unsigned long long)c->id, addr, (unsigned long long)more);
 	}
 	gw_conn_kill(g, c);
 }
@@ -285,7 +294,7 @@ gw_conn_settled(const struct conn *c)
 bool
 gw_conn_wants_input(const struct conn *c)
 {
-	if ((c->flags & (CONN_CLOSING | CONN_LAST | CONN_EOF)) != 0)
+	if ((c->flags & (CONN_CLOSING | CONN_LAST | CONN_EOF | CONN_HELD)) != 0)
 		return false;
 	if (c->park == PARK_NOT || c->in == NULL)
 		return true;
@@ -380,7 +389,6 @@ input_compact(struct input *in)
 static bool
 input_append(struct gateway *g, struct conn *c, const uint8_t *data, size_t n)
 {
-	uint64_t need, have;
 	struct input *in;
 
 	if (!input_make(g, c))
@@ -391,11 +399,6 @@ input_append(struct gateway *g, struct conn *c, const uint8_t *data, size_t n)
 		return !in->behind.failed;
 	}
 	input_compact(in);
-	need = resp_need(&in->rp);
-	have = sink_len(&in->bytes);
-	if (need > have + INPUT_GROW &&
-	    sink_room(&in->bytes, need - have) == NULL)
-		return false;
 	sink_put(&in->bytes, data, n);
 	return !in->bytes.failed;
 }
@@ -653,17 +656,11 @@ input_serve(struct gateway *g, struct conn *c)
 	(void)input_over(g, c);
 }
 
-void
-gw_conn_input(struct gateway *g, struct conn *c, const uint8_t *data, size_t n)
+static void
+input_take(struct gateway *g, struct conn *c, const uint8_t *data, size_t n)
 {
 	size_t used;
 
-	ASSERT(n <= GW_BUF_SIZE);
-	g->n_in += n;
-	if ((c->flags & (CONN_CLOSING | CONN_LAST)) != 0)
-		return;
-	gw_turn_work(g, n / 4096);
-	c->active_ns = g->loop.now_ns;
 	if (c->in != NULL || c->park != PARK_NOT) {
 		if (!input_append(g, c, data, n))
 			gw_conn_kill(g, c);
@@ -690,6 +687,19 @@ gw_conn_input(struct gateway *g, struct conn *c, const uint8_t *data, size_t n)
 	resp_reset(&g->rp);
 	if (!input_append(g, c, data + used, n - used))
 		gw_conn_kill(g, c);
+}
+
+void
+gw_conn_input(struct gateway *g, struct conn *c, const uint8_t *data, size_t n)
+{
+	ASSERT(n <= GW_BUF_SIZE);
+	g->n_in += n;
+	if ((c->flags & (CONN_CLOSING | CONN_LAST)) != 0)
+		return;
+	gw_turn_work(g, n / 4096);
+	c->active_ns = g->loop.now_ns;
+	input_take(g, c, data, n);
+	gw_memory_note(g, c);
 }
 
 void
@@ -758,6 +768,7 @@ gw_conn_resume(struct gateway *g, struct conn *c)
 	c->park = PARK_NOT;
 	if (c->in != NULL)
 		input_serve(g, c);
+	gw_memory_note(g, c);
 	/* Its socket may be wanted again, or it may be done altogether. */
 	gw_conn_dirty(g, c);
 }
@@ -909,7 +920,7 @@ gw_conn_wake(struct gateway *g)
 static bool
 conn_is_idle(const struct conn *c)
 {
-	return c->node_count == 0 &&
+	return c->node_count == 0 && (c->flags & CONN_HELD) == 0 &&
 	       (c->park == PARK_NOT || c->park == PARK_OUTPUT);
 }
 

@@ -142,6 +142,7 @@ gateway_turn(void *ctx)
 	shutdown_serve(g);
 	gw_write_publish(g);
 	gw_read_end(g);
+	gw_memory_turn(g);
 	turn_counters(g);
 	while ((c = TAILQ_FIRST(&g->dirty)) != NULL && !g->loop.unready)
 		gw_net_flush(g, c);
@@ -163,8 +164,10 @@ static uint64_t
 gateway_deadline(void *ctx)
 {
 	struct gateway *g = ctx;
-	uint64_t at = gw_net_accept_deadline(g);
+	uint64_t at = gw_net_accept_deadline(g), due = gw_memory_deadline(g);
 
+	if (due < at)
+		at = due;
 	if (g->waiting_count != 0 && g->sync_deadline_ns < at)
 		at = g->sync_deadline_ns;
 	if (g->draining && g->drained < SHUTDOWN_DRAINING_DATA_PLANE &&

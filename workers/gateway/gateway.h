@@ -4,6 +4,7 @@
  *	gateway.c  boot, loop hooks, shutdown steps
  *	net.c	   accept, receive, send, close on the ring
  *	conn.c	   connections: slab, input, parking, output
+ *	memory.c   what all of them hold together, and its bound
  *	write.c	   requests into wal's ring, what comes back
  *	read.c	   when a read may run, reading the store
  *	command.c  table, lookup, dispatch; cmd_*.c the commands
@@ -46,6 +47,7 @@
 #define GW_WINDOW      32768u
 #define GW_RUN_MAX     64u /* requests in one node; bits of `refused` */
 #define GW_CURSORS     4096u
+#define GW_NAME_MAX    1024u /* of a client or its library */
 #define GW_MULTI_MAX   (64u * 1024) /* commands queued in one MULTI */
 #define GW_MULTI_ARGS  RESP_ARGS_MAX /* their arguments together */
 #define GW_ADDRESS_MAX 128 /* of an address as text */
@@ -100,6 +102,7 @@ enum conn_flag {
 	CONN_CANCEL_SEND = 1u << 15,
 	CONN_QUIET = 1u << 16, /* the send completes without a word */
 	CONN_SLOW = 1u << 17, /* its socket was full: no quiet sends */
+	CONN_HELD = 1u << 18, /* holds much while memory is short: not read */
 };
 
 /* Input kept between receives: a partial command or parked commands. */
@@ -129,6 +132,7 @@ struct conn {
 	uint64_t deadline_ns; /* PARK_SYNC; LOOP_NEVER = none */
 	uint64_t active_ns; /* of its last input */
 	uint64_t opened_ns;
+	size_t plain; /* bytes it owns beside chunks, as last noted */
 	struct sink out; /* not being sent yet */
 	struct chunk *sending, *sending_tail; /* first: in flight */
 	size_t queued; /* bytes of those, sent ones of the first included */
@@ -182,6 +186,12 @@ struct big_request {
 	uint8_t type, flags;
 };
 
+/* An event that may come often is told now and then. */
+struct told {
+	uint64_t last_ns; /* 0 = never */
+	uint64_t untold; /* since then */
+};
+
 struct gateway {
 	struct worker *w;
 	struct region *r;
@@ -214,8 +224,16 @@ struct gateway {
 	uint32_t argv_cap;
 	struct sink mute; /* where unwanted replies go */
 	uint64_t idle_check_ns;
-	uint64_t http_said_ns; /* 0 = never */
-	uint64_t http_unsaid; /* closed for HTTP since */
+	struct told http_told, evict_told;
+
+	/* memory.c */
+	bool memory_high; /* above half of client_memory */
+	size_t memory_seen, memory_peak;
+	uint64_t memory_look_ns, trim_ns; /* the next, at the earliest */
+	uint32_t runner, runner_generation; /* may end its request;
+					       generation 0 = nobody */
+	size_t runner_len; /* of it when that began */
+	uint64_t runner_end_ns;
 
 	/* write.c */
 	struct bytering req, ret, res;
@@ -343,6 +361,18 @@ void gw_conn_join(struct gateway *g, struct conn *c, struct sink *from);
 void gw_conn_emit(struct gateway *g, struct conn *c, struct sink *from);
 /* What is in c->out stands behind what is being sent. */
 void gw_conn_queue(struct conn *c);
+
+/* One more. Is it to be told? Then *more were not, before it. */
+bool gw_told_begin(const struct gateway *g, struct told *t, uint64_t *more);
+
+/* ---- memory.c ---- */
+/* Whatever c owns beside chunks may have changed. */
+void gw_memory_note(struct gateway *g, struct conn *c);
+/* What c makes this gateway hold; all of them: pool.used. */
+size_t gw_memory_of(const struct gateway *g, const struct conn *c);
+/* Every turn: hold back and close who holds too much; trim the heap. */
+void gw_memory_turn(struct gateway *g);
+uint64_t gw_memory_deadline(const struct gateway *g);
 
 /* ---- write.c ---- */
 int gw_write_init(struct gateway *g);

@@ -97,6 +97,8 @@ info_memory(struct gateway *g, struct sink *out)
 	}
 	line(out, "used_memory:%lu", (resident - shared) * page);
 	line(out, "used_memory_rss:%lu", resident * page);
+	line(out, "mem_clients_normal:%zu", g->pool.used);
+	line(out, "client_memory:%" PRIu64, g->w->conf->listen.client_memory);
 	line(out, "maxmemory:0");
 	line(out, "maxmemory_policy:noeviction");
 	line(out, "mem_allocator:libc");
@@ -131,6 +133,7 @@ info_stats(struct gateway *g, struct sink *out)
 	line(out, "http_connections:%" PRIu64, sum(g, C_CLIENTS_HTTP));
 	line(out, "expired_keys:%" PRIu64, sum(g, C_STORE_EXPIRED));
 	line(out, "evicted_keys:0");
+	line(out, "evicted_clients:%" PRIu64, sum(g, C_CLIENTS_EVICTED));
 	line(out, "keyspace_hits:%" PRIu64, sum(g, C_KEYSPACE_HITS));
 	line(out, "keyspace_misses:%" PRIu64, sum(g, C_KEYSPACE_MISSES));
 }

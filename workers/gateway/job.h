@@ -17,6 +17,8 @@ struct job {
 	/* The next share. PARKED: more is left, or it waits for something. */
 	enum verdict (*step)(struct call *k, struct job *j);
 	void (*free)(struct job *j);
+	/* Adds what it holds: in the pool, and beside. NULL = little. */
+	void (*size)(const struct job *j, size_t *pooled, size_t *plain);
 };
 
 /*

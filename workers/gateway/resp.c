@@ -58,12 +58,6 @@ resp_is_http(const uint8_t *word, size_t n)
 	       (n >= 5 && strncasecmp((const char *)word, "host:", 5) == 0);
 }
 
-uint64_t
-resp_need(const struct resp *p)
-{
-	return p->bulk >= 0 ? p->pos + (uint64_t)p->bulk + 2 : 0;
-}
-
 static enum resp_status
 bad(struct resp *p, const char *why)
 {

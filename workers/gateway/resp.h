@@ -61,12 +61,6 @@ enum resp_status resp_next(struct resp *p, const uint8_t *buf, size_t n,
 /* "Protocol error: …" as Redis words it. */
 void resp_error(const struct resp *p, char *text, size_t text_size);
 /*
- * How many bytes from the command's start on are certainly needed before
- * RESP_COMMAND is possible; 0 = not known.
- */
-uint64_t resp_need(const struct resp *p);
-
-/*
  * Is this first word of a command one that only HTTP has: a web page's browser
  * talks to us? "GET" and the like are not told from ours, but no browser sends
  * a request without "Host:".

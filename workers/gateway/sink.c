@@ -25,11 +25,11 @@ class_for(size_t need)
 	return CHUNK_CLASS_BIG;
 }
 
-/* Big ones grow by halves, so appending stays linear. */
+/* Little is kept for more: growing moves pages, not bytes. */
 static size_t
 big_size(size_t need)
 {
-	return sizeof(struct chunk) + need + need / 2;
+	return sizeof(struct chunk) + need + need / 8;
 }
 
 /* Pages of a big one move, their bytes need not. */
@@ -41,6 +41,7 @@ big_grow(struct sink *s, size_t need)
 
 	if (c == NULL)
 		return false;
+	s->pool->used += size - sizeof(*c) - c->cap;
 	c->cap = size - sizeof(*c);
 	s->c = c;
 	return true;
@@ -66,6 +67,7 @@ chunk_new(struct chunk_pool *pool, size_t need)
 	}
 	c->next = NULL;
 	c->len = c->sent = 0;
+	pool->used += chunk_bytes(c);
 	return c;
 }
 
@@ -76,6 +78,7 @@ chunk_free(struct chunk_pool *pool, struct chunk *c)
 
 	if (c == NULL)
 		return;
+	pool->used -= chunk_bytes(c);
 	if (c->class == CHUNK_CLASS_BIG) {
 		free(c);
 		return;

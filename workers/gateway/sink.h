@@ -28,6 +28,8 @@ struct chunk {
 struct chunk_pool {
 	struct chunk *list[CHUNK_CLASSES];
 	size_t kept_bytes[CHUNK_CLASSES];
+	/* Bytes in use: chunks, and what their user counts here, too. */
+	size_t used;
 };
 
 /* Zero-initialise, set pool. failed: memory was short; later puts do nothing.
@@ -38,7 +40,14 @@ struct sink {
 	bool failed;
 };
 
+static inline size_t
+chunk_bytes(const struct chunk *c)
+{
+	return c != NULL ? sizeof(*c) + c->cap : 0;
+}
+
 void chunk_free(struct chunk_pool *pool, struct chunk *c);
+/* Gives back what is kept for later. */
 void chunk_pool_free(struct chunk_pool *pool);
 
 /* Make room for n more bytes in all; false (and failed) without memory. */

@@ -1,0 +1,327 @@
+/*
+ * What all clients of this gateway hold together has a bound, [listen]
+ * client_memory. One sum (the pool's `used`) is told of every chunk that is
+ * taken or given back, and of what else a connection owns after whatever may
+ * have changed it; who holds how much is looked up only when the sum is high:
+ *
+ * - Above half of it, whoever holds much is not read any more, but for
+ *   one, the one that has sent most of a request: it has RUN_NS to end it,
+ *   and as much again for every RUN_LEAST bytes, else it is closed.
+ *   What is running ends, what is unread is read, and so it eases as a rule.
+ * - Above the bound those that hold most are closed until it is an eighth
+ *   less: first who has not said the password, then those that hold much, of
+ *   them last who said CLIENT NO-EVICT. What they held in the kernel's or wal's
+ *   hands is given back when those are done with it.
+ *
+ * Who holds little is closed only if very many of them are the trouble. Not
+ * counted are the one request on its way to wal and the one result on its way
+ * from the store.
+ */
+#include <malloc.h>
+#include "shm/assert.h"
+#include "shm/log.h"
+#include "workers/gateway/command.h"
+#include "workers/gateway/gateway.h"
+#include "workers/gateway/job.h"
+
+#define HOLDS_MUCH  (64u * 1024) /* is not read above half */
+#define ROOM_UNAUTH 1024u /* who holds more unknown goes first */
+#define LOOK_NS     (20 * NS_PER_MS) /* between two looks while it is high */
+#define RUN_NS      (2 * NS_PER_S)
+#define RUN_LEAST   (128u * 1024) /* bytes that win it as much time again */
+#define MUTE_KEEP   (64u * 1024) /* of a reply that nobody wants */
+#define TRIM_NS     NS_PER_S
+#define TRIM_LEAST  (2u << 20) /* less is not worth a walk of the heap */
+
+/* Sizes in classes of a quarter more each; who goes first in ranks. */
+#define CLASSES 256u
+#define RANKS   4u
+
+struct holders {
+	uint64_t sum; /* of those that are there */
+	uint64_t class[RANKS][CLASSES]; /* the same by rank and size */
+	struct conn *most; /* of a request that is not whole */
+	size_t most_held;
+	bool busy; /* a large request is whole, and waits for us */
+};
+
+/* What c owns beside chunks. */
+static size_t
+plain_bytes(const struct conn *c)
+{
+	size_t pooled = 0, n = 0;
+
+	if (c->in != NULL)
+		n = sizeof(*c->in) + malloc_usable_size(c->in->rp.line) +
+		    malloc_usable_size(c->in->argv) +
+		    c->in->rp.cap * sizeof(struct resp_arg);
+	if (c->multi != NULL)
+		n += gw_multi_bytes(c->multi);
+	if (c->job != NULL && c->job->size != NULL)
+		c->job->size(c->job, &pooled, &n);
+	if (c->name != NULL || c->lib_name != NULL || c->lib_ver != NULL)
+		n += malloc_usable_size(c->name) +
+		     malloc_usable_size(c->lib_name) +
+		     malloc_usable_size(c->lib_ver);
+	return n;
+}
+
+void
+gw_memory_note(struct gateway *g, struct conn *c)
+{
+	size_t now = plain_bytes(c);
+
+	g->pool.used += now - c->plain;
+	c->plain = now;
+}
+
+size_t
+gw_memory_of(const struct gateway *g, const struct conn *c)
+{
+	size_t n = c->plain + chunk_bytes(c->out.c), other = 0;
+	const struct chunk *chunk;
+	const struct node *node;
+	uint32_t i;
+
+	for (chunk = c->sending; chunk != NULL; chunk = chunk->next)
+		n += chunk_bytes(chunk);
+	if (c->in != NULL)
+		n += chunk_bytes(c->in->bytes.c) + chunk_bytes(c->in->behind.c);
+	if (c->job != NULL && c->job->size != NULL)
+		c->job->size(c->job, &n, &other);
+	for (i = c->node_head; i != GW_NONE; i = node->next) {
+		node = &g->nodes[i];
+		n += chunk_bytes(node->sink.c) + gw_exec_bytes(node->exec);
+	}
+	return n;
+}
+
+static unsigned
+size_class(size_t n)
+{
+	unsigned top;
+
+	if (n < 8)
+		return 0;
+	top = 63u - (unsigned)__builtin_clzll(n);
+	return top * 4 + (unsigned)(n >> (top - 2) & 3);
+}
+
+static unsigned
+rank_of(const struct conn *c, size_t held)
+{
+	if ((c->flags & CONN_AUTHED) == 0 && held > ROOM_UNAUTH)
+		return 0;
+	if (held <= HOLDS_MUCH)
+		return 3;
+	return (c->flags & CONN_NO_EVICT) != 0 ? 2 : 1;
+}
+
+/* The next living connection at or after *i, which moves behind it. */
+static struct conn *
+conn_next(struct gateway *g, uint32_t *i)
+{
+	struct conn *c;
+
+	while (*i < gw_conn_limit(g))
+		if ((c = gw_conn_at(g, (*i)++)) != NULL &&
+		    (c->flags & CONN_CLOSING) == 0)
+			return c;
+	return NULL;
+}
+
+static void
+holders_look(struct gateway *g, struct holders *h)
+{
+	struct conn *c;
+	uint32_t i = 0;
+	size_t held;
+
+	memset(h, 0, sizeof(*h));
+	while ((c = conn_next(g, &i)) != NULL) {
+		held = gw_memory_of(g, c);
+		h->sum += held;
+		h->class[rank_of(c, held)][size_class(held)] += held;
+		if (c->park == PARK_RING || c->park == PARK_TURN)
+			h->busy |= held > HOLDS_MUCH;
+		if (c->park == PARK_NOT && c->in != NULL &&
+		    held > h->most_held) {
+			h->most = c;
+			h->most_held = held;
+		}
+	}
+}
+
+static void
+evict(struct gateway *g, struct conn *c, size_t held)
+{
+	char addr[GW_ADDRESS_MAX];
+	uint64_t more;
+
+	gw_count(g, C_CLIENTS_EVICTED, 1);
+	if (gw_told_begin(g, &g->evict_told, &more)) {
+		gw_net_address(c, false, addr, sizeof(addr));
+		event_add(g->r, g->slot, EVENT_WARN,
+		    "client %llu, %s: closed: it holds most, %zu bytes, and "
+		    "[listen] client_memory is %llu; %llu more since last told",
+		    (unsigned long long)c->id, addr, held,
+		    (unsigned long long)g->w->conf->listen.client_memory,
+		    (unsigned long long)more);
+	}
+	gw_conn_kill(g, c);
+}
+
+/* Close those of one rank and class until `excess` is gone; what is left. */
+static uint64_t
+evict_class(struct gateway *g, unsigned rank, unsigned class, uint64_t excess)
+{
+	struct conn *c;
+	uint32_t i = 0;
+	size_t held;
+
+	while (excess != 0 && (c = conn_next(g, &i)) != NULL) {
+		held = gw_memory_of(g, c);
+		if (rank_of(c, held) != rank || size_class(held) != class)
+			continue;
+		evict(g, c, held);
+		excess -= held < excess ? held : excess;
+	}
+	return excess;
+}
+
+static void
+evict_most(struct gateway *g, struct holders *h, uint64_t excess)
+{
+	unsigned rank, class;
+
+	for (rank = 0; rank < RANKS; rank++)
+		for (class = CLASSES; class -- > 0 && excess != 0;)
+			if (h->class[rank][class] != 0)
+				excess = evict_class(g, rank, class, excess);
+}
+
+/* The one that may go on with its request, or NULL. */
+static struct conn *
+runner_now(struct gateway *g)
+{
+	struct conn *c = gw_conn_find(g, g->runner, g->runner_generation);
+
+	if (c == NULL || (c->flags & CONN_CLOSING) != 0 || c->in == NULL ||
+	    c->park != PARK_NOT || gw_memory_of(g, c) <= HOLDS_MUCH)
+		return NULL;
+	return c;
+}
+
+static void
+runner_start(struct gateway *g, const struct conn *c)
+{
+	g->runner = c->index;
+	g->runner_generation = c->generation;
+	g->runner_len = sink_len(&c->in->bytes);
+	g->runner_end_ns = g->loop.now_ns + RUN_NS;
+}
+
+static struct conn *
+runner_choose(struct gateway *g, const struct holders *h)
+{
+	struct conn *c = runner_now(g);
+
+	if (c == NULL)
+		c = h->busy ? NULL : h->most;
+	else if (g->loop.now_ns < g->runner_end_ns)
+		return c;
+	else if (sink_len(&c->in->bytes) < g->runner_len + RUN_LEAST) {
+		evict(g, c, gw_memory_of(g, c));
+		return NULL; /* the next look has another one */
+	}
+	if (c != NULL)
+		runner_start(g, c);
+	return c;
+}
+
+/* Who is to be read and who is not, by what they hold. */
+static void
+hold_back(struct gateway *g, const struct conn *runner)
+{
+	struct conn *c;
+	uint32_t i = 0;
+	bool hold;
+
+	while ((c = conn_next(g, &i)) != NULL) {
+		hold = g->memory_high && c != runner &&
+		       gw_memory_of(g, c) > HOLDS_MUCH;
+		if (hold == ((c->flags & CONN_HELD) != 0))
+			continue;
+		c->flags ^= CONN_HELD;
+		gw_conn_dirty(g, c);
+	}
+}
+
+static void
+memory_look(struct gateway *g, uint64_t limit)
+{
+	struct conn *runner = NULL;
+	struct holders h;
+
+	/* What closed ones have left behind is on its way. */
+	holders_look(g, &h);
+	if (h.sum > limit) {
+		evict_most(g, &h, h.sum - (limit - limit / 8));
+		holders_look(g, &h);
+	}
+	g->memory_high = h.sum > limit / 2;
+	if (g->memory_high)
+		runner = runner_choose(g, &h);
+	if (runner == NULL)
+		g->runner_generation = 0;
+	hold_back(g, runner);
+	g->memory_seen = g->pool.used;
+	g->memory_look_ns = g->loop.now_ns + LOOK_NS;
+}
+
+/* Give the kernel back what a flood has taken, once it is over. */
+static void
+memory_trim(struct gateway *g, size_t used)
+{
+	if (used > g->memory_peak)
+		g->memory_peak = used;
+	if (g->memory_peak < TRIM_LEAST || used > g->memory_peak / 2 ||
+	    g->loop.now_ns < g->trim_ns)
+		return;
+	chunk_pool_free(&g->pool);
+	(void)malloc_trim(0);
+	g->memory_peak = used;
+	g->trim_ns = g->loop.now_ns + TRIM_NS;
+}
+
+/* Somebody was to end its request, and is at it no more. */
+static bool
+runner_over(struct gateway *g)
+{
+	return g->runner_generation != 0 && runner_now(g) == NULL;
+}
+
+void
+gw_memory_turn(struct gateway *g)
+{
+	uint64_t limit = g->w->conf->listen.client_memory;
+	size_t used = g->pool.used;
+
+	if ((used > limit / 2 || g->memory_high) &&
+	    (g->loop.now_ns >= g->memory_look_ns || runner_over(g) ||
+		used > g->memory_seen + limit / 64))
+		memory_look(g, limit);
+	if (chunk_bytes(g->mute.c) > MUTE_KEEP)
+		sink_reset(&g->mute);
+	memory_trim(g, used);
+}
+
+uint64_t
+gw_memory_deadline(const struct gateway *g)
+{
+	if (g->memory_high)
+		return g->memory_look_ns;
+	if (g->memory_peak >= TRIM_LEAST && g->pool.used <= g->memory_peak / 2)
+		return g->trim_ns;
+	return LOOP_NEVER;
+}
