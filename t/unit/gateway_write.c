@@ -1337,7 +1337,8 @@ test_memory_order(void)
 	gone(b);
 	b = half_client(520);
 	b->flags |= CONN_NO_EVICT;
-	d->flags &= ~(unsigned)(CONN_AUTHED | CONN_NO_EVICT);
+	d->flags &= ~(unsigned)CONN_NO_EVICT;
+	gw_conn_trust(&gw, d, false);
 	memory_turn(200 * NS_PER_MS);
 	conf.listen.client_memory = 800 << 10;
 	memory_turn(200 * NS_PER_MS);
@@ -1358,6 +1359,56 @@ test_memory_order(void)
 	memory_turn(200 * NS_PER_MS);
 	ok(!gw.memory_high, "and it is over");
 	conf.listen.client_memory = limit;
+}
+
+/* Who has not said the password: what it may do, and who gives way. */
+static void
+test_strangers(void)
+{
+	static const char noauth[] = "-NOAUTH Authentication required.\r\n";
+	struct conn *a, *b, *d;
+	unsigned i;
+
+	strcpy(conf.security.password, "secret");
+	a = client();
+	say(a, "MULTI\r\nEXEC\r\nWATCH k\r\nCLIENT SETNAME n\r\n"
+	       "HELLO 3 SETNAME n\r\nSET k v\r\n");
+	ok(a->multi == NULL && a->name == NULL && a->node_count == 0,
+	    "nothing of it is kept");
+	ok(strncmp(heard(a), noauth, strlen(noauth)) == 0, "it is told why");
+	is_u64(gw_memory_of(&gw, a), 0, "it holds nothing");
+	for (i = 0; i < 200; i++)
+		say(a, "PING\r\nAUTH wrong\r\n");
+	ok(a->park == PARK_OUTPUT && gw_conn_unsent(a) < 2 * GW_OUT_UNAUTH,
+	    "%zu bytes of errors unread: it rests", gw_conn_unsent(a));
+	for (i = 0; i < 50 && a->park == PARK_OUTPUT; i++) {
+		(void)heard(a);
+		gw_conn_resume(&gw, a);
+	}
+	ok(a->in == NULL, "it goes on when they are read");
+	say(a, "AUTH secret\r\n");
+	b = client();
+	d = client();
+	gw.conn_max = 3;
+	ok(gw_conn_room(&gw), "all places taken: there is room");
+	ok(is_closing(b) && !is_closing(a) && !is_closing(d),
+	    "who is unknown for the longest gives way");
+	ok(gw_conn_room(&gw) && !is_closing(d), "once for one");
+	gone(b);
+	say(d, "AUTH secret\r\n");
+	b = client();
+	say(a, "RESET\r\n");
+	ok(gw_conn_room(&gw) && is_closing(b) && !is_closing(a),
+	    "RESET makes it as new");
+	gone(b);
+	say(a, "AUTH secret\r\n");
+	b = client();
+	say(b, "AUTH secret\r\n");
+	ok(!gw_conn_room(&gw), "who is known does not");
+	gone(a);
+	gone(b);
+	gone(d);
+	conf.security.password[0] = '\0';
 }
 
 int
@@ -1388,6 +1439,7 @@ main(void)
 	test_http();
 	test_memory();
 	test_memory_order();
+	test_strangers();
 	is_u64(gw.pool.used, 0, "nobody is there: nothing is held");
 	gw_write_fini(&gw);
 	position_set(&region.pos->commit_waited, 3);

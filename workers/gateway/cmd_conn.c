@@ -161,7 +161,7 @@ gw_run_reset(struct call *k)
 	c->flags &= ~(unsigned)(CONN_REPLY_OFF | CONN_SKIP | CONN_SKIP_NEXT |
 				CONN_NO_EVICT);
 	if (k->g->w->conf->security.password[0] != '\0')
-		c->flags &= ~(unsigned)CONN_AUTHED;
+		gw_conn_trust(k->g, c, false);
 	reply_status(call_out(k), "RESET");
 	return VERDICT_DONE;
 }
@@ -193,7 +193,7 @@ auth_check(
 	/* Without a password the user "default" may say anything. */
 	if ((user == NULL || arg_is(user, "default")) &&
 	    (open || password_right(k->g, password))) {
-		k->c->flags |= CONN_AUTHED;
+		gw_conn_trust(k->g, k->c, true);
 		return true;
 	}
 	call_error(k, "WRONGPASS invalid username-password pair or user is "

@@ -45,6 +45,7 @@ gw_conn_init(struct gateway *g)
 	TAILQ_INIT(&g->waiting);
 	TAILQ_INIT(&g->stalled);
 	TAILQ_INIT(&g->resting);
+	TAILQ_INIT(&g->strangers);
 	g->mute.pool = &g->pool;
 	g->next_id = 1 + g->slot - SLOT_GATEWAY;
 	g->apply_min = g->count_min = g->sync_min = UINT64_MAX;
@@ -152,8 +153,40 @@ gw_conn_new(struct gateway *g, int fd, unsigned listener)
 	c->out = (struct sink){ .pool = &g->pool };
 	if (g->w->conf->security.password[0] == '\0')
 		c->flags |= CONN_AUTHED;
+	else
+		TAILQ_INSERT_TAIL(&g->strangers, c, stranger);
 	g->conn_count++;
 	return c;
+}
+
+/*
+ * When all places are taken, those who have not said the password must not
+ * keep out those who would: who has been silent about it for the longest goes.
+ */
+bool
+gw_conn_room(struct gateway *g)
+{
+	struct conn *c = TAILQ_FIRST(&g->strangers);
+
+	if (g->conn_count - g->closing_count < g->conn_max)
+		return true;
+	if (c == NULL)
+		return false;
+	gw_count(g, C_CLIENTS_REFUSED, 1);
+	gw_conn_kill(g, c);
+	return true;
+}
+
+void
+gw_conn_trust(struct gateway *g, struct conn *c, bool trusted)
+{
+	if (trusted == ((c->flags & CONN_AUTHED) != 0))
+		return;
+	c->flags ^= CONN_AUTHED;
+	if (trusted)
+		TAILQ_REMOVE(&g->strangers, c, stranger);
+	else
+		TAILQ_INSERT_TAIL(&g->strangers, c, stranger);
 }
 
 static void
@@ -210,6 +243,7 @@ gw_conn_free(struct gateway *g, struct conn *c)
 	c->generation++;
 	TAILQ_INSERT_HEAD(&g->free_conns, c, wait);
 	g->conn_count--;
+	g->closing_count--;
 	gw_count(g, C_CLIENTS_CLOSED, 1);
 }
 
@@ -221,6 +255,9 @@ gw_conn_kill(struct gateway *g, struct conn *c)
 	conn_unlist(g, c);
 	c->park = PARK_NOT;
 	c->flags |= CONN_CLOSING;
+	g->closing_count++;
+	if ((c->flags & CONN_AUTHED) == 0)
+		TAILQ_REMOVE(&g->strangers, c, stranger);
 	gw_write_orphan(g, c);
 	gw_session_reset(g, c);
 	input_free(c);
@@ -503,9 +540,11 @@ input_bad(struct gateway *g, struct conn *c, const struct resp *rp)
 static bool
 conn_rests(struct gateway *g, struct conn *c)
 {
+	bool known = (c->flags & CONN_AUTHED) != 0;
+
 	if (c->park != PARK_NOT || (c->flags & (CONN_CLOSING | CONN_LAST)) != 0)
 		return true;
-	if (gw_conn_unsent(c) >= GW_OUT_HIGH) {
+	if (gw_conn_unsent(c) >= (known ? GW_OUT_HIGH : GW_OUT_UNAUTH)) {
 		gw_conn_park(g, c, PARK_OUTPUT);
 		return true;
 	}

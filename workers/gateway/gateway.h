@@ -34,8 +34,9 @@
 
 #define GW_CONN_CHUNK 128u /* connections of one slab allocation */
 /* Unread replies above HIGH stop a client's input until they are below LOW. */
-#define GW_OUT_HIGH (256u * 1024)
-#define GW_OUT_LOW  (64u * 1024)
+#define GW_OUT_HIGH   (256u * 1024)
+#define GW_OUT_LOW    (64u * 1024)
+#define GW_OUT_UNAUTH 4096u /* HIGH of who has not said the password */
 /* Replies owed to one client before its input rests until all are paid. */
 #define GW_NODES_HIGH 512u
 #define GW_VALUE_KEEP (256u * 1024) /* a larger read buffer is given back */
@@ -143,6 +144,7 @@ struct conn {
 	const struct command *last_command;
 	struct conn *quiet_next;
 	TAILQ_ENTRY(conn) dirty;
+	TAILQ_ENTRY(conn) stranger; /* not CONN_AUTHED, nor CONN_CLOSING */
 	TAILQ_ENTRY(conn) wait; /* of `waiting` and its kin, or free */
 };
 _Static_assert(sizeof(struct conn) <= 300, "10,000 idle ones in 3 MiB");
@@ -210,7 +212,9 @@ struct gateway {
 	/* conn.c */
 	struct conn **chunks;
 	uint32_t chunk_count, conn_count, conn_max;
+	uint32_t closing_count; /* of conn_count */
 	struct conn_list free_conns, dirty, waiting, stalled, resting;
+	struct conn_list strangers; /* who came first is first */
 	uint32_t waiting_count, stalled_count, resting_count;
 	uint64_t
 	    turn_end_ns; /* of the present share; 0 = began with the turn */
@@ -310,6 +314,10 @@ uint32_t gw_conn_limit(const struct gateway *g); /* indexes in use are below */
 void gw_conn_free(struct gateway *g, struct conn *c); /* its fd is given away */
 /* Stop at once: nothing more is read, answered or sent. */
 void gw_conn_kill(struct gateway *g, struct conn *c);
+/* Is there a place for one more? Who has not said the password gives way. */
+bool gw_conn_room(struct gateway *g);
+/* It has said the password, or is as new again. */
+void gw_conn_trust(struct gateway *g, struct conn *c, bool trusted);
 /* It speaks HTTP: closed at once, nothing behind that is run. Says so. */
 void gw_conn_http(struct gateway *g, struct conn *c);
 void gw_conn_dirty(struct gateway *g, struct conn *c);

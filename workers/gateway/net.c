@@ -28,6 +28,8 @@ enum { KIND_ACCEPT = 1, KIND_RECV, KIND_POLL, KIND_SEND, KIND_QUIET };
 #define ACCEPT_MAX     64 /* of one listener in one turn */
 #define QUIET_MAX      16384 /* bytes: an idle client's socket takes them */
 #define SEND_MAX       (1u << 30) /* bytes in one send */
+/* A host that went without a word is found out in twice that, as by Redis. */
+#define KEEPALIVE_S 300
 
 static const char REFUSAL[] = "-ERR max number of clients reached\r\n";
 
@@ -267,6 +269,8 @@ send_over(struct gateway *g, struct conn *c)
 	if ((c->flags & (CONN_CLOSING | CONN_LAST | CONN_EOF)) != 0 ||
 	    c->sending != NULL || c->out.c != NULL)
 		gw_conn_dirty(g, c);
+	if (c->park == PARK_OUTPUT && gw_conn_unsent(c) <= GW_OUT_LOW)
+		gw_conn_resume(g, c);
 }
 
 static void
@@ -289,8 +293,6 @@ net_sent(void *ctx, uint32_t slot, uint32_t generation, int res, uint32_t flags)
 	else if (c->sending == NULL)
 		c->flags &= ~(unsigned)CONN_SLOW;
 	send_over(g, c);
-	if (c->park == PARK_OUTPUT && gw_conn_unsent(c) <= GW_OUT_LOW)
-		gw_conn_resume(g, c);
 }
 
 void
@@ -428,7 +430,7 @@ net_admit(struct gateway *g, int fd, unsigned listener)
 {
 	struct conn *c = NULL;
 
-	if (g->conn_count < g->conn_max)
+	if (gw_conn_room(g))
 		c = gw_conn_new(g, fd, listener);
 	if (c == NULL) {
 		/* One line into an empty socket buffer never blocks. */
@@ -512,8 +514,18 @@ gw_net_accept_stop(struct gateway *g)
 int
 gw_net_listen(struct gateway *g)
 {
-	int on = 1, rc;
-	unsigned i;
+	static const struct {
+		int level, name, value;
+	} options[] = { { IPPROTO_TCP, TCP_NODELAY, 1 },
+		{ SOL_SOCKET, SO_KEEPALIVE, 1 },
+		{ IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_S },
+		{ IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_S / 3 },
+		{ IPPROTO_TCP, TCP_KEEPCNT, 3 },
+		/* Bound without it, see supervisor/listen.c: a connection
+		   left in TIME_WAIT must not keep the next node out. */
+		{ SOL_SOCKET, SO_REUSEADDR, 1 } };
+	unsigned i, j;
+	int rc;
 
 	for (i = 0; i < LISTEN_MAX; i++) {
 		int fd = g->w->listen_fd[i];
@@ -522,11 +534,9 @@ gw_net_listen(struct gateway *g)
 			continue;
 		/* Accepted sockets inherit these: no call for each of them.
 		   A unix socket refuses them, which is fine. */
-		(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-		(void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-		/* Bound without it, see supervisor/listen.c: a connection
-		   left in TIME_WAIT must not keep the next node out. */
-		(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+		for (j = 0; j < NITEMS(options); j++)
+			(void)setsockopt(fd, options[j].level, options[j].name,
+			    &options[j].value, sizeof(options[j].value));
 		if (listen(fd, LISTEN_BACKLOG) != 0)
 			return -errno;
 		rc = listener_open(
