@@ -255,6 +255,12 @@ int conf_addr_split(const char *text, char *host, size_t host_size,
 int conf_addr_resolve(const char *text, struct conf_addr *list,
     uint32_t list_max, const char **why);
 
+/*
+ * May other hosts reach the client port, and is no password asked for? Then
+ * text says so, as a sentence for an admin. Blocks: a host name may ask DNS.
+ */
+bool conf_exposed(const struct conf *c, char *text, size_t text_size);
+
 /* "20ms", "5s", "3m", "1h" to milliseconds; 0 or -EINVAL (syntax), -ERANGE. */
 int conf_duration_parse(const char *text, uint64_t *ms);
 /* "4096", "512K", "64M", "1G", "2T" to bytes; 0 or -EINVAL, -ERANGE. */

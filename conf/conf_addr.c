@@ -6,11 +6,14 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
+#include <netinet/in.h>
+#include <stdio.h>
 #include <string.h>
 
 #define HOST_CHARS                                                             \
 	"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-"
 #define HOST_LEN_MAX 253 /* bytes, RFC 1035 */
+#define EXPOSED_LOOK 8 /* addresses of a name */
 
 /* "[addr]:port": *colon is the one before the port. */
 static const char *
@@ -156,4 +159,38 @@ conf_addr_resolve(const char *text, struct conf_addr *list, uint32_t list_max,
 	rc = addr_list(info, list, list_max);
 	freeaddrinfo(info);
 	return rc;
+}
+
+static bool
+addr_is_loopback(const struct conf_addr *a)
+{
+	const struct sockaddr_in *v4 = (const struct sockaddr_in *)&a->addr;
+	const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&a->addr;
+
+	if (a->addr.ss_family == AF_INET)
+		return ntohl(v4->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+	return a->addr.ss_family == AF_INET6 &&
+	       IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr);
+}
+
+bool
+conf_exposed(const struct conf *c, char *text, size_t text_size)
+{
+	struct conf_addr list[EXPOSED_LOOK];
+	int count, i;
+
+	if (c->security.password[0] != '\0')
+		return false;
+	/* A name that nobody knows now may stand for anything later. */
+	count = conf_addr_resolve(c->listen.client, list, EXPOSED_LOOK, NULL);
+	for (i = 0; i < count && addr_is_loopback(&list[i]); i++)
+		;
+	if (count > 0 && i == count)
+		return false;
+	snprintf(text, text_size,
+	    "[listen] client is %s and [security] password is empty: who can "
+	    "reach it can read and change everything: set a password, or "
+	    "listen on 127.0.0.1",
+	    c->listen.client);
+	return true;
 }

@@ -90,8 +90,9 @@ static const struct conf_key table[] = {
 	    .help = "Address of the health pages and metrics." },
 	{ "listen", "max_clients", CONF_KIND_U32, AT(listen.max_clients),
 	    .def = "10000", .min = 1, .max = 65000,
-	    .help = "Client connections at a time; one more is told so and "
-		    "closed." },
+	    .help = "Client connections at a time; one more takes the place of "
+		    "one that has not said the password, or else is told so "
+		    "and closed." },
 	{ "listen", "max_output", CONF_KIND_SIZE, AT(listen.max_output),
 	    .def = "64M", .min = 64 * KIB, .max = 4 * GIB,
 	    .help = "Replies one client may leave unread before it is "
@@ -239,7 +240,8 @@ static const struct conf_key table[] = {
 	{ "security", "password", CONF_KIND_PASSWORD, AT(security.password),
 	    .def = "", .optional = true,
 	    .help = "Clients must give it with AUTH or HELLO; empty asks for "
-		    "none." },
+		    "none, which is warned of where other hosts can reach the "
+		    "client port." },
 
 	{ "cpu", "io", CONF_KIND_CPU, AT(cpu.io), .def = "none", .max = 1023,
 	    .optional = true,

@@ -64,6 +64,7 @@ struct node {
 	struct pidfile pidfile;
 	int data_dir, lock_fd;
 	struct listeners listen;
+	char exposed[EVENT_TEXT_MAX]; /* the port is open to all; "" = no */
 	struct bells bells;
 	int signal_fd;
 	bool has_region;

@@ -176,6 +176,37 @@ check_resolve(void)
 	    "and explained");
 }
 
+static void
+check_exposed(void)
+{
+	static const struct {
+		const char *client, *password;
+		bool exposed;
+	} rows[] = { { "127.0.0.1:7379", "", false },
+		{ "127.8.8.8:7379", "", false }, { "[::1]:7379", "", false },
+		{ "0.0.0.0:7379", "", true }, { "[::]:7379", "", true },
+		{ "192.0.2.7:7379", "", true }, { "[fe80::1]:7379", "", true },
+		{ "128.0.0.1:7379", "", true },
+		{ "0.0.0.0:7379", "secret", false } };
+	struct conf conf;
+	char text[512];
+
+	for (size_t i = 0; i < NITEMS(rows); i++) {
+		bool said;
+
+		conf_defaults(&conf);
+		strcpy(conf.listen.client, rows[i].client);
+		strcpy(conf.security.password, rows[i].password);
+		text[0] = '\0';
+		said = conf_exposed(&conf, text, sizeof(text));
+		ok(said == rows[i].exposed &&
+			said == (strstr(text, rows[i].client) != NULL &&
+				    strstr(text, "[security] password")),
+		    "%s, password \"%s\": %s", rows[i].client, rows[i].password,
+		    said ? text : "fine");
+	}
+}
+
 int
 main(void)
 {
@@ -188,5 +219,6 @@ main(void)
 		check_addr(&addrs[i]);
 	check_long_addr();
 	check_resolve();
+	check_exposed();
 	return tap_done();
 }
