@@ -852,6 +852,20 @@ put_keys(struct vbuf *b, const char *name, unsigned count)
 	}
 }
 
+/* Is all that the gateway holds held by somebody who can be closed for it? */
+static bool
+all_is_somebodys(void)
+{
+	size_t sum = chunk_bytes(gw.mute.c);
+	struct conn *c;
+	uint32_t i;
+
+	for (i = 0; i < gw_conn_limit(&gw); i++)
+		if ((c = gw_conn_at(&gw, i)) != NULL)
+			sum += gw_memory_of(&gw, c);
+	return sum == gw.pool.used;
+}
+
 /* The least that a turn gives it: up to the next look at the clock. */
 static void
 crumb(struct conn *c)
@@ -869,8 +883,11 @@ crumbs(struct conn *c)
 {
 	unsigned n = 0;
 
-	for (; c->park == PARK_TURN && n < 100000; n++)
+	for (; c->park == PARK_TURN && n < 100000; n++) {
+		if (n % 64 == 0)
+			ASSERT(all_is_somebodys());
 		crumb(c);
+	}
 	return n;
 }
 
@@ -1059,6 +1076,8 @@ test_many_clients(void)
 	say(b, "PING\r\n");
 	is_str(heard(b), "+PONG\r\n", "another client is served meanwhile");
 	gone(c[MANY - 1]);
+	ok(gw.pool.used > 1024 && all_is_somebodys(),
+	    "what the list takes meanwhile is counted as its client's");
 	pauses = crumbs(a);
 	ok(pauses > 10, "%u pauses", pauses);
 	gw_conn_queue(a);

@@ -127,6 +127,16 @@ walk_free(struct job *job)
 	free(w);
 }
 
+static void
+walk_size(const struct job *job, size_t *pooled, size_t *plain)
+{
+	const struct client_walk *w = (const struct client_walk *)job;
+
+	*pooled += chunk_bytes(w->lines.c);
+	*plain +=
+	    sizeof(*w) + w->count * (sizeof(*w->wanted) + sizeof(*w->found));
+}
+
 static struct client_walk *
 walk_new(struct call *k, enum verdict (*step)(struct call *, struct job *))
 {
@@ -138,6 +148,7 @@ walk_new(struct call *k, enum verdict (*step)(struct call *, struct job *))
 	}
 	w->job.step = step;
 	w->job.free = walk_free;
+	w->job.size = walk_size;
 	w->lines.pool = &k->g->pool;
 	return w;
 }
