@@ -37,10 +37,10 @@
 #define REC_PLEN_OFF    44
 #define REC_HEADER_SIZE 48
 /* The largest record: a part of REQ_PART_MAX and its header, rounded. */
-#define REC_LEN_MAX (256u * 1024)
-/* Of the bound; and what a record without one may take. */
-#define REC_BOUND_UNIT  (64u * 1024)
-#define REC_BOUND_OLDER (UINT64_C(1) << 30)
+#define REC_LEN_MAX    (256u * 1024)
+#define REC_BOUND_UNIT (64u * 1024)
+/* The largest bound; a record without one has it. */
+#define REC_BOUND_MAX (UINT64_C(1) << 30)
 
 enum record_type {
 	/* Of this log only: VLSN 0, never replicated. */
@@ -113,7 +113,7 @@ static inline uint64_t
 record_bound(const struct record *rec)
 {
 	return rec->bound != 0 ? (uint64_t)rec->bound * REC_BOUND_UNIT
-			       : REC_BOUND_OLDER;
+			       : REC_BOUND_MAX;
 }
 
 /* Writes the header (CRC 0) at `at`; the caller fills the payload. */

@@ -47,7 +47,7 @@ gen_layout(struct table_gen *g, uint64_t off, uint64_t table_size)
 	g->arena_off = off;
 	g->arena_nominal = table_size;
 	g->arena_size =
-	    align_up(table_size + TABLE_RECORD_MAX + TABLE_SLACK, PAGE);
+	    align_up(table_size + REC_BOUND_MAX + TABLE_SLACK, PAGE);
 	off += g->arena_size;
 	g->span = off - g->bucket_off;
 	return off;
@@ -76,7 +76,7 @@ table_region_init(struct table_head *t, uint64_t table_size)
 {
 	/* Offsets of units are u32. */
 	if (table_size == 0 ||
-	    table_size > (UINT64_C(1) << 35) - 2 * TABLE_RECORD_MAX)
+	    table_size > (UINT64_C(1) << 35) - 2 * REC_BOUND_MAX)
 		return -EINVAL;
 	if (getrandom(&t->seed, sizeof(t->seed), 0) != sizeof(t->seed))
 		return -EIO;

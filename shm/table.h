@@ -30,14 +30,13 @@
 #define TABLE_BUCKET_STEPS 2048u /* of those, for the largest table */
 #define TABLE_PAGE_SLOTS   512u /* per-slot VLSNs that get it together */
 /*
- * The largest bound of a record (record_bound()): an operation that would go
- * beyond its record's gives an error, the same on every node. The arena has
- * this much behind its nominal end, so an accepted record always fits, and
- * some more: for a term's entry, and for FLUSHALLs in records of releases that
- * did not count them, of which a transaction has 65,536 at most.
+ * An operation that would go beyond its record's bound gives an error, the same
+ * on every node. The arena has REC_BOUND_MAX behind its nominal end, so an
+ * accepted record always fits, and this much more: for a term's entry, and for
+ * FLUSHALLs in records of releases that did not count them, of which a
+ * transaction has 65,536 at most.
  */
-#define TABLE_RECORD_MAX (UINT64_C(1) << 30)
-#define TABLE_SLACK      (UINT64_C(4) << 20)
+#define TABLE_SLACK (UINT64_C(4) << 20)
 
 /* What an entry is (`kind`); EXISTED and ABSENT tell of the state before. */
 enum table_flag {
@@ -124,7 +123,7 @@ struct table_gen {
 	uint64_t bucket_count; /* power of two */
 	uint64_t slot_off;
 	uint64_t arena_off;
-	uint64_t arena_size; /* bytes, with TABLE_RECORD_MAX and _SLACK */
+	uint64_t arena_size; /* bytes, with REC_BOUND_MAX and TABLE_SLACK */
 	uint64_t arena_nominal; /* bytes; table_size */
 	uint64_t span; /* bytes from bucket_off to the arena's end */
 	uint64_t zero0;

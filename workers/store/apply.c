@@ -372,8 +372,8 @@ record_begin(struct apply *a, const struct record *rec, struct vbuf *out)
 	a->time_ms = rec->time_ms;
 	a->bound = record_bound(rec);
 	/* No release writes a larger one; there is no room behind it. */
-	if (a->bound > TABLE_RECORD_MAX)
-		a->bound = TABLE_RECORD_MAX;
+	if (a->bound > REC_BOUND_MAX)
+		a->bound = REC_BOUND_MAX;
 	a->older = rec->bound == 0;
 	a->bytes = 0;
 	a->want = out != NULL;
