@@ -292,11 +292,10 @@ kv_lookup_disk(
 	struct store_item item;
 	int rc;
 
-	kv_work(kv, KV_WORK_DISK);
 	/* Longer keys cannot be in there; LMDB would call it bad size. */
 	if (key_len > KEY_MAX)
 		return -ENOENT;
-	kv->on_disk = true;
+	kv_note_disk(kv);
 	rc = store_db_item(&kv->db, kv->txn, key, key_len, &item);
 	if (rc != 0)
 		return rc;
@@ -361,7 +360,7 @@ copy_piece(struct kv *kv, const struct kv_item *item, uint64_t from, size_t n,
 			memcpy(to, item->data + from, n);
 		return 0;
 	}
-	kv->on_disk = true;
+	kv_note_disk(kv);
 	memset(&chunked, 0, sizeof(chunked));
 	chunked.len = (uint32_t)item->len;
 	chunked.chunk = item->chunk;
@@ -403,7 +402,7 @@ slot_vlsn(struct kv *kv, const void *key, size_t key_len, uint64_t *out)
 		    kv->t, table_gen_at(kv->t, number - 1), slot);
 		best = v > best ? v : best;
 	}
-	kv->on_disk = true;
+	kv_note_disk(kv);
 	rc = store_db_slot(&kv->db, kv->txn, slot, &v);
 	if (rc == 0)
 		rc = store_db_state(&kv->db, kv->txn, &st);

@@ -50,6 +50,13 @@ kv_work(struct kv *kv, unsigned units)
 	kv->work = 0;
 	kv->beat(kv->beat_ctx);
 }
+/* With each look at the disk: it is known to who beats and who takes turns. */
+static inline void
+kv_note_disk(struct kv *kv)
+{
+	kv->on_disk = true;
+	kv_work(kv, KV_WORK_DISK);
+}
 
 /* A key as found: item is set as far as known also for deleted ones. */
 enum kv_where { KV_NOWHERE, KV_ACTIVE, KV_FROZEN, KV_DISK };

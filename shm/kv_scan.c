@@ -237,7 +237,7 @@ scan_disk(struct scan *s)
 	    memcmp(k.mv_data, pos->key, k.mv_size) == 0)
 		rc = mdb_cursor_get(c, &k, &d, MDB_NEXT);
 	while (rc == 0) {
-		kv->on_disk = true;
+		kv_note_disk(kv);
 		/* Only damage has such keys; no end of the walk is behind. */
 		if (k.mv_size > KEY_MAX) {
 			rc = MDB_CORRUPTED;
@@ -367,7 +367,7 @@ every_disk(struct every *v)
 		return;
 	}
 	while ((rc = mdb_cursor_get(c, &k, &d, MDB_NEXT)) == 0) {
-		v->kv->on_disk = true;
+		kv_note_disk(v->kv);
 		if (!every_key(v, k.mv_data, k.mv_size))
 			break;
 	}
