@@ -1,7 +1,8 @@
 /*
  * Fitting the node into its memory: keys that nobody set are halved in turn,
  * in the order of a table, until it fits or each is at its floor. A floor is
- * what conf_check.c asks for, so a fitted configuration is one that loads.
+ * no less than conf_check.c and the schema ask for, so a fitted configuration
+ * is one that loads.
  */
 #include "conf/conf_fit.h"
 

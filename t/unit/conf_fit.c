@@ -130,7 +130,7 @@ table(void)
 	}
 }
 
-/* Every limit: it fits, or all that nobody set is at its floor. */
+/* Every limit: it fits, or is said not to; and what was made of it loads. */
 static void
 all_limits(void)
 {
@@ -152,6 +152,7 @@ all_limits(void)
 		bad += conf.listen.client_memory <
 		       conf.listen.max_query + conf.listen.max_output;
 		bad += fit.count > CONF_FIT_MAX;
+		bad += !loads(&conf);
 	}
 	is_u64(bad, 0, "each limit is judged rightly");
 }
