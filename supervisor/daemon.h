@@ -25,8 +25,9 @@ struct pidfile {
 /*
  * run_dir (made if it is not there) and run_dir/nodelifed.pid, locked: one
  * node per run_dir. One left by a dead node is replaced. Waits a little for a
- * node that is about to be gone. 0 or an exit code, having refused. libbsd's
- * follows a link that the workers' user may have put there.
+ * node that is about to be gone. 0 or an exit code, having refused. (Not by
+ * libbsd's pidfile_open(): it follows a link, and the workers' user may have
+ * put one there.)
  */
 int daemon_pidfile(const struct conf *conf, struct pidfile *out);
 /* Our own number into it; 0 or -errno. */

@@ -18,7 +18,7 @@
 #define CHUNK_CLASS_BIG CHUNK_CLASSES /* not kept */
 
 struct chunk {
-	struct chunk *next; /* in the pool's list */
+	struct chunk *next; /* in the pool's list, or behind it to be sent */
 	size_t cap, len;
 	size_t sent; /* of len, by the connection that sends it */
 	unsigned class;
