@@ -219,6 +219,9 @@ test_pins(void)
 	ok(!kv_reader_stuck(&r, 9, now + NS_PER_MS, NS_PER_S), "not yet");
 	ok(kv_reader_stuck(&r, 9, now + 3 * NS_PER_S, 2 * NS_PER_S),
 	    "after its limit it keeps a leaving generation");
+	atomic_store(&t->reader[9].view, view + 2 + 1);
+	ok(!kv_reader_stuck(&r, 9, now + 3 * NS_PER_S, 2 * NS_PER_S),
+	    "not from the present view, however long");
 	kv_reader_died(&r, 9);
 	is_u64(atomic_load(&t->reader[9].view), 0, "a dead one's pin is void");
 	is_u64(atomic_load(&t->readers_died), 1, "and the store is told");

@@ -673,6 +673,11 @@ test_older(void)
 	    "is an error");
 	g.w.g->arena_size = size;
 	is_str(run(OP_SET, "k|w", 0, 0), "OK", "and the next record goes on");
+	g.bound = UINT16_MAX;
+	run(OP_SET, "k|x", 0, 0);
+	is_u64(g.apply.bound, REC_BOUND_MAX,
+	    "a bound that no release writes is cut to the room there is");
+	g.bound = 0;
 }
 
 /* What the gateway measures before the append is what applying takes. */
