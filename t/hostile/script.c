@@ -323,6 +323,7 @@ large(uint64_t *rng, size_t most)
 static void
 put_arg(struct bytes *b, uint64_t *rng, char what)
 {
+	char big[] = "B0";
 	const char *t;
 
 	switch (what) {
@@ -330,10 +331,8 @@ put_arg(struct bytes *b, uint64_t *rng, char what)
 		put_key(b, rng);
 		return;
 	case 'b':
-		put_bulk(b,
-		    "B0\0B1\0B2\0B3\0B4\0B5\0B6\0B7" +
-			3 * rnd_below(rng, BIG_KEYS),
-		    2);
+		big[1] += (char)rnd_below(rng, BIG_KEYS);
+		put_bulk(b, big, 2);
 		return;
 	case 'v':
 		put_value(b, rng);
@@ -617,11 +616,12 @@ make_trickle(struct script *s, uint64_t *rng)
 static void
 make_garbage(struct script *s, uint64_t *rng)
 {
-	static const char *const texts[] = { "*", "*-1\r\n", "*0\r\n",
+	static const char post[] =
+	    "POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 20\r\n\r\n"
+	    "SET hx http\r\nPING\r\n";
+	static const char *const texts[] = { "*", "*-1\r\n", "*0\r\n", post,
 		"*1048577\r\n", "*99999999999999999999\r\n", "$5\r\nhello\r\n",
 		"*1\r\n$-1\r\n", "*1\r\n$4\r\nPINGxx", "*2\r\n*1\r\n",
-		"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 20\r\n\r\n"
-		"SET hx http\r\nPING\r\n",
 		"GET /metrics HTTP/1.1\r\nHost: here\r\n\r\n",
 		"Host: here\r\nSET hx host\r\n", "PING\r\n", "PING\n\n\n",
 		"SET hi 'in line'\r\n", "SET \"unbalanced\r\n",
