@@ -8,6 +8,7 @@
 
 #define TRICKLERS 128 /* as many as the port has places */
 #define HOSTS     8
+#define CROWD_MAX 200
 
 struct tricklers {
 	_Atomic unsigned open, closed;
@@ -117,6 +118,30 @@ test_one_address(void)
 	    "the oldest of one address gives way, and is counted");
 	while (n > 0)
 		close(fd[--n]);
+}
+
+/*
+ * The worker is held up while a probe asks and, after it, a crowd comes: it
+ * finds them all at once. Who has asked before is answered, not displaced.
+ */
+static void
+test_asked_before(pid_t pid, const char *name, unsigned host, unsigned crowd)
+{
+	int fd[CROWD_MAX], probe;
+	unsigned i;
+
+	(void)http("GET", "/livez"); /* the crowds before have left */
+	kill(pid, SIGSTOP);
+	probe = dial_from(60);
+	say(probe, "GET /livez HTTP/1.0\r\n\r\n");
+	for (i = 0; i < crowd; i++)
+		fd[i] = dial_from(host == 0 ? 70 + i % HOSTS : host);
+	kill(pid, SIGCONT);
+	hear(probe, NULL);
+	ok(strncmp(reply, "HTTP/1.", 7) == 0, "a probe before %s", name);
+	close(probe);
+	while (crowd > 0)
+		close(fd[--crowd]);
 }
 
 static void
@@ -276,6 +301,8 @@ main(int argc, char **argv)
 	    seq_reached(f.r.seq, PHASE_GATEWAY_ENABLE), TAP_WAIT_MS);
 	test_tricklers();
 	test_one_address();
+	test_asked_before(pid, "a crowd of all", 0, CROWD_MAX);
+	test_asked_before(pid, "a crowd of its own address", 60, 60);
 	test_pipeline();
 	test_too_much();
 	test_crowd();

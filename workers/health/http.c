@@ -231,18 +231,21 @@ http_begin(struct health *h, int fd)
 }
 
 /*
- * As many as find a place: those who gave way to them leave with the next
- * MHD_run(), which also reads what the new ones have sent.
+ * As many as find a place, and not more than nobody of them has to give way
+ * to: those who gave way to them leave with the next MHD_run(), which also
+ * reads what the new ones have sent.
  */
 static void
 http_accept(struct health *h)
 {
 	struct listener *l = &h->http_listener;
+	unsigned n;
 	int fd;
 
 	listener_arm(l, &h->loop);
-	while (!places_full(&h->places) &&
-	       (fd = listener_next(l, h->loop.now_ns)) >= 0)
+	for (n = 0; n < PLACES_PER_ADDRESS && !places_full(&h->places) &&
+		    (fd = listener_next(l, h->loop.now_ns)) >= 0;
+	     n++)
 		http_begin(h, fd);
 	if (listener_pending(l, h->loop.now_ns))
 		h->loop.unready = true;
