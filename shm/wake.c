@@ -4,29 +4,72 @@
 #include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
+#include <poll.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "shm/assert.h"
+
+#define WARY_US 50000 /* of a bell that a hostile process keeps full */
+
+/*
+ * A write to an eventfd has no flag that keeps it from waiting. So look first,
+ * and in case somebody was faster let a timer end it.
+ */
+static void
+bell_write_wary(int fd)
+{
+	const struct timeval soon = { .tv_usec = WARY_US };
+	const struct itimerval on = { soon, soon }, off = { 0 };
+	struct pollfd p = { .fd = fd, .events = POLLOUT };
+	uint64_t one = 1;
+
+	/* Its counter is full, so it has a wake-up pending. */
+	if (poll(&p, 1, 0) != 1)
+		return;
+	setitimer(ITIMER_REAL, &on, NULL);
+	(void)!write(fd, &one, sizeof(one));
+	setitimer(ITIMER_REAL, &off, NULL);
+}
+
+static void
+bell_write(int fd)
+{
+	uint64_t one = 1;
+	ssize_t n;
+
+	do
+		n = write(fd, &one, sizeof(one));
+	while (n == -1 && errno == EINTR);
+}
+
+void
+bell_clear(const struct bells *bells, unsigned slot)
+{
+	uint64_t rung;
+	struct iovec to = { &rung, sizeof(rung) };
+
+	(void)!preadv2(bells->fd[slot], &to, 1, -1, RWF_NOWAIT);
+}
 
 /* The caller has published and fenced. */
 static void
 bell_ring_fenced(struct bells *bells, unsigned slot)
 {
 	_Atomic uint32_t *sleeping = &bells->wakes->line[slot].sleeping;
-	uint64_t one = 1;
-	ssize_t n;
 
 	/* A plain load first: an awake consumer costs no shared write. */
 	if (atomic_load_explicit(sleeping, memory_order_relaxed) == 0 ||
 	    atomic_exchange_explicit(sleeping, 0, memory_order_acq_rel) == 0 ||
 	    bells->fd[slot] == -1)
 		return;
-	/* EAGAIN: its counter is full, so it has a wake-up pending. */
-	do
-		n = write(bells->fd[slot], &one, sizeof(one));
-	while (n == -1 && errno == EINTR);
+	if (bells->wary)
+		bell_write_wary(bells->fd[slot]);
+	else
+		bell_write(bells->fd[slot]);
 	bells->rung++;
 }
 

@@ -34,10 +34,18 @@ struct bells {
 	struct wakes *wakes;
 	int fd[SLOT_MAX]; /* -1 = none */
 	uint64_t rung; /* wake-ups this process has sent */
+	/*
+	 * Others may fill a bell, or empty it, to hold us up: its counter and
+	 * its flags are theirs, too. Then a wake-up is rather lost. SIGALRM
+	 * must have a handler that lets system calls end.
+	 */
+	bool wary;
 };
 
 /* Wake `slot` if it sleeps. Publish with a release store before. */
 void bell_ring(struct bells *bells, unsigned slot);
+/* Empty our own bell, if it has rung. Never waits. */
+void bell_clear(const struct bells *bells, unsigned slot);
 /* Wake every slot that sleeps (phase changes, shutdown). */
 void bell_ring_all(struct bells *bells);
 

@@ -52,6 +52,7 @@ worker_fill(struct worker *w, struct node *n, unsigned slot, pid_t supervisor)
 		.readonly =
 		    n->conf.boot.recovery_mode == CONF_RECOVERY_READONLY,
 	};
+	w->bells.wary = false; /* among themselves they trust each other */
 	for (unsigned i = 0; i < LISTEN_MAX; i++)
 		w->listen_fd[i] =
 		    (keep & KEEP_LISTEN) != 0 ? n->listen.fd[i] : -1;

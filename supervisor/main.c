@@ -143,20 +143,30 @@ make_bells(struct node *n)
 	return 0;
 }
 
+/* It ends a write to a bell that waits (shm/wake.h). */
+static void
+on_alarm(int signal_number)
+{
+	(void)signal_number;
+}
+
 /* From here on signals are read, not delivered. */
 static int
 take_signals(struct node *n)
 {
 	static const int taken[] = { SIGTERM, SIGINT, SIGHUP, SIGCHLD };
+	static const struct sigaction alarmed = { .sa_handler = on_alarm };
 	sigset_t set;
 
+	sigaction(SIGALRM, &alarmed, NULL);
+	n->bells.wary = true;
 	sigemptyset(&set);
 	for (size_t i = 0; i < sizeof(taken) / sizeof(taken[0]); i++)
 		sigaddset(&set, taken[i]);
 	signal(SIGPIPE, SIG_IGN);
 	/* Ignored by who started us, it would take our children's status. */
 	signal(SIGCHLD, SIG_DFL);
-	sigprocmask(SIG_BLOCK, &set, NULL);
+	sigprocmask(SIG_SETMASK, &set, NULL);
 	n->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (n->signal_fd < 0)
 		return refuse(EX_OSERR, "signalfd: %s", strerror(errno));

@@ -80,7 +80,7 @@ static void
 wait_for_input(struct node *n)
 {
 	uint64_t now = mono_ns(), at = next_deadline(n);
-	uint64_t left = at > now ? at - now : 0, bell;
+	uint64_t left = at > now ? at - now : 0;
 	struct pollfd pfd[PFD_MAX];
 	struct timespec ts;
 	unsigned count = fill_pollfds(n, pfd);
@@ -94,7 +94,7 @@ wait_for_input(struct node *n)
 		log_error("supervisor: ppoll");
 	bell_sleep_end(&n->bells, SLOT_SUPERVISOR);
 	if ((pfd[PFD_BELL].revents & POLLIN) != 0)
-		(void)!read(pfd[PFD_BELL].fd, &bell, sizeof(bell));
+		bell_clear(&n->bells, SLOT_SUPERVISOR);
 }
 
 static void

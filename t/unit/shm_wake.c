@@ -27,6 +27,7 @@ bells_open(struct bells *b, struct court *c)
 
 	b->wakes = &c->wakes;
 	b->rung = 0;
+	b->wary = false;
 	for (i = 0; i < SLOT_MAX; i++)
 		b->fd[i] = i < 2 ? c->fd[i] : -1;
 }
@@ -199,6 +200,77 @@ futexes(void)
 	munmap(t, 4096);
 }
 
+static void
+on_alarm(int signal_number)
+{
+	(void)signal_number;
+}
+
+/* These two fill it and empty it, to meet a write between look and step. */
+static int
+filler(void *arg)
+{
+	uint64_t full = UINT64_MAX - 1;
+
+	while (write(*(int *)arg, &full, sizeof(full)) > 0)
+		;
+	return 0;
+}
+
+static int
+emptier(void *arg)
+{
+	uint64_t got;
+
+	while (read(*(int *)arg, &got, sizeof(got)) > 0)
+		;
+	return 0;
+}
+
+static int
+wary_ringer(void *arg)
+{
+	static const struct sigaction alarmed = { .sa_handler = on_alarm };
+	struct court *c = arg;
+	struct bells b;
+	unsigned i;
+
+	sigaction(SIGALRM, &alarmed, NULL);
+	bells_open(&b, c);
+	b.wary = true;
+	bell_clear(&b, 0);
+	bell_clear(&b, 0);
+	for (i = 0; i < 100; i++) {
+		atomic_store(&c->wakes.line[1].sleeping, 1);
+		bell_ring(&b, 1);
+	}
+	return 0;
+}
+
+/* Whoever has a bell may fill it: who is wary is held up by nobody. */
+static void
+wary(struct court *c)
+{
+	uint64_t full = UINT64_MAX - 1;
+	pid_t pid[2];
+
+	c->fd[0] = eventfd(0, EFD_CLOEXEC);
+	c->fd[1] = eventfd(0, EFD_CLOEXEC);
+	(void)!write(c->fd[1], &full, sizeof(full));
+	is_i64(child_end(child_start(wary_ringer, c)), 0,
+	    "an empty bell and a full one hold nobody up who is wary");
+	pid[0] = child_start(filler, &c->fd[1]);
+	pid[1] = child_start(emptier, &c->fd[1]);
+	is_i64(child_end(child_start(wary_ringer, c)), 0,
+	    "nor does one that somebody goes on filling");
+	for (unsigned i = 0; i < 2; i++) {
+		kill(pid[i], SIGKILL);
+		(void)child_end(pid[i]);
+	}
+	close(c->fd[0]);
+	close(c->fd[1]);
+}
+
 int
 main(void)
 {
@@ -207,5 +279,6 @@ main(void)
 	coalesce(c);
 	ping_pong(c);
 	futexes();
+	wary(c);
 	return tap_done();
 }
