@@ -109,7 +109,7 @@ child_start(struct node *n, unsigned slot)
 	if (pid < 0)
 		return -errno;
 	c->pid = pid;
-	c->killed = false;
+	c->killed = c->ended = false;
 	atomic_store_explicit(
 	    &n->region.slots->row[slot].pid, pid, memory_order_release);
 	if ((c->pidfd = pidfd_open(pid, 0)) >= 0)

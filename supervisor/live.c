@@ -77,7 +77,8 @@ name_stuck(struct node *n, unsigned slot)
 	c->killed_ns = 0;
 	event_add(&n->region, SLOT_SUPERVISOR, EVENT_ERROR,
 	    "%s (pid %d): killed 5 s ago and still there: it hangs in the "
-	    "kernel, as over a disk that does not answer; the node waits",
+	    "kernel, as over a disk that does not answer, or a debugger has "
+	    "it; the node waits",
 	    slot_name(slot), (int)c->pid);
 }
 

@@ -38,6 +38,7 @@ struct child {
 	pid_t pid; /* 0 = none */
 	int pidfd;
 	bool killed; /* by us; not reaped yet */
+	bool ended; /* its pidfd said so: a tracer has it until it is reaped */
 	uint64_t killed_ns; /* when; 0 = said that it is stuck */
 	uint32_t incarnation;
 	uint32_t restarts;

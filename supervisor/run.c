@@ -70,10 +70,24 @@ fill_pollfds(const struct node *n, struct pollfd pfd[PFD_MAX])
 	pfd[PFD_BELL] =
 	    (struct pollfd){ n->bells.fd[SLOT_SUPERVISOR], POLLIN, 0 };
 	for (unsigned slot = 0; slot < SLOT_MAX; slot++)
-		if (n->child[slot].pid != 0)
+		if (n->child[slot].pid != 0 && !n->child[slot].ended)
 			pfd[count++] =
 			    (struct pollfd){ n->child[slot].pidfd, POLLIN, 0 };
 	return count;
+}
+
+/*
+ * Who has ended and is not reaped in this turn is kept by a tracer (whom any
+ * process of the workers' user may be): SIGCHLD tells when that gives it up.
+ */
+static void
+note_ended(struct node *n, const struct pollfd pfd[PFD_MAX], unsigned count)
+{
+	for (unsigned i = PFD_CHILD; i < count; i++)
+		for (unsigned slot = 0; slot < SLOT_MAX; slot++)
+			if (n->child[slot].pid != 0 &&
+			    n->child[slot].pidfd == pfd[i].fd)
+				n->child[slot].ended |= pfd[i].revents != 0;
 }
 
 static void
@@ -92,6 +106,7 @@ wait_for_input(struct node *n)
 	ts.tv_nsec = (long)(left % NS_PER_S);
 	if (ppoll(pfd, count, &ts, NULL) < 0 && errno != EINTR)
 		log_error("supervisor: ppoll");
+	note_ended(n, pfd, count);
 	bell_sleep_end(&n->bells, SLOT_SUPERVISOR);
 	if ((pfd[PFD_BELL].revents & POLLIN) != 0)
 		bell_clear(&n->bells, SLOT_SUPERVISOR);

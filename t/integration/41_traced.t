@@ -1,0 +1,45 @@
+# A worker that has ended is kept by whoever traces it, and no wait() has it
+# before: the supervisor neither spins over it nor forgets it.
+use strict;
+use warnings;
+use Nodelife;
+use Test::More;
+
+plan skip_all => 'the number of ptrace() is not known here'
+  if ( POSIX::uname() )[4] ne 'x86_64';
+my $n   = Nodelife->new->start;
+my $pid = $n->workers->{gateway0} + 0;
+
+# Of CPU that the supervisor has used.
+sub ticks {
+	my ( undef, @f ) = split ' ', slurp("/proc/$n->{pid}/stat") =~ s/.*\)//sr;
+	return $f[10] + $f[11];
+}
+
+pipe my $told, my $tell or die "pipe: $!";
+my $tracer = fork // die "fork: $!";
+if ( $tracer == 0 ) {
+	Nodelife::die_with_parent();
+	my $rc = syscall 101, 0x4206, $pid, 0, 0;    # PTRACE_SEIZE
+	syswrite $tell, $rc == 0 ? 'y' : 'n';
+	sleep 600;
+	POSIX::_exit(0);
+}
+close $tell;
+sysread $told, my $traced, 1;
+if ( $traced eq 'y' ) {
+	kill 'KILL', $pid;
+	eventually { slurp("/proc/$pid/stat") =~ /\) Z / } 'ended, and not reaped';
+	my $before = ticks();
+	select undef, undef, undef, 1;
+	cmp_ok ticks() - $before, '<', 20, 'the supervisor does not spin over it';
+}
+kill 'KILL', $tracer;
+waitpid $tracer, 0;
+SKIP: {
+	skip 'nobody may trace here', 1 if $traced ne 'y';
+	eventually { ( $n->workers->{gateway0} // $pid ) != $pid }
+	'and starts another when its tracer is gone';
+}
+is $n->stop, 0, 'stopped';
+done_testing;
