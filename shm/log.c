@@ -180,7 +180,7 @@ log_reopen(void)
 	else
 		log_warnx("log: %s: open again: %s: lines go on to the file "
 			  "before",
-		    me.path, strerror(-fd));
+		    me.path, path_error(fd));
 }
 
 void

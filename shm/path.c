@@ -72,7 +72,11 @@ walk_step(struct walk *w, const char *part)
 	struct stat st;
 	int next, rc;
 
-	next = openat(w->at, part, STEP_FLAGS);
+	/* As a directory, lest a file system be not mounted that waits for
+	   somebody to come by (autofs); a link is none. */
+	next = openat(w->at, part, STEP_FLAGS | O_DIRECTORY);
+	if (next == -1 && errno == ENOTDIR)
+		next = openat(w->at, part, STEP_FLAGS);
 	if (next == -1)
 		return -errno;
 	if (fstat(next, &st) == -1)
@@ -149,6 +153,15 @@ path_dir_make(const char *path, mode_t mode)
 	umask(mask);
 	close(parent);
 	return rc == 0 ? path_dir_open(path) : rc;
+}
+
+const char *
+path_error(int error)
+{
+	if (error == -ELOOP && geteuid() == 0)
+		return "a symbolic link on the way is not root's: name what "
+		       "it leads to, or give it to root (chown -h root)";
+	return strerror(-error);
 }
 
 bool

@@ -21,6 +21,8 @@ int path_dir_open(const char *path);
 int path_dir_make(const char *path, mode_t mode);
 /* The directory of a file; *name is its last part, within path. */
 int path_parent_open(const char *path, const char **name);
+/* What to tell of an error of these: what it is, and what helps. */
+const char *path_error(int error);
 /* May nobody but root change what is in it, or are we not root anyway? */
 bool path_dir_is_safe(int dir_fd);
 /* Is the open file an ordinary one that has no other name? 0 or -errno. */

@@ -145,7 +145,7 @@ daemon_pidfile(const struct conf *conf, struct pidfile *p)
 	/* Open to all, whatever our umask: what is in it has modes. */
 	if ((p->dir = path_dir_make(dir, 0755)) < 0)
 		return refuse(refuse_code(p->dir), "[node] run_dir: %s: %s",
-		    dir, strerror(-p->dir));
+		    dir, path_error(p->dir));
 	while ((rc = pidfile_try(p, &other)) == -EWOULDBLOCK && mono_ns() < end)
 		(void)poll(NULL, 0, PIDFILE_RETRY_MS);
 	if (rc == 0)

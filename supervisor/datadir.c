@@ -138,7 +138,7 @@ datadir_open(const struct conf *conf, const struct rights *rights, int *dir_fd,
 		    dir);
 	if (fd < 0)
 		return refuse(fd == -EACCES ? EX_NOPERM : EX_CONFIG,
-		    "data directory %s: %s", dir, strerror(-fd));
+		    "data directory %s: %s", dir, path_error(fd));
 	if ((rc = check_identity(conf, fd)) != 0 ||
 	    (rc = check_rights(conf, fd, rights)) != 0)
 		goto out;

@@ -131,7 +131,7 @@ datadir_found(const struct conf *conf, const struct rights *rights)
 
 	if ((dir_fd = path_dir_make(path, 0750)) < 0)
 		return refuse(refuse_code(dir_fd), "data directory %s: %s",
-		    path, strerror(-dir_fd));
+		    path, path_error(dir_fd));
 	if ((rc = check_empty(dir_fd, name, sizeof(name))) == -ENOTEMPTY) {
 		rc = refuse_full(path, dir_fd, name);
 		goto out;

@@ -165,6 +165,6 @@ listen_unix_refuse(const char *what, const char *path, int error)
 		    "%s: %s: another process locks its directory", what, path);
 	default:
 		return refuse(refuse_code(error), "%s: %s: %s", what, path,
-		    strerror(-error));
+		    path_error(error));
 	}
 }

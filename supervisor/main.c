@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "shm/log.h"
+#include "shm/path.h"
 #include "supervisor/datadir.h"
 #include "supervisor/limits.h"
 #include "supervisor/listen.h"
@@ -124,7 +125,7 @@ open_log(const struct node *n)
 	log_level_set((enum log_level)n->conf.node.log_level);
 	if ((rc = log_open(target)) != 0)
 		return refuse(refuse_code(rc), "[node] log: %s: %s", target,
-		    strerror(-rc));
+		    path_error(rc));
 	return 0;
 }
 

@@ -8,8 +8,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/auto_fs.h>
+#include <poll.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -211,11 +216,72 @@ test_walk(void)
 	if (lchown(link, USER, USER) != 0)
 		abort();
 	is_i64(path_dir_open(link), -ELOOP, "the user's link is not followed");
+	ok(strstr(path_error(-ELOOP), "is not root's") != NULL,
+	    "and that is what is said of it");
 	unlink(link);
 	if (symlink("link", link) != 0)
 		abort();
 	is_i64(path_dir_open(link), -ELOOP, "nor one that leads to itself");
 	unlink(link);
+}
+
+/* Comes by, as a daemon does; not of the automounter's process group. */
+static int
+passer_by(const char *at)
+{
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		setpgid(0, 0);
+		alarm(20);
+		_exit(path_dir_open(at) >= 0 ? 0 : 1);
+	}
+	return pid;
+}
+
+/* Asked for one file system, it mounts that. False: nobody asks. */
+static bool
+automount(int requests, int root, const char *at)
+{
+	struct pollfd p = { .fd = requests, .events = POLLIN };
+	union autofs_v5_packet_union packet;
+
+	if (poll(&p, 1, TAP_WAIT_MS) != 1 ||
+	    read(requests, &packet, sizeof(packet)) <= 0 ||
+	    mount("none", at, "tmpfs", 0, "size=1m,mode=755") != 0)
+		return false;
+	return ioctl(root, AUTOFS_IOC_READY,
+		   packet.v5_packet.wait_queue_token) == 0;
+}
+
+/* A file system that is mounted when somebody comes by. */
+static void
+test_automount(void)
+{
+	char at[128], how[128];
+	int fd[2], root = -1, status = 0;
+	pid_t pid;
+
+	path_in(base, "auto", at);
+	if (mkdir(at, 0755) != 0 || pipe2(fd, O_CLOEXEC | O_DIRECT) != 0)
+		abort();
+	snprintf(how, sizeof(how), "fd=%d,pgrp=%d,minproto=5,maxproto=5,direct",
+	    fd[1], (int)getpgrp());
+	if (mount("none", at, "autofs", 0, how) != 0) {
+		diag("no autofs here: %s", strerror(errno));
+	} else {
+		root = open(at, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		pid = passer_by(at);
+		ok(automount(fd[0], root, at), "who opens it, mounts it");
+		ok(waitpid(pid, &status, 0) == pid && status == 0,
+		    "and has what is there");
+		close(root);
+		umount2(at, MNT_DETACH);
+		umount2(at, MNT_DETACH);
+	}
+	close(fd[0]);
+	close(fd[1]);
+	rmdir(at);
 }
 
 int
@@ -240,6 +306,7 @@ main(void)
 	test_founding();
 	test_socket();
 	test_walk();
+	test_automount();
 	unlink(secret);
 	ok(rmdir(theirs) == 0 && rmdir(base) == 0, "nothing is left");
 	return tap_done();
