@@ -74,6 +74,7 @@ struct health {
 	uint64_t http_due_ns;
 	struct listener http_listener;
 	struct places places; /* of the HTTP port */
+	struct place *http_newest; /* somebody gives way to it; NULL = none */
 	struct listener listener; /* the control socket */
 	uint64_t conns; /* came so far */
 	struct conn conn[CONTROL_CONNS];

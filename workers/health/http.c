@@ -206,7 +206,18 @@ place_shut(struct health *h, struct place *place, enum counter why)
 }
 
 static void
-http_begin(struct health *h, int fd)
+http_displace(struct health *h, struct place *out)
+{
+	if (out != NULL)
+		place_shut(h, out, C_HTTP_DISPLACED);
+}
+
+/*
+ * Who came after `order` has not been read yet: it does not give way before
+ * that. False: wait for it.
+ */
+static bool
+http_begin(struct health *h, int fd, uint64_t order)
 {
 	struct sockaddr_storage from = { 0 };
 	struct sockaddr *addr = (struct sockaddr *)&from;
@@ -215,38 +226,45 @@ http_begin(struct health *h, int fd)
 
 	if (getpeername(fd, addr, &len) != 0) {
 		close(fd); /* it has left already */
-		return;
+		return true;
 	}
 	place = places_take(&h->places, fd, addr, h->loop.now_ns);
 	ASSERT(place != NULL);
 	/* The descriptor is its own now, also when it refuses. */
 	if (MHD_add_connection(h->daemon, fd, addr, len) != MHD_YES) {
 		place->state = PLACE_FREE;
-		return;
+		return true;
 	}
 	h->http_ready = true;
 	out = places_displaced(&h->places, place);
-	if (out != NULL)
-		place_shut(h, out, C_HTTP_DISPLACED);
+	if (out != NULL && out->order > order) {
+		h->http_newest = place;
+		return false;
+	}
+	http_displace(h, out);
+	return true;
 }
 
 /*
- * As many as find a place, and not more than nobody of them has to give way
- * to: those who gave way to them leave with the next MHD_run(), which also
- * reads what the new ones have sent.
+ * As many as find a place and do not have to give way to each other: those who
+ * gave way to them leave with the next MHD_run(), which also reads what the
+ * new ones have sent.
  */
 static void
 http_accept(struct health *h)
 {
 	struct listener *l = &h->http_listener;
-	unsigned n;
+	uint64_t order = h->places.orders;
 	int fd;
 
+	if (h->http_newest != NULL)
+		http_displace(h, places_displaced(&h->places, h->http_newest));
+	h->http_newest = NULL;
 	listener_arm(l, &h->loop);
-	for (n = 0; n < PLACES_PER_ADDRESS && !places_full(&h->places) &&
-		    (fd = listener_next(l, h->loop.now_ns)) >= 0;
-	     n++)
-		http_begin(h, fd);
+	while (!places_full(&h->places) &&
+	       (fd = listener_next(l, h->loop.now_ns)) >= 0)
+		if (!http_begin(h, fd, order))
+			break;
 	if (listener_pending(l, h->loop.now_ns))
 		h->loop.unready = true;
 }
