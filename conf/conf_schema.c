@@ -87,7 +87,9 @@ static const struct conf_key table[] = {
 	    .help = "Address for other members of the group." },
 	{ "listen", "http", CONF_KIND_ADDR, AT(listen.http),
 	    .def = "127.0.0.1:7381",
-	    .help = "Address of the health pages and metrics." },
+	    .help = "Address of the health pages and metrics; it knows no "
+		    "password, and who reaches it can stop the node by POST "
+		    "/drain." },
 	{ "listen", "max_clients", CONF_KIND_U32, AT(listen.max_clients),
 	    .def = "10000", .min = 1, .max = 65000,
 	    .help = "Client connections at a time; one more takes the place of "
