@@ -380,6 +380,33 @@ test_park(void)
 	gone(a);
 }
 
+/* A result may begin to come before what precedes it is known as committed. */
+static void
+test_half_result(void)
+{
+	struct conn *a = client();
+	uint32_t seq = gw.next_seq;
+	struct vbuf b = { 0 };
+
+	say(a, "SET k v\r\nGETSET k w\r\nGETSET k x\r\n");
+	turn();
+	wal_accept();
+	value_bulk(&b, "value", 5);
+	store_result(seq + 1, last_vlsn - 1, 7, 0, b.data, b.len);
+	store_result(seq + 2, last_vlsn, 7, RES_MORE, b.data, b.len - 2);
+	turn();
+	is_str(heard(a), "", "a result and a half wait for the write before");
+	commit(last_vlsn);
+	turn();
+	is_str(heard(a), "+OK\r\n", "which goes out alone");
+	store_result(seq + 2, last_vlsn, 7, 0, b.data + b.len - 2, 2);
+	turn();
+	is_str(heard(a), "$5\r\nvalue\r\n$5\r\nvalue\r\n", "then both");
+	is_u64(a->node_count, 0, "nothing is owed");
+	vbuf_free(&b);
+	gone(a);
+}
+
 /* What one record cannot hold is refused before the append. */
 static void
 test_too_much(void)
@@ -1453,6 +1480,7 @@ main(void)
 	test_long_request();
 	test_long_exec();
 	test_many_clients();
+	test_half_result();
 	test_cuts();
 	test_long_result();
 	test_http();

@@ -68,6 +68,39 @@ gw_write_fini(struct gateway *g)
 	g->node_cap = g->run_cap = 0;
 }
 
+/* ---- the window ---- */
+
+static uint32_t *
+window_at(struct gateway *g, uint32_t seq)
+{
+	return &g->window[seq & (GW_WINDOW - 1)];
+}
+
+static void
+window_slide(struct gateway *g)
+{
+	while (
+	    g->oldest_seq != g->next_seq && *window_at(g, g->oldest_seq) == 0)
+		g->oldest_seq++;
+}
+
+static bool
+window_has(const struct gateway *g, uint32_t seq)
+{
+	return seq - g->oldest_seq < g->next_seq - g->oldest_seq;
+}
+
+/* The node that owes this request's answer, or NULL. */
+static struct node *
+window_node(struct gateway *g, uint32_t seq)
+{
+	uint32_t at;
+
+	if (!window_has(g, seq) || (at = *window_at(g, seq)) == 0)
+		return NULL;
+	return &g->nodes[at - 1];
+}
+
 /* ---- nodes ---- */
 
 static bool
@@ -213,6 +246,16 @@ node_emit(struct gateway *g, struct conn *c, struct node *n)
 	}
 }
 
+/*
+ * A result that is still coming in pieces stands in the node's sink, with room
+ * for what is to come: it stays there until it is whole.
+ */
+static bool
+node_is_open(struct gateway *g, const struct node *n)
+{
+	return g->result_open && window_node(g, g->result_seq) == n;
+}
+
 /* Send what has come to the head of the connection's order. */
 static void
 conn_drain(struct gateway *g, struct conn *c)
@@ -221,7 +264,7 @@ conn_drain(struct gateway *g, struct conn *c)
 
 	while (c->node_head != GW_NONE) {
 		n = &g->nodes[c->node_head];
-		if (n->kind == NODE_RESULT &&
+		if (n->kind == NODE_RESULT && !node_is_open(g, n) &&
 		    (n->sink.c != NULL || n->sink.failed))
 			node_emit(g, c, n);
 		if (!node_done(n))
@@ -262,39 +305,6 @@ node_over(struct gateway *g, struct node *n, uint64_t vlsn)
 	if (vlsn > c->last_vlsn)
 		c->last_vlsn = vlsn;
 	conn_drain(g, c);
-}
-
-/* ---- the window ---- */
-
-static uint32_t *
-window_at(struct gateway *g, uint32_t seq)
-{
-	return &g->window[seq & (GW_WINDOW - 1)];
-}
-
-static void
-window_slide(struct gateway *g)
-{
-	while (
-	    g->oldest_seq != g->next_seq && *window_at(g, g->oldest_seq) == 0)
-		g->oldest_seq++;
-}
-
-static bool
-window_has(const struct gateway *g, uint32_t seq)
-{
-	return seq - g->oldest_seq < g->next_seq - g->oldest_seq;
-}
-
-/* The node that owes this request's answer, or NULL. */
-static struct node *
-window_node(struct gateway *g, uint32_t seq)
-{
-	uint32_t at;
-
-	if (!window_has(g, seq) || (at = *window_at(g, seq)) == 0)
-		return NULL;
-	return &g->nodes[at - 1];
 }
 
 static bool
