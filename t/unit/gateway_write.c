@@ -1125,6 +1125,9 @@ test_many_clients(void)
 		gone(c[i]);
 	}
 	is_u64(closing, MANY - 1, "they are closed");
+	say(b, "CLIENT NO-EVICT ON\r\nCLIENT NO-TOUCH OFF\r\n");
+	ok((b->flags & CONN_NO_EVICT) != 0, "NO-TOUCH is not NO-EVICT");
+	heard(b);
 	vbuf_free(&text);
 	gone(a);
 	gone(b);

@@ -496,16 +496,19 @@ client_reply(struct call *k)
 	return VERDICT_DONE;
 }
 
-/* ON or OFF that changes nothing here but CLIENT LIST's idea of it. */
+/* NO-EVICT; NO-TOUCH, which changes nothing: no key is evicted by its age. */
 static enum verdict
 client_on_off(struct call *k)
 {
-	if (arg_is(&k->argv[2], "on"))
-		k->c->flags |= CONN_NO_EVICT;
-	else if (arg_is(&k->argv[2], "off"))
-		k->c->flags &= ~(unsigned)CONN_NO_EVICT;
-	else
+	bool on = arg_is(&k->argv[2], "on"),
+	     evict = arg_is(&k->argv[1], "no-evict");
+
+	if (!on && !arg_is(&k->argv[2], "off"))
 		return call_syntax(k);
+	if (evict && on)
+		k->c->flags |= CONN_NO_EVICT;
+	else if (evict)
+		k->c->flags &= ~(unsigned)CONN_NO_EVICT;
 	reply_ok(call_out(k));
 	return VERDICT_DONE;
 }
