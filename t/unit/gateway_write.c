@@ -402,6 +402,16 @@ test_half_result(void)
 	store_result(seq + 2, last_vlsn, 7, 0, b.data + b.len - 2, 2);
 	turn();
 	is_str(heard(a), "$5\r\nvalue\r\n$5\r\nvalue\r\n", "then both");
+	say(a, "GETSET k y\r\n");
+	turn();
+	wal_accept();
+	commit(last_vlsn);
+	vbuf_clear(&b);
+	value_bulk(&b, "", 0);
+	store_result(seq + 3, last_vlsn, 7, RES_MORE, b.data, 1);
+	store_result(seq + 3, last_vlsn, 7, 0, b.data + 1, b.len - 1);
+	turn();
+	is_str(heard(a), "$0\r\n\r\n", "an empty one in two pieces");
 	is_u64(a->node_count, 0, "nothing is owed");
 	vbuf_free(&b);
 	gone(a);

@@ -99,9 +99,10 @@ body_feed(struct result *r, struct sink *out, const uint8_t *at, size_t n)
 {
 	if (n > r->body_left)
 		n = r->body_left;
-	if (r->body == BODY_BULK && !out->failed)
+	/* An empty value has no bytes, and `at` is not to be looked at. */
+	if (n != 0 && r->body == BODY_BULK && !out->failed)
 		memcpy(out->c->data + r->at, at, n);
-	else if (r->body == BODY_TEXT)
+	else if (n != 0 && r->body == BODY_TEXT)
 		memcpy(r->text + r->text_len, at, n);
 	r->at += n;
 	r->text_len += n;
