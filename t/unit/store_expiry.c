@@ -270,10 +270,46 @@ test_refused(void)
 	node_close();
 }
 
+/* One transaction: key is set, due then, and set again, due at another time. */
+static void
+set_twice(const char *key, int64_t expire_ms, int64_t again_ms)
+{
+	struct op_arg argv[] = { { (const uint8_t *)key,
+				     (uint32_t)strlen(key) },
+		{ (const uint8_t *)"v", 1 } };
+	uint32_t len = (uint32_t)op_size(2, argv);
+	uint8_t payload[256];
+
+	put_le32(payload, 2);
+	put_le32(payload + 4, 0);
+	put_le32(payload + 8, len);
+	op_encode(payload + 12, OP_SET, 0, expire_ms, 2, argv);
+	put_le32(payload + 12 + len, len);
+	op_encode(payload + 16 + len, OP_SET, 0, again_ms, 2, argv);
+	rig_must(rig_apply(&n.g, true, payload, 16 + 2 * len));
+}
+
+/* Both entries have the record's VLSN: what is asked for goes by that. */
+static void
+test_twice(void)
+{
+	int64_t due = wall_ms() - 1000;
+
+	node_open();
+	set_twice("kept", due, 0);
+	set_twice("later", due, wall_ms() + 60000);
+	set_twice("earlier", wall_ms() + 60000, due);
+	is_u64(turns(RET_OK), 1,
+	    "set twice in one transaction: due when the last one says");
+	is_u64(n.s.expiry.heap[1].count, 2, "the others later, or never");
+	node_close();
+}
+
 int
 main(void)
 {
 	test_deadline();
+	test_twice();
 	test_share();
 	test_place();
 	test_refused();

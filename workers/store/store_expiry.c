@@ -162,15 +162,19 @@ store_expiry_dropped(struct store *s, uint64_t number)
 
 /* ---- asking ---- */
 
-/* Is it still the key's entry? */
+/*
+ * Is it still the key's entry? A record may have changed the key again: such
+ * entries have one VLSN, and the newest says whether and when it is due.
+ */
 static bool
-still_there(struct store *s, const uint8_t *key, size_t key_len, uint64_t vlsn)
+still_there(struct store *s, const uint8_t *key, size_t key_len, uint64_t vlsn,
+    int64_t expire_ms)
 {
 	enum kv_where where;
 	struct kv_item item;
 
 	return kv_lookup(s->kv, key, key_len, &item, &where) == 0 &&
-	       item.vlsn == vlsn;
+	       item.vlsn == vlsn && item.expire_ms == expire_ms;
 }
 
 /* One request; false if the ring is full. */
@@ -233,7 +237,7 @@ look_heap(struct store *s, struct expiry_heap *h, struct look *l)
 		    s->table.t, table_gen_at(s->table.t, due.number), due.off);
 		ASSERT(e != NULL);
 		if (still_there(s, table_entry_key(e), table_entry_key_len(e),
-			table_entry_vlsn(e))) {
+			table_entry_vlsn(e), e->expire_ms)) {
 			if (!ask(s, &due, table_entry_key(e),
 				table_entry_key_len(e), table_entry_vlsn(e)))
 				break;
@@ -261,7 +265,8 @@ look_disk(struct store *s, struct look *l)
 		x->disk_ms = due.expire_ms = next.expire_ms;
 		if (next.expire_ms >= l->now_ms)
 			break;
-		if (still_there(s, next.key, next.key_len, next.vlsn)) {
+		if (still_there(
+			s, next.key, next.key_len, next.vlsn, next.expire_ms)) {
 			if (!ask(s, &due, next.key, next.key_len, next.vlsn))
 				break;
 			l->asked = true;
