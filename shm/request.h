@@ -10,7 +10,8 @@
  * that client alone until the last part came, so parts are contiguous in the
  * log, too (REC_PART records, then the record itself). Each part, being a
  * record, takes a VLSN of its own; only the last one carries the answer's
- * seq. A client that dies in the middle leaves parts that nothing follows:
+ * seq. A client that dies in the middle, or is refused there, leaves parts
+ * that nothing follows: wal closes them with an operation that does nothing;
  * apply drops them when the next record is not their continuation.
  */
 #ifndef SHM_REQUEST_H

@@ -173,6 +173,31 @@ test_parts_successor(void)
 	ok(soon, "at once");
 }
 
+/* Parts that nothing follows would keep store from making a checkpoint. */
+static void
+test_parts_closed(void)
+{
+	uint64_t from = h.acked_vlsn;
+	struct seen s;
+
+	h_push(&h, REC_OP, REQ_MORE, "part", 4);
+	h_ring(&h);
+	ok(wait_until(
+	       position_get(&h.region.pos->durable) == from + 1, H_WAIT_MS),
+	    "one more part");
+	atomic_store(&h.region.slots->row[SLOT_GATEWAY].incarnation, 2);
+	h_ring(&h);
+	ok(wait_until(
+	       position_get(&h.region.pos->durable) == from + 2, H_WAIT_MS),
+	    "its client dies: a record follows by itself");
+	atomic_store(&h.region.slots->row[SLOT_GATEWAY].incarnation, 1);
+	read_from(from + 1, &s);
+	ok(s.count == 2 && s.rec[1].type == REC_OP && s.rec[1].flags == 0 &&
+		s.rec[1].origin == 0,
+	    "nobody's operation");
+	h.acked_vlsn = from + 2;
+}
+
 static void
 test_term_between(void)
 {
@@ -370,6 +395,7 @@ main(int argc, char **argv)
 	test_parts();
 	test_parts_die();
 	test_parts_successor();
+	test_parts_closed();
 	test_term_between();
 	test_roles();
 	test_role_taken();

@@ -198,6 +198,7 @@ struct wal {
 	uint32_t clients; /* in use: group, store, gateways */
 	uint32_t turn_client; /* who is drained first */
 	int parts_client; /* who alone is drained, -1 = all are */
+	bool parts_open; /* the newest in the log are parts without an end */
 
 	uint64_t urgent; /* newest VLSN whose commit wakes the store */
 	uint64_t urgent_rung; /* it was woken for up to here */

@@ -10,6 +10,7 @@
 
 #include "shm/assert.h"
 #include "shm/log.h"
+#include "shm/op.h"
 
 #define DRAIN_STEP 64 /* requests of one client before the next one's turn */
 
@@ -187,6 +188,7 @@ wal_role_turn(struct wal *w)
 			w->client[w->parts_client].parts_refused = RET_READONLY;
 		w->term = w->own_term = w->view.term;
 		record_append(w, REC_TERM, 0, 0, NULL, 0);
+		w->parts_open = false;
 		w->term_start = w->vlsn;
 		w->told = false;
 		wal_publish_appended(w);
@@ -294,6 +296,36 @@ ret_entry(struct wal_client *c, const struct wal_req *req, unsigned status,
 	return true;
 }
 
+/*
+ * Parts whose end will not come are closed by an operation that does nothing:
+ * while they are the newest in the log store makes no checkpoint, and would
+ * take the next ones from the same client for theirs. False: no room now.
+ */
+static bool
+parts_close(struct wal *w)
+{
+	static const struct op_arg key = { NULL, 0 };
+	uint8_t payload[OP_HEADER_SIZE + 4];
+
+	/* Another term's first record does the same. */
+	if (!w->parts_open || w->view.role != ROLE_MASTER ||
+	    w->view.readonly != 0 || w->stopping || w->own_term != w->view.term)
+		return true;
+	if (!wal_room(w, record_len(sizeof(payload))))
+		return false;
+	op_encode(payload, OP_EXPIRED, 0, 0, 1, &key);
+	record_append(w, REC_OP, 0, 0, payload, sizeof(payload));
+	w->parts_open = false;
+	return true;
+}
+
+/* Nothing more of this payload goes to the log. */
+static void
+parts_abandon(struct wal *w, const struct wal_client *c)
+{
+	w->parts_open |= c->parts && c->parts_refused == RET_OK;
+}
+
 /* Follow a payload in parts from its first entry to its last. */
 static void
 parts_step(
@@ -308,9 +340,11 @@ parts_step(
 		c->parts_refused = RET_OK;
 		c->parts_incarnation = req->incarnation;
 	}
-	c->parts = more;
-	if (status != RET_OK)
+	if (status != RET_OK) {
+		parts_abandon(w, c);
 		c->parts_refused = (uint8_t)status;
+	}
+	c->parts = more;
 	w->parts_client = more ? (int)client : -1;
 }
 
@@ -324,6 +358,8 @@ request_append(struct wal *w, unsigned client, const struct wal_req *req,
 	bool more = (req->flags & REQ_MORE) != 0;
 	uint8_t flags = c->parts && !more ? REC_HAS_PARTS : 0;
 
+	if (more && !c->parts && !parts_close(w))
+		return false;
 	if (!wal_room(w, record_len(n)))
 		return false;
 	if (!more && !ret_entry(c, req, RET_OK, w->vlsn + 1)) {
@@ -336,6 +372,8 @@ request_append(struct wal *w, unsigned client, const struct wal_req *req,
 	record_append(w, more ? REC_PART : req->type, flags,
 	    record_origin(slot_of_client(client), req->incarnation, req->seq),
 	    payload, n);
+	/* What is whole, or another payload, closes them as well. */
+	w->parts_open = false;
 	return true;
 }
 
@@ -386,6 +424,7 @@ drain_one(struct wal *w, unsigned client)
 	}
 	/* A new incarnation: nothing follows the parts of the one before. */
 	if (c->parts && req.incarnation != c->parts_incarnation) {
+		parts_abandon(w, c);
 		c->parts = false;
 		w->parts_client = -1;
 	}
@@ -450,6 +489,7 @@ parts_check(struct wal *w)
 	/* Its last entries count still, if they complete the request. */
 	if (bytering_ready(&c->request))
 		return;
+	parts_abandon(w, c);
 	c->parts = false;
 	w->parts_client = -1;
 }
@@ -473,6 +513,7 @@ wal_drain(struct wal *w)
 	} while (taken != 0 && !w->batch.full && ++rounds < DRAIN_ROUNDS);
 	if (taken != 0 && !w->batch.full)
 		w->loop.unready = true;
+	(void)parts_close(w);
 	wal_publish_appended(w);
 	wal_bells_returned(w);
 }
