@@ -256,10 +256,14 @@ int conf_addr_resolve(const char *text, struct conf_addr *list,
     uint32_t list_max, const char **why);
 
 /*
- * May other hosts reach the client port, and is no password asked for? Then
- * text says so, as a sentence for an admin. Blocks: a host name may ask DNS.
+ * May other hosts reach the client port, and is no password asked for? Or the
+ * HTTP port, which never asks? A sentence for an admin for each; how many.
+ * Blocks: a host name may ask DNS.
  */
-bool conf_exposed(const struct conf *c, char *text, size_t text_size);
+#define CONF_EXPOSED_MAX 2
+#define CONF_SENTENCE    192 /* an event has room for it */
+unsigned
+conf_exposed(const struct conf *c, char text[CONF_EXPOSED_MAX][CONF_SENTENCE]);
 
 /* "20ms", "5s", "3m", "1h" to milliseconds; 0 or -EINVAL (syntax), -ERANGE. */
 int conf_duration_parse(const char *text, uint64_t *ms);

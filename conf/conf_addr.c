@@ -173,24 +173,35 @@ addr_is_loopback(const struct conf_addr *a)
 	       IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr);
 }
 
-bool
-conf_exposed(const struct conf *c, char *text, size_t text_size)
+/* A name that nobody knows now may stand for anything later. */
+static bool
+is_for_others(const char *addr)
 {
 	struct conf_addr list[EXPOSED_LOOK];
-	int count, i;
+	int count = conf_addr_resolve(addr, list, EXPOSED_LOOK, NULL), i;
 
-	if (c->security.password[0] != '\0')
-		return false;
-	/* A name that nobody knows now may stand for anything later. */
-	count = conf_addr_resolve(c->listen.client, list, EXPOSED_LOOK, NULL);
 	for (i = 0; i < count && addr_is_loopback(&list[i]); i++)
 		;
-	if (count > 0 && i == count)
-		return false;
-	snprintf(text, text_size,
-	    "[listen] client is %s and [security] password is empty: who can "
-	    "reach it can read and change everything: set a password, or "
-	    "listen on 127.0.0.1",
-	    c->listen.client);
-	return true;
+	return count <= 0 || i < count;
+}
+
+unsigned
+conf_exposed(const struct conf *c, char text[CONF_EXPOSED_MAX][CONF_SENTENCE])
+{
+	unsigned n = 0;
+
+	if (c->security.password[0] == '\0' && is_for_others(c->listen.client))
+		snprintf(text[n++], CONF_SENTENCE,
+		    "[listen] client is %.40s and [security] password is "
+		    "empty: "
+		    "who can reach it can read and change everything: set a "
+		    "password, or listen on 127.0.0.1",
+		    c->listen.client);
+	if (is_for_others(c->listen.http))
+		snprintf(text[n++], CONF_SENTENCE,
+		    "[listen] http is %.40s: who can reach it can stop the "
+		    "node "
+		    "(POST /drain): keep others out, or listen on 127.0.0.1",
+		    c->listen.http);
+	return n;
 }

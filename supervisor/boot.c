@@ -150,9 +150,9 @@ node_boot(struct node *n)
 	for (unsigned i = 0; i < n->fit.count; i++)
 		event_add(&n->region, SLOT_SUPERVISOR, EVENT_WARN, "%s",
 		    n->fit.text[i]);
-	if (n->exposed[0] != '\0')
-		event_add(
-		    &n->region, SLOT_SUPERVISOR, EVENT_WARN, "%s", n->exposed);
+	for (unsigned i = 0; i < n->exposed_count; i++)
+		event_add(&n->region, SLOT_SUPERVISOR, EVENT_WARN, "%s",
+		    n->exposed[i]);
 	notify("STATUS=booting");
 	if ((rc = start_all(n)) != 0)
 		node_seq_fail(n, "boot: fork: %s", strerror(-rc));

@@ -229,8 +229,9 @@ print_conf(struct node *n)
 {
 	limits_read(&n->limits, region_held(n->conf.node.run_dir));
 	conf_fit(&n->conf, &n->limits, &n->fit);
-	if (conf_exposed(&n->conf, n->exposed, sizeof(n->exposed)))
-		fprintf(stderr, "nodelifed: warning: %s\n", n->exposed);
+	n->exposed_count = conf_exposed(&n->conf, n->exposed);
+	for (unsigned i = 0; i < n->exposed_count; i++)
+		fprintf(stderr, "nodelifed: warning: %s\n", n->exposed[i]);
 	conf_print(&n->conf, stdout);
 	for (unsigned i = 0; i < n->fit.count; i++)
 		printf("%s; %s\n", i == 0 ? "\n" : "", n->fit.text[i]);
@@ -248,8 +249,7 @@ start(struct node *n, const char *file)
 		return rc;
 	if (!n->foreground && (n->ready_fd = daemon_detach()) < 0)
 		return refuse(EX_OSERR, "daemon: %s", strerror(-n->ready_fd));
-	if (!conf_exposed(&n->conf, n->exposed, sizeof(n->exposed)))
-		n->exposed[0] = '\0';
+	n->exposed_count = conf_exposed(&n->conf, n->exposed);
 	if ((rc = rights_find(&n->rights, n->conf.node.user)) == 0 &&
 	    (rc = open_log(n)) == 0 && (rc = prepare(n)) == 0 &&
 	    (rc = fit_memory(n)) == 0)

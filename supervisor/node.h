@@ -65,7 +65,8 @@ struct node {
 	struct pidfile pidfile;
 	int data_dir, lock_fd;
 	struct listeners listen;
-	char exposed[EVENT_TEXT_MAX]; /* the port is open to all; "" = no */
+	char exposed[CONF_EXPOSED_MAX][CONF_SENTENCE]; /* ports open to all */
+	unsigned exposed_count;
 	struct bells bells;
 	int signal_fd;
 	bool has_region;

@@ -27,7 +27,10 @@ is $n->stop, 0, 'stopped';
 
 $n->configure( security => { password => 'secret' } );
 ( $code, undef, $err ) = $n->run( 'nodelifed', '-n', '-c', $n->{ini} );
-is "$code $err", '0 ', 'with a password: nothing';
+is $code, 0, 'with a password: fine';
+unlike $err, qr/password/, 'nothing is said of it';
+like $err, qr/^nodelifed: warning: \[listen\] http is 0[.]0[.]0[.]0:0: .*POST \/drain/,
+  'but HTTP is told of: it never asks for one';
 $n->start;
 is scalar( grep { $_->{text} =~ /password/ } @{ $n->stat->{events} } ), 0, 'no event';
 is $n->stop, 0, 'stopped';

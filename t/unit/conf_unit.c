@@ -188,8 +188,8 @@ check_exposed(void)
 		{ "192.0.2.7:7379", "", true }, { "[fe80::1]:7379", "", true },
 		{ "128.0.0.1:7379", "", true },
 		{ "0.0.0.0:7379", "secret", false } };
+	char text[CONF_EXPOSED_MAX][CONF_SENTENCE];
 	struct conf conf;
-	char text[512];
 
 	for (size_t i = 0; i < NITEMS(rows); i++) {
 		bool said;
@@ -197,14 +197,20 @@ check_exposed(void)
 		conf_defaults(&conf);
 		strcpy(conf.listen.client, rows[i].client);
 		strcpy(conf.security.password, rows[i].password);
-		text[0] = '\0';
-		said = conf_exposed(&conf, text, sizeof(text));
+		text[0][0] = '\0';
+		said = conf_exposed(&conf, text) == 1;
 		ok(said == rows[i].exposed &&
-			said == (strstr(text, rows[i].client) != NULL &&
-				    strstr(text, "[security] password")),
+			said == (strstr(text[0], rows[i].client) != NULL &&
+				    strstr(text[0], "[security] password")),
 		    "%s, password \"%s\": %s", rows[i].client, rows[i].password,
-		    said ? text : "fine");
+		    said ? text[0] : "fine");
 	}
+	strcpy(conf.listen.http, "0.0.0.0:7381");
+	ok(conf_exposed(&conf, text) == 1 &&
+		strncmp(text[0], "[listen] http is 0.0.0.0:7381", 29) == 0,
+	    "HTTP never asks for a password: %s", text[0]);
+	conf.security.password[0] = '\0';
+	is_u64(conf_exposed(&conf, text), 2, "both are told");
 }
 
 int
