@@ -21,7 +21,7 @@
 #define RING_OWN    2 /* clients that are no gateways */
 #define BUCKETS(t)  ((t) / 32) /* 4 bytes for 256, rounded to a power of 2 */
 /* Outside of it. */
-#define LIST(t)       ((t) / 8) /* checkpoint's list of a frozen table */
+#define DUE(t)        ((t) / 5 * 4) /* 16 for each entry that expires, of 40 */
 #define PROCESS_BYTES (4 * MIB)
 #define PROCESSES     8 /* without gateways; with a checkpoint's child */
 
@@ -43,8 +43,9 @@ conf_need(const struct conf *conf, struct conf_need *need)
 	need->region_least = fixed + generation + conf->store.max_record;
 	need->region = need->region_least + generation;
 	need->clients = gateways * conf->listen.client_memory;
-	need->store = conf->store.max_record + conf->listen.max_output;
-	need->checkpoint = conf->store.checkpoint_memory + LIST(table);
+	need->store =
+	    conf->store.max_record + conf->listen.max_output + DUE(table);
+	need->checkpoint = conf->store.checkpoint_memory;
 	need->processes = (PROCESSES + gateways) * PROCESS_BYTES;
 	need->total = need->region + need->clients + need->store +
 		      need->checkpoint + need->processes;

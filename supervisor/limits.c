@@ -107,6 +107,26 @@ own_group(const char *root, bool v2, char *path, size_t size)
 	return found;
 }
 
+/* Blanks and the like stand in mountinfo as \040: three octal digits. */
+static void
+unescape(char *text)
+{
+	char *to = text;
+
+	for (const char *at = text; *at != '\0'; to++) {
+		if (at[0] == '\\' && at[1] >= '0' && at[1] <= '3' &&
+		    at[2] >= '0' && at[2] <= '7' && at[3] >= '0' &&
+		    at[3] <= '7') {
+			*to = (char)((at[1] - '0') * 64 + (at[2] - '0') * 8 +
+				     (at[3] - '0'));
+			at += 4;
+		} else {
+			*to = *at++;
+		}
+	}
+	*to = '\0';
+}
+
 /* A mount of a control group's file system: its limit for us. */
 static uint64_t
 limit_of_mount(const char *root, char *line)
@@ -114,6 +134,7 @@ limit_of_mount(const char *root, char *line)
 	char *save = NULL, *field[5], *type, *options, path[PATH_MAX];
 	const char *below = path;
 	char *tail = strstr(line, " - ");
+	size_t len;
 	bool v2;
 
 	if (tail == NULL)
@@ -132,10 +153,13 @@ limit_of_mount(const char *root, char *line)
 		if ((field[i] = strtok_r(i == 0 ? line : NULL, " ", &save)) ==
 		    NULL)
 			return 0;
+	for (unsigned i = 3; i < 5; i++)
+		unescape(field[i]);
 	/* A container sees its own group as the mount's root. */
-	if (strncmp(path, field[3], strlen(field[3])) == 0 &&
-	    strcmp(field[3], "/") != 0)
-		below = path + strlen(field[3]);
+	len = strlen(field[3]);
+	if (strncmp(path, field[3], len) == 0 && len > 1 &&
+	    (path[len] == '/' || path[len] == '\0'))
+		below = path + len;
 	return limit_upwards(root, field[4], strstr(below, "..") ? "" : below,
 	    v2 ? "memory.max" : "memory.limit_in_bytes");
 }
