@@ -180,6 +180,9 @@ apply_record_of(struct store *s, const struct record *rec)
 {
 	int rc;
 
+	/* First: a freeze meanwhile must not tell a term before its record. */
+	if ((rc = room_for(s, rec)) != 0)
+		return rc;
 	if (rec->term != s->term) {
 		s->apply.asked = ENTRY_SLACK;
 		if ((rc = table_ensure(&s->table, ENTRY_SLACK)) != 0)
@@ -187,8 +190,6 @@ apply_record_of(struct store *s, const struct record *rec)
 		table_term(&s->table, rec->vlsn, rec->term);
 		s->term = rec->term;
 	}
-	if ((rc = room_for(s, rec)) != 0)
-		return rc;
 	return apply_payload(s, rec);
 }
 
