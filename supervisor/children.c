@@ -258,7 +258,12 @@ children_reap(struct node *n)
 		pid_t pid = n->child[slot].pid;
 		int status;
 
-		if (pid != 0 && waitpid(pid, &status, WNOHANG) == pid)
+		if (pid == 0 || waitpid(pid, &status, WNOHANG) != pid)
+			continue;
+		/* One that asked to be traced by us: stopped, not gone. */
+		if (WIFSTOPPED(status))
+			child_kill(n, slot, "stopped itself for a tracer");
+		else
 			child_reaped(n, slot, status);
 	}
 	orphans_reap(n);
