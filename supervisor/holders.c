@@ -46,6 +46,7 @@ static size_t
 name_holder(const char *pid, char *buf, size_t buf_size)
 {
 	char path[64], title[96] = "";
+	size_t end;
 	ssize_t n;
 	int fd, len;
 
@@ -58,6 +59,9 @@ name_holder(const char *pid, char *buf, size_t buf_size)
 		for (char *at = title; *at != '\0'; at++)
 			if (!isprint((unsigned char)*at))
 				*at = '?';
+		/* One that is just being set ends in blanks. */
+		for (end = strlen(title); end > 0 && title[end - 1] == ' ';)
+			title[--end] = '\0';
 	}
 	len = snprintf(
 	    buf, buf_size, "pid %s (%s)", pid, title[0] != '\0' ? title : "?");
