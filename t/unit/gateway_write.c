@@ -311,6 +311,30 @@ test_order(void)
 	gone(b);
 }
 
+/* The store answers a run's first before its VLSNs were looked at. */
+static void
+test_result_first(void)
+{
+	struct conn *a = client(), *b = client();
+	uint32_t seq = gw.next_seq;
+
+	say(a, "INCR n\r\n");
+	say(b, "SET k v\r\n");
+	turn();
+	while (wal_take(&(struct seen){ 0 }))
+		last_vlsn++;
+	commit(last_vlsn);
+	store_int(seq, 1);
+	turn();
+	is_str(heard(a), ":1\r\n", "a result that came first");
+	wal_return(seq, 2, last_vlsn - 1, RET_OK);
+	turn();
+	is_str(heard(b), "+OK\r\n", "who is behind it in the run is answered");
+	is_u64(gw.oldest_seq, gw.next_seq, "the window is empty");
+	gone(a);
+	gone(b);
+}
+
 static void
 test_refused(void)
 {
@@ -1476,6 +1500,7 @@ main(void)
 	set_up();
 	test_early();
 	test_order();
+	test_result_first();
 	test_refused();
 	test_park();
 	test_mute();

@@ -616,10 +616,14 @@ request_refused(struct gateway *g, uint32_t seq, unsigned status)
 static void
 ret_take(struct gateway *g, const struct wal_ret *ret)
 {
-	uint32_t i;
+	uint32_t i, behind = g->next_seq - ret->seq;
 
+	/*
+	 * The store may have answered its first ones before this was looked
+	 * at, and the window be past those: the others still wait for it.
+	 */
 	if (ret->incarnation != g->incarnation || ret->count == 0 ||
-	    !window_has(g, ret->seq) || ret->count > g->next_seq - ret->seq)
+	    ret->count > behind || behind > 2 * GW_WINDOW)
 		return;
 	if (!run_push(g, ret))
 		fatalx("no memory for the log's answers");
