@@ -8,7 +8,7 @@ use warnings;
 use IO::Select;
 use IO::Socket::INET;
 use Nodelife;
-use Socket qw(SOL_SOCKET SO_RCVBUF);
+use Socket qw(SOL_SOCKET SO_LINGER SO_RCVBUF);
 use Test::More;
 
 my $KB = 1024;
@@ -129,6 +129,16 @@ my $multi = Nodelife::Client::encode('MULTI')
 cmp_ok evicted(), '>=', $from + 3, 'queued transactions: those that hold most are closed';
 served('queued transactions');
 close $_->{s} for @s;
+
+# Five in the middle of a transaction, who are not read for all they hold, and
+# go: some with a word to be read, some without.
+my $queued = Nodelife::Client::encode('MULTI')
+  . Nodelife::Client::encode( 'SET', 'm', 'm' x ( 100 * $KB ) ) x 9;
+@s = push_all( sub { info('mem_clients_normal') > 4300 * $KB }, ($queued) x 5 );
+setsockopt $_->{s}, SOL_SOCKET, SO_LINGER, pack 'ii', 1, 0 for @s[ 0, 1 ];
+close $_->{s} for @s;
+eventually { info('connected_clients') == 1 } 'who is not read is seen to go';
+eventually { info('mem_clients_normal') < 64 * $KB } 'and gives back what it held';
 
 # Names have a length.
 like $good->cmd( qw(CLIENT SETNAME), 'n' x 5000 ), qr/^ERR /, 'a name of any length is refused';

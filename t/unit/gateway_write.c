@@ -22,6 +22,7 @@ static struct gateway gw;
 static struct bytering req, ret, res; /* the other sides */
 static uint64_t last_vlsn;
 static unsigned parts_seen;
+static unsigned inexact; /* turns after which pool.used was not true */
 
 /* A request as the played wal saw it. */
 struct seen {
@@ -118,6 +119,26 @@ say(struct conn *c, const char *text)
 	gw_conn_input(&gw, c, (const uint8_t *)text, strlen(text));
 }
 
+/* Is the pool told of all that is held? */
+static bool
+used_is_exact(void)
+{
+	size_t sum = chunk_bytes(gw.mute.c) + gw_big_bytes(&gw);
+	const struct node *n;
+	struct conn *c;
+	uint32_t i;
+
+	for (i = 0; i < gw_conn_limit(&gw); i++)
+		if ((c = gw_conn_at(&gw, i)) != NULL)
+			sum += gw_memory_of(&gw, c);
+	for (i = 0; i < gw.node_cap; i++) {
+		n = &gw.nodes[i];
+		if (n->kind != NODE_FREE && n->conn == GW_NONE)
+			sum += chunk_bytes(n->sink.c) + gw_exec_bytes(n->exec);
+	}
+	return sum == gw.pool.used;
+}
+
 static void
 turn(void)
 {
@@ -127,6 +148,7 @@ turn(void)
 	/* This clock is not the one that ends a turn's share. */
 	gw.turn_end_ns = LOOP_NEVER;
 	gw_write_publish(&gw);
+	inexact += !used_is_exact();
 }
 
 /* What the client would have been sent since the last look. */
@@ -628,6 +650,7 @@ test_parts(void)
 	}
 	say(b, "SET k v\r\n");
 	is_u64(b->park, PARK_RING, "nothing comes between parts");
+	ok(gw.pool.used > n, "it is counted on its way");
 	parts_seen = 0;
 	for (rounds = 0; rounds < 100 && gw.oldest_seq != gw.next_seq;
 	     rounds++) {
@@ -1364,17 +1387,24 @@ test_memory(void)
 	is_u64(gw.pool.used, 0, "all is given back");
 }
 
+static void
+say_much(struct conn *c, unsigned kib)
+{
+	static char part[1025];
+
+	memset(part, 'x', sizeof(part) - 1);
+	while (kib-- != 0)
+		say(c, part);
+}
+
 /* A client that has sent kib of a request of 1 MiB. */
 static struct conn *
 half_client(unsigned kib)
 {
-	static char part[1025];
 	struct conn *c = client();
 
-	memset(part, 'x', sizeof(part) - 1);
 	say(c, "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1048576\r\n");
-	while (kib-- != 0)
-		say(c, part);
+	say_much(c, kib);
 	return c;
 }
 
@@ -1440,6 +1470,67 @@ test_memory_order(void)
 	gone(d);
 	gone(small);
 	memory_turn(200 * NS_PER_MS);
+	ok(!gw.memory_high, "and it is over");
+	conf.listen.client_memory = limit;
+}
+
+/* A client that has queued kib in a transaction. */
+static struct conn *
+queue_client(unsigned kib)
+{
+	struct conn *c = client();
+	char set[1024 + 32];
+
+	snprintf(set, sizeof(set), "SET k %01024d\r\n", 0);
+	say(c, "MULTI\r\n");
+	while (kib-- != 0)
+		say(c, set);
+	(void)heard(c);
+	return c;
+}
+
+/* Whoever holds much and waits for its client has its turn, and its end. */
+static void
+test_memory_turns(void)
+{
+	uint64_t limit = conf.listen.client_memory;
+	struct conn *unread, *between, *part, *ended;
+
+	conf.listen.client_memory = 1 << 20;
+	unread = queue_client(80);
+	say(unread, "MULTI");
+	gw_conn_park(&gw, unread, PARK_OUTPUT);
+	between = queue_client(350);
+	part = half_client(120);
+	ended = half_client(100);
+	ended->flags |= CONN_ENDED;
+	memory_turn(1);
+	ok(!is_held(ended) && is_held(part) && is_held(between),
+	    "first who has nothing more to send");
+	memory_turn(1900 * NS_PER_MS);
+	gone(ended);
+	memory_turn(100 * NS_PER_MS);
+	ok(!is_held(part) && is_held(between), "then who is in a request");
+	say_much(part, 130);
+	memory_turn(2100 * NS_PER_MS);
+	ok(!is_closing(part) && !is_held(part), "it got on: it goes on");
+	memory_turn(2100 * NS_PER_MS);
+	ok(is_closing(part), "it does not any more: closed");
+	gone(part);
+	conf.listen.client_memory = 780 << 10;
+	memory_turn(100 * NS_PER_MS);
+	ok(!is_held(between) && !is_closing(between),
+	    "then who is between two commands");
+	memory_turn(2100 * NS_PER_MS);
+	ok(is_closing(between), "not for ever, either");
+	gone(between);
+	conf.listen.client_memory = 150 << 10;
+	memory_turn(100 * NS_PER_MS);
+	ok(!is_closing(unread), "then who does not read its replies");
+	memory_turn(2100 * NS_PER_MS);
+	ok(is_closing(unread), "nor he");
+	gone(unread);
+	memory_turn(100 * NS_PER_MS);
 	ok(!gw.memory_high, "and it is over");
 	conf.listen.client_memory = limit;
 }
@@ -1524,7 +1615,9 @@ main(void)
 	test_http();
 	test_memory();
 	test_memory_order();
+	test_memory_turns();
 	test_strangers();
+	is_u64(inexact, 0, "what is held was counted all along");
 	is_u64(gw.pool.used, 0, "nobody is there: nothing is held");
 	gw_write_fini(&gw);
 	position_set(&region.pos->commit_waited, 3);

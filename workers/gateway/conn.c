@@ -736,6 +736,7 @@ gw_conn_input(struct gateway *g, struct conn *c, const uint8_t *data, size_t n)
 	if ((c->flags & (CONN_CLOSING | CONN_LAST)) != 0)
 		return;
 	gw_turn_work(g, n / 4096);
+	gw_memory_moved(g, c, n);
 	c->active_ns = g->loop.now_ns;
 	input_take(g, c, data, n);
 	gw_memory_note(g, c);

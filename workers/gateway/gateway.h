@@ -104,6 +104,9 @@ enum conn_flag {
 	CONN_QUIET = 1u << 16, /* the send completes without a word */
 	CONN_SLOW = 1u << 17, /* its socket was full: no quiet sends */
 	CONN_HELD = 1u << 18, /* holds much while memory is short: not read */
+	CONN_WATCH = 1u << 19, /* a poll for its client's end is armed */
+	CONN_CANCEL_WATCH = 1u << 20,
+	CONN_ENDED = 1u << 21, /* nothing comes behind what is not read yet */
 };
 
 /* Input kept between receives: a partial command or parked commands. */
@@ -234,9 +237,11 @@ struct gateway {
 	bool memory_high; /* above half of client_memory */
 	size_t memory_seen, memory_peak;
 	uint64_t memory_look_ns, trim_ns; /* the next, at the earliest */
+	uint64_t memory_rest_ns; /* a look takes its time: none before */
 	uint32_t runner, runner_generation; /* may end its request;
 					       generation 0 = nobody */
-	size_t runner_len; /* of it when that began */
+	uint64_t runner_moved; /* bytes from and to it since it may */
+	uint64_t runner_goal; /* to be reached by runner_end_ns */
 	uint64_t runner_end_ns;
 
 	/* write.c */
@@ -378,6 +383,13 @@ bool gw_told_begin(const struct gateway *g, struct told *t, uint64_t *more);
 void gw_memory_note(struct gateway *g, struct conn *c);
 /* What c makes this gateway hold; all of them: pool.used. */
 size_t gw_memory_of(const struct gateway *g, const struct conn *c);
+/* n more bytes came from c, or went to it. */
+static inline void
+gw_memory_moved(struct gateway *g, const struct conn *c, size_t n)
+{
+	if (c->index == g->runner)
+		g->runner_moved += n;
+}
 /* Every turn: hold back and close who holds too much; trim the heap. */
 void gw_memory_turn(struct gateway *g);
 uint64_t gw_memory_deadline(const struct gateway *g);
@@ -402,6 +414,12 @@ bool gw_write_room(struct gateway *g);
 bool gw_write_crowded(const struct gateway *g, const struct conn *c);
 /* The connection goes: its nodes answer nobody. */
 void gw_write_orphan(struct gateway *g, struct conn *c);
+/* What the request holds that goes to wal in parts. */
+static inline size_t
+gw_big_bytes(const struct gateway *g)
+{
+	return g->big.payload != NULL ? g->big.len : 0;
+}
 /* A BYTES node at the end of the connection's order. NULL without memory. */
 struct sink *gw_write_bytes(struct gateway *g, struct conn *c);
 

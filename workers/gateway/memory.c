@@ -5,17 +5,16 @@
  * have changed it; who holds how much is looked up only when the sum is high:
  *
  * - Above half of it, whoever holds much is not read any more, but for
- *   one, the one that has sent most of a request: it has RUN_NS to end it,
- *   and as much again for every RUN_LEAST bytes, else it is closed.
- *   What is running ends, what is unread is read, and so it eases as a rule.
+ *   one, whose turn it is (enum queue): it has RUN_NS to end what it is at,
+ *   and as much again for every RUN_LEAST bytes that come from it or go to it,
+ *   else it is closed. So whoever holds something and waits for its client
+ *   has an end, and who waits for us is served.
  * - Above the bound those that hold most are closed until it is an eighth
  *   less: first who has not said the password, then those that hold much, of
  *   them last who said CLIENT NO-EVICT. What they held in the kernel's or wal's
  *   hands is given back when those are done with it.
  *
- * Who holds little is closed only if very many of them are the trouble. Not
- * counted are the one request on its way to wal and the one result on its way
- * from the store.
+ * Who holds little is closed only if very many of them are the trouble.
  */
 #include <malloc.h>
 #include "shm/assert.h"
@@ -27,6 +26,7 @@
 #define HOLDS_MUCH  (64u * 1024) /* is not read above half */
 #define ROOM_UNAUTH 1024u /* who holds more unknown goes first */
 #define LOOK_NS     (20 * NS_PER_MS) /* between two looks while it is high */
+#define LOOK_REST   10u /* of all clients: so many times as long as it took */
 #define RUN_NS      (2 * NS_PER_S)
 #define RUN_LEAST   (128u * 1024) /* bytes that win it as much time again */
 #define MUTE_KEEP   (64u * 1024) /* of a reply that nobody wants */
@@ -37,11 +37,21 @@
 #define CLASSES 256u
 #define RANKS   4u
 
+/* Whose turn is next among those that hold much; the last one first. */
+enum queue {
+	QUEUE_NOT, /* waits for us */
+	QUEUE_UNREAD, /* for its client to read replies */
+	QUEUE_BETWEEN, /* for the next of its commands */
+	QUEUE_PART, /* for the rest of one: who has sent most */
+	QUEUE_ENDED, /* all that comes is here: soon over */
+};
+
 struct holders {
-	uint64_t sum; /* of those that are there */
+	uint64_t sum; /* of those that are there, and on its way to wal */
 	uint64_t class[RANKS][CLASSES]; /* the same by rank and size */
-	struct conn *most; /* of a request that is not whole */
-	size_t most_held;
+	struct conn *next; /* to be the runner */
+	enum queue next_queue;
+	size_t next_held;
 	bool busy; /* a large request is whole, and waits for us */
 };
 
@@ -130,6 +140,34 @@ conn_next(struct gateway *g, uint32_t *i)
 	return NULL;
 }
 
+static enum queue
+queue_of(const struct conn *c)
+{
+	if (c->park == PARK_OUTPUT ||
+	    ((c->flags & CONN_EOF) != 0 && gw_conn_unsent(c) != 0))
+		return QUEUE_UNREAD;
+	if (c->park != PARK_NOT || (c->flags & (CONN_EOF | CONN_LAST)) != 0)
+		return QUEUE_NOT;
+	if ((c->flags & CONN_ENDED) != 0)
+		return QUEUE_ENDED;
+	return c->in != NULL ? QUEUE_PART : QUEUE_BETWEEN;
+}
+
+static void
+holder_queue(struct holders *h, struct conn *c, size_t held)
+{
+	enum queue queue = queue_of(c);
+
+	if (c->park == PARK_RING || c->park == PARK_TURN)
+		h->busy = true;
+	if (queue < h->next_queue || queue == QUEUE_NOT ||
+	    (queue == h->next_queue && held <= h->next_held))
+		return;
+	h->next = c;
+	h->next_queue = queue;
+	h->next_held = held;
+}
+
 static void
 holders_look(struct gateway *g, struct holders *h)
 {
@@ -138,17 +176,13 @@ holders_look(struct gateway *g, struct holders *h)
 	size_t held;
 
 	memset(h, 0, sizeof(*h));
+	h->sum = gw_big_bytes(g);
 	while ((c = conn_next(g, &i)) != NULL) {
 		held = gw_memory_of(g, c);
 		h->sum += held;
 		h->class[rank_of(c, held)][size_class(held)] += held;
-		if (c->park == PARK_RING || c->park == PARK_TURN)
-			h->busy |= held > HOLDS_MUCH;
-		if (c->park == PARK_NOT && c->in != NULL &&
-		    held > h->most_held) {
-			h->most = c;
-			h->most_held = held;
-		}
+		if (held > HOLDS_MUCH)
+			holder_queue(h, c, held);
 	}
 }
 
@@ -206,8 +240,8 @@ runner_now(struct gateway *g)
 {
 	struct conn *c = gw_conn_find(g, g->runner, g->runner_generation);
 
-	if (c == NULL || (c->flags & CONN_CLOSING) != 0 || c->in == NULL ||
-	    c->park != PARK_NOT || gw_memory_of(g, c) <= HOLDS_MUCH)
+	if (c == NULL || (c->flags & CONN_CLOSING) != 0 ||
+	    queue_of(c) == QUEUE_NOT || gw_memory_of(g, c) <= HOLDS_MUCH)
 		return NULL;
 	return c;
 }
@@ -217,8 +251,34 @@ runner_start(struct gateway *g, const struct conn *c)
 {
 	g->runner = c->index;
 	g->runner_generation = c->generation;
-	g->runner_len = sink_len(&c->in->bytes);
+	g->runner_moved = 0;
+	g->runner_goal = RUN_LEAST;
 	g->runner_end_ns = g->loop.now_ns + RUN_NS;
+}
+
+/* It has got on: as much time again, but not for more than can be useful. */
+static bool
+runner_again(struct gateway *g)
+{
+	const struct conf *conf = g->w->conf;
+
+	if (g->runner_moved < g->runner_goal ||
+	    g->runner_moved > conf->listen.max_query + conf->listen.max_output)
+		return false;
+	g->runner_goal = g->runner_moved + RUN_LEAST;
+	g->runner_end_ns = g->loop.now_ns + RUN_NS;
+	return true;
+}
+
+/* While whole requests wait for us one begins now and then. */
+static struct conn *
+runner_next(struct gateway *g, const struct holders *h)
+{
+	if (h->next == NULL ||
+	    (h->busy && g->loop.now_ns < g->runner_end_ns + RUN_NS))
+		return NULL;
+	runner_start(g, h->next);
+	return h->next;
 }
 
 static struct conn *
@@ -226,17 +286,14 @@ runner_choose(struct gateway *g, const struct holders *h)
 {
 	struct conn *c = runner_now(g);
 
-	if (c == NULL)
-		c = h->busy ? NULL : h->most;
-	else if (g->loop.now_ns < g->runner_end_ns)
+	/* Who is at no request has its turn when nobody else is. */
+	if (c == NULL ||
+	    (queue_of(c) < QUEUE_PART && h->next_queue > queue_of(c)))
+		return runner_next(g, h);
+	if (g->loop.now_ns < g->runner_end_ns || runner_again(g))
 		return c;
-	else if (sink_len(&c->in->bytes) < g->runner_len + RUN_LEAST) {
-		evict(g, c, gw_memory_of(g, c));
-		return NULL; /* the next look has another one */
-	}
-	if (c != NULL)
-		runner_start(g, c);
-	return c;
+	evict(g, c, gw_memory_of(g, c));
+	return NULL; /* the next look has another one */
 }
 
 /* Who is to be read and who is not, by what they hold. */
@@ -260,6 +317,7 @@ hold_back(struct gateway *g, const struct conn *runner)
 static void
 memory_look(struct gateway *g, uint64_t limit)
 {
+	uint64_t begin_ns = mono_ns();
 	struct conn *runner = NULL;
 	struct holders h;
 
@@ -277,6 +335,7 @@ memory_look(struct gateway *g, uint64_t limit)
 	hold_back(g, runner);
 	g->memory_seen = g->pool.used;
 	g->memory_look_ns = g->loop.now_ns + LOOK_NS;
+	g->memory_rest_ns = g->loop.now_ns + (mono_ns() - begin_ns) * LOOK_REST;
 }
 
 /* Give the kernel back what a flood has taken, once it is over. */
@@ -301,15 +360,24 @@ runner_over(struct gateway *g)
 	return g->runner_generation != 0 && runner_now(g) == NULL;
 }
 
+static bool
+look_is_due(struct gateway *g, size_t used, uint64_t limit)
+{
+	if (used > g->memory_seen + limit / 16)
+		return true;
+	if (g->loop.now_ns < g->memory_rest_ns)
+		return false;
+	return g->loop.now_ns >= g->memory_look_ns || runner_over(g) ||
+	       used > g->memory_seen + limit / 64;
+}
+
 void
 gw_memory_turn(struct gateway *g)
 {
 	uint64_t limit = g->w->conf->listen.client_memory;
 	size_t used = g->pool.used;
 
-	if ((used > limit / 2 || g->memory_high) &&
-	    (g->loop.now_ns >= g->memory_look_ns || runner_over(g) ||
-		used > g->memory_seen + limit / 64))
+	if ((used > limit / 2 || g->memory_high) && look_is_due(g, used, limit))
 		memory_look(g, limit);
 	if (chunk_bytes(g->mute.c) > MUTE_KEEP)
 		sink_reset(&g->mute);

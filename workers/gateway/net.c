@@ -5,7 +5,9 @@
  * io_uring_enter.
  *
  * A connection ends when neither a receive nor a send of it is in flight:
- * gw_net_flush() cancels what is, and the last completion closes it.
+ * gw_net_flush() cancels what is, and the last completion closes it. Who is
+ * not read now is polled for the client's end (CONN_WATCH), so that none stays
+ * whose client is gone.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -22,7 +24,14 @@
 #include "shm/log.h"
 #include "workers/gateway/gateway.h"
 
-enum { KIND_ACCEPT = 1, KIND_RECV, KIND_POLL, KIND_SEND, KIND_QUIET };
+enum {
+	KIND_ACCEPT = 1,
+	KIND_RECV,
+	KIND_POLL,
+	KIND_SEND,
+	KIND_QUIET,
+	KIND_WATCH
+};
 
 #define LISTEN_BACKLOG 4096
 #define ACCEPT_MAX     64 /* of one listener in one turn */
@@ -200,6 +209,45 @@ net_polled(
 	net_recv_over(g, c, res);
 }
 
+/* ---- who is not read ---- */
+
+static bool
+net_watch(struct gateway *g, struct conn *c)
+{
+	struct io_uring_sqe *sqe;
+
+	if ((c->flags & (CONN_WATCH | CONN_EOF | CONN_ENDED)) != 0)
+		return true;
+	if ((sqe = loop_sqe(&g->loop)) == NULL)
+		return false;
+	io_uring_prep_poll_add(sqe, c->fd, POLLRDHUP);
+	io_uring_sqe_set_data64(
+	    sqe, loop_tag(KIND_WATCH, c->index, c->generation));
+	c->flags |= CONN_WATCH;
+	return true;
+}
+
+/* What came before the end is read in its time, unless it was cut off. */
+static void
+net_watched(
+    void *ctx, uint32_t slot, uint32_t generation, int res, uint32_t flags)
+{
+	struct gateway *g = ctx;
+	struct conn *c = gw_conn_find(g, slot, generation);
+
+	(void)flags;
+	if (c == NULL) {
+		loop_stale(&g->loop);
+		return;
+	}
+	c->flags &= ~(unsigned)(CONN_WATCH | CONN_CANCEL_WATCH);
+	if (res > 0)
+		c->flags |= CONN_ENDED;
+	gw_conn_dirty(g, c);
+	if (res > 0 && (res & POLLERR) != 0)
+		gw_conn_kill(g, c);
+}
+
 /* ---- sending ---- */
 
 /*
@@ -253,6 +301,7 @@ send_advance(struct gateway *g, struct conn *c, size_t n)
 	struct chunk *s = c->sending;
 
 	g->n_out += n;
+	gw_memory_moved(g, c, n);
 	s->sent += n;
 	if (s->sent < s->len)
 		return;
@@ -339,7 +388,12 @@ net_close(struct gateway *g, struct conn *c)
 			return false;
 		c->flags |= CONN_CANCEL_SEND;
 	}
-	if ((c->flags & (CONN_RECV | CONN_SEND)) != 0)
+	if ((c->flags & (CONN_WATCH | CONN_CANCEL_WATCH)) == CONN_WATCH) {
+		if (!net_cancel(g, c, KIND_WATCH))
+			return false;
+		c->flags |= CONN_CANCEL_WATCH;
+	}
+	if ((c->flags & (CONN_RECV | CONN_SEND | CONN_WATCH)) != 0)
 		return true;
 	if ((sqe = loop_sqe(&g->loop)) == NULL)
 		return false;
@@ -390,7 +444,7 @@ net_flush_input(struct gateway *g, struct conn *c)
 					     CONN_LAST)) == CONN_RECV) {
 		return net_cancel_recv(g, c);
 	}
-	return true;
+	return (c->flags & CONN_RECV) != 0 || net_watch(g, c);
 }
 
 void
@@ -568,6 +622,7 @@ gw_net_open(struct gateway *g)
 	loop_on(&g->loop, KIND_POLL, net_polled);
 	loop_on(&g->loop, KIND_SEND, net_sent);
 	loop_on(&g->loop, KIND_QUIET, net_quiet);
+	loop_on(&g->loop, KIND_WATCH, net_watched);
 	for (i = 0; i < LISTEN_MAX; i++)
 		g->listener[i].fd = -1;
 	return bufs_open(g);

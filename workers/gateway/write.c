@@ -50,6 +50,14 @@ gw_write_init(struct gateway *g)
 	return g->window != NULL && g->result != NULL ? 0 : -ENOMEM;
 }
 
+static void
+big_free(struct gateway *g)
+{
+	g->pool.used -= gw_big_bytes(g);
+	free(g->big.payload);
+	g->big.payload = NULL;
+}
+
 void
 gw_write_fini(struct gateway *g)
 {
@@ -58,13 +66,12 @@ gw_write_fini(struct gateway *g)
 	free(g->nodes);
 	free(g->window);
 	free(g->runs);
-	free(g->big.payload);
+	big_free(g);
 	gw_result_free(g->result);
 	g->result = NULL;
 	g->nodes = NULL;
 	g->window = NULL;
 	g->runs = NULL;
-	g->big.payload = NULL;
 	g->node_cap = g->run_cap = 0;
 }
 
@@ -440,10 +447,8 @@ big_pump(struct gateway *g)
 		memcpy(at + sizeof(struct wal_req), b->payload + b->sent, n);
 		g->req_published = true;
 		b->sent += n;
-		if (b->sent == b->len) {
-			free(b->payload);
-			b->payload = NULL;
-		}
+		if (b->sent == b->len)
+			big_free(g);
 	}
 }
 
@@ -467,9 +472,9 @@ append_big(struct gateway *g, struct conn *c, const struct request *rq,
 		.seq = g->next_seq,
 		.type = rq->type,
 		.flags = flags };
+	g->pool.used += len;
 	if (!node_claim(g, c, rq)) {
-		free(payload);
-		b->payload = NULL;
+		big_free(g);
 		return -ENOMEM;
 	}
 	big_pump(g);
