@@ -439,6 +439,11 @@ write_step(struct call *k, struct job *job)
 	struct request rq = { .type = REC_OP, .bytes = &j->bytes };
 	int rc;
 
+	/* It is held twice from then on: not while it cannot go on. */
+	if (!j->begun && !gw_write_room(k->g)) {
+		gw_conn_park(k->g, k->c, PARK_RING);
+		return VERDICT_PARKED;
+	}
 	if (!j->begun && !write_build(k, j))
 		return VERDICT_DONE;
 	if (k->g->turn_over ||
