@@ -666,6 +666,88 @@ test_parts(void)
 	gone(b);
 }
 
+/* Bytes of any length, as they would be received. */
+static void
+say_bytes(struct conn *c, const struct vbuf *b)
+{
+	size_t at, n;
+
+	for (at = 0; at < b->len; at += n) {
+		n = b->len - at < 8000 ? b->len - at : 8000;
+		gw_conn_input(&gw, c, b->data + at, n);
+	}
+}
+
+/* A SET of n bytes. */
+static void
+say_big(struct conn *c, size_t n)
+{
+	struct vbuf text = { 0 };
+	char head[64];
+	int len = snprintf(
+	    head, sizeof(head), "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$%zu\r\n", n);
+
+	vbuf_put(&text, head, (size_t)len);
+	memset(vbuf_add(&text, n), 'v', n);
+	vbuf_put(&text, "\r\n", 2);
+	say_bytes(c, &text);
+	vbuf_free(&text);
+}
+
+/* Who writes little does not wait for all that write much. */
+static void
+test_turns_of_big(void)
+{
+	struct conn *big[3] = { client(), client(), client() };
+	struct conn *small = client();
+	unsigned i, done = 0, rounds = 0;
+
+	for (i = 0; i < NITEMS(big); i++)
+		say_big(big[i], 2u << 20);
+	say(small, "SET k v\r\n");
+	is_u64(gw.stalled_count, 3, "one is under way, the others wait");
+	while (sink_len(&small->out) == 0 && rounds++ < 100) {
+		turn();
+		wal_accept();
+		commit(last_vlsn);
+	}
+	for (i = 0; i < NITEMS(big); i++)
+		done += sink_len(&big[i]->out) != 0;
+	ok(done <= 1, "the small one is answered behind %u of three", done);
+	for (rounds = 0; gw.oldest_seq != gw.next_seq && rounds < 100;
+	     rounds++) {
+		turn();
+		wal_accept();
+		commit(last_vlsn);
+	}
+	for (i = 0; i < NITEMS(big); i++)
+		is_str(heard(big[i]), "+OK\r\n", "so are they");
+	say_big(big[0], 2u << 20);
+	for (i = 0; i < 20000; i++)
+		say(small, "SET k v\r\n");
+	say_big(big[1], 2u << 20);
+	turn();
+	gw.big_next = true;
+	is_u64(gw.stalled_count, 2, "a small one with much to do");
+	while (gw.stalled_count == 2 && rounds++ < 200) {
+		wal_accept();
+		commit(last_vlsn);
+		turn();
+	}
+	ok(gw.big.payload != NULL && small->park == PARK_RING,
+	    "does not keep out the big one for ever");
+	for (rounds = 0; gw.oldest_seq != gw.next_seq && rounds < 200;
+	     rounds++) {
+		wal_accept();
+		commit(last_vlsn);
+		turn();
+		(void)heard(small);
+	}
+	for (i = 0; i < NITEMS(big); i++)
+		gone(big[i]);
+	gone(small);
+}
+
 static void
 test_gone(void)
 {
@@ -896,18 +978,6 @@ test_share(void)
 /* ---- what takes more than one turn ---- */
 
 #define LONG_KEYS 10000u
-
-/* Bytes of any length, as they would be received. */
-static void
-say_bytes(struct conn *c, const struct vbuf *b)
-{
-	size_t at, n;
-
-	for (at = 0; at < b->len; at += n) {
-		n = b->len - at < 8000 ? b->len - at : 8000;
-		gw_conn_input(&gw, c, b->data + at, n);
-	}
-}
 
 static void
 put_arg(struct vbuf *b, const char *text)
@@ -1599,6 +1669,7 @@ main(void)
 	test_full();
 	test_parts();
 	test_gone();
+	test_turns_of_big();
 	test_roles();
 	test_term();
 	test_levels();

@@ -658,7 +658,7 @@ exec_write(struct plan *p)
 	if (!exec_answer(p, &v))
 		return v;
 	if (!gw_write_room(k->g)) {
-		gw_conn_park(k->g, k->c, PARK_RING);
+		gw_conn_stall(k->g, k->c, p->payload.len);
 		return VERDICT_PARKED;
 	}
 	return exec_append(p);

@@ -338,12 +338,21 @@ gw_build_mget(const struct call *k, struct built *b)
 
 /* ---- running them ---- */
 
+/* Bytes of its arguments and what stands between them. */
+static size_t
+call_span(const struct call *k)
+{
+	const struct op_arg *last = &k->argv[k->argc - 1];
+
+	return (size_t)(last->data + last->len - k->argv[0].data);
+}
+
 static enum verdict
 run_parked(struct call *k, int rc)
 {
 	if (rc != -EAGAIN)
 		return call_error_done(k, "ERR no memory for this request");
-	gw_conn_park(k->g, k->c, PARK_RING);
+	gw_conn_stall(k->g, k->c, call_span(k));
 	return VERDICT_PARKED;
 }
 
@@ -441,7 +450,7 @@ write_step(struct call *k, struct job *job)
 
 	/* It is held twice from then on: not while it cannot go on. */
 	if (!j->begun && !gw_write_room(k->g)) {
-		gw_conn_park(k->g, k->c, PARK_RING);
+		gw_conn_stall(k->g, k->c, call_span(k));
 		return VERDICT_PARKED;
 	}
 	if (!j->begun && !write_build(k, j))

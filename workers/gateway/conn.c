@@ -44,6 +44,7 @@ gw_conn_init(struct gateway *g)
 	TAILQ_INIT(&g->dirty);
 	TAILQ_INIT(&g->waiting);
 	TAILQ_INIT(&g->stalled);
+	TAILQ_INIT(&g->stalled_big);
 	TAILQ_INIT(&g->resting);
 	TAILQ_INIT(&g->strangers);
 	g->mute.pool = &g->pool;
@@ -202,13 +203,19 @@ input_free(struct conn *c)
 	c->in = NULL;
 }
 
+static struct conn_list *
+stalled_list(struct gateway *g, const struct conn *c)
+{
+	return (c->flags & CONN_BIG) != 0 ? &g->stalled_big : &g->stalled;
+}
+
 static void
 conn_unlist(struct gateway *g, struct conn *c)
 {
 	if ((c->flags & CONN_LISTED) == 0)
 		return;
 	if (c->park == PARK_RING) {
-		TAILQ_REMOVE(&g->stalled, c, wait);
+		TAILQ_REMOVE(stalled_list(g, c), c, wait);
 		g->stalled_count--;
 	} else if (c->park == PARK_TURN) {
 		TAILQ_REMOVE(&g->resting, c, wait);
@@ -786,7 +793,7 @@ gw_conn_park(struct gateway *g, struct conn *c, enum park why)
 		return;
 	c->flags |= CONN_LISTED;
 	if (why == PARK_RING) {
-		TAILQ_INSERT_TAIL(&g->stalled, c, wait);
+		TAILQ_INSERT_TAIL(stalled_list(g, c), c, wait);
 		g->stalled_count++;
 		return;
 	}
@@ -798,6 +805,15 @@ gw_conn_park(struct gateway *g, struct conn *c, enum park why)
 	TAILQ_INSERT_TAIL(&g->waiting, c, wait);
 	g->waiting_count++;
 	wait_begin(g, c, why);
+}
+
+void
+gw_conn_stall(struct gateway *g, struct conn *c, size_t len)
+{
+	c->flags &= ~(unsigned)CONN_BIG;
+	if (len > RING_REQUEST_SIZE / 2)
+		c->flags |= CONN_BIG;
+	gw_conn_park(g, c, PARK_RING);
 }
 
 void
@@ -886,17 +902,34 @@ wake_waiting(struct gateway *g)
 	}
 }
 
+/* Each once, while there is room. */
 static void
-wake_stalled(struct gateway *g)
+wake_list(struct gateway *g, struct conn_list *list)
 {
 	uint32_t left = g->stalled_count;
 	struct conn *c;
 
 	for (; left != 0 && gw_write_room(g); left--) {
-		if ((c = list_pop(g, &g->stalled)) == NULL)
-			break;
+		if ((c = list_pop(g, list)) == NULL)
+			return;
 		gw_conn_resume(g, c);
 	}
+}
+
+/*
+ * A big request keeps the ring for itself until its last part is in. So all
+ * small ones go before the next big one; then it is that one's turn, however
+ * many small ones there are.
+ */
+static void
+wake_stalled(struct gateway *g)
+{
+	if (g->big_next)
+		wake_list(g, &g->stalled_big);
+	wake_list(g, &g->stalled);
+	if (!g->big_next)
+		wake_list(g, &g->stalled_big);
+	g->big_next = !TAILQ_EMPTY(&g->stalled_big) && g->big.payload == NULL;
 }
 
 /* ---- a turn's share ---- */

@@ -107,6 +107,7 @@ enum conn_flag {
 	CONN_WATCH = 1u << 19, /* a poll for its client's end is armed */
 	CONN_CANCEL_WATCH = 1u << 20,
 	CONN_ENDED = 1u << 21, /* nothing comes behind what is not read yet */
+	CONN_BIG = 1u << 22, /* what it is stalled with fills the ring */
 };
 
 /* Input kept between receives: a partial command or parked commands. */
@@ -216,7 +217,9 @@ struct gateway {
 	struct conn **chunks;
 	uint32_t chunk_count, conn_count, conn_max;
 	uint32_t closing_count; /* of conn_count */
-	struct conn_list free_conns, dirty, waiting, stalled, resting;
+	struct conn_list free_conns, dirty, waiting, resting;
+	struct conn_list stalled, stalled_big; /* CONN_BIG */
+	bool big_next; /* small ones have gone before */
 	struct conn_list strangers; /* who came first is first */
 	uint32_t waiting_count, stalled_count, resting_count;
 	uint64_t
@@ -337,6 +340,8 @@ void gw_conn_eof(struct gateway *g, struct conn *c);
 bool gw_conn_pin(struct conn *c, uint32_t argc, const struct op_arg **argv);
 /* Leave the input where it is, with the command at its head. */
 void gw_conn_park(struct gateway *g, struct conn *c, enum park why);
+/* The same for the ring, with a request of so many bytes. */
+void gw_conn_stall(struct gateway *g, struct conn *c, size_t len);
 void gw_conn_resume(struct gateway *g, struct conn *c);
 /* Serve those in waiting, stalled and resting whose reason is over. */
 void gw_conn_wake(struct gateway *g);
