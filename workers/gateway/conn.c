@@ -988,31 +988,3 @@ gw_conn_wake(struct gateway *g)
 	wake_stalled(g);
 	wake_resting(g);
 }
-
-/* Is it the client's turn? If it is ours, it may take as long as it takes. */
-static bool
-conn_is_idle(const struct conn *c)
-{
-	return c->node_count == 0 && (c->flags & CONN_HELD) == 0 &&
-	       (c->park == PARK_NOT || c->park == PARK_OUTPUT);
-}
-
-void
-gw_conn_idle(struct gateway *g)
-{
-	uint64_t limit = atomic_load_explicit(
-	    &g->r->control->idle_timeout_ms, memory_order_relaxed);
-	uint64_t now = g->loop.now_ns;
-	struct conn *c;
-	uint32_t i;
-
-	if (limit == 0 || now < g->idle_check_ns)
-		return;
-	g->idle_check_ns = now + NS_PER_S;
-	for (i = 0; i < gw_conn_limit(g); i++) {
-		c = gw_conn_at(g, i);
-		if (c != NULL && conn_is_idle(c) && now > c->active_ns &&
-		    now - c->active_ns > limit * NS_PER_MS)
-			gw_conn_kill(g, c);
-	}
-}

@@ -137,7 +137,7 @@ gateway_turn(void *ctx)
 	gw_net_settle(g);
 	gw_write_turn(g);
 	gw_conn_wake(g);
-	gw_conn_idle(g);
+	gw_net_idle(g);
 	gw_net_accept(g);
 	shutdown_serve(g);
 	gw_write_publish(g);

@@ -302,6 +302,7 @@ bool gw_net_accept_pending(const struct gateway *g);
 /* When a failed accept is to be tried again, or LOOP_NEVER. */
 uint64_t gw_net_accept_deadline(const struct gateway *g);
 void gw_net_accept_stop(struct gateway *g);
+void gw_net_idle(struct gateway *g); /* close those idle for too long */
 /* Quiet sends that did not complain are over; start of a turn. */
 void gw_net_settle(struct gateway *g);
 /* Queue what the connection needs on the ring; end of a turn. */
@@ -351,7 +352,6 @@ bool gw_conn_wake_pending(const struct gateway *g);
 bool gw_conn_settled(const struct conn *c);
 bool gw_conn_wants_input(const struct conn *c);
 size_t gw_conn_unsent(const struct conn *c);
-void gw_conn_idle(struct gateway *g); /* close those idle for too long */
 /* So much of the turn's share is done; turn_over says when it is used up. */
 void gw_turn_look(struct gateway *g);
 bool gw_turn_is_over(void *gateway); /* looks; for kv_set_over() */
