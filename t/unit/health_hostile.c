@@ -4,11 +4,13 @@
  * half requests and long waits on the control socket. Probes and stop are
  * answered all the while, and none of the others stays for ever.
  */
+#include <sys/resource.h>
+
 #include "t/lib/health_rig.h"
+#include "workers/health/lobby.h"
 
 #define TRICKLERS 128 /* as many as the port has places */
 #define HOSTS     8
-#define CROWD_MAX 200
 
 struct tricklers {
 	_Atomic unsigned open, closed;
@@ -19,12 +21,20 @@ static struct tricklers *t;
 
 /* A request whose body never comes to its end. */
 static int
-trickler_begin(unsigned i)
+endless_begin(unsigned host)
 {
-	int fd = dial_from(10 + i % HOSTS);
+	int fd = dial_from(host);
 
 	say(fd,
 	    "POST /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 9999\r\n\r\n");
+	return fd;
+}
+
+static int
+trickler_begin(unsigned i)
+{
+	int fd = endless_begin(10 + i % HOSTS);
+
 	atomic_fetch_add(&t->open, 1);
 	return fd;
 }
@@ -112,7 +122,7 @@ test_one_address(void)
 	int fd[300], n = 0;
 
 	while (n < 300 && counter_sum(f.r.counters, C_HTTP_DISPLACED) == before)
-		fd[n++] = dial_from(30);
+		fd[n++] = endless_begin(30);
 	ok(wait_until(counter_sum(f.r.counters, C_HTTP_DISPLACED) > before,
 	       TAP_WAIT_MS),
 	    "the oldest of one address gives way, and is counted");
@@ -120,28 +130,83 @@ test_one_address(void)
 		close(fd[--n]);
 }
 
+#define CROWD (LOBBY_MAX + 300)
+
+static int crowd[CROWD];
+
+/* So many that say nothing. */
+static void
+crowd_begin(unsigned n, unsigned from, unsigned hosts)
+{
+	for (unsigned i = 0; i < n; i++)
+		crowd[i] = dial_from(from + i % hosts);
+}
+
+static void
+crowd_end(unsigned n)
+{
+	while (n > 0)
+		close(crowd[--n]);
+}
+
+static const char probe[] =
+    "GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+
+/* The answer to what was said there. */
+static int
+answer(int fd)
+{
+	int code = 0;
+
+	hear(fd, NULL);
+	close(fd);
+	sscanf(reply, "HTTP/1.1 %d", &code);
+	return code;
+}
+
 /*
  * The worker is held up while a probe asks and, after it, a crowd comes: it
- * finds them all at once. Who has asked before is answered, not displaced.
+ * finds them all at once.
  */
 static void
-test_asked_before(pid_t pid, const char *name, unsigned host, unsigned crowd)
+test_asked_before(pid_t pid, const char *name, unsigned from, unsigned hosts)
 {
-	int fd[CROWD_MAX], probe;
-	unsigned i;
+	int first;
 
-	(void)http("GET", "/livez"); /* the crowds before have left */
 	kill(pid, SIGSTOP);
-	probe = dial_from(60);
-	say(probe, "GET /livez HTTP/1.0\r\n\r\n");
-	for (i = 0; i < crowd; i++)
-		fd[i] = dial_from(host == 0 ? 70 + i % HOSTS : host);
+	first = dial_from(31);
+	say(first, probe);
+	crowd_begin(300, from, hosts);
 	kill(pid, SIGCONT);
-	hear(probe, NULL);
-	ok(strncmp(reply, "HTTP/1.", 7) == 0, "a probe before %s", name);
-	close(probe);
-	while (crowd > 0)
-		close(fd[--crowd]);
+	ok(answer(first) == 200, "a probe before %s", name);
+	crowd_end(300);
+}
+
+/* A probe from where a crowd comes from that is slow to ask, or late. */
+static void
+test_asked_behind(pid_t pid)
+{
+	int slow, last;
+	uint64_t before;
+
+	slow = dial_from(31);
+	say(slow, "GET /livez HTTP/1.1\r\n");
+	crowd_begin(300, 31, 1);
+	is_i64(http("GET", "/livez"), 200, "all of them have been taken");
+	say(slow, "Host: x\r\nConnection: close\r\n\r\n");
+	is_i64(answer(slow), 200, "asked after 300 came: answered");
+	crowd_end(300);
+
+	before = counter_sum(f.r.counters, C_HTTP_DISPLACED);
+	kill(pid, SIGSTOP);
+	crowd_begin(CROWD, 31, 1);
+	last = dial_from(31);
+	say(last, probe);
+	kill(pid, SIGCONT);
+	is_i64(answer(last), 200, "behind more than there is room for");
+	ok(counter_sum(f.r.counters, C_HTTP_DISPLACED) > before,
+	    "the first of them have given way");
+	crowd_end(CROWD);
 }
 
 static void
@@ -289,8 +354,12 @@ test_stop(pid_t pid)
 int
 main(int argc, char **argv)
 {
+	struct rlimit files = { .rlim_cur = CROWD + 200,
+		.rlim_max = CROWD + 200 };
 	pid_t pid;
 
+	if (setrlimit(RLIMIT_NOFILE, &files) != 0)
+		skip_all("%d descriptors: %s", CROWD, strerror(errno));
 	t = shared_zeros(sizeof(*t));
 	health_rig_open(argc, argv);
 	pid = health_start();
@@ -301,8 +370,9 @@ main(int argc, char **argv)
 	    seq_reached(f.r.seq, PHASE_GATEWAY_ENABLE), TAP_WAIT_MS);
 	test_tricklers();
 	test_one_address();
-	test_asked_before(pid, "a crowd of all", 0, CROWD_MAX);
-	test_asked_before(pid, "a crowd of its own address", 60, 60);
+	test_asked_before(pid, "a crowd of all", 70, HOSTS);
+	test_asked_before(pid, "a crowd of its own address", 31, 1);
+	test_asked_behind(pid);
 	test_pipeline();
 	test_too_much();
 	test_crowd();

@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include "ipc/listener.h"
 #include "ipc/loop.h"
+#include "workers/health/lobby.h"
 #include "workers/health/places.h"
 #include "workers/health/text.h"
 #include "workers/worker.h"
@@ -20,6 +21,7 @@ enum {
 	KIND_ACCEPT = 2, /* of the control socket */
 	KIND_CONTROL = 3, /* a control connection: slot, generation */
 	KIND_HTTP_ACCEPT = 4,
+	KIND_LOBBY = 5, /* poll of the lobby's epoll descriptor */
 };
 
 #define CONTROL_CONNS 32
@@ -74,7 +76,11 @@ struct health {
 	uint64_t http_due_ns;
 	struct listener http_listener;
 	struct places places; /* of the HTTP port */
-	struct place *http_newest; /* somebody gives way to it; NULL = none */
+	unsigned admissions; /* since they were heard last */
+	struct place *admitted[PLACES_PER_ADDRESS];
+	int lobby_fd; /* epoll over its guests */
+	bool lobby_armed, lobby_ready;
+	struct lobby lobby;
 	struct listener listener; /* the control socket */
 	uint64_t conns; /* came so far */
 	struct conn conn[CONTROL_CONNS];

@@ -3,11 +3,14 @@
  * by the worker's ring, and MHD_run() is called when it is ready or when a
  * connection's time is up. Without connections nothing wakes up.
  *
- * Connections are accepted here and handed to it, as its own limits help those
- * who fill them: its time-out starts anew with each byte, and who comes when
- * all places are taken waits. Here nobody stays longer than PLACES_STAY_NS
- * without an answer, and the longest gives way to who comes (places.h). Both
- * are done by shutting the socket down; libmicrohttpd sees the end and closes.
+ * Connections are accepted here, as its own limits help those who fill them:
+ * its time-out starts anew with each byte, and who comes when all places are
+ * taken waits. Who comes is a guest (lobby.h) until its whole head is there;
+ * then it is handed to libmicrohttpd, which answers in the same turn. Nobody
+ * stays longer than PLACES_STAY_NS without an answer, and who stays though it
+ * was heard, with half a body or by not reading its answer, gives way to who
+ * comes (places.h). Both are done by shutting the socket down; libmicrohttpd
+ * sees the end and closes.
  */
 #include "workers/health/health.h"
 
@@ -16,6 +19,8 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -25,6 +30,9 @@
 
 #define HTTP_MEMORY   (16 * 1024) /* a request and its headers */
 #define HTTP_BODY_MAX (16 * 1024) /* no page reads a body: thrown away */
+#define HTTP_PEEK     (4 * 1024) /* a head without end is heard from here on */
+#define HTTP_TURN     64 /* who comes, or goes on, in one turn of the loop */
+#define HTTP_FILES    256 /* descriptors that are no guest's */
 
 static struct MHD_Response *
 response_of(struct page *page)
@@ -156,15 +164,29 @@ http_polled(
 }
 
 static void
-http_arm(struct health *h)
+lobby_polled(
+    void *ctx, uint32_t slot, uint32_t generation, int res, uint32_t flags)
+{
+	struct health *h = ctx;
+
+	(void)slot;
+	(void)generation;
+	(void)flags;
+	(void)res;
+	h->lobby_armed = false;
+	h->lobby_ready = true;
+}
+
+static void
+poll_arm(struct health *h, int fd, unsigned kind, bool *armed)
 {
 	struct io_uring_sqe *sqe;
 
-	if (h->http_armed || (sqe = loop_sqe(&h->loop)) == NULL)
+	if (*armed || (sqe = loop_sqe(&h->loop)) == NULL)
 		return;
-	io_uring_prep_poll_add(sqe, h->epoll_fd, POLLIN);
-	io_uring_sqe_set_data64(sqe, loop_tag(KIND_HTTP, 0, 0));
-	h->http_armed = true;
+	io_uring_prep_poll_add(sqe, fd, POLLIN);
+	io_uring_sqe_set_data64(sqe, loop_tag(kind, 0, 0));
+	*armed = true;
 }
 
 /* A connection begins and ends; while it is open, its place is its own. */
@@ -205,67 +227,173 @@ place_shut(struct health *h, struct place *place, enum counter why)
 	counter_add(h->r->counters, h->w->slot, why, 1);
 }
 
+/* One whose head is there: it has a place until it is heard, at least. */
 static void
-http_displace(struct health *h, struct place *out)
-{
-	if (out != NULL)
-		place_shut(h, out, C_HTTP_DISPLACED);
-}
-
-/*
- * Who came after `order` has not been read yet: it does not give way before
- * that. False: wait for it.
- */
-static bool
-http_begin(struct health *h, int fd, uint64_t order)
+http_admit(struct health *h, int fd, uint64_t came_ns)
 {
 	struct sockaddr_storage from = { 0 };
 	struct sockaddr *addr = (struct sockaddr *)&from;
 	socklen_t len = sizeof(from);
-	struct place *place, *out;
+	struct place *place;
 
 	if (getpeername(fd, addr, &len) != 0) {
 		close(fd); /* it has left already */
-		return true;
+		return;
 	}
-	place = places_take(&h->places, fd, addr, h->loop.now_ns);
+	place = places_take(&h->places, fd, addr, came_ns);
 	ASSERT(place != NULL);
 	/* The descriptor is its own now, also when it refuses. */
 	if (MHD_add_connection(h->daemon, fd, addr, len) != MHD_YES) {
 		place->state = PLACE_FREE;
-		return true;
+		return;
 	}
+	h->admitted[h->admissions++] = place;
 	h->http_ready = true;
-	out = places_displaced(&h->places, place);
-	if (out != NULL && out->order > order) {
-		h->http_newest = place;
-		return false;
-	}
-	http_displace(h, out);
-	return true;
+}
+
+/* No more than one address may have: none of them gives way to the others. */
+static bool
+http_admits(const struct health *h)
+{
+	return h->admissions < PLACES_PER_ADDRESS && !places_full(&h->places);
 }
 
 /*
- * As many as find a place and do not have to give way to each other: those who
- * gave way to them leave with the next MHD_run(), which also reads what the
- * new ones have sent.
+ * Who was admitted is answered here, and so is whatever has come from others:
+ * who gives way to them has been heard.
+ */
+static void
+http_run(struct health *h)
+{
+	struct place *out;
+
+	h->http_ready = false;
+	MHD_run(h->daemon);
+	while (h->admissions > 0) {
+		out = places_displaced(
+		    &h->places, h->admitted[h->admissions - 1]);
+		if (out != NULL)
+			place_shut(h, out, C_HTTP_DISPLACED);
+		else
+			h->admissions--;
+	}
+}
+
+enum heard {
+	HEARD_PART,
+	HEARD_HEAD, /* or so much that it is no longer waited for */
+	HEARD_END,
+};
+
+/* What is there stays there: libmicrohttpd reads it. */
+static enum heard
+guest_hear(int fd)
+{
+	char head[HTTP_PEEK];
+	ssize_t n = recv(fd, head, sizeof(head), MSG_PEEK | MSG_DONTWAIT);
+
+	if (n < 0)
+		return errno == EAGAIN ? HEARD_PART : HEARD_END;
+	if (n == 0)
+		return HEARD_END;
+	return n == HTTP_PEEK || lobby_head_ends(head, (size_t)n) ? HEARD_HEAD
+								  : HEARD_PART;
+}
+
+static void
+guest_close(struct health *h, struct guest *guest, enum counter why)
+{
+	close(lobby_remove(&h->lobby, guest));
+	counter_add(h->r->counters, h->w->slot, why, 1);
+}
+
+static void
+guest_wait(struct health *h, int fd)
+{
+	struct epoll_event ev = { .events = EPOLLIN | EPOLLRDHUP | EPOLLET };
+
+	if (lobby_full(&h->lobby))
+		guest_close(h, lobby_oldest(&h->lobby), C_HTTP_DISPLACED);
+	ev.data.ptr = lobby_add(&h->lobby, fd, h->loop.now_ns);
+	/* Without it (no memory) its time will be up. */
+	(void)epoll_ctl(h->lobby_fd, EPOLL_CTL_ADD, fd, &ev);
+}
+
+/* Most have their whole request there when they are accepted. */
+static void
+guest_begin(struct health *h, int fd)
+{
+	switch (guest_hear(fd)) {
+	case HEARD_PART:
+		guest_wait(h, fd);
+		return;
+	case HEARD_HEAD:
+		http_admit(h, fd, h->loop.now_ns);
+		return;
+	case HEARD_END:
+		close(fd);
+		return;
+	}
+}
+
+static void
+guest_event(struct health *h, struct guest *guest, uint32_t events)
+{
+	enum heard heard = guest_hear(guest->fd);
+	uint64_t came_ns = guest->came_ns;
+	int fd;
+
+	if (heard == HEARD_PART && (events & (EPOLLRDHUP | EPOLLHUP)) == 0)
+		return;
+	fd = lobby_remove(&h->lobby, guest);
+	(void)epoll_ctl(h->lobby_fd, EPOLL_CTL_DEL, fd, NULL);
+	if (heard == HEARD_HEAD)
+		http_admit(h, fd, came_ns);
+	else
+		close(fd);
+}
+
+/* One event at a time: the next may be of a guest that this one ends. */
+static void
+lobby_turn(struct health *h)
+{
+	unsigned left = HTTP_TURN;
+	struct epoll_event ev;
+	struct guest *guest;
+
+	while (h->lobby_ready && left > 0 && http_admits(h)) {
+		left--;
+		h->lobby_ready = epoll_wait(h->lobby_fd, &ev, 1, 0) == 1;
+		if (h->lobby_ready)
+			guest_event(h, ev.data.ptr, ev.events);
+	}
+	if (h->lobby_ready)
+		h->loop.unready = true;
+	else
+		while ((guest = lobby_oldest(&h->lobby)) != NULL &&
+		       h->loop.now_ns >= guest->came_ns + PLACES_STAY_NS)
+			guest_close(h, guest, C_HTTP_TIMEOUTS);
+	poll_arm(h, h->lobby_fd, KIND_LOBBY, &h->lobby_armed);
+}
+
+/*
+ * When the lobby is full of guests that had no chance yet, the others wait in
+ * the kernel's queue until one had.
  */
 static void
 http_accept(struct health *h)
 {
 	struct listener *l = &h->http_listener;
-	uint64_t order = h->places.orders;
+	uint64_t now_ns = h->loop.now_ns;
+	unsigned left = HTTP_TURN;
 	int fd;
 
-	if (h->http_newest != NULL)
-		http_displace(h, places_displaced(&h->places, h->http_newest));
-	h->http_newest = NULL;
 	listener_arm(l, &h->loop);
-	while (!places_full(&h->places) &&
-	       (fd = listener_next(l, h->loop.now_ns)) >= 0)
-		if (!http_begin(h, fd, order))
-			break;
-	if (listener_pending(l, h->loop.now_ns))
+	while (left-- > 0 && http_admits(h) &&
+	       !lobby_closed(&h->lobby, now_ns) &&
+	       (fd = listener_next(l, now_ns)) >= 0)
+		guest_begin(h, fd);
+	if (listener_pending(l, now_ns) && !lobby_closed(&h->lobby, now_ns))
 		h->loop.unready = true;
 }
 
@@ -288,16 +416,16 @@ http_turn(struct health *h)
 
 	if (h->daemon == NULL)
 		return;
+	lobby_turn(h);
 	http_accept(h);
 	while (h->http_ready || h->loop.now_ns >= h->http_due_ns) {
-		h->http_ready = false;
-		MHD_run(h->daemon);
+		http_run(h);
 		/* Only now: what had come in time has been read. */
 		while ((late = places_late(&h->places, h->loop.now_ns)) != NULL)
 			place_shut(h, late, C_HTTP_TIMEOUTS);
 		h->http_due_ns = places_deadline(&h->places);
 	}
-	http_arm(h);
+	poll_arm(h, h->epoll_fd, KIND_HTTP, &h->http_armed);
 	/* Its epoll is edge-triggered: what it left over gives no edge. */
 	if (MHD_get_timeout(h->daemon, &left_ms) == MHD_YES && left_ms == 0) {
 		h->http_ready = true;
@@ -305,12 +433,50 @@ http_turn(struct health *h)
 	}
 }
 
+/* When the first guest's time is up, or its chance while the lobby is closed.
+ */
+static uint64_t
+lobby_deadline(const struct health *h)
+{
+	const struct guest *guest = lobby_oldest(&h->lobby);
+
+	if (guest == NULL)
+		return LOOP_NEVER;
+	return guest->came_ns + (lobby_closed(&h->lobby, h->loop.now_ns)
+					? LOBBY_CHANCE_NS
+					: PLACES_STAY_NS);
+}
+
 uint64_t
 http_deadline(const struct health *h)
 {
 	uint64_t accept_ns = listener_deadline(&h->http_listener);
+	uint64_t first_ns = lobby_deadline(h);
 
-	return accept_ns < h->http_due_ns ? accept_ns : h->http_due_ns;
+	if (accept_ns < first_ns)
+		first_ns = accept_ns;
+	return h->http_due_ns < first_ns ? h->http_due_ns : first_ns;
+}
+
+/* As many guests as there are descriptors for. */
+static int
+lobby_begin(struct health *h)
+{
+	struct rlimit rl = { .rlim_cur = 0 };
+	rlim_t want = LOBBY_MAX + HTTP_FILES;
+
+	if (getrlimit(RLIMIT_NOFILE, &rl) == 0 && rl.rlim_cur < want) {
+		rl.rlim_cur = want < rl.rlim_max ? want : rl.rlim_max;
+		(void)setrlimit(RLIMIT_NOFILE, &rl);
+		(void)getrlimit(RLIMIT_NOFILE, &rl);
+	}
+	if (rl.rlim_cur > want)
+		rl.rlim_cur = want;
+	lobby_open(&h->lobby, rl.rlim_cur > HTTP_FILES
+				  ? (unsigned)(rl.rlim_cur - HTTP_FILES)
+				  : 1);
+	h->lobby_fd = epoll_create1(EPOLL_CLOEXEC);
+	return h->lobby_fd < 0 ? -errno : 0;
 }
 
 int
@@ -322,8 +488,11 @@ http_open(struct health *h)
 	h->http_due_ns = LOOP_NEVER;
 	loop_on(&h->loop, KIND_HTTP, http_polled);
 	loop_on(&h->loop, KIND_HTTP_ACCEPT, http_accepted);
+	loop_on(&h->loop, KIND_LOBBY, lobby_polled);
 	rc = listener_open(
 	    &h->http_listener, h->w->http_fd, loop_tag(KIND_HTTP_ACCEPT, 0, 0));
+	if (rc == 0)
+		rc = lobby_begin(h);
 	if (rc != 0)
 		return rc;
 	/* Never stopped: the process' end closes what is open. */

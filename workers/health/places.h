@@ -1,6 +1,6 @@
 /*
- * Who is connected to the HTTP port, from where and since when. Whoever comes
- * gets a place; who has been asking longest gives way when there are too many.
+ * Who has asked at the HTTP port, from where and since when. Whoever has asked
+ * gets a place; who had its last answer longest ago gives way when too many do.
  * Pure: no clock, no I/O.
  */
 #ifndef WORKERS_HEALTH_PLACES_H
