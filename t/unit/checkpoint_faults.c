@@ -7,6 +7,7 @@
  */
 #include "t/lib/store_rig.h"
 
+#include <sys/statvfs.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 
@@ -23,7 +24,14 @@
 
 #define SMALL_MEMORY (64 * 1024)
 
-enum fault { NO_FAULT, WRITE_FAULT, SHORT_WRITE, FLUSH_FAULT, MEMORY_FAULT };
+enum fault {
+	NO_FAULT,
+	WRITE_FAULT,
+	SHORT_WRITE, /* on a disk that has no room then */
+	CUT_WRITE, /* on one that has */
+	FLUSH_FAULT,
+	MEMORY_FAULT
+};
 
 static enum fault armed;
 static unsigned fail_at, calls;
@@ -44,7 +52,7 @@ pwrite(int fd, const void *data, size_t n, off_t at)
 		errno = fault_errno;
 		return -1;
 	}
-	if (must_fail(SHORT_WRITE))
+	if (must_fail(SHORT_WRITE) || must_fail(CUT_WRITE))
 		iov.iov_len /= 2;
 	return pwritev2(fd, &iov, 1, at, 0);
 }
@@ -57,7 +65,7 @@ writev(int fd, const struct iovec *iov, int count)
 		errno = fault_errno;
 		return -1;
 	}
-	if (must_fail(SHORT_WRITE))
+	if (must_fail(SHORT_WRITE) || must_fail(CUT_WRITE))
 		count = 1;
 	return pwritev2(fd, iov, count, -1, 0);
 }
@@ -77,6 +85,19 @@ sync_file_range(int fd, off_t at, off_t n, unsigned flags)
 		errno = fault_errno;
 		return -1;
 	}
+	return 0;
+}
+
+/* Of a disk with little room where there was none for a write, or a flush. */
+int
+fstatvfs(int fd, struct statvfs *out)
+{
+	bool full = armed == SHORT_WRITE || armed == FLUSH_FAULT;
+
+	(void)fd;
+	memset(out, 0, sizeof(*out));
+	out->f_frsize = 4096;
+	out->f_bavail = full ? 1 : 1 << 20;
 	return 0;
 }
 
@@ -123,7 +144,13 @@ frozen_gen(struct rig *g)
 	    g->r.table, (atomic_load(&g->r.table->view) >> 1) - 1);
 }
 
-enum { WENT_THROUGH = 0, SAID_SO = 1, NO_FAULT_MET = 2, CANNOT_OPEN = 3 };
+enum {
+	WENT_THROUGH = 0,
+	SAID_SO = 1,
+	NO_FAULT_MET = 2,
+	CANNOT_OPEN = 3,
+	SAID_OTHER = 4 /* than what it was */
+};
 
 /* One attempt: exit code as above. */
 static int
@@ -149,7 +176,9 @@ attempt(struct rig *g, enum fault kind, unsigned n, int error)
 	armed = NO_FAULT;
 	if (kind != NO_FAULT && calls < n)
 		return NO_FAULT_MET;
-	return rc == 0 ? WENT_THROUGH : SAID_SO;
+	if (rc == 0)
+		return WENT_THROUGH;
+	return rc == -error ? SAID_SO : SAID_OTHER;
 }
 
 static int
@@ -296,7 +325,8 @@ main(void)
 		const char *what;
 	} row[] = { { WRITE_FAULT, ENOSPC, "a full disk at write" },
 		{ WRITE_FAULT, EIO, "an I/O error at write" },
-		{ SHORT_WRITE, 0, "a short write at write" },
+		{ SHORT_WRITE, ENOSPC, "a full disk's short write at write" },
+		{ CUT_WRITE, EIO, "another short write at write" },
 		{ FLUSH_FAULT, EIO, "an I/O error at flush step" },
 		{ MEMORY_FAULT, ENOMEM, "no memory at allocation" } };
 	struct rig g;

@@ -40,6 +40,13 @@ void checkpoint_pace(int fd, void (*step)(void *), void *arg);
 void checkpoint_pace_end(void);
 
 /*
+ * rc of a transaction, but -ENOSPC for what was a full disk: the write before
+ * its last block is short, and LMDB says EIO of any short one. A flush that
+ * failed stays what it is.
+ */
+int checkpoint_error(const struct store_db *db, int rc);
+
+/*
  * Have the store at path, of the format before, made one of the present
  * format, by a process of its own: the whole, or nothing. beat() is called
  * meanwhile. 0 or -errno (-EINTR: killed). Nobody may have it open here.

@@ -46,7 +46,7 @@ convert_run(struct convert_report *r, const char *path, const struct conf *conf)
 	if (rc != 0)
 		return rc;
 	db.memory = conf->store.checkpoint_memory;
-	rc = store_db_convert(&db, tell, r);
+	rc = checkpoint_error(&db, store_db_convert(&db, tell, r));
 	store_db_close(&db);
 	return rc;
 }

@@ -9,6 +9,7 @@
 #include "workers/checkpoint/checkpoint.h"
 
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 
 #include <errno.h>
@@ -16,6 +17,7 @@
 #include <unistd.h>
 
 #define STEP_BYTES (256u * 1024) /* in the disk's queue at a time */
+#define ROOM_LEAST (1024u * 1024) /* a disk with less of it is full */
 
 /* One commit at a time: its process has one thread. */
 static struct {
@@ -23,6 +25,8 @@ static struct {
 	void (*step)(void *);
 	void *arg;
 } pace = { -1, NULL, NULL };
+
+static bool flush_failed; /* in this process' life */
 
 void
 checkpoint_pace(int fd, void (*step)(void *), void *arg)
@@ -61,9 +65,24 @@ write_out(int fd)
 int
 fdatasync(int fd)
 {
+	int rc = -1;
+
 	/* An error of the first step is the flush's: it is not repeated. */
-	if (fd == pace.fd && write_out(fd) != 0 && errno != ESPIPE &&
-	    errno != EINVAL)
-		return -1;
-	return (int)syscall(SYS_fdatasync, fd);
+	if (fd != pace.fd || write_out(fd) == 0 || errno == ESPIPE ||
+	    errno == EINVAL)
+		rc = (int)syscall(SYS_fdatasync, fd);
+	flush_failed |= rc != 0;
+	return rc;
+}
+
+int
+checkpoint_error(const struct store_db *db, int rc)
+{
+	struct statvfs fs;
+	int fd;
+
+	if (rc != -EIO || flush_failed || mdb_env_get_fd(db->env, &fd) != 0 ||
+	    fstatvfs(fd, &fs) != 0)
+		return rc;
+	return (uint64_t)fs.f_bavail * fs.f_frsize < ROOM_LEAST ? -ENOSPC : rc;
 }

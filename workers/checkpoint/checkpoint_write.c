@@ -361,5 +361,5 @@ out:
 	if (w.txn != NULL)
 		mdb_txn_abort(w.txn);
 	free(w.list);
-	return rc;
+	return checkpoint_error(db, rc);
 }
