@@ -100,6 +100,8 @@ child_start(struct node *n, unsigned slot)
 	row_begin(n, slot);
 	worker_fill(&w, n, slot, supervisor);
 	if ((pid = fork()) == 0) {
+		/* Of a worker the supervisor tells. */
+		signal(SIGBUS, SIG_DFL);
 		/* Who reads what the starting command says waits for its end.
 		 */
 		if (n->ready_fd >= 0)

@@ -151,14 +151,34 @@ on_alarm(int signal_number)
 	(void)signal_number;
 }
 
+/*
+ * The region's file belongs to the workers' user: whoever shortens it, or
+ * fills /dev/shm, takes pages from under us. Nothing here may look at it again,
+ * as the log's level does; workers end with us.
+ */
+static void
+on_lost_region(int signal_number)
+{
+	static const char text[] =
+	    "nodelifed: SIGBUS: run_dir/region was cut short, or /dev/shm is "
+	    "full: the supervisor ends, start the node again\n";
+
+	(void)signal_number;
+	(void)!write(
+	    log_fd() >= 0 ? log_fd() : STDERR_FILENO, text, sizeof(text) - 1);
+	_exit(EX_OSERR);
+}
+
 /* From here on signals are read, not delivered. */
 static int
 take_signals(struct node *n)
 {
 	static const int taken[] = { SIGTERM, SIGINT, SIGHUP, SIGCHLD };
 	static const struct sigaction alarmed = { .sa_handler = on_alarm };
+	static const struct sigaction lost = { .sa_handler = on_lost_region };
 	sigset_t set;
 
+	sigaction(SIGBUS, &lost, NULL);
 	sigaction(SIGALRM, &alarmed, NULL);
 	n->bells.wary = true;
 	sigemptyset(&set);
