@@ -358,7 +358,7 @@ test_hold(void)
 static void
 test_bad_ring(void)
 {
-	uint64_t number = 1;
+	uint64_t number = 1, from = h.acked_vlsn;
 	uint8_t *at;
 	pid_t pid;
 	int status;
@@ -370,6 +370,7 @@ test_bad_ring(void)
 			pause();
 	}
 	atomic_store(&h.region.slots->row[SLOT_GATEWAY].pid, pid);
+	h_push(&h, REC_OP, REQ_MORE, "part", 4);
 	at = bytering_reserve(&h.request, 64);
 	memset(at + 4, 0xff, 60);
 	bytering_publish(&h.request);
@@ -377,6 +378,10 @@ test_bad_ring(void)
 	ok(wait_until(waitpid(pid, &status, WNOHANG) == pid, H_WAIT_MS) &&
 		WIFSIGNALED(status),
 	    "whoever wrote that is killed");
+	ok(wait_until(
+	       position_get(&h.region.pos->durable) == from + 2, H_WAIT_MS),
+	    "a part before it does not stay the newest record");
+	h.acked_vlsn = position_get(&h.region.pos->durable);
 	atomic_store(&h.region.slots->row[SLOT_GATEWAY].pid, 0);
 	region_ring(&h.region, CLIENT_GATEWAY, RING_REQUEST, &h.request);
 	ok(h_write(&h, 10, 100, &number), "its successor is served");

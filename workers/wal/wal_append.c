@@ -245,6 +245,13 @@ request_ok(const struct wal *w, unsigned client, const struct wal_req *req)
 	       (req->type == REC_MEMBER && client == CLIENT_GROUP);
 }
 
+/* Nothing more of this payload goes to the log. */
+static void
+parts_abandon(struct wal *w, const struct wal_client *c)
+{
+	w->parts_open |= c->parts && c->parts_refused == RET_OK;
+}
+
 /*
  * The ring says what cannot be: its producer is broken. What it left is
  * dropped and the process killed; its restart begins with an empty ring.
@@ -262,6 +269,7 @@ client_broken(struct wal *w, unsigned client)
 	    slot_name(slot), (int)pid);
 	c->request.head = c->request.seen_tail;
 	bytering_consume(&c->request);
+	parts_abandon(w, c);
 	c->parts = false;
 	if (w->parts_client == (int)client)
 		w->parts_client = -1;
@@ -317,13 +325,6 @@ parts_close(struct wal *w)
 	record_append(w, REC_OP, 0, 0, payload, sizeof(payload));
 	w->parts_open = false;
 	return true;
-}
-
-/* Nothing more of this payload goes to the log. */
-static void
-parts_abandon(struct wal *w, const struct wal_client *c)
-{
-	w->parts_open |= c->parts && c->parts_refused == RET_OK;
 }
 
 /* Follow a payload in parts from its first entry to its last. */
