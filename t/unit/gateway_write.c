@@ -1056,6 +1056,52 @@ say_slowly(struct conn *c, const struct vbuf *b, bool slowly)
 	gw.turn_end_ns = LOOP_NEVER;
 }
 
+/* Who sends a little is not served behind all that have a lot to do. */
+static void
+test_slices(void)
+{
+	enum { MANY = 100 };
+	struct conn *c[MANY], *a;
+	unsigned i, turns = 0, works = 0, left = 0;
+	struct vbuf text = { 0 };
+
+	put_keys(&text, "MSET", 2 * LONG_KEYS);
+	for (i = 0; i < MANY; i++) {
+		c[i] = client();
+		say_slowly(c[i], &text, true);
+		works += (c[i]->flags & CONN_WORKS) != 0;
+	}
+	is_u64(works, MANY, "many rest with a long command");
+	a = client();
+	gw.turn_over = true;
+	say(a, "PING\r\n");
+	is_u64(a->park, PARK_TURN, "behind them comes a short one");
+	gw.turn_over = false;
+	turn();
+	for (i = 0; i < MANY; i++)
+		left += c[i]->park == PARK_TURN;
+	is_str(heard(a), "+PONG\r\n", "served before they are done");
+	ok(left > MANY / 2, "%u of them are not", left);
+	a->flags |= CONN_REPLY_OFF;
+	for (; gw.resting_count != 0 && turns < 10000; turns++) {
+		gw.turn_over = true;
+		say(a, "PING\r\n");
+		gw.turn_over = false;
+		turn();
+	}
+	ok(gw.resting_count == 0 && gw.working_count == 0,
+	    "nor are they behind who always comes: %u turns", turns);
+	for (i = 0; i < MANY; i++)
+		gone(c[i]);
+	gone(a);
+	while (gw.oldest_seq != gw.next_seq) {
+		wal_accept();
+		commit(last_vlsn);
+		turn();
+	}
+	vbuf_free(&text);
+}
+
 /* The next request's payload, from all its parts. */
 static struct vbuf
 wal_payload(uint32_t *seq)
@@ -1677,6 +1723,7 @@ main(void)
 	test_limits();
 	test_share();
 	test_too_much();
+	test_slices();
 	test_long_request();
 	test_long_exec();
 	test_many_clients();

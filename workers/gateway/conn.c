@@ -46,6 +46,7 @@ gw_conn_init(struct gateway *g)
 	TAILQ_INIT(&g->stalled);
 	TAILQ_INIT(&g->stalled_big);
 	TAILQ_INIT(&g->resting);
+	TAILQ_INIT(&g->working);
 	TAILQ_INIT(&g->strangers);
 	g->mute.pool = &g->pool;
 	g->next_id = 1 + g->slot - SLOT_GATEWAY;
@@ -209,6 +210,12 @@ stalled_list(struct gateway *g, const struct conn *c)
 	return (c->flags & CONN_BIG) != 0 ? &g->stalled_big : &g->stalled;
 }
 
+static struct conn_list *
+resting_list(struct gateway *g, const struct conn *c)
+{
+	return (c->flags & CONN_WORKS) != 0 ? &g->working : &g->resting;
+}
+
 static void
 conn_unlist(struct gateway *g, struct conn *c)
 {
@@ -218,8 +225,9 @@ conn_unlist(struct gateway *g, struct conn *c)
 		TAILQ_REMOVE(stalled_list(g, c), c, wait);
 		g->stalled_count--;
 	} else if (c->park == PARK_TURN) {
-		TAILQ_REMOVE(&g->resting, c, wait);
+		TAILQ_REMOVE(resting_list(g, c), c, wait);
 		g->resting_count--;
+		g->working_count -= (c->flags & CONN_WORKS) != 0;
 	} else {
 		TAILQ_REMOVE(&g->waiting, c, wait);
 		g->waiting_count--;
@@ -783,6 +791,18 @@ wait_begin(struct gateway *g, const struct conn *c, enum park why)
 	gw_write_commit_waited(g);
 }
 
+/* Is it known to have more to do than a first slice is for? */
+static bool
+conn_works(const struct gateway *g, const struct conn *c)
+{
+	const struct input *in = c->in;
+
+	return g->slicing ||
+	       (in != NULL &&
+		   (in->argv != NULL ||
+		       sink_len(&in->bytes) - in->start > GW_BUF_SIZE));
+}
+
 void
 gw_conn_park(struct gateway *g, struct conn *c, enum park why)
 {
@@ -798,8 +818,12 @@ gw_conn_park(struct gateway *g, struct conn *c, enum park why)
 		return;
 	}
 	if (why == PARK_TURN) {
-		TAILQ_INSERT_TAIL(&g->resting, c, wait);
+		c->flags &= ~(unsigned)CONN_WORKS;
+		if (conn_works(g, c))
+			c->flags |= CONN_WORKS;
+		TAILQ_INSERT_TAIL(resting_list(g, c), c, wait);
 		g->resting_count++;
+		g->working_count += (c->flags & CONN_WORKS) != 0;
 		return;
 	}
 	TAILQ_INSERT_TAIL(&g->waiting, c, wait);
@@ -932,59 +956,10 @@ wake_stalled(struct gateway *g)
 	g->big_next = !TAILQ_EMPTY(&g->stalled_big) && g->big.payload == NULL;
 }
 
-/* ---- a turn's share ---- */
-
-void
-gw_turn_look(struct gateway *g)
-{
-	g->turn_work = 0;
-	if (g->turn_end_ns == 0)
-		g->turn_end_ns = g->loop.now_ns + GW_TURN_NS;
-	g->turn_over |= mono_ns() >= g->turn_end_ns;
-}
-
-bool
-gw_turn_is_over(void *gateway)
-{
-	struct gateway *g = gateway;
-
-	gw_turn_look(g);
-	return g->turn_over;
-}
-
-static void
-turn_share(struct gateway *g, uint64_t end_ns)
-{
-	g->turn_end_ns = end_ns;
-	g->turn_work = 0;
-	g->turn_over = false;
-}
-
-/*
- * Those that rest have a share of their own, one after the other: who sends
- * a little is served when it arrives, who sends a lot gets on, too.
- */
-static void
-wake_resting(struct gateway *g)
-{
-	uint32_t left = g->resting_count;
-	struct conn *c;
-
-	if (left != 0)
-		turn_share(g, mono_ns() + GW_TURN_NS);
-	for (; left != 0 && !g->turn_over; left--) {
-		if ((c = list_pop(g, &g->resting)) == NULL)
-			break;
-		gw_conn_resume(g, c);
-	}
-	/* What comes from here on comes in the next turn. */
-	turn_share(g, 0);
-}
-
 void
 gw_conn_wake(struct gateway *g)
 {
 	wake_waiting(g);
 	wake_stalled(g);
-	wake_resting(g);
+	gw_turn_rest(g);
 }

@@ -108,6 +108,7 @@ enum conn_flag {
 	CONN_CANCEL_WATCH = 1u << 20,
 	CONN_ENDED = 1u << 21, /* nothing comes behind what is not read yet */
 	CONN_BIG = 1u << 22, /* what it is stalled with fills the ring */
+	CONN_WORKS = 1u << 23, /* rests with more than a first slice is for */
 };
 
 /* Input kept between receives: a partial command or parked commands. */
@@ -217,15 +218,18 @@ struct gateway {
 	struct conn **chunks;
 	uint32_t chunk_count, conn_count, conn_max;
 	uint32_t closing_count; /* of conn_count */
-	struct conn_list free_conns, dirty, waiting, resting;
+	struct conn_list free_conns, dirty, waiting;
+	struct conn_list resting, working; /* CONN_WORKS */
 	struct conn_list stalled, stalled_big; /* CONN_BIG */
 	bool big_next; /* small ones have gone before */
 	struct conn_list strangers; /* who came first is first */
-	uint32_t waiting_count, stalled_count, resting_count;
+	uint32_t waiting_count, stalled_count; /* of both lists */
+	uint32_t resting_count, working_count; /* of both, of one */
 	uint64_t
 	    turn_end_ns; /* of the present share; 0 = began with the turn */
 	uint32_t turn_work; /* since the last look at the clock */
 	bool turn_over; /* the share is used up */
+	bool slicing; /* who rests again has had its slice */
 	uint32_t sync_count, term_count; /* of waiting: PARK_SYNC, _TERM */
 	uint64_t next_id;
 	struct chunk_pool pool;
@@ -352,6 +356,21 @@ bool gw_conn_wake_pending(const struct gateway *g);
 bool gw_conn_settled(const struct conn *c);
 bool gw_conn_wants_input(const struct conn *c);
 size_t gw_conn_unsent(const struct conn *c);
+/* Where the next reply of the connection goes, in its order. */
+struct sink *gw_conn_sink(struct gateway *g, struct conn *c);
+/* A reply goes there; a long one is not copied. from is empty then. */
+void gw_conn_join(struct gateway *g, struct conn *c, struct sink *from);
+/* Replies that owe nothing to ones before them go out; the same. */
+void gw_conn_emit(struct gateway *g, struct conn *c, struct sink *from);
+/* What is in c->out stands behind what is being sent. */
+void gw_conn_queue(struct conn *c);
+
+/* One more. Is it to be told? Then *more were not, before it. */
+bool gw_told_begin(const struct gateway *g, struct told *t, uint64_t *more);
+
+/* ---- turn.c ---- */
+/* Every turn, behind what arrived: those that rest have a share. */
+void gw_turn_rest(struct gateway *g);
 /* So much of the turn's share is done; turn_over says when it is used up. */
 void gw_turn_look(struct gateway *g);
 bool gw_turn_is_over(void *gateway); /* looks; for kv_set_over() */
@@ -371,17 +390,6 @@ gw_turn_read(struct gateway *g, uint64_t work)
 	else
 		gw_turn_work(g, work);
 }
-/* Where the next reply of the connection goes, in its order. */
-struct sink *gw_conn_sink(struct gateway *g, struct conn *c);
-/* A reply goes there; a long one is not copied. from is empty then. */
-void gw_conn_join(struct gateway *g, struct conn *c, struct sink *from);
-/* Replies that owe nothing to ones before them go out; the same. */
-void gw_conn_emit(struct gateway *g, struct conn *c, struct sink *from);
-/* What is in c->out stands behind what is being sent. */
-void gw_conn_queue(struct conn *c);
-
-/* One more. Is it to be told? Then *more were not, before it. */
-bool gw_told_begin(const struct gateway *g, struct told *t, uint64_t *more);
 
 /* ---- memory.c ---- */
 /* Whatever c owns beside chunks may have changed. */

@@ -149,7 +149,8 @@ gw_read_begin(struct gateway *g)
 
 /*
  * A moment is lost with a checkpoint's begin or end, at worst some times a
- * second. Larger shares make the reading of it take fewer turns, so it ends.
+ * second. Larger shares make the reading of it take fewer turns, so it ends;
+ * until one is lost it has what the turn has for it.
  */
 int
 gw_moment_begin(struct gateway *g, struct moment *m)
@@ -162,7 +163,10 @@ gw_moment_begin(struct gateway *g, struct moment *m)
 		return rc;
 	if (m->at.view == 0)
 		m->now_ms = gw_now_ms(g);
-	m->end_ns = mono_ns() + (GW_TURN_NS << doublings);
+	gw_turn_look(g);
+	m->end_ns = g->turn_end_ns;
+	if (m->lost != 0)
+		m->end_ns = mono_ns() + (GW_TURN_NS << doublings);
 	m->work = 0;
 	return kv_hold(g->kv, &m->at);
 }
