@@ -1102,6 +1102,47 @@ test_slices(void)
 	vbuf_free(&text);
 }
 
+/* Of long requests one is held twice. */
+static void
+test_one_is_made(void)
+{
+	struct conn *a = client(), *b = client();
+	struct vbuf text = { 0 };
+	unsigned rounds = 0;
+
+	put_keys(&text, "MSET", 8 * LONG_KEYS);
+	say_slowly(a, &text, true);
+	say_slowly(b, &text, true);
+	while (a->job == NULL && a->park == PARK_TURN)
+		crumb(a);
+	is_u64(a->park, PARK_TURN, "a long request is made in turns");
+	(void)crumbs(b);
+	is_u64(b->park, PARK_RING, "another one waits for that");
+	while (gw.oldest_seq != gw.next_seq || gw.stalled_count != 0 ||
+	       gw.resting_count != 0) {
+		turn();
+		wal_accept();
+		commit(last_vlsn);
+		ASSERT(rounds++ < 10000);
+	}
+	is_str(heard(a), "+OK\r\n", "it is answered");
+	is_str(heard(b), "+OK\r\n", "and the other");
+	say_slowly(a, &text, true);
+	say_slowly(b, &text, true);
+	while (a->job == NULL && a->park == PARK_TURN)
+		crumb(a);
+	gone(a);
+	(void)crumbs(b);
+	ok(b->park != PARK_RING, "who is gone makes none");
+	while (gw.oldest_seq != gw.next_seq) {
+		turn();
+		wal_accept();
+		commit(last_vlsn);
+	}
+	gone(b);
+	vbuf_free(&text);
+}
+
 /* The next request's payload, from all its parts. */
 static struct vbuf
 wal_payload(uint32_t *seq)
@@ -1724,6 +1765,7 @@ main(void)
 	test_share();
 	test_too_much();
 	test_slices();
+	test_one_is_made();
 	test_long_request();
 	test_long_exec();
 	test_many_clients();

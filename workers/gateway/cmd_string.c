@@ -446,18 +446,22 @@ write_step(struct call *k, struct job *job)
 	struct write_job *j = (struct write_job *)job;
 	struct built *b = &j->built;
 	struct request rq = { .type = REC_OP, .bytes = &j->bytes };
+	size_t span = call_span(k);
 	int rc;
 
 	/* It is held twice from then on: not while it cannot go on. */
-	if (!j->begun && !gw_write_room(k->g)) {
-		gw_conn_stall(k->g, k->c, call_span(k));
+	if (!j->begun && !gw_write_may_make(k->g, span)) {
+		gw_conn_stall(k->g, k->c, span);
 		return VERDICT_PARKED;
 	}
 	if (!j->begun && !write_build(k, j))
 		return VERDICT_DONE;
 	if (k->g->turn_over ||
-	    !gw_args_copy(k->g, &j->copy, j->bytes.data, b->argc, b->argv))
+	    !gw_args_copy(k->g, &j->copy, j->bytes.data, b->argc, b->argv)) {
+		gw_write_makes(k->g, k->c, span);
 		return gw_job_pause(k);
+	}
+	gw_write_makes(k->g, k->c, 0);
 	if (!write_allowed(k))
 		return VERDICT_DONE;
 	rq.early = b->early;

@@ -835,7 +835,7 @@ void
 gw_conn_stall(struct gateway *g, struct conn *c, size_t len)
 {
 	c->flags &= ~(unsigned)CONN_BIG;
-	if (len > RING_REQUEST_SIZE / 2)
+	if (len > GW_REQUEST_BIG)
 		c->flags |= CONN_BIG;
 	gw_conn_park(g, c, PARK_RING);
 }
@@ -928,12 +928,12 @@ wake_waiting(struct gateway *g)
 
 /* Each once, while there is room. */
 static void
-wake_list(struct gateway *g, struct conn_list *list)
+wake_list(struct gateway *g, struct conn_list *list, size_t len)
 {
 	uint32_t left = g->stalled_count;
 	struct conn *c;
 
-	for (; left != 0 && gw_write_room(g); left--) {
+	for (; left != 0 && gw_write_may_make(g, len); left--) {
 		if ((c = list_pop(g, list)) == NULL)
 			return;
 		gw_conn_resume(g, c);
@@ -949,10 +949,10 @@ static void
 wake_stalled(struct gateway *g)
 {
 	if (g->big_next)
-		wake_list(g, &g->stalled_big);
-	wake_list(g, &g->stalled);
+		wake_list(g, &g->stalled_big, SIZE_MAX);
+	wake_list(g, &g->stalled, 0);
 	if (!g->big_next)
-		wake_list(g, &g->stalled_big);
+		wake_list(g, &g->stalled_big, SIZE_MAX);
 	g->big_next = !TAILQ_EMPTY(&g->stalled_big) && g->big.payload == NULL;
 }
 

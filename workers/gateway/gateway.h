@@ -46,6 +46,7 @@
 
 /* Requests that wal or store still owe an answer. Power of two. */
 #define GW_WINDOW      32768u
+#define GW_REQUEST_BIG (RING_REQUEST_SIZE / 2) /* fills the ring alone */
 #define GW_RUN_MAX     64u /* requests in one node; bits of `refused` */
 #define GW_CURSORS     4096u
 #define GW_NAME_MAX    1024u /* of a client or its library */
@@ -268,6 +269,7 @@ struct gateway {
 	uint32_t result_seq;
 	size_t result_used; /* of the piece at the ring's head */
 	struct big_request big;
+	uint32_t maker, maker_generation; /* of the next; generation 0 = none */
 	uint64_t seen_committed;
 
 	/* read.c */
@@ -423,6 +425,10 @@ uint64_t gw_write_acked(const struct gateway *g);
 void gw_write_commit_waited(struct gateway *g);
 /* Is there room for another request (a hint for those that wait)? */
 bool gw_write_room(struct gateway *g);
+/* May one of so many bytes be made for it? */
+bool gw_write_may_make(struct gateway *g, size_t len);
+/* One of so many bytes is made, in turns, for c; 0 = it is made. */
+void gw_write_makes(struct gateway *g, const struct conn *c, size_t len);
 /* Are too many replies waiting for ones before them? */
 bool gw_write_crowded(const struct gateway *g, const struct conn *c);
 /* The connection goes: its nodes answer nobody. */

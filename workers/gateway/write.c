@@ -496,6 +496,31 @@ gw_write_room(struct gateway *g)
 	       ring_has_room(&g->req);
 }
 
+/*
+ * Of long requests one is made at a time, also if that takes turns: they are
+ * held twice while they are. Who makes one and waits for something else holds
+ * up nobody.
+ */
+bool
+gw_write_may_make(struct gateway *g, size_t len)
+{
+	const struct conn *c = gw_conn_find(g, g->maker, g->maker_generation);
+
+	return gw_write_room(g) && (len <= GW_REQUEST_BIG || c == NULL ||
+				       c->job == NULL || c->park != PARK_TURN);
+}
+
+void
+gw_write_makes(struct gateway *g, const struct conn *c, size_t len)
+{
+	if (len > GW_REQUEST_BIG) {
+		g->maker = c->index;
+		g->maker_generation = c->generation;
+	} else if (g->maker == c->index) {
+		g->maker_generation = 0;
+	}
+}
+
 int
 gw_write_append(struct gateway *g, struct conn *c, const struct request *rq)
 {
