@@ -25,8 +25,7 @@
 #include "shm/region_link.h"
 #include "shm/table.h"
 
-#define REGION_SMALL_BYTES (UINT64_C(8) << 20) /* all other sections */
-#define REGION_PAGE        4096
+#define REGION_PAGE 4096
 #define RING_CLIENT_SIZE                                                       \
 	(RING_REQUEST_SIZE + RING_RETURN_SIZE + RING_RESULT_SIZE)
 
@@ -238,21 +237,9 @@ spec_check(
 }
 
 /*
- * What the node cannot do without: one generation of the table, and as much as
- * the largest record needs to be applied beside it when it is full, or writes
- * could wait for ever. What it may come to use is conf/conf_fit.c's to count;
- * the file is larger still: the arenas have address space for any bound.
- */
-static uint64_t
-shm_need(const struct region_spec *spec)
-{
-	return spec->walbuf_size + spec->table_size + spec->record_max +
-	       REGION_SMALL_BYTES;
-}
-
-/*
  * What is large takes its memory while the node works: refuse now a /dev/shm
- * in which there would be none.
+ * in which there would be none. The file is larger still: the arenas have
+ * address space for any bound.
  */
 static int
 shm_check(int fd, uint64_t need, char *why, size_t why_size)
@@ -385,7 +372,7 @@ region_build(struct region *r, const struct region_spec *spec, int run_dir,
 
 	head_fill(&head, spec);
 	if ((rc = shm_create(r, why, why_size)) != 0 ||
-	    (rc = shm_check(r->fd, shm_need(spec), why, why_size)) != 0)
+	    (rc = shm_check(r->fd, spec->memory_least, why, why_size)) != 0)
 		return rc;
 	r->size = head.total_size;
 	if (ftruncate(r->fd, (off_t)r->size) == -1)

@@ -115,7 +115,7 @@ struct region_spec {
 	const char *client_addr, *http_addr;
 	uint64_t walbuf_size; /* power of two */
 	uint64_t table_size; /* bytes of each generation's arena */
-	uint64_t record_max; /* of which one record may take so much more */
+	uint64_t memory_least; /* bytes that /dev/shm must have: conf_need's */
 	unsigned gateway_count;
 	unsigned node_restarts;
 	enum recovery_mode recovery_mode;

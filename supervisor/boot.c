@@ -25,7 +25,8 @@
 static int
 make_region(struct node *n)
 {
-	const struct region_spec spec = {
+	struct conf_need need;
+	struct region_spec spec = {
 		.node = n->conf.node.name,
 		.group = n->conf.node.group,
 		.data_dir = n->conf.node.data_dir,
@@ -34,7 +35,6 @@ make_region(struct node *n)
 		.http_addr = n->listen.http_addr,
 		.walbuf_size = n->conf.wal.buffer_size,
 		.table_size = n->conf.store.table_size,
-		.record_max = n->conf.store.max_record,
 		.gateway_count = n->conf.node.gateways,
 		.node_restarts = n->restarts,
 		.recovery_mode = (enum recovery_mode)n->conf.boot.recovery_mode,
@@ -44,6 +44,8 @@ make_region(struct node *n)
 	char why[256];
 	int rc;
 
+	conf_need(&n->conf, &need);
+	spec.memory_least = need.region_least;
 	if ((rc = region_create(&fresh, &spec, why, sizeof(why))) != 0)
 		return refuse(refuse_code(rc), "%s", why);
 	/* So that the node's user may look at it. */

@@ -77,6 +77,7 @@ fixture_dir(struct fixture *f)
 		.http_addr = "127.0.0.1:2",
 		.walbuf_size = 1 << 20,
 		.table_size = 1 << 20,
+		.memory_least = 6 << 20,
 		.gateway_count = 1,
 	};
 }

@@ -67,5 +67,15 @@ like slurp( $n->{log} ), qr{/dev/shm has \d+M, the node needs \d+M}, 'saying why
 unlink '/dev/shm/filler';
 $n->start;
 is $n->client->cmd(qw(GET k7)), "${value}7", 'with room it serves again';
+
+# A node restart asks for as much as a start: 8M, three times 1344K, 4M, 8M
+# and a 32nd of it, 8M.
+fill();
+kill 'KILL', $n->workers->{store};
+is $n->wait_exit, 73, 'so is a node restart';
+like slurp( $n->{log} ), qr{MiB free, the node may need 32: enlarge it}, 'by the same sum';
+unlink '/dev/shm/filler';
+$n->start;
+is $n->client->cmd(qw(GET k7)), "${value}7", 'and nothing is lost';
 is $n->stop, 0, 'stopped';
 done_testing;
