@@ -217,7 +217,8 @@ say_over(
 		    "memory: limit %" PRIu64 "M, the node may take %" PRIu64
 		    "M (region %" PRIu64 ", clients %" PRIu64 ", store %" PRIu64
 		    ", checkpoint %" PRIu64 ", processes %" PRIu64
-		    "): the kernel may kill workers: lower what is set",
+		    "): the kernel may kill workers: raise it or lower "
+		    "max_value and what is set",
 		    l->memory / MIB, n.total / MIB, n.region / MIB,
 		    n.clients / MIB, n.store / MIB, n.checkpoint / MIB,
 		    n.processes / MIB);

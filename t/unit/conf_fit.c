@@ -86,7 +86,8 @@ static const struct row {
 	    "max_output = 64M\n", 256, 512,
 	    "memory: limit 512M, the node may take 623M (region 215, clients "
 	    "128, store 179, checkpoint 64, processes 36): the kernel may kill "
-	    "workers: lower what is set\n", true, false },
+	    "workers: raise it or lower max_value and what is set\n",
+	    true, false },
 };
 /* clang-format on */
 
