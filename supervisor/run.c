@@ -142,7 +142,7 @@ serve_requests(struct node *n)
 	if (n->mode != NODE_BOOTING && n->mode != NODE_SERVING)
 		return;
 	if (requested(&c->stop_wanted, 0))
-		node_stop(n, "asked by a client or nodelifectl");
+		node_stop(n, "asked by SHUTDOWN, nodelifectl or POST /drain");
 	else if (requested(&c->restart_wanted, 0))
 		node_decide(n, SLOT_SUPERVISOR, EXIT_RESTART,
 		    "a worker wants a new boot");

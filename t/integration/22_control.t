@@ -182,6 +182,7 @@ $n->start;
 is $status, 200, 'POST /drain';
 like $body, qr/"draining"/, 'says draining';
 is $n->wait_exit, 0, 'the node stops in order';
+like slurp( $n->{log} ), qr{stop: asked by .*POST /drain}, 'and the log names it';
 
 # A node that was killed leaves a region that names a process no more.
 $n->start;
