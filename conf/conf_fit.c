@@ -229,7 +229,8 @@ say_over(
 	say(fit,
 	    "memory: /dev/shm has %" PRIu64 "M, the node needs %" PRIu64
 	    "M: enlarge it or lower [store] table_size (%" PRIu64
-	    "M) or max_record (%" PRIu64 "M)",
+	    "M) or max_record (%" PRIu64 "M), and what they must hold, "
+	    "max_value",
 	    l->shm / MIB, n.region_least / MIB, conf->store.table_size / MIB,
 	    conf->store.max_record / MIB);
 }

@@ -151,8 +151,9 @@ node_file_decode(const char *text, size_t len, struct node_file *out, char *why,
 		return refuse(-EBADMSG, why, why_size, "not a node file");
 	if (format != NODE_FILE_FORMAT)
 		return refuse(-ENOTSUP, why, why_size,
-		    "format version %" PRIu64 ", this program knows %u", format,
-		    NODE_FILE_FORMAT);
+		    "format version %" PRIu64 ", this program knows %u: run "
+		    "the release that wrote it, or a newer one",
+		    format, NODE_FILE_FORMAT);
 	node.format = NODE_FILE_FORMAT;
 	if (next_value(&in, "node", NAME_CHARS, node.node, sizeof(node.node)) ==
 		0 ||

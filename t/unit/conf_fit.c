@@ -72,7 +72,8 @@ static const struct row {
 	    "wait for it: enlarge /dev/shm or lower [store] table_size, "
 	    "max_record\n"
 	    "memory: /dev/shm has 64M, the node needs 101M: enlarge it or "
-	    "lower [store] table_size (48M) or max_record (32M)\n",
+	    "lower [store] table_size (48M) or max_record (32M), and what "
+	    "they must hold, max_value\n",
 	    true, true },
 	{ "small values, small floors",
 	    NODE "[store]\nmax_value = 1M\n", 64, 0,

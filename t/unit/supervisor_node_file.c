@@ -62,7 +62,10 @@ test_text(void)
 	is_i64(node_file_decode(
 		   "nodelife-node 9\nx\n", 18, &out, why, sizeof(why)),
 	    -ENOTSUP, "a later format is told apart from damage");
-	is_str(why, "format version 9, this program knows 1", "and named");
+	is_str(why,
+	    "format version 9, this program knows 1: run the release that "
+	    "wrote it, or a newer one",
+	    "and named, with what to do");
 }
 
 static void

@@ -659,12 +659,14 @@ static bool
 input_over(struct gateway *g, struct conn *c)
 {
 	uint64_t limit = g->w->conf->listen.max_query;
+	char from[96];
 
 	if (c->in == NULL || sink_len(&c->in->bytes) - c->in->start <= limit)
 		return false;
-	log_info("client %llu: closed: its request is longer than max_query, "
-		 "%llu bytes",
-	    (unsigned long long)c->id, (unsigned long long)limit);
+	gw_net_address(c, false, from, sizeof(from));
+	log_info("client %llu, %s: closed: its request is longer than "
+		 "[listen] max_query, %llu bytes",
+	    (unsigned long long)c->id, from, (unsigned long long)limit);
 	gw_count(g, C_CLIENTS_KILLED, 1);
 	gw_conn_kill(g, c);
 	return true;
