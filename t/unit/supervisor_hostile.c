@@ -17,6 +17,7 @@
 #include "shm/assert.h"
 #include "shm/log.h"
 #include "shm/table.h"
+#include "t/lib/events.h"
 #include "t/tap.h"
 
 #define ROUNDS 60
@@ -226,18 +227,6 @@ rounds(bool beside)
 	ok(true, "%u calls%s", ROUNDS, beside ? ", written to meanwhile" : "");
 }
 
-static bool
-event_is(const char *text)
-{
-	static struct event list[EVENT_COUNT];
-	unsigned count = event_list(n.region.events, list, EVENT_COUNT);
-
-	for (unsigned i = 0; i < count; i++)
-		if (strstr(list[i].text, text) != NULL)
-			return true;
-	return false;
-}
-
 /* Text that does not end, up to the end of the section and beyond. */
 static void
 endless_text(void)
@@ -260,8 +249,8 @@ endless_text(void)
 	memset(s->error, 'y', sizeof(s->error));
 	node_reset();
 	node_decide(&n, SLOT_SUPERVISOR, EXIT_FAILED, "boot");
-	ok(event_is("yyyy"), "an error's text is told");
-	ok(!event_is("yx"), "and only that");
+	ok(events_have(&n.region, "yyyy"), "an error's text is told");
+	ok(!events_have(&n.region, "yx"), "and only that");
 }
 
 int

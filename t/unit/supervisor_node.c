@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "t/lib/events.h"
 #include "t/tap.h"
 
 #define BUDGET_MS 50
@@ -298,18 +299,6 @@ test_hold(void)
 	}
 }
 
-static bool
-has_event(const char *text)
-{
-	static struct event list[EVENT_COUNT];
-	unsigned count = event_list(n.region.events, list, EVENT_COUNT);
-
-	for (unsigned i = 0; i < count; i++)
-		if (strstr(list[i].text, text) != NULL)
-			return true;
-	return false;
-}
-
 /* A worker that SIGKILL does not end keeps the node from going on. */
 static void
 test_stuck(void)
@@ -320,10 +309,12 @@ test_stuck(void)
 	n.child[SLOT_WAL].killed_ns = n.now_ns;
 	n.now_ns += 4 * NS_PER_S;
 	node_live_turn(&n);
-	ok(!has_event("hangs in the kernel"), "killed a moment ago");
+	ok(!events_have(&n.region, "hangs in the kernel"),
+	    "killed a moment ago");
 	n.now_ns += 2 * NS_PER_S;
 	node_live_turn(&n);
-	ok(has_event("wal (pid") && has_event("hangs in the kernel"),
+	ok(events_have(&n.region, "wal (pid") &&
+		events_have(&n.region, "hangs in the kernel"),
 	    "killed long ago: it is named");
 	end();
 }
