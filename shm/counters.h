@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include "shm/fault.h"
 #include "shm/slots.h"
 
 /* X(NAME, "name", "help"): Prometheus name is nodelife_NAME_total. */
@@ -125,7 +126,7 @@ struct histograms {
 };
 
 #define EVENT_COUNT    256
-#define EVENT_TEXT_MAX 192
+#define EVENT_TEXT_MAX FAULT_TEXT_MAX
 
 enum event_level { EVENT_INFO, EVENT_WARN, EVENT_ERROR };
 

@@ -44,6 +44,7 @@ static const uint64_t fixed_size[] = {
 	[SECT_COUNTERS] = sizeof(struct counters),
 	[SECT_HISTOGRAMS] = sizeof(struct histograms),
 	[SECT_EVENTS] = sizeof(struct events),
+	[SECT_TROUBLES] = sizeof(struct troubles),
 	[SECT_RINGS] = sizeof(struct client_rings) * CLIENT_MAX,
 	[SECT_RING_DATA] = (uint64_t)RING_CLIENT_SIZE * CLIENT_MAX,
 	[SECT_VMAP] = sizeof(struct vmap),
@@ -97,6 +98,7 @@ sections_resolve(struct region *r)
 	r->counters = section_at(r, SECT_COUNTERS);
 	r->hists = section_at(r, SECT_HISTOGRAMS);
 	r->events = section_at(r, SECT_EVENTS);
+	r->troubles = section_at(r, SECT_TROUBLES);
 	r->rings = section_at(r, SECT_RINGS);
 	r->vmap = section_at(r, SECT_VMAP);
 	r->walbuf.h = section_at(r, SECT_WALBUF_HEAD);

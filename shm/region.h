@@ -18,6 +18,7 @@
 #include "shm/request.h"
 #include "shm/sequencer.h"
 #include "shm/slots.h"
+#include "shm/trouble.h"
 #include "shm/vmap.h"
 #include "shm/wake.h"
 #include "shm/walbuf.h"
@@ -42,6 +43,7 @@ enum section {
 	SECT_COUNTERS,
 	SECT_HISTOGRAMS,
 	SECT_EVENTS,
+	SECT_TROUBLES,
 	SECT_RINGS, /* CLIENT_MAX x struct client_rings */
 	SECT_RING_DATA, /* per client: request, ret, result bytes */
 	SECT_VMAP,
@@ -142,6 +144,7 @@ struct region {
 	struct counters *counters;
 	struct histograms *hists;
 	struct events *events;
+	struct troubles *troubles;
 	struct client_rings *rings;
 	struct vmap *vmap;
 	struct walbuf walbuf; /* mapped twice; data NULL in tools */

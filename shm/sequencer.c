@@ -195,6 +195,7 @@ seq_init(struct sequencer *s, enum recovery_mode mode)
 	s->recovery_mode = mode;
 	s->started_ns = mono_ns();
 	s->error_slot = SLOT_MAX;
+	s->error_kind = FAULT_PROGRAM;
 	atomic_store_explicit(&s->phase_entered_ns[PHASE_BOOT], s->started_ns,
 	    memory_order_relaxed);
 }
@@ -327,7 +328,7 @@ seq_fire(struct sequencer *s, enum phase phase, unsigned owner)
  */
 static void
 fail_locked(struct sequencer *s, unsigned phase, unsigned owner,
-    const char text[SEQ_ERROR_MAX])
+    enum fault_kind kind, const char text[SEQ_ERROR_MAX])
 {
 	uint32_t i, count = seq_gate_count(s);
 	struct gate *g;
@@ -335,6 +336,7 @@ fail_locked(struct sequencer *s, unsigned phase, unsigned owner,
 	change_begin(s);
 	memcpy(s->error, text, SEQ_ERROR_MAX);
 	s->error_slot = owner;
+	s->error_kind = kind;
 	SEQ_POINT(FAIL_TEXT);
 	for (i = 0; i < count; i++) {
 		g = &s->gate[i];
@@ -356,23 +358,19 @@ may_fail(const struct sequencer *s)
 	return load(&s->failed) ? -ECANCELED : 0;
 }
 
-int
-seq_fail(
-    struct sequencer *s, enum phase phase, unsigned owner, const char *fmt, ...)
+static int
+fail(struct sequencer *s, enum phase phase, unsigned owner,
+    enum fault_kind kind, const char *why)
 {
 	char text[SEQ_ERROR_MAX] = "";
 	const struct gate *g;
 	uint32_t seen;
-	va_list ap;
-	int n, rc;
+	int rc;
 
 	ASSERT((unsigned)phase < PHASE_FAILED);
 	ASSERT(owner < SLOT_MAX);
-	n = snprintf(text, sizeof(text), "%s: %s: ", phase_name(phase),
-	    slot_name(owner));
-	va_start(ap, fmt);
-	vsnprintf(text + n, sizeof(text) - (size_t)n, fmt, ap);
-	va_end(ap);
+	snprintf(text, sizeof(text), "%s: %s: %s", phase_name(phase),
+	    slot_name(owner), why);
 	if ((rc = seq_lock(s, 0, &seen)) != 0)
 		return rc;
 	g = gate_find(s, phase, owner);
@@ -380,9 +378,32 @@ seq_fail(
 	if (rc == 0 && g != NULL && gate_state(g) == GATE_FIRED)
 		rc = -EALREADY;
 	if (rc == 0)
-		fail_locked(s, phase, owner, text);
+		fail_locked(s, phase, owner, kind, text);
 	seq_unlock(s, seen);
 	return rc;
+}
+
+int
+seq_fail(
+    struct sequencer *s, enum phase phase, unsigned owner, const char *fmt, ...)
+{
+	char why[SEQ_ERROR_MAX] = "";
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(why, sizeof(why), fmt, ap);
+	va_end(ap);
+	return fail(s, phase, owner, FAULT_PROGRAM, why);
+}
+
+int
+seq_fault(struct sequencer *s, enum phase phase, unsigned owner,
+    const struct fault *f)
+{
+	char why[FAULT_TEXT_MAX];
+
+	return fail(s, phase, owner, fault_kind(f->error, f->place),
+	    fault_text(why, sizeof(why), f));
 }
 
 int
@@ -399,7 +420,7 @@ seq_fail_node(struct sequencer *s, const char *fmt, ...)
 	if ((rc = seq_lock(s, LOCK_PATIENCE_MS, &seen)) != 0)
 		return rc;
 	if ((rc = may_fail(s)) == 0)
-		fail_locked(s, PHASE_COUNT, SLOT_MAX, text);
+		fail_locked(s, PHASE_COUNT, SLOT_MAX, FAULT_PROGRAM, text);
 	seq_unlock(s, seen);
 	return rc;
 }
@@ -441,7 +462,7 @@ seq_owner_died(struct sequencer *s, unsigned owner, const char *how)
 		snprintf(text, sizeof(text),
 		    "%s: %s: %s before '%.*s' was proved", phase_name(g->phase),
 		    slot_name(owner), how, GATE_NAME_MAX - 1, g->name);
-		fail_locked(s, PHASE_COUNT, owner, text);
+		fail_locked(s, PHASE_COUNT, owner, FAULT_PROGRAM, text);
 	} else {
 		store(&s->word, load(&s->word) + 1);
 	}

@@ -16,6 +16,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include "shm/fault.h"
 #include "shm/locks.h"
 #include "shm/slots.h"
 
@@ -92,7 +93,7 @@ enum shutdown_step {
 
 #define GATE_MAX      64
 #define GATE_NAME_MAX 32
-#define SEQ_ERROR_MAX 256
+#define SEQ_ERROR_MAX 576 /* phase, subsystem and a whole fault */
 #define PROGRESS_MAX  96
 
 enum gate_state { GATE_FREE, GATE_PENDING, GATE_FIRED, GATE_FAILED };
@@ -138,7 +139,8 @@ struct sequencer {
 	 */
 	_Atomic uint64_t stage_entered_ns[STAGE_COUNT];
 	uint64_t started_ns; /* W: creator */
-	uint64_t error_slot; /* L, before `failed`: who, or SLOT_MAX */
+	uint32_t error_slot; /* L, before `failed`: who, or SLOT_MAX */
+	uint32_t error_kind; /* L, before `failed`: enum fault_kind */
 	char error[SEQ_ERROR_MAX]; /* L, before `failed`; then for ever */
 	struct gate gate[GATE_MAX];
 	struct seq_progress progress[SLOT_MAX];
@@ -212,6 +214,9 @@ int seq_fire(struct sequencer *s, enum phase phase, unsigned owner);
  */
 __attribute__((format(printf, 4, 5))) int seq_fail(struct sequencer *s,
     enum phase phase, unsigned owner, const char *fmt, ...);
+/* The same by a fault, which says whether it is waited out. */
+int seq_fault(struct sequencer *s, enum phase phase, unsigned owner,
+    const struct fault *f);
 /*
  * Supervisor, when it reaps a slot: its unfired gates fail, naming it. 0 (also
  * if it had none, or a shutdown is under way: then it may go); -EALREADY after
@@ -231,6 +236,8 @@ bool seq_lock_owner(const struct sequencer *s, struct lock_owner *out);
 int seq_lock_free_dead(struct sequencer *s, struct lock_owner dead);
 /* The first error's text, or "" if nothing has failed. */
 void seq_error(const struct sequencer *s, char out[SEQ_ERROR_MAX]);
+/* Its kind; FAULT_PROGRAM if nothing has failed, or no fault told. */
+enum fault_kind seq_error_kind(const struct sequencer *s);
 /*
  * Supervisor: next step of the shutdown bus (never back); wakes all waiters.
  * Neither this nor seq_stopped() takes the lock.

@@ -64,6 +64,14 @@ seq_error(const struct sequencer *s, char out[SEQ_ERROR_MAX])
 	out[SEQ_ERROR_MAX - 1] = '\0';
 }
 
+enum fault_kind
+seq_error_kind(const struct sequencer *s)
+{
+	uint32_t kind = seq_failed(s) ? s->error_kind : FAULT_PROGRAM;
+
+	return kind <= FAULT_PROGRAM ? (enum fault_kind)kind : FAULT_PROGRAM;
+}
+
 bool
 seq_reached(const struct sequencer *s, enum phase phase)
 {

@@ -68,6 +68,9 @@ struct stat_sample {
 	uint64_t wal_bytes, newest_lsn;
 	struct stat_worker worker[SLOT_MAX];
 	unsigned worker_count;
+	unsigned stops; /* enum trouble_stops, of all that stand */
+	unsigned trouble_count;
+	struct trouble_info trouble[TROUBLE_COUNT];
 	bool has_table;
 	uint64_t key_count, table_used, table_size;
 	uint64_t counter[COUNTER_COUNT];

@@ -24,7 +24,7 @@ set_bool(json_t *o, const char *name, bool on)
 static json_t *
 text(const char *from, size_t max)
 {
-	char buf[512];
+	char buf[SEQ_ERROR_MAX];
 	json_t *s;
 
 	text_clean(buf, sizeof(buf), from, max);
@@ -131,7 +131,8 @@ role_set(json_t *top, const struct stat_sample *s)
 	set_u64(top, "members", s->view.member_count);
 	set_u64(top, "quorum", s->view.quorum);
 	set_bool(top, "can_write",
-	    s->life == LIFE_LIVE && s->is_master && !s->nospace);
+	    s->life == LIFE_LIVE && s->is_master &&
+		(s->stops & STOPS_WRITES) == 0 && !s->nospace);
 	set_bool(top, "can_read", s->life == LIFE_LIVE && s->can_read);
 	set_bool(top, "nospace", s->nospace);
 }
@@ -217,6 +218,32 @@ workers(const struct stat_sample *s)
 	return list;
 }
 
+static json_t *
+troubles(const struct stat_sample *s)
+{
+	json_t *list = json_array(), *o;
+	const struct trouble_info *t;
+	unsigned i;
+
+	for (i = 0; i < s->trouble_count; i++) {
+		t = &s->trouble[i];
+		o = json_object();
+		json_object_set_new(
+		    o, "kind", json_string(trouble_name(t->kind)));
+		set_u64(o, "for_ms",
+		    s->at_ns > t->since_ns
+			? (s->at_ns - t->since_ns) / NS_PER_MS
+			: 0);
+		set_bool(o, "stops_writes",
+		    (trouble_stops_of(t->kind) & STOPS_WRITES) != 0);
+		set_bool(o, "stops_reads",
+		    (trouble_stops_of(t->kind) & STOPS_READS) != 0);
+		json_object_set_new(o, "text", text(t->text, sizeof(t->text)));
+		json_array_append_new(list, o);
+	}
+	return list;
+}
+
 static const char *
 level_name(unsigned level)
 {
@@ -270,6 +297,7 @@ whole(const struct region *r, const struct stat_sample *s)
 		set_u64(top, "table_used", s->table_used);
 		set_u64(top, "table_size", s->table_size);
 	}
+	json_object_set_new(top, "troubles", troubles(s));
 	json_object_set_new(top, "workers", workers(s));
 	json_object_set_new(top, "counters", counters(s->counter));
 	json_object_set_new(top, "histograms", histograms(s->hist));

@@ -200,6 +200,8 @@ sample_take(const struct region *r, struct stat_sample *out)
 	out->newest_lsn = atomic_load_explicit(
 	    &r->walbuf.h->newest_lsn, memory_order_relaxed);
 	workers_take(r, out);
+	out->trouble_count = trouble_list(r, out->trouble);
+	out->stops = trouble_stops(r);
 	table_take(r, out);
 	for (i = 0; i < COUNTER_COUNT; i++)
 		out->counter[i] = counter_sum(r->counters, i);

@@ -187,6 +187,29 @@ rows_boot(struct screen *sc)
 }
 
 static void
+rows_troubles(struct screen *sc)
+{
+	const struct stat_sample *s = sc->s;
+	const struct trouble_info *t;
+	char age[32], text[FAULT_TEXT_MAX], line[FAULT_TEXT_MAX + 64];
+	unsigned i;
+
+	for (i = 0; i < s->trouble_count; i++) {
+		t = &s->trouble[i];
+		text_ms(age, sizeof(age),
+		    s->at_ns > t->since_ns
+			? (s->at_ns - t->since_ns) / NS_PER_MS
+			: 0);
+		text_clean(text, sizeof(text), t->text, sizeof(t->text));
+		snprintf(line, sizeof(line), "%s, %s: %s",
+		    trouble_name(t->kind), age, text);
+		row_wrapped(sc,
+		    trouble_stops_of(t->kind) != STOPS_NOTHING ? BAD : HEADING,
+		    "", 0, line);
+	}
+}
+
+static void
 rows_alarms(struct screen *sc)
 {
 	const struct stat_sample *s = sc->s;
@@ -200,8 +223,7 @@ rows_alarms(struct screen *sc)
 	if (s->seq.shutdown != SHUTDOWN_NONE)
 		row(sc, HEADING, "stopping: %s",
 		    shutdown_name(s->seq.shutdown));
-	if (s->nospace)
-		row(sc, BAD, "the disk is full: writes are refused");
+	rows_troubles(sc);
 	if (s->life == LIFE_DEAD)
 		row(sc, BAD,
 		    "the node died: this is what its region held last");

@@ -141,6 +141,23 @@ role_add(struct text *t, const struct status *st)
 }
 
 static void
+troubles_add(struct text *t, const struct region *r)
+{
+	unsigned kind;
+
+	head(t, "nodelife_trouble", "gauge", "1 while this trouble stands");
+	for (kind = 0; kind < TROUBLE_COUNT; kind++)
+		text_add(t, "nodelife_trouble{kind=\"%s\"} %d\n",
+		    trouble_name(kind), trouble_stands(r, kind));
+	head(t, "nodelife_troubles_total", "counter",
+	    "Times this trouble began since the node's boot");
+	for (kind = 0; kind < TROUBLE_COUNT; kind++)
+		text_add(t,
+		    "nodelife_troubles_total{kind=\"%s\"} %" PRIu64 "\n",
+		    trouble_name(kind), trouble_times(r, kind));
+}
+
+static void
 boot_add(struct text *t, const struct region *r, const struct status *st)
 {
 	unsigned phase;
@@ -242,6 +259,7 @@ metrics_add(
     struct text *t, struct region *r, const struct status *st, uint64_t now_ns)
 {
 	boot_add(t, r, st);
+	troubles_add(t, r);
 	role_add(t, st);
 	positions_add(t, r);
 	slots_add(t, r, "nodelife_worker_up", "gauge",

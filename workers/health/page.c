@@ -106,6 +106,28 @@ add_why(json_t *obj, const struct status *st)
 		    json_string(shutdown_name(st->seq.shutdown)));
 }
 
+static json_t *
+troubles_json(const struct status *st)
+{
+	json_t *list = json_array();
+	unsigned i;
+
+	for (i = 0; i < st->trouble_count; i++) {
+		const struct trouble_info *t = &st->trouble[i];
+
+		json_array_append_new(list,
+		    json_pack("{s:s, s:o, s:b, s:o}", "kind",
+			trouble_name(t->kind), "for_ms",
+			integer(st->now_ns > t->since_ns
+				    ? (st->now_ns - t->since_ns) / NS_PER_MS
+				    : 0),
+			"stops_writes",
+			(trouble_stops_of(t->kind) & STOPS_WRITES) != 0, "text",
+			safe_string(t->text)));
+	}
+	return list;
+}
+
 /* Facts of their own: no phase and no probe waits for a peer or a quorum. */
 static void
 add_role(json_t *obj, const struct status *st)
@@ -114,6 +136,7 @@ add_role(json_t *obj, const struct status *st)
 	json_object_set_new(obj, "term", integer(st->view.term));
 	json_object_set_new(obj, "master",
 	    st->master_known ? safe_string(st->master) : json_null());
+	json_object_set_new(obj, "troubles", troubles_json(st));
 	json_object_set_new(obj, "can_read", json_boolean(st->can_read));
 	json_object_set_new(obj, "can_write", json_boolean(st->can_write));
 	json_object_set_new(obj, "no_space", json_boolean(st->no_space));

@@ -152,10 +152,15 @@ status_read(struct status *st, const struct region *r, const struct conf *conf,
 	st->booted = st->seq.phase == PHASE_GATEWAY_ENABLE;
 	st->health = health_of(st);
 	serving = st->health == HEALTH_OK;
-	st->can_read = serving && commit_can_read(r);
+	st->now_ns = now_ns;
+	st->stops = trouble_stops(r);
+	st->trouble_count = trouble_list(r, st->trouble);
+	st->can_read =
+	    serving && (st->stops & STOPS_READS) == 0 && commit_can_read(r);
 	st->no_space = position_get(&r->pos->nospace) != 0;
 	st->can_write = serving && st->view.role == ROLE_MASTER &&
-			st->view.readonly == 0 && !st->no_space;
+			st->view.readonly == 0 && !st->no_space &&
+			(st->stops & STOPS_WRITES) == 0;
 	st->master_known = st->view.master >= 0 && st->view.master < MEMBER_MAX;
 	st->master = st->master_known ? r->commit->name[st->view.master] : "";
 	st->budget_ms = budget_left(st, r, conf, now_ns);

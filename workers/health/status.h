@@ -28,6 +28,10 @@ struct status {
 	bool can_read; /* linearizable */
 	bool can_write;
 	bool no_space; /* the log's disk is full: writes are refused */
+	uint64_t now_ns;
+	unsigned stops; /* enum trouble_stops, of all that stand */
+	unsigned trouble_count;
+	struct trouble_info trouble[TROUBLE_COUNT];
 	bool master_known;
 	const char *master; /* points into the region */
 	bool alive;

@@ -331,6 +331,8 @@ int wal_keeper_salvage(
 /* Shared by the two. A spare's name by its state. */
 void wal_spare_name(char out[32], const struct wal_spare *s);
 void wal_nospace_set(struct wal *w, bool nospace);
+/* What everybody is told: writes are refused for want of space, or not. */
+void wal_full_tell(struct wal *w, bool full);
 void wal_reserve_make(struct wal *w); /* boot */
 
 static inline uint64_t

@@ -393,7 +393,7 @@ request_refuse(
 	}
 	c->refused = true;
 	if (status == RET_NOSPACE)
-		position_set(&w->r->pos->nospace, 1);
+		wal_full_tell(w, true);
 	wal_count(w, C_WAL_REFUSED, 1);
 	return true;
 }

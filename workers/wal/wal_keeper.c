@@ -11,6 +11,7 @@
 #include "workers/wal/wal.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -39,6 +40,25 @@ wal_keeper_full(const struct wal *w)
 {
 	return w->keeper.nospace && spares_ahead(w) == 0 &&
 	       wal_segment_left(w) < w->segment.limit / 8;
+}
+
+void
+wal_full_tell(struct wal *w, bool full)
+{
+	char path[PATH_MAX];
+	struct fault f = { .object = path,
+		.error = ENOSPC,
+		.place = PLACE_DATA,
+		.effect = "writes are refused, reads go on, nothing is lost",
+		.goes_on = true };
+
+	position_set(&w->r->pos->nospace, full);
+	if (!full) {
+		trouble_end(w->r, TROUBLE_LOG_FULL);
+		return;
+	}
+	snprintf(path, sizeof(path), "%s/wal", w->conf->node.data_dir);
+	trouble_begin(w->r, TROUBLE_LOG_FULL, &f);
 }
 
 void
@@ -483,7 +503,7 @@ wal_keeper_done(
 	ASSERT(job != JOB_NONE);
 	w->keeper.job = JOB_NONE;
 	job_done(w, job, res);
-	position_set(&w->r->pos->nospace, wal_keeper_full(w));
+	wal_full_tell(w, wal_keeper_full(w));
 }
 
 uint64_t
@@ -561,5 +581,5 @@ wal_keeper_tick(struct wal *w)
 	hint_write(w);
 	if (w->keeper.reserve_missing && !w->keeper.nospace)
 		wal_reserve_make(w);
-	position_set(&w->r->pos->nospace, wal_keeper_full(w));
+	wal_full_tell(w, wal_keeper_full(w));
 }

@@ -76,7 +76,7 @@ wal_keeper_spares(struct wal *w)
 		k->spares++;
 	}
 	wal_reserve_make(w);
-	position_set(&w->r->pos->nospace, wal_keeper_full(w));
+	wal_full_tell(w, wal_keeper_full(w));
 }
 
 /* A file found at boot: take it as a spare if it can be one. */

@@ -1,0 +1,173 @@
+/*
+ * Messages for admins; see fault.h. The remedy table is looked through from
+ * the top: the first row that has the errno and the place counts. A remedy
+ * must do no harm wherever the row can be met: none but damage's speaks of
+ * restoring or of force.
+ */
+#include "shm/fault.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "shm/assert.h"
+#include "shm/bits.h"
+
+#define AT(place) (1u << PLACE_##place)
+#define ANYWHERE  ((1u << PLACE_COUNT) - 1)
+#define ON_DISK   (AT(DATA) | AT(RUN) | AT(LOG) | AT(CONF))
+
+static const struct remedy {
+	int error;
+	unsigned places; /* mask */
+	enum fault_kind kind;
+	const char *text;
+} remedies[] = {
+	{ EPERM, AT(RING), FAULT_SETUP,
+	    "io_uring is refused: set sysctl kernel.io_uring_disabled to 0; "
+	    "in a container let its system call filter (seccomp) pass "
+	    "io_uring_setup, io_uring_enter and io_uring_register" },
+	{ EACCES, AT(RING), FAULT_SETUP,
+	    "io_uring is refused by a security module: allow it to this "
+	    "program" },
+	{ ENOSYS, AT(RING), FAULT_SETUP,
+	    "io_uring is refused: the kernel must have it (6.1 or newer), and "
+	    "a container's system call filter (seccomp) must pass "
+	    "io_uring_setup, io_uring_enter and io_uring_register" },
+	{ ENOMEM, AT(RING), FAULT_WORLD,
+	    "raise the limit of locked memory (ulimit -l, LimitMEMLOCK=) or "
+	    "the control group's memory limit" },
+	{ EADDRINUSE, AT(LISTEN), FAULT_SETUP,
+	    "another program has this address (ss -ltnp): end it, or choose "
+	    "another one in [listen]" },
+	{ EADDRNOTAVAIL, AT(LISTEN), FAULT_WORLD,
+	    "this machine has no such address: bring its interface up, or "
+	    "change [listen]" },
+	{ EACCES, AT(LISTEN), FAULT_SETUP,
+	    "ports below 1024 need root at the start: choose a higher one in "
+	    "[listen]" },
+	{ ENOSPC, AT(SHM), FAULT_WORLD,
+	    "free space in /dev/shm (df /dev/shm), mount it larger (mount -o "
+	    "remount,size=), or make [store] table_size smaller" },
+	{ EIO, ANYWHERE, FAULT_WORLD,
+	    "look at the disk (dmesg, smartctl) and replace it if it fails" },
+	{ EROFS, ANYWHERE, FAULT_WORLD,
+	    "the file system is mounted read-only: look for the cause (dmesg), "
+	    "then mount it writable (mount -o remount,rw)" },
+	{ ENOSPC, ON_DISK, FAULT_WORLD,
+	    "free space or inodes there (df, df -i)" },
+	{ EDQUOT, ANYWHERE, FAULT_WORLD,
+	    "the user's quota is used up: free space or raise it (quota)" },
+	{ EFBIG, ANYWHERE, FAULT_WORLD,
+	    "a limit of the size of files was hit: raise it (ulimit -f, "
+	    "LimitFSIZE=)" },
+	{ ENODEV, ON_DISK, FAULT_WORLD,
+	    "the device is gone: bring it back, and mount it again" },
+	{ ENXIO, ON_DISK, FAULT_WORLD,
+	    "the device is gone: bring it back, and mount it again" },
+	{ ESTALE, ON_DISK, FAULT_WORLD,
+	    "the file server lost it: mount it again" },
+	{ ENOTCONN, ON_DISK, FAULT_WORLD,
+	    "the file system's server is gone: mount it again" },
+	{ ESHUTDOWN, ON_DISK, FAULT_WORLD,
+	    "the file system was shut down: look for the cause (dmesg), then "
+	    "mount it again" },
+	{ ETIMEDOUT, ON_DISK, FAULT_WORLD,
+	    "the disk does not answer: look at it (dmesg) and at its path" },
+	{ ENOLINK, ON_DISK, FAULT_WORLD,
+	    "the path to the disk is cut: look at it (dmesg)" },
+	{ EREMOTEIO, ON_DISK, FAULT_WORLD,
+	    "look at the disk (dmesg, smartctl) and replace it if it fails" },
+	{ EUCLEAN, ON_DISK, FAULT_WORLD,
+	    "the file system is damaged: unmount it and check it (fsck)" },
+	{ ENOENT, AT(DATA), FAULT_SETUP,
+	    "it is not there: is its file system mounted (findmnt), was it "
+	    "moved? Found nothing new (--init) before that is clear" },
+	{ ENOENT, ON_DISK, FAULT_SETUP, "create it, or correct the path" },
+	{ ENOTDIR, ON_DISK, FAULT_SETUP,
+	    "a part of the path is no directory: correct the path" },
+	{ ELOOP, ON_DISK, FAULT_SETUP,
+	    "a part of the path is a symbolic link of another user's: name "
+	    "the real directory" },
+	{ EACCES, ON_DISK, FAULT_SETUP,
+	    "give it to the node's user (chown), and let that user pass each "
+	    "directory above it" },
+	{ EPERM, ON_DISK, FAULT_SETUP,
+	    "give it to the node's user (chown); if it is, look for the "
+	    "attribute immutable (lsattr)" },
+	{ EBADMSG, AT(DATA), FAULT_DAMAGE,
+	    "what is on disk is not what was written: restore this node from "
+	    "another one or from a copy; nodelifewal verify tells what is "
+	    "good" },
+	{ EMFILE, ANYWHERE, FAULT_WORLD,
+	    "raise the limit of descriptors (ulimit -n, LimitNOFILE=)" },
+	{ ENFILE, ANYWHERE, FAULT_WORLD,
+	    "the machine is out of descriptors: raise sysctl fs.file-max" },
+	{ ENOMEM, ANYWHERE, FAULT_WORLD,
+	    "free memory, or raise the limit of the control group (memory.max) "
+	    "or of the process (ulimit -v)" },
+	{ EAGAIN, AT(PROCESS), FAULT_WORLD,
+	    "too many processes: end some, or raise the limit (pids.max, "
+	    "ulimit -u)" },
+};
+
+static const struct remedy *
+remedy_find(int error, enum fault_place place)
+{
+	size_t i;
+
+	ASSERT((unsigned)place < PLACE_COUNT);
+	for (i = 0; i < NITEMS(remedies); i++)
+		if (remedies[i].error == error &&
+		    (remedies[i].places & 1u << place) != 0)
+			return &remedies[i];
+	return NULL;
+}
+
+const char *
+fault_remedy(int error, enum fault_place place)
+{
+	const struct remedy *r = remedy_find(error, place);
+
+	return r != NULL ? r->text : "";
+}
+
+enum fault_kind
+fault_kind(int error, enum fault_place place)
+{
+	const struct remedy *r = remedy_find(error, place);
+
+	return r != NULL ? r->kind : FAULT_PROGRAM;
+}
+
+static void
+part(char *buf, size_t size, const char *text)
+{
+	size_t len = strlen(buf);
+
+	if (text == NULL || text[0] == '\0')
+		return;
+	snprintf(buf + len, size - len, "%s%s", len > 0 ? ": " : "", text);
+}
+
+char *
+fault_text(char *buf, size_t size, const struct fault *f)
+{
+	const char *remedy = fault_remedy(f->error, f->place);
+	size_t len;
+
+	ASSERT(size > 0);
+	buf[0] = '\0';
+	part(buf, size, f->object);
+	part(buf, size, f->call);
+	if (f->what != NULL)
+		part(buf, size, f->what);
+	else if (f->error != 0)
+		part(buf, size, strerror(f->error));
+	part(buf, size, f->effect);
+	part(buf, size, remedy);
+	if (f->goes_on && remedy[0] != '\0' && (len = strlen(buf)) < size - 1)
+		snprintf(
+		    buf + len, size - len, "; the node goes on by itself then");
+	return buf;
+}

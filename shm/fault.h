@@ -1,0 +1,56 @@
+/*
+ * What an admin is told of a fault: the object, what happened, what it means
+ * for the data, what to do. The last follows from errno and place alone, by
+ * one table (fault.c), so one errno has one remedy wherever it is met. Pure.
+ */
+#ifndef SHM_FAULT_H
+#define SHM_FAULT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define FAULT_TEXT_MAX 480 /* a whole message, its NUL included */
+
+/* Where it happened, for the remedy. */
+enum fault_place {
+	PLACE_DATA, /* data_dir and what is in it */
+	PLACE_RUN, /* run_dir, sockets in it */
+	PLACE_SHM, /* /dev/shm */
+	PLACE_LOG, /* the file of [log] target */
+	PLACE_CONF, /* the configuration file */
+	PLACE_LISTEN, /* addresses */
+	PLACE_RING, /* io_uring */
+	PLACE_PROCESS, /* fork, memory, descriptors */
+	PLACE_COUNT
+};
+
+/* What kind of fault an error is, and so what follows it. */
+enum fault_kind {
+	FAULT_WORLD, /* waited out: a disk, memory, processes that are missing
+		      */
+	FAULT_SETUP, /* somebody must change rights, paths or keys */
+	FAULT_DAMAGE, /* what is on disk is not what was written */
+	FAULT_PROGRAM /* any other */
+};
+
+struct fault {
+	const char *object; /* path, member or key; never empty */
+	const char *call; /* "write", "fdatasync"; NULL = none */
+	int error; /* errno, positive; 0 = none: no remedy is known */
+	enum fault_place place;
+	const char *effect; /* what it means for the data; NULL = nothing */
+	/* In place of errno's text; for what no errno tells. NULL = errno's. */
+	const char *what;
+	bool goes_on; /* who says it goes on by itself when it is over */
+};
+
+/*
+ * "OBJECT: CALL: WHAT: EFFECT: REMEDY" into buf, cut at `size` if need be.
+ * Returns buf.
+ */
+char *fault_text(char *buf, size_t size, const struct fault *f);
+/* "" if there is none. */
+const char *fault_remedy(int error, enum fault_place place);
+enum fault_kind fault_kind(int error, enum fault_place place);
+
+#endif

@@ -1,0 +1,203 @@
+/*
+ * Troubles that stand; see trouble.h. A row is written by one process at a
+ * time; readers copy it between two equal, even versions. A writer that dies
+ * in the middle leaves an odd one: the row is then read as what `standing`
+ * says, with whatever text is there, until the supervisor ends it.
+ */
+#include "shm/trouble.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "shm/assert.h"
+#include "shm/counters.h"
+#include "shm/region.h"
+
+#define READ_TRIES 100 /* a row is written within a microsecond */
+
+static const struct {
+	const char *name, *help;
+	unsigned slot, stops;
+} kinds[] = {
+#define X(NAME, name, slot, stops, help)                                       \
+	[TROUBLE_##NAME] = { name, help, slot, stops },
+	TROUBLES(X)
+#undef X
+};
+_Static_assert(NITEMS(kinds) == TROUBLE_COUNT, "a row for each");
+
+const char *
+trouble_name(enum trouble kind)
+{
+	return kinds[kind].name;
+}
+
+const char *
+trouble_help(enum trouble kind)
+{
+	return kinds[kind].help;
+}
+
+unsigned
+trouble_writer(enum trouble kind)
+{
+	return kinds[kind].slot;
+}
+
+unsigned
+trouble_stops_of(enum trouble kind)
+{
+	return kinds[kind].stops;
+}
+
+static struct trouble_row *
+row_of(const struct region *r, enum trouble kind)
+{
+	ASSERT((unsigned)kind < TROUBLE_COUNT);
+	return &r->troubles->row[kind];
+}
+
+static void
+row_write(struct trouble_row *row, bool standing, const char *text)
+{
+	uint32_t v = atomic_load_explicit(&row->version, memory_order_relaxed);
+
+	atomic_store_explicit(&row->version, v | 1, memory_order_relaxed);
+	/* Pairs with the acquire fence in trouble_read(). */
+	atomic_thread_fence(memory_order_release);
+	if (text != NULL)
+		strlcpy(row->text, text, sizeof(row->text));
+	atomic_store_explicit(&row->standing, standing, memory_order_relaxed);
+	atomic_store_explicit(&row->version, (v | 1) + 1, memory_order_release);
+}
+
+static void
+begin(struct region *r, enum trouble kind, const char *text)
+{
+	struct trouble_row *row = row_of(r, kind);
+	bool before = trouble_stands(r, kind);
+
+	if (!before) {
+		atomic_store_explicit(
+		    &row->since_ns, mono_ns(), memory_order_relaxed);
+		atomic_fetch_add_explicit(&row->times, 1, memory_order_relaxed);
+	}
+	row_write(row, true, text);
+	if (!before)
+		event_add(r, kinds[kind].slot,
+		    kinds[kind].stops != STOPS_NOTHING ? EVENT_ERROR
+						       : EVENT_WARN,
+		    "%s", text);
+}
+
+void
+trouble_begin(struct region *r, enum trouble kind, const struct fault *f)
+{
+	char text[FAULT_TEXT_MAX];
+
+	begin(r, kind, fault_text(text, sizeof(text), f));
+}
+
+void
+trouble_begin_text(struct region *r, enum trouble kind, const char *fmt, ...)
+{
+	char text[FAULT_TEXT_MAX] = "";
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	begin(r, kind, text);
+}
+
+void
+trouble_end(struct region *r, enum trouble kind)
+{
+	struct trouble_row *row = row_of(r, kind);
+	uint64_t since, now = mono_ns();
+
+	if (!trouble_stands(r, kind))
+		return;
+	since = atomic_load_explicit(&row->since_ns, memory_order_relaxed);
+	row_write(row, false, NULL);
+	event_add(r, kinds[kind].slot, EVENT_INFO, "%s is over after %.1f s",
+	    kinds[kind].name, now > since ? (double)(now - since) / 1e9 : 0.0);
+}
+
+void
+trouble_writer_died(struct region *r, unsigned slot)
+{
+	unsigned kind;
+
+	for (kind = 0; kind < TROUBLE_COUNT; kind++)
+		if (kinds[kind].slot == slot)
+			trouble_end(r, kind);
+}
+
+bool
+trouble_stands(const struct region *r, enum trouble kind)
+{
+	return atomic_load_explicit(
+		   &row_of(r, kind)->standing, memory_order_acquire) != 0;
+}
+
+unsigned
+trouble_stops(const struct region *r)
+{
+	unsigned kind, stops = 0;
+
+	for (kind = 0; kind < TROUBLE_COUNT; kind++)
+		if (trouble_stands(r, kind))
+			stops |= kinds[kind].stops;
+	return stops;
+}
+
+uint64_t
+trouble_times(const struct region *r, enum trouble kind)
+{
+	return atomic_load_explicit(
+	    &row_of(r, kind)->times, memory_order_relaxed);
+}
+
+bool
+trouble_read(
+    const struct region *r, enum trouble kind, struct trouble_info *out)
+{
+	const struct trouble_row *row = row_of(r, kind);
+	bool standing = false;
+	uint32_t before;
+	unsigned i;
+
+	out->kind = kind;
+	for (i = 0; i < READ_TRIES; i++) {
+		before =
+		    atomic_load_explicit(&row->version, memory_order_acquire);
+		standing = atomic_load_explicit(
+			       &row->standing, memory_order_relaxed) != 0;
+		out->since_ns =
+		    atomic_load_explicit(&row->since_ns, memory_order_relaxed);
+		memcpy(out->text, row->text, sizeof(out->text));
+		/* Pairs with the release fence in row_write(). */
+		atomic_thread_fence(memory_order_acquire);
+		if ((before & 1) == 0 && atomic_load_explicit(&row->version,
+					     memory_order_relaxed) == before)
+			break;
+	}
+	out->text[sizeof(out->text) - 1] = '\0';
+	return standing;
+}
+
+unsigned
+trouble_list(const struct region *r, struct trouble_info out[TROUBLE_COUNT])
+{
+	unsigned kind, n = 0;
+	int stops;
+
+	for (stops = STOPS_WRITES | STOPS_READS; stops >= 0; stops--)
+		for (kind = 0; kind < TROUBLE_COUNT; kind++)
+			if ((int)kinds[kind].stops == stops &&
+			    trouble_read(r, kind, &out[n]))
+				n++;
+	return n;
+}

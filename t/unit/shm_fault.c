@@ -1,0 +1,115 @@
+/*
+ * Messages of faults: the parts and their order, that each remedy fits its
+ * errno and place, that nothing but damage is told to restore, and cut text.
+ */
+#include "shm/fault.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "shm/assert.h"
+#include "shm/bits.h"
+#include "t/tap.h"
+
+static char text[FAULT_TEXT_MAX];
+
+static void
+test_parts(void)
+{
+	struct fault f = { .object = "data/wal/0000000e.seg",
+		.call = "write",
+		.error = EROFS,
+		.place = PLACE_DATA,
+		.effect = "writes wait, reads go on, nothing is lost",
+		.goes_on = true };
+	char small[24], unknown[64];
+
+	is_str(fault_text(text, sizeof(text), &f),
+	    "data/wal/0000000e.seg: write: Read-only file system: writes wait, "
+	    "reads go on, nothing is lost: the file system is mounted "
+	    "read-only: look for the cause (dmesg), then mount it writable "
+	    "(mount -o remount,rw); the node goes on by itself then",
+	    "object, call, errno, effect, remedy");
+	is_str(fault_text(small, sizeof(small), &f),
+	    "data/wal/0000000e.seg: ", "what is too long is cut");
+
+	f = (struct fault){ .object = "store",
+		.what = "no heartbeat for 3.0 s",
+		.place = PLACE_DATA };
+	is_str(fault_text(text, sizeof(text), &f),
+	    "store: no heartbeat for 3.0 s", "no errno, no remedy");
+	f = (struct fault){ .object = "x", .error = EXDEV, .goes_on = true };
+	snprintf(unknown, sizeof(unknown), "x: %s", strerror(EXDEV));
+	is_str(fault_text(text, sizeof(text), &f), unknown,
+	    "an errno without a remedy promises nothing");
+}
+
+/* Whatever the errno: no remedy but damage's touches the data. */
+static void
+test_remedies(void)
+{
+	static const char *const harmful[] = { "restore", "force", "--init" };
+	unsigned place, i, known = 0;
+	int error, wrong = 0;
+	bool told;
+
+	for (error = 0; error < 200; error++)
+		for (place = 0; place < PLACE_COUNT; place++) {
+			const char *remedy = fault_remedy(error, place);
+
+			known += remedy[0] != '\0';
+			for (i = 0; i < NITEMS(harmful); i++) {
+				told = strstr(remedy, harmful[i]) != NULL;
+				if (!told || error == EBADMSG ||
+				    (error == ENOENT && i == 2))
+					continue;
+				diag("%s: %s", strerror(error), remedy);
+				wrong++;
+			}
+		}
+	ok(known > 60, "%u pairs of errno and place have a remedy", known);
+	is_u64((uint64_t)wrong, 0, "only damage speaks of restoring");
+	ok(strstr(fault_remedy(ENOENT, PLACE_DATA), "mounted") != NULL &&
+		strstr(fault_remedy(ENOENT, PLACE_DATA), "nothing new") != NULL,
+	    "an empty mount point is not to be founded anew");
+	ok(strstr(fault_remedy(EPERM, PLACE_RING), "seccomp") != NULL &&
+		strstr(fault_remedy(EPERM, PLACE_RING), "sysctl") != NULL,
+	    "io_uring refused: both who may have");
+	ok(strstr(fault_remedy(ENOSPC, PLACE_DATA), "inodes") != NULL,
+	    "no space may be no inodes");
+	ok(strstr(fault_remedy(ENOSPC, PLACE_SHM), "/dev/shm") != NULL,
+	    "no space in /dev/shm is another place");
+	ok(strstr(fault_remedy(EROFS, PLACE_DATA), "chown") == NULL,
+	    "a read-only file system needs no chown");
+}
+
+static void
+test_kinds(void)
+{
+	static const int world[] = { EIO, EROFS, ENOSPC, EDQUOT, EFBIG, ENODEV,
+		ESTALE, ENOMEM, EMFILE };
+	static const int setup[] = { EACCES, EPERM, ENOENT, ENOTDIR };
+	size_t i;
+
+	for (i = 0; i < NITEMS(world); i++)
+		ok(fault_kind(world[i], PLACE_DATA) == FAULT_WORLD,
+		    "%s is waited out", strerror(world[i]));
+	for (i = 0; i < NITEMS(setup); i++)
+		ok(fault_kind(setup[i], PLACE_DATA) == FAULT_SETUP,
+		    "%s must be set right", strerror(setup[i]));
+	ok(fault_kind(EBADMSG, PLACE_DATA) == FAULT_DAMAGE, "damage");
+	ok(fault_kind(EXDEV, PLACE_DATA) == FAULT_PROGRAM, "any other");
+	ok(fault_kind(EAGAIN, PLACE_PROCESS) == FAULT_WORLD &&
+		fault_kind(EAGAIN, PLACE_DATA) == FAULT_PROGRAM,
+	    "EAGAIN is the world's for processes only");
+}
+
+int
+main(void)
+{
+	test_parts();
+	test_remedies();
+	test_kinds();
+	return tap_done();
+}

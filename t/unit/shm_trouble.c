@@ -1,0 +1,143 @@
+/*
+ * Troubles: begin, renew, end; what they stop; events; readers beside a writer
+ * see whole texts; a writer that died in the middle, and its end.
+ */
+#include "shm/trouble.h"
+
+#include <errno.h>
+
+#include "shm/counters.h"
+#include "shm/log.h"
+#include "t/shm_fixture.h"
+
+#define ROUNDS 20000
+
+static struct event events[EVENT_COUNT];
+
+static const char *
+newest_event(const struct region *r)
+{
+	if (event_list(r->events, events, 1) != 1)
+		return "";
+	return events[0].text;
+}
+
+static void
+test_life(struct region *r)
+{
+	struct fault f = { .object = "wal/00000002.seg",
+		.call = "write",
+		.error = EIO,
+		.place = PLACE_DATA,
+		.effect = "writes wait",
+		.goes_on = true };
+	struct trouble_info t[TROUBLE_COUNT];
+	uint64_t before;
+
+	is_u64(trouble_list(r, t), 0, "none stands");
+	is_u64(trouble_stops(r), STOPS_NOTHING, "and nothing is stopped");
+	trouble_begin(r, TROUBLE_LOG_FAILED, &f);
+	is_u64(trouble_stops(r), STOPS_WRITES, "it stops writes");
+	is_u64(trouble_list(r, t), 1, "one stands");
+	ok(t[0].kind == TROUBLE_LOG_FAILED &&
+		strstr(t[0].text, "wal/00000002.seg: write: ") == t[0].text,
+	    "with its text");
+	is_str(newest_event(r), t[0].text, "an event with the same");
+	is_u64(events[0].level, EVENT_ERROR, "as an error");
+	is_u64(events[0].slot, SLOT_WAL, "of its worker");
+
+	before = atomic_load(&r->events->next);
+	trouble_begin_text(r, TROUBLE_LOG_FAILED, "for %d s", 3);
+	ok(trouble_read(r, TROUBLE_LOG_FAILED, &t[1]), "still there");
+	is_str(t[1].text, "for 3 s", "with a newer text");
+	is_u64(t[1].since_ns, t[0].since_ns, "and the same beginning");
+	is_u64(atomic_load(&r->events->next), before, "no event of that");
+
+	trouble_begin_text(r, TROUBLE_CLOCK, "apart");
+	is_u64(trouble_list(r, t), 2, "two");
+	ok(t[0].kind == TROUBLE_LOG_FAILED, "what stops more is first");
+	trouble_end(r, TROUBLE_LOG_FAILED);
+	ok(!trouble_stands(r, TROUBLE_LOG_FAILED), "over");
+	ok(strstr(newest_event(r), "log_failed is over after ") != NULL,
+	    "an event says so");
+	is_u64(trouble_stops(r), STOPS_NOTHING, "what is left only warns");
+	before = atomic_load(&r->events->next);
+	trouble_end(r, TROUBLE_LOG_FAILED);
+	is_u64(atomic_load(&r->events->next), before, "over is over");
+	is_u64(trouble_times(r, TROUBLE_LOG_FAILED), 1, "it began once");
+	trouble_writer_died(r, SLOT_WAL);
+	ok(trouble_stands(r, TROUBLE_CLOCK), "another worker's stays");
+	trouble_writer_died(r, SLOT_GROUP);
+	is_u64(trouble_list(r, t), 0, "the worker's own goes with it");
+}
+
+/* Texts of one letter each: a torn one has two. */
+static int
+write_texts(void *arg)
+{
+	struct region *r = arg;
+	char text[FAULT_TEXT_MAX];
+	unsigned i;
+
+	for (i = 0; i < ROUNDS; i++) {
+		memset(text, 'a' + (int)(i % 26), sizeof(text) - 1);
+		text[sizeof(text) - 1] = '\0';
+		trouble_begin_text(r, TROUBLE_STORE_FULL, "%s", text);
+	}
+	return 0;
+}
+
+static void
+test_beside(struct region *r)
+{
+	struct trouble_info t;
+	unsigned torn = 0, seen = 0, i;
+	int status;
+	pid_t pid;
+
+	trouble_begin_text(r, TROUBLE_STORE_FULL, "a");
+	pid = child_start(write_texts, r);
+	while (waitpid(pid, &status, WNOHANG) == 0) {
+		seen += trouble_read(r, TROUBLE_STORE_FULL, &t);
+		for (i = 1; t.text[i] != '\0'; i++)
+			torn += t.text[i] != t.text[0];
+	}
+	ok(seen > 0 && status == 0, "read beside a writer");
+	is_u64(torn, 0, "every text is whole");
+	trouble_end(r, TROUBLE_STORE_FULL);
+}
+
+static void
+test_died(struct region *r)
+{
+	struct trouble_row *row = &r->troubles->row[TROUBLE_INDEX_FAILED];
+	struct trouble_info t;
+
+	trouble_begin_text(r, TROUBLE_INDEX_FAILED, "half");
+	atomic_fetch_add(&row->version, 1);
+	memset(row->text, 'z', sizeof(row->text));
+	ok(trouble_read(r, TROUBLE_INDEX_FAILED, &t),
+	    "a writer died in the middle: what stands is told");
+	is_u64(strlen(t.text), FAULT_TEXT_MAX - 1, "and ends where it must");
+	trouble_writer_died(r, SLOT_VLSN);
+	ok(!trouble_read(r, TROUBLE_INDEX_FAILED, &t), "until it is reaped");
+	trouble_begin_text(r, TROUBLE_INDEX_FAILED, "whole");
+	ok(trouble_read(r, TROUBLE_INDEX_FAILED, &t) &&
+		strcmp(t.text, "whole") == 0,
+	    "the next writer's is whole");
+}
+
+int
+main(void)
+{
+	struct fixture f;
+
+	fixture_open(&f);
+	log_open("/dev/null");
+	test_life(&f.r);
+	test_beside(&f.r);
+	test_died(&f.r);
+	log_open("stderr");
+	fixture_close(&f);
+	return tap_done();
+}
