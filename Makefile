@@ -17,7 +17,7 @@ HARDEN	 = -fstack-protector-strong -D_FORTIFY_SOURCE=2
 SAN	 =
 CFLAGS	 = $(OPT) $(HARDEN) $(SAN)
 CPPFLAGS = -std=gnu11 -D_GNU_SOURCE -I. -DNODELIFE_VERSION='"$(VERSION)"' \
-	   -DNODELIFE_PREFIX='"$(PREFIX)"' $(WARN)
+	   $(WARN)
 # Asked once, when the first rule needs it: after deps had its chance.
 PKGFLAGS = $(eval PKGFLAGS := $$(shell pkg-config --cflags $(PKGS)))$(PKGFLAGS)
 LDFLAGS	 = $(SAN) -pie -Wl,-z,relro,-z,now -Wl,--as-needed
@@ -45,7 +45,14 @@ Q	 = $(if $(strip $V),,@)
 
 all: $(PROGS)
 
-$B/%.o: %.c
+# What objects are made with: new if any of it is (ccache changes nothing).
+$B/flags: export FLAGS = $(filter-out ccache,$(CC)) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS)
+$B/flags: always
+	@mkdir -p $(@D)
+	@[ "$$FLAGS" = "$$(cat $@ 2>/dev/null)" ] || \
+	    printf '%s\n' "$$FLAGS" >$@
+
+$B/%.o: %.c $B/flags
 	@mkdir -p $(@D)
 	@echo "  CC	$@"
 	$(Q)$(CC) $(CPPFLAGS) $(PKGFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
@@ -219,7 +226,9 @@ uninstall:
 clean:
 	rm -rf $B
 
-.PHONY: all help deps run unit tests check fuzzers objects fuzz lint san sim bench \
+always:
+
+.PHONY: all always help deps run unit tests check fuzzers objects fuzz lint san sim bench \
 	hostile attackers install uninstall clean
 .SECONDARY:
 -include $(shell find $B -name '*.d' 2>/dev/null)
