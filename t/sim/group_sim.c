@@ -37,7 +37,7 @@
 #define TERM_MAX      1024
 #define SNAPSHOTS     3 /* observers that are late */
 
-enum fault {
+enum sim_fault {
 	FAULT_NONE,
 	FAULT_ONE_EPOCH, /* the first epoch is kept for good */
 	FAULT_EARLY_ANSWER, /* PERSISTED before the disk has it */
@@ -100,7 +100,7 @@ static struct {
 	uint64_t now_ns;
 } me;
 
-static enum fault fault;
+static enum sim_fault fault;
 static bool verbose;
 static uint64_t rng_state, seed;
 static jmp_buf failed;
@@ -754,7 +754,7 @@ main(int argc, char **argv)
 			test_seeds(strtoull(optarg, NULL, 10), 1);
 			return tap_done();
 		case 'x':
-			fault = (enum fault)strtoul(optarg, NULL, 10);
+			fault = (enum sim_fault)strtoul(optarg, NULL, 10);
 			break;
 		default:
 			fprintf(stderr, "usage: group_sim [-s SEED] "

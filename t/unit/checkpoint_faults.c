@@ -24,7 +24,7 @@
 
 #define SMALL_MEMORY (64 * 1024)
 
-enum fault {
+enum bad_call {
 	NO_FAULT,
 	WRITE_FAULT,
 	SHORT_WRITE, /* on a disk that has no room then */
@@ -33,12 +33,12 @@ enum fault {
 	MEMORY_FAULT
 };
 
-static enum fault armed;
+static enum bad_call armed;
 static unsigned fail_at, calls;
 static int fault_errno;
 
 static bool
-must_fail(enum fault kind)
+must_fail(enum bad_call kind)
 {
 	return armed == kind && ++calls == fail_at;
 }
@@ -154,7 +154,7 @@ enum {
 
 /* One attempt: exit code as above. */
 static int
-attempt(struct rig *g, enum fault kind, unsigned n, int error)
+attempt(struct rig *g, enum bad_call kind, unsigned n, int error)
 {
 	struct checkpoint_work work;
 	struct store_db db;
@@ -182,7 +182,7 @@ attempt(struct rig *g, enum fault kind, unsigned n, int error)
 }
 
 static int
-in_child(struct rig *g, enum fault kind, unsigned n, int error)
+in_child(struct rig *g, enum bad_call kind, unsigned n, int error)
 {
 	int status;
 	pid_t pid = fork();
@@ -278,7 +278,7 @@ drop_table(struct rig *g)
 }
 
 static void
-test_faults(struct rig *g, enum fault kind, int error, const char *what)
+test_faults(struct rig *g, enum bad_call kind, int error, const char *what)
 {
 	uint64_t before, vlsn, bad = 0;
 	unsigned n, said = 0;
@@ -320,7 +320,7 @@ int
 main(void)
 {
 	static const struct {
-		enum fault kind;
+		enum bad_call kind;
 		int error;
 		const char *what;
 	} row[] = { { WRITE_FAULT, ENOSPC, "a full disk at write" },

@@ -6,7 +6,7 @@
 #include "t/lib/wal_harness.h"
 
 /* Shared with the forked worker. */
-static struct fault {
+static struct bad_call {
 	_Atomic int op; /* enum wal_op, -1 = none */
 	_Atomic int countdown; /* fires when it reaches 0 */
 	_Atomic int res;
