@@ -384,6 +384,50 @@ test_owner(void)
 	wal_empty();
 }
 
+/*
+ * A flush failed in the life before: what follows what was durable then may
+ * be in a cache only, so the end that the next header states lies before it.
+ */
+static void
+test_failed_flush(void)
+{
+	struct segment_build b[2];
+	uint32_t end;
+
+	build_begin(&b[0], 1, 65536, NULL);
+	build_flush(&b[0], 3, 40);
+	end = b[0].at;
+	build_flush(&b[0], 2, 40);
+	build_write(&b[0], h.wal_dir);
+	atomic_store(&h.region.control->wal_failed, 4);
+	is_i64(recover(), 0, "a flush that failed");
+	is_u64(w.vlsn, 3, "is dropped");
+	is_u64(w.segment.info.prev_end, end, "with its head");
+	atomic_store(&h.region.control->wal_failed, 6);
+	build_head(&b[0]);
+	build_pad(&b[0]);
+	build_write(&b[0], h.wal_dir);
+	is_i64(recover(), 0, "one without a record");
+	is_u64(w.vlsn, 5, "drops none");
+	is_u64(w.segment.info.prev_end,
+	    b[0].record[b[0].count - 3].offset +
+		b[0].record[b[0].count - 3].len,
+	    "but its head and its pad");
+	build_begin(&b[1], 2, 65536, &b[0]);
+	build_flush(&b[1], 1, 40);
+	build_write(&b[1], h.wal_dir);
+	is_i64(recover(), 0, "a segment of which nothing was durable");
+	is_u64(w.vlsn, 5, "is dropped");
+	is_u64(w.segment.info.prev_number, 1, "with its header");
+	is_u64(w.segment.info.number, 2, "and its number is not used again");
+	atomic_store(&h.region.control->wal_failed, 0);
+	is_i64(recover(), 0, "without the word of a failure");
+	is_u64(w.vlsn, 6, "all counts");
+	build_free(&b[0]);
+	build_free(&b[1]);
+	wal_empty();
+}
+
 /* Files that are none of a log's, with names at the edge of the numbers. */
 static void
 test_numbers(void)
@@ -449,6 +493,7 @@ main(void)
 	test_empty();
 	test_chain();
 	test_owner();
+	test_failed_flush();
 	test_numbers();
 	test_tears();
 	test_lost_flights();

@@ -144,6 +144,8 @@ check_unbegun(struct recovery *rec)
 	for (; i < l->count; i++) {
 		struct segment_batch seen = { 0 };
 
+		if (l->entry[i].dropped)
+			continue;
 		rc = segment_file_look(
 		    rec->w->dir, l->entry[i].number, true, &seen);
 		if (rc == -EIO)
@@ -318,7 +320,11 @@ judge_end(struct recovery *rec, uint32_t i, struct segment_reader *r, int *rc)
 	return wal_judge(&in);
 }
 
-/* Follow one segment's chain to where it stops. */
+/*
+ * Follow one segment's chain to where it stops. Where a flush had failed it
+ * stops behind the last record that was durable before: the head of the flush
+ * that failed, and what else has no VLSN, may be in a cache only.
+ */
 static int
 follow_segment(struct recovery *rec, uint32_t i, struct segment_reader *r)
 {
@@ -338,7 +344,7 @@ follow_segment(struct recovery *rec, uint32_t i, struct segment_reader *r)
 			rec->dropped = true;
 			return 0;
 		}
-		if (failed != UINT64_MAX)
+		if (record.vlsn != 0)
 			before = r->scan;
 		take_record(rec, &record, e->number, offset, &sample);
 		if (rec->bytes + offset - rec->reported < PROGRESS_STEP)
@@ -347,7 +353,12 @@ follow_segment(struct recovery *rec, uint32_t i, struct segment_reader *r)
 		if (loop_shutdown(&rec->w->loop) != SHUTDOWN_NONE)
 			return refuse(rec, "stopped while scanning");
 	}
-	return rc == -ENODATA ? 0 : rc;
+	if (rc != -ENODATA)
+		return rc;
+	if (r->scan.vlsn + 1 == failed)
+		r->scan = before;
+	rec->dropped = r->scan.vlsn + 1 == failed;
+	return 0;
 }
 
 static int
@@ -664,6 +675,24 @@ recover_scan(struct recovery *rec)
 }
 
 /*
+ * Of a segment that holds nothing that was durable before a flush failed, the
+ * header may be in a cache only, too: the log goes on from the one before it.
+ */
+static void
+drop_failed(struct recovery *rec)
+{
+	struct segment_list *l = &rec->list;
+	struct segment_entry *e;
+
+	while (rec->failed != 0 && l->newest != UINT32_MAX &&
+	       (e = &l->entry[l->newest])->info.first_vlsn >= rec->failed) {
+		e->state = SEGMENT_BAD;
+		e->dropped = true;
+		segment_list_resolve(l);
+	}
+}
+
+/*
  * Force: the checkpoint is as good as a hint, and better than an old one; and
  * of what is dropped the terms count still: none of them comes again.
  */
@@ -694,6 +723,14 @@ recover_steps(struct recovery *rec)
 	rc = segment_list_load(&rec->list, w->dir, true);
 	if (rc != 0)
 		return refuse(rec, "wal: read: %s", strerror(-rc));
+	/*
+	 * Did a flush fail in a life before this one? Then what lies above what
+	 * was durable there can be read and still be on no disk, and no further
+	 * sync tells.
+	 */
+	rec->failed = atomic_load_explicit(
+	    &w->r->control->wal_failed, memory_order_relaxed);
+	drop_failed(rec);
 	if (rec->list.count != 0)
 		rec->highest = rec->list.entry[rec->list.count - 1].number;
 	if (rec->highest == UINT32_MAX)
@@ -709,13 +746,6 @@ recover_steps(struct recovery *rec)
 	/* What is in a checkpoint had been durable. */
 	rec->seen.durable = rec->hint;
 	rec->tail_entry = UINT32_MAX;
-	/*
-	 * Did a flush fail in a life before this one? Then what lies above what
-	 * was durable there can be read and still be on no disk, and no further
-	 * sync tells.
-	 */
-	rec->failed = atomic_load_explicit(
-	    &w->r->control->wal_failed, memory_order_relaxed);
 	rc = recover_scan(rec);
 	if (rc == 0 && !w->w->readonly)
 		rc = flush_tail(rec);
