@@ -82,13 +82,14 @@ static const struct remedy {
 	    "the file system is damaged: unmount it and check it (fsck)" },
 	{ ENOENT, AT(DATA), FAULT_SETUP,
 	    "it is not there: is its file system mounted (findmnt), was it "
-	    "moved? Found nothing new (--init) before that is clear" },
+	    "moved? Found a new group (nodelifed --init) only if there never "
+	    "was one" },
 	{ ENOENT, ON_DISK, FAULT_SETUP, "create it, or correct the path" },
 	{ ENOTDIR, ON_DISK, FAULT_SETUP,
 	    "a part of the path is no directory: correct the path" },
 	{ ELOOP, ON_DISK, FAULT_SETUP,
 	    "a part of the path is a symbolic link of another user's: name "
-	    "the real directory" },
+	    "what it leads to, or give the link to root (chown -h root)" },
 	{ EACCES, ON_DISK, FAULT_SETUP,
 	    "give it to the node's user (chown), and let that user pass each "
 	    "directory above it" },
@@ -169,5 +170,6 @@ fault_text(char *buf, size_t size, const struct fault *f)
 	if (f->goes_on && remedy[0] != '\0' && (len = strlen(buf)) < size - 1)
 		snprintf(
 		    buf + len, size - len, "; the node goes on by itself then");
+	part(buf, size, f->command);
 	return buf;
 }

@@ -42,11 +42,12 @@ struct fault {
 	/* In place of errno's text; for what no errno tells. NULL = errno's. */
 	const char *what;
 	bool goes_on; /* who says it goes on by itself when it is over */
+	const char *command; /* that does what helps here; NULL, "" = unknown */
 };
 
 /*
- * "OBJECT: CALL: WHAT: EFFECT: REMEDY" into buf, cut at `size` if need be.
- * Returns buf.
+ * "OBJECT: CALL: WHAT: EFFECT: REMEDY: COMMAND" into buf, cut at `size` if need
+ * be. Returns buf.
  */
 char *fault_text(char *buf, size_t size, const struct fault *f);
 /* "" if there is none. */

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "shm/assert.h"
+#include "shm/fault.h"
 #include "shm/path.h"
 
 #define LOG_LINE_MAX 1024 /* bytes, newline included; longer lines are cut */
@@ -69,6 +70,24 @@ log_target_set(int fd, bool to_syslog)
 }
 
 /*
+ * Root's own of a start for nobody else is given to the owner: workers, and a
+ * later start without root, open it again.
+ */
+static void
+log_file_give(int dir, const char *name, int fd)
+{
+	struct stat st, named;
+
+	if (!me.has_owner || fstat(fd, &st) != 0 || st.st_uid != 0 ||
+	    path_file_check(fd) != 0 ||
+	    fstatat(dir, name, &named, AT_SYMLINK_NOFOLLOW) != 0 ||
+	    named.st_dev != st.st_dev || named.st_ino != st.st_ino)
+		return;
+	if (fchown(fd, me.uid, me.gid) == -1)
+		log_warn("log: %s: owner", name);
+}
+
+/*
  * What has the name already. In a directory that others may write, root takes
  * nothing but an ordinary file without another name: a link or a pipe could
  * have been put there. Elsewhere a link (/dev/stdout) is the admin's.
@@ -79,8 +98,10 @@ log_file_there(int dir, const char *name, int flags)
 	int fd, rc;
 
 	if (path_dir_is_safe(dir)) {
-		fd = openat(dir, name, flags | O_CREAT, 0640);
-		return fd != -1 ? fd : -errno;
+		if ((fd = openat(dir, name, flags | O_CREAT, 0640)) == -1)
+			return -errno;
+		log_file_give(dir, name, fd);
+		return fd;
 	}
 	fd = openat(dir, name, flags | O_NOFOLLOW | O_NONBLOCK);
 	if (fd == -1)
@@ -168,6 +189,19 @@ log_file_is_named(void)
 	       open_file.st_ino == named.st_ino;
 }
 
+static void
+log_not_reopened(int error)
+{
+	char text[FAULT_TEXT_MAX];
+	struct fault f = { .object = me.path,
+		.call = "open again",
+		.error = error,
+		.place = PLACE_LOG,
+		.effect = "lines go on to the file before" };
+
+	log_warnx("log: %s", fault_text(text, sizeof(text), &f));
+}
+
 void
 log_reopen(void)
 {
@@ -178,9 +212,7 @@ log_reopen(void)
 	if ((fd = log_file_open(me.path)) >= 0)
 		log_target_set(fd, false);
 	else
-		log_warnx("log: %s: open again: %s: lines go on to the file "
-			  "before",
-		    me.path, path_error(fd));
+		log_not_reopened(-fd);
 }
 
 void

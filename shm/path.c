@@ -137,6 +137,25 @@ path_parent_open(const char *path, const char **name)
 	return path_dir_open(dir[0] != '\0' ? dir : ".");
 }
 
+/* What lies above it, made if need be, open to all. */
+static int
+parent_make(const char *path, const char **name)
+{
+	char above[PATH_MAX];
+	size_t len;
+	int rc;
+
+	if ((rc = path_parent_open(path, name)) != -ENOENT)
+		return rc;
+	len = (size_t)(*name - path);
+	while (len > 0 && path[len - 1] == '/')
+		len--;
+	if (len == 0 || len >= sizeof(above))
+		return rc;
+	snprintf(above, sizeof(above), "%.*s", (int)len, path);
+	return path_dir_make(above, 0755);
+}
+
 int
 path_dir_make(const char *path, mode_t mode)
 {
@@ -146,22 +165,13 @@ path_dir_make(const char *path, mode_t mode)
 
 	if ((rc = path_dir_open(path)) != -ENOENT)
 		return rc;
-	if ((parent = path_parent_open(path, &name)) < 0)
+	if ((parent = parent_make(path, &name)) < 0)
 		return parent;
 	mask = umask(0);
 	rc = mkdirat(parent, name, mode) == 0 || errno == EEXIST ? 0 : -errno;
 	umask(mask);
 	close(parent);
 	return rc == 0 ? path_dir_open(path) : rc;
-}
-
-const char *
-path_error(int error)
-{
-	if (error == -ELOOP && geteuid() == 0)
-		return "a symbolic link on the way is not root's: name what "
-		       "it leads to, or give it to root (chown -h root)";
-	return strerror(-error);
 }
 
 bool

@@ -17,12 +17,13 @@
  * too many. Other users' processes open it as it is.
  */
 int path_dir_open(const char *path);
-/* The same; made with this mode (whatever the umask) if it is not there. */
+/*
+ * The same; made with this mode (whatever the umask) if it is not there, and
+ * what lies above it with 0755.
+ */
 int path_dir_make(const char *path, mode_t mode);
 /* The directory of a file; *name is its last part, within path. */
 int path_parent_open(const char *path, const char **name);
-/* What to tell of an error of these: what it is, and what helps. */
-const char *path_error(int error);
 /* May nobody but root change what is in it, or are we not root anyway? */
 bool path_dir_is_safe(int dir_fd);
 /* Is the open file an ordinary one that has no other name? 0 or -errno. */

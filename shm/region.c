@@ -415,7 +415,7 @@ region_create(struct region *r, const struct region_spec *spec, char *why,
 	explain(why, why_size, "%s", "");
 	if ((dir = path_dir_open(spec->run_dir)) < 0) {
 		explain(why, why_size, "[node] run_dir: %s: %s", spec->run_dir,
-		    path_error(dir));
+		    strerror(-dir));
 		return dir;
 	}
 	if ((rc = spec_check(spec, dir, why, why_size)) == 0 &&

@@ -144,8 +144,7 @@ daemon_pidfile(const struct conf *conf, struct pidfile *p)
 
 	/* Open to all, whatever our umask: what is in it has modes. */
 	if ((p->dir = path_dir_make(dir, 0755)) < 0)
-		return refuse(refuse_code(p->dir), "[node] run_dir: %s: %s",
-		    dir, path_error(p->dir));
+		return refuse_at(dir, "open [node] run_dir", p->dir, PLACE_RUN);
 	while ((rc = pidfile_try(p, &other)) == -EWOULDBLOCK && mono_ns() < end)
 		(void)poll(NULL, 0, PIDFILE_RETRY_MS);
 	if (rc == 0)

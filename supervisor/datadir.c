@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,51 +17,52 @@
 #include "conf/node_file.h"
 #include "shm/bits.h"
 #include "shm/path.h"
+#include "supervisor/access.h"
+#include "supervisor/mounts.h"
 
 #define LOCK_RETRY_MS 20
 
-/* May the user that the workers will be do this? 0 or -errno. */
-static int
-may(int dir_fd, const char *name, int how, const struct rights *rights)
+/*
+ * Nothing is there to start from. A node that was founded once and whose file
+ * system is not mounted looks the same: the obedient must not found another.
+ */
+int
+datadir_refuse_missing(const struct conf *conf, const char *what)
 {
-	int rc = 0;
+	char why[256], command[PATH_MAX + 16];
+	struct fault f = { .object = conf->node.data_dir,
+		.error = ENOENT,
+		.place = PLACE_DATA,
+		.what = what,
+		.effect = "nothing is changed" };
 
-	if (rights->drop &&
-	    (setegid(rights->gid) != 0 || seteuid(rights->uid) != 0)) {
-		rc = -errno;
-		goto out;
+	if (mount_missing(conf->node.data_dir, command, sizeof(command))) {
+		snprintf(why, sizeof(why),
+		    "%s: /etc/fstab has a file system for it, which is not "
+		    "mounted",
+		    what);
+		f.what = why;
+		f.command = command;
 	}
-	if (faccessat(dir_fd, name, how, AT_EACCESS) != 0)
-		rc = -errno;
-out:
-	if (rights->drop && (seteuid(0) != 0 || setegid(getgid()) != 0))
-		rc = -errno;
-	return rc;
+	return refuse_fault(EX_CONFIG, &f);
 }
 
-/*
- * The workers open the directory and what is in it by themselves. A copy that
- * root made, or a founding by another version that was killed, is root's.
- */
+/* What is in the data directory cannot be had. */
 static int
-check_rights(const struct conf *conf, int dir_fd, const struct rights *rights)
+refuse_in(int code, const char *dir, const char *name, const char *call,
+    int error, const char *what)
 {
-	bool readonly = conf->boot.recovery_mode == CONF_RECOVERY_READONLY;
-	const char *dir = conf->node.data_dir;
-	int rc;
+	char path[PATH_MAX];
+	struct fault f = { .object = path,
+		.call = call,
+		.error = error < 0 ? -error : error,
+		.place = PLACE_DATA,
+		.effect = "nothing is changed",
+		.what = what };
 
-	if (!readonly &&
-	    (rc = may(dir_fd, ".", R_OK | W_OK | X_OK, rights)) != 0)
-		return refuse(EX_NOPERM,
-		    "data directory %s: user %u cannot write it: %s: give it "
-		    "to that user (chown -R), or set [node] user",
-		    dir, (unsigned)rights->uid, strerror(-rc));
-	if ((rc = may(dir_fd, NODE_FILE_NAME, R_OK, rights)) != 0)
-		return refuse(EX_NOPERM,
-		    "data directory %s: user %u cannot read %s: %s: give the "
-		    "directory to that user (chown -R), or set [node] user",
-		    dir, (unsigned)rights->uid, NODE_FILE_NAME, strerror(-rc));
-	return 0;
+	snprintf(path, sizeof(path), "%s%s%s", dir, name[0] != '\0' ? "/" : "",
+	    name);
+	return refuse_fault(code, &f);
 }
 
 static int
@@ -72,13 +74,12 @@ check_identity(const struct conf *conf, int dir_fd)
 	int rc = node_file_read(dir_fd, &node, why, sizeof(why));
 
 	if (rc == -ENOENT)
-		return refuse(EX_CONFIG,
-		    "data directory %s holds no node: found a group of one "
-		    "with `nodelifed --init`, or set [node] data_dir",
-		    dir);
+		return datadir_refuse_missing(conf, "holds no node");
+	if (rc == -EBADMSG || rc == -ENOTSUP)
+		return refuse_in(EX_CONFIG, dir, NODE_FILE_NAME, NULL, rc, why);
 	if (rc != 0)
-		return refuse(rc == -EACCES ? EX_NOPERM : EX_CONFIG,
-		    "data directory %s: %s: %s", dir, NODE_FILE_NAME, why);
+		return refuse_in(
+		    refuse_code(rc), dir, NODE_FILE_NAME, "read", rc, NULL);
 	if (strcmp(node.node, conf->node.name) != 0)
 		return refuse(EX_CONFIG,
 		    "data directory %s belongs to node %s, not %s", dir,
@@ -107,6 +108,10 @@ datadir_lock(int dir_fd, bool make, unsigned wait_ms)
 	    (make ? O_RDWR | O_CREAT : O_RDONLY) | O_CLOEXEC | O_NOFOLLOW |
 		O_NONBLOCK,
 	    0640);
+	/* As long as its file system is read-only: a lock needs no writing. */
+	if (fd < 0 && errno == EROFS && make)
+		fd = openat(dir_fd, DATADIR_LOCK,
+		    O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	/* A read-only copy may lack the file: the directory will do. */
 	if (fd < 0 && errno == ENOENT && !make)
 		fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -132,15 +137,12 @@ datadir_open(const struct conf *conf, const struct rights *rights, int *dir_fd,
 
 	fd = path_dir_open(dir);
 	if (fd == -ENOENT)
-		return refuse(EX_CONFIG,
-		    "data directory %s does not exist: found a group of one "
-		    "with `nodelifed --init`, or set [node] data_dir",
-		    dir);
+		return datadir_refuse_missing(conf, "does not exist");
 	if (fd < 0)
-		return refuse(fd == -EACCES ? EX_NOPERM : EX_CONFIG,
-		    "data directory %s: %s", dir, path_error(fd));
+		return refuse_in(fd == -EACCES ? EX_NOPERM : EX_CONFIG, dir, "",
+		    "open", fd, NULL);
 	if ((rc = check_identity(conf, fd)) != 0 ||
-	    (rc = check_rights(conf, fd, rights)) != 0)
+	    (rc = access_check(conf, rights, fd)) != 0)
 		goto out;
 	*lock_fd = datadir_lock(fd, !readonly, DATADIR_WAIT_MS);
 	if (*lock_fd >= 0) {
@@ -152,8 +154,8 @@ datadir_open(const struct conf *conf, const struct rights *rights, int *dir_fd,
 		rc = refuse(EX_UNAVAILABLE, "data directory %s is in use by %s",
 		    dir, holders);
 	} else {
-		rc = refuse(refuse_code(*lock_fd), "data directory %s: %s: %s",
-		    dir, DATADIR_LOCK, strerror(-*lock_fd));
+		rc = refuse_in(refuse_code(*lock_fd), dir, DATADIR_LOCK, "lock",
+		    *lock_fd, NULL);
 	}
 out:
 	close(fd);

@@ -28,6 +28,9 @@ int datadir_lock(int dir_fd, bool make, unsigned wait_ms);
 /* Who has the lock file open: "pid 7 (nodelifed: wal [n1]), pid 9 (…)". */
 void datadir_holders(int dir_fd, char *buf, size_t buf_size);
 
+/* Refuses what has no node in it, or (`what` says) must not get one. */
+int datadir_refuse_missing(const struct conf *conf, const char *what);
+
 /*
  * --init: found a group of one in conf's data_dir, which must be empty and is
  * made if it does not exist. 0 or an exit code, having refused.

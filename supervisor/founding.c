@@ -17,6 +17,7 @@
 
 #include "conf/node_file.h"
 #include "shm/path.h"
+#include "supervisor/mounts.h"
 
 /* What a founding may meet: its own leavings, and a fresh file system's. */
 static bool
@@ -129,9 +130,10 @@ datadir_found(const struct conf *conf, const struct rights *rights)
 	char name[256];
 	int dir_fd, lock_fd = -1, rc;
 
+	if (mount_missing(path, name, sizeof(name)))
+		return datadir_refuse_missing(conf, "is not founded");
 	if ((dir_fd = path_dir_make(path, 0750)) < 0)
-		return refuse(refuse_code(dir_fd), "data directory %s: %s",
-		    path, path_error(dir_fd));
+		return refuse_at(path, "mkdir", dir_fd, PLACE_DATA);
 	if ((rc = check_empty(dir_fd, name, sizeof(name))) == -ENOTEMPTY) {
 		rc = refuse_full(path, dir_fd, name);
 		goto out;
@@ -146,9 +148,10 @@ datadir_found(const struct conf *conf, const struct rights *rights)
 	}
 	if (rc == 0)
 		rc = found(conf, rights, dir_fd, lock_fd);
-	if (rc != 0)
-		rc = refuse(refuse_code(rc), "data directory %s: %s", path,
-		    rc == -EWOULDBLOCK ? "in use" : strerror(-rc));
+	if (rc == -EWOULDBLOCK)
+		rc = refuse(refuse_code(rc), "data directory %s: in use", path);
+	else if (rc != 0)
+		rc = refuse_at(path, "found", rc, PLACE_DATA);
 out:
 	if (lock_fd >= 0)
 		close(lock_fd);

@@ -164,7 +164,6 @@ listen_unix_refuse(const char *what, const char *path, int error)
 		return refuse(EX_UNAVAILABLE,
 		    "%s: %s: another process locks its directory", what, path);
 	default:
-		return refuse(refuse_code(error), "%s: %s: %s", what, path,
-		    path_error(error));
+		return refuse_at(path, what, error, PLACE_RUN);
 	}
 }

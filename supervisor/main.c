@@ -17,7 +17,6 @@
 #include <unistd.h>
 
 #include "shm/log.h"
-#include "shm/path.h"
 #include "supervisor/datadir.h"
 #include "supervisor/limits.h"
 #include "supervisor/listen.h"
@@ -108,6 +107,26 @@ keep_path(struct node *n, const char *file)
 	return 0;
 }
 
+/* Perhaps it is of a start by another user. */
+static int
+refuse_log(const struct node *n, const char *target, int error)
+{
+	char command[PATH_MAX + 32];
+	struct fault f = { .object = target,
+		.call = "open [node] log",
+		.error = -error,
+		.place = PLACE_LOG,
+		.command = command };
+	struct stat st;
+
+	snprintf(command, sizeof(command), "chown %u: %s",
+	    (unsigned)n->rights.uid, target);
+	if (error != -EACCES || stat(target, &st) != 0 ||
+	    st.st_uid == n->rights.uid)
+		f.command = NULL;
+	return refuse_fault(refuse_code(error), &f);
+}
+
 static int
 open_log(const struct node *n)
 {
@@ -124,8 +143,7 @@ open_log(const struct node *n)
 	log_name("supervisor");
 	log_level_set((enum log_level)n->conf.node.log_level);
 	if ((rc = log_open(target)) != 0)
-		return refuse(refuse_code(rc), "[node] log: %s: %s", target,
-		    path_error(rc));
+		return refuse_log(n, target, rc);
 	return 0;
 }
 

@@ -28,6 +28,26 @@ refuse(int code, const char *fmt, ...)
 }
 
 int
+refuse_fault(int code, const struct fault *f)
+{
+	char text[1024];
+
+	return refuse(code, "%s", fault_text(text, sizeof(text), f));
+}
+
+int
+refuse_at(
+    const char *object, const char *call, int error, enum fault_place place)
+{
+	struct fault f = { .object = object,
+		.call = call,
+		.error = error < 0 ? -error : error,
+		.place = place };
+
+	return refuse_fault(refuse_code(error), &f);
+}
+
+int
 refuse_code(int error)
 {
 	switch (error < 0 ? -error : error) {
@@ -50,6 +70,23 @@ refuse_code(int error)
 	}
 }
 
+static int
+refuse_user(const char *user, int error)
+{
+	char command[160];
+	struct fault f = { .object = user,
+		.call = "[node] user",
+		.error = error,
+		.place = PLACE_CONF,
+		.what = error != 0 ? NULL : "no such user",
+		.command = error != 0 ? NULL : command };
+
+	snprintf(command, sizeof(command),
+	    "useradd --system --no-create-home --shell /usr/sbin/nologin %s",
+	    user);
+	return refuse_fault(EX_CONFIG, &f);
+}
+
 int
 rights_find(struct rights *r, const char *user)
 {
@@ -62,8 +99,7 @@ rights_find(struct rights *r, const char *user)
 		return 0;
 	errno = 0;
 	if ((pw = getpwnam(user)) == NULL)
-		return refuse(EX_CONFIG, "[node] user: %s: %s", user,
-		    errno != 0 ? strerror(errno) : "no such user");
+		return refuse_user(user, errno);
 	if (r->uid != 0) {
 		if (pw->pw_uid != r->uid)
 			log_warnx("user: %s: not started by root, so the "

@@ -9,10 +9,16 @@
 #include <stddef.h>
 #include <sys/types.h>
 #include <sysexits.h>
+#include "shm/fault.h"
 
 /* Says it, returns `code`. */
 __attribute__((format(printf, 2, 3))) int
 refuse(int code, const char *fmt, ...);
+/* The same of a fault. */
+int refuse_fault(int code, const struct fault *f);
+/* The same, of what cannot be had: the error is -errno, the code its own. */
+int refuse_at(
+    const char *object, const char *call, int error, enum fault_place place);
 /* The code for an errno met when something must be opened or made. */
 int refuse_code(int error);
 

@@ -80,7 +80,9 @@ $n->configure( node => { group => 'test' } );
 SKIP: {
 	skip 'needs root', 4 if $> != 0;
 	$n->configure( node => { user => 'nobody' } );
-	refused( $n, 77, qr/cannot write it/, 'unwritable data directory' );
+	refused( $n, 77,
+		qr{\Q$n->{data}\E: open: Permission denied for user nobody .*chown},
+		'unwritable data directory' );
 	$n->configure( node => { user => 'no-such-user' } );
 	refused( $n, 78, qr/no such user/, 'unknown user' );
 	$n->configure( node => { user => undef } );
@@ -100,7 +102,7 @@ SKIP: {
 	$n->configure( listen => { http => '127.0.0.1:0' } );
 }
 $n->configure( node => { run_dir => '/proc/no/where' } );
-refused( $n, 73, qr{run_dir: /proc/no/where}, 'run_dir cannot be made' );
+refused( $n, 73, qr{/proc/no/where: open \[node\] run_dir: }, 'run_dir cannot be made' );
 $n->configure( node => { run_dir => $n->{run} } );
 
 # A run, and second starts beside it.

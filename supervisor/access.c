@@ -1,0 +1,265 @@
+/* What the workers' user may open. Contract: access.h. */
+#include "supervisor/access.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <fnmatch.h>
+#include <grp.h>
+#include <limits.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "shm/assert.h"
+#include "shm/fault.h"
+#include "shm/log.h"
+
+/* What workers open of what is there; names of others are not our business. */
+static const struct {
+	const char *dir; /* in data_dir */
+	const char *pattern;
+} opened[] = {
+	{ ".", "node" },
+	{ ".", "state" },
+	{ ".", "members" },
+	{ ".", "reserve" },
+	{ ".", "salvage" },
+	{ "wal", "*.seg" },
+	{ "wal", "prep.*" },
+	{ "wal", "hint" },
+	{ "store", "*.mdb" },
+	{ "index", "*.idx" },
+};
+
+struct found {
+	const struct conf *conf;
+	const struct rights *rights;
+	unsigned count; /* of files that may not be opened */
+	int error; /* of the first, positive */
+	char path[PATH_MAX]; /* below data_dir */
+	struct stat st; /* unknown: st_mode is 0 */
+	bool readonly_fs;
+};
+
+/* Who we were. */
+struct before {
+	int count;
+	gid_t groups[NGROUPS_MAX];
+	gid_t gid;
+};
+
+static int
+become(const struct conf *conf, const struct rights *r, struct before *b)
+{
+	const char *user = conf->node.user;
+
+	b->gid = getegid();
+	if ((b->count = getgroups(NGROUPS_MAX, b->groups)) < 0)
+		return -errno;
+	if ((user[0] != '\0' ? initgroups(user, r->gid) : setgroups(0, NULL)) !=
+		0 ||
+	    setegid(r->gid) != 0 || seteuid(r->uid) != 0)
+		return -errno;
+	return 0;
+}
+
+static int
+become_again(const struct before *b)
+{
+	if (seteuid(0) != 0 || setegid(b->gid) != 0 ||
+	    setgroups((size_t)b->count, b->groups) != 0)
+		return -errno;
+	return 0;
+}
+
+static void
+note(struct found *f, const char *dir, const char *name, int error)
+{
+	if (f->count++ > 0)
+		return;
+	f->error = error;
+	snprintf(f->path, sizeof(f->path), "%s/%s", dir, name);
+}
+
+static void
+look(struct found *f, int dir_fd, const char *dir, const char *name)
+{
+	bool readonly = f->conf->boot.recovery_mode == CONF_RECOVERY_READONLY;
+	struct stat st;
+	int how = R_OK;
+
+	/* What is gone by now is no matter; what hides a link is seen. */
+	if (fstatat(dir_fd, name, &st, 0) != 0 && errno == ENOENT)
+		return;
+	if (!readonly)
+		how |= W_OK;
+	if (S_ISDIR(st.st_mode))
+		how |= X_OK;
+	if (faccessat(dir_fd, name, how, AT_EACCESS) == 0)
+		return;
+	if (errno == EROFS)
+		f->readonly_fs = true;
+	else if (errno != ENOENT)
+		note(f, dir, name, errno);
+}
+
+static bool
+is_opened(const char *dir, const char *name)
+{
+	for (size_t i = 0; i < NITEMS(opened); i++)
+		if (strcmp(opened[i].dir, dir) == 0 &&
+		    fnmatch(opened[i].pattern, name, 0) == 0)
+			return true;
+	return false;
+}
+
+/* A directory of data_dir, if it is there, and what is in it. */
+static void
+look_into(struct found *f, int data_fd, const char *dir)
+{
+	int fd = openat(data_fd, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct dirent *e;
+	DIR *list;
+
+	if (fd < 0 && errno == ENOENT)
+		return;
+	if (fd < 0) {
+		note(f, dir, ".", errno);
+		return;
+	}
+	look(f, fd, dir, ".");
+	if ((list = fdopendir(fd)) == NULL) {
+		close(fd);
+		return;
+	}
+	while ((e = readdir(list)) != NULL)
+		if (is_opened(dir, e->d_name))
+			look(f, dirfd(list), dir, e->d_name);
+	closedir(list);
+}
+
+static const char *
+user_name(uid_t uid, char buf[32])
+{
+	const struct passwd *pw = getpwuid(uid);
+
+	if (pw != NULL)
+		snprintf(buf, 32, "%s", pw->pw_name);
+	else
+		snprintf(buf, 32, "%u", (unsigned)uid);
+	return buf;
+}
+
+/* "./x/." is x. */
+static void
+full_path(const struct found *f, char *buf, size_t size)
+{
+	const char *at = f->path;
+	size_t len;
+
+	at += strncmp(at, "./", 2) == 0 ? 2 : 0;
+	len = strlen(at);
+	if (len >= 2 && strcmp(at + len - 2, "/.") == 0)
+		len -= 2;
+	else if (strcmp(at, ".") == 0)
+		len = 0;
+	snprintf(buf, size, "%s%s%.*s", f->conf->node.data_dir,
+	    len > 0 ? "/" : "", (int)len, at);
+}
+
+/* The command that gives the user what was found. */
+static void
+command(const struct found *f, const char *path, const char *user, char *buf,
+    size_t size)
+{
+	bool owner = f->st.st_mode != 0 && f->st.st_uid == f->rights->uid;
+
+	if (f->error != EACCES)
+		buf[0] = '\0';
+	else if (f->count > 1)
+		snprintf(
+		    buf, size, "chown -R %s: %s", user, f->conf->node.data_dir);
+	else if (owner)
+		snprintf(buf, size, "chmod u+rw%s %s",
+		    S_ISDIR(f->st.st_mode) ? "x" : "", path);
+	else
+		snprintf(buf, size, "chown %s: %s", user, path);
+}
+
+/* "Permission denied for user x (owner root, mode 0600), and 2 more" */
+static void
+describe(const struct found *f, const char *user, char *buf, size_t size)
+{
+	char owner[32], whose[80] = "", more[32] = "";
+
+	if (f->st.st_mode != 0)
+		snprintf(whose, sizeof(whose), " (owner %s, mode %04o)",
+		    user_name(f->st.st_uid, owner),
+		    (unsigned)f->st.st_mode & 07777);
+	if (f->count > 1)
+		snprintf(more, sizeof(more), ", and %u more", f->count - 1);
+	snprintf(buf, size, "%s for user %s%s%s", strerror(f->error), user,
+	    whose, more);
+}
+
+static int
+refuse_found(struct found *f, int dir_fd)
+{
+	char user[32], what[256], path[PATH_MAX], how[PATH_MAX + 64];
+	struct fault fault = { .object = path,
+		.call = "open",
+		.error = f->error,
+		.place = PLACE_DATA,
+		.effect = "the node does not start, nothing is changed",
+		.what = what,
+		.command = how };
+
+	/* Who could not look may be told by who can. */
+	if (fstatat(dir_fd, f->path, &f->st, 0) != 0)
+		f->st.st_mode = 0;
+	user_name(f->rights->uid, user);
+	full_path(f, path, sizeof(path));
+	describe(f, user, what, sizeof(what));
+	command(f, path, user, how, sizeof(how));
+	return refuse_fault(refuse_code(f->error), &fault);
+}
+
+static void
+warn_readonly(const struct conf *conf)
+{
+	char text[FAULT_TEXT_MAX];
+	struct fault fault = { .object = conf->node.data_dir,
+		.call = "access",
+		.error = EROFS,
+		.place = PLACE_DATA,
+		.effect = "the node cannot serve before it may write" };
+
+	log_warnx("%s", fault_text(text, sizeof(text), &fault));
+}
+
+int
+access_check(const struct conf *conf, const struct rights *rights, int dir_fd)
+{
+	static const char *const dirs[] = { ".", "wal", "store", "index" };
+	struct found f = { .conf = conf, .rights = rights };
+	struct before before;
+	int rc;
+
+	if (rights->drop && (rc = become(conf, rights, &before)) != 0) {
+		(void)become_again(&before);
+		return refuse(EX_OSERR, "become user %u: %s",
+		    (unsigned)rights->uid, strerror(-rc));
+	}
+	for (size_t i = 0; i < NITEMS(dirs); i++)
+		look_into(&f, dir_fd, dirs[i]);
+	if (rights->drop && (rc = become_again(&before)) != 0)
+		return refuse(EX_OSERR, "become root again: %s", strerror(-rc));
+	if (f.count > 0)
+		return refuse_found(&f, dir_fd);
+	if (f.readonly_fs && conf->boot.recovery_mode != CONF_RECOVERY_READONLY)
+		warn_readonly(conf);
+	return 0;
+}
