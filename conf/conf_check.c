@@ -141,13 +141,44 @@ check_durations(const struct check *c)
 	}
 }
 
+/* The next step of a path and its length; 0 = there is none. */
+static size_t
+path_step(const char **path)
+{
+	size_t len;
+
+	for (;;) {
+		*path += strspn(*path, "/");
+		len = strcspn(*path, "/");
+		if (len != 1 || **path != '.')
+			return len;
+		*path += len;
+	}
+}
+
+/* Do two absolute paths say the same? Of links only a start knows. */
+static bool
+paths_same(const char *a, const char *b)
+{
+	size_t len;
+
+	do {
+		len = path_step(&a);
+		if (path_step(&b) != len || memcmp(a, b, len) != 0)
+			return false;
+		a += len;
+		b += len;
+	} while (len > 0);
+	return true;
+}
+
 static void
 check_dirs(const struct check *c)
 {
 	const struct conf *conf = c->conf;
 
 	if (conf->node.data_dir[0] != '\0' &&
-	    strcmp(conf->node.data_dir, conf->node.run_dir) == 0)
+	    paths_same(conf->node.data_dir, conf->node.run_dir))
 		conf_errors_add(c->errs, c->where->name,
 		    later(LINE(conf, node.data_dir), LINE(conf, node.run_dir)),
 		    "data_dir and run_dir must be two directories");

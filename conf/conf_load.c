@@ -141,12 +141,32 @@ line_is_text(struct loader *ld, const char *line, size_t len)
 	return true;
 }
 
+/*
+ * "key = ;text": inih would take it for an empty value, and an empty password
+ * is none at all. The text is not shown: it may be one.
+ */
+static bool
+value_is_comment(struct loader *ld, const char *key, const char *equals)
+{
+	size_t len = strcspn(key, BLANKS "=");
+
+	if (*equals != '=' || equals[1 + strspn(equals + 1, BLANKS)] != ';')
+		return false;
+	if (ld->state != SECTION_BAD)
+		complain(ld,
+		    "%.*s: a value cannot begin with ';', which starts a "
+		    "comment after a blank; to leave it empty, put nothing "
+		    "behind the '='",
+		    (int)len, key);
+	return true;
+}
+
 /* Should inih get this line (with its newline cut off)? */
 static bool
 line_check(struct loader *ld, const char *line, size_t len, size_t room)
 {
 	char copy[CONF_LINE_MAX + 1];
-	size_t at;
+	size_t at, key;
 
 	if (len > CONF_LINE_MAX || len >= room) {
 		complain(ld, "line is longer than %d bytes", CONF_LINE_MAX);
@@ -163,12 +183,13 @@ line_check(struct loader *ld, const char *line, size_t len, size_t room)
 		header_line(ld, copy + at);
 		return false;
 	}
+	key = at;
 	at += strcspn(copy + at, "=:");
 	if (copy[at] == ':') {
 		complain(ld, "must be 'key = value', with '=' before any ':'");
 		return false;
 	}
-	return true;
+	return !value_is_comment(ld, copy + key, copy + at);
 }
 
 /*

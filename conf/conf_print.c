@@ -45,6 +45,11 @@ print_key(const struct conf *conf, uint32_t index, FILE *out)
 		return;
 	}
 	conf_key_value(conf, key, value, sizeof(value));
+	/* A comment alone is no value. */
+	if (value[0] == '\0') {
+		fprintf(out, "; %s is empty\n", key->name);
+		return;
+	}
 	/* Set beside startup_probe, a budget would not load again. */
 	width =
 	    fprintf(out, "%s%s = %s", derived ? "; " : "", key->name, value);

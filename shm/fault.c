@@ -43,6 +43,9 @@ static const struct remedy {
 	{ EADDRNOTAVAIL, AT(LISTEN), FAULT_WORLD,
 	    "this machine has no such address: bring its interface up, or "
 	    "change [listen]" },
+	{ ENOENT, AT(LISTEN), FAULT_WORLD,
+	    "nobody knows this name now: look at the name service "
+	    "(resolv.conf, /etc/hosts), or correct [listen]" },
 	{ EACCES, AT(LISTEN), FAULT_SETUP,
 	    "ports below 1024 need root at the start: choose a higher one in "
 	    "[listen]" },

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "shm/bits.h"
+#include "shm/fault.h"
 
 #define HTTP_BACKLOG    SOMAXCONN /* a crowd keeps no probe out */
 #define CONTROL_BACKLOG 64
@@ -151,6 +152,24 @@ bound_text(int fd, char *buf, size_t buf_size)
 	return addr_port(&a);
 }
 
+/* Why an address cannot be had; `why` of a name that nobody knows. A code. */
+static int
+refuse_address(const char *key, const char *text, const char *why, int error)
+{
+	char object[CONF_ADDR_SIZE + 32], line[FAULT_TEXT_MAX];
+	const struct fault f = {
+		.object = object,
+		.error = why != NULL ? ENOENT : -error,
+		.what = why,
+		.place = PLACE_LISTEN,
+	};
+
+	snprintf(object, sizeof(object), "[listen] %s: %s", key, text);
+	fault_text(line, sizeof(line), &f);
+	/* A name, too, may be there at another try. */
+	return refuse(why != NULL ? EX_NOHOST : refuse_code(error), "%s", line);
+}
+
 /*
  * Bind every address that `text` names, at most fd_max. How many, or an exit
  * code as a negative number, having refused. A name may stand for families
@@ -167,8 +186,7 @@ bind_all(const char *key, const char *text, int *fd, unsigned fd_max,
 
 	count = conf_addr_resolve(text, list, fd_max, &why);
 	if (count < 0)
-		return -refuse(EX_CONFIG, "[listen] %s: %s: %s", key, text,
-		    why != NULL ? why : strerror(-count));
+		return -refuse_address(key, text, why, count);
 	for (int i = 0; i < count; i++) {
 		/* Port 0: what the first got is everybody's. */
 		if (got > 0 && addr_port(&list[i]) == 0)
@@ -194,8 +212,28 @@ fail:
 		close(fd[--got]);
 		fd[got] = -1;
 	}
-	return -refuse(refuse_code(error), "[listen] %s: %s: %s", key, text,
-	    strerror(-error));
+	return -refuse_address(key, text, NULL, error);
+}
+
+int
+listen_check(const struct conf *conf)
+{
+	const struct {
+		const char *key, *text;
+	} list[] = { { "client", conf->listen.client },
+		{ "http", conf->listen.http } };
+	struct conf_addr addr;
+	const char *why;
+	int rc = 0, found;
+
+	for (size_t i = 0; i < NITEMS(list); i++) {
+		why = NULL;
+		found = conf_addr_resolve(list[i].text, &addr, 1, &why);
+		if (found < 0)
+			rc = refuse_address(
+			    list[i].key, list[i].text, why, found);
+	}
+	return rc;
 }
 
 void
@@ -253,8 +291,7 @@ open_http(struct listeners *l, const struct conf *conf, uint64_t until_ns)
 	set_option(l->http_fd, SOL_SOCKET, SO_REUSEADDR, 1);
 	if (listen(l->http_fd, HTTP_BACKLOG) == 0)
 		return 0;
-	return refuse(refuse_code(errno), "[listen] http: %s: %s",
-	    conf->listen.http, strerror(errno));
+	return refuse_address("http", conf->listen.http, NULL, -errno);
 }
 
 int

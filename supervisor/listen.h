@@ -19,6 +19,8 @@
  */
 int listen_open(struct listeners *l, const struct conf *conf,
     const struct rights *rights, unsigned wait_ms);
+/* Can the addresses' names be looked up? 0 or an exit code, having refused. */
+int listen_check(const struct conf *conf);
 /*
  * Refuse connections from now on, also those that wait to be accepted, in
  * every process that has the sockets. TCP ports stay bound, so a later

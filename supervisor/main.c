@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "shm/log.h"
+#include "supervisor/check.h"
 #include "supervisor/datadir.h"
 #include "supervisor/limits.h"
 #include "supervisor/listen.h"
@@ -275,7 +276,10 @@ print_conf(struct node *n)
 		printf("%s; %s\n", i == 0 ? "\n" : "", n->fit.text[i]);
 	if (fflush(stdout) != 0)
 		return EX_IOERR;
-	return n->fit.refused ? EX_CONFIG : 0;
+	if (n->fit.refused)
+		return EX_CONFIG;
+	log_name("nodelifed");
+	return check_machine(&n->conf);
 }
 
 static int
@@ -288,7 +292,8 @@ start(struct node *n, const char *file)
 	if (!n->foreground && (n->ready_fd = daemon_detach()) < 0)
 		return refuse(EX_OSERR, "daemon: %s", strerror(-n->ready_fd));
 	n->exposed_count = conf_exposed(&n->conf, n->exposed);
-	if ((rc = rights_find(&n->rights, n->conf.node.user)) == 0 &&
+	if ((rc = check_dirs(&n->conf)) == 0 &&
+	    (rc = rights_find(&n->rights, n->conf.node.user)) == 0 &&
 	    (rc = open_log(n)) == 0 && (rc = prepare(n)) == 0 &&
 	    (rc = fit_memory(n)) == 0)
 		rc = node_boot(n);
@@ -350,7 +355,8 @@ main(int argc, char **argv, char **envp)
 	n.foreground = o.foreground;
 	log_name("nodelifed");
 	if (o.init) {
-		rc = rights_find(&n.rights, n.conf.node.user);
+		if ((rc = check_dirs(&n.conf)) == 0)
+			rc = rights_find(&n.rights, n.conf.node.user);
 		return rc != 0 ? rc : datadir_found(&n.conf, &n.rights);
 	}
 	rc = sane_descriptors();

@@ -59,6 +59,7 @@ refuse_code(int error)
 	case EBUSY:
 		return EX_UNAVAILABLE;
 	case EADDRNOTAVAIL:
+		return EX_NOHOST;
 	case EINVAL:
 		return EX_CONFIG;
 	case EMFILE:

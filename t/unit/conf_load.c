@@ -162,6 +162,22 @@ static const struct refusal refusals[] = {
 	    "f:8: client_unix: must be an absolute path or none, not 'sock'\n"
 	    "f:10: password: must not have blanks or control characters\n"
 	    "f:12: io: 1024 is out of bounds: 0 to 1023, or none\n" },
+	{ "values that are only a comment", GOOD "[security]\n"
+	    "password = ;secret\n[listen]\nclient_unix=\t; none yet\n"
+	    "peer = # none\n[secure]\nx = ;y\n",
+	    "f:6: password: a value cannot begin with ';', which starts a "
+	    "comment after a blank; to leave it empty, put nothing behind "
+	    "the '='\n"
+	    "f:8: client_unix: a value cannot begin with ';', which starts a "
+	    "comment after a blank; to leave it empty, put nothing behind "
+	    "the '='\n"
+	    "f:9: peer: '# none': must be host:port, the port is missing (or "
+	    "none)\n"
+	    "f:10: unknown section [secure]\n" },
+	{ "one directory twice, spelt differently",
+	    "[node]\nname = a\ngroup = b\n"
+	    "data_dir = /r/./x\nrun_dir = //r/x/.\n",
+	    "f:5: data_dir and run_dir must be two directories\n" },
 	{ "one address twice", GOOD "[listen]\nclient = 127.0.0.1:7381\n",
 	    "f:6: client and http both listen on 127.0.0.1:7381\n" },
 	{ "one address twice, spelt differently", GOOD "[listen]\n"

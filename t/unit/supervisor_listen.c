@@ -394,8 +394,13 @@ test_bad(void)
 	struct listeners l;
 
 	conf_of(&a, "a", "192.0.2.1:0");
-	is_i64(listen_open(&l, &a, &nobody, 0), EX_CONFIG,
-	    "an address of another host");
+	is_i64(listen_open(&l, &a, &nobody, 0), EX_NOHOST,
+	    "an address of another host: a status of its own");
+	is_i64(listen_check(&a), 0, "it can be looked up");
+	strcpy(a.listen.client, "no-such-host.invalid:0");
+	is_i64(listen_open(&l, &a, &nobody, 0), EX_NOHOST,
+	    "a name that nobody knows: the same");
+	is_i64(listen_check(&a), EX_NOHOST, "which a check finds, too");
 }
 
 int
