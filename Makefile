@@ -83,6 +83,13 @@ $B/t/unit/%: $B/t/unit/%.o $(ALLLIBS)
 	@echo "  LINK	$@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(ALLLIBS) -Wl,--end-group $(LIBS)
 
+# A wall clock of its own for a program (t/lib/World.pm).
+CLOCK	 = $B/t/lib/clock_shift.so
+$(CLOCK): t/lib/clock_shift.c
+	@mkdir -p $(@D)
+	@echo "  LINK	$@"
+	$(Q)$(CC) $(CPPFLAGS) -O2 -fPIC -shared -o $@ $<
+
 SIM	 = $B/t/sim/group_sim
 FUZZERS	 = $(patsubst t/fuzz/%.c,%,$(sort $(wildcard t/fuzz/*.c)))
 SANFLAGS = -fsanitize=address,undefined -fno-sanitize-recover=undefined
@@ -140,7 +147,7 @@ unit: $(UNIT)
 	t/run -j2 $(UNIT)
 
 # The tests of a build: unit programs, simulator, node tests.
-tests: all $(UNIT) $(SIM) $(HOSTILE)
+tests: all $(UNIT) $(SIM) $(HOSTILE) $(CLOCK)
 
 # The same on three builds; a node test on a build is BUILD/t/integration/X.t.
 check:

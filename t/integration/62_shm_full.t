@@ -6,23 +6,17 @@ use strict;
 use warnings;
 use Nodelife;
 use Test::More;
+use World;
 
-my $why = own_shm('64m');
+my $why = World::own_shm('64m');
 plan skip_all => $why if $why;
-
-sub fill {
-	open my $f, '>', '/dev/shm/filler' or die;
-	1 while syswrite $f, 'f' x 4096;
-	close $f;
-	return;
-}
 
 my $n = Nodelife->new(
 	wal   => { buffer_size => '4M' },
 	store => { table_size => '8M', max_value => '1M', max_record => '8M' },
 )->start;
 is $n->client->cmd(qw(SET first 1)), 'OK', 'a node on a small /dev/shm';
-fill();
+World::fill('/dev/shm');
 
 # A fresh client, every page, every tool, with not a page to be had.
 my $c = $n->client;
@@ -60,7 +54,7 @@ is scalar( grep { $_->{restarts} } @{ $s->{workers} } ), 0, 'of any worker';
 is $n->stop, 0, 'stopped';
 
 # With no room at all a start is refused, and says so.
-fill();
+World::fill('/dev/shm');
 $n->spawn;
 cmp_ok $n->wait_exit, '>', 0, 'a start without room is refused';
 like slurp( $n->{log} ), qr{/dev/shm has \d+M, the node needs \d+M}, 'saying why';
@@ -70,7 +64,7 @@ is $n->client->cmd(qw(GET k7)), "${value}7", 'with room it serves again';
 
 # A node restart asks for as much as a start: 8M, three times 1344K, 4M, 8M
 # and a 32nd of it, 8M.
-fill();
+World::fill('/dev/shm');
 kill 'KILL', $n->workers->{store};
 is $n->wait_exit, 73, 'so is a node restart';
 like slurp( $n->{log} ), qr{MiB free, the node may need 32: enlarge it}, 'by the same sum';

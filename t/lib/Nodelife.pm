@@ -26,7 +26,7 @@ use Time::HiRes ();
 use Exporter 'import';
 
 our @EXPORT =
-  qw(wait_until eventually now build_dir tmp_dir slurp http_get own_shm);
+  qw(wait_until eventually now build_dir tmp_dir slurp http_get);
 
 my %live;    # pid => 1: what we started and have not reaped
 my @dirs;
@@ -73,21 +73,6 @@ sub slurp {
 	open my $f, '<', $path or return;
 	local $/;
 	return scalar <$f>;
-}
-
-# A /dev/shm of this size for this process and what it starts from now on, in a
-# mount namespace that ends with them. Why there is none, or ''.
-sub own_shm {
-	my ($size) = @_;
-	return 'not root: cannot mount a small /dev/shm' if $> != 0;
-	return 'nodes live in /dev/shm, which this hides'
-	  if Cwd::abs_path( tmp_dir() ) =~ m{^/dev/shm/};
-	return 'the number of unshare() is not known here'
-	  if ( POSIX::uname() )[4] ne 'x86_64';
-	# unshare(CLONE_NEWNS)
-	return "cannot unshare: $!" if syscall( 272, 0x20000 ) != 0;
-	my $out = `mount --make-rprivate / 2>&1 && mount -t tmpfs -o size=$size none /dev/shm 2>&1`;
-	return $? == 0 ? '' : "cannot mount: $out";
 }
 
 sub new {
@@ -445,27 +430,32 @@ sub failed {
 	  || Test::Builder->can('new') && !Test::Builder->new->is_passing;
 }
 
+# Nodes end, their directories go; once, by whoever comes first.
+sub clean_up {
+	show_logs() if failed();
+	for my $pid ( keys %live ) {
+		my $kids = slurp("/proc/$pid/task/$pid/children") // '';
+		kill 'CONT', split ' ', $kids;
+		kill 'KILL', $pid;
+		waitpid $pid, 0;
+		wait_until {
+			!grep { -e "/proc/$_" && !zombie($_) } split ' ', $kids;
+		};
+	}
+	for my $d (@dirs) {
+		for my $l ( map { readlink // () } glob "$d/run/{,*/}region{,.prev}" ) {
+			unlink $l if $l =~ m{^/dev/shm/nodelife};
+		}
+		File::Path::remove_tree($d) if !$ENV{NODELIFE_KEEP};
+	}
+	%live = @dirs = ();
+	return;
+}
+
 END {
 	if ( $$ == $owner ) {
 		my $code = $?;
-		show_logs() if failed();
-		for my $pid ( keys %live ) {
-			my $kids = slurp("/proc/$pid/task/$pid/children") // '';
-			kill 'CONT', split ' ', $kids;
-			kill 'KILL', $pid;
-			waitpid $pid, 0;
-			wait_until {
-				!grep { -e "/proc/$_" && !zombie($_) } split ' ', $kids;
-			};
-		}
-		for my $d (@dirs) {
-			for my $l ( map { readlink // () }
-				glob "$d/run/{,*/}region{,.prev}" )
-			{
-				unlink $l if $l =~ m{^/dev/shm/nodelife};
-			}
-			File::Path::remove_tree($d) if !$ENV{NODELIFE_KEEP};
-		}
+		clean_up();
 		if ( defined $sanitizer ) {
 			print STDERR "# $_\n" for split /\n/, $sanitizer;
 			$code ||= 1;
