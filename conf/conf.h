@@ -119,7 +119,7 @@ struct conf {
 		uint64_t reserve;
 	} wal;
 	struct {
-		uint64_t map_size;
+		uint64_t map_size; /* 0 = none */
 		uint64_t table_size;
 		uint64_t checkpoint_wal;
 		uint64_t max_value;

@@ -166,9 +166,12 @@ static const struct conf_key table[] = {
 	    .min = MIB, .max = 16 * GIB,
 	    .help = "Disk space set aside for recovering from a full disk." },
 
-	{ "store", "map_size", CONF_KIND_SIZE, AT(store.map_size), .def = "64G",
-	    .min = 64 * MIB, .max = 16 * TIB, .multiple = MIB,
-	    .help = "Largest size of the checkpoint's file, which is sparse." },
+	{ "store", "map_size", CONF_KIND_SIZE, AT(store.map_size),
+	    .def = "none", .optional = true, .min = 64 * MIB, .max = 16 * TIB,
+	    .multiple = MIB,
+	    .help = "What the store may have on disk, in use; when it has "
+		    "that, writes are refused but deletions. none: the "
+		    "checkpoint's file grows while the disk has room." },
 	{ "store", "table_size", CONF_KIND_SIZE, AT(store.table_size),
 	    .def = "64M", .min = 8 * MIB, .max = 16 * GIB, .multiple = MIB,
 	    .help = "Shared memory for changes since the checkpoint, for each "

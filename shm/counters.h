@@ -36,6 +36,8 @@
 	X(STORE_EXPIRED, "store_expired", "Keys deleted by expiry")            \
 	X(STORE_STALLS, "store_stalls", "Times apply waited for the table")    \
 	X(CHECKPOINTS, "checkpoints", "Checkpoints completed")                 \
+	X(CHECKPOINTS_FAILED, "checkpoints_failed",                            \
+	    "Attempts at a checkpoint that failed")                            \
 	X(CHECKPOINT_KEYS, "checkpoint_keys", "Keys written by checkpoints")   \
 	X(CHECKPOINT_BYTES, "checkpoint_bytes", "Bytes of values written")     \
 	X(ELECTIONS_HELD, "elections_held", "Elections held")                  \

@@ -52,6 +52,8 @@ static const struct remedy {
 	{ ENOSPC, AT(SHM), FAULT_WORLD,
 	    "free space in /dev/shm (df /dev/shm), mount it larger (mount -o "
 	    "remount,size=), or make [store] table_size smaller" },
+	{ ENOSPC, AT(STORE), FAULT_WORLD,
+	    "delete keys (DEL, FLUSHALL), or raise [store] map_size" },
 	{ EIO, ANYWHERE, FAULT_WORLD,
 	    "look at the disk (dmesg, smartctl) and replace it if it fails" },
 	{ EROFS, ANYWHERE, FAULT_WORLD,

@@ -15,6 +15,7 @@
 enum fault_place {
 	PLACE_DATA, /* data_dir and what is in it */
 	PLACE_RUN, /* run_dir, sockets in it */
+	PLACE_STORE, /* what [store] map_size allows */
 	PLACE_SHM, /* /dev/shm */
 	PLACE_LOG, /* the file of [log] target */
 	PLACE_CONF, /* the configuration file */

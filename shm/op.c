@@ -82,6 +82,13 @@ op_writes(unsigned code)
 	return code < OP_CODE_MAX && names[code].writes != 0;
 }
 
+bool
+op_frees(unsigned code)
+{
+	return code == OP_DEL || code == OP_GETDEL || code == OP_FLUSHALL ||
+	       code == OP_EXPIRED;
+}
+
 const char *
 op_name(unsigned code)
 {

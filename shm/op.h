@@ -126,6 +126,8 @@ bool op_watch_next(
 bool
 op_multi_next(const struct op_multi *m, const uint8_t **at, struct op *out);
 bool op_writes(unsigned code);
+/* Does it only take away, of a store that is full? */
+bool op_frees(unsigned code);
 /*
  * What an operation takes of the table's arena whatever it meets there, in
  * bytes: exact where the state decides nothing (a value whose expiry is over

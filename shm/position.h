@@ -38,6 +38,14 @@ struct position {
 	uint64_t zero[7];
 };
 
+/* What the store takes of clients' writes, for gateways: before the append. */
+enum refuses {
+	REFUSES_NOTHING = 0,
+	REFUSES_GROWTH = 1, /* all but what frees room: op_frees() */
+	REFUSES_DELETES = 2, /* all but FLUSHALL */
+	REFUSES_ALL = 3 /* never: a FLUSHALL is always taken */
+};
+
 struct positions {
 	struct position appended; /* W: wal. newest VLSN in the buffer */
 	struct position durable; /* W: wal. newest VLSN on disk, plain */
@@ -51,6 +59,9 @@ struct positions {
 	struct position frozen; /* W: store. VLSN of the frozen table,
 				   0 = none is frozen */
 	struct position checkpointed; /* W: checkpoint. VLSN in LMDB */
+	struct position store_used; /* W: checkpoint. bytes of its file that are
+				       in use, as of `checkpointed` */
+	struct position refuses; /* W: store. enum refuses */
 	struct position indexed; /* W: vlsn. VLSN in the index file */
 	struct position first; /* W: wal. oldest VLSN still in the log */
 	struct position apply_wanted; /* W: readers, max by CAS. A VLSN that

@@ -423,6 +423,30 @@ store_db_state(const struct store_db *db, MDB_txn *txn, struct store_state *out)
 }
 
 int
+store_db_used(const struct store_db *db, MDB_txn *txn, uint64_t *bytes)
+{
+	const MDB_dbi dbis[] = { db->kv, db->chunks, db->slots, db->meta,
+		db->due };
+	uint64_t pages = 2; /* the meta pages */
+	MDB_stat ms;
+	size_t i;
+	int rc;
+
+	*bytes = 0;
+	for (i = 0; i < NITEMS(dbis); i++) {
+		/* Format 1 has no such database. */
+		if (dbis[i] == 0)
+			continue;
+		if ((rc = mdb_stat(txn, dbis[i], &ms)) != 0)
+			return store_db_errno(rc);
+		pages += ms.ms_branch_pages + ms.ms_leaf_pages +
+			 ms.ms_overflow_pages;
+	}
+	*bytes = pages * db->page_size;
+	return 0;
+}
+
+int
 store_db_terms(const struct store_db *db, MDB_txn *txn, struct store_term **out,
     size_t *count)
 {

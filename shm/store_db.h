@@ -111,6 +111,8 @@ int store_db_chunks(const struct store_db *db, MDB_txn *txn,
 /* VLSN of the slot's newest deletion, 0 = none. 0 or -EBADMSG. */
 int store_db_slot(
     const struct store_db *db, MDB_txn *txn, uint32_t slot, uint64_t *vlsn);
+/* Bytes of the file's pages that are in use. 0 or -errno. */
+int store_db_used(const struct store_db *db, MDB_txn *txn, uint64_t *bytes);
 /* Term runs, oldest first: *out is malloc()ed. 0 or -errno. */
 int store_db_terms(const struct store_db *db, MDB_txn *txn,
     struct store_term **out, size_t *count);

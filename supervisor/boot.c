@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "shm/log.h"
+#include "shm/trouble.h"
 #include "supervisor/watchdog_core.h"
 
 /*
@@ -139,6 +140,7 @@ node_boot(struct node *n)
 	n->mode = NODE_BOOTING;
 	n->phase = PHASE_BOOT;
 	memset(n->stage_ns, 0, sizeof(n->stage_ns));
+	n->held_ns = n->held_seen_ns = 0;
 	own_row(n);
 	node_control_set(n);
 	if ((rc = register_gates(n)) != 0)
@@ -236,6 +238,25 @@ stage_began(struct node *n, enum stage stage)
 	return *at;
 }
 
+/*
+ * A replay that a disk holds up is no slow one: that is waited for, and told
+ * by its trouble. Budgets go on where they were.
+ */
+static void
+hold_budgets(struct node *n, enum stage stage)
+{
+	uint64_t held = n->held_seen_ns != 0 ? n->now_ns - n->held_seen_ns : 0;
+
+	n->held_ns += held;
+	if (n->stage_ns[stage] != 0)
+		n->stage_ns[stage] += held;
+	n->held_seen_ns =
+	    trouble_stands(&n->region, TROUBLE_STORE_FULL) ||
+		    trouble_stands(&n->region, TROUBLE_STORE_FAILED)
+		? n->now_ns
+		: 0;
+}
+
 /* Fails the node if a budget is used up. */
 static void
 enforce_budgets(struct node *n, enum phase phase)
@@ -243,7 +264,7 @@ enforce_budgets(struct node *n, enum phase phase)
 	enum stage stage = seq_stage_now(n->region.seq);
 	const struct watchdog_in in = {
 		.now_ns = n->now_ns,
-		.started_ns = n->boot_started_ns,
+		.started_ns = n->boot_started_ns + n->held_ns,
 		.stage = stage,
 		.stage_ns = stage_began(n, stage),
 		.budget = { n->conf.boot.init_budget_ms,
@@ -256,7 +277,7 @@ enforce_budgets(struct node *n, enum phase phase)
 	char waiting[160];
 
 	/* What has ended meanwhile needs no deadline. */
-	if (!out.expired || stage >= STAGE_READY)
+	if (!out.expired || stage >= STAGE_READY || n->held_seen_ns != 0)
 		return;
 	waiting_text(n, stage, waiting, sizeof(waiting));
 	node_seq_fail(n,
@@ -324,6 +345,7 @@ node_boot_turn(struct node *n)
 		serving(n);
 		return;
 	}
+	hold_budgets(n, seq_stage_now(n->region.seq));
 	enforce_budgets(n, phase);
 	if (seq_failed(n->region.seq))
 		node_decide(n, SLOT_SUPERVISOR, EXIT_FAILED, "boot");

@@ -81,6 +81,8 @@ struct node {
 
 	enum phase phase; /* BOOTING: seen last */
 	uint64_t boot_started_ns;
+	uint64_t held_ns; /* BOOTING: how long the world held it back, */
+	uint64_t held_seen_ns; /* and until when, 0 = not now */
 	uint64_t stage_ns[STAGE_COUNT]; /* BOOTING: seen first; 0 = not yet */
 	uint64_t live_checked_ns; /* last round of liveness */
 	uint64_t hold_until_ns; /* listeners refuse then; 0 = not held */

@@ -1,8 +1,8 @@
 /*
  * The checkpoint worker that follows one which was killed: what that one has
  * written but not told is told, and what its orphaned writer has under way
- * keeps the next writer out, but not the worker. And one that finds files of
- * the release before.
+ * keeps the next writer out, but not the worker. One that finds files of the
+ * release before; and one whose writers are killed again and again.
  */
 #include "workers/checkpoint/checkpoint.h"
 
@@ -10,6 +10,7 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 
+#include "shm/trouble.h"
 #include "t/lib/format1.h"
 #include "t/shm_fixture.h"
 
@@ -222,6 +223,69 @@ test_orphan(void)
 	munmap(holds, sizeof(*holds));
 }
 
+static bool
+has_failed(unsigned times)
+{
+	return counter_sum(fix.r.counters, C_CHECKPOINTS_FAILED) == times &&
+	       trouble_stands(&fix.r, TROUBLE_CHECKPOINT_FAILED);
+}
+
+/* The worker's child, 0 = it has none. */
+static pid_t
+writer_of(pid_t pid)
+{
+	char path[64];
+	int child = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", pid, pid);
+	if ((f = fopen(path, "r")) == NULL)
+		return 0;
+	if (fscanf(f, "%d", &child) != 1)
+		child = 0;
+	fclose(f);
+	return child;
+}
+
+static void
+test_killed(void)
+{
+	_Atomic int *holds = shared_zeros(sizeof(*holds));
+	struct trouble_info t;
+	pid_t orphan, pid;
+
+	node_begin(7);
+	orphan = child_start(hold_writer, holds);
+	ok(wait_until(atomic_load(holds) == 1, WAIT_MS),
+	    "somebody keeps writers waiting");
+	pid = worker_start();
+	for (unsigned i = 1; i <= 2; i++) {
+		ok(wait_until(writer_of(pid) != 0, WAIT_MS), "a writer waits");
+		kill(writer_of(pid), SIGKILL);
+		ok(wait_until(has_failed(i), WAIT_MS), "killed %u times", i);
+		/* Who asks does not wait for the pause to end. */
+		atomic_fetch_add(&fix.r.control->checkpoint_wanted, 1);
+		bell_ring(&worker.bells, SLOT_CHECKPOINT);
+	}
+	ok(trouble_read(&fix.r, TROUBLE_CHECKPOINT_FAILED, &t) &&
+		strstr(t.text, "killed (signal 9)") != NULL &&
+		strstr(t.text, "memory") != NULL &&
+		strstr(t.text, "store/data.mdb") != NULL,
+	    "it is told: %s", t.text);
+	ok(worker_runs(), "the worker lives");
+	kill(orphan, SIGKILL);
+	child_end(orphan);
+	ok(wait_until(position_get(&fix.r.pos->checkpointed) == 7, WAIT_MS),
+	    "then it is written");
+	ok(wait_until(
+	       !trouble_stands(&fix.r, TROUBLE_CHECKPOINT_FAILED), WAIT_MS),
+	    "and nothing stands any more");
+	ok(position_get(&fix.r.pos->store_used) > 0, "what it takes is known");
+	worker_stop(pid);
+	node_end();
+	munmap(holds, sizeof(*holds));
+}
+
 /* As the release before left it. */
 static int
 make_format1(void *arg)
@@ -288,6 +352,7 @@ main(void)
 	test_orphan();
 	test_format1(true);
 	test_format1(false);
+	test_killed();
 	store_remove();
 	return tap_done();
 }

@@ -136,7 +136,7 @@ static const struct refusal refusals[] = {
 	    "f:9: reserve: must be a number of bytes or with unit K, M, G or "
 	    "T, not ''\n"
 	    "f:11: map_size: 67108865 is out of bounds: 64M to 16T, a multiple "
-	    "of 1M\n"
+	    "of 1M, or none\n"
 	    "f:12: table_size: 99999999999999999999 is out of bounds: 8M to "
 	    "16G, a multiple of 1M\n" },
 	{ "durations", GOOD "[boot]\ninit_budget = 30\ntotal_budget = 25h\n"
@@ -284,7 +284,7 @@ check_defaults(void)
 	is_u64(conf.wal.io, CONF_WAL_IO_AUTO, "wal.io");
 	is_u64(conf.wal.spare_segments, 2, "wal.spare_segments");
 	is_u64(conf.wal.reserve, 16 << 20, "wal.reserve");
-	is_u64(conf.store.map_size, UINT64_C(64) << 30, "store.map_size");
+	is_u64(conf.store.map_size, 0, "store.map_size: none");
 	is_u64(conf.store.table_size, 64 << 20, "store.table_size");
 	is_u64(conf.store.checkpoint_wal, 64 << 20, "store.checkpoint_wal");
 	is_u64(conf.store.max_value, 16 << 20, "store.max_value");

@@ -16,12 +16,14 @@
 #include "conf/node_file.h"
 #include "shm/assert.h"
 #include "shm/log.h"
+#include "shm/trouble.h"
 
 #define KIND_CHILD       1
 #define RING_ENTRIES     16
 #define VERIFY_BUDGET_NS (100 * NS_PER_MS) /* of a boot */
 #define RETRY_FIRST_NS   NS_PER_S
 #define RETRY_MAX_NS     (8 * NS_PER_S)
+#define KILLED           "its process was killed"
 
 static struct checkpoint {
 	struct worker *w;
@@ -35,22 +37,30 @@ static struct checkpoint {
 	uint8_t group_uuid[16];
 	uint64_t retry_ns; /* not before; 0 = at once */
 	uint64_t back_off_ns;
-	int last_error; /* what was said last, 0 = all is well */
+	uint32_t wanted_seen; /* control.checkpoint_wanted */
 	int exit_code;
 } me;
 
 /* ---- boot ---- */
 
+/* What a process that writes could not have, or why it was killed. */
+static enum fault_place
+fault_where(int rc)
+{
+	return rc == -EAGAIN || rc == -ENOMEM ? PLACE_PROCESS : PLACE_DATA;
+}
+
 static int
 boot_fail(struct checkpoint *c, int rc, const char *why)
 {
-	const char *what = rc == -ENOSPC || rc == -EDQUOT || rc == -ENOMEM
-			       ? "give it more room"
-			       : "restore this node from another one or from "
-				 "a copy";
+	const struct fault f = { .object = why,
+		.error = -rc,
+		.place = fault_where(rc),
+		.what = "",
+		.goes_on = fault_kind(-rc, fault_where(rc)) == FAULT_WORLD };
 
-	if (seq_fail(c->r->seq, PHASE_CLUSTER_CATALOG_OPEN, SLOT_CHECKPOINT,
-		"%s: %s", why, what) == -EALREADY)
+	if (seq_fault(c->r->seq, PHASE_CLUSTER_CATALOG_OPEN, SLOT_CHECKPOINT,
+		&f) == -EALREADY)
 		log_errorx("%s", why);
 	return WORKER_EXIT_FAILED;
 }
@@ -63,14 +73,15 @@ is_first_life(const struct checkpoint *c)
 }
 
 static int
-boot_state(const struct store_db *db, struct store_state *st)
+boot_state(const struct store_db *db, struct store_state *st, uint64_t *used)
 {
 	MDB_txn *txn;
 	int rc = store_db_errno(mdb_txn_begin(db->env, NULL, MDB_RDONLY, &txn));
 
 	if (rc != 0)
 		return rc;
-	rc = store_db_state(db, txn, st);
+	if ((rc = store_db_state(db, txn, st)) == 0)
+		rc = store_db_used(db, txn, used);
 	mdb_txn_abort(txn);
 	return rc;
 }
@@ -82,11 +93,12 @@ boot_verify(
 {
 	static const uint8_t none[16];
 	struct store_state st;
+	uint64_t used;
 	int rc, dead;
 
 	if (!c->w->readonly)
 		mdb_reader_check(db->env, &dead);
-	if ((rc = boot_state(db, &st)) != 0) {
+	if ((rc = boot_state(db, &st, &used)) != 0) {
 		snprintf(why, n, "store/data.mdb: %s", strerror(-rc));
 		return rc;
 	}
@@ -100,9 +112,11 @@ boot_verify(
 	if (is_first_life(c) && st.keys != 0)
 		rc = store_db_verify_apart(
 		    c->path, c->w->readonly, VERIFY_BUDGET_NS, why, n);
-	if (rc == 0)
-		position_set(&c->r->pos->checkpointed, st.vlsn);
-	return rc;
+	if (rc != 0)
+		return rc;
+	position_set(&c->r->pos->store_used, used);
+	position_set(&c->r->pos->checkpointed, st.vlsn);
+	return 0;
 }
 
 static void
@@ -144,30 +158,43 @@ convert_beat(void *arg, uint64_t done, uint64_t all)
 	    "converting the store's order of expiry");
 }
 
+static int
+open_files(struct checkpoint *c, struct store_db *db, enum store_db_mode mode,
+    char *why, size_t n)
+{
+	bool write = mode == STORE_DB_WRITE;
+	int rc = store_db_open(db, c->path, mode,
+	    write ? checkpoint_map(c->path, c->w->conf) : 0, why, n);
+
+	if (rc == -EIO && write && checkpoint_error(c->path, rc) == -ENOSPC) {
+		rc = -ENOSPC;
+		snprintf(why, n, "store/data.mdb: %s", strerror(-rc));
+	}
+	return rc;
+}
+
 /* Files of the release before; closed here, and opened again. */
 static int
 convert(struct checkpoint *c, struct store_db *db, char *why, size_t n)
 {
-	const struct conf *conf = c->w->conf;
 	int rc;
 
 	store_db_close(db);
-	rc = checkpoint_convert(c->path, conf, convert_beat, c);
+	rc = checkpoint_convert(c->path, c->w->conf, convert_beat, c);
 	if (rc != 0) {
 		snprintf(why, n,
 		    "store/ is of format %u, making it %u failed, it is as it "
 		    "was: %s",
 		    STORE_FORMAT_1, STORE_FORMAT,
-		    rc == -ENOSPC ? "no space on disk, or in [store] map_size"
-				  : strerror(-rc));
-		return rc;
+		    rc == -EINTR ? KILLED : strerror(-rc));
+		/* By the kernel, mostly, that was short of memory. */
+		return rc == -EINTR ? -ENOMEM : rc;
 	}
 	event_add(c->r, SLOT_CHECKPOINT, EVENT_INFO,
 	    "store/ converted from format %u to %u: releases before this one "
 	    "do not read it",
 	    STORE_FORMAT_1, STORE_FORMAT);
-	return store_db_open(
-	    db, c->path, STORE_DB_WRITE, conf->store.map_size, why, n);
+	return open_files(c, db, STORE_DB_WRITE, why, n);
 }
 
 static int
@@ -175,13 +202,13 @@ boot_open(struct checkpoint *c, struct store_db *db, enum store_db_mode mode,
     char *why, size_t n)
 {
 	struct store_state st;
-	int rc = store_db_open(
-	    db, c->path, mode, c->w->conf->store.map_size, why, n);
+	uint64_t used;
+	int rc = open_files(c, db, mode, why, n);
 
 	if (rc != 0 || mode != STORE_DB_WRITE)
 		return rc;
 	rc = names_sync(c, why, n);
-	if (rc == 0 && (rc = boot_state(db, &st)) != 0)
+	if (rc == 0 && (rc = boot_state(db, &st, &used)) != 0)
 		snprintf(why, n, "store/data.mdb: %s", strerror(-rc));
 	if (rc == 0 && st.format == STORE_FORMAT_1)
 		return convert(c, db, why, n);
@@ -266,9 +293,7 @@ succeeded(struct checkpoint *c, const struct table_gen *g,
 {
 	uint64_t took = mono_ns() - start;
 
-	if (c->last_error != 0)
-		event_add(c->r, SLOT_CHECKPOINT, EVENT_INFO, "works again");
-	c->last_error = 0;
+	trouble_end(c->r, TROUBLE_CHECKPOINT_FAILED);
 	c->back_off_ns = 0;
 	counter_add(c->r->counters, SLOT_CHECKPOINT, C_CHECKPOINTS, 1);
 	counter_add(
@@ -280,6 +305,8 @@ succeeded(struct checkpoint *c, const struct table_gen *g,
 	    (unsigned long long)work->vlsn, (unsigned long long)work->keys,
 	    (unsigned long long)work->bytes,
 	    (unsigned long long)(took / NS_PER_MS));
+	if (work->used != 0)
+		position_set(&c->r->pos->store_used, work->used);
 	position_set(&c->r->pos->checkpointed, work->vlsn);
 	answer_wanted(c, g);
 	bell_ring(c->loop.bells, SLOT_STORE);
@@ -287,12 +314,13 @@ succeeded(struct checkpoint *c, const struct table_gen *g,
 	bell_ring(c->loop.bells, SLOT_WAL);
 }
 
-/* Damage and write errors are final for the file: boot again from disk. */
+/* Memory that is not given back: boot again. */
 static void
 give_up(struct checkpoint *c, int rc)
 {
 	event_add(c->r, SLOT_CHECKPOINT, EVENT_ERROR,
-	    "store/data.mdb: %s: the node boots again", strerror(-rc));
+	    "memory of the table: madvise: %s: the node boots again",
+	    strerror(-rc));
 	atomic_store_explicit(
 	    &c->r->control->restart_wanted, 1, memory_order_release);
 	bell_ring(c->loop.bells, SLOT_SUPERVISOR);
@@ -300,28 +328,53 @@ give_up(struct checkpoint *c, int rc)
 	c->loop.quit = true;
 }
 
+/*
+ * Whatever it was, nothing of it is on disk, and what is to be written stays
+ * where it is: it is told, and tried again until it works.
+ */
 static void
-failed(struct checkpoint *c, int rc)
+failed(struct checkpoint *c, int rc, const char *call)
 {
-	if (rc != -ENOSPC && rc != -EDQUOT && rc != -EFBIG && rc != -ENOMEM &&
-	    rc != -EAGAIN && rc != -EINTR) {
-		give_up(c, rc);
-		return;
+	char object[sizeof(c->path) + 16], what[64] = "";
+	struct fault f = { .object = object,
+		.call = call,
+		.error = -rc,
+		.place = fault_where(rc),
+		.effect = "not written, tried again; reads go on, writes until "
+			  "the table is full; nothing is lost",
+		.goes_on = true };
+
+	snprintf(object, sizeof(object), "%s/data.mdb", c->path);
+	if (rc == -EINTR) {
+		/* The kernel does so when it is short of memory. */
+		snprintf(what, sizeof(what), KILLED " (signal %d)",
+		    c->child.killed_by);
+		f.what = what;
+		f.error = ENOMEM;
+		f.place = PLACE_PROCESS;
 	}
-	if (c->last_error != rc)
-		event_add(c->r, SLOT_CHECKPOINT, EVENT_WARN,
-		    "%s: %s; tried again until it works, writes "
-		    "wait when the table is full",
-		    strerror(-rc),
-		    rc == -ENOSPC ? "no space on disk, or [store] map_size "
-				    "reached"
-				  : "not written");
-	c->last_error = rc;
+	trouble_begin(c->r, TROUBLE_CHECKPOINT_FAILED, &f);
+	counter_add(c->r->counters, SLOT_CHECKPOINT, C_CHECKPOINTS_FAILED, 1);
 	c->back_off_ns =
 	    c->back_off_ns == 0 ? RETRY_FIRST_NS : c->back_off_ns * 2;
 	if (c->back_off_ns > RETRY_MAX_NS)
 		c->back_off_ns = RETRY_MAX_NS;
 	c->retry_ns = mono_ns() + c->back_off_ns;
+	/* Who asked for one is told; and the store looks at its room. */
+	bell_ring(c->loop.bells, SLOT_HEALTH);
+	bell_ring(c->loop.bells, SLOT_STORE);
+}
+
+/* Somebody asks: what failed is tried again at once. */
+static void
+look_wanted(struct checkpoint *c)
+{
+	uint32_t wanted = atomic_load_explicit(
+	    &c->r->control->checkpoint_wanted, memory_order_acquire);
+
+	if (wanted != c->wanted_seen)
+		c->retry_ns = 0;
+	c->wanted_seen = wanted;
 }
 
 /* ---- the child ---- */
@@ -349,7 +402,7 @@ write_frozen(struct checkpoint *c, struct table_gen *g)
 	rc = checkpoint_child_start(
 	    &c->child, c->path, c->w->conf, c->r->table, g, c->group_uuid);
 	if (rc != 0) {
-		failed(c, rc);
+		failed(c, rc, "fork");
 		return;
 	}
 	c->writing = g;
@@ -377,7 +430,7 @@ child_ended(
 	if (rc == 0)
 		succeeded(c, c->writing, &work, c->start_ns);
 	else if (loop_shutdown(&c->loop) == SHUTDOWN_NONE)
-		failed(c, rc);
+		failed(c, rc, "checkpoint");
 	c->writing = NULL;
 }
 
@@ -450,6 +503,7 @@ checkpoint_turn(void *ctx)
 
 	if (works(c)) {
 		clean(c);
+		look_wanted(c);
 		g = frozen_gen(c);
 		if (g != NULL && c->writing == NULL &&
 		    c->loop.now_ns >= c->retry_ns)

@@ -18,6 +18,8 @@
 struct checkpoint_work {
 	uint64_t vlsn;
 	uint64_t keys, bytes; /* written, deleted ones included */
+	uint64_t used; /* bytes of the file that are in use now; 0 = nothing
+			  was written */
 };
 
 /*
@@ -33,6 +35,12 @@ int checkpoint_write(struct store_db *db, const struct table_head *t,
     void (*step)(void *), void *arg, struct checkpoint_work *out);
 
 /*
+ * Address space for LMDB to write in: more than any checkpoint makes of the
+ * file at path. What the store may have on disk is not limited by it.
+ */
+uint64_t checkpoint_map(const char *path, const struct conf *conf);
+
+/*
  * While it lasts, LMDB's flush of this descriptor goes to the disk in steps:
  * see checkpoint_pace.c.
  */
@@ -40,11 +48,11 @@ void checkpoint_pace(int fd, void (*step)(void *), void *arg);
 void checkpoint_pace_end(void);
 
 /*
- * rc of a transaction, but -ENOSPC for what was a full disk: the write before
- * its last block is short, and LMDB says EIO of any short one. A flush that
- * failed stays what it is.
+ * rc of writing at path, but -ENOSPC for what was a full disk: the write
+ * before its last block is short, and LMDB says EIO of any short one. A flush
+ * that failed stays what it is.
  */
-int checkpoint_error(const struct store_db *db, int rc);
+int checkpoint_error(const char *path, int rc);
 
 /*
  * Have the store at path, of the format before, made one of the present
@@ -61,18 +69,22 @@ struct checkpoint_child {
 	pid_t pid; /* 0 = none */
 	int pidfd; /* readable when it has ended */
 	struct checkpoint_report *report;
+	bool again; /* the one before failed; set by checkpoint_child_reap() */
+	int killed_by; /* signal that ended the last one; 0 = none */
 };
 
 /*
- * Fork it. t and g are shared memory, path is data_dir/store. 0 or -errno.
+ * Fork it. t and g are shared memory, path is data_dir/store. 0 or -errno, of
+ * fork(2) and its like.
  */
 int checkpoint_child_start(struct checkpoint_child *ch, const char *path,
     const struct conf *conf, const struct table_head *t,
     const struct table_gen *g, const uint8_t group_uuid[16]);
 void checkpoint_child_kill(struct checkpoint_child *ch);
 /*
- * What it did: as checkpoint_write(); -EINTR: killed; -EBADMSG also: crashed.
- * -EAGAIN: it has not ended. Logs a death.
+ * What it did: as checkpoint_write(); -EINTR: killed; -EBADMSG also: crashed;
+ * -EIO also: the file could not be read; see killed_by. -EAGAIN: it has not
+ * ended.
  */
 int checkpoint_child_reap(
     struct checkpoint_child *ch, struct checkpoint_work *work);

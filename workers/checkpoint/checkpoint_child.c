@@ -9,6 +9,7 @@
 
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -19,6 +20,9 @@
 
 #include "shm/assert.h"
 #include "shm/log.h"
+
+#define MAP_SLACK (UINT64_C(1) << 30)
+#define MAP_STEP  (UINT64_C(1) << 30)
 
 /* As ioprio_set(2) has them; not every libc has a header for it. */
 #define IOPRIO_PROCESS    1
@@ -42,8 +46,35 @@ give_way(void)
 		log_debug("no idle I/O priority");
 }
 
+uint64_t
+checkpoint_map(const char *path, const struct conf *conf)
+{
+	char name[CONF_PATH_SIZE + 32];
+	struct stat st = { 0 };
+
+	/* All pages copied once, and a table's entries on pages of their own */
+	snprintf(name, sizeof(name), "%s/data.mdb", path);
+	(void)stat(name, &st);
+	return align_up(
+	    2 * (uint64_t)st.st_size + 8 * conf->store.table_size + MAP_SLACK,
+	    MAP_STEP);
+}
+
+/*
+ * A commit that failed may have left its meta page on disk, though not in the
+ * page cache, which has the one before again: that one is to be on disk, too,
+ * before pages which only it says are free are written.
+ */
 static int
-child_run(struct checkpoint_report *report, const char *path,
+settle(const struct store_db *db)
+{
+	int fd, rc = store_db_errno(mdb_env_get_fd(db->env, &fd));
+
+	return rc == 0 && fdatasync(fd) != 0 ? -errno : rc;
+}
+
+static int
+child_run(struct checkpoint_report *report, bool again, const char *path,
     const struct conf *conf, const struct table_head *t,
     const struct table_gen *g, const uint8_t group_uuid[16])
 {
@@ -51,28 +82,32 @@ child_run(struct checkpoint_report *report, const char *path,
 	char why[256];
 	int rc;
 
-	rc = store_db_open(
-	    &db, path, STORE_DB_WRITE, conf->store.map_size, why, sizeof(why));
+	rc = store_db_open(&db, path, STORE_DB_WRITE,
+	    checkpoint_map(path, conf), why, sizeof(why));
 	if (rc != 0) {
 		log_errorx("%s", why);
-		return rc;
+		return checkpoint_error(path, rc);
 	}
 	db.memory = conf->store.checkpoint_memory;
-	rc = checkpoint_write(&db, t, g, group_uuid, NULL, NULL, &report->work);
+	if (again)
+		rc = settle(&db);
+	if (rc == 0)
+		rc = checkpoint_write(
+		    &db, t, g, group_uuid, NULL, NULL, &report->work);
 	store_db_close(&db);
 	return rc;
 }
 
 static void
-child_main(struct checkpoint_report *report, pid_t parent, const char *path,
-    const struct conf *conf, const struct table_head *t,
+child_main(struct checkpoint_report *report, pid_t parent, bool again,
+    const char *path, const struct conf *conf, const struct table_head *t,
     const struct table_gen *g, const uint8_t group_uuid[16])
 {
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent)
 		_exit(1);
 	setproctitle("checkpoint: writing");
 	give_way();
-	report->rc = child_run(report, path, conf, t, g, group_uuid);
+	report->rc = child_run(report, again, path, conf, t, g, group_uuid);
 	report->done = 1;
 	_exit(0);
 }
@@ -101,12 +136,14 @@ checkpoint_child_start(struct checkpoint_child *ch, const char *path,
 	int rc;
 
 	ASSERT(ch->pid == 0);
+	ch->killed_by = 0;
 	if (report == NULL)
 		return -ENOMEM;
 	memset(report, 0, sizeof(*report));
 	ch->pid = fork();
 	if (ch->pid == 0)
-		child_main(report, parent, path, conf, t, g, group_uuid);
+		child_main(
+		    report, parent, ch->again, path, conf, t, g, group_uuid);
 	if (ch->pid < 0) {
 		rc = -errno;
 		ch->pid = 0;
@@ -129,20 +166,35 @@ checkpoint_child_kill(struct checkpoint_child *ch)
 		kill(ch->pid, SIGKILL);
 }
 
-/* Death by a signal: a crash speaks of a damaged file, a kill does not. */
+/*
+ * Without a report. A crash speaks of a damaged file, and SIGBUS of one that
+ * the disk does not give; a kill of neither.
+ */
 static int
-death(int status)
+death(struct checkpoint_child *ch, int status)
 {
 	if (!WIFSIGNALED(status))
+		return -EINTR;
+	ch->killed_by = WTERMSIG(status);
+	switch (ch->killed_by) {
+	case SIGBUS:
 		return -EIO;
-	log_warnx("writer: killed by signal %d", WTERMSIG(status));
-	return WTERMSIG(status) == SIGKILL ? -EINTR : -EBADMSG;
+	case SIGXFSZ:
+		return -EFBIG;
+	case SIGSEGV:
+	case SIGABRT:
+	case SIGFPE:
+	case SIGILL:
+		return -EBADMSG;
+	default:
+		return -EINTR;
+	}
 }
 
 int
 checkpoint_child_reap(struct checkpoint_child *ch, struct checkpoint_work *work)
 {
-	int status;
+	int status, rc;
 	pid_t pid = waitpid(ch->pid, &status, WNOHANG);
 
 	if (pid == 0 || (pid < 0 && errno == EINTR))
@@ -151,7 +203,7 @@ checkpoint_child_reap(struct checkpoint_child *ch, struct checkpoint_work *work)
 	ch->pidfd = -1;
 	ch->pid = 0;
 	*work = ch->report->work;
-	if (ch->report->done == 1)
-		return ch->report->rc;
-	return death(status);
+	rc = ch->report->done == 1 ? ch->report->rc : death(ch, status);
+	ch->again = rc != 0;
+	return rc;
 }

@@ -41,12 +41,12 @@ convert_run(struct convert_report *r, const char *path, const struct conf *conf)
 	char why[256];
 	int rc;
 
-	rc = store_db_open(
-	    &db, path, STORE_DB_WRITE, conf->store.map_size, why, sizeof(why));
+	rc = store_db_open(&db, path, STORE_DB_WRITE,
+	    checkpoint_map(path, conf), why, sizeof(why));
 	if (rc != 0)
-		return rc;
+		return checkpoint_error(path, rc);
 	db.memory = conf->store.checkpoint_memory;
-	rc = checkpoint_error(&db, store_db_convert(&db, tell, r));
+	rc = checkpoint_error(path, store_db_convert(&db, tell, r));
 	store_db_close(&db);
 	return rc;
 }

@@ -76,13 +76,11 @@ fdatasync(int fd)
 }
 
 int
-checkpoint_error(const struct store_db *db, int rc)
+checkpoint_error(const char *path, int rc)
 {
 	struct statvfs fs;
-	int fd;
 
-	if (rc != -EIO || flush_failed || mdb_env_get_fd(db->env, &fd) != 0 ||
-	    fstatvfs(fd, &fs) != 0)
+	if (rc != -EIO || flush_failed || statvfs(path, &fs) != 0)
 		return rc;
 	return (uint64_t)fs.f_bavail * fs.f_frsize < ROOM_LEAST ? -ENOSPC : rc;
 }

@@ -344,6 +344,7 @@ checkpoint_write(struct store_db *db, const struct table_head *t,
 		.arg = arg,
 		.most = list_most(db) };
 	uint64_t vlsn = atomic_load_explicit(&g->vlsn, memory_order_relaxed);
+	const char *path;
 	int rc;
 
 	memset(out, 0, sizeof(*out));
@@ -356,10 +357,14 @@ checkpoint_write(struct store_db *db, const struct table_head *t,
 		goto out;
 	rc = write_all(&w, group_uuid, out);
 	if (rc == 0)
+		rc = store_db_used(db, w.txn, &out->used);
+	if (rc == 0)
 		rc = commit(&w);
 out:
 	if (w.txn != NULL)
 		mdb_txn_abort(w.txn);
 	free(w.list);
-	return checkpoint_error(db, rc);
+	if (mdb_env_get_path(db->env, &path) == 0)
+		rc = checkpoint_error(path, rc);
+	return rc;
 }

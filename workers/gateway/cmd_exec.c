@@ -49,6 +49,7 @@ struct plan {
 	uint32_t op_count;
 	uint64_t need; /* op_need() of all of them */
 	bool writes;
+	enum refuses level; /* the least of gw_write_level() */
 	bool local_reads; /* SCAN reads the store from here */
 	bool counts; /* DBSIZE is in it */
 	uint64_t keys, span; /* of its walks: compared, gone over */
@@ -242,6 +243,9 @@ plan_op_begin(struct plan *p)
 	p->copying = true;
 	p->op_count++;
 	p->need += op_need(b->code, b->flags, b->num, b->argc, b->argv);
+	if (op_writes(b->code) &&
+	    (!p->writes || gw_write_level(b->code) < p->level))
+		p->level = gw_write_level(b->code);
 	p->writes |= op_writes(b->code);
 	p->counts |= b->code == OP_DBSIZE;
 	return true;
@@ -655,6 +659,8 @@ exec_write(struct plan *p)
 		return call_error_done(k, "ERR request is longer than 1 GiB");
 	if (p->need > k->g->w->conf->store.max_record)
 		return call_too_much(k, p->need);
+	if (!gw_write_taken(k->g, p->level))
+		return call_full(k);
 	if (!exec_answer(p, &v))
 		return v;
 	if (!gw_write_room(k->g)) {

@@ -393,6 +393,16 @@ write_allowed(struct call *k)
 	return false;
 }
 
+/* Has the store room for what it adds? Else that is answered. */
+static bool
+write_has_room(struct call *k, const struct built *b)
+{
+	if (gw_write_taken(k->g, gw_write_level(b->code)))
+		return true;
+	(void)call_full(k);
+	return false;
+}
+
 /* Not more than one record can hold? Else that is answered. */
 static bool
 write_fits(struct call *k, const struct built *b)
@@ -427,7 +437,7 @@ write_build(struct call *k, struct write_job *j)
 		call_error(k, "%s", b->error);
 		return false;
 	}
-	if (!write_fits(k, b))
+	if (!write_fits(k, b) || !write_has_room(k, b))
 		return false;
 	at = vbuf_add(&j->bytes, op_size(b->argc, b->argv));
 	if (at == NULL) {
@@ -462,7 +472,7 @@ write_step(struct call *k, struct job *job)
 		return gw_job_pause(k);
 	}
 	gw_write_makes(k->g, k->c, 0);
-	if (!write_allowed(k))
+	if (!write_allowed(k) || !write_has_room(k, b))
 		return VERDICT_DONE;
 	rq.early = b->early;
 	rc = gw_write_append(k->g, k->c, &rq);
@@ -494,7 +504,7 @@ run_write(struct call *k, const struct built *b)
 		.argv = b->argv };
 	int rc;
 
-	if (!write_allowed(k) || !write_fits(k, b))
+	if (!write_allowed(k) || !write_fits(k, b) || !write_has_room(k, b))
 		return VERDICT_DONE;
 	rc = gw_write_append(k->g, k->c, &rq);
 	return rc == 0 ? VERDICT_DONE : run_parked(k, rc);
@@ -650,7 +660,7 @@ gw_run_set(struct call *k)
 	if (k->argc != 3 || k->argv[1].len > KEY_MAX ||
 	    k->argv[2].len > k->g->w->conf->store.max_value ||
 	    k->argv[2].len > LONG_REQUEST || k->g->w->readonly ||
-	    !commit_is_master(k->g->r))
+	    !commit_is_master(k->g->r) || !gw_write_taken(k->g, REFUSES_GROWTH))
 		return gw_run_op(k);
 	rc = gw_write_append(k->g, k->c, &rq);
 	return rc == 0 ? VERDICT_DONE : run_parked(k, rc);

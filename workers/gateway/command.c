@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "shm/assert.h"
+#include "shm/trouble.h"
 #include "workers/gateway/cmd.h"
 #include "workers/gateway/job.h"
 
@@ -272,7 +273,7 @@ gw_command_arity_ok(const struct command *cmd, uint32_t argc)
 void
 call_error(struct call *k, const char *fmt, ...)
 {
-	char text[512];
+	char text[FAULT_TEXT_MAX + 128];
 	va_list ap;
 
 	va_start(ap, fmt);
@@ -315,6 +316,30 @@ call_too_much(struct call *k, uint64_t need)
 	    "max_record (%llu); nothing was changed",
 	    (unsigned long long)need,
 	    (unsigned long long)k->g->w->conf->store.max_record);
+	return VERDICT_DONE;
+}
+
+/*
+ * Which of the two it is changes while it lasts; when nothing stands any more,
+ * the next one is taken.
+ */
+enum verdict
+call_full(struct call *k)
+{
+	uint64_t limit = k->g->w->conf->store.map_size;
+	struct trouble_info t;
+	char size[24];
+
+	if (trouble_read(k->g->r, TROUBLE_CHECKPOINT_FAILED, &t)) {
+		call_error(k, "ERR the store is full (%s); nothing was changed",
+		    t.text);
+		return VERDICT_DONE;
+	}
+	conf_size_format(limit, size, sizeof(size));
+	call_error(k,
+	    "ERR the store is full ([store] map_size = %s): only DEL, UNLINK, "
+	    "GETDEL and FLUSHALL are taken; nothing was changed",
+	    limit != 0 ? size : "none");
 	return VERDICT_DONE;
 }
 

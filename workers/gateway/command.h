@@ -117,6 +117,8 @@ enum verdict call_syntax(struct call *k);
 enum verdict call_refused(struct call *k);
 /* It would change more than one record may: nothing is appended. */
 enum verdict call_too_much(struct call *k, uint64_t need);
+/* The store has no room for it: said why. */
+enum verdict call_full(struct call *k);
 
 /* Arguments. */
 bool arg_is(const struct op_arg *a, const char *word); /* any case */

@@ -20,6 +20,7 @@
 #include "ipc/loop.h"
 #include "shm/kv.h"
 #include "shm/op.h"
+#include "shm/position.h"
 #include "shm/region.h"
 #include "workers/gateway/resp.h"
 #include "workers/gateway/sink.h"
@@ -425,6 +426,9 @@ uint64_t gw_write_acked(const struct gateway *g);
 void gw_write_commit_waited(struct gateway *g);
 /* Is there room for another request (a hint for those that wait)? */
 bool gw_write_room(struct gateway *g);
+/* What the store must refuse for an operation not to be taken; is it? */
+enum refuses gw_write_level(unsigned code);
+bool gw_write_taken(const struct gateway *g, enum refuses level);
 /* May one of so many bytes be made for it? */
 bool gw_write_may_make(struct gateway *g, size_t len);
 /* One of so many bytes is made, in turns, for c; 0 = it is made. */

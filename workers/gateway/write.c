@@ -521,6 +521,20 @@ gw_write_makes(struct gateway *g, const struct conn *c, size_t len)
 	}
 }
 
+enum refuses
+gw_write_level(unsigned code)
+{
+	if (!op_frees(code))
+		return REFUSES_GROWTH;
+	return code == OP_FLUSHALL ? REFUSES_ALL : REFUSES_DELETES;
+}
+
+bool
+gw_write_taken(const struct gateway *g, enum refuses level)
+{
+	return position_get(&g->r->pos->refuses) < level;
+}
+
 int
 gw_write_append(struct gateway *g, struct conn *c, const struct request *rq)
 {

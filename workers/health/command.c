@@ -153,13 +153,26 @@ command_config(struct health *h, struct conn *c, char *arg)
 	conf_free(&conf);
 }
 
+/* An attempt since it was asked for: waiting on may take for ever. */
+static bool
+checkpoint_failed(struct conn *c, struct health *h)
+{
+	struct trouble_info t;
+
+	if (counter_sum(h->r->counters, C_CHECKPOINTS_FAILED) == c->failures ||
+	    !trouble_read(h->r, TROUBLE_CHECKPOINT_FAILED, &t))
+		return false;
+	text_add(&c->reply, "error %s\n", t.text);
+	return true;
+}
+
 static bool
 checkpoint_done(struct conn *c, struct health *h, uint64_t now_ns)
 {
 	struct region *r = h->r;
 
 	if (!reached(&r->control->checkpoint_done, c->wanted))
-		return false;
+		return checkpoint_failed(c, h);
 	text_add(&c->reply, "ok\ncheckpoint at VLSN %" PRIu64 ", %.3f s\n",
 	    position_get(&r->pos->checkpointed),
 	    (double)(now_ns - c->began_ns) / (double)NS_PER_S);
@@ -172,12 +185,13 @@ checkpoint_applied(struct conn *c, struct health *h, uint64_t now_ns)
 {
 	(void)now_ns;
 	if (position_get(&h->r->pos->applied) < c->vlsn)
-		return false;
+		return checkpoint_failed(c, h);
 	c->wanted = atomic_fetch_add_explicit(&h->r->control->checkpoint_wanted,
 			1, memory_order_acq_rel) +
 		    1;
 	c->done = checkpoint_done;
 	bell_ring(&h->w->bells, SLOT_STORE);
+	bell_ring(&h->w->bells, SLOT_CHECKPOINT);
 	return false;
 }
 
@@ -195,6 +209,7 @@ command_checkpoint(struct health *h, struct conn *c, char *arg)
 				    "nothing on disk\n");
 		return;
 	}
+	c->failures = counter_sum(h->r->counters, C_CHECKPOINTS_FAILED);
 	c->vlsn = position_get(&h->r->pos->appended);
 	position_raise(&h->r->pos->apply_wanted, c->vlsn);
 	bell_ring(&h->w->bells, SLOT_STORE);

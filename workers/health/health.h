@@ -60,6 +60,7 @@ struct conn {
 	bool (*done)(struct conn *, struct health *, uint64_t now_ns);
 	uint32_t wanted; /* count that control's word is to reach */
 	uint64_t vlsn;
+	uint64_t failures; /* of checkpoints, when one was asked for */
 	uint64_t began_ns;
 };
 

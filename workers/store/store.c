@@ -383,6 +383,7 @@ serve_turn(struct store *s)
 	}
 	if (store_freeze_turn(s))
 		more = true;
+	store_full_turn(s);
 	s->loop.unready |= more;
 }
 

@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include "ipc/loop.h"
 #include "shm/cursor.h"
+#include "shm/position.h"
 #include "shm/request.h"
 #include "workers/store/apply.h"
 #include "workers/worker.h"
@@ -105,6 +106,7 @@ struct store {
 	struct bytering results[CLIENT_MAX];
 	struct expiry expiry;
 	struct count count;
+	bool over; /* the file has what [store] map_size allows */
 	enum busy busy;
 	uint32_t beats; /* counts: so much work has been done */
 	struct histogram *h_apply, *h_records;
@@ -136,6 +138,8 @@ store_fail(struct store *s, const char *fmt, ...);
 bool store_freeze_turn(struct store *s);
 /* May the next record be applied, as far as the table's room goes? */
 bool store_has_room(struct store *s);
+/* Is one waiting for checkpoint? */
+bool store_is_frozen(const struct store *s);
 /* Is a generation waiting for its readers to leave? (then: a timer) */
 bool store_is_leaving(const struct store *s);
 /*
@@ -146,6 +150,13 @@ bool store_is_leaving(const struct store *s);
 bool store_let_go(struct store *s);
 /* Would store_freeze_turn() do something? */
 bool store_freeze_pending(const struct store *s);
+
+/* ---- store_full.c ---- */
+
+/* How much room there is decides what is taken of writes. */
+void store_full_turn(struct store *s);
+/* Is a checkpoint due, for it to be known how much room there is? */
+bool store_full_wants_freeze(const struct store *s);
 
 /* ---- store_result.c ---- */
 

@@ -204,7 +204,9 @@ ask(struct store *s, const struct expiry_due *due, const uint8_t *key,
 static bool
 may_ask(const struct store *s)
 {
-	return s->expiry.flight_count < EXPIRY_FLIGHT;
+	/* The last of the table's room is not for what is hidden anyway. */
+	return s->expiry.flight_count < EXPIRY_FLIGHT &&
+	       position_get(&s->r->pos->refuses) < REFUSES_DELETES;
 }
 
 /* One turn's looking for what is due. */

@@ -18,8 +18,8 @@ other_gen(const struct store *s)
 	return table_gen_at(s->table.t, (view >> 1) + 1);
 }
 
-static bool
-is_frozen(const struct store *s)
+bool
+store_is_frozen(const struct store *s)
 {
 	return table_view_frozen(
 	    atomic_load_explicit(&s->table.t->view, memory_order_relaxed));
@@ -40,7 +40,7 @@ freeze_due(const struct store *s)
 		return false;
 	return wanted_now(s) != s->wanted_seen ||
 	       position_get(&s->r->pos->checkpointed) < s->skipped ||
-	       table_want_freeze(&s->table) ||
+	       table_want_freeze(&s->table) || store_full_wants_freeze(s) ||
 	       s->wal_bytes >=
 		   atomic_load_explicit(
 		       &s->r->control->checkpoint_wal, memory_order_relaxed);
@@ -51,7 +51,7 @@ drop_due(const struct store *s)
 {
 	const struct table_gen *g = other_gen(s);
 
-	return is_frozen(s) &&
+	return store_is_frozen(s) &&
 	       position_get(&s->r->pos->checkpointed) >=
 		   atomic_load_explicit(&g->vlsn, memory_order_relaxed);
 }

@@ -1,0 +1,215 @@
+# A store that cannot take more, or whose checkpoints fail: what the admin
+# fixed, a full disk, no process to be had. Writes are refused with the cause
+# while there is room for what was accepted; reads go on; deletions are taken
+# and bring a full store back; the probe of writes, the screen and the metrics
+# say why; and it goes on by itself. While it runs, and at a boot.
+use strict;
+use warnings;
+use Nodelife;
+use POSIX ();
+use Test::More;
+
+my @mounts;
+
+END {
+	local $?;
+	for (@mounts) { system 'umount', '-l', $_ }
+}
+
+sub trouble {
+	my ( $n, $kind ) = @_;
+	my $s = $n->stat or return;
+	my ($t) = grep { $_->{kind} eq $kind } @{ $s->{troubles} };
+	return $t && $t->{text};
+}
+
+sub metric {
+	my ( $n, $name ) = @_;
+	return ( ( $n->http('/metrics') )[1] =~ /^$name (\d+)/m )[0];
+}
+
+# Write until it says no: (how many were taken, the error).
+my $made = 0;
+
+sub fill {
+	my ( $c, $most ) = @_;
+	my $value = 'v' x 16_000;
+	my $took = 0;
+	while ( $took < $most ) {
+		my @r = $c->pipeline( map { [ 'SET', 'k' . $made++, $value ] } 1 .. 16 );
+		my ($error) = grep { Nodelife::Error::is($_) } @r;
+		return ( $took, $error ) if $error;
+		$took += @r;
+	}
+	return ( $took, '' );
+}
+
+sub is_refusing {
+	my ( $n, $c, $why, $name ) = @_;
+	like $c->cmd(qw(SET x 1)), $why, "$name: SET says why";
+	like $c->cmd(qw(INCR x)),  $why, "$name: INCR says why";
+	$c->cmd('MULTI');
+	$c->cmd(qw(SET y 1));
+	like $c->cmd('EXEC'), $why, "$name: EXEC says why";
+	is length( $c->cmd(qw(GET k0)) // '' ), 16_000, "$name: reads go on";
+	ok $c->cmd('DBSIZE') > 0, "$name: DBSIZE, too";
+	my $s = $n->stat;
+	ok !$s->{can_write}, "$name: it cannot write";
+	is( ( $n->http('/readyz?want=write') )[0], 503, "$name: nor says so" );
+	is( ( $n->http('/readyz') )[0],            200, "$name: it serves" );
+	return;
+}
+
+sub takes_writes {
+	my ( $n, $c, $name ) = @_;
+	eventually { ( $c->cmd(qw(SET again 1)) // '' ) eq 'OK' }
+	  "$name: writes are taken again";
+	eventually { $n->stat->{can_write} && !trouble( $n, 'store_full' ) }
+	  "$name: and it says so";
+	return;
+}
+
+my %small = ( table_size => '8M', max_value => '1M', checkpoint_wal => '64M' );
+
+# What the admin fixed.
+{
+	my $n = Nodelife->new( store => { %small, map_size => '64M' } );
+	$n->start;
+	my $c = $n->client;
+	my ( $took, $error ) = fill( $c, 8192 );
+	my $why = qr/^ERR the store is full \(\[store\] map_size = 64M\)/;
+	like $error, $why, "map_size: refused after $took writes";
+	cmp_ok $took * 16_000, '>', 40_000_000, 'map_size: and not before';
+	is_refusing( $n, $c, $why, 'map_size' );
+	like trouble( $n, 'store_full' ), qr/map_size = 64M.*delete keys/,
+	  'map_size: the screen names the key and what to do';
+	$c->cmd( 'DEL', map { "k$_" } 1 .. 2000 );
+	takes_writes( $n, $c, 'map_size, keys deleted' );
+	( $took, $error ) = fill( $c, 8192 );
+	like $error, $why, "map_size: full again after $took writes";
+	is $n->stat->{node_restarts}, 0, 'map_size: no restart';
+	$n->kill9->start;
+	$c = $n->client;
+	eventually { trouble( $n, 'store_full' ) } 'map_size: full after a boot';
+	is_refusing( $n, $c, $why, 'map_size, after a boot' );
+	is $c->cmd('FLUSHALL'), 'OK', 'map_size: FLUSHALL is taken';
+	takes_writes( $n, $c, 'map_size, flushed' );
+	is $n->stop, 0, 'map_size: stopped';
+}
+
+$made = 0;
+
+# Without such a limit the map grows, whatever it was.
+{
+	my $n = Nodelife->new( store => { %small, map_size => '64M' } );
+	$n->start;
+	my ($took) = fill( $n->client, 8192 );
+	is $n->stop, 0, 'no limit: a full store';
+	$n->configure( store => { map_size => undef } );
+	$n->start;
+	is( ( fill( $n->client, 3000 ) )[1], '', 'no limit: writes are taken' );
+	like( ( $n->run( 'nodelifectl', '-r', $n->{run}, 'checkpoint' ) )[1],
+		qr/checkpoint at/, 'no limit: written' );
+	is $n->stop, 0, 'no limit: stopped';
+}
+
+# A disk that is full, though the log's is not.
+SKIP: {
+	skip 'not root: cannot mount a small file system', 1 if $> != 0;
+	my $n = Nodelife->new( store => { %small, table_size => '16M' } );
+	$n->found;
+	$made = 0;
+	my $disk = "$n->{data}/store";
+	mkdir $disk;
+	my $out = `mount -t tmpfs -o size=64m,mode=0755 nodelife-test '$disk' 2>&1`;
+	skip "cannot mount a tmpfs here: $out", 1 if $? != 0;
+	push @mounts, $disk;
+	$n->start;
+	my $c = $n->client;
+	fill( $c, 64 );
+	my $filler = sub {
+		open my $f, '>', "$disk/filler" or die;
+		1 while syswrite $f, 'f' x 65536;
+	};
+	$filler->();
+	my ( $took, $error ) = fill( $c, 8192 );
+	my $why = qr/^ERR the store is full .*No space left on device/;
+	like $error, $why, "full disk: refused after $took writes";
+	is_refusing( $n, $c, $why, 'full disk' );
+	like trouble( $n, 'checkpoint_failed' ),
+	  qr{store/data\.mdb: .*No space.*free space}, 'full disk: it is told';
+	cmp_ok metric( $n, 'nodelife_checkpoints_failed_total' ), '>', 0,
+	  'full disk: it is counted';
+	my @r = $n->run( 'nodelifectl', '-r', $n->{run}, 'checkpoint' );
+	isnt $r[0], 0, 'full disk: a checkpoint that is asked for ends';
+	like "@r", qr/No space left on device/, 'full disk: saying why';
+	is $c->cmd(qw(DEL k3)), 1, 'full disk: DEL is taken';
+	is $n->stat->{node_restarts}, 0, 'full disk: no restart';
+
+	# The next boot has more to apply than both tables take.
+	$n->kill9->configure( store => { table_size => '8M' } );
+	$n->configure( boot => { recover_budget => '3s' } )->spawn;
+	eventually { $n->fresh && trouble( $n, 'store_full' ) }
+	  'full disk: a boot that must wait';
+	like trouble( $n, 'checkpoint_failed' ), qr/No space left on device/,
+	  'full disk: says what for';
+	like( ( $n->http('/readyz') )[1], qr/No space left on device/,
+		'full disk: so does /readyz' );
+	eventually { metric( $n, 'nodelife_checkpoints_failed_total' ) > 2 }
+	  'full disk: it tries again, beyond its budget';
+	ok !$n->gone, 'full disk: and waits';
+	unlink "$disk/filler";
+	$n->wait_serving;
+	$c = $n->client;
+	takes_writes( $n, $c, 'full disk, freed' );
+	is $c->cmd(qw(GET k3)), undef, 'full disk: what was deleted is';
+	is length( $c->cmd( 'GET', "k" . ( 63 + $took ) ) // '' ), 16_000,
+	  'full disk: what was answered is there';
+	$filler->();
+	fill( $c, 8192 );
+	ok trouble( $n, 'store_full' ), 'full disk: once more';
+	unlink "$disk/filler";
+	takes_writes( $n, $c, 'full disk, freed while it runs' );
+	is $n->stop, 0, 'full disk: stopped';
+}
+
+# No process to be had for writing one; and one that is ended by a limit.
+SKIP: {
+	my ( $uid, $gid ) = ( getpwnam 'nobody' )[ 2, 3 ];
+	skip 'not root, or there is no nobody', 1 if $> != 0 || !defined $uid;
+	my $n = Nodelife->new( node => { user => 'nobody' }, store => \%small );
+	$made = 0;
+	chown $uid, $gid, $n->{dir}, $n->{run};
+	$n->start;
+	my $c = $n->client;
+	fill( $c, 16 );
+	my $w = $n->workers->{checkpoint};
+	# As that user, whose process it is; up to the hard limit.
+	my $limit = sub {
+		my ($what) = @_;
+		my $pid = fork // die;
+		if ( $pid == 0 ) {
+			POSIX::setgid($gid);
+			POSIX::setuid($uid);
+			exec 'prlimit', '--pid', $w, $what or POSIX::_exit(1);
+		}
+		waitpid $pid, 0;
+		return $? == 0;
+	};
+	skip 'there is no prlimit(1)', 1 if !$limit->('--nproc=0:');
+	my ( $took, $error ) = fill( $c, 8192 );
+	my $why = qr/^ERR the store is full .*fork: Resource.*processes/;
+	like $error, $why, "no fork: refused after $took writes";
+	is_refusing( $n, $c, $why, 'no fork' );
+	ok $limit->('--nproc=1000:'), 'the limit is raised';
+	takes_writes( $n, $c, 'no fork, then there is' );
+	$limit->('--fsize=100000:');
+	$error = ( fill( $c, 8192 ) )[1];
+	like $error, qr/^ERR the store is full .*File too large/,
+	  "a limit of a file's size: refused";
+	ok $limit->('--fsize=unlimited:'), 'the limit is raised';
+	takes_writes( $n, $c, "a limit of a file's size, raised" );
+	is $n->workers->{checkpoint}, $w, 'the worker was there all along';
+	is $n->stop, 0, 'no fork: stopped';
+}
+done_testing;

@@ -1,0 +1,121 @@
+/*
+ * What is taken of clients' writes: before the append, so that all that was
+ * accepted still finds its place in the table. What only takes away is taken
+ * longer, and brings a full store back.
+ *
+ * The checkpoint's file itself is not bounded by [store] map_size, only what
+ * is added to it: what stands in the table when the store is full, deletions
+ * above all, can always be written as far as the disk has room.
+ */
+#include <errno.h>
+#include <stdio.h>
+
+#include "shm/trouble.h"
+#include "workers/store/store.h"
+
+#define NEAR_LEAST (UINT64_C(1) << 20) /* of the table, for a checkpoint */
+
+static uint64_t
+limit_of(const struct store *s)
+{
+	return s->w->conf->store.map_size;
+}
+
+static enum refuses
+refuses_now(const struct store *s)
+{
+	return (enum refuses)position_get(&s->r->pos->refuses);
+}
+
+static uint64_t
+used_on_disk(const struct store *s)
+{
+	return position_get(&s->r->pos->store_used);
+}
+
+/* With some room between: else each key would begin and end it. */
+static bool
+is_over(const struct store *s)
+{
+	uint64_t limit = limit_of(s), used = used_on_disk(s);
+
+	if (limit == 0)
+		return false;
+	return used >= (s->over ? limit - limit / 64 : limit);
+}
+
+/*
+ * The table's room while nothing goes out of it: half of it is for what is
+ * accepted already, for deletions, and the last eighth for a FLUSHALL.
+ */
+static enum refuses
+by_table(const struct store *s)
+{
+	uint64_t used = table_used(&s->table);
+	uint64_t nominal = s->table.g->arena_nominal;
+
+	if (!store_is_frozen(s) ||
+	    !trouble_stands(s->r, TROUBLE_CHECKPOINT_FAILED) ||
+	    used < nominal / 2)
+		return REFUSES_NOTHING;
+	return used < nominal / 8 * 7 ? REFUSES_GROWTH : REFUSES_DELETES;
+}
+
+bool
+store_full_wants_freeze(const struct store *s)
+{
+	uint64_t limit = limit_of(s), used = used_on_disk(s);
+	uint64_t here = table_used(&s->table), left;
+
+	/* Whatever is in it now may be what frees room. */
+	if (s->over)
+		return here > TABLE_UNIT;
+	left = limit > used ? limit - used : 0;
+	return limit != 0 && here >= left && here >= NEAR_LEAST;
+}
+
+static void
+tell(struct store *s, enum refuses level)
+{
+	char object[CONF_PATH_SIZE + 32], size[24], what[80];
+	struct fault f = { .object = object,
+		.effect = level == REFUSES_DELETES
+			      ? "all writes but FLUSHALL are refused, reads go "
+				"on"
+			      : "writes are refused but deletions, reads go on",
+		.what = what,
+		.goes_on = true };
+
+	snprintf(object, sizeof(object), "%s/store/data.mdb",
+	    s->w->conf->node.data_dir);
+	if (s->over) {
+		conf_size_format(limit_of(s), size, sizeof(size));
+		snprintf(what, sizeof(what),
+		    "the store is full ([store] map_size = %s)", size);
+		f.error = ENOSPC;
+		f.place = PLACE_STORE;
+	} else {
+		snprintf(
+		    what, sizeof(what), "the store is full (checkpoints fail)");
+	}
+	trouble_begin(s->r, TROUBLE_STORE_FULL, &f);
+}
+
+void
+store_full_turn(struct store *s)
+{
+	enum refuses level, before = refuses_now(s);
+	bool was_over = s->over;
+
+	s->over = is_over(s);
+	level = by_table(s);
+	if (s->over && level == REFUSES_NOTHING)
+		level = REFUSES_GROWTH;
+	if (level == before && s->over == was_over)
+		return;
+	if (level == REFUSES_NOTHING)
+		trouble_end(s->r, TROUBLE_STORE_FULL);
+	else
+		tell(s, level);
+	position_set(&s->r->pos->refuses, level);
+}
