@@ -97,11 +97,12 @@ static const struct conf_key table[] = {
 		    "and closed." },
 	{ "listen", "max_output", CONF_KIND_SIZE, AT(listen.max_output),
 	    .def = "64M", .min = 64 * KIB, .max = 4 * GIB,
-	    .help = "Replies one client may leave unread before it is "
-		    "closed." },
+	    .help = "Longest reply; a longer one is an error in its place. A "
+		    "client that leaves 256K more unread is closed." },
 	{ "listen", "max_query", CONF_KIND_SIZE, AT(listen.max_query),
 	    .def = "64M", .min = 64 * KIB, .max = 4 * GIB,
-	    .help = "Longest request of one client." },
+	    .help = "Longest request of one client, give or take 64K: what it "
+		    "has sent behind it may count. A longer one closes it." },
 	{ "listen", "client_memory", CONF_KIND_SIZE, AT(listen.client_memory),
 	    .def = "128M", .min = 128 * KIB, .max = 64 * GIB,
 	    .help = "Memory of one gateway for what its clients have sent and "

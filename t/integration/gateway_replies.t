@@ -159,16 +159,37 @@ isa_ok $c->cmd( 'WATCH', map { "w$_" } 1 .. 70_000 ), 'Nodelife::Error',
 is $c->cmd( 'WATCH', map { "w$_" } 1 .. 60_000 ), 'OK', 'many watched keys';
 is $c->cmd('UNWATCH'), 'OK', 'forgotten';
 
-# An answer longer than max_output is its own client's matter, and what comes
-# of it in pieces is held once.
+# An answer longer than max_output is an error in its place, and what comes of it
+# in pieces is held once.
+{
+	my $two = Nodelife->new(
+		listen => { max_output => '64K' }, store => { max_value => '64K' } )->start;
+	my $t     = $two->client;
+	my $error = qr/\AERR the reply is longer than \[listen\] max_output/;
+	my $v     = 'v' x 65536;
+	is $t->cmd( 'SET', $_, $v ), 'OK', "$_ of 64 KiB" for 'a', 'b';
+	is $t->cmd(qw(GET a)), $v, 'one that just fits is sent';
+	like $t->cmd(qw(MGET a b)), $error, 'MGET of more';
+	my @r = $t->pipeline( ['MULTI'], [qw(GET a)], [qw(GET b)], ['EXEC'] );
+	like $r[-1], $error, 'a transaction that reads more';
+	@r = $t->pipeline( ['MULTI'], [qw(INCR n)], [qw(MGET a b)], [qw(ECHO x)], ['EXEC'] );
+	is $r[-1] && ref $r[-1] eq 'ARRAY' ? $r[-1][0] : $r[-1], 1,
+	  'one that writes keeps what it did';
+	like $r[-1][1], qr/max_output/, 'and has an error in the place';
+	like $t->cmd(qw(MGET a b)), $error, 'as often as it is asked';
+	@r = $t->pipeline( map { [qw(GET a)] } 1 .. 40 );
+	is scalar( grep { $_ eq $v } @r ), 40,
+	  'many that fit are sent as the client reads';
+	is $t->cmd('PING'), 'PONG', 'the same connection all along';
+	is $two->stop, 0, 'stopped';
+}
 {
 	my ( $h, $gets ) = ( $n->client, 12 );
 	is $c->cmd( 'SET', 'long', 'l' x ( 16 << 20 ) ), 'OK', '16 MiB';
 	$h->raw( enc('MULTI') . enc(qw(GET long)) x $gets . enc(qw(INCR x1))
 		  . enc('EXEC') );
 	my $r = ( map { scalar $h->reply } 1 .. $gets + 3 )[-1];
-	ok ref $r eq 'ARRAY' || $r eq 'CLOSED',
-	  'a transaction whose answer is far too long';
+	ok ref $r eq 'ARRAY', 'a transaction whose answer is far too long';
 	is $c->cmd(qw(GET x1)), 1, 'it was carried out';
 	my ($peak) = slurp( '/proc/' . $n->workers->{gateway0} . '/status' ) =~
 	  /^VmHWM:\s+(\d+)/m;

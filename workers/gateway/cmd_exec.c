@@ -358,7 +358,7 @@ plan_run_local(struct plan *p)
 		if ((rc = plan_answer(p, &p->x->item[p->next])) != 0)
 			return rc;
 		plan_next(p);
-		if (sink_len(&p->x->local) > g->w->conf->listen.max_output)
+		if (gw_output_over(g, sink_len(&p->x->local)))
 			return -ENOBUFS;
 		gw_turn_work(g, 1 + p->x->item[p->next - 1].len / 1024);
 		if (g->turn_over && p->next < p->m->count)
@@ -593,8 +593,8 @@ exec_read_go(struct plan *p)
 		if ((rc = exec_item(p)) != 0)
 			return rc;
 		len = sink_len(&p->out) - len;
-		if (sink_len(&p->out) > g->w->conf->listen.max_output)
-			return -ENOBUFS; /* it will be closed for it */
+		if (gw_output_over(g, sink_len(&p->out)))
+			return -ENOBUFS;
 		if (gw_moment_over(g, &p->moment, 1 + len / 1024) &&
 		    p->next < p->x->count)
 			return -EINPROGRESS;
@@ -639,8 +639,7 @@ exec_answer(struct plan *p, enum verdict *v)
 	if (rc == -EINPROGRESS)
 		*v = gw_job_pause(p->k);
 	else if (rc == -ENOBUFS)
-		*v = call_error_done(
-		    p->k, "ERR the transaction's reply is too long");
+		*v = call_error_done(p->k, GW_TOO_LONG);
 	else if (rc != 0)
 		*v =
 		    call_error_done(p->k, "ERR no memory for this transaction");
@@ -712,10 +711,10 @@ exec_read(struct plan *p)
 		return gw_job_pause(k);
 	if (rc == -EBUSY)
 		return exec_read_settle(p, true);
-	if (rc != 0 && rc != -ENOBUFS)
+	if (rc == -ENOBUFS)
+		return call_error_done(k, GW_TOO_LONG);
+	if (rc != 0)
 		return call_error_done(k, "ERR the store cannot be read");
-	/* What is too long is not sent: it is closed for it. */
-	p->out.failed |= rc != 0;
 	call_join(k, &p->out);
 	return VERDICT_DONE;
 }

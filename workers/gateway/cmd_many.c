@@ -53,8 +53,7 @@ value_begin(struct gateway *g, struct many *m, const struct kv_item *item,
 		m->from = (uint64_t)start;
 		m->left = (uint64_t)(end - start + 1);
 	}
-	/* More than it may leave unread: no use to go on. */
-	if (sink_len(out) + m->left > g->w->conf->listen.max_output)
+	if (gw_output_over(g, sink_len(out) + m->left))
 		return -ENOBUFS;
 	if ((to = reply_bulk_room(out, m->left)) == NULL)
 		return -ENOMEM;
@@ -128,7 +127,7 @@ gw_many_step(struct gateway *g, struct moment *at, struct many *m,
 		if ((rc = many_look(g, at, m, out, proto)) != 0)
 			return rc;
 		m->next++;
-		if (sink_len(out) > g->w->conf->listen.max_output)
+		if (gw_output_over(g, sink_len(out)))
 			return -ENOBUFS;
 		if (gw_moment_over(g, at, 1) && m->next < m->count)
 			return -EINPROGRESS;
@@ -166,9 +165,9 @@ many_answered(struct call *k, struct many_job *j, int rc)
 	const struct op_arg none = { (const uint8_t *)"", 0 };
 	const struct many *m = &j->many;
 
-	if (rc == 0 || rc == -ENOBUFS) {
-		/* What is too long is not sent: it is closed for it. */
-		j->out.failed |= rc != 0;
+	if (rc == -ENOBUFS)
+		return call_error_done(k, GW_TOO_LONG);
+	if (rc == 0) {
 		call_join(k, &j->out);
 		k->g->n_hits += m->found;
 		k->g->n_misses += m->next - m->found;

@@ -283,6 +283,19 @@ call_error(struct call *k, const char *fmt, ...)
 	k->g->n_failed++;
 }
 
+void
+call_join(struct call *k, struct sink *from)
+{
+	if (k->in_exec) {
+		sink_join(call_out(k), from);
+	} else if (gw_output_over(k->g, sink_len(from))) {
+		sink_reset(from);
+		call_error(k, GW_TOO_LONG);
+	} else {
+		gw_conn_join(k->g, k->c, from);
+	}
+}
+
 enum verdict
 call_error_done(struct call *k, const char *text)
 {

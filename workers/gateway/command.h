@@ -99,18 +99,13 @@ call_out(struct call *k)
 	return k->out;
 }
 
-/* All of `from` is its reply, or the end of it; from is empty then. */
-static inline void
-call_join(struct call *k, struct sink *from)
-{
-	if (k->in_exec)
-		sink_join(call_out(k), from);
-	else
-		gw_conn_join(k->g, k->c, from);
-}
-
 __attribute__((format(printf, 2, 3))) void
 call_error(struct call *k, const char *fmt, ...);
+/*
+ * All of `from` is its reply, or the end of it; from is empty then. One that
+ * is too long is an error in its place.
+ */
+void call_join(struct call *k, struct sink *from);
 enum verdict call_error_done(struct call *k, const char *text);
 enum verdict call_syntax(struct call *k);
 /* "-NOMASTER …" or what else refuses a read or write here. */

@@ -406,16 +406,14 @@ net_close(struct gateway *g, struct conn *c)
 static void
 net_over_output(struct gateway *g, struct conn *c)
 {
-	const char *what =
-	    c->out.failed
-		? "a reply is longer than that or finds no memory, and"
-		: "of replies";
-
-	log_info("client %llu: closed: max_output is %llu bytes: %s %zu are "
-		 "unread",
-	    (unsigned long long)c->id,
-	    (unsigned long long)g->w->conf->listen.max_output, what,
-	    gw_conn_unsent(c));
+	if (c->out.failed)
+		log_info("client %llu: closed: no memory for its reply",
+		    (unsigned long long)c->id);
+	else
+		log_info("client %llu: closed: %zu bytes of replies are "
+			 "unread, [listen] max_output is %llu",
+		    (unsigned long long)c->id, gw_conn_unsent(c),
+		    (unsigned long long)g->w->conf->listen.max_output);
 	gw_count(g, C_CLIENTS_KILLED, 1);
 	gw_conn_kill(g, c);
 }
@@ -455,8 +453,10 @@ gw_net_flush(struct gateway *g, struct conn *c)
 	TAILQ_REMOVE(&g->dirty, c, dirty);
 	c->flags &= ~(unsigned)CONN_DIRTY;
 	if ((c->flags & CONN_CLOSING) == 0) {
+		/* One reply may follow what its input did not rest for yet. */
 		if (c->out.failed ||
-		    gw_conn_unsent(c) > g->w->conf->listen.max_output)
+		    (gw_conn_unsent(c) > GW_OUT_HIGH &&
+			gw_output_over(g, gw_conn_unsent(c) - GW_OUT_HIGH)))
 			net_over_output(g, c);
 		else if ((c->flags & (CONN_LAST | CONN_EOF)) != 0 &&
 			 gw_conn_settled(c))

@@ -291,9 +291,7 @@ gw_result_end(struct result *r, struct sink *out)
 		     r->body != BODY_NONE ||
 		     (r->merging && r->item != gw_exec_count(r->exec));
 	if (r->over) {
-		/* It is closed for it; who reads it is not there any more. */
-		sink_reset(out);
-		out->failed = true;
+		result_error(r, out, GW_TOO_LONG ", but it was carried out");
 	} else if (out->failed) {
 		result_error(r, out, "ERR no memory for this reply");
 	} else if (r->broken) {
