@@ -191,6 +191,7 @@ head_fill(struct region_head *head, const struct region_spec *spec)
 	head->layout = layout_hash();
 	head->supervisor_pid = getpid();
 	head->supervisor_start = process_start(getpid());
+	head->pid_space = pid_space();
 	arc4random_buf(head->boot_id, sizeof(head->boot_id));
 	head->started_wall_ms = wall_ms();
 	head->started_ns = mono_ns();
@@ -369,6 +370,7 @@ static int
 region_build(struct region *r, const struct region_spec *spec, int run_dir,
     char *why, size_t why_size)
 {
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
 	struct region_head head = { 0 };
 	int rc;
 
@@ -378,6 +380,9 @@ region_build(struct region *r, const struct region_spec *spec, int run_dir,
 		return rc;
 	r->size = head.total_size;
 	if (ftruncate(r->fd, (off_t)r->size) == -1)
+		return -errno;
+	/* Kept by all who inherit it; see region_alive(). */
+	if (fcntl(r->fd, F_OFD_SETLK, &lock) == -1)
 		return -errno;
 	if ((rc = small_take(r->fd, &head, why, why_size)) != 0)
 		return rc;
@@ -634,8 +639,19 @@ region_head_alive(const struct region_head *head)
 	return process_start(pid) == head->supervisor_start;
 }
 
+/* Has anybody the lock that a maker takes? */
+static bool
+is_held(int fd)
+{
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+
+	return fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+}
+
 bool
 region_alive(const struct region *r)
 {
+	if (r->head->pid_space != pid_space())
+		return is_held(r->fd);
 	return region_head_alive(r->head);
 }

@@ -79,6 +79,7 @@ struct region_head {
 	char system_boot_id[40]; /* /proc's: a reboot makes pids void */
 	uint64_t supervisor_start; /* /proc/PID/stat's start time in ticks: a
 				      later process may have the same pid */
+	uint64_t pid_space; /* namespace of these pids: /proc's inode */
 	struct region_place section[SECT_COUNT];
 };
 
@@ -191,7 +192,8 @@ uint64_t region_held(const char *run_dir);
 int region_orphan(const char *run_dir);
 /*
  * Is the supervisor that made it alive (same system boot, same pid, same
- * start time, no zombie)? Says nothing of head->state.
+ * start time, no zombie)? Where pids mean others, by the lock that the node
+ * has on the file. Says nothing of head->state.
  */
 bool region_alive(const struct region *r);
 

@@ -40,6 +40,14 @@ system_boot_id(char *out, size_t size)
 }
 
 uint64_t
+pid_space(void)
+{
+	struct stat st;
+
+	return stat("/proc/self/ns/pid", &st) == 0 ? (uint64_t)st.st_ino : 0;
+}
+
+uint64_t
 process_start(int pid)
 {
 	char path[40], stat[1024], *at;

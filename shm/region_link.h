@@ -53,5 +53,7 @@ region_sections_trim(int fd, const struct region_place section[SECT_COUNT]);
 uint64_t process_start(int pid);
 /* The system's boot id as text; "" if unreadable. */
 void system_boot_id(char *out, size_t size);
+/* Which pid namespace this process is in. */
+uint64_t pid_space(void);
 
 #endif

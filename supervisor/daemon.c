@@ -5,24 +5,25 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "shm/bits.h"
 #include "shm/path.h"
+#include "shm/pidfile.h"
 #include "supervisor/datadir.h"
 #include "supervisor/refuse.h"
 
-#define PIDFILE_NAME     "nodelifed.pid"
 #define PIDFILE_RETRY_MS 20
-#define PIDFILE_MODE     0644
+/* Who may read it may lock it, and keep us from starting. */
+#define PIDFILE_MODE 0640
 
 /* The starting command: wait for the daemon's word. */
 __attribute__((noreturn)) static void
@@ -109,22 +110,22 @@ is_named(int dir, int fd)
 
 /* 0, -EWOULDBLOCK and who has it, or -errno. */
 static int
-pidfile_try(struct pidfile *p, int *other)
+pidfile_try(struct pidfile *p, const struct rights *rights, int *other)
 {
 	char text[16] = "";
-	int rc = 0;
+	int rc;
 
 	p->fd = openat(p->dir, PIDFILE_NAME,
 	    O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC,
 	    PIDFILE_MODE);
 	if (p->fd < 0)
 		return -errno;
-	if (flock(p->fd, LOCK_EX | LOCK_NB) != 0)
-		rc = -errno;
-	else if (!is_named(p->dir, p->fd))
+	rc = pidfile_lock(p->fd);
+	if (rc == 0 && !is_named(p->dir, p->fd))
 		rc = -EWOULDBLOCK; /* who had it has removed it */
-	else if ((rc = path_file_check(p->fd)) == 0 &&
-		 (ftruncate(p->fd, 0) != 0 || fchmod(p->fd, PIDFILE_MODE) != 0))
+	if (rc == 0 && (rc = path_file_check(p->fd)) == 0 &&
+	    (ftruncate(p->fd, 0) != 0 || fchmod(p->fd, PIDFILE_MODE) != 0 ||
+		(rights->drop && fchown(p->fd, 0, rights->gid) != 0)))
 		rc = -errno;
 	if (rc == 0)
 		return 0;
@@ -135,8 +136,18 @@ pidfile_try(struct pidfile *p, int *other)
 	return rc;
 }
 
+static int
+refuse_pidfile(const char *dir, int error)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/" PIDFILE_NAME, dir);
+	return refuse_at(path, "open", error, PLACE_RUN);
+}
+
 int
-daemon_pidfile(const struct conf *conf, struct pidfile *p)
+daemon_pidfile(
+    const struct conf *conf, const struct rights *rights, struct pidfile *p)
 {
 	uint64_t end = mono_ns() + DATADIR_WAIT_MS * NS_PER_MS;
 	const char *dir = conf->node.run_dir;
@@ -145,13 +156,13 @@ daemon_pidfile(const struct conf *conf, struct pidfile *p)
 	/* Open to all, whatever our umask: what is in it has modes. */
 	if ((p->dir = path_dir_make(dir, 0755)) < 0)
 		return refuse_at(dir, "open [node] run_dir", p->dir, PLACE_RUN);
-	while ((rc = pidfile_try(p, &other)) == -EWOULDBLOCK && mono_ns() < end)
+	while ((rc = pidfile_try(p, rights, &other)) == -EWOULDBLOCK &&
+	       mono_ns() < end)
 		(void)poll(NULL, 0, PIDFILE_RETRY_MS);
 	if (rc == 0)
 		return 0;
 	if (rc != -EWOULDBLOCK)
-		return refuse(refuse_code(rc), "%s/" PIDFILE_NAME ": %s", dir,
-		    strerror(-rc));
+		return refuse_pidfile(dir, rc);
 	/* Locked, and nothing in it yet. */
 	if (other <= 0)
 		return refuse(EX_UNAVAILABLE,

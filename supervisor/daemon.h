@@ -5,6 +5,7 @@
 #define SUPERVISOR_DAEMON_H
 
 #include "conf/conf.h"
+#include "supervisor/refuse.h"
 
 /*
  * Fork twice, away from the terminal. Returns in the daemon only, with a
@@ -29,7 +30,8 @@ struct pidfile {
  * libbsd's pidfile_open(): it follows a link, and the workers' user may have
  * put one there.)
  */
-int daemon_pidfile(const struct conf *conf, struct pidfile *out);
+int daemon_pidfile(
+    const struct conf *conf, const struct rights *rights, struct pidfile *out);
 /* Our own number into it; 0 or -errno. */
 int daemon_pidfile_write(const struct pidfile *p);
 void daemon_pidfile_remove(struct pidfile *p);

@@ -218,7 +218,7 @@ prepare(struct node *n)
 {
 	int rc;
 
-	if ((rc = daemon_pidfile(&n->conf, &n->pidfile)) != 0 ||
+	if ((rc = daemon_pidfile(&n->conf, &n->rights, &n->pidfile)) != 0 ||
 	    (rc = datadir_open(
 		 &n->conf, &n->rights, &n->data_dir, &n->lock_fd)) != 0 ||
 	    (rc = listen_open(

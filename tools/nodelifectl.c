@@ -23,6 +23,7 @@ static const struct command {
 } commands[] = {
 	{ "stop", 60, false,
 	    "stop the node in order and wait until it is gone" },
+	{ "status", 10, false, "say whether it runs, and in which state" },
 	{ "drain", 10, false, "begin to stop it, do not wait" },
 	{ "reload", 10, false,
 	    "read the configuration again, show what changed" },
@@ -219,6 +220,9 @@ main(int argc, char **argv)
 		return rc;
 	c.timeout_s = o.timeout_s != 0 ? o.timeout_s : cmd->timeout_s;
 	c.deadline_ns = mono_ns() + c.timeout_s * NS_PER_S;
-	return strcmp(cmd->name, "stop") == 0 ? ctl_stop(&c)
-					      : ctl_talk(&c, line);
+	if (strcmp(cmd->name, "stop") == 0)
+		return ctl_stop(&c);
+	if (strcmp(cmd->name, "status") == 0)
+		return ctl_status(&c);
+	return ctl_talk(&c, line);
 }

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include "conf/conf.h"
+#include "shm/region.h"
 
 /* Exit codes; beyond these the ones of sysexits(3). */
 enum {
@@ -31,6 +32,25 @@ __attribute__((format(printf, 1, 2))) void ctl_say(const char *fmt, ...);
 /* Milliseconds left, for poll(); 0 when time is up. */
 int ctl_left_ms(const struct ctl *c);
 
+/* What is known of the node behind the run directory. */
+struct ctl_life {
+	bool alive;
+	int pid; /* of its supervisor, here; 0 = not to be seen */
+	int pidfd; /* -1 = none */
+	bool has_region;
+	struct region region;
+};
+
+/* life.c: look; CTL_OK: it lives. ctl_life_end() in any case. */
+int ctl_life(const struct ctl *c, struct ctl_life *l);
+void ctl_life_end(struct ctl_life *l);
+/* Says why it does not, or is not known to; returns the code. */
+int ctl_say_life(const struct ctl *c, int code);
+/* Prints what state the node is in. An exit code. */
+int ctl_status(const struct ctl *c);
+
+/* talk.c: a connection to the control socket, or -errno. */
+int ctl_dial(const struct ctl *c);
 /*
  * talk.c: send one request line, print the answer (to stdout, errors to
  * stderr). An exit code.

@@ -19,9 +19,8 @@
 static int
 not_answering(const struct ctl *c, int error)
 {
-	char path[CONF_RUN_DIR_SIZE + 16], why[256];
-	struct region r;
-	int pid = 0;
+	struct ctl_life l;
+	int rc;
 
 	if (c->quiet && error != EACCES && error != EPERM)
 		return CTL_NOT_RUNNING;
@@ -31,26 +30,25 @@ not_answering(const struct ctl *c, int error)
 		    c->run_dir);
 		return CTL_DENIED;
 	}
-	snprintf(path, sizeof(path), "%s/region", c->run_dir);
-	if (region_attach(&r, path, why, sizeof(why)) == 0) {
-		pid = region_alive(&r) ? r.head->supervisor_pid : 0;
-		region_unmap(&r);
-	}
-	if (pid != 0)
+	if ((rc = ctl_life(c, &l)) == CTL_OK) {
 		ctl_say("%s/control.sock: %s, though the node runs "
-			"(supervisor pid %d): it is stopping, or see "
-			"nodelifestat",
-		    c->run_dir, strerror(error), pid);
-	else
+			"(supervisor pid %d): it is starting or stopping, or "
+			"see nodelifestat",
+		    c->run_dir, strerror(error), l.pid);
+		rc = CTL_FAILED;
+	} else if (rc == CTL_DENIED) {
+		ctl_say_life(c, rc);
+	} else {
 		ctl_say("no node runs with run directory %s: %s: start it "
 			"with nodelifed, or name another one (-c, -r)",
 		    c->run_dir, strerror(error));
-	return pid != 0 ? CTL_FAILED : CTL_NOT_RUNNING;
+	}
+	ctl_life_end(&l);
+	return rc;
 }
 
-/* A connected socket, or -errno. */
-static int
-dial(const struct ctl *c)
+int
+ctl_dial(const struct ctl *c)
 {
 	struct sockaddr_un un = { .sun_family = AF_UNIX };
 	int fd, rc, left_ms = ctl_left_ms(c);
@@ -145,7 +143,7 @@ ctl_talk(const struct ctl *c, const char *line)
 	ssize_t n;
 	int fd;
 
-	n = fd = dial(c);
+	n = fd = ctl_dial(c);
 	if (fd < 0 && fd != -ETIMEDOUT)
 		return not_answering(c, -fd);
 	if (fd >= 0) {

@@ -3,7 +3,27 @@
  */
 #include "tools/nodelifestat.h"
 
+#include <errno.h>
 #include <string.h>
+
+#include "shm/pidfile.h"
+
+/* No region is no proof that there is no node. */
+static void
+tell_life(const struct stat_target *t, char *why, size_t why_size)
+{
+	char dir[sizeof(t->path)];
+	int pid;
+
+	strlcpy(dir, t->path, sizeof(dir));
+	*strrchr(dir, '/') = '\0';
+	if (pidfile_holder(dir, &pid) == 1)
+		snprintf(why, why_size,
+		    "%s: the node runs (pid %d), but its region is not "
+		    "there: it has one again after its next boot; until then "
+		    "nodelifectl and the health port answer",
+		    t->path, pid);
+}
 
 int
 target_attach(struct stat_target *t, char *why, size_t why_size)
@@ -13,6 +33,8 @@ target_attach(struct stat_target *t, char *why, size_t why_size)
 	target_close(t);
 	rc = region_attach(&t->region, t->path, why, why_size);
 	t->attached = rc == 0;
+	if (rc == -ENOENT && t->by_link)
+		tell_life(t, why, why_size);
 	return rc;
 }
 

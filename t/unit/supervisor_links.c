@@ -79,13 +79,14 @@ test_pidfile(void)
 	strcpy(conf.node.run_dir, theirs);
 	for (enum kind k = 0; k < KINDS; k++) {
 		plant(path, k);
-		ok(daemon_pidfile(&conf, &p) != 0, "process id file: %s",
-		    kind_names[k]);
+		ok(daemon_pidfile(&conf, &rights, &p) != 0,
+		    "process id file: %s", kind_names[k]);
 		daemon_pidfile_remove(&p);
 		ok(is_untouched(), "leads nowhere");
 		unlink(path);
 	}
-	ok(daemon_pidfile(&conf, &p) == 0 && daemon_pidfile_write(&p) == 0,
+	ok(daemon_pidfile(&conf, &rights, &p) == 0 &&
+		daemon_pidfile_write(&p) == 0,
 	    "an honest one");
 	daemon_pidfile_remove(&p);
 	ok(access(path, F_OK) != 0, "and removed");

@@ -1,0 +1,98 @@
+# A living node is not taken for dead: without the region's link or file, from
+# another pid namespace, without a control socket. What answers is alive; then
+# the lock of the process id file; pids come last.
+use strict;
+use warnings;
+use Nodelife;
+use POSIX ();
+use Test::More;
+
+my $n = Nodelife->new;
+# A region that nothing leads to is ours to remove.
+my @regions;
+END { unlink @regions }
+
+sub lose_region {
+	push @regions, readlink "$n->{run}/region";
+	unlink "$n->{run}/region";
+	return;
+}
+
+sub ctl { return $n->run( 'nodelifectl', '-r', $n->{run}, @_ ) }
+
+my ( $code, $out, $err ) = ctl('status');
+is $code, 69, 'status: no node: 69';
+like $err, qr/no node runs/, 'says so';
+$n->start;
+( $code, $out ) = ctl('status');
+is $code, 0, 'status: 0';
+is $out, "running, pid $n->{pid}: serving\n", 'who and how';
+is sprintf( '%o', ( stat "$n->{run}/nodelifed.pid" )[2] & 07777 ), '640',
+  'others cannot lock the process id file';
+
+# The link, then the file: the tools cannot look, but know.
+lose_region();
+( $code, undef, $err ) = $n->run( 'nodelifestat', '-r', $n->{run} );
+is $code, 1, 'nodelifestat without the link';
+like $err, qr/the node runs \(pid $n->{pid}\), but its region is not there/,
+  'says that the node runs';
+is_deeply [ ctl('status') ],
+  [ 0, "running, pid $n->{pid}: its region is not to be had\n", '' ],
+  'so does status';
+symlink "$regions[0].none", "$n->{run}/region";
+( $code, undef, $err ) = $n->run( 'nodelifestat', '-r', $n->{run} );
+like $err, qr/the node runs/, 'the same where the file is gone';
+( $code, undef, $err ) = ctl('stop');
+is $code, 0, "stop: $err";
+ok $n->gone, 'it is gone when stop returns';
+is $n->wait_exit, 0, 'in order';
+unlink "$n->{run}/region";
+
+# Neither region nor socket: the lock tells, a signal is heard.
+$n->start;
+lose_region();
+unlink "$n->{run}/control.sock";
+( $code, undef, $err ) = ctl('config');
+is $code, 1, 'config without a socket: 1, not 69';
+like $err, qr/though the node runs \(supervisor pid $n->{pid}\)/, 'says so';
+( $code, undef, $err ) = ctl('stop');
+is $code, 0, "stop without it: $err";
+like $err, qr/sent SIGTERM/, 'by signal';
+is $n->wait_exit, 0, 'in order';
+
+# Another's process in the process id file is never signalled.
+$n->start;
+my $bystander = fork // die;
+if ( !$bystander ) { Nodelife::die_with_parent(); sleep 600; POSIX::_exit(0) }
+lose_region();
+unlink "$n->{run}/control.sock";
+{ open my $f, '+<', "$n->{run}/nodelifed.pid" or die; print $f "$bystander" }
+( $code, undef, $err ) = ctl(qw(-t 5 stop));
+is $code, 1, "a number that is not the lock's: $err";
+is waitpid( $bystander, POSIX::WNOHANG() ), 0, 'is not signalled';
+kill 'KILL', $bystander;
+waitpid $bystander, 0;
+is $n->stop, 0, 'stopped';
+
+# From another pid namespace, where its number means nobody.
+SKIP: {
+	my @other = qw(unshare --pid --fork --mount-proc);
+	skip 'no pid namespaces here', 7
+	  if system("@other true >/dev/null 2>&1") != 0;
+	my $from = sub {
+		my $text = `@other @{[build_dir()]}/@_ 2>&1`;
+		return ( $? >> 8, $text );
+	};
+	$n->start;
+	( $code, $out ) = $from->("nodelifestat -r $n->{run} -j");
+	is $code, 0, 'nodelifestat from another namespace';
+	is eval { JSON::PP::decode_json($out)->{state} }, 'live', 'live' or diag $out;
+	is_deeply [ $from->("nodelifectl -r $n->{run} status") ],
+	  [ 0, "running: serving\n" ], 'status';
+	( $code, $out ) = $from->("nodelifectl -r $n->{run} stop");
+	is $code, 0, "stop: $out";
+	ok $n->gone, 'it is gone when stop returns';
+	is $n->wait_exit, 0, 'in order';
+	is( ( $from->("nodelifectl -r $n->{run} stop") )[0], 69, 'and then 69' );
+}
+done_testing;

@@ -1,0 +1,182 @@
+/*
+ * Who the node is. What answers is alive, and so is who has the lock of the
+ * run directory; a process id is asked last: it may mean another here, or
+ * none, and the region that has it may be gone.
+ */
+#include "tools/nodelifectl.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "shm/pidfile.h"
+#include "shm/region_link.h"
+
+/* Who is alive takes a connection at once, or is full of them. */
+#define DIAL_NS (2 * NS_PER_S)
+
+/* Has the process this file open? */
+static bool
+has_open(int pid, const struct stat *file)
+{
+	struct stat st;
+	char path[40];
+	struct dirent *e;
+	bool found = false;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
+	if ((dir = opendir(path)) == NULL)
+		return false;
+	while (!found && (e = readdir(dir)) != NULL)
+		found = fstatat(dirfd(dir), e->d_name, &st, 0) == 0 &&
+			st.st_dev == file->st_dev && st.st_ino == file->st_ino;
+	closedir(dir);
+	return found;
+}
+
+/* Who made the control socket listen, as the kernel has it; 0 = not here. */
+static int
+peer_pid(int fd)
+{
+	struct ucred cred = { 0 };
+	socklen_t len = sizeof(cred);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) != 0)
+		return 0;
+	return cred.pid;
+}
+
+/* What the process id file says, if that process has it open. */
+static int
+file_pid(const struct ctl *c, int said)
+{
+	char path[CONF_RUN_DIR_SIZE + 16];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "%s/" PIDFILE_NAME, c->run_dir);
+	if (said > 0 && stat(path, &st) == 0 && has_open(said, &st))
+		return said;
+	return 0;
+}
+
+/*
+ * What the region says. Its file is the node's user's, who may name any
+ * process in it. Its supervisor has it open, and no other process of root's
+ * does. Who is not root can signal nobody else's anyway.
+ */
+static int
+region_pid(const struct region *r)
+{
+	int pid = r->head->supervisor_pid;
+	struct stat st;
+
+	if (r->head->pid_space != pid_space())
+		return 0;
+	if (geteuid() == 0 && (fstat(r->fd, &st) != 0 || !has_open(pid, &st)))
+		return 0;
+	return pid;
+}
+
+int
+ctl_life(const struct ctl *c, struct ctl_life *l)
+{
+	char path[CONF_RUN_DIR_SIZE + 16], why[256];
+	int fd, held, said, rc;
+	struct ctl soon = *c;
+
+	if (soon.deadline_ns > mono_ns() + DIAL_NS)
+		soon.deadline_ns = mono_ns() + DIAL_NS;
+	*l = (struct ctl_life){ .pidfd = -1 };
+	snprintf(path, sizeof(path), "%s/region", c->run_dir);
+	rc = region_attach(&l->region, path, why, sizeof(why));
+	l->has_region = rc == 0;
+	fd = ctl_dial(&soon);
+	held = pidfile_holder(c->run_dir, &said);
+	if (fd >= 0)
+		l->pid = peer_pid(fd);
+	if (l->pid == 0 && held == 1)
+		l->pid = file_pid(c, said);
+	if (l->pid == 0 && l->has_region && region_alive(&l->region))
+		l->pid = region_pid(&l->region);
+	if (l->pid != 0)
+		l->pidfd = (int)syscall(SYS_pidfd_open, l->pid, 0);
+	/* The kernel takes connections for a dead node's rings a moment more.
+	 */
+	l->alive = held == 1 || l->pidfd >= 0 || fd == -ETIMEDOUT ||
+		   (fd >= 0 && l->pid == 0);
+	if (fd >= 0)
+		close(fd);
+	if (l->alive)
+		return CTL_OK;
+	if (fd == -EACCES || held == -EACCES || rc == -EACCES)
+		return CTL_DENIED;
+	return CTL_NOT_RUNNING;
+}
+
+void
+ctl_life_end(struct ctl_life *l)
+{
+	if (l->pidfd >= 0)
+		close(l->pidfd);
+	if (l->has_region)
+		region_unmap(&l->region);
+}
+
+int
+ctl_say_life(const struct ctl *c, int code)
+{
+	if (code == CTL_DENIED)
+		ctl_say("%s: permission denied: be root or the node's user",
+		    c->run_dir);
+	else
+		ctl_say("no node runs with run directory %s", c->run_dir);
+	return code;
+}
+
+/* "serving", or how far its boot or its stop is. */
+static void
+say_state(const struct ctl_life *l)
+{
+	const struct sequencer *s = l->region.seq;
+	enum shutdown_step step;
+	enum phase phase;
+
+	if (!l->has_region || !region_alive(&l->region)) {
+		printf(": its region is not to be had\n");
+		return;
+	}
+	step = atomic_load_explicit(&s->shutdown, memory_order_acquire);
+	phase = atomic_load_explicit(&s->phase, memory_order_acquire);
+	if (step != 0)
+		printf(": stopping: %s\n", shutdown_name(step));
+	else if (phase == PHASE_GATEWAY_ENABLE)
+		printf(": serving\n");
+	else
+		printf(": not serving: %s\n", phase_name(phase));
+}
+
+int
+ctl_status(const struct ctl *c)
+{
+	struct ctl_life l;
+	int rc = ctl_life(c, &l);
+
+	if (rc == CTL_OK) {
+		if (l.pid != 0)
+			printf("running, pid %d", l.pid);
+		else
+			printf("running");
+		say_state(&l);
+	} else {
+		ctl_say_life(c, rc);
+	}
+	ctl_life_end(&l);
+	return rc;
+}
