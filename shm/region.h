@@ -83,6 +83,13 @@ struct region_head {
 	struct region_place section[SECT_COUNT];
 };
 
+/* Why a worker asks for a boot: control.restart_wanted. */
+enum restart_wish {
+	WISH_NONE = 0,
+	WISH_RESTART = 1, /* it must not go on: counted, there is a limit */
+	WISH_RESTART_WORLD = 2 /* a fault of the world is over */
+};
+
 /*
  * What tools and pages ask the node to do, and what it answers. A request is
  * a count that goes up; done follows it up. W: health (requests), the worker
@@ -97,8 +104,8 @@ struct control {
 	_Atomic uint32_t checkpoint_wanted; /* R: store */
 	_Atomic uint32_t checkpoint_done; /* W: checkpoint */
 	_Atomic uint32_t reload_status; /* W: supervisor, 0 = good */
-	_Atomic uint32_t restart_wanted; /* W: a worker that must not go on
-					    (1 = node restart). R: superv. */
+	_Atomic uint32_t restart_wanted; /* W: a worker that must not go on:
+					    an enum restart_wish. R: superv. */
 	/* Values that a reload may change while running. W: supervisor */
 	_Atomic uint64_t checkpoint_wal; /* bytes */
 	_Atomic uint64_t idle_timeout_ms;

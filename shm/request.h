@@ -58,6 +58,7 @@ enum ret_status {
 	RET_READONLY = 1, /* not the master: nothing was appended */
 	RET_NOSPACE = 2, /* the log has no space: nothing was appended */
 	RET_STOPPING = 3, /* shutting down: nothing was appended */
+	RET_LOG_FAILED = 4, /* the log is closed: nothing was appended */
 };
 
 /*

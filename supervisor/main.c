@@ -344,6 +344,8 @@ main(int argc, char **argv, char **envp)
 	int rc;
 
 	setproctitle_init(argc, argv, envp);
+	/* A file that is too long is an error like others. */
+	signal(SIGXFSZ, SIG_IGN);
 	if ((rc = parse_options(argc, argv, &o)) >= 0)
 		return rc;
 	if ((rc = load_conf(&n.conf, o.file)) != 0)

@@ -101,11 +101,13 @@ keep_descriptors(struct worker *w, unsigned keep)
 	close_others(&list);
 }
 
-/* Default dispositions, an empty mask, and the four that workers ignore. */
+/* Default dispositions, an empty mask, and what workers ignore: a file
+ * that is too long is an error like others. */
 static void
 reset_signals(void)
 {
-	static const int ignored[] = { SIGINT, SIGTERM, SIGHUP, SIGPIPE };
+	static const int ignored[] = { SIGINT, SIGTERM, SIGHUP, SIGPIPE,
+		SIGXFSZ };
 	struct sigaction sa = { .sa_handler = SIG_DFL };
 	sigset_t none;
 

@@ -398,6 +398,51 @@ test_refused(void)
 	gone(a);
 }
 
+/*
+ * The log fails behind the first of five: what it had appended has no known
+ * outcome, whoever would have answered it, what it refused was not written.
+ */
+static void
+test_log_failed(void)
+{
+	static const char refused[] =
+	    "-LOGFAILED the log is closed; nothing was written\r\n";
+	struct conn *a = client();
+	uint32_t seq = gw.next_seq;
+	struct seen s;
+	const char *got;
+	size_t at;
+
+	say(a, "SET k v\r\nSET k v\r\nSET k v\r\nINCR n\r\nINCR n\r\n");
+	turn();
+	while (wal_take(&s))
+		;
+	wal_return(seq, 2, last_vlsn + 1, RET_OK);
+	wal_return(seq + 2, 1, 0, RET_LOG_FAILED);
+	wal_return(seq + 3, 1, last_vlsn + 3, RET_OK);
+	wal_return(seq + 4, 1, 0, RET_LOG_FAILED);
+	commit(++last_vlsn);
+	atomic_store(&region.control->wal_failed, last_vlsn + 1);
+	ok(gw_write_pending(&gw), "it is noticed");
+	turn();
+	got = heard(a);
+	ok(strncmp(got, "+OK\r\n-UNKNOWNOUTCOME ", 21) == 0,
+	    "one was on disk, the next may be");
+	at = strcspn(got + 5, "\n") + 6;
+	ok(strncmp(got + at, refused, strlen(refused)) == 0,
+	    "the third was refused");
+	at += strlen(refused);
+	ok(strncmp(got + at, "-UNKNOWNOUTCOME ", 16) == 0,
+	    "so may what the store would have answered");
+	at += strcspn(got + at, "\n") + 1;
+	is_str(got + at, refused, "and the last was refused");
+	is_u64(gw.oldest_seq, gw.next_seq, "the window is empty");
+	ok(!gw_write_pending(&gw), "nothing is left to do");
+	atomic_store(&region.control->wal_failed, 0);
+	turn();
+	gone(a);
+}
+
 static void
 test_park(void)
 {
@@ -1778,6 +1823,7 @@ main(void)
 	test_memory_order();
 	test_memory_turns();
 	test_strangers();
+	test_log_failed();
 	is_u64(inexact, 0, "what is held was counted all along");
 	is_u64(gw.pool.used, 0, "nobody is there: nothing is held");
 	gw_write_fini(&gw);

@@ -592,6 +592,7 @@ test_fence(void)
 {
 	struct wal_io io = { .block = 4096, .direct = true };
 	struct harness h;
+	char at[32];
 	uint32_t crc;
 	int fd, i, bad = 0;
 	struct stat st;
@@ -612,7 +613,7 @@ test_fence(void)
 		if (pid == 0)
 			die_writing(fd);
 		waitpid(pid, NULL, 0);
-		is_i64(wal_fence(h.wal_dir), 0, "fenced");
+		is_i64(wal_fence(h.wal_dir, at, sizeof(at)), 0, "fenced");
 		crc = crc_of(fd);
 		if (wait_until(crc_of(fd) != crc, 100))
 			bad++;

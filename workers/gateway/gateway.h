@@ -176,7 +176,8 @@ struct node {
 	uint8_t proto;
 	uint8_t mute; /* CLIENT REPLY OFF or SKIP */
 	uint8_t status; /* enum ret_status of the refused ones */
-	uint64_t refused; /* bit i: request first_seq + i was */
+	uint64_t refused; /* bit i: request first_seq + i was, or is lost */
+	uint64_t lost; /* of those: appended, then the log failed */
 	uint64_t start_ns;
 	struct sink sink; /* answers that wait for their turn */
 	struct exec *exec; /* RESULT of a MULTI */
@@ -274,6 +275,7 @@ struct gateway {
 	struct big_request big;
 	uint32_t maker, maker_generation; /* of the next; generation 0 = none */
 	uint64_t seen_committed;
+	uint64_t lost; /* seen: gw_write_lost() */
 
 	/* read.c */
 	bool kv_open_turn; /* between kv_begin() and kv_end() */
@@ -417,6 +419,19 @@ gw_memory_moved(struct gateway *g, const struct conn *c, size_t n)
 /* Every turn: hold back and close who holds too much; trim the heap. */
 void gw_memory_turn(struct gateway *g);
 uint64_t gw_memory_deadline(const struct gateway *g);
+
+/* ---- refusal.c ---- */
+/* Why the node's request with this bit has no result. */
+#define GW_RESULT_LOST "ERR the result of this write was lost"
+void gw_no_answer_put(const struct gateway *g, struct sink *out,
+    const struct node *n, unsigned bit);
+/*
+ * The log failed: what it appended from this VLSN on is on no disk for sure,
+ * and nothing of it is applied. UINT64_MAX = it did not.
+ */
+uint64_t gw_write_lost(const struct gateway *g);
+/* Once a turn: if it failed meanwhile, nobody waits for it any more. */
+void gw_lost_look(struct gateway *g);
 
 /* ---- write.c ---- */
 int gw_write_init(struct gateway *g);

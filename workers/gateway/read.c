@@ -65,7 +65,8 @@ term_first(const struct gateway *g)
 bool
 gw_read_term_over(const struct gateway *g)
 {
-	return !commit_is_master(g->r) || term_first(g) != 0;
+	return !commit_is_master(g->r) || term_first(g) != 0 ||
+	       gw_write_lost(g) != UINT64_MAX;
 }
 
 /*
@@ -80,6 +81,9 @@ wait_for_term(struct gateway *g, struct conn *c)
 
 	c->flags &= ~(unsigned)CONN_INDEX;
 	if (!commit_is_master(g->r))
+		return READ_REFUSED;
+	/* It went with the log: it will not be committed in this region. */
+	if (first == 0 && gw_write_lost(g) != UINT64_MAX)
 		return READ_REFUSED;
 	if (first == 0) {
 		gw_conn_park(g, c, PARK_TERM);

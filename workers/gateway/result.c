@@ -295,7 +295,7 @@ gw_result_end(struct result *r, struct sink *out)
 	} else if (out->failed) {
 		result_error(r, out, "ERR no memory for this reply");
 	} else if (r->broken) {
-		result_error(r, out, "ERR the result of this write was lost");
+		result_error(r, out, GW_RESULT_LOST);
 	}
 	return true;
 }

@@ -19,21 +19,6 @@
 #define NODES_FIRST 256u
 #define RUNS_FIRST  256u
 
-static const char *const refusals[] = {
-	[RET_OK] = "ERR the result of this write was lost",
-	[RET_READONLY] = "READONLY You can't write against a read only "
-			 "replica.",
-	[RET_NOSPACE] = "ERR no space on the volume that holds the log; "
-			"nothing was written",
-	[RET_STOPPING] = "ERR the node is stopping; nothing was written",
-};
-
-static const char *
-refusal(unsigned status)
-{
-	return status < NITEMS(refusals) ? refusals[status] : refusals[RET_OK];
-}
-
 int
 gw_write_init(struct gateway *g)
 {
@@ -42,6 +27,7 @@ gw_write_init(struct gateway *g)
 	region_ring(g->r, g->client, RING_RESULT, &g->res);
 	g->node_free = GW_NONE;
 	g->next_seq = g->oldest_seq = 1;
+	g->lost = UINT64_MAX;
 	/* A gateway that was killed has left its bit behind. */
 	g->commit_waited = true;
 	gw_write_commit_waited(g);
@@ -223,7 +209,7 @@ gw_write_orphan(struct gateway *g, struct conn *c)
 }
 
 static void
-early_render(struct sink *out, const struct node *n)
+early_render(const struct gateway *g, struct sink *out, const struct node *n)
 {
 	unsigned i;
 
@@ -233,7 +219,7 @@ early_render(struct sink *out, const struct node *n)
 	}
 	for (i = 0; i < n->count; i++) {
 		if ((n->refused >> i & 1) != 0)
-			reply_error(out, refusal(n->status));
+			gw_no_answer_put(g, out, n, i);
 		else
 			reply_ok(out);
 	}
@@ -246,7 +232,7 @@ node_emit(struct gateway *g, struct conn *c, struct node *n)
 	if (n->mute)
 		return;
 	if (n->kind == NODE_EARLY) {
-		early_render(&c->out, n);
+		early_render(g, &c->out, n);
 		gw_conn_dirty(g, c);
 	} else {
 		gw_conn_emit(g, c, &n->sink);
@@ -629,7 +615,7 @@ result_step(struct gateway *g, struct node *n)
 
 	while (n->done < n->count && (n->refused >> n->done & 1) != 0) {
 		if (!n->mute)
-			reply_error(&n->sink, refusal(n->status));
+			gw_no_answer_put(g, &n->sink, n, n->done);
 		n->done++;
 	}
 	if (n->done == n->count)
@@ -638,6 +624,7 @@ result_step(struct gateway *g, struct node *n)
 		conn_drain(g, c);
 }
 
+/* RET_OK: it was appended, and lost with the log. */
 static void
 request_refused(struct gateway *g, uint32_t seq, unsigned status)
 {
@@ -648,7 +635,10 @@ request_refused(struct gateway *g, uint32_t seq, unsigned status)
 		return;
 	bit = seq - n->first_seq;
 	n->refused |= UINT64_C(1) << bit;
-	n->status = (uint8_t)status;
+	if (status == RET_OK)
+		n->lost |= UINT64_C(1) << bit;
+	else
+		n->status = (uint8_t)status;
 	g->n_failed++;
 	if (n->kind != NODE_RESULT)
 		return;
@@ -742,10 +732,24 @@ ack_range(struct gateway *g, uint32_t first, uint32_t count, uint64_t vlsn)
 uint64_t
 gw_write_acked(const struct gateway *g)
 {
+	uint64_t appended, lost;
+
 	if (atomic_load_explicit(&g->r->control->sync_level,
 		memory_order_relaxed) == CONF_SYNC_SYNC)
 		return commit_vlsn(g->r);
-	return position_get(&g->r->pos->appended);
+	appended = position_get(&g->r->pos->appended);
+	lost = gw_write_lost(g);
+	return appended < lost ? appended : lost - 1;
+}
+
+/* These requests were appended, and the log failed. */
+static void
+run_lost(struct gateway *g, const struct ret_run *run)
+{
+	uint32_t i;
+
+	for (i = 0; i < run->count; i++)
+		request_refused(g, run->seq + i, RET_OK);
 }
 
 static void
@@ -758,6 +762,10 @@ ack_drain(struct gateway *g)
 	while (g->run_count != 0) {
 		run = *run_at(g, 0);
 		take = run.count;
+		if (run.status == RET_OK && run.vlsn >= g->lost) {
+			run_lost(g, &run);
+			run.status = RET_LOG_FAILED;
+		}
 		if (run.status == RET_OK) {
 			if (run.vlsn > limit)
 				break;
@@ -830,7 +838,7 @@ result_whole(struct node *n, const uint8_t *values, size_t len)
 
 	if (result_is_wanted(n) &&
 	    reply_value(&n->sink, n->proto, &at, values + len) != 0)
-		reply_error(&n->sink, refusal(RET_OK));
+		reply_error(&n->sink, GW_RESULT_LOST);
 }
 
 /* Pieces of one result follow each other in the ring. */
@@ -910,6 +918,7 @@ res_drain(struct gateway *g)
 void
 gw_write_turn(struct gateway *g)
 {
+	gw_lost_look(g);
 	ret_drain(g);
 	ack_drain(g);
 	res_drain(g);
@@ -946,7 +955,8 @@ gw_write_pending(struct gateway *g)
 {
 	if (bytering_ready(&g->ret) || bytering_ready(&g->res))
 		return true;
-	if (g->run_count != 0 && gw_write_acked(g) != g->seen_committed)
+	if (gw_write_lost(g) != g->lost ||
+	    (g->run_count != 0 && gw_write_acked(g) != g->seen_committed))
 		return true;
 	if (g->big.payload != NULL)
 		return ring_has_room(&g->req);

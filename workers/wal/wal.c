@@ -41,6 +41,8 @@ wal_tick(struct wal *w)
 static bool
 wal_all_flushed(struct wal *w)
 {
+	if (w->phase == WAL_FAILED)
+		return true;
 	if (w->flights > 0 || w->batch.open)
 		return false;
 	/* Without a next segment there is no room for a last head. */
@@ -93,6 +95,7 @@ wal_turn(void *ctx)
 	/* What the tick or the end of the log's life has put there. */
 	(void)wal_flush_turn(w);
 	wal_keeper_turn(w);
+	wal_probe_turn(w);
 }
 
 static bool
@@ -111,7 +114,7 @@ wal_deadline(void *ctx)
 {
 	struct wal *w = ctx;
 	uint64_t at[] = { wal_bells_deadline(w), wal_keeper_deadline(w),
-		wal_buffer_deadline(w) };
+		wal_buffer_deadline(w), wal_probe_deadline(w) };
 	uint64_t first = LOOP_NEVER;
 	size_t i;
 
@@ -141,6 +144,7 @@ wal_open(struct wal *w)
 	loop_on(&w->loop, WAL_KIND_KEEPER, wal_keeper_done);
 	loop_on(&w->loop, WAL_KIND_SCAN, wal_scan_done);
 	loop_on(&w->loop, WAL_KIND_HINT, wal_keeper_hint_done);
+	loop_on(&w->loop, WAL_KIND_PROBE, wal_probe_done);
 	wal_clients_open(w);
 	wal_bells_open(w);
 	return 0;
@@ -150,26 +154,23 @@ wal_open(struct wal *w)
 static int
 wal_begin(struct wal *w)
 {
-	char why[128];
 	int rc;
 
 	if (w->w->readonly) {
 		w->phase = WAL_IDLE;
 		return 0;
 	}
-	rc = wal_flight_memory(w);
-	if (rc != 0)
-		snprintf(why, sizeof(why), "no memory");
-	else if ((rc = wal_buffer_open(w)) != 0)
-		snprintf(why, sizeof(why),
-		    "no memory left in /dev/shm for the WAL buffer: enlarge "
-		    "it, or lower [wal] buffer_size or [store] table_size");
-	else
-		rc = wal_segment_first(w, why, sizeof(why));
-	if (rc != 0) {
-		seq_fail(w->r->seq, PHASE_WAL_RECOVERY, SLOT_WAL, "%s", why);
+	if (wal_flight_memory(w) != 0)
+		return wal_boot_fault(w, "wal", "malloc", ENOMEM);
+	if (wal_buffer_open(w) != 0)
+		return wal_boot_failed(
+		    w, &(struct fault){ .object = "/dev/shm",
+			   .error = ENOSPC,
+			   .place = PLACE_SHM,
+			   .what = "no memory is left for the log buffer",
+			   .goes_on = true });
+	if ((rc = wal_segment_first(w)) != 0)
 		return rc;
-	}
 	wal_keeper_spares(w);
 	return 0;
 }
@@ -186,6 +187,7 @@ wal_main(struct worker *worker)
 	w->conf = worker->conf;
 	w->bound = (uint16_t)(w->conf->store.max_record / REC_BOUND_UNIT);
 	w->dir = w->keeper.next_fd = w->keeper.hint_fd = w->segment.fd = -1;
+	w->probe.fd = -1;
 	if (wal_open(w) != 0 || wal_recover(w) != 0 || wal_begin(w) != 0)
 		return WORKER_EXIT_FAILED;
 	seq_fire(w->r->seq, PHASE_WAL_RECOVERY, SLOT_WAL);

@@ -16,6 +16,7 @@
 #include <sys/uio.h>
 
 #include <errno.h>
+#include <limits.h>
 
 #include "ipc/loop.h"
 #include "shm/assert.h"
@@ -29,7 +30,8 @@ enum wal_kind {
 	WAL_KIND_SYNC = 2,
 	WAL_KIND_KEEPER = 3,
 	WAL_KIND_SCAN = 4,
-	WAL_KIND_HINT = 5
+	WAL_KIND_HINT = 5,
+	WAL_KIND_PROBE = 6
 };
 
 #define WAL_FIRST_SEGMENT (4u * 1024 * 1024) /* of each boot: soon zeroed */
@@ -141,7 +143,28 @@ enum wal_phase {
 	WAL_APPENDING,
 	WAL_CLOSING, /* the segment is full: its flights end */
 	WAL_HEADER, /* the next segment's header is in flight */
+	WAL_FAILED, /* a write or flush failed: closed for good, wal_fail.c */
 	WAL_IDLE /* readonly mode: nothing is ever written */
+};
+
+/* Is the fault over that closed the log? */
+enum probe_step {
+	PROBE_REST,
+	PROBE_OPEN,
+	PROBE_ALLOC,
+	PROBE_WRITE,
+	PROBE_SYNC,
+	PROBE_UNLINK
+};
+struct wal_probe {
+	enum probe_step step;
+	int fd; /* -1 = none is open */
+	int fault; /* errno that closed the log */
+	int error; /* errno that was told last */
+	bool by_path; /* this one: not by the open directory */
+	char path[PATH_MAX];
+	uint64_t at_ns; /* REST: when the next one begins */
+	uint64_t backoff_ns;
 };
 
 struct wal {
@@ -209,6 +232,7 @@ struct wal {
 	uint32_t need_room; /* bytes: held back by the buffer, 0 = not */
 	enum busy busy;
 	struct wal_keeper keeper;
+	struct wal_probe probe;
 };
 
 /* wal_recover.c: scan, cut, positions. 0, or negative after seq_fail(). */
@@ -238,7 +262,8 @@ void wal_scan_done(
     void *ctx, uint32_t slot, uint32_t generation, int res, uint32_t flags);
 
 /* wal_segment.c */
-int wal_segment_first(struct wal *w, char *why, size_t why_size);
+/* 0, or -errno after seq_fault(). */
+int wal_segment_first(struct wal *w);
 void wal_segment_turn(struct wal *w);
 /* The segment is full: its last flush is closed, then the next one begins. */
 void wal_segment_close(struct wal *w);
@@ -284,8 +309,24 @@ void wal_sync_done(
 int wal_flight_memory(struct wal *w);
 /* Submit the segment's header, which lies at its base. */
 void wal_flight_header(struct wal *w);
-/* A failed write or flush is final: the node boots again. */
-void wal_give_up(struct wal *w, const char *what, int error);
+
+/* wal_fail.c. A file's path, for whoever reads of it: relative to data_dir. */
+__attribute__((format(printf, 4, 5))) void
+wal_path(const struct wal *w, char *out, size_t size, const char *fmt, ...);
+/*
+ * A write or flush of wal/NAME failed (errno, positive): the log is closed
+ * until the node boots again, which it does when the fault is over.
+ */
+void wal_fail(struct wal *w, const char *name, const char *call, int error);
+void wal_probe_turn(struct wal *w);
+uint64_t wal_probe_deadline(const struct wal *w);
+void wal_probe_done(
+    void *ctx, uint32_t slot, uint32_t generation, int res, uint32_t flags);
+/* The boot fails by this; returns -errno. */
+int wal_boot_failed(struct wal *w, const struct fault *f);
+/* By a call on what is at NAME in data_dir (errno, positive). */
+int
+wal_boot_fault(struct wal *w, const char *name, const char *call, int error);
 
 /* wal_bells.c */
 void wal_bells_open(struct wal *w);

@@ -223,6 +223,8 @@ refusal(struct wal *w, const struct wal_req *req)
 	if (w->view.role != ROLE_MASTER || w->view.readonly != 0 ||
 	    w->phase == WAL_IDLE)
 		return refusal_by_role(w);
+	if (w->phase == WAL_FAILED)
+		return RET_LOG_FAILED;
 	if (w->stopping)
 		return RET_STOPPING;
 	if (w->own_term != w->view.term)
@@ -543,7 +545,8 @@ wal_drain_ready(struct wal *w)
 	unsigned i;
 
 	if (w->phase != WAL_IDLE && w->phase != WAL_APPENDING &&
-	    w->view.role == ROLE_MASTER && !w->stopping && !wal_keeper_full(w))
+	    w->phase != WAL_FAILED && w->view.role == ROLE_MASTER &&
+	    !w->stopping && !wal_keeper_full(w))
 		return false;
 	if (w->batch.full && w->view.role == ROLE_MASTER)
 		return false;

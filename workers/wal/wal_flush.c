@@ -2,8 +2,7 @@
  * Flushing: sealing a batch, writing it, and what follows from its being on
  * disk. The happy path: the plan says so, the batch's head is filled in and
  * its CRCs chained, one write goes out, its completion publishes `durable`.
- * Failures: a short write is continued; an error is final, the node boots
- * again and never writes to that file any more.
+ * Failures: a short write is continued; an error is final (wal_fail.c).
  */
 #include "workers/wal/wal.h"
 
@@ -26,23 +25,14 @@ wal_flight_memory(struct wal *w)
 	return 0;
 }
 
-void
-wal_give_up(struct wal *w, const char *what, int error)
+/* A failed write or flush is final. */
+static void
+flush_failed(struct wal *w, const char *call, int error)
 {
-	if (w->loop.quit)
-		return;
-	wal_count(w, C_WAL_ERRORS, 1);
-	event_add(w->r, SLOT_WAL, EVENT_ERROR,
-	    "wal/%08x.seg: %s: %s; the node boots again from disk",
-	    w->segment.info.number, what, strerror(-error));
-	/* What lies above may be in a cache only: the next boot drops it. */
-	atomic_store_explicit(
-	    &w->r->control->wal_failed, w->durable + 1, memory_order_relaxed);
-	atomic_store_explicit(
-	    &w->r->control->restart_wanted, 1, memory_order_release);
-	bell_ring(w->loop.bells, SLOT_SUPERVISOR);
-	w->exit_code = WORKER_EXIT_RESTART;
-	w->loop.quit = true;
+	char name[SEGMENT_NAME_MAX];
+
+	segment_name(name, w->segment.info.number);
+	wal_fail(w, name, call, error);
 }
 
 /* Fill in the head and chain head and records; *records gets how many. */
@@ -194,7 +184,7 @@ flight_begin(struct wal *w, uint64_t start, uint64_t end, bool closed)
 	w->flight_bytes += f->size;
 	wal_bells_flight(w, f->records);
 	if (flight_submit(w, f) != 0)
-		wal_give_up(w, "submit", -EAGAIN);
+		flush_failed(w, "submit", EAGAIN);
 }
 
 void
@@ -213,7 +203,7 @@ wal_flush_turn(struct wal *w)
 		.block = w->io.block };
 	enum plan_action action;
 
-	if (!w->batch.open || w->header_flight || w->loop.quit)
+	if (!w->batch.open || w->header_flight)
 		return false;
 	/*
 	 * Through the page cache one at a time: of two syncs side by side only
@@ -279,9 +269,6 @@ flights_publish(struct wal *w)
 	uint64_t begun = 0;
 	bool any = false;
 
-	/* Given up: what still completes is not to be relied on. */
-	if (w->loop.quit)
-		return;
 	while (w->flights > 0) {
 		f = &w->flight[w->first];
 		if (f->state != FLIGHT_DONE)
@@ -321,6 +308,9 @@ flight_verdict(struct wal *w, struct wal_flight *f, enum flight_verdict v,
 {
 	int rc = 0;
 
+	/* What still completes is not to be relied on. */
+	if (w->phase == WAL_FAILED)
+		return;
 	switch (v) {
 	case FLIGHT_GO_ON:
 		break;
@@ -336,11 +326,11 @@ flight_verdict(struct wal *w, struct wal_flight *f, enum flight_verdict v,
 		break;
 	case FLIGHT_LOST:
 		f->state = FLIGHT_FAILED;
-		wal_give_up(w, what, res < 0 ? res : -EIO);
+		flush_failed(w, what, res < 0 ? -res : ENOSPC);
 		break;
 	}
 	if (rc != 0)
-		wal_give_up(w, "submit", rc);
+		flush_failed(w, "submit", -rc);
 }
 
 static struct wal_flight *

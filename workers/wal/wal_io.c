@@ -20,7 +20,6 @@
 #include "shm/position.h"
 #include "shm/segment.h"
 
-#define PROBE_NAME "probe"
 #define HINT_MAGIC UINT64_C(0x31746e69684c4157) /* "WALhint1" */
 
 int (*wal_fault_hook)(enum wal_op op, int res);
@@ -66,11 +65,25 @@ direct_alignment(int fd)
 }
 
 /* Where the kernel does not say: does a direct write of a block work? */
-static bool
+/*
+ * 1 = direct writes work, 0 = they do not, or -errno: then nobody knows. A full
+ * disk takes no write of any kind; it did let the file be opened so.
+ */
+static int
 direct_works(int fd, uint32_t block)
 {
-	return wal_zeros() != NULL &&
-	       pwrite(fd, wal_zeros(), block, 0) == (ssize_t)block;
+	ssize_t n;
+
+	if (direct_alignment(fd) != 0)
+		return 1;
+	if (wal_zeros() == NULL)
+		return -ENOMEM;
+	n = pwrite(fd, wal_zeros(), block, 0);
+	if (n >= 0)
+		return n == (ssize_t)block;
+	if (errno == ENOSPC || errno == EDQUOT)
+		return 1;
+	return errno == EINVAL || errno == EOPNOTSUPP ? 0 : -errno;
 }
 
 static uint32_t
@@ -96,24 +109,26 @@ wal_io_probe(
 
 	io->direct = false;
 	io->block = SEGMENT_BLOCK_MIN;
-	unlinkat(wal_dir, PROBE_NAME, 0);
-	fd = openat(wal_dir, PROBE_NAME,
+	/* Else the error of making it would hide this one's. */
+	if (unlinkat(wal_dir, WAL_PROBE_NAME, 0) != 0 && errno != ENOENT)
+		return -errno;
+	fd = openat(wal_dir, WAL_PROBE_NAME,
 	    O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_DIRECT, 0640);
 	if (fd < 0 && errno != EINVAL)
 		return -errno;
 	if (fd < 0) {
 		/* Some file systems make the file before they refuse. */
-		unlinkat(wal_dir, PROBE_NAME, 0);
+		unlinkat(wal_dir, WAL_PROBE_NAME, 0);
 		return want_direct ? -EOPNOTSUPP : 0;
 	}
 	io->block = block_size(fd);
 	if (!want_buffered)
-		io->direct =
-		    direct_alignment(fd) != 0 || direct_works(fd, io->block);
-	if (want_direct && !io->direct)
-		rc = -EOPNOTSUPP;
+		rc = direct_works(fd, io->block);
+	io->direct = rc > 0;
+	if (rc >= 0)
+		rc = want_direct && !io->direct ? -EOPNOTSUPP : 0;
 	close(fd);
-	unlinkat(wal_dir, PROBE_NAME, 0);
+	unlinkat(wal_dir, WAL_PROBE_NAME, 0);
 	return rc;
 }
 
@@ -161,12 +176,13 @@ fence_file(int wal_dir, const char *name)
 }
 
 int
-wal_fence(int wal_dir)
+wal_fence(int wal_dir, char *name, size_t name_size)
 {
 	struct dirent *de;
 	int fd, rc = 0;
 	DIR *dir;
 
+	strlcpy(name, ".", name_size);
 	fd = openat(wal_dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
@@ -176,9 +192,12 @@ wal_fence(int wal_dir)
 		close(fd);
 		return rc;
 	}
-	while (rc == 0 && (de = readdir(dir)) != NULL)
-		if (fence_wanted(de->d_name))
-			rc = fence_file(wal_dir, de->d_name);
+	while (rc == 0 && (de = readdir(dir)) != NULL) {
+		if (!fence_wanted(de->d_name))
+			continue;
+		rc = fence_file(wal_dir, de->d_name);
+		strlcpy(name, rc == 0 ? "." : de->d_name, name_size);
+	}
 	closedir(dir);
 	return rc;
 }

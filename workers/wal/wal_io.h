@@ -26,7 +26,8 @@ enum wal_op {
 	WAL_OP_ALLOC,
 	WAL_OP_ZERO,
 	WAL_OP_RENAME,
-	WAL_OP_SALVAGE
+	WAL_OP_SALVAGE,
+	WAL_OP_PROBE
 };
 extern int (*wal_fault_hook)(enum wal_op op, int res);
 
@@ -50,6 +51,9 @@ struct wal_trace {
 };
 extern void (*wal_trace_hook)(const struct wal_trace *t);
 
+/* A file that is there for as long as something is tried. */
+#define WAL_PROBE_NAME "probe"
+
 /*
  * Find out how files of this directory can be written (makes and removes a
  * file there). want_direct: refuse what cannot do it (-EOPNOTSUPP).
@@ -61,9 +65,9 @@ int wal_file_open(
     const struct wal_io *io, int wal_dir, const char *name, bool create);
 /*
  * Wait for writes that a killed process left in the kernel, on every segment
- * and spare of the directory. 0 or -errno.
+ * and spare of the directory. 0 or -errno; name gets whose that is.
  */
-int wal_fence(int wal_dir);
+int wal_fence(int wal_dir, char *name, size_t name_size);
 /* Reserve size bytes (no zeros are written). */
 int wal_file_alloc(int fd, uint64_t size);
 /* Write zeros over [from, to), both on blocks. */

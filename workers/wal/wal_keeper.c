@@ -350,7 +350,8 @@ wal_keeper_turn(struct wal *w)
 	bool wanted = spares_ahead(w) < w->conf->wal.spare_segments &&
 		      k->spares < WAL_SPARE_MAX;
 
-	if (k->job != JOB_NONE || w->phase == WAL_IDLE || w->stopping ||
+	if (k->job != JOB_NONE || w->phase == WAL_IDLE ||
+	    w->phase == WAL_FAILED || w->stopping ||
 	    w->loop.now_ns < k->rename_ns)
 		return;
 	if (pick_next(w) || pick_oldest(w, wanted))
@@ -474,7 +475,7 @@ job_done(struct wal *w, enum wal_job job, int res)
 		break;
 	case JOB_NEXT_DIR:
 		if (wal_fault(WAL_OP_SYNC, res) != 0)
-			wal_give_up(w, "fsync of the directory", res);
+			wal_fail(w, "", "fsync", -res);
 		k->next_ready = true;
 		break;
 	case JOB_RECYCLE:
@@ -513,8 +514,8 @@ wal_keeper_deadline(const struct wal *w)
 	uint64_t at = w->flushed_ns + ZERO_IDLE_NS;
 	uint32_t i;
 
-	if (k->job != JOB_NONE || w->phase == WAL_IDLE || w->stopping ||
-	    w->flights > 0)
+	if (k->job != JOB_NONE || w->phase == WAL_IDLE ||
+	    w->phase == WAL_FAILED || w->stopping || w->flights > 0)
 		return LOOP_NEVER;
 	for (i = 0; i < k->spares; i++)
 		if (!k->spare[i].ready)
@@ -576,7 +577,7 @@ hint_write(struct wal *w)
 void
 wal_keeper_tick(struct wal *w)
 {
-	if (w->phase == WAL_IDLE || w->stopping)
+	if (w->phase == WAL_IDLE || w->phase == WAL_FAILED || w->stopping)
 		return;
 	hint_write(w);
 	if (w->keeper.reserve_missing && !w->keeper.nospace)

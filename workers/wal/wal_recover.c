@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -41,6 +42,10 @@ struct recovery {
 	bool left; /* forced: older segments are no part of the log any more */
 	uint64_t term_seen; /* the newest that anything tells of */
 	char why[SEQ_ERROR_MAX];
+	/* Why it failed, if that was a call: its errno; 0 = it was not. */
+	int error;
+	const char *call;
+	char object[PATH_MAX]; /* in data_dir */
 };
 
 __attribute__((format(printf, 2, 3))) static int
@@ -52,6 +57,21 @@ refuse(struct recovery *rec, const char *fmt, ...)
 	vsnprintf(rec->why, sizeof(rec->why), fmt, ap);
 	va_end(ap);
 	return -ECANCELED;
+}
+
+/* A call on what is at that name in data_dir failed; error is -errno. */
+__attribute__((format(printf, 4, 5))) static int
+refuse_call(
+    struct recovery *rec, int error, const char *call, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(rec->object, sizeof(rec->object), fmt, ap);
+	va_end(ap);
+	rec->call = call;
+	rec->error = -error;
+	return refuse(rec, "%s: %s: %s", rec->object, call, strerror(-error));
 }
 
 static int
@@ -72,7 +92,7 @@ open_files(struct recovery *rec)
 {
 	struct wal *w = rec->w;
 	const struct conf *conf = w->conf;
-	char why[128];
+	char why[128], name[32];
 	int rc;
 
 	rc = node_file_read(w->w->data_dir, &rec->node, why, sizeof(why));
@@ -83,13 +103,13 @@ open_files(struct recovery *rec)
 	position_set(&w->r->pos->generation, w->generation);
 	if (!w->w->readonly && mkdirat(w->w->data_dir, "wal", 0750) != 0 &&
 	    errno != EEXIST)
-		return refuse(rec, "wal: mkdir: %s", strerror(errno));
+		return refuse_call(rec, -errno, "mkdir", "wal");
 	w->dir =
 	    openat(w->w->data_dir, "wal", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (w->dir < 0 && errno == ENOENT && w->w->readonly)
 		return 0;
 	if (w->dir < 0)
-		return refuse(rec, "wal: open: %s", strerror(errno));
+		return refuse_call(rec, -errno, "open", "wal");
 	if (w->w->readonly)
 		return 0;
 	rc = wal_io_probe(&w->io, w->dir, conf->wal.io == CONF_WAL_IO_DIRECT,
@@ -98,9 +118,10 @@ open_files(struct recovery *rec)
 		return refuse(rec,
 		    "wal: direct I/O does not work on this file system; set "
 		    "[wal] io = auto or buffered");
-	if (rc == 0)
-		rc = wal_fence(w->dir);
-	return rc == 0 ? 0 : refuse(rec, "wal: %s", strerror(-rc));
+	if (rc != 0)
+		return refuse_call(rec, rc, "write", "wal/" WAL_PROBE_NAME);
+	rc = wal_fence(w->dir, name, sizeof(name));
+	return rc == 0 ? 0 : refuse_call(rec, rc, "fence", "wal/%s", name);
 }
 
 /* Do the headers belong to this group? */
@@ -152,8 +173,8 @@ check_unbegun(struct recovery *rec)
 			return damaged(
 			    rec, l->entry[i].number, 0, strerror(-rc));
 		if (rc != 0)
-			return refuse(rec, "wal/%08x.seg: read: %s",
-			    l->entry[i].number, strerror(-rc));
+			return refuse_call(rec, rc, "read", "wal/%08x.seg",
+			    l->entry[i].number);
 		if (seen.segment == 0)
 			continue;
 		if (seen.durable > rec->seen.durable)
@@ -374,8 +395,7 @@ scan_segment(struct recovery *rec, uint32_t i)
 	rc = wal_ahead_open(&ahead, rec->w, e->number, e->info.block,
 	    e->end != 0 ? e->end : e->file_size);
 	if (rc != 0)
-		return refuse(
-		    rec, "wal/%08x.seg: open: %s", e->number, strerror(-rc));
+		return refuse_call(rec, rc, "open", "wal/%08x.seg", e->number);
 	wal_ahead_source(ahead, &source);
 	segment_reader_use(&r, &e->info, &source);
 	r.limit = e->end;
@@ -394,8 +414,7 @@ scan_segment(struct recovery *rec, uint32_t i)
 	if (rc == -EIO)
 		return damaged(rec, e->number, rec->tail_end, strerror(-rc));
 	if (rc != 0)
-		return refuse(
-		    rec, "wal/%08x.seg: scan: %s", e->number, strerror(-rc));
+		return refuse_call(rec, rc, "read", "wal/%08x.seg", e->number);
 	if (verdict == JUDGE_DAMAGED)
 		return damaged(rec, e->number, rec->tail_end, "damaged");
 	rec->torn = verdict == JUDGE_TORN;
@@ -468,13 +487,12 @@ flush_tail(struct recovery *rec)
 	segment_name(name, rec->tail_number);
 	fd = openat(rec->w->dir, name, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		return refuse(rec, "wal/%s: %s", name, strerror(errno));
+		return refuse_call(rec, -errno, "open", "wal/%s", name);
 	rc = wal_file_sync(fd);
 	close(fd);
 	if (rc == 0)
 		rc = wal_file_sync(rec->w->dir);
-	return rc == 0 ? 0
-		       : refuse(rec, "wal/%s: fsync: %s", name, strerror(-rc));
+	return rc == 0 ? 0 : refuse_call(rec, rc, "fsync", "wal/%s", name);
 }
 
 static void
@@ -544,7 +562,7 @@ generation_raise(struct recovery *rec)
 		return 0;
 	rc = node_generation_raise(w->w->data_dir, &rec->node);
 	if (rc != 0)
-		return refuse(rec, "file 'node': %s", strerror(-rc));
+		return refuse_call(rec, rc, "write", "node");
 	w->generation = rec->node.generation;
 	position_set(&w->r->pos->generation, w->generation);
 	position_set(&w->r->pos->raised, 1);
@@ -635,7 +653,7 @@ damage_met(struct recovery *rec)
 	if ((rc = generation_raise(rec)) != 0)
 		return rc;
 	rc = force_cut(rec);
-	return rc == 0 ? 0 : refuse(rec, "salvage/: %s", strerror(-rc));
+	return rc == 0 ? 0 : refuse_call(rec, rc, "write", "salvage");
 }
 
 /* The oldest segments are not there: 0 if the mode is to go on without. */
@@ -671,7 +689,7 @@ recover_scan(struct recovery *rec)
 		return 0;
 	/* What is older than the gap is of no use, but not to be deleted. */
 	rc = wal_keeper_salvage(w, &rec->list, rec->tail_entry, false);
-	return rc == 0 ? 0 : refuse(rec, "salvage/: %s", strerror(-rc));
+	return rc == 0 ? 0 : refuse_call(rec, rc, "write", "salvage");
 }
 
 /*
@@ -722,7 +740,7 @@ recover_steps(struct recovery *rec)
 		return rc;
 	rc = segment_list_load(&rec->list, w->dir, true);
 	if (rc != 0)
-		return refuse(rec, "wal: read: %s", strerror(-rc));
+		return refuse_call(rec, rc, "read", "wal");
 	/*
 	 * Did a flush fail in a life before this one? Then what lies above what
 	 * was durable there can be read and still be on no disk, and no further
@@ -776,6 +794,10 @@ wal_recover(struct wal *w)
 
 	rec.list.newest = rec.list.oldest = UINT32_MAX;
 	rc = recover_steps(&rec);
+	if (rc != 0 && rec.error != 0) {
+		(void)wal_boot_fault(w, rec.object, rec.call, rec.error);
+		goto out;
+	}
 	if (rc != 0) {
 		log_errorx("%s", rec.why);
 		seq_fail(
@@ -786,6 +808,8 @@ wal_recover(struct wal *w)
 	say(&rec);
 	continue_at(&rec);
 	rc = w->w->readonly ? 0 : wal_keeper_boot(w, &rec.list);
+	if (rc != 0)
+		(void)wal_boot_fault(w, "wal", "read", -rc);
 out:
 	segment_list_free(&rec.list);
 	return rc;

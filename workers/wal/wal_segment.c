@@ -174,34 +174,38 @@ first_trace(struct wal *w)
 	wal_trace_hook(&t);
 }
 
-int
-wal_segment_first(struct wal *w, char *why, size_t why_size)
+/* The header is on disk, and its file's name. */
+static int
+first_write(struct wal *w, int fd)
 {
-	char name[SEGMENT_NAME_MAX];
-	uint64_t size = 0;
-	int fd, rc;
-
-	w->segment.info.number++;
-	segment_name(name, w->segment.info.number);
-	fd = first_find(w, name, &size);
-	if (fd < 0) {
-		snprintf(
-		    why, why_size, "wal/%s: create: %s", name, strerror(-fd));
-		return fd;
-	}
-	header_append(w, fd, size);
-	rc = wal_file_write(
+	int rc = wal_file_write(
 	    &w->io, fd, wal_at(w, w->segment.base), w->io.block, 0);
+
 	if (rc == 0)
 		rc = wal_file_sync(w->dir);
 	/* The first segment of all: its directory is as new. */
 	if (rc == 0 && w->segment.info.prev_number == 0)
 		rc = wal_file_sync(w->w->data_dir);
-	if (rc != 0) {
-		snprintf(
-		    why, why_size, "wal/%s: write: %s", name, strerror(-rc));
-		return rc;
-	}
+	return rc;
+}
+
+int
+wal_segment_first(struct wal *w)
+{
+	char name[SEGMENT_NAME_MAX], path[SEGMENT_NAME_MAX + 4];
+	uint64_t size = 0;
+	int fd, rc;
+
+	w->segment.info.number++;
+	segment_name(name, w->segment.info.number);
+	snprintf(path, sizeof(path), "wal/%s", name);
+	fd = first_find(w, name, &size);
+	if (fd < 0)
+		return wal_boot_fault(w, path, "create", -fd);
+	header_append(w, fd, size);
+	rc = first_write(w, fd);
+	if (rc != 0)
+		return wal_boot_fault(w, path, "write", -rc);
 	atomic_store_explicit(
 	    &w->r->walbuf.h->flushed, w->position, memory_order_release);
 	/* The header says where the log ends now. */

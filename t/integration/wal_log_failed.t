@@ -1,0 +1,95 @@
+# A log whose writes fail: it is closed, reads go on, writes are told why, what
+# was under way has no known outcome, and when the fault is over the node boots
+# again by itself, without it. The fault is a limit of the size of files that is
+# set to wal while it runs.
+use strict;
+use warnings;
+use Nodelife;
+use Test::More;
+
+plan skip_all => 'no prlimit(1)' if system('prlimit --version >/dev/null') != 0;
+
+sub limit {
+	my ( $pid, $soft ) = @_;
+	return system( 'prlimit', "--pid=$pid", "--fsize=$soft:" ) == 0;
+}
+
+sub trouble {
+	my ($n) = @_;
+	my $s = $n->stat or return '';
+	my ($t) = grep { $_->{kind} eq 'log_failed' } @{ $s->{troubles} // [] };
+	return $t ? $t->{text} : '';
+}
+
+for my $level (qw(sync no_sync)) {
+	my $n = Nodelife->new( wal => { sync => $level } );
+	$n->start;
+	my ( $c, $d ) = ( $n->client, $n->client );
+	is $c->cmd( 'SET', "k$_", $_ ), 'OK', "$level: a write" for 1 .. 3;
+	is $c->cmd(qw(INCR n)), 1, "$level: and one that the store answers";
+	my $wal = $n->workers->{wal};
+	ok limit( $wal, 4096 ), "$level: files may not grow beyond one block";
+
+	# One that is answered at commit, one by the store.
+	my $r = $c->cmd(qw(SET under way));
+	my $first = $level eq 'sync' ? qr/^UNKNOWNOUTCOME / : qr/^(?:UNKNOWNOUTCOME |OK$)/;
+	like $r, $first, "$level: what is under way: $r";
+	eventually { trouble($n) ne '' } "$level: the trouble is told";
+	like trouble($n),
+	  qr{^\Q$n->{data}\E/wal/\S+: write: File too large: .*ulimit -f},
+	  "$level: path, call, errno, remedy";
+	for my $cmd ( [qw(SET x 1)], [qw(INCR n)], [qw(DEL k1)] ) {
+		$r = $c->cmd(@$cmd);
+		like $r, qr/^LOGFAILED nothing was written: .*File too large/,
+		  "$level: $cmd->[0] is refused: $r";
+	}
+	my @r = $c->pipeline( ['MULTI'], [qw(SET y 1)], [qw(INCR n)], ['EXEC'] );
+	like $r[3], qr/^LOGFAILED/, "$level: so is EXEC";
+	my $big = $c->cmd( 'SET', 'big', 'b' x 500_000 );
+	like $big, qr/^LOGFAILED/, "$level: and a long one";
+
+	# Reads see all that is on disk, whoever asks.
+	for my $reader ( $c, $d, $n->client ) {
+		$reader->{timeout} = 20;
+		is $reader->cmd(qw(GET k1)), 1, "$level: GET";
+		is_deeply $reader->cmd(qw(MGET k1 k2 k3)), [ 1, 2, 3 ],
+		  "$level: MGET";
+		is $reader->cmd(qw(GET under)), undef,
+		  "$level: what was under way is not applied";
+		is $reader->cmd('DBSIZE'), 4, "$level: DBSIZE";
+		is $reader->cmd(qw(WAIT 0 0)), 0, "$level: WAIT";
+	}
+	my $s = $n->stat;
+	is $s->{node_restarts}, 0, "$level: nothing has restarted";
+	ok !$s->{can_write}, "$level: can_write is false";
+	is $n->workers->{wal}, $wal, "$level: the same wal";
+
+	limit( $wal, 'unlimited' );
+	ok wait_until {
+		my $c2 = eval { $n->client } or return 0;
+		( $c2->cmd(qw(SET again 1)) // '' ) eq 'OK';
+	}, "$level: it writes again by itself";
+	$s = $n->stat;
+	is $s->{node_restarts}, 1, "$level: after one boot";
+	is trouble($n), '', "$level: the trouble is over";
+	$c = $n->client;
+	is_deeply $c->cmd(qw(MGET k1 k2 k3 n under x y)),
+	  [ 1, 2, 3, 1, undef, undef, undef ],
+	  "$level: with all that was on disk, and nothing else";
+	is $n->stop, 0, "$level: stopped";
+	my ($code) = $n->run( 'nodelifewal', 'verify', $n->{data} );
+	is $code, 0, "$level: the log is good";
+}
+
+# A stop does not wait for a closed log, and the next start drops the rest.
+my $n = Nodelife->new->start;
+my $c = $n->client;
+is $c->cmd(qw(SET k 1)), 'OK', 'a write';
+limit( $n->workers->{wal}, 4096 );
+like $c->cmd(qw(INCR n)), qr/^UNKNOWNOUTCOME/,
+  'one that the store would have answered';
+is $n->stop, 0, 'a stop in order';
+$n->start;
+is_deeply $n->client->cmd(qw(MGET k n)), [ 1, undef ], 'and a start';
+is $n->stop, 0, 'stopped';
+done_testing;
