@@ -321,6 +321,7 @@ serving(struct node *n)
 	    "serving after %" PRIu64 ".%03" PRIu64 " ms, clients at %s",
 	    us / 1000, us % 1000, n->listen.client_addr);
 	notify("READY=1\nSTATUS=serving clients at %s", n->listen.client_addr);
+	daemon_ready(&n->ready_fd, 0);
 	if (!n->ever_served)
 		print_serving(n);
 	n->ever_served = true;

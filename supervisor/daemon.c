@@ -40,6 +40,12 @@ wait_ready(int fd)
 				"see its log, and the system's\n");
 		code = EX_OSERR;
 	}
+	if (code == DAEMON_BOOTING) {
+		fprintf(stderr,
+		    "nodelifed: the node runs and does not serve yet: "
+		    "nodelifestat shows what it does or waits for\n");
+		code = 0;
+	}
 	_exit(code);
 }
 
@@ -90,7 +96,7 @@ daemon_ready(int *ready_fd, int code)
 
 	if (*ready_fd < 0)
 		return;
-	if (code == 0)
+	if (code == 0 || code == DAEMON_BOOTING)
 		daemon_leave_stdio();
 	(void)!write(*ready_fd, &byte, 1);
 	close(*ready_fd);

@@ -5,6 +5,7 @@
 #define SUPERVISOR_DAEMON_H
 
 #include "conf/conf.h"
+#include "shm/bits.h"
 #include "supervisor/refuse.h"
 
 /*
@@ -15,7 +16,12 @@
 int daemon_detach(void);
 /* Stdin, stdout and stderr go to /dev/null. */
 void daemon_leave_stdio(void);
-/* Tell the starting command, once. With code 0 stdio is left. */
+/*
+ * Tell the starting command, once: 0 the node serves, DAEMON_BOOTING that is
+ * not known yet, else why it ends. Unless it ends stdio is left.
+ */
+#define DAEMON_BOOTING 255
+#define DAEMON_WAIT_NS (10 * NS_PER_S) /* until then it is told that */
 void daemon_ready(int *ready_fd, int code);
 
 /* The locked process id file, and its directory. -1 = not open. */

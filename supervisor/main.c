@@ -297,12 +297,13 @@ start(struct node *n, const char *file)
 	    (rc = open_log(n)) == 0 && (rc = prepare(n)) == 0 &&
 	    (rc = fit_memory(n)) == 0)
 		rc = node_boot(n);
-	daemon_ready(&n->ready_fd, rc);
 	setproctitle("supervisor [%s]", n->conf.node.name);
 	if (rc == 0)
 		rc = node_run(n);
 	n->exit_code = rc;
 	clean_up(n);
+	/* Who did not serve has not started, also if it was told to stop. */
+	daemon_ready(&n->ready_fd, rc != 0 ? rc : NODE_EXIT_FAILED);
 	return rc;
 }
 

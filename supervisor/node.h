@@ -62,6 +62,7 @@ struct node {
 	struct rights rights; /* of the workers */
 	bool foreground;
 	int ready_fd; /* tells the starting command; -1 */
+	uint64_t starter_until_ns; /* as long as that waits for the boot */
 	struct pidfile pidfile;
 	int data_dir, lock_fd;
 	struct listeners listen;

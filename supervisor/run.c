@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "shm/log.h"
+#include "shm/trouble.h"
 
 enum { PFD_SIGNAL, PFD_BELL, PFD_CHILD, PFD_MAX = PFD_CHILD + SLOT_MAX };
 
@@ -56,6 +57,8 @@ next_deadline(const struct node *n)
 	uint64_t at = earliest(node_live_deadline(n), node_boot_deadline(n));
 
 	at = earliest(at, earliest(children_deadline(n), node_end_deadline(n)));
+	if (n->ready_fd >= 0)
+		at = earliest(at, n->starter_until_ns);
 	if (n->mode == NODE_STOPPING && n->now_ns < n->step_deadline_ns)
 		at = earliest(at, n->step_deadline_ns);
 	return at;
@@ -162,9 +165,20 @@ beat(struct node *n)
 	    memory_order_relaxed);
 }
 
+/* The starting command is not kept waiting for what may take long. */
+static void
+starter_turn(struct node *n)
+{
+	if (n->ready_fd >= 0 &&
+	    (n->now_ns >= n->starter_until_ns ||
+		trouble_stands(&n->region, TROUBLE_BOOT_WAITS)))
+		daemon_ready(&n->ready_fd, DAEMON_BOOTING);
+}
+
 int
 node_run(struct node *n)
 {
+	n->starter_until_ns = mono_ns() + DAEMON_WAIT_NS;
 	while (!n->finished) {
 		wait_for_input(n);
 		n->now_ns = mono_ns();
@@ -173,6 +187,7 @@ node_run(struct node *n)
 		children_reap(n);
 		serve_requests(n);
 		node_boot_turn(n);
+		starter_turn(n);
 		node_stop_turn(n);
 		node_end_turn(n);
 		children_restart(n);

@@ -15,6 +15,7 @@ use warnings;
 use Carp;
 use Cwd ();
 use Fcntl qw(F_SETLK F_WRLCK SEEK_SET);
+use File::Glob qw(bsd_glob);
 use File::Path ();
 use File::Temp ();
 use IO::Socket::INET;
@@ -443,7 +444,7 @@ sub clean_up {
 		};
 	}
 	for my $d (@dirs) {
-		for my $l ( map { readlink // () } glob "$d/run/{,*/}region{,.prev}" ) {
+		for my $l ( map { readlink // () } bsd_glob "$d/run/{,*/}region{,.prev}" ) {
 			unlink $l if $l =~ m{^/dev/shm/nodelife};
 		}
 		File::Path::remove_tree($d) if !$ENV{NODELIFE_KEEP};

@@ -1,146 +1,173 @@
 #!/usr/bin/perl
-# The SysV script against a daemon of our own that does what the script may
-# rely on (-n prints the configuration, -c goes to the background and writes
-# its pid file): each action, its LSB exit code, and a refused configuration
-# that leaves a running node alone. Then syntax and unit file.
+# The SysV script with the programs of this build: each action, its LSB exit
+# code, and that nothing is told before it is so: a boot that fails at once is
+# no start, a stop without the right to is none, a process that happens to
+# have the number of a dead node is no node. Then syntax and unit file.
 use strict;
 use warnings;
-use Test::More;
-use File::Temp qw(tempdir);
 use lib 't/lib';
 use Nodelife;
+use POSIX ();
+use Test::More;
 
-my $dir = tempdir(CLEANUP => 1);
-my $run = "$dir/run with blank";
-mkdir $run or die $!;
+my $b = build_dir();
+my $n = Nodelife->new( base => File::Temp::tempdir( 'nodelife init.XXXXXX',
+	DIR => tmp_dir() ) );
+my $dir = $n->{dir};
+my $said;
+$n->configure( node => { log => $n->{log} } );
 
 sub put {
-	my ($path, $text, $mode) = @_;
+	my ( $path, $text, $mode ) = @_;
 	open my $out, '>', $path or die "$path: $!";
 	print $out $text;
 	close $out or die "$path: $!";
 	chmod $mode, $path if $mode;
+	return;
 }
 
-sub get {
-	my ($path) = @_;
-	open my $in, '<', $path or return '';
-	local $/;
-	return <$in> // '';
+sub script {
+	my ($bin) = @_;
+	my $text = slurp('conf/nodelife.init');
+	$text =~ s,\@S?BINDIR\@,$bin,g;
+	$text =~ s,^CONFIG=.*$,CONFIG="$n->{ini}",m;
+	$text =~ s,^STOP_WAIT=\S+,STOP_WAIT=1,m;
+	$text =~ s,/etc/default/nodelife,"$dir/default",g;
+	unlike $text, qr/\@\w+\@/, 'nothing is left to fill in';
+	put( "$dir/init", $text, 0755 );
+	return;
 }
-
-# "bad" in the file refuses it; a reload leaves a mark, "deaf" ignores TERM.
-put "$dir/nodelifed", <<'DAEMON', 0755;
-#!/usr/bin/perl
-use POSIX;
-my $check = grep { $_ eq '-n' } @ARGV;
-open my $in, '<', $ARGV[-1] or exit 78;
-my $conf = do { local $/; <$in> };
-if ($conf =~ /bad/) { print STDERR "$ARGV[-1]:1: bad\n"; exit 78 }
-my ($run) = $conf =~ /^ run_dir = (.*)$/m;
-$run =~ s/ ;.*//;
-exit 0 if $check;
-pipe my $ready, my $tell or die;
-if (fork) { close $tell; <$ready>; exit 0 }
-POSIX::setsid();
-my ($stop, $terms) = (0, 0);
-$SIG{TERM} = sub { $stop = 1 if ++$terms > ($conf =~ /deaf/ ? 1 : 0) };
-$SIG{HUP} = sub { open my $out, '>', "$run/reloaded" };
-open STDIN, '<', '/dev/null';
-open STDOUT, '>', '/dev/null';
-open STDERR, '>', '/dev/null';
-open my $out, '>', "$run/nodelifed.pid" or die;
-print $out "$$\n";
-close $out;
-close $tell;
-my $term = POSIX::SigSet->new(SIGTERM, SIGHUP);
-my $old = POSIX::SigSet->new;
-POSIX::sigprocmask(SIG_BLOCK, $term, $old);
-POSIX::sigsuspend($old) until $stop;
-unlink "$run/nodelifed.pid";
-DAEMON
-
-my $script = get('conf/nodelife.init');
-ok $script ne '', 'conf/nodelife.init is there';
-$script =~ s/\@SBINDIR\@/$dir/g;
-$script =~ s,^CONFIG=.*$,CONFIG=$dir/node.ini,m;
-$script =~ s,^STOP_WAIT=\S+,STOP_WAIT=1,m;
-$script =~ s,/etc/default/nodelife,$dir/default,g;
-unlike $script, qr/\@/, 'nothing is left to fill in';
-put "$dir/init", $script, 0755;
-
-my $good = "[node]\n run_dir = $run ; not the default\n";
-my $said;
 
 sub init_is {
-	my ($action, $want, $text, $what) = @_;
-	$said = `"$dir/init" $action 2>&1`;
+	my ( $action, $want, $text, $what ) = @_;
+	$said = `"$dir/init" $action 2>&1 </dev/null`;
 	is $? >> 8, $want, "$action: $what";
-	like $said, $text, "  says so" or diag $said;
+	like $said, $text, '  says so' or diag $said;
+	my $pid = pid();
+	$n->adopt($pid) if $pid > 0 && $pid != $$;
+	return;
 }
 
-sub pid { get("$run/nodelifed.pid") =~ /^(\d+)/ ? $1 : 0 }
+sub pid { return 0 + ( slurp("$n->{run}/nodelifed.pid") // 0 ) }
 
-END {
-	my ($status, $pid) = ($?, pid());
-	kill KILL => $pid if $pid && $pid != $$;
-	$? = $status;
-}
-
-init_is 'start', 6, qr/is not there/, 'no configuration';
-put "$dir/node.ini", "bad\n";
-init_is 'start', 6, qr/node.ini:1: bad\n.*is refused/s, 'refused';
-put "$dir/node.ini", $good;
-init_is 'status', 3, qr/not running/, 'never started';
-init_is 'reload', 7, qr/not running/, 'never started';
-init_is 'stop', 0, qr/not running/, 'nothing to do';
-init_is 'try-restart', 0, qr/^$/, 'nothing to do';
-init_is 'start', 0, qr/started/, 'good';
+script($b);
+my $ini = slurp( $n->{ini} );
+rename $n->{ini}, "$n->{ini}.away";
+init_is( 'start', 6, qr/is not there/, 'no configuration' );
+put( $n->{ini}, "bad\n" );
+init_is( 'start', 6, qr/nodelife.ini:1: .*is refused/s, 'refused' );
+put( $n->{ini}, $ini );
+init_is( 'status', 3, qr/no node runs/, 'never started' );
+init_is( 'reload', 7, qr/no node runs/, 'never started' );
+init_is( 'stop', 0, qr/no node runs/, 'nothing to do' );
+init_is( 'try-restart', 0, qr/^$/, 'nothing to do' );
+init_is( 'start', 6, qr/--init.*did not start/s, 'not founded' );
+$n->found;
+init_is( 'start', 0, qr/running, pid \d+: serving$/m, 'good' );
 my $first = pid();
-ok $first && kill(0, $first), 'a daemon runs';
-init_is 'status', 0, qr/running, pid $first/, 'running';
-init_is 'start', 0, qr/already running/, 'started before';
-init_is 'reload', 0, qr/asked to reload/, 'good';
-wait_until { -e "$run/reloaded" } 10;
-ok -e "$run/reloaded", 'the daemon got SIGHUP';
-
-put "$dir/node.ini", "bad\n$good";
+ok $first && kill( 0, $first ), 'a daemon runs';
+is $n->client->cmd('PING'), 'PONG', 'and serves when that is told';
+init_is( 'status', 0, qr/running, pid $first: serving/, 'running' );
+init_is( 'start', 0, qr/already running, pid $first/, 'started before' );
+init_is( 'reload', 0, qr/changed: nothing/, 'good' );
+put( $n->{ini}, "bad\n$ini" );
 for my $action (qw(reload restart force-reload try-restart)) {
-	init_is $action, 6, qr/node.ini:1: bad/, 'refused';
+	init_is( $action, 6, qr/nodelife.ini:1: /, 'refused' );
 }
-ok kill(0, $first), 'the daemon still runs';
-
-put "$dir/node.ini", $good;
-init_is 'restart', 0, qr/stopped.*started/s, 'good';
+init_is( 'status', 0, qr/pid $first/, 'still found where it was' );
+put( $n->{ini}, $ini );
+init_is( 'restart', 0, qr/stopped.*serving/s, 'good' );
 my $second = pid();
-ok $second && $second != $first && kill(0, $second), 'another daemon runs';
-init_is 'stop', 0, qr/stopped/, 'good';
+ok $second && $second != $first && kill( 0, $second ), 'another daemon runs';
+init_is( 'stop', 0, qr/stopped/, 'good' );
 is pid(), 0, 'its pid file is gone';
 
-put "$run/nodelifed.pid", "$$\n";
-init_is 'status', 1, qr/dead/, 'a pid file that names another program';
-init_is 'start', 0, qr/started/, 'over a stale pid file';
-init_is 'stop', 0, qr/stopped/, 'good';
+# A number that is a program's of a like name.
+my $other = "$dir/nodelife-exporter";
+system 'cp', '/bin/sleep', $other;
+my $like = fork // die;
+if ( !$like ) {
+	Nodelife::die_with_parent();
+	exec $other, 600;
+}
+wait_until { ( slurp("/proc/$like/comm") // '' ) =~ /^nodelife-/ };
+put( "$n->{run}/nodelifed.pid", $like );
+$said = `"$dir/init" status 2>&1`;
+is $? >> 8, 1, 'status: the pid file names another program';
+like $said, qr/dead/, '  says so';
+$said = `"$dir/init" stop 2>&1`;
+is $? >> 8, 0, 'stop: no node runs';
+is waitpid( $like, POSIX::WNOHANG() ), 0, 'and nobody was signalled';
+kill 'KILL', $like;
+waitpid $like, 0;
+init_is( 'start', 0, qr/serving/, 'over a stale pid file' );
 
-put "$dir/node.ini", "$good; deaf\n";
-init_is 'start', 0, qr/started/, 'a daemon that is slow to stop';
-init_is 'stop', 0, qr/forcing.*stopped/s, 'is asked twice';
-init_is 'juggle', 2, qr/usage/, 'unknown action';
+# A worker that does not move: forced.
+$n->configure( node => { log => $n->{log} } );
+kill 'STOP', $n->workers->{vlsn};
+init_is( 'stop', 0, qr/still there after 1 s.*forcing.*stopped/s, 'slow' );
+
+# A boot that fails at once: the log lacks its oldest segment.
+$n->configure( wal => { segment_size => '4M' } );
+my ($seg) = sort { $a cmp $b } File::Glob::bsd_glob("$n->{data}/wal/*.seg");
+rename $seg, "$seg.away";
+put( $seg, "no segment\n" );
+init_is( 'start', 1, qr/did not start/, 'a boot that fails' );
+like $said, qr/nodelifed: .*(?:damage|segment|00000001)/s, 'with the cause';
+unlike $said, qr/serving|started/, 'and no word of success';
+rename "$seg.away", $seg;
+
+# Who may not.
+SKIP: {
+	skip 'not root: cannot become somebody else', 4 if $> != 0;
+	chmod 0755, $dir;
+	mkdir "$dir/bin";
+	for (qw(nodelifed nodelifectl)) {
+		system 'cp', "$b/$_", "$dir/bin/$_";
+	}
+	script("'$dir/bin'");
+	init_is( 'start', 0, qr/serving/, 'by root' );
+	pipe my $r, my $w or die;
+	my $began = now();
+	my $pid   = fork // die;
+	if ( !$pid ) {
+		open STDOUT, '>&', $w;
+		open STDERR, '>&', $w;
+		$( = $) = '65534 65534';
+		POSIX::setuid(65534);
+		exec "$dir/init", 'stop' or POSIX::_exit(127);
+	}
+	close $w;
+	$said = join '', <$r>;
+	waitpid $pid, 0;
+	is $? >> 8, 4, 'stop: without the right to: 4';
+	like $said, qr/permission denied.*not stopped/s, '  says so';
+	is $n->client->cmd('PING'), 'PONG', 'the node goes on';
+}
+
+# Another configuration, by its name.
+rename $n->{ini}, "$dir/other.ini";
+$said = `"$dir/init" status "$dir/other.ini" 2>&1`;
+is $? >> 8, 0, 'status of a file named';
+$said = `"$dir/init" stop "$dir/other.ini" 2>&1`;
+is $? >> 8, 0, 'stop of a file named';
+init_is( 'juggle', 2, qr/usage/, 'unknown action' );
 
 for my $file (qw(init openrc)) {
 	is system("sh -n conf/nodelife.$file"), 0, "nodelife.$file parses";
 }
 
 SKIP: {
-	skip 'no systemd-analyze', 1 if system(
-	    'command -v systemd-analyze >/dev/null');
-	my $unit = get('conf/nodelife.service');
-	put "$dir/true", "#!/bin/sh\n", 0755;
-	$unit =~ s,\@SBINDIR\@/nodelifed,$dir/true,g;
+	skip 'no systemd-analyze', 1
+	  if system('command -v systemd-analyze >/dev/null') != 0;
+	my $unit = slurp('conf/nodelife.service');
+	my $tmp  = File::Temp::tempdir( CLEANUP => 1 );
+	put( "$tmp/true", "#!/bin/sh\n", 0755 );
+	$unit =~ s,\@SBINDIR\@/nodelifed,$tmp/true,g;
 	$unit =~ s,^Documentation=.*\n,,m;
-	put "$dir/nodelife.service", $unit;
-	my $out = `systemd-analyze verify "$dir/nodelife.service" 2>&1`;
+	put( "$tmp/nodelife.service", $unit );
+	my $out = `systemd-analyze verify "$tmp/nodelife.service" 2>&1`;
 	unlike $out, qr/nodelife\.service/, 'systemd accepts the unit'
-	    or diag $out;
+	  or diag $out;
 }
 done_testing;
