@@ -10,6 +10,7 @@
 
 #include "shm/assert.h"
 #include "shm/kv_int.h"
+#include "shm/map_read.h"
 #include "shm/region.h"
 #include "shm/store_db_int.h"
 
@@ -28,6 +29,7 @@ kv_open(struct kv **out, struct region *r, const char *store_dir, unsigned slot,
 	int rc;
 
 	ASSERT(slot < SLOT_MAX);
+	map_read_open();
 	kv = calloc(1, sizeof(*kv));
 	if (kv == NULL)
 		return -ENOMEM;
@@ -94,18 +96,24 @@ txn_reset(struct kv *kv)
 }
 
 static int
+read_renew(void *arg)
+{
+	return store_db_errno(mdb_txn_renew(arg));
+}
+
+static int
 txn_renew(struct kv *kv)
 {
 	int rc;
 
 	txn_reset(kv);
-	rc = mdb_txn_renew(kv->txn);
-	/* The writer was given a larger map_size, and has used it. */
-	if (rc == MDB_MAP_RESIZED &&
-	    (rc = mdb_env_set_mapsize(kv->db.env, 0)) == 0)
-		rc = mdb_txn_renew(kv->txn);
+	KV_READ(kv, rc, map_read(read_renew, kv->txn));
+	/* The writer's map is larger by now, and it has used it. */
+	if (rc == -EAGAIN &&
+	    (rc = store_db_errno(mdb_env_set_mapsize(kv->db.env, 0))) == 0)
+		KV_READ(kv, rc, map_read(read_renew, kv->txn));
 	kv->renewed = rc == 0;
-	return store_db_errno(rc);
+	return rc;
 }
 
 static uint64_t
@@ -289,6 +297,15 @@ int
 kv_lookup_disk(
     struct kv *kv, const void *key, size_t key_len, struct kv_item *out)
 {
+	int rc;
+
+	KV_READ(kv, rc, kv_try_disk(kv, key, key_len, out));
+	return rc;
+}
+
+int
+kv_try_disk(struct kv *kv, const void *key, size_t key_len, struct kv_item *out)
+{
 	struct store_item item;
 	int rc;
 
@@ -354,6 +371,7 @@ copy_piece(struct kv *kv, const struct kv_item *item, uint64_t from, size_t n,
     void *to)
 {
 	struct store_item chunked;
+	int rc;
 
 	if (item->data != NULL) {
 		if (n != 0)
@@ -364,7 +382,9 @@ copy_piece(struct kv *kv, const struct kv_item *item, uint64_t from, size_t n,
 	memset(&chunked, 0, sizeof(chunked));
 	chunked.len = (uint32_t)item->len;
 	chunked.chunk = item->chunk;
-	return store_db_chunks(&kv->db, kv->txn, &chunked, from, n, to);
+	KV_READ(
+	    kv, rc, store_db_chunks(&kv->db, kv->txn, &chunked, from, n, to));
+	return rc;
 }
 
 int
@@ -403,9 +423,9 @@ slot_vlsn(struct kv *kv, const void *key, size_t key_len, uint64_t *out)
 		best = v > best ? v : best;
 	}
 	kv_note_disk(kv);
-	rc = store_db_slot(&kv->db, kv->txn, slot, &v);
+	KV_READ(kv, rc, store_db_slot(&kv->db, kv->txn, slot, &v));
 	if (rc == 0)
-		rc = store_db_state(&kv->db, kv->txn, &st);
+		KV_READ(kv, rc, store_db_state(&kv->db, kv->txn, &st));
 	if (rc != 0)
 		return rc;
 	best = v > best ? v : best;

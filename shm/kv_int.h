@@ -34,7 +34,19 @@ struct kv {
 	void (*beat)(void *ctx);
 	void *beat_ctx;
 	uint32_t work; /* since the last beat */
+	/*
+	 * The disk does not give what is to be read: wait, and say so. True:
+	 * try again. NULL: who asks is told. The store's.
+	 */
+	bool (*unreadable)(void *ctx);
 };
+
+/* The store cannot do without: it tries again. */
+#define KV_READ(kv, rc, call)                                                  \
+	do                                                                     \
+		(rc) = (call);                                                 \
+	while ((rc) == -EIO && (kv)->unreadable != NULL &&                     \
+	       (kv)->unreadable((kv)->beat_ctx))
 
 /*
  * Work was done that may go on for long. In units of about a microsecond; what
@@ -71,6 +83,9 @@ int kv_lookup(struct kv *kv, const void *key, size_t key_len,
 int kv_lookup_table(struct kv *kv, const void *key, size_t key_len,
     uint32_t hash, struct kv_item *out, enum kv_where *where);
 int kv_lookup_disk(
+    struct kv *kv, const void *key, size_t key_len, struct kv_item *out);
+/* The same, and -EIO at once. */
+int kv_try_disk(
     struct kv *kv, const void *key, size_t key_len, struct kv_item *out);
 /*
  * Make the pinned view the present one and take the newest snapshot. Pointers

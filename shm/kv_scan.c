@@ -225,22 +225,22 @@ scan_disk(struct scan *s)
 		if (!scan_key(s, "", 0))
 			return;
 	}
-	if ((rc = mdb_cursor_open(kv->txn, kv->db.kv, &c)) != 0) {
-		s->rc = store_db_errno(rc);
+	if ((rc = store_db_cursor_open(kv->txn, kv->db.kv, &c)) != 0) {
+		s->rc = rc;
 		return;
 	}
 	if (pos->key_len == 0)
-		rc = mdb_cursor_get(c, &k, &d, MDB_FIRST);
+		rc = store_db_cursor(c, &k, &d, MDB_FIRST);
 	else
-		rc = mdb_cursor_get(c, &k, &d, MDB_SET_RANGE);
+		rc = store_db_cursor(c, &k, &d, MDB_SET_RANGE);
 	if (rc == 0 && pos->key_len != 0 && k.mv_size == pos->key_len &&
 	    memcmp(k.mv_data, pos->key, k.mv_size) == 0)
-		rc = mdb_cursor_get(c, &k, &d, MDB_NEXT);
+		rc = store_db_cursor(c, &k, &d, MDB_NEXT);
 	while (rc == 0) {
 		kv_note_disk(kv);
 		/* Only damage has such keys; no end of the walk is behind. */
 		if (k.mv_size > KEY_MAX) {
-			rc = MDB_CORRUPTED;
+			rc = -EBADMSG;
 			break;
 		}
 		if (!scan_key(s, k.mv_data, k.mv_size))
@@ -249,13 +249,13 @@ scan_disk(struct scan *s)
 		memcpy(pos->key, k.mv_data, k.mv_size);
 		if (scan_enough(s))
 			break;
-		rc = mdb_cursor_get(c, &k, &d, MDB_NEXT);
+		rc = store_db_cursor(c, &k, &d, MDB_NEXT);
 	}
 	mdb_cursor_close(c);
-	if (rc == MDB_NOTFOUND)
+	if (rc == -ENOENT)
 		pos->stage = SCAN_DONE;
 	else if (rc != 0)
-		s->rc = store_db_errno(rc);
+		s->rc = rc;
 }
 
 /* Nothing in the tables survives a wrong position: they start over. */
@@ -361,18 +361,18 @@ every_disk(struct every *v)
 
 	if (!every_key(v, "", 0))
 		return;
-	rc = mdb_cursor_open(v->kv->txn, v->kv->db.kv, &c);
+	rc = store_db_cursor_open(v->kv->txn, v->kv->db.kv, &c);
 	if (rc != 0) {
-		v->rc = store_db_errno(rc);
+		v->rc = rc;
 		return;
 	}
-	while ((rc = mdb_cursor_get(c, &k, &d, MDB_NEXT)) == 0) {
+	while ((rc = store_db_cursor(c, &k, &d, MDB_NEXT)) == 0) {
 		kv_note_disk(v->kv);
 		if (!every_key(v, k.mv_data, k.mv_size))
 			break;
 	}
-	if (rc != 0 && rc != MDB_NOTFOUND)
-		v->rc = store_db_errno(rc);
+	if (rc != 0 && rc != -ENOENT)
+		v->rc = rc;
 	mdb_cursor_close(c);
 }
 
@@ -465,10 +465,10 @@ pick_disk(struct pick *p)
 {
 	MDB_cursor *c;
 	MDB_val k, d;
-	int rc = mdb_cursor_open(p->kv->txn, p->kv->db.kv, &c);
+	int rc = store_db_cursor_open(p->kv->txn, p->kv->db.kv, &c);
 
 	if (rc != 0) {
-		p->rc = store_db_errno(rc);
+		p->rc = rc;
 		return;
 	}
 	rc = store_db_random(c, next_random(p), &k, &d);
@@ -505,19 +505,17 @@ static void
 pick(struct pick *p)
 {
 	struct kv *kv = p->kv;
-	uint64_t number = kv->view >> 1, active, frozen = 0, at;
-	MDB_stat st = { 0 };
+	uint64_t number = kv->view >> 1, active, frozen = 0, disk, at;
 
-	if (mdb_stat(kv->txn, kv->db.kv, &st) != 0)
-		p->rc = -EBADMSG;
+	p->rc = store_db_keys(&kv->db, kv->txn, &disk);
 	active = table_weight(kv, number);
 	if (table_view_frozen(kv->view) && !frozen_is_hidden(kv))
 		frozen = table_weight(kv, number - 1);
 	if (disk_is_hidden(kv))
-		st.ms_entries = 0;
-	if (p->rc != 0 || active + frozen + st.ms_entries == 0)
+		disk = 0;
+	if (p->rc != 0 || active + frozen + disk == 0)
 		return;
-	at = next_random(p) % (active + frozen + st.ms_entries);
+	at = next_random(p) % (active + frozen + disk);
 	if (at < active)
 		pick_table(p, number);
 	else if (at < active + frozen)
@@ -530,16 +528,15 @@ pick(struct pick *p)
 static bool
 is_small(const struct kv *kv)
 {
-	uint64_t used = 0;
-	MDB_stat st;
+	uint64_t used = 0, disk;
 	unsigned i;
 
 	for (i = 0; i < 2; i++)
 		used += atomic_load_explicit(
 		    &kv->t->gen[i].used, memory_order_relaxed);
-	if (used > SMALL_UNITS || mdb_stat(kv->txn, kv->db.kv, &st) != 0)
+	if (used > SMALL_UNITS || store_db_keys(&kv->db, kv->txn, &disk) != 0)
 		return false;
-	return st.ms_entries <= SMALL_ENTRIES || disk_is_hidden(kv);
+	return disk <= SMALL_ENTRIES || disk_is_hidden(kv);
 }
 
 int

@@ -62,6 +62,9 @@ struct positions {
 	struct position store_used; /* W: checkpoint. bytes of its file that are
 				       in use, as of `checkpointed` */
 	struct position refuses; /* W: store. enum refuses */
+	struct position unreadable; /* W: who meets it. mono_ns of the last read
+				       of the checkpoint that the disk did not
+				       give; the store clears it, 0 = none */
 	struct position indexed; /* W: vlsn. VLSN in the index file */
 	struct position first; /* W: wal. oldest VLSN still in the log */
 	struct position apply_wanted; /* W: readers, max by CAS. A VLSN that

@@ -15,6 +15,7 @@
 
 #include "shm/assert.h"
 #include "shm/bits.h"
+#include "shm/map_read.h"
 #include "shm/record.h"
 #include "shm/store_db_int.h"
 
@@ -269,17 +270,42 @@ store_item_decode(const void *key, size_t key_len, const void *data, size_t n,
 	return 0;
 }
 
+/* What a read was asked for: the map is read within map_read() only. */
+struct map_call {
+	const struct store_db *db;
+	MDB_txn *txn;
+	const void *key;
+	size_t key_len;
+	const struct store_item *item;
+	uint64_t from;
+	size_t n;
+	uint32_t slot;
+	void *out;
+};
+
+static int
+read_item(void *arg)
+{
+	const struct map_call *m = arg;
+	MDB_val k, v;
+	MDB_dbi dbi = store_item_place(m->db, m->key, m->key_len, &k);
+	int rc = mdb_get(m->txn, dbi, &k, &v);
+
+	if (rc != 0)
+		return store_db_errno(rc);
+	return store_item_decode(
+	    m->key, m->key_len, v.mv_data, v.mv_size, m->out);
+}
+
 int
 store_db_item(const struct store_db *db, MDB_txn *txn, const void *key,
     size_t key_len, struct store_item *out)
 {
-	MDB_val k, v;
-	MDB_dbi dbi = store_item_place(db, key, key_len, &k);
-	int rc = mdb_get(txn, dbi, &k, &v);
+	struct map_call m = {
+		.db = db, .txn = txn, .key = key, .key_len = key_len, .out = out
+	};
 
-	if (rc != 0)
-		return store_db_errno(rc);
-	return store_item_decode(key, key_len, v.mv_data, v.mv_size, out);
+	return map_read(read_item, &m);
 }
 
 void
@@ -322,25 +348,26 @@ chunk_get(const struct store_db *db, MDB_txn *txn, uint64_t id, uint32_t index,
 	return 0;
 }
 
-int
-store_db_chunks(const struct store_db *db, MDB_txn *txn,
-    const struct store_item *item, uint64_t from, size_t n, uint8_t *to)
+static int
+read_chunks(void *arg)
 {
-	uint32_t size = store_chunk_size(db);
+	const struct map_call *m = arg;
+	const struct store_item *item = m->item;
+	uint32_t size = store_chunk_size(m->db);
+	uint64_t from = m->from;
+	uint8_t *to = m->out;
 	const uint8_t *data;
-	size_t in, take, whole;
+	size_t in, take, whole, n = m->n;
 	int rc;
 
-	ASSERT(from <= item->len);
-	ASSERT(n <= item->len - from);
 	while (n > 0) {
 		in = from % size;
 		whole = item->len - (from - in);
 		if (whole > size)
 			whole = size;
 		take = whole - in < n ? whole - in : n;
-		rc = chunk_get(db, txn, item->chunk, (uint32_t)(from / size),
-		    whole, &data);
+		rc = chunk_get(m->db, m->txn, item->chunk,
+		    (uint32_t)(from / size), whole, &data);
 		if (rc != 0)
 			return rc;
 		memcpy(to, data + in, take);
@@ -349,6 +376,22 @@ store_db_chunks(const struct store_db *db, MDB_txn *txn,
 		n -= take;
 	}
 	return 0;
+}
+
+int
+store_db_chunks(const struct store_db *db, MDB_txn *txn,
+    const struct store_item *item, uint64_t from, size_t n, uint8_t *to)
+{
+	struct map_call m = { .db = db,
+		.txn = txn,
+		.item = item,
+		.from = from,
+		.n = n,
+		.out = to };
+
+	ASSERT(from <= item->len);
+	ASSERT(n <= item->len - from);
+	return map_read(read_chunks, &m);
 }
 
 void
@@ -364,17 +407,18 @@ store_slot_crc(const uint8_t key[2], const void *data)
 	return crc32c(crc32c(0, key, 2), data, 8);
 }
 
-int
-store_db_slot(
-    const struct store_db *db, MDB_txn *txn, uint32_t slot, uint64_t *vlsn)
+static int
+read_slot(void *arg)
 {
+	const struct map_call *m = arg;
+	uint64_t *vlsn = m->out;
 	uint8_t key[2];
 	MDB_val k = { sizeof(key), key }, v;
 	int rc;
 
 	*vlsn = 0;
-	store_slot_key(key, slot);
-	rc = mdb_get(txn, db->slots, &k, &v);
+	store_slot_key(key, m->slot);
+	rc = mdb_get(m->txn, m->db->slots, &k, &v);
 	if (rc == MDB_NOTFOUND)
 		return 0;
 	if (rc != 0)
@@ -386,19 +430,30 @@ store_db_slot(
 	return 0;
 }
 
+int
+store_db_slot(
+    const struct store_db *db, MDB_txn *txn, uint32_t slot, uint64_t *vlsn)
+{
+	struct map_call m = { .db = db, .txn = txn, .slot = slot, .out = vlsn };
+
+	return map_read(read_slot, &m);
+}
+
 /*
  * "state": u32 CRC32C of the rest, u32 format, then the fields in the order
  * of struct store_state.
  */
-int
-store_db_state(const struct store_db *db, MDB_txn *txn, struct store_state *out)
+static int
+read_state(void *arg)
 {
+	const struct map_call *m = arg;
+	struct store_state *out = m->out;
 	MDB_val k = store_name(STORE_STATE_NAME), v;
 	const uint8_t *p;
 	int rc;
 
 	memset(out, 0, sizeof(*out));
-	rc = mdb_get(txn, db->meta, &k, &v);
+	rc = mdb_get(m->txn, m->db->meta, &k, &v);
 	if (rc == MDB_NOTFOUND)
 		return 0;
 	if (rc != 0)
@@ -420,6 +475,36 @@ store_db_state(const struct store_db *db, MDB_txn *txn, struct store_state *out)
 	out->term = get_le64(p + 56);
 	memcpy(out->group_uuid, p + 64, 16);
 	return 0;
+}
+
+int
+store_db_state(const struct store_db *db, MDB_txn *txn, struct store_state *out)
+{
+	struct map_call m = { .db = db, .txn = txn, .out = out };
+
+	return map_read(read_state, &m);
+}
+
+static int
+read_count(void *arg)
+{
+	const struct map_call *m = arg;
+	uint64_t *keys = m->out;
+	MDB_stat ms;
+	int rc = mdb_stat(m->txn, m->db->kv, &ms);
+
+	if (rc == 0)
+		*keys = ms.ms_entries;
+	return store_db_errno(rc);
+}
+
+int
+store_db_keys(const struct store_db *db, MDB_txn *txn, uint64_t *keys)
+{
+	struct map_call m = { .db = db, .txn = txn, .out = keys };
+
+	*keys = 0;
+	return map_read(read_count, &m);
 }
 
 int
@@ -526,22 +611,78 @@ due_decode(const MDB_val *k, const MDB_val *v, struct store_due *d)
 	return 0;
 }
 
+/* LMDB looks for the tree's root then; nothing has a cursor that it lost. */
+static int
+read_open(void *arg)
+{
+	struct map_call *m = arg;
+
+	return store_db_errno(
+	    mdb_cursor_open(m->txn, (MDB_dbi)m->slot, (MDB_cursor **)m->out));
+}
+
+int
+store_db_cursor_open(MDB_txn *txn, MDB_dbi dbi, MDB_cursor **c)
+{
+	struct map_call m = { .txn = txn, .slot = dbi, .out = c };
+
+	return map_read(read_open, &m);
+}
+
+struct due_call {
+	MDB_cursor *c;
+	struct store_due *d;
+};
+
+static int
+read_due(void *arg)
+{
+	struct due_call *call = arg;
+	struct store_due *d = call->d;
+	uint8_t at[DUE_KEY_SIZE + 1];
+	MDB_val k, v;
+	int rc;
+
+	store_due_place(at, d->expire_ms, d->vlsn, d->key, d->key_len, &k, &v);
+	rc = store_db_errno(due_seek(call->c, &k, &v));
+	return rc != 0 ? rc : due_decode(&k, &v, d);
+}
+
 int
 store_db_due_next(const struct store_db *db, MDB_txn *txn, struct store_due *d)
 {
-	uint8_t at[DUE_KEY_SIZE + 1];
-	MDB_cursor *c;
-	MDB_val k, v;
-	int rc = mdb_cursor_open(txn, db->due, &c);
+	struct due_call call = { NULL, d };
+	int rc = store_db_cursor_open(txn, db->due, &call.c);
 
 	if (rc != 0)
-		return store_db_errno(rc);
-	store_due_place(at, d->expire_ms, d->vlsn, d->key, d->key_len, &k, &v);
-	rc = store_db_errno(due_seek(c, &k, &v));
-	if (rc == 0)
-		rc = due_decode(&k, &v, d);
-	mdb_cursor_close(c);
+		return rc;
+	rc = map_read(read_due, &call);
+	mdb_cursor_close(call.c);
 	return rc;
+}
+
+struct cursor_call {
+	MDB_cursor *c;
+	MDB_val *key, *data;
+	MDB_cursor_op op;
+	uint64_t random;
+};
+
+static int
+read_cursor(void *arg)
+{
+	struct cursor_call *call = arg;
+
+	return store_db_errno(
+	    mdb_cursor_get(call->c, call->key, call->data, call->op));
+}
+
+int
+store_db_cursor(MDB_cursor *c, MDB_val *key, MDB_val *data, MDB_cursor_op op)
+{
+	struct cursor_call call = { c, key, data, op, 0 };
+
+	return map_read(read_cursor, &call);
 }
 
 /* Eight bytes of a key behind what first and last have in common. */
@@ -555,9 +696,13 @@ key_number(const uint8_t *key, size_t n, size_t skip)
 	return get_be64(part);
 }
 
-int
-store_db_random(MDB_cursor *c, uint64_t random, MDB_val *key, MDB_val *data)
+static int
+read_random(void *arg)
 {
+	struct cursor_call *call = arg;
+	MDB_val *key = call->key, *data = call->data;
+	MDB_cursor *c = call->c;
+	uint64_t random = call->random;
 	uint8_t seek[512];
 	MDB_val first, last;
 	size_t skip = 0;
@@ -586,4 +731,12 @@ store_db_random(MDB_cursor *c, uint64_t random, MDB_val *key, MDB_val *data)
 	if (rc == MDB_NOTFOUND)
 		rc = mdb_cursor_get(c, key, data, MDB_LAST);
 	return store_db_errno(rc);
+}
+
+int
+store_db_random(MDB_cursor *c, uint64_t random, MDB_val *key, MDB_val *data)
+{
+	struct cursor_call call = { c, key, data, MDB_FIRST, random };
+
+	return map_read(read_random, &call);
 }

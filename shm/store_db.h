@@ -95,8 +95,9 @@ void store_db_close(struct store_db *db);
 int store_db_errno(int rc);
 
 /*
- * All reads: 0, -ENOENT, -EBADMSG (a checksum or a shape is wrong). The state
- * of a store without any checkpoint is all zeros.
+ * All reads: 0, -ENOENT, -EBADMSG (a checksum or a shape is wrong); after
+ * map_read_open() -EIO: the disk did not give it. The state of a store without
+ * any checkpoint is all zeros.
  */
 int store_db_state(
     const struct store_db *db, MDB_txn *txn, struct store_state *out);
@@ -129,6 +130,12 @@ struct store_due {
 };
 int
 store_db_due_next(const struct store_db *db, MDB_txn *txn, struct store_due *d);
+/* How many keys have an item in the tree, which the empty one has not. */
+int store_db_keys(const struct store_db *db, MDB_txn *txn, uint64_t *keys);
+int store_db_cursor_open(MDB_txn *txn, MDB_dbi dbi, MDB_cursor **c);
+/* mdb_cursor_get(). After -EIO the cursor is good for closing only. */
+int
+store_db_cursor(MDB_cursor *c, MDB_val *key, MDB_val *data, MDB_cursor_op op);
 /*
  * A key near a random place: cursor stands on it. 0, -ENOENT (empty),
  * -EBADMSG.

@@ -713,6 +713,8 @@ exec_read(struct plan *p)
 		return exec_read_settle(p, true);
 	if (rc == -ENOBUFS)
 		return call_error_done(k, GW_TOO_LONG);
+	if (rc == -EIO)
+		return gw_run_failed(k, &k->argv[0], rc);
 	if (rc != 0)
 		return call_error_done(k, "ERR the store cannot be read");
 	call_join(k, &p->out);

@@ -207,6 +207,8 @@ scan_step(struct call *k, struct scan_table *t, struct ticket *from,
 	} while (rc == 0 && f.left != 0 && pos.done == 0 && !k->g->turn_over);
 	if (rc != 0 || f.keys.error != 0) {
 		vbuf_free(&f.keys);
+		if (rc == -EIO)
+			return gw_run_failed(k, &k->argv[0], rc);
 		return call_error_done(k, rc == -EBADMSG
 					      ? "ERR the store is damaged"
 					      : "ERR no memory for SCAN");

@@ -534,6 +534,11 @@ gw_run_failed(struct call *k, const struct op_arg *key, int rc)
 {
 	if (rc == -ENOMEM)
 		return call_error_done(k, "ERR no memory for this reply");
+	if (rc == -EIO) {
+		/* For all to see, as long as it lasts. */
+		position_set(&k->g->r->pos->unreadable, mono_ns());
+		bell_ring(&k->g->w->bells, SLOT_STORE);
+	}
 	if (rc != -EBADMSG) {
 		call_error(
 		    k, "ERR the store cannot be read: %s", strerror(-rc));

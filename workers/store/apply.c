@@ -244,7 +244,7 @@ apply_read(struct apply *a, const struct op *op)
 	if (op->code == OP_DBSIZE)
 		rc = a->hooks.count_now(a->ctx);
 	if (rc == 0)
-		rc = kv_read(a->kv, op, a->time_ms, a->out);
+		KV_READ(a->kv, rc, kv_read(a->kv, op, a->time_ms, a->out));
 	/* Of the answer, not of the store. */
 	if (rc == -ENOMEM && a->out->error == 0)
 		a->out->error = rc;

@@ -163,6 +163,7 @@ open_table(struct store *s, const struct store_state *st)
 	kv_set_writer(s->kv, &s->table);
 	s->kv->beat = beat;
 	s->kv->beat_ctx = s;
+	s->kv->unreadable = store_read_again;
 	s->apply.kv = s->kv;
 	s->apply.w = &s->table;
 	s->apply.ctx = s;
@@ -384,6 +385,7 @@ serve_turn(struct store *s)
 	if (store_freeze_turn(s))
 		more = true;
 	store_full_turn(s);
+	store_read_turn(s);
 	s->loop.unready |= more;
 }
 
@@ -393,7 +395,9 @@ serve(struct store *s)
 	int rc;
 
 	clean_readers(s);
-	if ((rc = kv_begin(s->kv)) != 0) {
+	if ((rc = kv_begin(s->kv)) == -EIO)
+		return; /* the node stops */
+	if (rc != 0) {
 		store_fail(s, "reading store/data.mdb: %s", strerror(-rc));
 		return;
 	}
@@ -460,6 +464,8 @@ store_deadline(void *ctx)
 	if (!has_work(s))
 		return LOOP_NEVER;
 	at = store_expiry_deadline(s);
+	if (store_read_deadline(s) < at)
+		at = store_read_deadline(s);
 	if (store_is_leaving(s) && s->loop.now_ns + LEAVE_NS < at)
 		at = s->loop.now_ns + LEAVE_NS;
 	/* Memory of the machine comes back without a bell. */

@@ -61,6 +61,7 @@ struct count {
 	uint64_t off; /* next entry in its arena */
 	uint64_t keys; /* up to there */
 	uint64_t vlsn; /* of the entry before */
+	uint64_t retry_ns; /* not before */
 };
 
 /* ---- results: store_result.c ---- */
@@ -157,6 +158,16 @@ bool store_freeze_pending(const struct store *s);
 void store_full_turn(struct store *s);
 /* Is a checkpoint due, for it to be known how much room there is? */
 bool store_full_wants_freeze(const struct store *s);
+
+/* ---- store_read.c ---- */
+
+/* The file could not be read: that stands now. */
+void store_read_failed(struct store *s);
+/* The same, and a pause: kv.unreadable. False: the node stops. */
+bool store_read_again(void *ctx);
+/* What gateways met; and the end of it. */
+void store_read_turn(struct store *s);
+uint64_t store_read_deadline(const struct store *s);
 
 /* ---- store_result.c ---- */
 

@@ -324,6 +324,7 @@ batch_ended(struct store *s, int rc)
 		store_no_heap(s);
 		return BUSY_TABLE;
 	case -ESHUTDOWN:
+	case -EIO:
 		/* Part of a record is in the table, seen by nobody. */
 		s->serving = false;
 		return BUSY_TABLE;

@@ -11,6 +11,7 @@
 #include "workers/store/store.h"
 
 #define CLOCK_EVERY 32 /* entries between two looks at the clock */
+#define RETRY_NS    NS_PER_S /* after a disk that could not be read */
 
 static uint64_t
 active_number(const struct store *s)
@@ -42,7 +43,7 @@ existed_before(struct store *s, const struct table_entry *e)
 		return 1;
 	if ((flags & TABLE_ABSENT) != 0)
 		return 0;
-	rc = kv_lookup_disk(
+	rc = kv_try_disk(
 	    s->kv, table_entry_key(e), table_entry_key_len(e), &item);
 	if (rc == -ENOENT)
 		return 0;
@@ -166,7 +167,17 @@ count_walk(struct store *s, uint64_t deadline_ns, bool whole_records)
 bool
 store_count_walk(struct store *s, uint64_t deadline_ns)
 {
-	int rc = count_walk(s, deadline_ns, true);
+	int rc;
+
+	if (s->loop.now_ns < s->count.retry_ns)
+		return true;
+	rc = count_walk(s, deadline_ns, true);
+	/* Nobody waits for it but DBSIZE: later. */
+	if (rc == -EIO) {
+		store_read_failed(s);
+		s->count.retry_ns = s->loop.now_ns + RETRY_NS;
+		return true;
+	}
 
 	if (rc == 0) {
 		count_publish(s, s->applied);
@@ -184,8 +195,9 @@ int
 store_count_now(void *ctx)
 {
 	struct store *s = ctx;
-	int rc = count_walk(s, UINT64_MAX, false);
+	int rc;
 
+	KV_READ(s->kv, rc, count_walk(s, UINT64_MAX, false));
 	if (rc == 0)
 		atomic_store_explicit(
 		    &s->table.t->count, s->count.keys, memory_order_release);

@@ -164,17 +164,32 @@ store_expiry_dropped(struct store *s, uint64_t number)
 
 /*
  * Is it still the key's entry? A record may have changed the key again: such
- * entries have one VLSN, and the newest says whether and when it is due.
+ * entries have one VLSN, and the newest says whether and when it is due. 1, 0;
+ * -EIO: the disk does not tell now.
  */
-static bool
+static int
 still_there(struct store *s, const uint8_t *key, size_t key_len, uint64_t vlsn,
     int64_t expire_ms)
 {
 	enum kv_where where;
 	struct kv_item item;
+	int rc = kv_lookup_table(s->kv, key, key_len,
+	    table_hash(s->kv->t, key, key_len), &item, &where);
 
-	return kv_lookup(s->kv, key, key_len, &item, &where) == 0 &&
-	       item.vlsn == vlsn && item.expire_ms == expire_ms;
+	if (rc == -ENODATA)
+		rc = kv_try_disk(s->kv, key, key_len, &item);
+	if (rc == -EIO)
+		return rc;
+	/* Damage stays where it is: who reads the key is told of it. */
+	return rc == 0 && item.vlsn == vlsn && item.expire_ms == expire_ms;
+}
+
+/* What is due is not known now: it stays due. */
+static void
+look_later(struct store *s)
+{
+	store_read_failed(s);
+	s->expiry.retry_ns = s->loop.now_ns + RETRY_NS;
 }
 
 /* One request; false if the ring is full. */
@@ -231,6 +246,7 @@ look_heap(struct store *s, struct expiry_heap *h, struct look *l)
 {
 	const struct table_entry *e;
 	struct expiry_due due;
+	int there;
 
 	while (h->count > 0 && h->due[0].expire_ms < l->now_ms && may_ask(s) &&
 	       has_time(l)) {
@@ -238,8 +254,13 @@ look_heap(struct store *s, struct expiry_heap *h, struct look *l)
 		e = table_at(
 		    s->table.t, table_gen_at(s->table.t, due.number), due.off);
 		ASSERT(e != NULL);
-		if (still_there(s, table_entry_key(e), table_entry_key_len(e),
-			table_entry_vlsn(e), e->expire_ms)) {
+		there = still_there(s, table_entry_key(e),
+		    table_entry_key_len(e), table_entry_vlsn(e), e->expire_ms);
+		if (there < 0) {
+			look_later(s);
+			break;
+		}
+		if (there > 0) {
 			if (!ask(s, &due, table_entry_key(e),
 				table_entry_key_len(e), table_entry_vlsn(e)))
 				break;
@@ -255,11 +276,15 @@ look_disk(struct store *s, struct look *l)
 	struct expiry *x = &s->expiry;
 	struct store_due next;
 	struct expiry_due due = { 0, 0, 0 };
-	int rc;
+	int rc, there;
 
 	while (x->disk_ms < l->now_ms && may_ask(s) && has_time(l)) {
 		next = x->disk;
 		rc = store_db_due_next(&s->kv->db, s->kv->txn, &next);
+		if (rc == -EIO) {
+			look_later(s);
+			break;
+		}
 		if (rc != 0) {
 			x->disk_ms = INT64_MAX;
 			break;
@@ -267,8 +292,13 @@ look_disk(struct store *s, struct look *l)
 		x->disk_ms = due.expire_ms = next.expire_ms;
 		if (next.expire_ms >= l->now_ms)
 			break;
-		if (still_there(
-			s, next.key, next.key_len, next.vlsn, next.expire_ms)) {
+		there = still_there(
+		    s, next.key, next.key_len, next.vlsn, next.expire_ms);
+		if (there < 0) {
+			look_later(s);
+			break;
+		}
+		if (there > 0) {
 			if (!ask(s, &due, next.key, next.key_len, next.vlsn))
 				break;
 			l->asked = true;

@@ -69,7 +69,10 @@ view_changed(struct store *s)
 {
 	int rc = kv_renew(s->kv);
 
-	if (rc != 0)
+	/* -EIO: the node stops, nothing is read any more. */
+	if (rc == -EIO)
+		s->serving = false;
+	else if (rc != 0)
 		store_fail(s, "reading store/data.mdb: %s", strerror(-rc));
 }
 
