@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
+#include "shm/trouble.h"
 #include "shm/walbuf.h"
 #include "t/lib/segment_build.h"
 #include "t/shm_fixture.h"
@@ -423,6 +424,7 @@ test_unwritable(void)
 {
 	int fd =
 	    openat(data_dir, "index", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	struct trouble_info t = { .text = "" };
 	pid_t pid;
 
 	close(fd);
@@ -431,8 +433,13 @@ test_unwritable(void)
 	ok(found_below(500) < 16, "no directory: lookups all the same");
 	nudge();
 	ok(!wait_until(count(C_INDEX_FLUSHES) > 0, 200), "no flush");
+	ok(trouble_read(&fix.r, TROUBLE_INDEX_FAILED, &t), "it is told");
+	ok(strstr(t.text, "/index/vlsn.idx: open: Not a directory: ") != NULL,
+	    "path, call and errno: %s", t.text);
 	unlinkat(data_dir, "index", 0);
 	ok(wait_until(file_last() != 0, WAIT_MS), "tried again: a new file");
+	ok(wait_until(!trouble_stands(&fix.r, TROUBLE_INDEX_FAILED), WAIT_MS),
+	    "and told to be over");
 	worker_stop(pid);
 	node_end();
 }

@@ -179,8 +179,8 @@ index_flush_end(struct index_flush *f)
 const char *
 flush_state_name(enum flush_state state)
 {
-	static const char *const names[] = { "idle", "open", "write", "sync",
-		"rename", "sync directory", "done", "failed" };
+	static const char *const names[] = { "idle", "open", "write", "fsync",
+		"rename", "fsync of the directory", "done", "failed" };
 
 	_Static_assert(NITEMS(names) == FLUSH_FAILED + 1, "names");
 	return names[state];

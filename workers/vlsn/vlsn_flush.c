@@ -6,11 +6,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "shm/log.h"
+#include "shm/trouble.h"
 
 /* A name that failing steps are reported by. */
 #define INDEX_PATH INDEX_DIR "/" INDEX_NAME
@@ -180,18 +183,32 @@ flush_submit(struct vlsn *v)
 	io_uring_sqe_set_data64(sqe, loop_tag(KIND_FLUSH, 0, v->generation));
 }
 
-/* The file is not trusted any more; say so once, try again later. */
+static void
+failed_tell(struct vlsn *v, enum flush_state at, int error)
+{
+	char path[PATH_MAX];
+	const struct fault f = { .object = path,
+		.call = flush_state_name(at),
+		.error = -error,
+		.place = PLACE_DATA,
+		.effect = "lookups go on in memory, nothing is lost, the next "
+			  "boot reads more of the log",
+		.goes_on = true };
+
+	snprintf(
+	    path, sizeof(path), "%s/" INDEX_PATH, v->w->conf->node.data_dir);
+	trouble_begin(v->r, TROUBLE_INDEX_FAILED, &f);
+}
+
+/* The file is not trusted any more; it stands, and is tried again later. */
 static void
 flush_failed(struct vlsn *v, enum flush_state at, int error)
 {
-	if (v->retry_ns == 0) {
+	if (v->retry_ns == 0)
 		v->backoff_ns = INDEX_RETRY_NS;
-		event_add(v->r, v->w->slot, EVENT_WARN,
-		    "index: %s: %s: %s; lookups go on in memory", INDEX_PATH,
-		    flush_state_name(at), strerror(-error));
-	} else if (v->backoff_ns < INDEX_RETRY_MAX) {
+	else if (v->backoff_ns < INDEX_RETRY_MAX)
 		v->backoff_ns *= 2;
-	}
+	failed_tell(v, at, error);
 	v->retry_ns = v->loop.now_ns + v->backoff_ns;
 	v->disk.usable = false;
 	if (v->new_fd >= 0)
@@ -247,6 +264,7 @@ flush_complete(struct vlsn *v)
 	v->next = v->flush_next;
 	v->cuts = v->flush_cuts;
 	v->retry_ns = 0;
+	trouble_end(v->r, TROUBLE_INDEX_FAILED);
 	position_set(&v->r->pos->indexed, v->disk.last_vlsn);
 	counter_add(v->r->counters, v->w->slot, C_INDEX_FLUSHES, 1);
 	counter_add(
@@ -275,7 +293,7 @@ vlsn_flush_done(
 		flush_complete(v);
 		break;
 	case FLUSH_FAILED:
-		flush_failed(v, was, res < 0 ? res : -EIO);
+		flush_failed(v, was, res < 0 ? res : -ENOSPC);
 		break;
 	case FLUSH_IDLE:
 	case FLUSH_OPENING:
