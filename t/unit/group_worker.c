@@ -401,7 +401,8 @@ test_write_fails(void)
 		fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE) == 0 &&
 		symlinkat(path, dir, "state") == 0,
 	    "a state file that takes no write");
-	refused(RECOVERY_NORMAL, "could not be stored",
+	refused(RECOVERY_NORMAL,
+	    "/state: write: Operation not permitted: the vote is not on disk",
 	    "a promise that cannot be kept is not made");
 	unlinkat(dir, "state", 0);
 	close(fd);

@@ -11,11 +11,14 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "shm/assert.h"
 #include "shm/log.h"
 #include "shm/record.h"
+#include "shm/trouble.h"
 
 #define RING_ENTRIES 32
 #define TICK_NS      NS_PER_S
@@ -102,28 +105,85 @@ forced_tell(struct group *g, unsigned forced)
 			    group_forced_text(bit));
 }
 
+/* Is it the disk's, not the data's? Then it is told as what it is. */
+static bool
+disk_fault(int error)
+{
+	enum fault_kind kind = fault_kind(error, PLACE_DATA);
+
+	/* A file that is missing tells something of the data, too. */
+	return kind == FAULT_WORLD || (kind == FAULT_SETUP && error != ENOENT);
+}
+
+/* (term, vote) is not on disk. */
+static void
+state_fault(struct group *g)
+{
+	char path[PATH_MAX];
+	const struct fault f = { .object = path,
+		.call = "write",
+		.error = g->state_error,
+		.place = PLACE_DATA,
+		.effect = "the vote is not on disk: this node writes nothing "
+			  "before it is",
+		.goes_on = true };
+
+	snprintf(
+	    path, sizeof(path), "%s/" STATE_FILE, g->w->conf->node.data_dir);
+	trouble_begin(g->r, TROUBLE_STATE_FAILED, &f);
+	seq_fault(g->r->seq, PHASE_RAFT_METADATA_REPLAY, g->w->slot, &f);
+}
+
 /* The process ends: with the boot, or for a boot from disk. */
 static void
 end(struct group *g, const struct group_actions *a)
 {
+	bool disk = disk_fault(g->state_error);
+
 	g->ended = true;
 	g->loop.quit = true;
+	if (disk)
+		state_fault(g);
 	if (a->restart) {
 		g->exit_code = WORKER_EXIT_RESTART;
 		event_add(g->r, g->w->slot, EVENT_ERROR,
 		    "%s: the node boots again", a->why);
-		atomic_store_explicit(
-		    &g->r->control->restart_wanted, 1, memory_order_release);
+		atomic_store_explicit(&g->r->control->restart_wanted,
+		    disk ? WISH_RESTART_WORLD : WISH_RESTART,
+		    memory_order_release);
 		bell_ring(&g->w->bells, SLOT_SUPERVISOR);
 		return;
 	}
 	g->exit_code = WORKER_EXIT_FAILED;
 	log_errorx("%s", a->why);
+	if (disk)
+		return;
 	seq_fail(g->r->seq, PHASE_RAFT_METADATA_REPLAY, g->w->slot, "%s%s",
 	    a->why,
 	    a->forced != 0 ? "; restore this node, or boot once with [boot] "
 			     "recovery_mode = force, which accepts the loss"
 			   : "");
+}
+
+/* What is there could not be read. */
+static void
+boot_failed(struct group *g, int rc, const char *why)
+{
+	const struct fault f = { .object = g->w->conf->node.data_dir,
+		.what = why,
+		.error = -rc,
+		.place = PLACE_DATA,
+		.goes_on = fault_kind(-rc, PLACE_DATA) == FAULT_WORLD };
+	char text[FAULT_TEXT_MAX];
+
+	if (!disk_fault(-rc)) {
+		end(g, &(struct group_actions){ .fail = true, .why = why });
+		return;
+	}
+	log_errorx("%s", fault_text(text, sizeof(text), &f));
+	seq_fault(g->r->seq, PHASE_RAFT_METADATA_REPLAY, g->w->slot, &f);
+	g->ended = true;
+	g->exit_code = WORKER_EXIT_FAILED;
 }
 
 /* Do all of it, in the order that group_actions gives. */
@@ -378,7 +438,7 @@ boot(struct group *g)
 		rc = group_boot_force(g, &b, why, sizeof(why));
 	}
 	if (rc != 0) {
-		end(g, &(struct group_actions){ .fail = true, .why = why });
+		boot_failed(g, rc, why);
 		return;
 	}
 	g->booted = true;

@@ -61,6 +61,7 @@ struct group {
 	int state_fd; /* O_DSYNC; -1 in readonly */
 	unsigned worse;
 	enum state_write state_write;
+	int state_error; /* errno of a write that failed */
 	uint8_t block[STATE_BLOCK_SIZE];
 
 	int members_fd; /* while it is written */

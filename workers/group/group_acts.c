@@ -173,9 +173,7 @@ act_store_failed(struct group_core *c, const struct group_event *ev,
     struct group_actions *out)
 {
 	(void)ev;
-	give_up(c, out,
-	    "(term, vote) could not be stored: the log says what the disk "
-	    "answered");
+	give_up(c, out, "(term, vote) could not be stored");
 }
 
 void

@@ -271,6 +271,8 @@ state_lost(struct group *g, int rc, char *why, size_t why_size)
 		if (rc == 0)
 			return 0;
 	}
+	if (rc != -ENOENT && rc != -EBADMSG)
+		return refuse(why, why_size, rc, "state: %s", what);
 	return refuse(why, why_size, rc,
 	    "state: %s: this node's term and vote are lost%s", what,
 	    state_remedy(g));

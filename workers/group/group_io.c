@@ -63,8 +63,7 @@ state_done(
 	    g->state_write == STATE_WRITE_SECOND) {
 		state_submit(g);
 	} else if (g->state_write == STATE_WRITE_FAILED) {
-		errno = res < 0 ? -res : ENOSPC;
-		log_error("state: term %" PRIu64 ": write", g->state.term);
+		g->state_error = res < 0 ? -res : ENOSPC;
 	}
 }
 
