@@ -5,57 +5,29 @@ use strict;
 use warnings;
 use Nodelife;
 use Test::More;
+use World;
 
-my @mounts;
+my $why = World::lacks('root');
+plan skip_all => "$why: cannot mount a small file system" if $why;
 
-sub small_disk {
-	my ($mb) = @_;
-	my $dir = File::Temp::tempdir( 'nodelife-small.XXXXXX', DIR => tmp_dir(),
-		CLEANUP => 0 );
-	my $out = `mount -t tmpfs -o size=${mb}m,mode=0755 nodelife-test '$dir' 2>&1`;
-	if ( $? != 0 ) {
-		rmdir $dir;
-		plan skip_all => "cannot mount a tmpfs here: $out";
-	}
-	push @mounts, $dir;
-	return $dir;
-}
-
-END {
-	local $?;
-	for (@mounts) { system 'umount', '-l', $_; rmdir $_ }
-}
-
-sub free_kb {
-	my ($dir) = @_;
-	return ( split ' ', ( `df -k --output=avail '$dir'` =~ /(\d+)\s*$/ )[0] )[0];
-}
-
-plan skip_all => 'not root: cannot mount a small file system' if $> != 0;
+sub small_disk { return World::Disk->new( fs => 'tmpfs', size => $_[0] . 'm' ) }
 
 for my $io (qw(auto buffered)) {
 	my $disk = small_disk(64);
 	my $n = Nodelife->new(
-		node => { data_dir => "$disk/data" },
+		node => { data_dir => $disk->dir . '/data' },
 		wal  => { io => $io, segment_size => '4M', reserve => '4M',
 			spare_segments => 1, keep_size => 0 },
 		store => { checkpoint_wal => '8M', map_size => '64M' },
 	);
-	$n->{data} = "$disk/data";
+	$n->{data} = $disk->dir . '/data';
 	$n->start;
 	my $c = $n->client;
 	is $c->cmd(qw(SET first 1)), 'OK', "$io: a node on a small disk";
-	my $free = free_kb($disk);
-	diag "$io: $free KiB free when it serves";
+	diag "$io: ", $disk->free_kb, ' KiB free when it serves';
 
 	# Take what is left, then write until it says no.
-	open my $f, '>', "$disk/filler" or die;
-	my $left = $free * 1024;
-	while ( $left > 0 ) {
-		my $got = syswrite( $f, 'f' x 65536 ) or last;
-		$left -= $got;
-	}
-	close $f;
+	$disk->fill;
 	my ( $i, $error, %ok ) = (0);
 	my $value = 'v' x 4000;
 	while ( $i < 40_000 ) {
@@ -84,7 +56,7 @@ for my $io (qw(auto buffered)) {
 	is $c->cmd(qw(GET y)), undef, "$io: which did nothing";
 	is $n->stat->{node_restarts}, 0, "$io: no restart because of it";
 
-	unlink "$disk/filler";
+	$disk->empty;
 	eventually { ( $c->cmd(qw(SET again 1)) // '' ) eq 'OK' }
 	  "$io: writes work again when there is space";
 	eventually { !$n->stat->{nospace} } "$io: the region says so";
@@ -108,19 +80,17 @@ for my $io (qw(auto buffered)) {
 # A disk that is full when the node starts: it comes up and serves reads.
 my $disk = small_disk(48);
 my $n = Nodelife->new(
-	node => { data_dir => "$disk/data" },
+	node => { data_dir => $disk->dir . '/data' },
 	wal  => { segment_size => '4M', reserve => '1M', spare_segments => 1 },
 	store => { map_size => '64M' } );
-$n->{data} = "$disk/data";
+$n->{data} = $disk->dir . '/data';
 $n->start;
 is $n->client->cmd(qw(SET k v)), 'OK', 'a write';
 is $n->stop, 0, 'stopped';
-open my $f, '>', "$disk/filler" or die;
-1 while syswrite $f, 'f' x 65536;
-close $f;
+$disk->fill;
 if ( $n->spawn->wait_boot eq 'serves' ) {
 	is $n->client->cmd(qw(GET k)), 'v', 'started on a full disk, it reads';
-	unlink "$disk/filler";
+	$disk->empty;
 	eventually { ( $n->client->cmd(qw(SET k w)) // '' ) eq 'OK' }
 	  'and writes when there is space';
 	is $n->stop, 0, 'stopped';
@@ -128,7 +98,7 @@ if ( $n->spawn->wait_boot eq 'serves' ) {
 else {
 	cmp_ok $n->wait_exit, '>', 0, 'a boot on a full disk is refused';
 	like slurp( $n->{log} ), qr/space/i, 'saying why';
-	unlink "$disk/filler";
+	$disk->empty;
 	$n->start;
 	is $n->client->cmd(qw(GET k)), 'v', 'with space it starts';
 	is $n->stop, 0, 'stopped';

@@ -6,61 +6,14 @@ use strict;
 use warnings;
 use Nodelife;
 use Test::More;
+use World;
 
-plan skip_all => 'not root: cannot mount a small /dev/shm' if $> != 0;
-plan skip_all => 'nodes live in /dev/shm, which this hides'
-  if Cwd::abs_path( tmp_dir() ) =~ m{^/dev/shm/};
-plan skip_all => 'the number of unshare() is not known here'
-  if ( POSIX::uname() )[4] ne 'x86_64';
-
-# Both versions of control groups; the node inherits ours.
-my ( $group, $limit );
-my ($own) = slurp('/proc/self/cgroup') =~ /^\d+:(?:[\w,]*\bmemory\b[\w,]*)?:(.*)$/m;
-$own //= '';
-if ( -d '/sys/fs/cgroup/memory' ) {
-	$group = "/sys/fs/cgroup/memory/nodelife-test.$$";
-	$limit = 'memory.limit_in_bytes';
-} elsif ( -e '/sys/fs/cgroup/cgroup.controllers' ) {
-	$group = "/sys/fs/cgroup/nodelife-test.$$";
-	$limit = 'memory.max';
-}
-plan skip_all => 'no memory control group here' if !defined $group;
-plan skip_all => "cannot make $group: $!" if !mkdir $group;
-my $mother = $$;
-END {
-	if ( $$ == $mother && defined $group && -d $group ) {
-		my $code = $?;
-		my $up   = $group =~ s{/[^/]*$}{}r;
-		put( "$up$own/cgroup.procs", $$ ) || put( "$up/cgroup.procs", $$ );
-		eventually_gone($group);
-		$? = $code;
-	}
-}
-
-sub put {
-	my ( $file, $text ) = @_;
-	open my $f, '>', $file or return 0;
-	my $n = syswrite $f, $text;
-	return close $f && $n;
-}
-
-sub eventually_gone {
-	my ($dir) = @_;
-	for ( 1 .. 500 ) {
-		return if rmdir $dir;
-		select undef, undef, undef, 0.02;
-	}
-	diag "$dir: $!";
-	return;
-}
-
-if ( !put( "$group/$limit", 512 << 20 ) || !put( "$group/cgroup.procs", $$ ) ) {
-	plan skip_all => "cannot limit memory here: $!";
-}
-plan skip_all => "cannot unshare: $!" if syscall( 272, 0x20000 ) != 0;
-my $out =
-  `mount --make-rprivate / && mount -t tmpfs -o size=256m none /dev/shm 2>&1`;
-plan skip_all => "cannot mount: $out" if $? != 0;
+my $why = World::lacks(qw(root shm memory));
+plan skip_all => $why if $why;
+# The node inherits ours.
+World::Group->new('memory')->memory( 512 << 20 )->add($$);
+$why = World::own_shm('256m');
+plan skip_all => $why if $why;
 
 my $n = Nodelife->new->start;
 is $n->client->cmd(qw(SET a 1)), 'OK', 'a node with defaults serves';

@@ -3,52 +3,20 @@
 # Needs root, a loop device and a blkio cgroup.
 use strict;
 use warnings;
-use File::Temp ();
 use Nodelife;
 use POSIX ();
 use Test::More;
+use World;
 
-my $blkio = '/sys/fs/cgroup/blkio';
-my $group = "$blkio/nodelife-test.$$";
-plan skip_all => 'not root: cannot slow a disk down' if $> != 0;
-plan skip_all => "no $blkio/blkio.throttle.read_iops_device"
-  if !-e "$blkio/blkio.throttle.read_iops_device";
+my $why = World::lacks(qw(root loop blkio));
+plan skip_all => $why if $why;
+my $disk = World::Disk->new;
 
-my $dir = File::Temp::tempdir( 'nodelife.XXXXXX', DIR => tmp_dir() );
-my ( $loop, $mounted, $n );
-
-sub clean {
-	undef $n;
-	system "umount $dir/disk"   if $mounted;
-	system "losetup -d $loop" if $loop;
-	rmdir $group;
-	system 'rm', '-rf', $dir;
-	( $loop, $mounted ) = ();
-	return;
-}
-END { my $code = $?; clean() if $dir; $? = $code }
-
-sub try { chomp( my $out = `$_[0] 2>&1` ); return $? == 0 ? $out : undef }
-
-mkdir "$dir/disk";
-$loop = try("truncate -s 64M $dir/image && losetup -f --show $dir/image");
-plan skip_all => 'no loop device' if !defined $loop;
-$mounted = defined try(
-	"mkfs.ext4 -q $loop && mount -o noatime $loop $dir/disk");
-plan skip_all => 'no file system on it' if !$mounted;
-plan skip_all => 'no cgroup' if !mkdir $group;
-
-sub put {
-	my ( $file, $text ) = @_;
-	open my $f, '>', $file or return 0;
-	return defined syswrite( $f, "$text\n" ) && close $f;
-}
-
-$n = Nodelife->new(
-	node => { data_dir => "$dir/disk/data" },
+my $n = Nodelife->new(
+	node => { data_dir => $disk->dir . '/data' },
 	wal  => { buffer_size => '4M', segment_size => '4M' },
 );
-$n->{data} = "$dir/disk/data";
+$n->{data} = $disk->dir . '/data';
 $n->start;
 my $size = 1_200_000;    # 300 pages
 my $c    = $n->client;
@@ -59,19 +27,9 @@ is $code, 0, 'on disk';
 is $n->stop, 0, 'stopped';
 $n->start;
 my $gateway = $n->workers->{gateway0};
-my $number  = do {
-	my $dev = ( stat $loop )[6];
-	( ( $dev >> 8 ) & 0xfff ) . ':' . ( $dev & 0xff );
-};
-try("dd if=$n->{data}/store/data.mdb iflag=nocache count=0");
-my $slow = put( "$group/blkio.throttle.read_iops_device", "$number 100" )
-  && put( "$group/cgroup.procs", $gateway );
-if ( !$slow ) {
-	diag "the cgroup does not take it: $!: the rest is skipped";
-	$n->stop;
-	done_testing;
-	exit;
-}
+$disk->forget("$n->{data}/store/data.mdb");
+my $slow = World::Group->new('blkio')->throttle( $disk, 'read', 'iops', 100 );
+$slow->add($gateway);
 
 # So many PINGs are answered while the other one's command is under way.
 sub pings_during {
@@ -97,8 +55,7 @@ for my $case ( [ 'GET', 1 ], [ 'MGET', 2 ] ) {
 	cmp_ok $pings, '>=', 5, "$pings PINGs of another client meanwhile";
 }
 is $n->workers->{gateway0}, $gateway, 'the same gateway all along';
-put( "$blkio/cgroup.procs", $gateway );
+$slow->release($gateway);
 is $n->client->cmd( 'GET', 'small' ), 1, 'served as ever';
 is $n->stop, 0, 'stopped';
-clean();
 done_testing;

@@ -111,13 +111,13 @@ sub own_shm {
 sub fill {
 	my ( $dir, $leave_kb ) = @_;
 	my $file = "$dir/filler";
+	my $left = free_kb($dir) - ( $leave_kb // 0 );
 	open my $f, '>>', $file or croak "$file: $!";
-	my $step = 65536;
-	while ($step) {
-		my $left = ( free_kb($dir) - ( $leave_kb // 0 ) ) * 1024;
-		$step = $left if $leave_kb && $left < $step;
-		last if $step <= 0;
-		syswrite( $f, 'f' x $step ) or $step = $leave_kb ? 0 : $step >> 4;
+	for my $kb ( 256, $leave_kb ? () : ( 4, 1 ) ) {
+		while ( $left > 0 || !$leave_kb ) {
+			my $n = syswrite( $f, 'f' x ( $kb * 1024 ) ) or last;
+			$left -= $n / 1024;
+		}
 	}
 	close $f;
 	return $file;
