@@ -37,18 +37,42 @@ sub median {
 
 my ( $row_end, @spins, @syncs );
 
-# Do it again while there is time for as long a round as the last ones.
+# Do it again while there is time for as long a round as the last ones; what the
+# rounds returned, of those that count. redis-benchmark measures by the wall
+# clock: a step of it is one reply of that length, so such a round is void.
 sub rounds {
 	my ( $most, $round ) = @_;
-	my $begin = now();
-	for my $i ( 1 .. $most ) {
+	my ( $begin, $made, @got ) = ( now(), 0 );
+	while ( @got < $most ) {
 		noise();
-		$round->($i);
-		last if now() + ( now() - $begin ) / $i > $row_end;
+		my ( $result, $step ) = watched( $round, scalar @got );
+		$made++;
+		if   ($step) { print "the wall clock stepped by $step ms: void\n" }
+		else         { push @got, $result }
+		# One that counts there must be, unless the clock never rests.
+		last if now() + ( now() - $begin ) / $made > $row_end
+		  && ( @got || $made > 2 * $most );
 	}
 	noise();
-	return;
+	die "the wall clock stepped in each of $made rounds\n" if !@got;
+	return @got;
 }
+
+# How far the wall clock is from one that nobody sets.
+sub apart { return Time::HiRes::time() - now() }
+
+# Run it: what it returned, and the step of the wall clock meanwhile in ms, 0 if
+# it was no more than a slewed clock makes (500 us a second).
+sub watched {
+	my ( $run, @args ) = @_;
+	my ( $begin, $before ) = ( now(), apart() );
+	my $result = $run->(@args);
+	my $step   = apart() - $before;
+	return ( $result, abs $step > 0.002 + 0.001 * ( now() - $begin )
+		? sprintf( '%.0f', $step * 1e3 ) : 0 );
+}
+
+sub column { my ( $name, @rounds ) = @_; return map { $_->{$name} } @rounds }
 
 # A million turns of a loop; 20 synced writes.
 sub noise {
@@ -146,9 +170,7 @@ END {
 # One redis-benchmark run: { rps, p50 (us), p99, seconds }.
 sub load {
 	my ( $port, $test, $clients, $pipeline, $n ) = @_;
-	my $t0  = Time::HiRes::time();
 	my $out = `redis-benchmark -p $port -t $test -c $clients -P $pipeline -n $n -d 100 -r 100000 --csv 2>&1`;
-	my $dt = Time::HiRes::time() - $t0;
 	my ($line) = grep { /^"(SET|GET)/i } split /\n/, $out;
 	die "redis-benchmark: $out" if !defined $line || $out =~ /error/i;
 	my @f = map { s/"//gr } split /,/, $line;
@@ -181,29 +203,30 @@ sub compare {
 	my ( $name, $test, $clients, $pipeline, $n, $floor, $aim ) = @_;
 	both_start();
 	$n = int $n * $scale;
-	my ( @a, @b, @ca, @cb, %extra );
-	rounds $rounds, sub {
+	my @r = rounds $rounds, sub {
+		my %r;
 		my $s0   = $node->stat;
 		my @pids = node_pids();
 		my ( $c0, $w0 ) = ( cpu(@pids), switches(@pids) );
-		my $r  = load( $ours, $test, $clients, $pipeline, $n );
+		my $r  = $r{a} = load( $ours, $test, $clients, $pipeline, $n );
 		my $s1 = $node->stat;
-		push @a,  $r;
-		push @ca, ( cpu(@pids) - $c0 ) / $n * 1e6;
+		$r{ca} = ( cpu(@pids) - $c0 ) / $n * 1e6;
 		my $d = sub {
 			$s1->{counters}{ $_[0] } - $s0->{counters}{ $_[0] };
 		};
-		push @{ $extra{wake} },    ( switches(@pids) - $w0 ) / $n;
+		$r{wake} = ( switches(@pids) - $w0 ) / $n;
 		# A bell rung is a write(2); the rest are io_uring_enter calls.
-		push @{ $extra{enter} },
-		  ( $d->('ring_enters') + $d->('bells') ) / $n;
-		push @{ $extra{flushes} }, $d->('wal_flushes') / $r->{seconds};
-		push @{ $extra{per} },
+		$r{enter}   = ( $d->('ring_enters') + $d->('bells') ) / $n;
+		$r{flushes} = $d->('wal_flushes') / $r->{seconds};
+		$r{per} =
 		  $d->('wal_flushes') ? $d->('wal_records') / $d->('wal_flushes') : 0;
 		my $c1 = cpu($redis_pid);
-		push @b,  load( $theirs, $test, $clients, $pipeline, $n );
-		push @cb, ( cpu($redis_pid) - $c1 ) / $n * 1e6;
+		$r{b}  = load( $theirs, $test, $clients, $pipeline, $n );
+		$r{cb} = ( cpu($redis_pid) - $c1 ) / $n * 1e6;
+		return \%r;
 	};
+	my @a = column( a => @r );
+	my @b = column( b => @r );
 	my $mine = median( map { $_->{rps} } @a );
 	my $his  = median( map { $_->{rps} } @b );
 	my @pair = map { $a[$_]{rps} / $b[$_]{rps} } 0 .. $#a;
@@ -214,9 +237,7 @@ sub compare {
 	  median( map { $_->{p99} } @a ), median( map { $_->{p99} } @b );
 	printf "%14s CPU %.1f us/request (redis %.1f)  system calls %.3f"
 	  . "  wake-ups %.3f a request  flushes %.0f/s  records a flush %.1f\n", '',
-	  median(@ca), median(@cb), median( @{ $extra{enter} } ),
-	  median( @{ $extra{wake} } ),
-	  median( @{ $extra{flushes} } ), median( @{ $extra{per} } );
+	  map { median( column( $_ => @r ) ) } qw(ca cb enter wake flushes per);
 	trust(@pair);
 }
 
@@ -225,36 +246,36 @@ sub compare {
 sub one_client {
 	both_start();
 	my $pinned = Nodelife->new( cpu => { io => 1 } )->start;
-	my ( @a, @c, @b, @floor );
 	my $n = int 20_000 * $scale;
-	rounds $rounds, sub {
+	my @r = rounds $rounds, sub {
 		my $f = `@{[ build_dir() ]}/t/bench/floor $base`;
 		my ( $w, $r ) = $f =~ /write_us (\S+)\s+rtt_us (\S+)/;
-		push @floor, $w + $r;
-		push @a, load( $ours, 'set', 1, 1, $n );
-		push @c, load( ( split /:/, $pinned->addr('client') )[1],
-			'set', 1, 1, $n );
-		push @b, load( $theirs, 'set', 1, 1, $n );
+		return {
+			floor  => $w + $r,
+			a      => load( $ours, 'set', 1, 1, $n )->{p50},
+			pinned => load( ( split /:/, $pinned->addr('client') )[1],
+				'set', 1, 1, $n )->{p50},
+			b => load( $theirs, 'set', 1, 1, $n )->{p50},
+		};
 	};
 	$pinned->stop;
-	my $floor = median(@floor);
-	my ( $p50, $q50 ) =
-	  map { median( map { $_->{p50} } @$_ ) } \@a, \@c;
-	my @times = map { $a[$_]{p50} / $floor[$_] } 0 .. $#a;
-	my @pinned = map { $c[$_]{p50} / $floor[$_] } 0 .. $#c;
+	my ( $floor, $p50, $q50, $redis ) =
+	  map { median( column( $_ => @r ) ) } qw(floor a pinned b);
+	my @times  = map { $_->{a} / $_->{floor} } @r;
+	my @pinned = map { $_->{pinned} / $_->{floor} } @r;
 	printf "%-14s p50 %.0f us = %.2f x (write + round trip %.0f us)"
 	  . " (floor 1.3, aim 1.15)  with [cpu] io = 1: %.0f us = %.2f x"
 	  . "  redis p50 %.0f us\n", 'SET 1 client',
 	  $p50, median(@times), $floor, $q50, median(@pinned),
-	  median( map { $_->{p50} } @b );
+	  $redis;
 	trust(@times);
 }
 
 # Flush p99 with checkpoints running all the time, and without any.
 sub checkpoint {
-	my ( %p99, %max );
-	rounds $rounds, sub {
-		for my $mode (qw(without with)) {
+	my @r = rounds $rounds, sub {
+		my %r;
+		for my $mode (qw(without with)) {    # n: of the last
 			my $n = Nodelife->new( store =>
 				  { checkpoint_wal => $mode eq 'with' ? '8M' : '4G' } );
 			$n->configure( store => { table_size => '512M' } )
@@ -263,41 +284,40 @@ sub checkpoint {
 			my $r = load( ( split /:/, $n->addr('client') )[1],
 				'set', 64, 1, 500_000 * $scale );
 			my $s = $n->stat;
-			push @{ $p99{$mode} },
-			  $s->{histograms}{wal_flush}{p99} / 1e3;
-			push @{ $max{$mode} }, $r->{max} / 1e3;
-			$max{n} = $s->{counters}{checkpoints} if $mode eq 'with';
+			$r{$mode} = $s->{histograms}{wal_flush}{p99} / 1e3;
+			$r{"max $mode"} = $r->{max} / 1e3;
+			$r{n} = $s->{counters}{checkpoints};
 			$n->stop;
 		}
+		return \%r;
 	};
-	my @pair = map { $p99{with}[$_] / $p99{without}[$_] }
-	  0 .. $#{ $p99{with} };
+	my @pair = map { $_->{with} / $_->{without} } @r;
 	printf "%-14s WAL flush p99 %.0f us with, %.0f us without: %.2f x"
 	  . " (limit 3)  slowest reply %.1f ms with, %.1f without (limit 50)"
 	  . "  %d checkpoints\n", 'checkpoint',
-	  median( @{ $p99{with} } ), median( @{ $p99{without} } ),
-	  median(@pair), max( @{ $max{with} } ), max( @{ $max{without} } ),
-	  $max{n};
+	  median( column( with => @r ) ), median( column( without => @r ) ),
+	  median(@pair), max( column( 'max with' => @r ) ),
+	  max( column( 'max without' => @r ) ), $r[-1]{n};
 	trust(@pair);
 }
 
 # Boot of an empty node, as the sequencer saw it and from outside.
 sub boot {
-	my ( @in, @out );
-	rounds max( 11, $rounds ), sub {
+	my @r = rounds max( 11, $rounds ), sub {
 		my $n = Nodelife->new;
 		$n->found;
-		my $t0 = Time::HiRes::time();
+		my $t0 = now();
 		$n->spawn;
 		$n->wait_serving;
-		push @out, ( Time::HiRes::time() - $t0 ) * 1e3;
-		push @in, $n->stat->{boot_ms};
+		my $out = ( now() - $t0 ) * 1e3;
+		my $in  = $n->stat->{boot_ms};
 		$n->stop;
+		return { in => $in, out => $out };
 	};
 	printf "%-14s p50 %.1f ms to gateway_enable (limit 30)"
 	  . "  %.1f ms seen from outside, with nodelifestat's own start\n", 'boot',
-	  median(@in), median(@out);
-	trust(@in);
+	  median( column( in => @r ) ), median( column( out => @r ) );
+	trust( column( in => @r ) );
 }
 
 # Recovery: time to scan and to apply, 1x, 4x, 16x WAL; 10x data.
@@ -366,19 +386,19 @@ sub idle {
 	$n->start;
 	my @pids = ( $n->{pid}, values %{ $n->workers } );
 	# First the spare segments are written with zeros: not idle yet.
-	my ( $w0, $t0, $last, $tick ) = ( 0, Time::HiRes::time(), 0, 0 );
+	my ( $w0, $t0, $last, $tick ) = ( 0, now(), 0, 0 );
 	wait_until {
-		return 0 if Time::HiRes::time() - $tick < 1;
+		return 0 if now() - $tick < 1;
 		my $now = switches(@pids);
 		my $quiet = $tick && $now - $last < 50;
-		( $last, $tick ) = ( $now, Time::HiRes::time() );
+		( $last, $tick ) = ( $now, now() );
 		$quiet;
 	} 30;
-	my $settled = Time::HiRes::time() - $t0;
+	my $settled = now() - $t0;
 	$w0 = switches(@pids);
-	$t0 = Time::HiRes::time();
-	wait_until { Time::HiRes::time() - $t0 > 5 } 10;
-	my $rate = ( switches(@pids) - $w0 ) / ( Time::HiRes::time() - $t0 );
+	$t0 = now();
+	wait_until { now() - $t0 > 5 } 10;
+	my $rate = ( switches(@pids) - $w0 ) / ( now() - $t0 );
 	my $pss  = pss( 'Pss', @pids ) / 1024;
 	my $priv = pss( 'Private_Dirty', @pids ) / 1024;
 	my @c;
