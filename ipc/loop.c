@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "shm/assert.h"
+#include "shm/fault.h"
 #include "shm/log.h"
 
 #define KIND_BELL 0
@@ -87,20 +88,9 @@ loop_close(struct loop *l)
 const char *
 loop_refusal(int error)
 {
-	switch (error) {
-	case -EPERM:
-		return "io_uring is forbidden here: see sysctl "
-		       "kernel.io_uring_disabled (must be 0, or 1 with this "
-		       "user in kernel.io_uring_group)";
-	case -ENOSYS:
-		return "this kernel has no io_uring, or a container's seccomp "
-		       "filter hides io_uring_setup";
-	case -ENOMEM:
-		return "no memory for an io_uring: see ulimit -l "
-		       "(RLIMIT_MEMLOCK)";
-	default:
-		return strerror(-error);
-	}
+	const char *remedy = fault_remedy(-error, PLACE_RING);
+
+	return remedy[0] != '\0' ? remedy : strerror(-error);
 }
 
 void

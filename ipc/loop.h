@@ -71,7 +71,7 @@ enum {
 int loop_open(struct loop *l, struct region *r, struct bells *bells,
     unsigned slot, unsigned entries, void *ctx, const struct loop_hooks *hooks);
 void loop_close(struct loop *l);
-/* Names the switch that disables io_uring here, for error messages. */
+/* What keeps io_uring from us here, and what helps, for messages. */
 const char *loop_refusal(int error);
 void loop_on(struct loop *l, unsigned kind, loop_handler *handler);
 /*

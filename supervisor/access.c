@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <fnmatch.h>
 #include <grp.h>
+#include <liburing.h>
 #include <limits.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -51,28 +52,31 @@ struct before {
 	gid_t gid;
 };
 
+/* 0 or an exit code, having refused. */
 static int
 become(const struct conf *conf, const struct rights *r, struct before *b)
 {
 	const char *user = conf->node.user;
 
+	if (!r->drop)
+		return 0;
 	b->gid = getegid();
-	if ((b->count = getgroups(NGROUPS_MAX, b->groups)) < 0)
-		return -errno;
-	if ((user[0] != '\0' ? initgroups(user, r->gid) : setgroups(0, NULL)) !=
-		0 ||
-	    setegid(r->gid) != 0 || seteuid(r->uid) != 0)
-		return -errno;
-	return 0;
+	if ((b->count = getgroups(NGROUPS_MAX, b->groups)) >= 0 &&
+	    (user[0] != '\0' ? initgroups(user, r->gid) : setgroups(0, NULL)) ==
+		0 &&
+	    setegid(r->gid) == 0 && seteuid(r->uid) == 0)
+		return 0;
+	return refuse(
+	    EX_OSERR, "become user %u: %s", (unsigned)r->uid, strerror(errno));
 }
 
 static int
-become_again(const struct before *b)
+become_again(const struct rights *r, const struct before *b)
 {
-	if (seteuid(0) != 0 || setegid(b->gid) != 0 ||
-	    setgroups((size_t)b->count, b->groups) != 0)
-		return -errno;
-	return 0;
+	if (!r->drop || (seteuid(0) == 0 && setegid(b->gid) == 0 &&
+			    setgroups((size_t)b->count, b->groups) == 0))
+		return 0;
+	return refuse(EX_OSERR, "become root again: %s", strerror(errno));
 }
 
 static void
@@ -240,6 +244,50 @@ warn_readonly(const struct conf *conf)
 	log_warnx("%s", fault_text(text, sizeof(text), &fault));
 }
 
+/* One request that does nothing: all that a worker's ring calls is called. */
+static int
+ring_try(void)
+{
+	struct io_uring ring;
+	struct io_uring_sqe *sqe;
+	struct io_uring_cqe *cqe;
+	int fd = -1, rc;
+
+	if ((rc = io_uring_queue_init(2, &ring, 0)) != 0)
+		return rc;
+	if ((rc = io_uring_register_files_sparse(&ring, 1)) == 0)
+		rc = io_uring_register_files_update(&ring, 0, &fd, 1);
+	if (rc >= 0 && (sqe = io_uring_get_sqe(&ring)) != NULL) {
+		io_uring_prep_nop(sqe);
+		rc = io_uring_submit_and_wait(&ring, 1);
+		if (rc >= 0)
+			rc = io_uring_peek_cqe(&ring, &cqe);
+	}
+	io_uring_queue_exit(&ring);
+	return rc < 0 ? rc : 0;
+}
+
+int
+access_ring(const struct conf *conf, const struct rights *rights)
+{
+	char text[FAULT_TEXT_MAX];
+	struct before before;
+	struct fault f = { .object = "io_uring", .place = PLACE_RING };
+	int rc;
+
+	if ((rc = become(conf, rights, &before)) != 0)
+		return rc;
+	f.error = -ring_try();
+	if ((rc = become_again(rights, &before)) != 0)
+		return rc;
+	if (f.error == 0)
+		return 0;
+	if (fault_kind(f.error, PLACE_RING) != FAULT_WORLD)
+		return refuse_fault(EX_OSERR, &f);
+	log_warnx("%s", fault_text(text, sizeof(text), &f));
+	return 0;
+}
+
 int
 access_check(const struct conf *conf, const struct rights *rights, int dir_fd)
 {
@@ -248,15 +296,12 @@ access_check(const struct conf *conf, const struct rights *rights, int dir_fd)
 	struct before before;
 	int rc;
 
-	if (rights->drop && (rc = become(conf, rights, &before)) != 0) {
-		(void)become_again(&before);
-		return refuse(EX_OSERR, "become user %u: %s",
-		    (unsigned)rights->uid, strerror(-rc));
-	}
+	if ((rc = become(conf, rights, &before)) != 0)
+		return rc;
 	for (size_t i = 0; i < NITEMS(dirs); i++)
 		look_into(&f, dir_fd, dirs[i]);
-	if (rights->drop && (rc = become_again(&before)) != 0)
-		return refuse(EX_OSERR, "become root again: %s", strerror(-rc));
+	if ((rc = become_again(rights, &before)) != 0)
+		return rc;
 	if (f.count > 0)
 		return refuse_found(&f, dir_fd);
 	if (f.readonly_fs && conf->boot.recovery_mode != CONF_RECOVERY_READONLY)

@@ -16,5 +16,10 @@
  */
 int
 access_check(const struct conf *conf, const struct rights *rights, int dir_fd);
+/*
+ * Make a ring as that user, and use it. 0 or an exit code, having refused:
+ * what forbids it. What may be had later is no refusal.
+ */
+int access_ring(const struct conf *conf, const struct rights *rights);
 
 #endif

@@ -18,6 +18,7 @@
 
 #include "shm/log.h"
 #include "supervisor/check.h"
+#include "supervisor/access.h"
 #include "supervisor/datadir.h"
 #include "supervisor/limits.h"
 #include "supervisor/listen.h"
@@ -218,7 +219,8 @@ prepare(struct node *n)
 {
 	int rc;
 
-	if ((rc = daemon_pidfile(&n->conf, &n->rights, &n->pidfile)) != 0 ||
+	if ((rc = access_ring(&n->conf, &n->rights)) != 0 ||
+	    (rc = daemon_pidfile(&n->conf, &n->rights, &n->pidfile)) != 0 ||
 	    (rc = datadir_open(
 		 &n->conf, &n->rights, &n->data_dir, &n->lock_fd)) != 0 ||
 	    (rc = listen_open(
