@@ -166,6 +166,10 @@ static const struct conf_key table[] = {
 	{ "wal", "reserve", CONF_KIND_SIZE, AT(wal.reserve), .def = "16M",
 	    .min = MIB, .max = 16 * GIB,
 	    .help = "Disk space set aside for recovering from a full disk." },
+	{ "wal", "max_clock_step", CONF_KIND_DURATION,
+	    AT(wal.max_clock_step_ms), .def = "10s", .min = SEC, .max = DAY,
+	    .help = "A clock that is set by more than this is told of; behind "
+		    "log time by more, it sets log time back with a record." },
 
 	{ "store", "map_size", CONF_KIND_SIZE, AT(store.map_size),
 	    .def = "none", .optional = true, .min = 64 * MIB, .max = 16 * TIB,

@@ -25,6 +25,7 @@
 	X(WAL_REPLAYED, "wal_replayed_records", "Records scanned at boot")     \
 	X(WAL_REPLAYED_BYTES, "wal_replayed_bytes", "Bytes scanned at boot")   \
 	X(WAL_REFUSED, "wal_refused", "Appends refused (role, space, stop)")   \
+	X(CLOCK_STEPS, "clock_steps", "Times the clock was far off log time")  \
 	X(WAL_NOSPACE, "wal_nospace", "Times the disk was found full")         \
 	X(REGION_FULL, "region_full", "Times the region found /dev/shm full")  \
 	X(INDEX_FLUSHES, "index_flushes", "VLSN index flushes")                \

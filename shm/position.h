@@ -73,6 +73,9 @@ struct positions {
 					  clears it when it starts: set
 					  while it waits for `committed` */
 	struct position clock_ms; /* W: wal. time of the newest record */
+	struct position clock_meet; /* W: wal. CLOCK_MONOTONIC ns when the wall
+				       clock comes up with log time, 0 = it has;
+				       log_clock.h */
 	struct position wal_bytes; /* W: wal. bytes appended since boot */
 	struct position checkpoint_bytes; /* W: store. wal_bytes when the last
 					 freeze happened */

@@ -59,7 +59,7 @@ static bool
 record_type_known(unsigned type)
 {
 	return (type >= REC_SEGMENT && type <= REC_PAD) ||
-	       (type >= REC_TERM && type <= REC_PART);
+	       (type >= REC_TERM && type <= REC_CLOCK);
 }
 
 static bool
@@ -125,6 +125,38 @@ record_chains(const uint8_t *at, uint32_t len, uint32_t seed)
 	       crc32c(seed, at + REC_LEN_OFF, len - REC_LEN_OFF);
 }
 
+void
+clock_encode(uint8_t p[CLOCK_PAYLOAD], int64_t old_ms, enum clock_cause cause)
+{
+	put_le64(p, (uint64_t)old_ms);
+	put_le32(p + 8, cause);
+	put_le32(p + 12, 0);
+}
+
+int
+clock_decode(const struct record *rec, int64_t *old_ms, unsigned *cause)
+{
+	const uint8_t *p = rec->payload;
+
+	if (rec->type != REC_CLOCK || rec->payload_len != CLOCK_PAYLOAD)
+		return -EBADMSG;
+	*old_ms = (int64_t)get_le64(p);
+	*cause = get_le32(p + 8);
+	return *old_ms > rec->time_ms && get_le32(p + 12) == 0 ? 0 : -EBADMSG;
+}
+
+const char *
+clock_cause_name(unsigned cause)
+{
+	switch (cause) {
+	case CLOCK_WAS_AHEAD:
+		return "the log was ahead at boot";
+	case CLOCK_SET_BACK:
+		return "the clock was set back";
+	}
+	return "cause?";
+}
+
 const char *
 record_type_name(unsigned type)
 {
@@ -145,6 +177,8 @@ record_type_name(unsigned type)
 		return "multi";
 	case REC_PART:
 		return "part";
+	case REC_CLOCK:
+		return "clock";
 	}
 	return "type?";
 }

@@ -7,7 +7,8 @@
  *	  4    4  len: whole record with header and padding, multiple of 8
  *	  8    8  VLSN; 0 in records that are of this log only
  *	 16    8  term
- *	 24    8  time, ms since the epoch: max(master's clock, record before)
+ *	 24    8  log time, ms since the epoch: not below that of the record
+ *		  before it, but in a REC_CLOCK
  *	 32    8  origin: slot:8 | incarnation:24 | seq:32; 0 = none
  *	 40    1  type
  *	 41    1  flags
@@ -16,6 +17,11 @@
  *		  release (1 GiB), and in all but REC_OP and REC_MULTI
  *	 44    4  payload length
  *	 48       payload, then zeros up to len
+ *
+ * Payload of REC_CLOCK, which sets log time back to its own time:
+ *	  0    8  log time without it: above its own
+ *	  8    4  cause: enum clock_cause
+ *	 12    4  zero
  */
 #ifndef SHM_RECORD_H
 #define SHM_RECORD_H
@@ -52,12 +58,21 @@ enum record_type {
 	REC_MEMBER = 17, /* the membership from here on */
 	REC_OP = 18, /* one operation on the store (shm/op.h) */
 	REC_MULTI = 19, /* several, applied as one */
-	REC_PART = 20 /* a piece of the next record's payload */
+	REC_PART = 20, /* a piece of the next record's payload */
+	REC_CLOCK = 21 /* log time goes back from here on */
 };
 
 enum record_flag {
 	REC_WANT_RESULT = 1, /* origin waits for the result of applying */
 	REC_HAS_PARTS = 2 /* payload = the parts before it, then this one */
+};
+
+#define CLOCK_PAYLOAD 16
+
+/* Why log time goes back. */
+enum clock_cause {
+	CLOCK_WAS_AHEAD = 1, /* at boot the log was ahead of the clock */
+	CLOCK_SET_BACK = 2 /* the clock was set back while the node ran */
 };
 
 /* A record as decoded; payload points into somebody's buffer. */
@@ -127,6 +142,12 @@ uint32_t record_seal(uint8_t *at, uint32_t len, uint32_t seed);
 int record_decode(const uint8_t *at, size_t n, struct record *out);
 /* Does the record's CRC continue the chain that ended in `seed`? */
 bool record_chains(const uint8_t *at, uint32_t len, uint32_t seed);
+/* Payload of a REC_CLOCK. */
+void
+clock_encode(uint8_t p[CLOCK_PAYLOAD], int64_t old_ms, enum clock_cause cause);
+/* Of a decoded REC_CLOCK: 0 or -EBADMSG. */
+int clock_decode(const struct record *rec, int64_t *old_ms, unsigned *cause);
+const char *clock_cause_name(unsigned cause);
 const char *record_type_name(unsigned type);
 /* CRC32C (iSCSI polynomial, reflected, init and final xor ~0). */
 uint32_t crc32c(uint32_t seed, const void *data, size_t n);

@@ -218,12 +218,24 @@ scan_batch(struct segment_scan *s, const struct record *rec)
 	return 0;
 }
 
-/* A replicated record: VLSNs are dense, terms and times never fall. */
+/* Times never fall, but by a CLOCK record that knows the time before it. */
+static bool
+scan_time_ok(const struct segment_scan *s, const struct record *rec)
+{
+	unsigned cause;
+	int64_t old_ms;
+
+	if (rec->type != REC_CLOCK)
+		return rec->time_ms >= s->time_ms;
+	return clock_decode(rec, &old_ms, &cause) == 0 && old_ms >= s->time_ms;
+}
+
+/* A replicated record: VLSNs are dense, terms never fall. */
 static int
 scan_replicated(struct segment_scan *s, const struct record *rec)
 {
 	if (rec->vlsn != s->vlsn + 1 || rec->term < s->term ||
-	    rec->time_ms < s->time_ms)
+	    !scan_time_ok(s, rec))
 		return -EBADMSG;
 	s->vlsn = rec->vlsn;
 	s->term = rec->term;

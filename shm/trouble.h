@@ -49,8 +49,8 @@ enum trouble_stops { STOPS_NOTHING = 0, STOPS_WRITES = 1, STOPS_READS = 2 };
 	    "run_dir lost what was in it")                                     \
 	X(LIMITS, "limits", SLOT_SUPERVISOR, STOPS_NOTHING,                    \
 	    "A limit of the system is below the configuration")                \
-	X(CLOCK, "clock", SLOT_GROUP, STOPS_NOTHING,                           \
-	    "Clock and log time are apart")
+	X(CLOCK, "clock", SLOT_WAL, STOPS_NOTHING,                             \
+	    "The clock was set, or is behind log time")
 
 enum trouble {
 #define X(NAME, name, slot, stops, help) TROUBLE_##NAME,

@@ -39,11 +39,14 @@ origin_print(FILE *out, uint64_t origin)
 		    (uint32_t)origin);
 }
 
-/* What the log itself says in records that are of this log only. */
+/* What the log itself says: records of this log only, and of its time. */
 static void
-local_print(FILE *out, const struct record *rec, const struct segment_entry *e)
+log_print(FILE *out, const struct record *rec, const struct segment_entry *e)
 {
 	struct segment_batch b;
+	char then[TIME_TEXT];
+	unsigned cause;
+	int64_t old_ms;
 
 	if (rec->type == REC_SEGMENT)
 		fprintf(out,
@@ -54,6 +57,11 @@ local_print(FILE *out, const struct record *rec, const struct segment_entry *e)
 	else if (batch_decode(rec, &b) == 0)
 		fprintf(out, " durable %" PRIu64 " committed %" PRIu64,
 		    b.durable, b.committed);
+	else if (clock_decode(rec, &old_ms, &cause) == 0) {
+		time_text(old_ms, then);
+		fprintf(
+		    out, " back from %s: %s", then, clock_cause_name(cause));
+	}
 }
 
 static void
@@ -80,7 +88,7 @@ record_print(struct dump *d, const struct segment_entry *e, uint32_t offset,
 	if (rec->bound != 0)
 		printf(" bound %" PRIu64, record_bound(rec));
 	origin_print(stdout, rec->origin);
-	local_print(stdout, rec, e);
+	log_print(stdout, rec, e);
 	putchar('\n');
 	if (!d->options->verbose)
 		return;
@@ -113,9 +121,11 @@ origin_json(json_t *o, uint64_t origin)
 }
 
 static void
-local_json(json_t *o, const struct record *rec, const struct segment_entry *e)
+log_json(json_t *o, const struct record *rec, const struct segment_entry *e)
 {
 	struct segment_batch b;
+	unsigned cause;
+	int64_t old_ms;
 
 	if (rec->type == REC_SEGMENT) {
 		set_u64(o, "first", e->info.first_vlsn);
@@ -125,6 +135,10 @@ local_json(json_t *o, const struct record *rec, const struct segment_entry *e)
 	} else if (batch_decode(rec, &b) == 0) {
 		set_u64(o, "durable", b.durable);
 		set_u64(o, "committed", b.committed);
+	} else if (clock_decode(rec, &old_ms, &cause) == 0) {
+		set_u64(o, "old_time_ms", (uint64_t)old_ms);
+		json_object_set_new(
+		    o, "cause", json_string(clock_cause_name(cause)));
 	}
 }
 
@@ -152,7 +166,7 @@ record_json(struct dump *d, const struct segment_entry *e, uint32_t offset,
 	if (rec->bound != 0)
 		set_u64(o, "bound", record_bound(rec));
 	origin_json(o, rec->origin);
-	local_json(o, rec, e);
+	log_json(o, rec, e);
 	if (d->options->verbose) {
 		data = payload_take(d->payload, rec, &n, &note);
 		ops = data == NULL ? NULL : payload_json(rec, data, n);

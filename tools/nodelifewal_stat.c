@@ -13,9 +13,9 @@
 #include "shm/assert.h"
 
 static const uint8_t types[] = { REC_SEGMENT, REC_BATCH, REC_PAD, REC_TERM,
-	REC_MEMBER, REC_OP, REC_MULTI, REC_PART };
+	REC_MEMBER, REC_OP, REC_MULTI, REC_PART, REC_CLOCK };
 
-#define TYPE_MAX (REC_PART + 1)
+#define TYPE_MAX (REC_CLOCK + 1)
 
 struct term_run {
 	uint64_t term, first;

@@ -163,6 +163,55 @@ test_scan_lies(void)
 	build_free(&b);
 }
 
+/* A flush: a record, a CLOCK back to `to`, a record; returns those scanned. */
+static unsigned
+scan_clock(int64_t old_ms, int64_t to_ms, uint32_t len, int64_t *time_ms)
+{
+	uint8_t payload[64] = { 0 };
+	struct segment_build b;
+	struct segment_scan s;
+	unsigned n;
+
+	clock_encode(payload, old_ms, CLOCK_SET_BACK);
+	build_begin(&b, 3, 65536, NULL);
+	b.time_ms = 1000;
+	build_head(&b);
+	build_record(&b, REC_OP, 10);
+	b.time_ms = to_ms - 1;
+	build_payload(&b, REC_CLOCK, 0, 0, payload, len);
+	build_record(&b, REC_OP, 10);
+	build_close(&b);
+	n = scan_image(&b, &s);
+	*time_ms = s.time_ms;
+	build_free(&b);
+	return n;
+}
+
+static void
+test_scan_clock(void)
+{
+	struct segment_build b;
+	struct segment_scan s;
+	int64_t ms;
+
+	is_u64(scan_clock(1001, 500, CLOCK_PAYLOAD, &ms), 4, "time goes back");
+	is_i64(ms, 501, "and on from there");
+	is_u64(scan_clock(5000, 500, CLOCK_PAYLOAD, &ms), 4,
+	    "from where no record had been yet");
+	is_u64(scan_clock(1000, 500, CLOCK_PAYLOAD, &ms), 2,
+	    "not from where it was before that");
+	is_u64(scan_clock(5000, 5000, CLOCK_PAYLOAD, &ms), 2, "not nowhere");
+	is_u64(scan_clock(5000, 500, CLOCK_PAYLOAD + 8, &ms), 2, "too long");
+	is_u64(scan_clock(5000, 500, CLOCK_PAYLOAD - 8, &ms), 2, "too short");
+	build_begin(&b, 3, 65536, NULL);
+	build_flush(&b, 2, 10);
+	b.time_ms = 0;
+	build_record(&b, REC_OP, 10);
+	build_close(&b);
+	is_u64(scan_image(&b, &s), 3, "no other record takes it back");
+	build_free(&b);
+}
+
 static void
 test_look(void)
 {
@@ -358,6 +407,7 @@ main(void)
 	test_header();
 	test_scan();
 	test_scan_lies();
+	test_scan_clock();
 	test_look();
 	test_bounds();
 	test_bad_block();

@@ -53,7 +53,7 @@ test_life(struct region *r)
 	is_u64(t[1].since_ns, t[0].since_ns, "and the same beginning");
 	is_u64(atomic_load(&r->events->next), before, "no event of that");
 
-	trouble_begin_text(r, TROUBLE_CLOCK, "apart");
+	trouble_begin_text(r, TROUBLE_CHECKPOINT_FAILED, "apart");
 	is_u64(trouble_list(r, t), 2, "two");
 	ok(t[0].kind == TROUBLE_LOG_FAILED, "what stops more is first");
 	trouble_end(r, TROUBLE_LOG_FAILED);
@@ -66,8 +66,9 @@ test_life(struct region *r)
 	is_u64(atomic_load(&r->events->next), before, "over is over");
 	is_u64(trouble_times(r, TROUBLE_LOG_FAILED), 1, "it began once");
 	trouble_writer_died(r, SLOT_WAL);
-	ok(trouble_stands(r, TROUBLE_CLOCK), "another worker's stays");
-	trouble_writer_died(r, SLOT_GROUP);
+	ok(trouble_stands(r, TROUBLE_CHECKPOINT_FAILED),
+	    "another worker's stays");
+	trouble_writer_died(r, SLOT_CHECKPOINT);
 	is_u64(trouble_list(r, t), 0, "the worker's own goes with it");
 }
 

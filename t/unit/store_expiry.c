@@ -129,14 +129,16 @@ answer(const struct wal_req *req, enum ret_status status)
 	bytering_publish(&n.ret);
 }
 
-/* Answer what was asked for, and apply it if it was granted; how many. */
+/* At log time now_ms: answer what was asked for, and apply it if granted. */
 static unsigned
-wal(enum ret_status status)
+wal_at_ms(enum ret_status status, int64_t now_ms)
 {
+	int64_t before = n.g.now_ms;
 	const struct wal_req *req;
 	unsigned count = 0;
 	uint32_t len;
 
+	n.g.now_ms = now_ms;
 	while ((req = bytering_peek(&n.request, &len)) != NULL) {
 		if (status == RET_OK)
 			rig_must(rig_apply(&n.g, false,
@@ -146,7 +148,14 @@ wal(enum ret_status status)
 		bytering_consume(&n.request);
 		count++;
 	}
+	n.g.now_ms = before;
 	return count;
+}
+
+static unsigned
+wal(enum ret_status status)
+{
+	return wal_at_ms(status, wall_ms());
 }
 
 /* Turns until nothing is asked for any more; all that was. */
@@ -289,6 +298,32 @@ set_twice(const char *key, int64_t expire_ms, int64_t again_ms)
 	rig_must(rig_apply(&n.g, true, payload, 16 + 2 * len));
 }
 
+/* Log time has gone back between a request and its record: the key lives. */
+static void
+test_early(void)
+{
+	int64_t due = wall_ms() - 1000;
+
+	node_open();
+	set_at("disk", due);
+	rig_must(rig_freeze(&n.g));
+	drop();
+	set_at("table", due + 1);
+	while (store_expiry_turn(&n.s, UINT64_MAX))
+		;
+	is_u64(wal_at_ms(RET_OK, due - 5000), 2, "two are asked for");
+	is_u64(n.g.apply.expired, 0, "too early: they live on");
+	is_i64(n.g.apply.early_ms, due, "which is told of the first");
+	is_u64(turns(RET_OK), 0, "nothing more is known to be due");
+	store_expiry_again(&n.s, n.g.apply.early_ms);
+	is_u64(turns(RET_OK), 1, "the one on disk is asked for again");
+	rig_must(rig_freeze(&n.g));
+	drop();
+	is_u64(turns(RET_OK), 1, "the other when it is there, too");
+	is_u64(n.g.apply.expired, 2, "and both go");
+	node_close();
+}
+
 /* Both entries have the record's VLSN: what is asked for goes by that. */
 static void
 test_twice(void)
@@ -313,5 +348,6 @@ main(void)
 	test_share();
 	test_place();
 	test_refused();
+	test_early();
 	return tap_done();
 }

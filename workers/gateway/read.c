@@ -8,6 +8,7 @@
 #include <errno.h>
 #include "shm/assert.h"
 #include "shm/log.h"
+#include "shm/log_clock.h"
 #include "workers/gateway/gateway.h"
 
 #define LEASE_LOOK_NS   (2 * NS_PER_MS)
@@ -17,15 +18,15 @@
 int64_t
 gw_now_ms(struct gateway *g)
 {
-	int64_t log_ms;
+	int64_t max_step = g->w->conf->wal.max_clock_step_ms;
 
-	if (g->now_ms == 0) {
-		/* Never behind what the log's records were judged by. */
-		log_ms = (int64_t)position_get(&g->r->pos->clock_ms);
-		g->now_ms = wall_ms();
-		if (g->now_ms < log_ms)
-			g->now_ms = log_ms;
-	}
+	if (g->now_ms != 0)
+		return g->now_ms;
+	g->now_ms = log_now_ms(g->r->pos, g->loop.now_ns, wall_ms(), max_step);
+	/* wal may not have seen yet that the wall clock was set. */
+	if (g->seen_ms > g->now_ms && g->seen_ms - g->now_ms <= max_step)
+		g->now_ms = g->seen_ms;
+	g->seen_ms = g->now_ms;
 	return g->now_ms;
 }
 

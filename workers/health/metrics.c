@@ -8,6 +8,7 @@
 
 #include "shm/assert.h"
 #include "shm/bits.h"
+#include "shm/log_clock.h"
 #include "workers/health/page.h"
 
 /* Bounds in the histogram's unit. */
@@ -181,6 +182,12 @@ boot_add(struct text *t, const struct region *r, const struct status *st)
 	    st->health == HEALTH_DRAINING);
 	gauge(t, "nodelife_no_space", "1 when the disk of the log is full",
 	    position_get(&r->pos->nospace));
+	head(t, "nodelife_clock_ahead_seconds", "gauge",
+	    "Log time minus the clock");
+	text_add(t, "nodelife_clock_ahead_seconds %.3f\n",
+	    (double)log_clock_ahead_ms(
+		position_get(&r->pos->clock_meet), mono_ns()) /
+		1000);
 	gauge(t, "nodelife_boot_milliseconds",
 	    "How long the boot takes or took", st->seq.total_ms);
 	gauge(t, "nodelife_pending_gates", "Gates the next phase waits for",

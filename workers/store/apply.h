@@ -45,6 +45,7 @@ struct apply {
 	/* Kept over records. */
 	struct vbuf unread;
 	uint64_t expired; /* keys deleted by expiry so far */
+	int64_t early_ms; /* first that was to be, and lived; 0 = none did */
 	uint64_t malformed; /* payloads that did not decode so far */
 };
 

@@ -514,7 +514,10 @@ op_persist(struct apply *a, const struct op *op)
 	return rc;
 }
 
-/* Only the very entry that expired: anything newer has another VLSN. */
+/*
+ * Only the very entry that expired: anything newer has another VLSN. Log time
+ * may have gone back since somebody saw it expire: then it lives on.
+ */
 static int
 op_expired(struct apply *a, const struct op *op)
 {
@@ -524,6 +527,11 @@ op_expired(struct apply *a, const struct op *op)
 
 	if (rc != 0 || !k.existed || k.item.vlsn != (uint64_t)op->num)
 		return rc;
+	if (k.live) {
+		if (a->early_ms == 0 || k.item.expire_ms < a->early_ms)
+			a->early_ms = k.item.expire_ms;
+		return 0;
+	}
 	rc = apply_delete(a, &k);
 	a->expired += rc == 0;
 	return rc;

@@ -195,6 +195,9 @@ void store_expiry_open(struct store *s);
 void store_expiry_timed(void *ctx, int64_t expire_ms, uint32_t off);
 /* A generation is now on disk. */
 void store_expiry_dropped(struct store *s, uint64_t number);
+/* Keys due at ms or later were asked for too early: they are looked for again.
+ */
+void store_expiry_again(struct store *s, int64_t ms);
 /*
  * Take answers of wal, ask for what is due. True if the deadline (CLOCK_
  * MONOTONIC) came first: there is more to look at.

@@ -273,6 +273,10 @@ publish(struct store *s, uint64_t before, uint64_t start_ns)
 		    s->apply.expired);
 		s->apply.expired = 0;
 	}
+	if (s->apply.early_ms != 0) {
+		store_expiry_again(s, s->apply.early_ms);
+		s->apply.early_ms = 0;
+	}
 	if (s->apply.malformed != 0) {
 		event_add(s->r, SLOT_STORE, EVENT_ERROR,
 		    "%llu malformed operations up to VLSN %llu were "

@@ -11,6 +11,7 @@
 
 #include "shm/assert.h"
 #include "shm/log.h"
+#include "shm/log_clock.h"
 #include "workers/store/store.h"
 
 #define RETRY_NS   (NS_PER_S / 2) /* after a refusal */
@@ -158,6 +159,16 @@ store_expiry_dropped(struct store *s, uint64_t number)
 		first = h->lost_ms;
 	heap_free(h);
 	disk_back(x, first);
+}
+
+void
+store_expiry_again(struct store *s, int64_t ms)
+{
+	struct expiry *x = &s->expiry;
+
+	heap_lose(&x->heap[0], ms);
+	heap_lose(&x->heap[1], ms);
+	disk_back(x, ms);
 }
 
 /* ---- asking ---- */
@@ -355,10 +366,8 @@ take_answers(struct store *s)
 static int64_t
 expiry_now(const struct store *s)
 {
-	int64_t log_ms = (int64_t)position_get(&s->r->pos->clock_ms);
-	int64_t now_ms = wall_ms();
-
-	return now_ms > log_ms ? now_ms : log_ms;
+	return log_now_ms(s->r->pos, s->loop.now_ns, wall_ms(),
+	    s->w->conf->wal.max_clock_step_ms);
 }
 
 bool

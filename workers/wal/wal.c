@@ -82,9 +82,10 @@ wal_turn(void *ctx)
 
 	if (w->phase == WAL_BOOTING)
 		return;
-	w->turn_ms = wall_ms();
+	wal_clock_turn(w);
 	wal_buffer_turn(w);
 	wal_role_turn(w);
+	wal_clock_back(w);
 	do {
 		wal_drain(w);
 		wal_segment_turn(w);
@@ -193,6 +194,7 @@ wal_main(struct worker *worker)
 	seq_fire(w->r->seq, PHASE_WAL_RECOVERY, SLOT_WAL);
 	if (w->phase != WAL_IDLE)
 		wal_keeper_trim(w);
+	wal_clock_open(w);
 	worker_running(worker);
 	w->tick_ns = mono_ns();
 	rc = loop_run(&w->loop);

@@ -20,6 +20,7 @@
 
 #include "ipc/loop.h"
 #include "shm/assert.h"
+#include "shm/log_clock.h"
 #include "shm/segment.h"
 #include "workers/wal/wal_io.h"
 #include "workers/wal/wal_plan.h"
@@ -167,6 +168,14 @@ struct wal_probe {
 	uint64_t backoff_ns;
 };
 
+/* What trouble "clock" tells now. */
+enum wal_clock_said {
+	CLOCK_SAID_NOTHING,
+	CLOCK_SAID_SLOWER, /* log time waits for the clock */
+	CLOCK_SAID_DUE, /* a CLOCK record is to come */
+	CLOCK_SAID_STEP /* the clock was set */
+};
+
 struct wal {
 	struct worker *w;
 	struct region *r;
@@ -184,7 +193,11 @@ struct wal {
 	uint64_t vlsn; /* newest given out */
 	uint64_t term; /* of that record */
 	int64_t time_ms; /* of that record */
-	int64_t turn_ms; /* the clock, read once a turn */
+	struct log_clock clock; /* log time; read once a turn */
+	struct log_clock_step clock_step; /* what is due, if clock_due */
+	bool clock_due;
+	enum wal_clock_said clock_said;
+	uint64_t clock_said_ns;
 	uint32_t seed; /* CRC of the newest sealed record */
 	uint64_t position; /* end of what is in the buffer */
 	uint64_t published; /* position that readers know */
@@ -280,10 +293,20 @@ bool wal_drain_ready(struct wal *w);
 void wal_role_turn(struct wal *w);
 /* Is there room for a record of len bytes? Opens a batch for it. */
 bool wal_room(struct wal *w, uint32_t len);
+/* A record of wal's own making; wal_room() found room for it. */
+void wal_append_own(
+    struct wal *w, uint8_t type, const void *payload, uint32_t payload_len);
 /* Open a batch without a record: for a last head, or to close a segment. */
 void wal_batch_open(struct wal *w);
 /* Let readers see what was appended. */
 void wal_publish_appended(struct wal *w);
+
+/* wal_clock.c */
+void wal_clock_open(struct wal *w);
+/* Look at the clocks, before anything is stamped. */
+void wal_clock_turn(struct wal *w);
+/* The CLOCK record, if one is due and this node may write it. */
+void wal_clock_back(struct wal *w);
 
 /* wal_buffer.c */
 /* Boot: memory for the buffer's first bytes. 0 or -ENOSPC. */

@@ -95,8 +95,8 @@ record_append(struct wal *w, uint8_t type, uint8_t flags, uint64_t origin,
 
 	ASSERT(w->batch.open);
 	wal_buffer_take(w, len);
-	if (w->turn_ms > w->time_ms)
-		w->time_ms = w->turn_ms;
+	if (w->clock.ms > w->time_ms || type == REC_CLOCK)
+		w->time_ms = w->clock.ms;
 	rec.vlsn = ++w->vlsn;
 	rec.term = w->term;
 	rec.time_ms = w->time_ms;
@@ -116,6 +116,14 @@ record_append(struct wal *w, uint8_t type, uint8_t flags, uint64_t origin,
 		w->group_waits = w->vlsn;
 	wal_count(w, C_WAL_RECORDS, 1);
 	wal_count(w, C_WAL_BYTES, len);
+}
+
+void
+wal_append_own(
+    struct wal *w, uint8_t type, const void *payload, uint32_t payload_len)
+{
+	record_append(w, type, 0, 0, payload, payload_len);
+	w->parts_open = false;
 }
 
 void
@@ -187,8 +195,7 @@ wal_role_turn(struct wal *w)
 		if (w->parts_client >= 0)
 			w->client[w->parts_client].parts_refused = RET_READONLY;
 		w->term = w->own_term = w->view.term;
-		record_append(w, REC_TERM, 0, 0, NULL, 0);
-		w->parts_open = false;
+		wal_append_own(w, REC_TERM, NULL, 0);
 		w->term_start = w->vlsn;
 		w->told = false;
 		wal_publish_appended(w);
