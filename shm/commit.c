@@ -159,3 +159,12 @@ commit_can_read(const struct region *r)
 	       word_vlsn(committed) >= word_vlsn(term_start) &&
 	       position_get(&r->pos->applied) >= word_vlsn(term_start);
 }
+
+bool
+commit_serves_reads(const struct region *r)
+{
+	struct commit_view view;
+
+	commit_view_read(r->commit, &view);
+	return view.readonly != 0 || commit_can_read(r);
+}

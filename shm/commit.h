@@ -93,6 +93,8 @@ uint64_t commit_vlsn(const struct region *r);
  */
 bool commit_is_master(const struct region *r);
 bool commit_can_read(const struct region *r);
+/* Are reads served: these, or, in recovery mode readonly, the checkpoint's? */
+bool commit_serves_reads(const struct region *r);
 
 /* "master", …; "role?" for a number that is none. */
 const char *role_name(unsigned role);

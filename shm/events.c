@@ -14,6 +14,9 @@
 #include "shm/log.h"
 #include "shm/region.h"
 
+/* The log takes as much of a text (shm/log.c); an event less. */
+#define WHOLE_MAX 1024
+
 static void
 event_store(struct events *e, unsigned slot, enum event_level level,
     const char text[EVENT_TEXT_MAX])
@@ -55,7 +58,7 @@ void
 event_add(struct region *r, unsigned slot, enum event_level level,
     const char *fmt, ...)
 {
-	char text[EVENT_TEXT_MAX] = "";
+	char text[WHOLE_MAX] = "", kept[EVENT_TEXT_MAX] = "";
 	va_list ap;
 
 	ASSERT(r->writable);
@@ -63,7 +66,10 @@ event_add(struct region *r, unsigned slot, enum event_level level,
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	event_store(r->events, slot, level, text);
+	/* What was cut can be told from what was short. */
+	if (strlcpy(kept, text, sizeof(kept)) >= sizeof(kept))
+		memcpy(kept + sizeof(kept) - 4, "...", 4);
+	event_store(r->events, slot, level, kept);
 	event_log(level, text);
 }
 

@@ -53,9 +53,6 @@ say_stop(struct node *n, const char *what, const char *why)
 
 	event_add(&n->region, SLOT_SUPERVISOR, EVENT_ERROR,
 	    "the node stops: %s%s%s", cause, more ? ": " : "", more ? why : "");
-	/* An event is short; the log has room for the whole. */
-	if (strlen(cause) > EVENT_TEXT_MAX / 2)
-		log_errorx("cause: %s", cause);
 	if ((n->foreground || n->ready_fd >= 0) && log_fd() != STDERR_FILENO)
 		fprintf(stderr, "nodelifed: %s\n", cause);
 }

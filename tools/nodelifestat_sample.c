@@ -158,7 +158,8 @@ view_take(const struct region *r, struct stat_sample *out)
 		text_clean(out->member, sizeof(out->member),
 		    cs->name[out->view.master], MEMBER_NAME_MAX);
 	out->is_master = commit_is_master(r);
-	out->can_read = commit_can_read(r);
+	out->can_read = out->seq.phase == PHASE_GATEWAY_ENABLE &&
+			!out->seq.failed && commit_serves_reads(r);
 }
 
 static void

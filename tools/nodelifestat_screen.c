@@ -1,7 +1,9 @@
 /*
  * nodelifestat: the one-screen view, 79 columns. A line is put together whole,
  * cleaned and cut, then printed with its emphasis; what does not fit into the
- * rows at hand is left out from the end (events first).
+ * rows at hand is left out from the end (events first). What stands in the
+ * node's way comes right below its state: three troubles of any length are
+ * there whole in 24 rows.
  */
 #include "tools/nodelifestat.h"
 
@@ -502,10 +504,11 @@ screen_print(FILE *out, const struct region *r, const struct stat_sample *s,
 		.colour = colour,
 	};
 
+	/* The first four are what must be there whatever gives way. */
 	row_title(&sc);
 	row_stage(&sc);
-	row_listen(&sc);
 	rows_alarms(&sc);
+	row_listen(&sc);
 	rows_boot(&sc);
 	rows_requests(&sc);
 	rows_positions(&sc);

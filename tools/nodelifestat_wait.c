@@ -19,6 +19,30 @@
 
 enum verdict { WAIT_REACHED, WAIT_FAILED, WAIT_TIMED_OUT, WAIT_OVER };
 
+/* The supervisor's last word but its farewell says why a node is over. */
+static bool
+is_cause(const struct event *e)
+{
+	static const char farewell[] = "the node has stopped";
+
+	return e->slot == SLOT_SUPERVISOR &&
+	       strncmp(e->text, farewell, sizeof(farewell) - 1) != 0;
+}
+
+static void
+cause_text(const struct region *r, char *buf, size_t size)
+{
+	static struct event list[EVENT_COUNT];
+	static struct seq_snapshot snap;
+	unsigned i = event_list(r->events, list, EVENT_COUNT);
+
+	while (i > 0 && !is_cause(&list[i - 1]))
+		i--;
+	seq_snapshot(r->seq, &snap);
+	text_clean(buf, size, i > 0 ? list[i - 1].text : snap.error,
+	    i > 0 ? EVENT_TEXT_MAX : SEQ_ERROR_MAX);
+}
+
 /* Look for a region until it is one of a node that is not over. */
 static enum verdict
 wait_for_region(
@@ -26,6 +50,7 @@ wait_for_region(
 {
 	uint64_t patience_ns = mono_ns() + REPLACE_MS * NS_PER_MS, now;
 	enum life life;
+	char cause[SEQ_ERROR_MAX];
 	int rc;
 
 	for (;;) {
@@ -35,10 +60,10 @@ wait_for_region(
 			life = life_of(&t->region);
 			if (life == LIFE_LIVE)
 				return WAIT_REACHED;
+			cause_text(&t->region, cause, sizeof(cause));
 			snprintf(why, why_size,
-			    "%s: the region of a node "
-			    "that is %s",
-			    t->path, life_name(life));
+			    "%s: the region of a node that is %s: %s", t->path,
+			    life_name(life), cause);
 			if (now >= patience_ns || !t->by_link)
 				return WAIT_OVER;
 		} else if (rc != -ENOENT && rc != -EAGAIN) {
@@ -81,16 +106,19 @@ failure_text(const struct region *r, char *why, size_t why_size)
 	char error[SEQ_ERROR_MAX];
 
 	seq_snapshot(r->seq, &snap);
-	text_clean(error, sizeof(error), snap.error, SEQ_ERROR_MAX);
-	if (snap.failed)
+	cause_text(r, error, sizeof(error));
+	if (life == LIFE_LIVE && snap.failed) {
+		text_clean(error, sizeof(error), snap.error, SEQ_ERROR_MAX);
 		snprintf(why, why_size, "%s",
 		    error[0] != '\0' ? error : "the boot failed");
-	else if (life != LIFE_LIVE)
-		snprintf(why, why_size, "the node is %s; it got to phase %s",
-		    life_name(life), phase_name(snap.phase));
-	else
+	} else if (life != LIFE_LIVE) {
+		snprintf(why, why_size,
+		    "the node is %s; it got to phase %s: %s", life_name(life),
+		    phase_name(snap.phase), error);
+	} else {
 		snprintf(why, why_size, "the node stops (%s)",
 		    shutdown_name(snap.shutdown));
+	}
 }
 
 static void
@@ -118,7 +146,7 @@ stat_wait(struct stat_target *t, enum phase phase, uint64_t timeout_ms)
 {
 	uint64_t deadline_ns =
 	    timeout_ms == UINT64_MAX ? 0 : mono_ns() + timeout_ms * NS_PER_MS;
-	char why[1400] = "";
+	char why[2048] = "";
 	enum verdict v;
 
 	v = wait_for_region(t, deadline_ns, why, sizeof(why));

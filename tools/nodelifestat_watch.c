@@ -23,8 +23,8 @@ terminal_rows(void)
 	struct winsize ws;
 
 	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &ws) == 0 && ws.ws_row >= ROWS_MIN)
-		return ws.ws_row - 1u;
-	return 23;
+		return ws.ws_row;
+	return 24;
 }
 
 static bool
@@ -40,11 +40,29 @@ stat_screen(struct stat_target *t)
 {
 	static struct stat_sample sample;
 	static struct stat_delta delta;
+	unsigned rows = 0;
 
 	sample_take(&t->region, &sample);
 	sample_delta(NULL, &sample, &delta);
-	screen_print(stdout, &t->region, &sample, &delta, 0, colour_wanted());
+	/* Troubles shall not scroll away; the last row is the prompt's. */
+	if (sample.trouble_count > 0 && isatty(STDOUT_FILENO) == 1)
+		rows = terminal_rows() - 1;
+	screen_print(
+	    stdout, &t->region, &sample, &delta, rows, colour_wanted());
 	return fflush(stdout) == EOF ? STAT_FAILED : STAT_OK;
+}
+
+/* A newline in the terminal's last row would scroll the first one away. */
+static size_t
+frame_end(char *text, size_t len)
+{
+	static const char end[] = "\n\033[J";
+	size_t n = sizeof(end) - 1;
+
+	if (len < n || memcmp(text + len - n, end, n) != 0)
+		return len;
+	memcpy(text + len - n, end + 1, n - 1);
+	return len - 1;
 }
 
 /* One whole frame in one write: nothing flickers. */
@@ -62,7 +80,7 @@ frame_print(struct stat_target *t, const struct stat_sample *s,
 	screen_print(out, &t->region, s, d, terminal_rows(), colour_wanted());
 	fputs("\033[J", out);
 	if (fclose(out) == 0)
-		(void)!write(STDOUT_FILENO, text, len);
+		(void)!write(STDOUT_FILENO, text, frame_end(text, len));
 	free(text);
 }
 

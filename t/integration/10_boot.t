@@ -145,6 +145,8 @@ like $body, qr/read.?only/i, '/readyz says so';
 $s = $n->stat;
 is $s->{role}, 'detached', 'it takes no part in its group';
 is $s->{recovery_mode}, 'readonly', 'the region says so';
+ok $s->{can_read} && !$s->{can_write}, 'and that it serves reads only';
+is( ( $n->http('/readyz?want=read') )[0], 200, 'as /readyz does' );
 ok !$s->{can_write}, 'and that it cannot write';
 is $n->stop, 0, 'readonly: stopped';
 is $print->(), $before, 'no file was changed';

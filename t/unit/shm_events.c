@@ -65,6 +65,30 @@ unfinished(struct region *r)
 	is_str(list[1].text, "after it", "those around it are there");
 }
 
+/* A long text is whole in the log; an event says that it was cut. */
+static void
+long_text(struct region *r)
+{
+	char text[EVENT_TEXT_MAX + 100], path[] = "/tmp/nodelife.log.XXXXXX";
+	char logged[2048] = "";
+	int fd = mkstemp(path);
+
+	memset(text, 'x', sizeof(text) - 1);
+	text[sizeof(text) - 1] = '\0';
+	log_open(path);
+	event_add(r, SLOT_WAL, EVENT_INFO, "%s", text);
+	log_open("/dev/null");
+	ok(read(fd, logged, sizeof(logged) - 1) > 0 &&
+		strstr(logged, text) != NULL,
+	    "the log has a long text whole");
+	is_u64(event_list(r->events, list, 1), 1, "it is an event");
+	is_u64(strlen(list[0].text), EVENT_TEXT_MAX - 1, "of full length");
+	is_str(list[0].text + EVENT_TEXT_MAX - 5, "x...",
+	    "which says that it was cut");
+	close(fd);
+	unlink(path);
+}
+
 static int
 writer_main(void *arg)
 {
@@ -125,6 +149,7 @@ main(void)
 	log_open("/dev/null");
 	order(&f.r);
 	unfinished(&f.r);
+	long_text(&f.r);
 	concurrent(&f.r);
 	log_open("stderr");
 	fixture_close(&f);

@@ -4,9 +4,11 @@
  * that died, ended or was replaced is called so, and followed to its new
  * region; a damaged region is refused.
  */
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
+#include <pty.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -205,6 +207,83 @@ test_show(void)
 	region_drop(&r);
 }
 
+/* What it prints on a terminal of 24 rows until `until` is there, or its end:
+ * plain, rows joined by a blank. How many rows. */
+static unsigned
+on_terminal(const char *option, const char *until, char *out, size_t size)
+{
+	struct winsize ws = { .ws_row = 24, .ws_col = 80 };
+	unsigned rows = 1;
+	char c, *to = out;
+	int fd;
+	pid_t pid = forkpty(&fd, NULL, NULL, &ws);
+
+	if (pid == 0) {
+		execl(program, program, "-r", run_dir, option, (char *)NULL);
+		_exit(127);
+	}
+	*to = '\0';
+	while (read(fd, &c, 1) == 1 && to < out + size - 1) {
+		if (c == '\033') {
+			while (
+			    read(fd, &c, 1) == 1 && !isalpha((unsigned char)c))
+				;
+			continue;
+		}
+		rows += c == '\n';
+		if (c != '\r')
+			*to++ = c == '\n' ? ' ' : c;
+		*to = '\0';
+		if (until != NULL && c == '\n' && strstr(out, until) != NULL)
+			break;
+	}
+	if (until != NULL)
+		(void)!write(fd, "q", 1);
+	while (read(fd, &c, 1) == 1)
+		;
+	close(fd);
+	waitpid(pid, NULL, 0);
+	return rows;
+}
+
+/* Three troubles of full length, and all else that there can be. */
+static void
+test_troubles(void)
+{
+	static const enum trouble kinds[] = { TROUBLE_CHECKPOINT_FAILED,
+		TROUBLE_LOG_STALLED, TROUBLE_STORE_MEMORY };
+	static const char *const options[] = { NULL, "-W" };
+	static char out[262144], text[3][FAULT_TEXT_MAX];
+	struct region r;
+	unsigned i, k, rows;
+
+	region_make(&r);
+	region_fill(&r);
+	for (i = 0; i < EVENT_COUNT; i++)
+		event_add(&r, SLOT_WAL, EVENT_ERROR, "event %u of many", i);
+	for (i = 0; i < 3; i++) {
+		for (k = 0; strlen(text[i]) < FAULT_TEXT_MAX - 12; k++)
+			snprintf(text[i] + strlen(text[i]),
+			    FAULT_TEXT_MAX - strlen(text[i]), "word%u.%u ", i,
+			    k);
+		memset(text[i] + strlen(text[i]), '!',
+		    FAULT_TEXT_MAX - 1 - strlen(text[i]));
+		trouble_begin_text(&r, kinds[i], "%s", text[i]);
+	}
+	for (k = 0; k < 2; k++) {
+		rows = on_terminal(options[k],
+		    options[k] != NULL ? "word2.5" : NULL, out, sizeof(out));
+		ok(rows <= 24, "%s: %u rows of 24",
+		    k == 0 ? "the screen" : "-W", rows);
+		ok(strstr(out, "n1 in test   master, term 7") != NULL,
+		    "whose node it is");
+		for (i = 0; k == 0 && i < 3; i++)
+			ok(strstr(out, text[i]) != NULL, "%s is there whole",
+			    trouble_name(kinds[i]));
+	}
+	region_drop(&r);
+}
+
 /* Fire gates and fail while `-w` waits. */
 static void
 test_wait(void)
@@ -276,6 +355,10 @@ region_of_the_dead(enum region_state state)
 		if (region_new(&r, why, sizeof(why)) != 0)
 			_exit(1);
 		region_fill(&r);
+		event_add(&r, SLOT_SUPERVISOR, EVENT_ERROR,
+		    "the node stops: its disk is gone");
+		event_add(&r, SLOT_SUPERVISOR, EVENT_INFO,
+		    "the node has stopped, exit code 70");
 		if (state != REGION_LIVE)
 			region_end(&r, state);
 		_exit(0);
@@ -306,6 +389,8 @@ test_gone(void)
 		    table[i].word);
 		is_i64(stat_run("-w gateway_enable", out, sizeof(out)), 1,
 		    "nothing to wait for");
+		ok(strstr(out, "its disk is gone") != NULL,
+		    "with the cause: %s", out);
 		ok(strstr(out, table[i].word) != NULL, "and why: %s",
 		    table[i].word);
 	}
@@ -453,6 +538,7 @@ main(int argc, char **argv)
 	if (mkdtemp(run_dir) == NULL)
 		return 1;
 	test_show();
+	test_troubles();
 	test_wait();
 	test_wakes();
 	test_gone();

@@ -135,8 +135,7 @@ role_add(struct text *t, const struct status *st)
 	gauge(t, "nodelife_term", "Term of the group", st->view.term);
 	gauge(t, "nodelife_master_known", "1 when a master is known",
 	    st->master_known);
-	gauge(t, "nodelife_can_read", "1 when linearizable reads are served",
-	    st->can_read);
+	gauge(t, "nodelife_can_read", "1 when reads are served", st->can_read);
 	gauge(
 	    t, "nodelife_can_write", "1 when writes are served", st->can_write);
 }

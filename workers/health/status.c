@@ -155,8 +155,8 @@ status_read(struct status *st, const struct region *r, const struct conf *conf,
 	st->now_ns = now_ns;
 	st->stops = trouble_stops(r);
 	st->trouble_count = trouble_list(r, st->trouble);
-	st->can_read =
-	    serving && (st->stops & STOPS_READS) == 0 && commit_can_read(r);
+	st->can_read = (serving || st->health == HEALTH_READONLY) &&
+		       (st->stops & STOPS_READS) == 0 && commit_serves_reads(r);
 	st->no_space = position_get(&r->pos->nospace) != 0;
 	st->can_write = serving && st->view.role == ROLE_MASTER &&
 			st->view.readonly == 0 && !st->no_space &&

@@ -25,7 +25,7 @@ struct status {
 	struct seq_snapshot seq;
 	struct commit_view view;
 	bool booted; /* gateway_enable was reached in this boot */
-	bool can_read; /* linearizable */
+	bool can_read; /* what is served; linearizable, or readonly */
 	bool can_write;
 	bool no_space; /* the log's disk is full: writes are refused */
 	uint64_t now_ns;
