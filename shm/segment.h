@@ -171,6 +171,7 @@ struct segment_entry {
 	uint64_t file_size;
 	uint8_t state; /* enum segment_state */
 	bool in_chain; /* of the log as the newest header tells it */
+	bool unreadable; /* its first bytes could not be read: bad, so far */
 	bool dropped; /* begun by a life whose flush failed: does not count */
 	struct segment_info info; /* if valid */
 };

@@ -57,6 +57,7 @@ entry_read(struct segment_entry *e, int wal_dir, bool direct, uint8_t *buf)
 	if (rc == -EIO) {
 		/* As good as damaged: whether it is needed, others tell. */
 		e->state = SEGMENT_BAD;
+		e->unreadable = true;
 		return 0;
 	}
 	if (rc != 0)

@@ -255,6 +255,12 @@ void seq_end(struct sequencer *s, const char *why);
  */
 int seq_wait(const struct sequencer *s, enum phase phase, uint64_t deadline_ns,
     void (*beat)(void *), void *arg);
+/*
+ * The same until owner has fired its gate for `phase`: what it proved holds,
+ * whatever else the phase waits for. A gate that nobody registered is fired.
+ */
+int seq_wait_gate(const struct sequencer *s, enum phase phase, unsigned owner,
+    void (*beat)(void *), void *arg);
 /* For loops that do not block: reached (and not failed)? */
 bool seq_reached(const struct sequencer *s, enum phase phase);
 bool seq_failed(const struct sequencer *s);

@@ -78,22 +78,38 @@ seq_reached(const struct sequencer *s, enum phase phase)
 	return !seq_failed(s) && load(&s->phase) >= (uint32_t)phase;
 }
 
-/* -EAGAIN: there is something to wait for. */
+static bool
+gate_pending(const struct sequencer *s, enum phase phase, unsigned owner)
+{
+	uint32_t i, count = seq_gate_count(s);
+
+	for (i = 0; i < count; i++)
+		if (s->gate[i].phase == phase && s->gate[i].owner == owner)
+			return atomic_load_explicit(&s->gate[i].state,
+				   memory_order_acquire) != GATE_FIRED;
+	return false;
+}
+
+/*
+ * -EAGAIN: there is something to wait for: the phase, or (owner < SLOT_MAX)
+ * that owner's gate for it.
+ */
 static int
-wait_state(const struct sequencer *s, enum phase phase)
+wait_state(const struct sequencer *s, enum phase phase, unsigned owner)
 {
 	if (seq_failed(s))
 		return -ECANCELED;
-	if (load(&s->phase) >= (uint32_t)phase)
+	if (load(&s->phase) >= (uint32_t)phase ||
+	    (owner < SLOT_MAX && !gate_pending(s, phase, owner)))
 		return 0;
 	if (load(&s->shutdown) != SHUTDOWN_NONE || load(&s->stopped))
 		return -ESHUTDOWN;
 	return -EAGAIN;
 }
 
-int
-seq_wait(const struct sequencer *s, enum phase phase, uint64_t deadline_ns,
-    void (*beat)(void *), void *arg)
+static int
+wait_for(const struct sequencer *s, enum phase phase, unsigned owner,
+    uint64_t deadline_ns, void (*beat)(void *), void *arg)
 {
 	uint64_t now, until;
 	uint32_t seen;
@@ -102,7 +118,7 @@ seq_wait(const struct sequencer *s, enum phase phase, uint64_t deadline_ns,
 	ASSERT((unsigned)phase < PHASE_FAILED);
 	for (;;) {
 		seen = load(&s->word);
-		if ((rc = wait_state(s, phase)) != -EAGAIN)
+		if ((rc = wait_state(s, phase, owner)) != -EAGAIN)
 			return rc;
 		now = mono_ns();
 		if (deadline_ns != 0 && now >= deadline_ns)
@@ -114,6 +130,21 @@ seq_wait(const struct sequencer *s, enum phase phase, uint64_t deadline_ns,
 			until = deadline_ns;
 		futex_wait_shared(&s->word, seen, until);
 	}
+}
+
+int
+seq_wait(const struct sequencer *s, enum phase phase, uint64_t deadline_ns,
+    void (*beat)(void *), void *arg)
+{
+	return wait_for(s, phase, SLOT_MAX, deadline_ns, beat, arg);
+}
+
+int
+seq_wait_gate(const struct sequencer *s, enum phase phase, unsigned owner,
+    void (*beat)(void *), void *arg)
+{
+	ASSERT(owner < SLOT_MAX);
+	return wait_for(s, phase, owner, 0, beat, arg);
 }
 
 static uint32_t

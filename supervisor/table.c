@@ -19,8 +19,10 @@ static const struct worker_row workers[] = {
 
 static const struct gate_row gates[] = {
 	{ PHASE_WAL_RECOVERY, SLOT_WAL, "log scanned" },
+	{ PHASE_WAL_RECOVERY, SLOT_GROUP, "state and members read" },
 	{ PHASE_CLUSTER_CATALOG_OPEN, SLOT_CHECKPOINT, "checkpoint opened" },
 	{ PHASE_CLUSTER_CATALOG_OPEN, SLOT_STORE, "store opened" },
+	{ PHASE_RAFT_METADATA_REPLAY, SLOT_WAL, "log begun" },
 	{ PHASE_RAFT_METADATA_REPLAY, SLOT_GROUP, "term, vote, members" },
 	{ PHASE_SCHEMA_CACHE_WARMUP, SLOT_VLSN, "VLSN index loaded" },
 	{ PHASE_CATALOG_SANITY_CHECK, SLOT_STORE, "store agrees with log" },

@@ -15,7 +15,8 @@ static const char usage_text[] =
     "       nodelifewal verify DIR\n"
     "       nodelifewal stat [-j] DIR\n"
     "\n"
-    "DIR is a data directory, or its wal; it is only read.\n"
+    "DIR is a data directory, or its wal; it is only read. In a data\n"
+    "directory checkpoint and VLSN index are asked, as a boot does.\n"
     "\n"
     "  dump        print a line for each record\n"
     "  verify      follow the chain of records and say whether it is whole\n"
@@ -28,8 +29,8 @@ static const char usage_text[] =
     "  -h, --help       this text\n"
     "  -V, --version    version\n"
     "\n"
-    "Exit: 0 good, 1 a torn tail, 2 damage, 64 usage, 66 no log there,\n"
-    "74 it cannot be read.\n";
+    "Exit: 0 good, 1 a torn tail, 2 damage, 3 damage where no boot looks,\n"
+    "64 usage, 66 no log there, 74 it cannot be read.\n";
 
 __attribute__((noreturn)) static void
 usage(const char *what, const char *arg)
@@ -54,19 +55,20 @@ vlsn_arg(const char *text, const char *what)
 static int
 run(const char *command, const char *path, const struct dump_options *options)
 {
-	int dir = walk_open_dir(path), rc;
+	struct walk_dir dir;
+	int rc = walk_open(path, &dir);
 
-	if (dir < 0) {
-		fprintf(stderr, "nodelifewal: %s: %s\n", path, strerror(-dir));
+	if (rc != 0) {
+		fprintf(stderr, "nodelifewal: %s: %s\n", path, strerror(-rc));
 		return EX_NOINPUT;
 	}
 	if (strcmp(command, "dump") == 0)
-		rc = dump_main(dir, options);
+		rc = dump_main(&dir, options);
 	else if (strcmp(command, "stat") == 0)
-		rc = stat_main(dir, options->json);
+		rc = stat_main(&dir, options->json);
 	else
-		rc = verify_main(dir);
-	close(dir);
+		rc = verify_main(&dir);
+	walk_close(&dir);
 	return rc;
 }
 

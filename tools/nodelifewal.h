@@ -1,70 +1,69 @@
 /*
  * nodelifewal: reading a log offline. The walk follows the chain of segments
- * as recovery does, judges what ends it, and hands every record to the
- * command. It only ever reads, so the log may be a running node's.
+ * with the judge of a boot, and hands every record to the command. It only
+ * ever reads, so the log may be a running node's.
  */
 #ifndef TOOLS_NODELIFEWAL_H
 #define TOOLS_NODELIFEWAL_H
 
+#include <limits.h>
 #include <stdbool.h>
-#include <jansson.h>
 #include <stdint.h>
 #include <stdio.h>
-#include "shm/segment.h"
+#include <jansson.h>
+#include "shm/logcheck.h"
 
-/* What a log turned out to be; also the exit status. */
-enum verdict { LOG_GOOD = 0, LOG_TORN = 1, LOG_DAMAGED = 2 };
+/* Exit status: enum log_verdict, or: damaged where no boot looks. */
+#define WALK_UNNEEDED 3
 
-/* One thing that is wrong, with its place; text stays the walk's. */
-struct walk_fault {
-	enum verdict verdict;
-	uint32_t segment;
-	uint32_t offset;
-	const char *what;
-	uint64_t vlsn; /* newest good one before it */
-	uint64_t durable, committed; /* known to be when what follows was
-					written */
+/* A log, and the data directory that it is in, if it is in one. */
+struct walk_dir {
+	int wal;
+	int data; /* -1 = none */
+	char path[PATH_MAX]; /* of the data directory */
+	uint8_t uuid[16]; /* of the group, by the node file */
 };
 
 struct walk_ops {
-	/* A segment of the chain begins. false: end the walk. */
-	bool (*segment)(void *ctx, const struct segment_entry *e);
-	/* A record at `offset` of that segment; payload until return. */
+	/* A record at `offset` of that segment; payload until return. false:
+	   end the walk. */
 	bool (*record)(void *ctx, const struct segment_entry *e,
 	    uint32_t offset, const struct record *rec);
-	void (*fault)(void *ctx, const struct walk_fault *fault);
+	void (*fault)(void *ctx, const struct log_fault *fault);
 	void *ctx;
 };
 
 struct walk_result {
-	enum verdict verdict;
+	enum log_verdict verdict;
+	bool unneeded; /* damage where no boot looks */
 	uint32_t segments; /* of the chain */
 	uint32_t others; /* files that are none of it */
 	uint32_t faults;
 	uint32_t end_segment, end_offset; /* where the log ends */
 	uint64_t first, last; /* VLSNs; 0 = no record */
-	uint64_t durable, committed; /* highest that a batch head carries */
-	uint8_t uuid[16];
-	uint64_t generation;
+	uint64_t durable, committed; /* highest that anything tells */
+	struct log_known known;
+	int checkpoint_error; /* why it could not be read; 0 or -errno */
+	uint32_t error_segment, error_offset; /* of a failed read */
 };
 
 /*
- * path: a data directory, or its wal. Returns a descriptor or -errno
- * (-ENOTDIR, -ENOENT: there is no log).
+ * path: a data directory, or its wal. 0 or -errno (-ENOTDIR, -ENOENT: there
+ * is no log).
  */
-int walk_open_dir(const char *path);
+int walk_open(const char *path, struct walk_dir *out);
+void walk_close(struct walk_dir *dir);
 /*
  * Walk the chain. from, to: VLSNs wanted (1, UINT64_MAX: all); segments that
  * hold none of them are left out, so their faults are not found. 0; -ENOENT:
  * there are no segment files; other -errno: they could not be read.
  */
-int walk_log(int wal_dir, uint64_t from, uint64_t to,
+int walk_log(const struct walk_dir *dir, uint64_t from, uint64_t to,
     const struct walk_ops *ops, struct walk_result *out);
-/* Say why walk_log() failed, and with what status to exit then. */
-void walk_print_error(int error);
-int walk_exit(int error);
-const char *verdict_name(enum verdict verdict);
-void walk_print_fault(FILE *out, const struct walk_fault *fault);
+/* Say why walk_log() failed, and with what status to exit. */
+void walk_print_error(const struct walk_result *r, int error);
+int walk_exit(const struct walk_result *r, int error);
+void walk_print_fault(FILE *out, const struct log_fault *fault);
 
 struct dump_options {
 	uint64_t from, to;
@@ -72,9 +71,9 @@ struct dump_options {
 };
 
 /* Commands: the exit status. */
-int dump_main(int wal_dir, const struct dump_options *options);
-int stat_main(int wal_dir, bool json);
-int verify_main(int wal_dir);
+int dump_main(const struct walk_dir *dir, const struct dump_options *options);
+int stat_main(const struct walk_dir *dir, bool json);
+int verify_main(const struct walk_dir *dir);
 
 /* Decoding of payloads for dump; parts are joined. */
 struct payload;

@@ -205,7 +205,7 @@ dump_record(void *ctx, const struct segment_entry *e, uint32_t offset,
 }
 
 static void
-dump_fault(void *ctx, const struct walk_fault *fault)
+dump_fault(void *ctx, const struct log_fault *fault)
 {
 	(void)ctx;
 	fflush(stdout);
@@ -213,7 +213,7 @@ dump_fault(void *ctx, const struct walk_fault *fault)
 }
 
 int
-dump_main(int wal_dir, const struct dump_options *options)
+dump_main(const struct walk_dir *dir, const struct dump_options *options)
 {
 	struct dump d = { .options = options, .payload = payload_new() };
 	struct walk_ops ops = {
@@ -224,13 +224,13 @@ dump_main(int wal_dir, const struct dump_options *options)
 
 	if (d.payload == NULL)
 		return EX_OSERR;
-	rc = walk_log(wal_dir, options->from, options->to, &ops, &result);
+	rc = walk_log(dir, options->from, options->to, &ops, &result);
 	payload_free(d.payload);
 	if (rc != 0)
-		walk_print_error(rc);
+		walk_print_error(&result, rc);
 	if (fflush(stdout) != 0 || ferror(stdout)) {
 		fprintf(stderr, "nodelifewal: cannot write the output\n");
 		return EX_IOERR;
 	}
-	return rc != 0 ? walk_exit(rc) : (int)result.verdict;
+	return walk_exit(&result, rc);
 }

@@ -22,8 +22,10 @@
 #include "conf/node_file.h"
 #include "shm/cursor.h"
 #include "shm/log.h"
+#include "shm/logcheck.h"
 #include "shm/region.h"
 #include "shm/segment.h"
+#include "shm/store_db.h"
 #include "t/tap.h"
 #include "workers/wal/wal_io.h"
 #include "workers/worker.h"
@@ -84,6 +86,25 @@ h_new(struct harness *h, const char *under)
 	log_level_set(LOG_LVL_ERROR);
 }
 
+/* A checkpoint as of that VLSN, without a key. */
+__attribute__((unused)) static void
+h_checkpoint(struct harness *h, uint64_t vlsn)
+{
+	struct store_state st = { .vlsn = vlsn, .term = 1, .checkpoints = 1 };
+	char path[80], why[256];
+	struct store_db db;
+	MDB_txn *txn;
+
+	memcpy(st.group_uuid, "0123456789abcdef", 16);
+	snprintf(path, sizeof(path), "%s/store", h->dir);
+	if (store_db_open(
+		&db, path, STORE_DB_WRITE, 1 << 20, why, sizeof(why)) != 0 ||
+	    mdb_txn_begin(db.env, NULL, 0, &txn) != 0 ||
+	    store_db_state_put(&db, txn, &st) != 0 || mdb_txn_commit(txn) != 0)
+		abort();
+	store_db_close(&db);
+}
+
 __attribute__((unused)) static void
 h_region(struct harness *h)
 {
@@ -138,6 +159,8 @@ h_fork_at(struct harness *h, enum shutdown_step step)
 {
 	atomic_store(&h->region.seq->shutdown, step);
 	seq_register(h->region.seq, PHASE_WAL_RECOVERY, SLOT_WAL, "wal scan");
+	seq_register(
+	    h->region.seq, PHASE_RAFT_METADATA_REPLAY, SLOT_WAL, "begun");
 	seq_seal(h->region.seq);
 	fflush(stdout);
 	h->worker.data_dir = dup(h->data_dir);
@@ -155,12 +178,12 @@ h_fork(struct harness *h)
 	h_fork_at(h, SHUTDOWN_NONE);
 }
 
-/* Boot and wait for the scan: 0, or negative with the region's error. */
+/* Boot and wait for its segment: 0, or negative with the region's error. */
 __attribute__((unused)) static int
 h_boot(struct harness *h)
 {
 	h_fork(h);
-	return seq_wait(h->region.seq, PHASE_WAL_RECOVERY,
+	return seq_wait(h->region.seq, PHASE_RAFT_METADATA_REPLAY,
 	    mono_ns() + H_WAIT_MS * NS_PER_MS, NULL, NULL);
 }
 

@@ -309,7 +309,7 @@ test_damage(void)
 	poke("00000001.seg", 60, was);
 	was = poke("00000002.seg", 60, 0x55);
 	is_i64(run("verify %s", data), 2, "the open segment's header");
-	ok(says("a segment's header is damaged"), "is known as such");
+	ok(says("its header is damaged"), "is known as such");
 	poke("00000002.seg", 60, was);
 	is_i64(run("verify %s", data), 0, "put right, the log is good");
 	unlinkat(wal, "00000001.seg", 0);
@@ -328,7 +328,7 @@ test_begun(void)
 	next.bytes[70] ^= 1;
 	build_write(&next, wal);
 	is_i64(run("verify %s", data), 1, "a segment torn while begun");
-	ok(says("a segment's header is torn"), "is known as such");
+	ok(says("its header is torn"), "is known as such");
 	memset(next.bytes, 0, next.size);
 	build_write(&next, wal);
 	is_i64(run("verify %s", data), 0, "a file never begun is nothing");

@@ -63,12 +63,13 @@ test_recycling(void)
 	ok(wait_until(counter_of(&h, C_WAL_RECYCLED) >= 4, H_WAIT_MS),
 	    "use the old files again");
 	position_set(&h.region.pos->checkpointed, 39000);
-	ok(wait_until(wal_hint_read(h.wal_dir) == 39000, H_WAIT_MS),
+	ok(wait_until(log_hint_read(h.wal_dir) == 39000, H_WAIT_MS),
 	    "the hint is written");
 	last = h.acked_vlsn;
 	ok(h_stop(&h), "ends");
 	is_u64(h_read_back(&h, &all), number - 1, "stale blocks do not chain");
 	is_u64(all, last, "to the end");
+	h_checkpoint(&h, 39000);
 	is_i64(h_boot(&h), 0, "boots");
 	ok(counter_of(&h, C_WAL_REPLAYED) < 6000,
 	    "scans only from the checkpoint's segment on");
@@ -282,7 +283,7 @@ test_modes(void)
 
 	damage(&h, 1, 2000000);
 	is_i64(h_boot(&h), -ECANCELED, "damage stops a normal boot");
-	ok(strstr(h.region.seq->error, "wal/00000001.seg offset ") != NULL &&
+	ok(strstr(h.region.seq->error, "wal/00000001.seg: offset ") != NULL &&
 		strstr(h.region.seq->error, "force") != NULL,
 	    "which says where, and what to do");
 	ok(wait_until(h_ended(&h), H_WAIT_MS) && WIFEXITED(h.status) &&
@@ -320,10 +321,10 @@ test_modes(void)
 static void
 hint_put(struct harness *h, uint64_t vlsn)
 {
-	uint8_t hint[WAL_HINT_SIZE];
-	int fd = openat(h->wal_dir, WAL_HINT_NAME, O_WRONLY | O_CREAT, 0600);
+	uint8_t hint[LOG_HINT_SIZE];
+	int fd = openat(h->wal_dir, LOG_HINT_NAME, O_WRONLY | O_CREAT, 0600);
 
-	wal_hint_encode(hint, vlsn);
+	log_hint_encode(hint, vlsn);
 	if (write(fd, hint, sizeof(hint)) != (ssize_t)sizeof(hint))
 		abort();
 	close(fd);
@@ -342,6 +343,7 @@ test_force_anew(void)
 	ok(h_write(&h, 6000, 1000, &number), "two segments");
 	ok(h_stop(&h), "ends");
 	hint_put(&h, 3500);
+	h_checkpoint(&h, 3500);
 	damage(&h, 1, 2000000);
 	is_i64(h_boot(&h), -ECANCELED, "damage below the checkpoint");
 	h_kill(&h);
@@ -360,7 +362,7 @@ test_force_anew(void)
 	ok(wait_until(h_committed(&h) == 3501, H_WAIT_MS), "it goes on");
 	ok(h_stop(&h), "ends");
 	h.force = false;
-	unlinkat(h.wal_dir, WAL_HINT_NAME, 0);
+	unlinkat(h.wal_dir, LOG_HINT_NAME, 0);
 	is_i64(h_boot(&h), 0, "boots normally");
 	last = position_get(&h.region.pos->durable);
 	is_u64(last, 3501, "from there");

@@ -7,7 +7,7 @@
 #include <errno.h>
 
 #include "shm/segment.h"
-#include "workers/wal/wal_judge.h"
+#include "shm/log_judge.h"
 #include "workers/wal/wal_plan.h"
 
 static enum plan_action
@@ -90,7 +90,7 @@ judge(uint64_t vlsn, uint64_t durable, int end, bool inside, bool behind)
 		.inside = inside,
 		.behind = behind };
 
-	return wal_judge(&in);
+	return log_judge(&in);
 }
 
 static void

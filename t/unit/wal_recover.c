@@ -51,9 +51,24 @@ recover(void)
 	vmap_cut(h.region.vmap, 0);
 	memset(h.region.events, 0, sizeof(*h.region.events));
 	rc = wal_recover(&w);
+	segment_list_free(&w.found);
 	if (w.dir >= 0)
 		close(w.dir);
 	return rc == 0 && errors() > 0 ? -EBADMSG : rc;
+}
+
+/* The same of a normal boot, which fails with the sequencer's error. */
+static int
+recover_normal(void)
+{
+	int rc;
+
+	memset(h.region.seq, 0, sizeof(*h.region.seq));
+	seq_init(h.region.seq, RECOVERY_NORMAL);
+	h.worker.readonly = false;
+	rc = recover();
+	h.worker.readonly = true;
+	return rc;
 }
 
 static uint64_t
@@ -301,6 +316,32 @@ test_lost_flights(void)
 }
 
 static void
+junk_checkpoint(void)
+{
+	int fd = openat(h.data_dir, "store/data.mdb", O_WRONLY | O_TRUNC);
+
+	if (pwrite(fd, "junk", 4, 8188) != 4)
+		abort();
+	close(fd);
+}
+
+/* Which file the boot's error names, the place, and what is there. */
+static const char *
+place(void)
+{
+	static char text[SEQ_ERROR_MAX];
+	char *at, *end;
+
+	snprintf(text, sizeof(text), "%s", h.region.seq->error);
+	if ((at = strstr(text, "/wal/")) == NULL)
+		return text;
+	at += 5;
+	if ((end = strstr(at, ": the log is good")) != NULL)
+		*end = '\0';
+	return at;
+}
+
+static void
 test_chain(void)
 {
 	struct segment_build b[4];
@@ -317,51 +358,69 @@ test_chain(void)
 	memset(b[3].bytes + 60, 0, 100);
 	for (i = 0; i < 4; i++)
 		build_write(&b[i], h.wal_dir);
-	is_i64(recover(), 0, "a torn header behind the log is no damage");
+	is_i64(
+	    recover_normal(), 0, "a torn header behind the log is no damage");
 	is_u64(w.vlsn, 9, "nothing is lost");
 	is_u64(w.segment.info.prev_number, 3, "what is next continues 3");
 	is_u64(w.segment.info.number, 4, "and does not take 4's name");
 	build_flush(&b[3], 1, 10);
 	build_write(&b[3], h.wal_dir);
-	ok(recover() != 0, "with records behind it, it is");
+	ok(recover_normal() != 0, "with records behind it, it is");
 	unlinkat(h.wal_dir, "00000004.seg", 0);
 	unlinkat(h.wal_dir, "00000002.seg", 0);
-	ok(recover() != 0, "a missing segment is found");
+	ok(recover_normal() != 0, "a missing segment is found");
+	is_str(place(), "00000002.seg: offset 0: it is missing", "and named");
+	h_checkpoint(&h, 6);
+	is_i64(
+	    recover_normal(), 0, "a checkpoint that holds it needs it no more");
 	build_write(&b[1], h.wal_dir);
 	unlinkat(h.wal_dir, "00000001.seg", 0);
-	is_i64(recover(), 0, "the oldest may be gone: it was recycled");
+	h_checkpoint(&h, 2);
+	ok(recover_normal() != 0, "one that lacks a record of the oldest does");
+	is_str(place(), "00000001.seg: offset 0: it is missing", "and named");
+	h_checkpoint(&h, 10);
+	ok(recover_normal() != 0,
+	    "one that is ahead of the log tells what is lost");
+	ok(strstr(h.region.seq->error, "good up to record 9, 10 were durable "
+				       "by the checkpoint") != NULL,
+	    "and how much: %s", h.region.seq->error);
+	/* From here on it cannot be read, so the hint counts. */
+	junk_checkpoint();
+	is_i64(recover_normal(), 0, "the oldest may be gone: it was recycled");
 	is_u64(position_get(&h.region.pos->first), 4, "the log begins at 4");
 	/* What the checkpoint has is not scanned. */
 	{
-		uint8_t hint[WAL_HINT_SIZE];
+		uint8_t hint[LOG_HINT_SIZE];
 		uint64_t before =
 		    counter_sum(h.region.counters, C_WAL_REPLAYED);
 		int fd =
-		    openat(h.wal_dir, WAL_HINT_NAME, O_WRONLY | O_CREAT, 0600);
+		    openat(h.wal_dir, LOG_HINT_NAME, O_WRONLY | O_CREAT, 0600);
 
-		wal_hint_encode(hint, 6);
+		log_hint_encode(hint, 6);
 		ok(write(fd, hint, sizeof(hint)) == sizeof(hint), "a hint");
-		is_i64(recover(), 0, "is followed");
+		is_i64(recover_normal(), 0, "is followed");
 		is_u64(counter_sum(h.region.counters, C_WAL_REPLAYED) - before,
 		    3, "only what follows it is scanned");
 		put_byte(2, 4200, 0xff);
-		is_i64(recover(), 0, "what is before it is not looked at");
-		wal_hint_encode(hint, 2);
+		is_i64(
+		    recover_normal(), 0, "what is before it is not looked at");
+		log_hint_encode(hint, 2);
 		ok(pwrite(fd, hint, sizeof(hint), 0) == sizeof(hint),
 		    "a hint before the oldest");
-		ok(recover() != 0, "needs what is missing");
-		wal_hint_encode(hint, 10);
+		ok(recover_normal() != 0, "needs what is missing");
+		log_hint_encode(hint, 10);
 		ok(pwrite(fd, hint, sizeof(hint), 0) == sizeof(hint),
 		    "a hint behind the log's end");
-		ok(recover() != 0, "tells that some of it is lost");
+		ok(recover_normal() != 0, "tells that some of it is lost");
 		hint[3] ^= 1;
 		ok(pwrite(fd, hint, sizeof(hint), 0) == sizeof(hint),
 		    "a broken hint");
-		ok(recover() != 0, "is none: the damage is met");
+		ok(recover_normal() != 0, "is none: the damage is met");
 		close(fd);
 	}
 	for (i = 0; i < 4; i++)
 		build_free(&b[i]);
+	dir_remove(h.data_dir, "store");
 	wal_empty();
 }
 

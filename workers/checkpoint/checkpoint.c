@@ -148,12 +148,20 @@ names_sync(const struct checkpoint *c, char *why, size_t n)
 }
 
 static void
-convert_beat(void *arg, uint64_t done, uint64_t all)
+boot_beat(void *arg)
 {
 	struct checkpoint *c = arg;
 
 	atomic_store_explicit(&c->r->slots->row[SLOT_CHECKPOINT].heartbeat_ns,
 	    mono_ns(), memory_order_release);
+}
+
+static void
+convert_beat(void *arg, uint64_t done, uint64_t all)
+{
+	struct checkpoint *c = arg;
+
+	boot_beat(c);
 	seq_progress_set(c->r->seq, SLOT_CHECKPOINT, done, all, 0, 0,
 	    "converting the store's order of expiry");
 }
@@ -197,20 +205,43 @@ convert(struct checkpoint *c, struct store_db *db, char *why, size_t n)
 	return open_files(c, db, STORE_DB_WRITE, why, n);
 }
 
+/* A boot that log, term or membership refuse changes nothing here. */
+static int
+boot_may_write(struct checkpoint *c, char *why, size_t n)
+{
+	int rc = seq_wait(c->r->seq, PHASE_WAL_RECOVERY, 0, boot_beat, c);
+
+	if (rc != 0)
+		snprintf(why, n, "the boot has ended");
+	return rc;
+}
+
+static bool
+boot_is_new(const struct checkpoint *c)
+{
+	return faccessat(c->w->data_dir, "store/data.mdb", F_OK, 0) != 0 &&
+	       errno == ENOENT;
+}
+
 static int
 boot_open(struct checkpoint *c, struct store_db *db, enum store_db_mode mode,
     char *why, size_t n)
 {
 	struct store_state st;
 	uint64_t used;
-	int rc = open_files(c, db, mode, why, n);
+	int rc = 0;
 
+	if (mode == STORE_DB_WRITE && boot_is_new(c))
+		rc = boot_may_write(c, why, n);
+	if (rc == 0)
+		rc = open_files(c, db, mode, why, n);
 	if (rc != 0 || mode != STORE_DB_WRITE)
 		return rc;
 	rc = names_sync(c, why, n);
 	if (rc == 0 && (rc = boot_state(db, &st, &used)) != 0)
 		snprintf(why, n, "store/data.mdb: %s", strerror(-rc));
-	if (rc == 0 && st.format == STORE_FORMAT_1)
+	if (rc == 0 && st.format == STORE_FORMAT_1 &&
+	    (rc = boot_may_write(c, why, n)) == 0)
 		return convert(c, db, why, n);
 	if (rc != 0)
 		store_db_close(db);
@@ -241,6 +272,8 @@ boot(struct checkpoint *c)
 		rc = boot_verify(c, &db, why, sizeof(why));
 		store_db_close(&db);
 	}
+	if (rc == -ESHUTDOWN || (rc == -ECANCELED && seq_failed(c->r->seq)))
+		return WORKER_EXIT_FAILED;
 	if (rc != 0)
 		return boot_fail(c, rc, why);
 	c->opened = true;

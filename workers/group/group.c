@@ -418,21 +418,50 @@ deadline(void *ctx)
 
 /* ---- life ---- */
 
+/* Would the core refuse what was read? Then it does so now. */
+static bool
+boot_refused(struct group *g)
+{
+	struct group_core probe = g->core;
+	struct group_actions out;
+	struct group_boot b;
+
+	group_boot_event(g, &b);
+	group_step(&probe,
+	    &(struct group_event){ .input = GROUP_BOOTED,
+		.booted = &b,
+		.now_ns = clock_ns(CLOCK_BOOTTIME) },
+	    &out);
+	if (out.fail)
+		act(g, &out);
+	return out.fail;
+}
+
 /*
- * A stop or a failure elsewhere ends the wait: then the loop only answers
- * the shutdown bus.
+ * Read and judge; then, when nobody refuses this boot, write. A stop or a
+ * failure elsewhere ends the wait: then the loop only answers the shutdown bus.
  */
 static void
 boot(struct group *g)
 {
 	char why[SEQ_ERROR_MAX - 32] = "";
+	struct sequencer *seq = g->r->seq;
 	struct group_boot b;
 	int rc;
 
-	rc = seq_wait(g->r->seq, PHASE_WAL_RECOVERY, 0, loop_beat, &g->loop);
-	if (rc != 0)
+	if (seq_wait_gate(
+		seq, PHASE_WAL_RECOVERY, SLOT_WAL, loop_beat, &g->loop) != 0)
 		return;
 	rc = group_boot_read(g, why, sizeof(why));
+	if (rc == 0 && boot_refused(g))
+		return;
+	if (rc == 0) {
+		seq_fire(seq, PHASE_WAL_RECOVERY, g->w->slot);
+		if (seq_wait(seq, PHASE_CLUSTER_CATALOG_OPEN, 0, loop_beat,
+			&g->loop) != 0)
+			return;
+		rc = group_boot_open(g, why, sizeof(why));
+	}
 	if (rc == 0) {
 		group_boot_event(g, &b);
 		rc = group_boot_force(g, &b, why, sizeof(why));

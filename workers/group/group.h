@@ -56,7 +56,9 @@ struct group {
 	struct membership newest, filed;
 	bool filed_known; /* `filed` is what the members file holds */
 	uint64_t log_term;
-	bool forced; /* a lost state was replaced */
+	const char *state_lost; /* what force is to replace, NULL = nothing */
+	bool state_missing; /* it is to be made */
+	bool forced; /* a lost state is replaced */
 
 	int state_fd; /* O_DSYNC; -1 in readonly */
 	unsigned worse;
@@ -81,11 +83,15 @@ struct group {
 };
 
 /*
- * Read node file, state, members and the log's end; makes the state file of a
- * founded, empty directory. Blocks. 0, or -errno with the reason (and what to
- * do) in why[].
+ * Read node file, state, members and the log's end; changes nothing. Blocks.
+ * 0, or -errno with the reason (and what to do) in why[].
  */
 int group_boot_read(struct group *g, char *why, size_t why_size);
+/*
+ * Nothing else refuses the boot: open the state file, made for a founded,
+ * empty directory, or by force for one that is lost. As above.
+ */
+int group_boot_open(struct group *g, char *why, size_t why_size);
 /* What the core must be told; points into g. */
 void group_boot_event(struct group *g, struct group_boot *out);
 /*

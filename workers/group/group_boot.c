@@ -241,7 +241,6 @@ state_replace(struct group *g, const char *what)
 	    errno != ENOENT)
 		return -errno;
 	rc = state_create(g);
-	g->forced = rc == 0;
 	if (rc == 0)
 		event_add(g->r, g->w->slot, EVENT_ERROR,
 		    "force: state: %s: term %" PRIu64
@@ -267,9 +266,9 @@ state_lost(struct group *g, int rc, char *why, size_t why_size)
 		    "wrote it");
 	if (g->w->force && g->newest.count == 1 &&
 	    (rc == -ENOENT || rc == -EBADMSG)) {
-		rc = state_replace(g, what);
-		if (rc == 0)
-			return 0;
+		g->state_lost = what;
+		g->forced = true;
+		return 0;
 	}
 	if (rc != -ENOENT && rc != -EBADMSG)
 		return refuse(why, why_size, rc, "state: %s", what);
@@ -278,22 +277,10 @@ state_lost(struct group *g, int rc, char *why, size_t why_size)
 	    state_remedy(g));
 }
 
+/* What is there belongs to this node. */
 static int
-state_find(struct group *g, char *why, size_t why_size)
+state_ours(struct group *g, char *why, size_t why_size)
 {
-	enum state_found found = STATE_GOOD;
-	int rc;
-
-	rc = state_file_read(g->w->data_dir, &g->state, &found, &g->worse);
-	if (rc == -ENOENT && !g->w->readonly && state_unborn(g))
-		rc = state_create(g);
-	if (rc != 0)
-		return state_lost(g, rc, why, why_size);
-	if (found == STATE_ONE_BAD)
-		event_add(g->r, g->w->slot, EVENT_WARN,
-		    "state: block %u is damaged; block %u, term %" PRIu64
-		    ", counts",
-		    g->worse, 1 - g->worse, g->state.term);
 	if (g->w->readonly)
 		return 0;
 	/* A forced boot began a new one; the next promise says so. */
@@ -307,6 +294,26 @@ state_find(struct group *g, char *why, size_t why_size)
 		    "file 'node' beside it: put back the one that belongs "
 		    "there");
 	return 0;
+}
+
+static int
+state_find(struct group *g, char *why, size_t why_size)
+{
+	enum state_found found = STATE_GOOD;
+	int rc;
+
+	rc = state_file_read(g->w->data_dir, &g->state, &found, &g->worse);
+	g->state_missing = rc == -ENOENT && !g->w->readonly && state_unborn(g);
+	if (g->state_missing)
+		return 0;
+	if (rc != 0)
+		return state_lost(g, rc, why, why_size);
+	if (found == STATE_ONE_BAD)
+		event_add(g->r, g->w->slot, EVENT_WARN,
+		    "state: block %u is damaged; block %u, term %" PRIu64
+		    ", counts",
+		    g->worse, 1 - g->worse, g->state.term);
+	return state_ours(g, why, why_size);
 }
 
 int
@@ -325,8 +332,23 @@ group_boot_read(struct group *g, char *why, size_t why_size)
 		event_add(g->r, g->w->slot, EVENT_WARN, "%s", why);
 	if ((rc = members_find(g, why, why_size)) != 0)
 		return rc;
-	if ((rc = state_find(g, why, why_size)) != 0 || g->w->readonly)
-		return rc;
+	return state_find(g, why, why_size);
+}
+
+int
+group_boot_open(struct group *g, char *why, size_t why_size)
+{
+	int rc = 0;
+
+	if (g->w->readonly)
+		return 0;
+	if (g->state_missing)
+		rc = state_create(g);
+	else if (g->state_lost != NULL)
+		rc = state_replace(g, g->state_lost);
+	if (rc != 0)
+		return refuse(
+		    why, why_size, rc, "state: create: %s", strerror(-rc));
 	g->state_fd =
 	    openat(g->w->data_dir, STATE_FILE, O_WRONLY | O_DSYNC | O_CLOEXEC);
 	if (g->state_fd >= 0)

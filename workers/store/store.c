@@ -322,7 +322,10 @@ boot(struct store *s)
 		boot_readonly(s);
 		return;
 	}
-	if (!open_cursor(s) || !boot_check(s))
+	/* wal begins the log only when nothing refuses this boot. */
+	if (seq_wait(seq, PHASE_RAFT_METADATA_REPLAY, 0, loop_beat, &s->loop) !=
+		0 ||
+	    !open_cursor(s) || !boot_check(s))
 		return;
 	/* What was known to be committed when the log was last written. */
 	s->replay_to = store_limit(s);

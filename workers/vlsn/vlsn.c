@@ -110,7 +110,9 @@ vlsn_boot(struct vlsn *v)
 {
 	struct sequencer *seq = v->r->seq;
 
-	if (seq_wait(seq, PHASE_WAL_RECOVERY, 0, loop_beat, &v->loop) != 0)
+	/* Until then a boot may still be refused, and changes nothing. */
+	if (seq_wait(seq, PHASE_RAFT_METADATA_REPLAY, 0, loop_beat, &v->loop) !=
+	    0)
 		return true;
 	vlsn_load(v);
 	seq_fire(seq, PHASE_SCHEMA_CACHE_WARMUP, v->w->slot);

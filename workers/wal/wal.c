@@ -6,7 +6,10 @@
  */
 #include "workers/wal/wal.h"
 
+#include <sys/stat.h>
+
 #include <errno.h>
+#include <fcntl.h>
 
 #include "shm/assert.h"
 #include "shm/log.h"
@@ -151,29 +154,71 @@ wal_open(struct wal *w)
 	return 0;
 }
 
-/* The log is known: begin the segment of this boot. */
+/* A founded directory has no log yet. 0 or negative after seq_fail(). */
 static int
-wal_begin(struct wal *w)
+begin_dir(struct wal *w)
 {
 	int rc;
 
-	if (w->w->readonly) {
-		w->phase = WAL_IDLE;
+	if (w->dir >= 0)
 		return 0;
-	}
+	if (mkdirat(w->w->data_dir, "wal", 0750) != 0 && errno != EEXIST)
+		return wal_boot_fault(w, "wal", "mkdir", errno);
+	w->dir =
+	    openat(w->w->data_dir, "wal", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (w->dir < 0)
+		return wal_boot_fault(w, "wal", "open", errno);
+	rc = wal_recover_probe(w);
+	return rc == 0 ? 0
+		       : wal_boot_fault(w, "wal/" WAL_PROBE_NAME, "write", -rc);
+}
+
+static int
+begin_segment(struct wal *w)
+{
+	int rc = begin_dir(w);
+
+	if (rc != 0)
+		return rc;
+	if ((rc = wal_keeper_boot(w, &w->found)) != 0)
+		return wal_boot_fault(w, "wal", "read", -rc);
 	if (wal_flight_memory(w) != 0)
 		return wal_boot_fault(w, "wal", "malloc", ENOMEM);
-	if (wal_buffer_open(w) != 0)
+	if ((rc = wal_segment_first(w)) != 0)
+		return rc;
+	wal_keeper_spares(w);
+	return 0;
+}
+
+/*
+ * The log is known, and nothing is changed yet: a boot that is refused changes
+ * nothing. So this waits until all that can refuse has been looked at: the
+ * checkpoint, term, vote and membership, too. What ends meanwhile, ends: then
+ * only the shutdown bus is answered.
+ */
+static int
+wal_begin(struct wal *w)
+{
+	struct sequencer *seq = w->r->seq;
+	int rc = 0;
+
+	if (!w->w->readonly && wal_buffer_open(w) != 0)
 		return wal_boot_failed(
 		    w, &(struct fault){ .object = "/dev/shm",
 			   .error = ENOSPC,
 			   .place = PLACE_SHM,
 			   .what = "no memory is left for the log buffer",
 			   .goes_on = true });
-	if ((rc = wal_segment_first(w)) != 0)
-		return rc;
-	wal_keeper_spares(w);
-	return 0;
+	seq_fire(seq, PHASE_WAL_RECOVERY, SLOT_WAL);
+	if (w->w->readonly || seq_wait(seq, PHASE_CLUSTER_CATALOG_OPEN, 0,
+				  loop_beat, &w->loop) != 0)
+		w->phase = WAL_IDLE;
+	else
+		rc = begin_segment(w);
+	segment_list_free(&w->found);
+	if (rc == 0 && (w->w->readonly || w->phase != WAL_IDLE))
+		seq_fire(seq, PHASE_RAFT_METADATA_REPLAY, SLOT_WAL);
+	return rc;
 }
 
 int
@@ -191,7 +236,6 @@ wal_main(struct worker *worker)
 	w->probe.fd = -1;
 	if (wal_open(w) != 0 || wal_recover(w) != 0 || wal_begin(w) != 0)
 		return WORKER_EXIT_FAILED;
-	seq_fire(w->r->seq, PHASE_WAL_RECOVERY, SLOT_WAL);
 	if (w->phase != WAL_IDLE)
 		wal_keeper_trim(w);
 	wal_clock_open(w);

@@ -21,6 +21,7 @@
 #include "ipc/loop.h"
 #include "shm/assert.h"
 #include "shm/log_clock.h"
+#include "shm/logcheck.h"
 #include "shm/segment.h"
 #include "workers/wal/wal_io.h"
 #include "workers/wal/wal_plan.h"
@@ -129,7 +130,7 @@ struct wal_keeper {
 	bool next_ready;
 	bool hint_busy;
 	uint64_t hint_vlsn; /* on disk */
-	uint8_t hint[WAL_HINT_SIZE];
+	uint8_t hint[LOG_HINT_SIZE];
 	int hint_fd;
 	uint64_t alloc_ns; /* no new file before, after one that failed */
 	uint64_t rename_ns; /* nothing before, after a rename that failed */
@@ -188,6 +189,7 @@ struct wal {
 	enum wal_phase phase;
 	uint8_t uuid[16];
 	uint64_t generation;
+	struct segment_list found; /* boot: what is in the directory */
 
 	/* The log's end. */
 	uint64_t vlsn; /* newest given out */
@@ -248,18 +250,10 @@ struct wal {
 	struct wal_probe probe;
 };
 
-/* wal_recover.c: scan, cut, positions. 0, or negative after seq_fail(). */
+/* wal_recover.c: scan, judge, positions. 0, or negative after seq_fail(). */
 int wal_recover(struct wal *w);
-
-/* wal_force.c: what else than the log tells of records; 0 = nothing does. */
-struct wal_proof {
-	uint64_t checkpoint; /* VLSN that it holds */
-	uint64_t term; /* of that record */
-	int64_t time_ms; /* of that record */
-	uint64_t indexed; /* was durable, says the VLSN index */
-	uint32_t segment; /* the newest that it names */
-};
-void wal_proof_read(const struct wal *w, struct wal_proof *out);
+/* Find out how its files are to be written. 0 or -errno, -EOPNOTSUPP. */
+int wal_recover_probe(struct wal *w);
 
 /*
  * wal_scan.c: chunks of a segment, read ahead through the ring; from: its

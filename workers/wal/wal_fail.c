@@ -226,7 +226,9 @@ wal_boot_failed(struct wal *w, const struct fault *f)
 	char text[FAULT_TEXT_MAX];
 
 	log_errorx("%s", fault_text(text, sizeof(text), f));
-	seq_fault(w->r->seq, PHASE_WAL_RECOVERY, SLOT_WAL, f);
+	/* The scan's gate is fired when the segment is begun. */
+	if (seq_fault(w->r->seq, PHASE_WAL_RECOVERY, SLOT_WAL, f) == -EALREADY)
+		seq_fault(w->r->seq, PHASE_RAFT_METADATA_REPLAY, SLOT_WAL, f);
 	return -f->error;
 }
 

@@ -20,8 +20,6 @@
 #include "shm/position.h"
 #include "shm/segment.h"
 
-#define HINT_MAGIC UINT64_C(0x31746e69684c4157) /* "WALhint1" */
-
 int (*wal_fault_hook)(enum wal_op op, int res);
 void (*wal_trace_hook)(const struct wal_trace *t);
 
@@ -294,31 +292,4 @@ wal_file_write(const struct wal_io *io, int fd, const void *data, size_t n,
 	if (rc == 0 && !io->direct)
 		rc = wal_fault(WAL_OP_SYNC, fdatasync(fd) != 0 ? -errno : 0);
 	return rc;
-}
-
-void
-wal_hint_encode(uint8_t out[WAL_HINT_SIZE], uint64_t vlsn)
-{
-	put_le64(out, HINT_MAGIC);
-	put_le64(out + 8, vlsn);
-	put_le64(out + 16, crc32c(0, out, 16));
-}
-
-uint64_t
-wal_hint_read(int wal_dir)
-{
-	uint8_t buf[WAL_HINT_SIZE];
-	ssize_t n;
-	int fd;
-
-	fd = openat(wal_dir, WAL_HINT_NAME, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return 0;
-	n = pread(fd, buf, sizeof(buf), 0);
-	close(fd);
-	if (n != (ssize_t)sizeof(buf) || get_le64(buf) != HINT_MAGIC ||
-	    get_le64(buf + 16) != crc32c(0, buf, 16) ||
-	    get_le64(buf + 8) >= VLSN_MASK)
-		return 0;
-	return get_le64(buf + 8);
 }

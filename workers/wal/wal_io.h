@@ -80,11 +80,4 @@ int wal_file_write(const struct wal_io *io, int fd, const void *data, size_t n,
 #define WAL_ZEROS (256u * 1024)
 const void *wal_zeros(void);
 
-/* The checkpointed VLSN that is known, so that a scan may start there. */
-#define WAL_HINT_NAME "hint"
-#define WAL_HINT_SIZE 24
-void wal_hint_encode(uint8_t out[WAL_HINT_SIZE], uint64_t vlsn);
-/* 0 if there is none that can be trusted. */
-uint64_t wal_hint_read(int wal_dir);
-
 #endif

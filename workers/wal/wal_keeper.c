@@ -548,7 +548,7 @@ wal_keeper_hint_done(
 	(void)generation;
 	(void)flags;
 	/* Only a hint: what is lost of it costs a longer scan. */
-	if (res != WAL_HINT_SIZE)
+	if (res != LOG_HINT_SIZE)
 		w->keeper.hint_vlsn = 0;
 	w->keeper.hint_busy = false;
 }
@@ -565,10 +565,10 @@ hint_write(struct wal *w)
 	sqe = loop_sqe(&w->loop);
 	if (sqe == NULL)
 		return;
-	wal_hint_encode(k->hint, done);
+	log_hint_encode(k->hint, done);
 	k->hint_vlsn = done;
 	k->hint_busy = true;
-	io_uring_prep_write(sqe, k->hint_fd, k->hint, WAL_HINT_SIZE, 0);
+	io_uring_prep_write(sqe, k->hint_fd, k->hint, LOG_HINT_SIZE, 0);
 	/* Through the page cache: it may block, and then not us. */
 	sqe->flags |= IOSQE_ASYNC;
 	io_uring_sqe_set_data64(sqe, loop_tag(WAL_KIND_HINT, 0, 0));

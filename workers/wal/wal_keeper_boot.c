@@ -178,8 +178,8 @@ wal_keeper_boot(struct wal *w, const struct segment_list *list)
 			clean_up(w, e);
 	}
 	k->hint_fd =
-	    openat(w->dir, WAL_HINT_NAME, O_WRONLY | O_CREAT | O_CLOEXEC, 0640);
-	k->hint_vlsn = wal_hint_read(w->dir);
+	    openat(w->dir, LOG_HINT_NAME, O_WRONLY | O_CREAT | O_CLOEXEC, 0640);
+	k->hint_vlsn = log_hint_read(w->dir);
 	return rc;
 }
 

@@ -1,53 +1,49 @@
 /*
  * Boot: what is in the log. Fence, headers, scan from the checkpoint's
- * segment on, judge the end, publish the positions. Nothing on disk is
- * changed here but the fence's holes; a new segment follows in
- * wal_segment_first(). In readonly mode nothing at all is changed.
+ * segment on, judge (shm/logcheck.h), publish the positions. Nothing on disk
+ * is changed here but by force; the new segment and all else follows in
+ * wal_begin(), when nothing refuses this boot any more.
  */
 #include <sys/stat.h>
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "conf/node_generation.h"
 #include "shm/assert.h"
+#include "shm/fault.h"
 #include "shm/log.h"
+#include "shm/logcheck.h"
 #include "workers/wal/wal.h"
-#include "workers/wal/wal_judge.h"
 
 #define PROGRESS_STEP (8u * 1024 * 1024) /* bytes between two reports */
 
 struct recovery {
 	struct wal *w;
-	struct segment_list list;
-	uint64_t hint; /* checkpointed VLSN, 0 = not known */
-	struct wal_proof proof; /* force: what else is known */
+	struct logcheck check;
+	struct wal_ahead *ahead;
 	struct node_file node;
-	uint32_t start; /* entry where the full scan begins */
-	struct segment_batch seen; /* highest durable, committed of any head */
-	uint64_t records, bytes, total, reported;
-	uint64_t failed; /* records from here on were never flushed, 0 = none */
+	uint64_t records, total, reported;
 	uint64_t member; /* VLSN of the newest membership record */
 	uint64_t time_from; /* when the scan began */
-	/* The end of what chains. */
-	uint32_t tail_number, tail_end, tail_crc, tail_entry;
 	uint32_t highest; /* number of any file, 0 = there is none */
-	bool torn;
-	bool dropped; /* the scan ended at a record that was never flushed */
-	bool damage; /* why the scan failed: the log; else it is this boot */
+	bool sample; /* the next record may be a map sample */
+	bool torn; /* a tail is cut */
 	bool left; /* forced: older segments are no part of the log any more */
 	uint64_t term_seen; /* the newest that anything tells of */
-	char why[SEQ_ERROR_MAX];
-	/* Why it failed, if that was a call: its errno; 0 = it was not. */
-	int error;
-	const char *call;
-	char object[PATH_MAX]; /* in data_dir */
+	int error; /* why the boot fails: errno, 0 = what why[] says */
+	const char *call; /* ... and the call */
+	char object[PATH_MAX]; /* ... of which file */
+	char what[128]; /* ... and what, if no errno tells; "" = errno's */
+	char why[FAULT_TEXT_MAX]; /* ... and what it means for the data */
 };
 
+/* For what is no fault of a file: why[] says all of it. */
 __attribute__((format(printf, 2, 3))) static int
 refuse(struct recovery *rec, const char *fmt, ...)
 {
@@ -59,40 +55,33 @@ refuse(struct recovery *rec, const char *fmt, ...)
 	return -ECANCELED;
 }
 
-/* A call on what is at that name in data_dir failed; error is -errno. */
-__attribute__((format(printf, 4, 5))) static int
-refuse_call(
-    struct recovery *rec, int error, const char *call, const char *fmt, ...)
+/* A call failed on `name` in the data directory. */
+static int
+refuse_call(struct recovery *rec, const char *name, const char *call, int error)
 {
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(rec->object, sizeof(rec->object), fmt, ap);
-	va_end(ap);
+	snprintf(rec->object, sizeof(rec->object), "%s/%s",
+	    rec->w->conf->node.data_dir, name);
 	rec->call = call;
-	rec->error = -error;
-	return refuse(rec, "%s: %s: %s", rec->object, call, strerror(-error));
+	rec->error = error;
+	snprintf(rec->why, sizeof(rec->why),
+	    "nothing is changed, what is on disk stays as it is");
+	return -ECANCELED;
 }
 
-static int
-damaged(
-    struct recovery *rec, uint32_t number, uint32_t offset, const char *what)
+int
+wal_recover_probe(struct wal *w)
 {
-	rec->damage = true;
-	return refuse(rec,
-	    "wal/%08x.seg offset %u: %s (the log holds %ju, %ju were durable); "
-	    "restore this node, or boot with recovery_mode = force to drop "
-	    "what follows",
-	    number, offset, what, (uintmax_t)rec->w->vlsn,
-	    (uintmax_t)rec->seen.durable);
+	const struct conf *conf = w->conf;
+
+	return wal_io_probe(&w->io, w->dir, conf->wal.io == CONF_WAL_IO_DIRECT,
+	    conf->wal.io == CONF_WAL_IO_BUFFERED);
 }
 
 static int
 open_files(struct recovery *rec)
 {
 	struct wal *w = rec->w;
-	const struct conf *conf = w->conf;
-	char why[128], name[32];
+	char why[128], name[32], path[48];
 	int rc;
 
 	rc = node_file_read(w->w->data_dir, &rec->node, why, sizeof(why));
@@ -101,34 +90,31 @@ open_files(struct recovery *rec)
 	memcpy(w->uuid, rec->node.group_uuid, sizeof(w->uuid));
 	w->generation = rec->node.generation;
 	position_set(&w->r->pos->generation, w->generation);
-	if (!w->w->readonly && mkdirat(w->w->data_dir, "wal", 0750) != 0 &&
-	    errno != EEXIST)
-		return refuse_call(rec, -errno, "mkdir", "wal");
 	w->dir =
 	    openat(w->w->data_dir, "wal", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (w->dir < 0 && errno == ENOENT && w->w->readonly)
+	if (w->dir < 0 && errno == ENOENT) /* made when the boot is sure */
 		return 0;
 	if (w->dir < 0)
-		return refuse_call(rec, -errno, "open", "wal");
+		return refuse_call(rec, "wal", "open", errno);
 	if (w->w->readonly)
 		return 0;
-	rc = wal_io_probe(&w->io, w->dir, conf->wal.io == CONF_WAL_IO_DIRECT,
-	    conf->wal.io == CONF_WAL_IO_BUFFERED);
+	rc = wal_recover_probe(w);
 	if (rc == -EOPNOTSUPP)
 		return refuse(rec,
 		    "wal: direct I/O does not work on this file system; set "
 		    "[wal] io = auto or buffered");
 	if (rc != 0)
-		return refuse_call(rec, rc, "write", "wal/" WAL_PROBE_NAME);
+		return refuse_call(rec, "wal/" WAL_PROBE_NAME, "write", -rc);
 	rc = wal_fence(w->dir, name, sizeof(name));
-	return rc == 0 ? 0 : refuse_call(rec, rc, "fence", "wal/%s", name);
+	snprintf(path, sizeof(path), "wal/%s", name);
+	return rc == 0 ? 0 : refuse_call(rec, path, "fence", -rc);
 }
 
 /* Do the headers belong to this group? */
 static int
 check_owner(struct recovery *rec)
 {
-	const struct segment_list *l = &rec->list;
+	const struct segment_list *l = &rec->check.list;
 	uint32_t i;
 
 	for (i = 0; i < l->count; i++) {
@@ -151,113 +137,6 @@ check_owner(struct recovery *rec)
 	return 0;
 }
 
-/*
- * Files behind the newest good header: a header is durable before any record
- * is written, so a head of that segment means that its header was there.
- */
-static int
-check_unbegun(struct recovery *rec)
-{
-	const struct segment_list *l = &rec->list;
-	uint32_t i = l->newest == UINT32_MAX ? 0 : l->newest + 1;
-	int rc;
-
-	for (; i < l->count; i++) {
-		struct segment_batch seen = { 0 };
-
-		if (l->entry[i].dropped)
-			continue;
-		rc = segment_file_look(
-		    rec->w->dir, l->entry[i].number, true, &seen);
-		if (rc == -EIO)
-			return damaged(
-			    rec, l->entry[i].number, 0, strerror(-rc));
-		if (rc != 0)
-			return refuse_call(rec, rc, "read", "wal/%08x.seg",
-			    l->entry[i].number);
-		if (seen.segment == 0)
-			continue;
-		if (seen.durable > rec->seen.durable)
-			rec->seen.durable = seen.durable;
-		return damaged(rec, l->entry[i].number, 0, "damaged header");
-	}
-	return 0;
-}
-
-/* No header is good; a file with a head in it was a segment: it is named. */
-static int
-refuse_none_left(struct recovery *rec)
-{
-	const struct segment_list *l = &rec->list;
-	char damage[64] = "";
-	uint32_t i;
-
-	for (i = 0; i < l->count && damage[0] == '\0'; i++) {
-		struct segment_batch seen = { 0 };
-
-		if (segment_file_look(
-			rec->w->dir, l->entry[i].number, true, &seen) == 0 &&
-		    seen.segment != 0)
-			snprintf(damage, sizeof(damage),
-			    "/%08x.seg: damaged header,", l->entry[i].number);
-	}
-	return refuse(rec,
-	    "wal%s no segment is left, there were records up to %ju at "
-	    "least; restore this node, or boot with recovery_mode = "
-	    "force to go on behind the checkpoint",
-	    damage[0] != '\0' ? damage : ":", (uintmax_t)rec->hint);
-}
-
-/* Is what the oldest segment continues needed? */
-static int
-check_missing(struct recovery *rec)
-{
-	const struct segment_list *l = &rec->list;
-	uint64_t first;
-	uint32_t i;
-
-	if (l->newest == UINT32_MAX && rec->hint != 0)
-		return refuse_none_left(rec);
-	if (l->newest == UINT32_MAX || l->missing == 0)
-		return 0;
-	first = l->entry[l->oldest].info.first_vlsn;
-	if (rec->hint != 0 && rec->hint + 1 >= first)
-		return 0;
-	/*
-	 * The hint may be behind what retention went by. It takes the oldest,
-	 * and takes it by name: a file that is still there was not taken. The
-	 * store looks whether the first record that it needs is there.
-	 */
-	for (i = 0; i < l->oldest; i++)
-		if (l->entry[i].number == l->missing ||
-		    (l->entry[i].state == SEGMENT_VALID &&
-			l->entry[i].number < l->missing))
-			break;
-	if (i == l->oldest)
-		return 0;
-	return refuse(rec,
-	    "wal/%08x.seg is missing or damaged, and records before %ju are "
-	    "needed; restore this node, or boot with recovery_mode = force to "
-	    "go on without them",
-	    l->missing, (uintmax_t)first);
-}
-
-static void
-choose_start(struct recovery *rec)
-{
-	const struct segment_list *l = &rec->list;
-	uint32_t i;
-
-	rec->start = l->oldest;
-	rec->total = 0;
-	for (i = l->oldest; i != UINT32_MAX; i = segment_list_next(l, i))
-		if (l->entry[i].info.first_vlsn <= rec->hint + 1)
-			rec->start = i;
-	for (i = rec->start; i != UINT32_MAX; i = segment_list_next(l, i))
-		rec->total += l->entry[i].end != 0 ? l->entry[i].end
-						   : l->entry[i].file_size;
-}
-
 static void
 report(struct recovery *rec, uint64_t bytes)
 {
@@ -265,7 +144,8 @@ report(struct recovery *rec, uint64_t bytes)
 	char text[PROGRESS_MAX];
 
 	loop_beat(&w->loop);
-	snprintf(text, sizeof(text), "scanning wal/%08x.seg", rec->tail_number);
+	snprintf(text, sizeof(text), "scanning wal/%08x.seg",
+	    rec->check.tail_number);
 	seq_progress_set(
 	    w->r->seq, SLOT_WAL, rec->records, 0, bytes, rec->total, text);
 	rec->reported = bytes;
@@ -273,152 +153,175 @@ report(struct recovery *rec, uint64_t bytes)
 
 static void
 take_record(struct recovery *rec, const struct record *r, uint32_t number,
-    uint32_t offset, bool *sample)
+    uint32_t offset)
 {
 	struct wal *w = rec->w;
 
 	if (r->type == REC_BATCH) {
 		/* A sample stands right behind a head. */
-		*sample = !w->sampled ||
-			  rec->bytes + offset - w->sample >= VMAP_STRIDE_BYTES;
+		rec->sample =
+		    !w->sampled ||
+		    rec->check.bytes + offset - w->sample >= VMAP_STRIDE_BYTES;
 		return;
 	}
 	if (r->vlsn == 0)
 		return;
-	if (*sample && wal_sample(w, r->vlsn, lsn_make(number, offset))) {
-		w->sample = rec->bytes + offset;
+	if (rec->sample && wal_sample(w, r->vlsn, lsn_make(number, offset))) {
+		w->sample = rec->check.bytes + offset;
 		w->sampled = true;
 	}
-	*sample = false;
+	rec->sample = false;
 	rec->records++;
 	if (r->type == REC_MEMBER)
 		rec->member = r->vlsn;
 }
 
-/* Take over where a segment's chain stopped. */
-static void
-take_end(struct recovery *rec, uint32_t i, const struct segment_reader *r)
-{
-	struct wal *w = rec->w;
+/* ---- the judge's callbacks ---- */
 
-	w->vlsn = r->scan.vlsn;
-	w->term = r->scan.term;
-	w->time_ms = r->scan.time_ms;
-	rec->tail_entry = i;
-	rec->tail_end = r->scan.offset;
-	rec->tail_crc = r->scan.seed;
-	rec->bytes += r->scan.offset;
-	if (r->scan.durable > rec->seen.durable)
-		rec->seen.durable = r->scan.durable;
-	if (r->scan.committed > rec->seen.committed)
-		rec->seen.committed = r->scan.committed;
-}
-
-static enum judge_verdict
-judge_end(struct recovery *rec, uint32_t i, struct segment_reader *r, int *rc)
-{
-	uint32_t next = segment_list_next(&rec->list, i);
-	struct segment_batch seen = { 0 };
-	struct judge_in in = { .vlsn = r->scan.vlsn };
-
-	*rc = 0;
-	if (next != UINT32_MAX) {
-		const struct segment_info *n = &rec->list.entry[next].info;
-
-		in.successor = true;
-		in.end_agrees = r->scan.offset == n->prev_end &&
-				r->scan.seed == n->prev_crc &&
-				r->scan.vlsn + 1 == n->first_vlsn;
-	} else {
-		in.inside = segment_reader_unfinished(r);
-		/* This spends the reader: its end was taken over before. */
-		*rc = segment_reader_look(r, &seen);
-		in.behind = seen.segment != 0;
-		if (seen.durable > rec->seen.durable)
-			rec->seen.durable = seen.durable;
-	}
-	in.durable = rec->seen.durable;
-	return wal_judge(&in);
-}
-
-/*
- * Follow one segment's chain to where it stops. Where a flush had failed it
- * stops behind the last record that was durable before: the head of the flush
- * that failed, and what else has no VLSN, may be in a cache only.
- */
 static int
-follow_segment(struct recovery *rec, uint32_t i, struct segment_reader *r)
+take_source(
+    void *ctx, const struct segment_entry *e, struct segment_source *out)
 {
-	struct segment_entry *e = &rec->list.entry[i];
-	bool last = segment_list_next(&rec->list, i) == UINT32_MAX;
-	uint64_t failed = last && rec->failed != 0 ? rec->failed : UINT64_MAX;
-	struct segment_scan before = r->scan;
-	struct record record;
-	bool sample = false;
-	uint32_t offset;
-	int rc;
+	struct recovery *rec = ctx;
+	int rc = wal_ahead_open(&rec->ahead, rec->w, e->number, e->info.block,
+	    e->end != 0 ? e->end : e->file_size);
 
 	rec->w->sampled = false;
-	while ((rc = segment_reader_next(r, &record, &offset)) == 0) {
-		if (record.vlsn >= failed) {
-			r->scan = before;
-			rec->dropped = true;
-			return 0;
-		}
-		if (record.vlsn != 0)
-			before = r->scan;
-		take_record(rec, &record, e->number, offset, &sample);
-		if (rec->bytes + offset - rec->reported < PROGRESS_STEP)
-			continue;
-		report(rec, rec->bytes + offset);
-		if (loop_shutdown(&rec->w->loop) != SHUTDOWN_NONE)
-			return refuse(rec, "stopped while scanning");
-	}
-	if (rc != -ENODATA)
-		return rc;
-	if (r->scan.vlsn + 1 == failed)
-		r->scan = before;
-	rec->dropped = r->scan.vlsn + 1 == failed;
-	return 0;
+	if (rc == 0)
+		wal_ahead_source(rec->ahead, out);
+	return rc;
+}
+
+static void
+take_close(void *ctx)
+{
+	wal_ahead_close(((struct recovery *)ctx)->ahead);
 }
 
 static int
-scan_segment(struct recovery *rec, uint32_t i)
+take(void *ctx, const struct segment_entry *e, uint32_t offset,
+    const struct record *record)
 {
-	struct segment_entry *e = &rec->list.entry[i];
-	enum judge_verdict verdict = JUDGE_DAMAGED;
-	struct segment_source source;
-	struct segment_reader r;
-	struct wal_ahead *ahead;
-	int rc, look = 0;
+	struct recovery *rec = ctx;
 
-	rc = wal_ahead_open(&ahead, rec->w, e->number, e->info.block,
-	    e->end != 0 ? e->end : e->file_size);
-	if (rc != 0)
-		return refuse_call(rec, rc, "open", "wal/%08x.seg", e->number);
-	wal_ahead_source(ahead, &source);
-	segment_reader_use(&r, &e->info, &source);
-	r.limit = e->end;
-	rec->tail_number = e->number;
-	rc = follow_segment(rec, i, &r);
-	take_end(rec, i, &r);
-	if (rc == 0 && rec->dropped)
-		verdict = JUDGE_TORN;
-	else if (rc == 0)
-		verdict = judge_end(rec, i, &r, &look);
-	wal_ahead_close(ahead);
-	if (rc == -ECANCELED)
-		return rc;
-	if (rc == 0)
-		rc = look;
-	if (rc == -EIO)
-		return damaged(rec, e->number, rec->tail_end, strerror(-rc));
-	if (rc != 0)
-		return refuse_call(rec, rc, "read", "wal/%08x.seg", e->number);
-	if (verdict == JUDGE_DAMAGED)
-		return damaged(rec, e->number, rec->tail_end, "damaged");
-	rec->torn = verdict == JUDGE_TORN;
+	take_record(rec, record, e->number, offset);
+	if (rec->check.bytes + offset - rec->reported < PROGRESS_STEP)
+		return 0;
+	report(rec, rec->check.bytes + offset);
+	if (loop_shutdown(&rec->w->loop) != SHUTDOWN_NONE)
+		return refuse(rec, "stopped while scanning");
 	return 0;
+}
+
+/* ---- what damage means ---- */
+
+/* What force would do about it; the same is done by force_cut(). */
+static bool
+force_begins_anew(const struct recovery *rec)
+{
+	return rec->check.missing.verdict != LOG_DAMAGED &&
+	       rec->check.vlsn < logcheck_base(&rec->check.known);
+}
+
+/* Does force move this file to salvage/, or (the tail) a copy of it? */
+static bool
+force_moves(const struct recovery *rec, uint32_t i)
+{
+	const struct segment_entry *e = &rec->check.list.entry[i];
+	uint32_t tail =
+	    force_begins_anew(rec) ? UINT32_MAX : rec->check.tail_entry;
+
+	if (e->state == SEGMENT_UNBEGUN)
+		return false;
+	return tail == UINT32_MAX || i > tail || !e->in_chain ||
+	       (i == tail && rec->check.fault.verdict == LOG_DAMAGED);
+}
+
+static void append(char *buf, size_t size, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static void
+append(char *buf, size_t size, const char *fmt, ...)
+{
+	size_t len = strlen(buf);
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(buf + len, size - len, fmt, ap);
+	va_end(ap);
+}
+
+/* "; force would drop records A to B, and keep FILES in salvage/". */
+static void
+force_tell(const struct recovery *rec, char *buf, size_t size)
+{
+	const struct logcheck *c = &rec->check;
+	uint64_t base = logcheck_base(&c->known);
+	uint64_t from = c->vlsn + 1;
+	uint64_t to = c->durable > c->behind ? c->durable : c->behind;
+	uint32_t i, first = 0, last = 0, files = 0;
+
+	if (c->missing.verdict == LOG_DAMAGED) {
+		from = base + 1;
+		to = c->list.entry[c->list.oldest].info.first_vlsn - 1;
+	} else if (force_begins_anew(rec))
+		from = base + 1;
+	append(buf, size, "; recovery_mode = force would ");
+	if (from <= to)
+		append(buf, size, "drop records %ju to %ju (%ju%s)",
+		    (uintmax_t)from, (uintmax_t)to, (uintmax_t)(to - from + 1),
+		    c->missing.verdict == LOG_DAMAGED ? "" : " at least");
+	else
+		append(buf, size, "drop no record known of");
+	for (i = 0; i < c->list.count; i++)
+		if (force_moves(rec, i)) {
+			if (files++ == 0)
+				first = c->list.entry[i].number;
+			last = c->list.entry[i].number;
+		}
+	if (files == 1)
+		append(buf, size, ", and keep wal/%08x.seg in salvage/", first);
+	else if (files != 0)
+		append(buf, size,
+		    ", and keep %u files, wal/%08x.seg to %08x.seg, in "
+		    "salvage/",
+		    files, first, last);
+}
+
+/* Damage: the file, the place, what is good, and what force would drop. */
+static int
+refuse_damage(struct recovery *rec)
+{
+	const struct log_fault *f = logcheck_first(&rec->check);
+	char name[SEGMENT_NAME_MAX];
+
+	segment_name(name, f->segment);
+	snprintf(rec->object, sizeof(rec->object), "%s/wal/%s",
+	    rec->w->conf->node.data_dir, name);
+	rec->call = NULL;
+	rec->error = EBADMSG;
+	snprintf(
+	    rec->what, sizeof(rec->what), "offset %u: %s", f->offset, f->what);
+	snprintf(rec->why, sizeof(rec->why),
+	    "the log is good up to record %ju, %ju were durable by %s",
+	    (uintmax_t)f->vlsn, (uintmax_t)rec->check.durable,
+	    log_witness_name(rec->check.witness));
+	force_tell(rec, rec->why, sizeof(rec->why));
+	return -ECANCELED;
+}
+
+/* A forced or readonly boot says what a normal one stops at. */
+static void
+damage_tell(struct recovery *rec)
+{
+	const struct log_fault *f = logcheck_first(&rec->check);
+
+	event_add(rec->w->r, SLOT_WAL, EVENT_ERROR,
+	    "%s: wal/%08x.seg offset %u: %s (good up to record %ju, %ju were "
+	    "durable by %s)",
+	    rec->w->w->force ? "forced" : "readonly", f->segment, f->offset,
+	    f->what, (uintmax_t)f->vlsn, (uintmax_t)rec->check.durable,
+	    log_witness_name(rec->check.witness));
 }
 
 /*
@@ -428,21 +331,22 @@ scan_segment(struct recovery *rec, uint32_t i)
 static void
 begin_anew(struct recovery *rec)
 {
-	const struct wal_proof *proof = &rec->proof;
+	const struct log_known *proof = &rec->check.known;
 	struct wal *w = rec->w;
 
-	if (w->vlsn < rec->hint)
-		w->vlsn = rec->hint;
+	if (w->vlsn < logcheck_base(proof))
+		w->vlsn = logcheck_base(proof);
 	if (w->vlsn < proof->indexed)
 		w->vlsn = proof->indexed;
-	rec->seen.committed = rec->seen.durable = w->vlsn;
+	rec->check.committed = rec->check.durable = w->vlsn;
 	if (w->term < proof->term)
 		w->term = proof->term;
 	if (w->time_ms < proof->time_ms)
 		w->time_ms = proof->time_ms;
 	/* The index names segments by their numbers. */
-	if (rec->highest < proof->segment && proof->segment < UINT32_MAX)
-		rec->highest = proof->segment;
+	if (rec->highest < proof->indexed_segment &&
+	    proof->indexed_segment < UINT32_MAX)
+		rec->highest = proof->indexed_segment;
 	if (w->vlsn == 0 || !w->w->force)
 		return;
 	event_add(w->r, SLOT_WAL, EVENT_ERROR,
@@ -452,26 +356,6 @@ begin_anew(struct recovery *rec)
 	    (uintmax_t)proof->indexed);
 }
 
-static int
-scan_all(struct recovery *rec)
-{
-	const struct segment_list *l = &rec->list;
-	uint32_t i;
-	int rc = 0;
-
-	if (l->newest == UINT32_MAX) {
-		begin_anew(rec);
-		return 0;
-	}
-	choose_start(rec);
-	rec->w->vlsn = l->entry[rec->start].info.first_vlsn - 1;
-	for (i = rec->start; rc == 0 && i != UINT32_MAX;
-	     i = segment_list_next(l, i))
-		rc = scan_segment(rec, i);
-	wal_ahead_free();
-	return rc;
-}
-
 /*
  * What the scan found is on the device, maybe in its cache only: it counts as
  * durable when this process has flushed it.
@@ -479,20 +363,21 @@ scan_all(struct recovery *rec)
 static int
 flush_tail(struct recovery *rec)
 {
-	char name[SEGMENT_NAME_MAX];
+	char name[SEGMENT_NAME_MAX], path[32];
 	int fd, rc;
 
-	if (rec->tail_number == 0)
+	if (rec->check.tail_number == 0)
 		return 0; /* nothing was found */
-	segment_name(name, rec->tail_number);
+	segment_name(name, rec->check.tail_number);
+	snprintf(path, sizeof(path), "wal/%s", name);
 	fd = openat(rec->w->dir, name, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		return refuse_call(rec, -errno, "open", "wal/%s", name);
+		return refuse_call(rec, path, "open", errno);
 	rc = wal_file_sync(fd);
 	close(fd);
 	if (rc == 0)
 		rc = wal_file_sync(rec->w->dir);
-	return rc == 0 ? 0 : refuse_call(rec, rc, "fsync", "wal/%s", name);
+	return rc == 0 ? 0 : refuse_call(rec, path, "fsync", -rc);
 }
 
 static void
@@ -500,27 +385,29 @@ publish(struct recovery *rec)
 {
 	struct positions *pos = rec->w->r->pos;
 	struct wal *w = rec->w;
-	uint64_t committed = rec->seen.committed;
+	uint64_t committed = rec->check.committed;
 
 	if (committed > w->vlsn)
 		committed = w->vlsn;
 	position_set(&pos->appended, w->vlsn);
 	position_set(&pos->durable, w->vlsn);
 	position_set(&pos->committed, epoch_word(0, committed));
-	position_set(&pos->first,
-	    rec->list.newest == UINT32_MAX
-		? w->vlsn + 1
-		: rec->list.entry[rec->list.oldest].info.first_vlsn);
+	position_set(
+	    &pos->first, rec->check.list.newest == UINT32_MAX
+			     ? w->vlsn + 1
+			     : rec->check.list.entry[rec->check.list.oldest]
+				   .info.first_vlsn);
 	position_set(&pos->member, rec->member);
 	position_set(&pos->clock_ms, (uint64_t)w->time_ms);
 	atomic_store_explicit(&w->r->walbuf.h->newest_lsn,
-	    lsn_make(rec->tail_number, rec->tail_end), memory_order_release);
+	    lsn_make(rec->check.tail_number, rec->check.tail_end),
+	    memory_order_release);
 	w->durable = w->vlsn;
-	w->head_durable = rec->seen.durable;
+	w->head_durable = rec->check.durable;
 	w->boot_term = w->term > rec->term_seen ? w->term : rec->term_seen;
 	position_set(&pos->term, w->boot_term);
 	wal_count(w, C_WAL_REPLAYED, rec->records);
-	wal_count(w, C_WAL_REPLAYED_BYTES, rec->bytes);
+	wal_count(w, C_WAL_REPLAYED_BYTES, rec->check.bytes);
 }
 
 static void
@@ -529,21 +416,22 @@ say(struct recovery *rec)
 	struct wal *w = rec->w;
 	uint64_t us = (mono_ns() - rec->time_from) / 1000;
 
-	rec->total = rec->bytes; /* the newest file was not all log */
-	report(rec, rec->bytes);
+	rec->total = rec->check.bytes; /* the newest file was not all log */
+	report(rec, rec->check.bytes);
 	if (rec->torn) {
 		wal_count(w, C_WAL_TORN, 1);
 		event_add(w->r, SLOT_WAL, EVENT_WARN,
 		    "wal/%08x.seg: torn at offset %u, cut behind record %ju",
-		    rec->tail_number, rec->tail_end, (uintmax_t)w->vlsn);
+		    rec->check.tail_number, rec->check.tail_end,
+		    (uintmax_t)w->vlsn);
 	}
-	if (rec->dropped)
+	if (rec->check.dropped)
 		event_add(w->r, SLOT_WAL, EVENT_WARN,
 		    "records behind %ju are dropped: their flush had failed",
 		    (uintmax_t)w->vlsn);
 	log_info("log: %ju records, %ju bytes scanned in %ju us, term %ju, "
 		 "end at record %ju",
-	    (uintmax_t)rec->records, (uintmax_t)rec->bytes, (uintmax_t)us,
+	    (uintmax_t)rec->records, (uintmax_t)rec->check.bytes, (uintmax_t)us,
 	    (uintmax_t)w->term, (uintmax_t)w->vlsn);
 }
 
@@ -562,7 +450,7 @@ generation_raise(struct recovery *rec)
 		return 0;
 	rc = node_generation_raise(w->w->data_dir, &rec->node);
 	if (rc != 0)
-		return refuse_call(rec, rc, "write", "node");
+		return refuse_call(rec, "node", "write", -rc);
 	w->generation = rec->node.generation;
 	position_set(&w->r->pos->generation, w->generation);
 	position_set(&w->r->pos->raised, 1);
@@ -574,19 +462,19 @@ generation_raise(struct recovery *rec)
 
 /*
  * What others will skip: the store what lies between its checkpoint and the
- * log, vlsn what its file knows behind the log's end.
+ * log.
  */
 static bool
 others_skip(const struct recovery *rec)
 {
-	const struct segment_list *l = &rec->list;
+	const struct segment_list *l = &rec->check.list;
+	const struct log_known *known = &rec->check.known;
 	uint64_t vlsn = rec->w->vlsn, first = vlsn + 1;
 
 	if (l->newest != UINT32_MAX)
 		first = l->entry[l->oldest].info.first_vlsn;
-	return rec->proof.indexed > vlsn ||
-	       (vlsn > rec->proof.checkpoint &&
-		   first > rec->proof.checkpoint + 1);
+	return known->indexed > vlsn ||
+	       (vlsn > known->checkpoint && first > known->checkpoint + 1);
 }
 
 /*
@@ -601,10 +489,10 @@ force_anew(struct recovery *rec)
 	event_add(w->r, SLOT_WAL, EVENT_ERROR,
 	    "forced: the log is good up to record %ju only, the checkpoint "
 	    "holds %ju: all of the log is given up",
-	    (uintmax_t)w->vlsn, (uintmax_t)rec->hint);
+	    (uintmax_t)w->vlsn, (uintmax_t)logcheck_base(&rec->check.known));
 	begin_anew(rec);
-	rec->tail_number = 0;
-	rec->tail_entry = UINT32_MAX;
+	rec->check.tail_number = 0;
+	rec->check.tail_entry = UINT32_MAX;
 	rec->member = 0;
 }
 
@@ -612,145 +500,152 @@ force_anew(struct recovery *rec)
 static int
 force_cut(struct recovery *rec)
 {
+	struct logcheck *c = &rec->check;
 	struct wal *w = rec->w;
 	uint32_t i;
 
-	event_add(w->r, SLOT_WAL, EVENT_ERROR, "forced: %s", rec->why);
-	if (w->vlsn < rec->hint)
+	if (force_begins_anew(rec))
 		force_anew(rec);
 	event_add(w->r, SLOT_WAL, EVENT_ERROR,
 	    "forced: the log ends at record %ju, the rest is in salvage/",
 	    (uintmax_t)w->vlsn);
-	for (i = 0; i < rec->list.count; i++)
-		if ((rec->tail_entry == UINT32_MAX || i > rec->tail_entry) &&
-		    rec->list.entry[i].in_chain)
+	for (i = 0; i < c->list.count; i++)
+		if ((c->tail_entry == UINT32_MAX || i > c->tail_entry) &&
+		    c->list.entry[i].in_chain)
 			log_warnx("forced: wal/%08x.seg (records from %ju) is "
 				  "dropped",
-			    rec->list.entry[i].number,
-			    (uintmax_t)rec->list.entry[i].info.first_vlsn);
-	rec->seen.durable = w->vlsn;
-	rec->torn = false;
-	return wal_keeper_salvage(w, &rec->list, rec->tail_entry, true);
+			    c->list.entry[i].number,
+			    (uintmax_t)c->list.entry[i].info.first_vlsn);
+	c->durable = w->vlsn;
+	return wal_keeper_salvage(w, &c->list, c->tail_entry, true);
 }
 
 /* What a boot that met damage makes of it, by its mode. 0 or negative. */
 static int
 damage_met(struct recovery *rec)
 {
+	struct logcheck *c = &rec->check;
 	struct wal *w = rec->w;
+	bool damaged = c->fault.verdict == LOG_DAMAGED;
 	int rc;
 
-	if (w->w->readonly) {
-		/* The checkpoint is what is served; nothing is changed. */
-		event_add(
-		    w->r, SLOT_WAL, EVENT_ERROR, "readonly: %s", rec->why);
-		rec->torn = false;
+	if (!w->w->force && !w->w->readonly)
+		return refuse_damage(rec);
+	damage_tell(rec);
+	/* Readonly: the checkpoint is served; nothing is changed. */
+	if (w->w->readonly)
 		return 0;
-	}
-	if (!w->w->force)
-		return -ECANCELED;
-	/* Cutting says why it cuts: this does not. */
+	rec->left = c->missing.verdict == LOG_DAMAGED;
 	if ((rc = generation_raise(rec)) != 0)
 		return rc;
-	rc = force_cut(rec);
-	return rc == 0 ? 0 : refuse_call(rec, rc, "write", "salvage");
+	if (c->list.newest == UINT32_MAX) {
+		begin_anew(rec);
+		rc = wal_keeper_salvage(w, &c->list, UINT32_MAX, false);
+	} else if (damaged)
+		rc = force_cut(rec);
+	else
+		/* What is older than the gap is not to be deleted. */
+		rc = wal_keeper_salvage(w, &c->list, c->tail_entry, false);
+	return rc == 0 ? 0 : refuse_call(rec, "salvage", "write", -rc);
 }
 
-/* The oldest segments are not there: 0 if the mode is to go on without. */
+/* A read failed: the world's fault, and no word on the log. */
 static int
-missing_met(struct recovery *rec)
+refuse_read(struct recovery *rec, int rc)
 {
-	struct wal *w = rec->w;
+	const struct logcheck *c = &rec->check;
+	char path[32];
 
-	if (!w->w->force && !w->w->readonly)
-		return -ECANCELED;
-	event_add(w->r, SLOT_WAL, EVENT_ERROR, "%s: %s",
-	    w->w->force ? "forced" : "readonly", rec->why);
-	rec->left = w->w->force;
-	return 0;
+	snprintf(path, sizeof(path), "wal/%08x.seg", c->error_number);
+	(void)refuse_call(rec, path, c->error_call, -rc);
+	if (rc == -EIO)
+		snprintf(rec->why, sizeof(rec->why),
+		    "offset %u cannot be read, nothing is changed; if it "
+		    "stays so, this node is to be restored from another one "
+		    "or from a copy",
+		    c->error_offset);
+	return -ECANCELED;
 }
 
 static int
 recover_scan(struct recovery *rec)
 {
+	struct logcheck *c = &rec->check;
 	struct wal *w = rec->w;
-	int rc = check_missing(rec);
+	int rc = logcheck_run(c);
 
+	wal_ahead_free();
 	if (rc != 0)
-		rc = missing_met(rec);
-	if (rc == 0 && (rc = scan_all(rec)) == 0)
-		rc = check_unbegun(rec);
-	if (rc != 0)
-		return rec->damage ? damage_met(rec) : rc;
-	if (w->w->force && (rec->left || others_skip(rec)) &&
-	    (rc = generation_raise(rec)) != 0)
-		return rc;
-	if (!rec->left)
-		return 0;
-	/* What is older than the gap is of no use, but not to be deleted. */
-	rc = wal_keeper_salvage(w, &rec->list, rec->tail_entry, false);
-	return rc == 0 ? 0 : refuse_call(rec, rc, "write", "salvage");
+		return rc == -ECANCELED ? rc : refuse_read(rec, rc);
+	w->vlsn = c->vlsn;
+	w->term = c->term;
+	w->time_ms = c->time_ms;
+	if (logcheck_verdict(c) == LOG_DAMAGED)
+		return damage_met(rec);
+	rec->torn = c->fault.verdict == LOG_TORN && !c->dropped;
+	if (c->list.newest == UINT32_MAX)
+		begin_anew(rec);
+	if (w->w->force && others_skip(rec))
+		return generation_raise(rec);
+	return 0;
 }
 
 /*
- * Of a segment that holds nothing that was durable before a flush failed, the
- * header may be in a cache only, too: the log goes on from the one before it.
+ * What else tells of the log. Of what force drops the terms count still: none
+ * of them comes again.
  */
 static void
-drop_failed(struct recovery *rec)
+know(struct recovery *rec)
 {
-	struct segment_list *l = &rec->list;
-	struct segment_entry *e;
-
-	while (rec->failed != 0 && l->newest != UINT32_MAX &&
-	       (e = &l->entry[l->newest])->info.first_vlsn >= rec->failed) {
-		e->state = SEGMENT_BAD;
-		e->dropped = true;
-		segment_list_resolve(l);
-	}
-}
-
-/*
- * Force: the checkpoint is as good as a hint, and better than an old one; and
- * of what is dropped the terms count still: none of them comes again.
- */
-static void
-prove(struct recovery *rec)
-{
-	const struct segment_list *l = &rec->list;
+	const struct segment_list *l = &rec->check.list;
+	struct log_known *known = &rec->check.known;
+	struct wal *w = rec->w;
 	uint32_t i;
 
-	wal_proof_read(rec->w, &rec->proof);
-	if (rec->hint < rec->proof.checkpoint)
-		rec->hint = rec->proof.checkpoint;
-	rec->term_seen = rec->proof.term;
+	log_known_read(known, w->conf->node.data_dir, w->w->data_dir, w->dir,
+	    w->uuid,
+	    l->newest != UINT32_MAX ? l->entry[l->newest].info.generation : 0,
+	    NULL);
+	/*
+	 * Did a flush fail in a life before this one? Then what lies above what
+	 * was durable there can be read and still be on no disk, and no further
+	 * sync tells.
+	 */
+	known->failed = atomic_load_explicit(
+	    &w->r->control->wal_failed, memory_order_relaxed);
+	if (!w->w->force)
+		return;
+	rec->term_seen = known->term;
 	for (i = 0; i < l->count; i++)
 		if (l->entry[i].state == SEGMENT_VALID &&
 		    l->entry[i].info.term_before > rec->term_seen)
 			rec->term_seen = l->entry[i].info.term_before;
 }
 
+static void
+total_set(struct recovery *rec)
+{
+	const struct segment_list *l = &rec->check.list;
+	uint32_t i;
+
+	for (i = l->oldest; i != UINT32_MAX; i = segment_list_next(l, i))
+		rec->total += l->entry[i].end != 0 ? l->entry[i].end
+						   : l->entry[i].file_size;
+}
+
 static int
 recover_steps(struct recovery *rec)
 {
+	struct segment_list *l = &rec->check.list;
 	struct wal *w = rec->w;
 	int rc;
 
-	if ((rc = open_files(rec)) != 0 || w->dir < 0)
+	if ((rc = open_files(rec)) != 0)
 		return rc;
-	rc = segment_list_load(&rec->list, w->dir, true);
-	if (rc != 0)
-		return refuse_call(rec, rc, "read", "wal");
-	/*
-	 * Did a flush fail in a life before this one? Then what lies above what
-	 * was durable there can be read and still be on no disk, and no further
-	 * sync tells.
-	 */
-	rec->failed = atomic_load_explicit(
-	    &w->r->control->wal_failed, memory_order_relaxed);
-	drop_failed(rec);
-	if (rec->list.count != 0)
-		rec->highest = rec->list.entry[rec->list.count - 1].number;
+	if (w->dir >= 0 && (rc = segment_list_load(l, w->dir, true)) != 0)
+		return refuse_call(rec, "wal", "read", -rc);
+	if (l->count != 0)
+		rec->highest = l->entry[l->count - 1].number;
 	if (rec->highest == UINT32_MAX)
 		return refuse(rec,
 		    "wal/%08x.seg: no number is left for the "
@@ -758,12 +653,10 @@ recover_steps(struct recovery *rec)
 		    rec->highest);
 	if ((rc = check_owner(rec)) != 0)
 		return rc;
-	rec->hint = wal_hint_read(w->dir);
-	if (w->w->force)
-		prove(rec);
-	/* What is in a checkpoint had been durable. */
-	rec->seen.durable = rec->hint;
-	rec->tail_entry = UINT32_MAX;
+	know(rec);
+	total_set(rec);
+	rec->check.wal_dir = w->dir;
+	rec->check.unreadable_is_damage = w->w->force || w->w->readonly;
 	rc = recover_scan(rec);
 	if (rc == 0 && !w->w->readonly)
 		rc = flush_tail(rec);
@@ -777,40 +670,54 @@ continue_at(struct recovery *rec)
 	struct segment_info *info = &rec->w->segment.info;
 	struct wal *w = rec->w;
 
-	info->prev_number = rec->tail_number;
-	info->prev_end = rec->tail_number != 0 ? rec->tail_end : 0;
-	info->prev_crc = rec->tail_number != 0 ? rec->tail_crc : 0;
+	info->prev_number = rec->check.tail_number;
+	info->prev_end = rec->check.tail_number != 0 ? rec->check.tail_end : 0;
+	info->prev_crc = rec->check.tail_number != 0 ? rec->check.tail_crc : 0;
 	info->number = rec->highest;
 	info->first_vlsn = w->vlsn + 1;
 	info->term_before = w->term;
 	info->time_before_ms = w->time_ms;
 }
 
+static void
+recover_failed(struct recovery *rec)
+{
+	const struct fault f = { .object = rec->object,
+		.call = rec->call,
+		.error = rec->error,
+		.place = PLACE_DATA,
+		.effect = rec->why,
+		.what = rec->what[0] != '\0' ? rec->what : NULL };
+
+	if (rec->error != 0) {
+		(void)wal_boot_failed(rec->w, &f);
+		return;
+	}
+	log_errorx("%s", rec->why);
+	seq_fail(rec->w->r->seq, PHASE_WAL_RECOVERY, SLOT_WAL, "%s", rec->why);
+}
+
 int
 wal_recover(struct wal *w)
 {
 	struct recovery rec = { .w = w, .time_from = mono_ns() };
+	const struct logcheck_ops ops = { .open = take_source,
+		.close = take_close,
+		.record = take,
+		.ctx = &rec };
 	int rc;
 
-	rec.list.newest = rec.list.oldest = UINT32_MAX;
+	rec.check.ops = &ops;
+	rec.check.list.newest = rec.check.list.oldest = UINT32_MAX;
 	rc = recover_steps(&rec);
-	if (rc != 0 && rec.error != 0) {
-		(void)wal_boot_fault(w, rec.object, rec.call, rec.error);
-		goto out;
-	}
 	if (rc != 0) {
-		log_errorx("%s", rec.why);
-		seq_fail(
-		    w->r->seq, PHASE_WAL_RECOVERY, SLOT_WAL, "%s", rec.why);
-		goto out;
+		recover_failed(&rec);
+		segment_list_free(&rec.check.list);
+		return rc;
 	}
 	publish(&rec);
 	say(&rec);
 	continue_at(&rec);
-	rc = w->w->readonly ? 0 : wal_keeper_boot(w, &rec.list);
-	if (rc != 0)
-		(void)wal_boot_fault(w, "wal", "read", -rc);
-out:
-	segment_list_free(&rec.list);
-	return rc;
+	w->found = rec.check.list;
+	return 0;
 }

@@ -2,8 +2,8 @@
  * Torn or damaged: the rule by which a boot decides what the place means
  * where the log's chain stops. Pure.
  */
-#ifndef WORKERS_WAL_JUDGE_H
-#define WORKERS_WAL_JUDGE_H
+#ifndef SHM_LOG_JUDGE_H
+#define SHM_LOG_JUDGE_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -24,7 +24,7 @@ enum judge_verdict {
 };
 
 static inline enum judge_verdict
-wal_judge(const struct judge_in *in)
+log_judge(const struct judge_in *in)
 {
 	/* A successor is begun only when all before it is durable. */
 	if (in->successor)
