@@ -1,8 +1,8 @@
 /*
  * Troubles that stand; see trouble.h. A row is written by one process at a
- * time; readers copy it between two equal, even versions. A writer that dies
- * in the middle leaves an odd one: the row is then read as what `standing`
- * says, with whatever text is there, until the supervisor ends it.
+ * time, in the text that readers do not look at; a reader's copy counts if no
+ * newer one was begun meanwhile. A writer that rests or dies in the middle
+ * leaves what it told before.
  */
 #include "shm/trouble.h"
 
@@ -14,7 +14,7 @@
 #include "shm/counters.h"
 #include "shm/region.h"
 
-#define READ_TRIES 100 /* a row is written within a microsecond */
+#define READ_TRIES 100 /* a copy takes less time than a text */
 
 static const struct {
 	const char *name, *help;
@@ -59,17 +59,18 @@ row_of(const struct region *r, enum trouble kind)
 }
 
 static void
-row_write(struct trouble_row *row, bool standing, const char *text)
+row_write(struct trouble_row *row, const char *text)
 {
-	uint32_t v = atomic_load_explicit(&row->version, memory_order_relaxed);
+	uint32_t v =
+	    atomic_load_explicit(&row->version, memory_order_relaxed) + 1;
 
-	atomic_store_explicit(&row->version, v | 1, memory_order_relaxed);
-	/* Pairs with the acquire fence in trouble_read(). */
+	strlcpy(row->text[v % 2], text, FAULT_TEXT_MAX);
+	/* The text; pairs with the acquire in trouble_read(). */
+	atomic_store_explicit(&row->version, v, memory_order_release);
+	/* And before any byte of the next one: with its fence. */
 	atomic_thread_fence(memory_order_release);
-	if (text != NULL)
-		strlcpy(row->text, text, sizeof(row->text));
-	atomic_store_explicit(&row->standing, standing, memory_order_relaxed);
-	atomic_store_explicit(&row->version, (v | 1) + 1, memory_order_release);
+	/* Pairs with the acquire in trouble_stands(). */
+	atomic_store_explicit(&row->standing, true, memory_order_release);
 }
 
 static void
@@ -83,7 +84,7 @@ begin(struct region *r, enum trouble kind, const char *text)
 		    &row->since_ns, mono_ns(), memory_order_relaxed);
 		atomic_fetch_add_explicit(&row->times, 1, memory_order_relaxed);
 	}
-	row_write(row, true, text);
+	row_write(row, text);
 	if (!before)
 		event_add(r, kinds[kind].slot,
 		    kinds[kind].stops != STOPS_NOTHING ? EVENT_ERROR
@@ -120,7 +121,7 @@ trouble_end(struct region *r, enum trouble kind)
 	if (!trouble_stands(r, kind))
 		return;
 	since = atomic_load_explicit(&row->since_ns, memory_order_relaxed);
-	row_write(row, false, NULL);
+	atomic_store_explicit(&row->standing, false, memory_order_release);
 	event_add(r, kinds[kind].slot, EVENT_INFO, "%s is over after %.1f s",
 	    kinds[kind].name, now > since ? (double)(now - since) / 1e9 : 0.0);
 }
@@ -177,11 +178,11 @@ trouble_read(
 			       &row->standing, memory_order_relaxed) != 0;
 		out->since_ns =
 		    atomic_load_explicit(&row->since_ns, memory_order_relaxed);
-		memcpy(out->text, row->text, sizeof(out->text));
+		memcpy(out->text, row->text[before % 2], sizeof(out->text));
 		/* Pairs with the release fence in row_write(). */
 		atomic_thread_fence(memory_order_acquire);
-		if ((before & 1) == 0 && atomic_load_explicit(&row->version,
-					     memory_order_relaxed) == before)
+		if (atomic_load_explicit(&row->version, memory_order_relaxed) ==
+		    before)
 			break;
 	}
 	out->text[sizeof(out->text) - 1] = '\0';

@@ -61,14 +61,14 @@ enum trouble {
 
 /* W: the kind's worker; the supervisor once it has reaped that. R: all */
 struct trouble_row {
-	_Alignas(CACHE_LINE) _Atomic uint32_t version; /* odd = being written */
+	_Alignas(CACHE_LINE) _Atomic uint32_t version; /* +1 each text */
 	_Atomic uint32_t standing;
 	_Atomic uint64_t since_ns; /* CLOCK_MONOTONIC */
 	_Atomic uint64_t times; /* it began, in this region */
-	uint8_t zero[8];
-	char text[FAULT_TEXT_MAX];
+	uint8_t zero[40];
+	char text[2][FAULT_TEXT_MAX]; /* the newest: [version % 2] */
 };
-_Static_assert(sizeof(struct trouble_row) == 512, "whole lines");
+_Static_assert(sizeof(struct trouble_row) == 1024, "whole lines");
 
 struct troubles {
 	struct trouble_row row[TROUBLE_COUNT];
