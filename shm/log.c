@@ -10,7 +10,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
+#include <sys/un.h>
 #include <syslog.h>
 #include <time.h>
 #include <unistd.h>
@@ -233,6 +236,33 @@ int
 log_fd(void)
 {
 	return me.syslog ? -1 : me.fd;
+}
+
+/* As syslog(3) would, without what it does besides. */
+static void
+syslog_last_word(const char *text, size_t len)
+{
+	static const struct sockaddr_un un = { .sun_family = AF_UNIX,
+		.sun_path = _PATH_LOG };
+	static char head[] = "<27>nodelife: "; /* daemon, err */
+	struct iovec iov[] = { { head, sizeof(head) - 1 },
+		{ (void *)(uintptr_t)text, len } };
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (fd >= 0 &&
+	    connect(fd, (const struct sockaddr *)&un, sizeof(un)) == 0)
+		(void)!writev(fd, iov, NITEMS(iov));
+}
+
+void
+log_last_word(const char *text)
+{
+	size_t len = strlen(text);
+
+	if (me.syslog)
+		syslog_last_word(text, len);
+	(void)!write(me.fd, text, len);
+	(void)!write(me.fd, "\n", 1);
 }
 
 void

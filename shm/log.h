@@ -36,6 +36,11 @@ void log_reopen_word(const _Atomic uint32_t *word);
 void log_follow(void);
 /* The descriptor lines go to, for who closes all others; -1 = syslog. */
 int log_fd(void);
+/*
+ * A last word, from a signal handler: no lock, no memory, no look at words
+ * that are shared. Without a newline.
+ */
+void log_last_word(const char *text);
 /* The process' name in its lines (at most 31 bytes are kept). */
 void log_name(const char *name);
 /* The level word that all processes share; NULL = a private one at info. */

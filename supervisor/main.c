@@ -179,13 +179,10 @@ on_alarm(int signal_number)
 static void
 on_lost_region(int signal_number)
 {
-	static const char text[] =
-	    "nodelifed: SIGBUS: run_dir/region was cut short, or /dev/shm is "
-	    "full: the supervisor ends, start the node again\n";
-
 	(void)signal_number;
-	(void)!write(
-	    log_fd() >= 0 ? log_fd() : STDERR_FILENO, text, sizeof(text) - 1);
+	log_last_word("nodelifed: SIGBUS: run_dir/region was cut short, or "
+		      "/dev/shm is full: the supervisor ends, start the node "
+		      "again");
 	_exit(EX_OSERR);
 }
 
