@@ -4,15 +4,18 @@
  * two nodes with one path in their configurations must not take it from each
  * other. connect() tells: a socket of another type than the one that has the
  * name is refused as such, one that meets nobody with ECONNREFUSED. To look,
- * remove and bind are one step for all who do it this way: they hold a lock on
- * the directory. What is done to the name goes through that directory's
- * descriptor, and never through a link: its owner may not be root.
+ * remove and bind are one step for all who do it this way: they hold a lock
+ * beside the name, on a file that others cannot open. What is done to the name
+ * goes through that directory's descriptor, and never through a link: its owner
+ * may not be root.
  */
 #include "supervisor/listen.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/socket.h>
@@ -99,20 +102,42 @@ bind_name(int dir, const char *name, const struct sockaddr_un *un,
 	return rc;
 }
 
-/* Alone in the directory; closing it lets others in. */
+/* The lock's file under its name, held; or -errno. */
+static int
+name_lock(int dir, const char *lock)
+{
+	struct stat file, named;
+	int fd = openat(dir, lock,
+	    O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
+
+	if (fd < 0) /* of another user's node, for a moment */
+		return errno == EACCES ? -EWOULDBLOCK : -errno;
+	if (flock(fd, LOCK_EX | LOCK_NB) == 0 && fstat(fd, &file) == 0 &&
+	    fstatat(dir, lock, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    named.st_dev == file.st_dev && named.st_ino == file.st_ino)
+		return fd;
+	close(fd);
+	return -EWOULDBLOCK;
+}
+
+/* Alone at the name, as long as the lock's file is there. */
 static int
 bind_alone(const struct sockaddr_un *un, const struct rights *rights)
 {
+	char lock[NAME_MAX + 1];
 	const char *name;
-	int dir = path_parent_open(un->sun_path, &name), rc;
+	int dir = path_parent_open(un->sun_path, &name), held, rc;
 
 	if (dir < 0)
 		return dir;
-	rc = flock(dir, LOCK_EX | LOCK_NB) == 0 ? 0 : -errno;
-	if (rc == 0)
-		rc = clear_name(dir, name, un);
-	if (rc == 0)
+	snprintf(lock, sizeof(lock), ".%s.lock", name);
+	rc = held = name_lock(dir, lock);
+	if (rc >= 0 && (rc = clear_name(dir, name, un)) == 0)
 		rc = bind_name(dir, name, un, rights);
+	if (held >= 0) {
+		unlinkat(dir, lock, 0);
+		close(held);
+	}
 	close(dir);
 	return rc;
 }
@@ -162,7 +187,7 @@ listen_unix_refuse(const char *what, const char *path, int error)
 		    what, path);
 	case -EWOULDBLOCK:
 		return refuse(EX_UNAVAILABLE,
-		    "%s: %s: another process locks its directory", what, path);
+		    "%s: %s: another node is starting there", what, path);
 	default:
 		return refuse_at(path, what, error, PLACE_RUN);
 	}

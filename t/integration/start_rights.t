@@ -104,6 +104,36 @@ is $n->client->cmd(qw(GET k)), 'v', 'and it serves';
 $n->stop;
 $n->configure( node => { user => 'nobody', log => 'stderr' } );
 
+# Who may look into run_dir may lock it, and the process id file if he could
+# read it: that keeps nobody from starting.
+{
+	my $locked = "$n->{dir}/locked";
+	chmod 0755, $n->{run};
+	my $pid = fork // die;
+	if ( $pid == 0 ) {
+		Nodelife::die_with_parent();
+		$( = $) = '65533 65533';
+		POSIX::setuid(65533);
+		my @held;
+		for my $path ( $n->{run}, "$n->{run}/nodelifed.pid" ) {
+			open my $f, '<', $path or next;
+			flock $f, 2 | 4;    # LOCK_EX | LOCK_NB
+			push @held, $f;
+		}
+		open my $f, '>', $locked if @held;
+		sleep 600;
+		POSIX::_exit(0);
+	}
+	wait_until { -e $locked };
+	ok -e $locked, 'run_dir is locked by a stranger';
+	$n->start;
+	is $n->client->cmd('PING'), 'PONG', 'the node starts all the same';
+	is_deeply [ glob "$n->{run}/.*.lock" ], [], 'and leaves no lock behind';
+	is $n->stop, 0, 'stopped';
+	kill 'KILL', $pid;
+	waitpid $pid, 0;
+}
+
 # A mount that is missing: not to be founded.
 my $m = Nodelife->new;
 my $fstab = "$m->{dir}/fstab";

@@ -212,7 +212,7 @@ unix_holder(const char *path)
 static void
 test_unix_holder(void)
 {
-	char path[64], who[256], want[32];
+	char path[64], lock[80], who[256], want[32];
 	int fd, at_it;
 	pid_t pid;
 
@@ -226,13 +226,18 @@ test_unix_holder(void)
 	ok(strncmp(who, want, strlen(want)) == 0, "and is named: %s", who);
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
-	at_it = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	snprintf(lock, sizeof(lock), "%s/.client.sock.lock", dir);
+	at_it = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	flock(at_it, LOCK_EX);
 	is_i64(listen_unix(path, &nobody, 0), -EWOULDBLOCK,
 	    "dead, but somebody else is at it");
 	close(at_it);
+	at_it = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	flock(at_it, LOCK_EX);
 	fd = listen_unix(path, &nobody, 0);
-	ok(fd >= 0, "free");
+	ok(fd >= 0, "free, whoever locks the directory");
+	ok(access(lock, F_OK) != 0, "and no lock is left");
+	close(at_it);
 	close(fd);
 	unlink(path);
 }
