@@ -140,6 +140,7 @@ struct conf {
 		uint32_t limit;
 		uint32_t backoff_min_ms;
 		uint32_t backoff_max_ms;
+		uint32_t give_up_ms; /* 0 = none */
 	} restart;
 	struct {
 		uint32_t timeout_ms;

@@ -223,6 +223,16 @@ say_over(
 		    n.clients / MIB, n.store / MIB, n.checkpoint / MIB,
 		    n.processes / MIB);
 	}
+	if (l->memory != 0 && n.region_least + n.processes > l->memory) {
+		fit->refused = true;
+		say(fit,
+		    "memory: limit %" PRIu64 "M, the node needs %" PRIu64
+		    "M: raise it (memory.max of the control group) or lower "
+		    "[store] table_size (%" PRIu64 "M) or max_record (%" PRIu64
+		    "M), and what they must hold, max_value",
+		    l->memory / MIB, (n.region_least + n.processes) / MIB,
+		    conf->store.table_size / MIB, conf->store.max_record / MIB);
+	}
 	if (l->shm == 0 || n.region_least <= l->shm)
 		return;
 	fit->refused = true;

@@ -7,7 +7,7 @@
 
 #include "conf/conf.h"
 
-#define CONF_FIT_MAX  16 /* sentences; one a key that shrank, and three */
+#define CONF_FIT_MAX  16 /* sentences; one a key that shrank, and four */
 #define CONF_FIT_TEXT 200 /* bytes of one, with its NUL */
 
 /* Bytes; each a sum of what can be had at the same time. */

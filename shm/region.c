@@ -239,6 +239,21 @@ spec_check(
 	return 0;
 }
 
+/* Says it by the one table of remedies; returns -error. */
+static int
+shm_refused(
+    const char *call, int error, const char *what, char *why, size_t why_size)
+{
+	const struct fault f = { .object = REGION_SHM_DIR,
+		.call = call,
+		.error = error,
+		.place = PLACE_SHM,
+		.what = what };
+
+	fault_text(why, why_size, &f);
+	return -error;
+}
+
 /*
  * What is large takes its memory while the node works: refuse now a /dev/shm
  * in which there would be none. The file is larger still: the arenas have
@@ -249,6 +264,7 @@ shm_check(int fd, uint64_t need, char *why, size_t why_size)
 {
 	struct statfs fs;
 	uint64_t room;
+	char what[80];
 
 	if (fstatfs(fd, &fs) == -1)
 		return -errno;
@@ -260,16 +276,12 @@ shm_check(int fd, uint64_t need, char *why, size_t why_size)
 		return -EOPNOTSUPP;
 	}
 	room = (uint64_t)fs.f_bavail * (uint64_t)fs.f_bsize;
-	if (fs.f_blocks != 0 && room < need) {
-		explain(why, why_size,
-		    REGION_SHM_DIR ": %" PRIu64 " MiB free, "
-				   "the node may need %" PRIu64
-				   ": enlarge it or lower "
-				   "[store] table_size or max_record",
-		    room >> 20, need >> 20);
-		return -ENOSPC;
-	}
-	return 0;
+	if (fs.f_blocks == 0 || room >= need)
+		return 0;
+	snprintf(what, sizeof(what),
+	    "%" PRIu64 " MiB free, the node may need %" PRIu64, room >> 20,
+	    need >> 20);
+	return shm_refused(NULL, ENOSPC, what, why, why_size);
 }
 
 /*
@@ -280,11 +292,8 @@ static int
 shm_create(struct region *r, char *why, size_t why_size)
 {
 	r->fd = open(REGION_SHM_DIR, O_RDWR | O_TMPFILE | O_CLOEXEC, 0640);
-	if (r->fd == -1 || fchmod(r->fd, 0640) == -1) {
-		explain(why, why_size, REGION_SHM_DIR ": create a region: %s",
-		    strerror(errno));
-		return -errno;
-	}
+	if (r->fd == -1 || fchmod(r->fd, 0640) == -1)
+		return shm_refused("create", errno, NULL, why, why_size);
 	return 0;
 }
 
@@ -343,11 +352,7 @@ small_take(int fd, const struct region_head *head, char *why, size_t why_size)
 			;
 	if (rc == 0)
 		return 0;
-	rc = -errno;
-	explain(why, why_size,
-	    REGION_SHM_DIR ": no memory for %" PRIu64 " KiB: %s",
-	    part[0].len >> 10, strerror(-rc));
-	return rc;
+	return shm_refused("fallocate", errno, NULL, why, why_size);
 }
 
 /*
@@ -428,7 +433,7 @@ region_create(struct region *r, const struct region_spec *spec, char *why,
 		/* A name that nobody had. */
 		snprintf(r->path, sizeof(r->path), "/nodelife.%s.%d.%08x",
 		    spec->node, (int)getpid(), (unsigned)arc4random());
-		rc = region_link_swap(dir, r->path, r->fd);
+		rc = region_link_swap(dir, r->path, r->fd, spec->keep_prev);
 	}
 	close(dir);
 	if (rc == 0) {

@@ -129,6 +129,11 @@ struct region_spec {
 	unsigned gateway_count;
 	unsigned node_restarts;
 	enum recovery_mode recovery_mode;
+	/*
+	 * The region that run_dir/region leads to goes, and region.prev stays:
+	 * what came after a failure tells less of it than what came before.
+	 */
+	bool keep_prev;
 };
 
 struct table_head;

@@ -343,18 +343,40 @@ name_file(int fd, const char *target)
 	return 0;
 }
 
-int
-region_link_swap(int run_dir, const char *shm_name, int fd)
+/*
+ * What run_dir/region leads to, if it is this process' own, to be removed when
+ * another has its place. "" if it is not.
+ */
+static void
+own_target(int run_dir, char *out, size_t size)
 {
-	char target[PATH_MAX];
-	int rc;
+	struct region_head head;
+	uint64_t failed;
+
+	link_target(run_dir, "region", out, size);
+	if (!target_is_ours(out) || !link_is_honest(run_dir, "region", out) ||
+	    target_peek(out, &head, &failed) != 0 ||
+	    head.supervisor_pid != getpid() || !region_head_alive(&head))
+		out[0] = '\0';
+}
+
+int
+region_link_swap(int run_dir, const char *shm_name, int fd, bool keep_prev)
+{
+	char target[PATH_MAX], old[PATH_MAX] = "";
+	int rc = 0;
 
 	snprintf(target, sizeof(target), REGION_SHM_DIR "%s", shm_name);
 	/* Of a maker that was killed between the next three. */
 	target_unlink(run_dir, "region.new");
-	if ((rc = keep_old(run_dir)) == 0 &&
-	    (rc = link_aside(run_dir, "region.new", target)) == 0 &&
+	if (keep_prev)
+		own_target(run_dir, old, sizeof(old));
+	if (old[0] == '\0')
+		rc = keep_old(run_dir);
+	if (rc == 0 && (rc = link_aside(run_dir, "region.new", target)) == 0 &&
 	    (rc = name_file(fd, target)) == 0)
 		rc = link_rename(run_dir, "region.new", "region");
+	if (rc == 0 && old[0] != '\0')
+		shm_unlink(old + strlen(REGION_SHM_DIR));
 	return rc;
 }

@@ -33,11 +33,12 @@ int region_link_owner(int run_dir);
 /*
  * Give the file fd, which has no name, the name shm_name ("/nodelife…") and
  * point run_dir/region at it, the old link becoming region.prev; what
- * region.prev led to is unlinked if it is dead. `region` is never missing in
+ * region.prev led to is unlinked if it is dead; or, keep_prev, what `region`
+ * led to. `region` is never missing in
  * between, and who is killed in between leaves nothing that no link leads to:
  * the next call finds it by region.new. 0 or -errno.
  */
-int region_link_swap(int run_dir, const char *shm_name, int fd);
+int region_link_swap(int run_dir, const char *shm_name, int fd, bool keep_prev);
 
 /* region.c: does a head say what a region of `size` bytes must? 0 or -errno. */
 int region_head_check(

@@ -406,23 +406,40 @@ seq_fault(struct sequencer *s, enum phase phase, unsigned owner,
 	    fault_text(why, sizeof(why), f));
 }
 
+static int
+fail_node(
+    struct sequencer *s, enum fault_kind kind, const char text[SEQ_ERROR_MAX])
+{
+	uint32_t seen;
+	int rc;
+
+	if ((rc = seq_lock(s, LOCK_PATIENCE_MS, &seen)) != 0)
+		return rc;
+	if ((rc = may_fail(s)) == 0)
+		fail_locked(s, PHASE_COUNT, SLOT_MAX, kind, text);
+	seq_unlock(s, seen);
+	return rc;
+}
+
 int
 seq_fail_node(struct sequencer *s, const char *fmt, ...)
 {
 	char text[SEQ_ERROR_MAX] = "";
-	uint32_t seen;
 	va_list ap;
-	int rc;
 
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	if ((rc = seq_lock(s, LOCK_PATIENCE_MS, &seen)) != 0)
-		return rc;
-	if ((rc = may_fail(s)) == 0)
-		fail_locked(s, PHASE_COUNT, SLOT_MAX, FAULT_PROGRAM, text);
-	seq_unlock(s, seen);
-	return rc;
+	return fail_node(s, FAULT_PROGRAM, text);
+}
+
+int
+seq_fault_node(struct sequencer *s, const struct fault *f)
+{
+	char text[SEQ_ERROR_MAX] = "";
+
+	return fail_node(s, fault_kind(f->error, f->place),
+	    fault_text(text, sizeof(text), f));
 }
 
 /* The owner's gate that blocks first, or NULL if it has proved them all. */

@@ -226,6 +226,8 @@ int seq_owner_died(struct sequencer *s, unsigned owner, const char *how);
 /* Supervisor: failure with no gate (a budget, a refused restart). As above. */
 __attribute__((format(printf, 2, 3))) int
 seq_fail_node(struct sequencer *s, const char *fmt, ...);
+/* The same by a fault. */
+int seq_fault_node(struct sequencer *s, const struct fault *f);
 /* In whose name is the lock? False: it is free, or lost. */
 bool seq_lock_owner(const struct sequencer *s, struct lock_owner *out);
 /*

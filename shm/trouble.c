@@ -113,6 +113,16 @@ trouble_begin_text(struct region *r, enum trouble kind, const char *fmt, ...)
 }
 
 void
+trouble_carry(
+    struct region *r, enum trouble kind, uint64_t since_ns, const char *text)
+{
+	struct trouble_row *row = row_of(r, kind);
+
+	atomic_store_explicit(&row->since_ns, since_ns, memory_order_relaxed);
+	row_write(row, text);
+}
+
+void
 trouble_end(struct region *r, enum trouble kind)
 {
 	struct trouble_row *row = row_of(r, kind);

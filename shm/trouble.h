@@ -90,6 +90,9 @@ struct region;
 void trouble_begin(struct region *r, enum trouble kind, const struct fault *f);
 __attribute__((format(printf, 3, 4))) void
 trouble_begin_text(struct region *r, enum trouble kind, const char *fmt, ...);
+/* It stood in the region before, since then: it goes on without a word. */
+void trouble_carry(
+    struct region *r, enum trouble kind, uint64_t since_ns, const char *text);
 /* It is over, if it stood: an event says after how long. */
 void trouble_end(struct region *r, enum trouble kind);
 /* The supervisor: this slot's process is gone, and its troubles with it. */

@@ -13,6 +13,7 @@
 
 #include "shm/log.h"
 #include "shm/trouble.h"
+#include "supervisor/limits.h"
 #include "supervisor/watchdog_core.h"
 
 /*
@@ -23,8 +24,57 @@
 #define LOOK_LATE_NS  (50 * NS_PER_MS)
 #define EARLY_FOR_NS  (500 * NS_PER_MS)
 
+/*
+ * No region: waited out if the world is why, or what worked before. 0 is no
+ * result of it.
+ */
 static int
-make_region(struct node *n)
+no_region(const struct node *n, int error, const char *why)
+{
+	enum fault_kind kind = fault_kind(-error, PLACE_SHM);
+
+	if (kind != FAULT_WORLD && !n->ever_served)
+		return refuse(refuse_code(error), "%s", why);
+	return NODE_BOOT_WAITS;
+}
+
+/*
+ * What the node may take, fitted to what there is now. Dead regions of a node
+ * that was killed hold memory that nobody will look at. What never can be is
+ * refused; what something else has taken is waited for.
+ */
+int
+node_fit(struct node *n, char why[FAULT_TEXT_MAX])
+{
+	struct conf_limits most;
+	struct conf_fit fit;
+	struct conf empty = n->conf_set;
+
+	region_trim_dead(n->conf.node.run_dir);
+	limits_read(&n->limits, 0, &most);
+	n->conf = n->conf_set;
+	conf_fit(&n->conf, &n->limits, &n->fit);
+	if (!n->fit.refused)
+		return 0;
+	strlcpy(why, n->fit.text[n->fit.count - 1], FAULT_TEXT_MAX);
+	conf_fit(&empty, &most, &fit);
+	conf_free(&empty);
+	if (fit.refused && !n->ever_served)
+		return refuse(EX_CONFIG, "%s", why);
+	return NODE_BOOT_WAITS;
+}
+
+/* What the boots before waited for stands until one serves. */
+static void
+carry_waiting(struct node *n)
+{
+	if (n->waits_since_ns != 0)
+		trouble_carry(&n->region, TROUBLE_BOOT_WAITS, n->waits_since_ns,
+		    n->waits_for);
+}
+
+static int
+make_region(struct node *n, char why[FAULT_TEXT_MAX])
 {
 	struct conf_need need;
 	struct region_spec spec = {
@@ -39,16 +89,16 @@ make_region(struct node *n)
 		.gateway_count = n->conf.node.gateways,
 		.node_restarts = n->restarts,
 		.recovery_mode = (enum recovery_mode)n->conf.boot.recovery_mode,
+		.keep_prev = n->after_failure,
 	};
 	int orphan = n->has_region ? 0 : region_orphan(n->conf.node.run_dir);
 	struct region fresh;
-	char why[256];
 	int rc;
 
 	conf_need(&n->conf, &need);
 	spec.memory_least = need.region_least;
-	if ((rc = region_create(&fresh, &spec, why, sizeof(why))) != 0)
-		return refuse(refuse_code(rc), "%s", why);
+	if ((rc = region_create(&fresh, &spec, why, FAULT_TEXT_MAX)) != 0)
+		return no_region(n, rc, why);
 	/* So that the node's user may look at it. */
 	if (n->rights.drop &&
 	    fchown(fresh.fd, n->rights.uid, n->rights.gid) != 0)
@@ -59,8 +109,10 @@ make_region(struct node *n)
 		region_end(&n->region, REGION_SUPERSEDED);
 		region_unmap(&n->region);
 	}
+	n->after_failure = n->has_region;
 	n->region = fresh;
 	n->has_region = true;
+	carry_waiting(n);
 	n->bells.wakes = n->region.wakes;
 	if (orphan != 0)
 		event_add(&n->region, SLOT_SUPERVISOR, EVENT_WARN,
@@ -130,12 +182,12 @@ own_row(struct node *n)
 }
 
 int
-node_boot(struct node *n)
+node_boot(struct node *n, char why[FAULT_TEXT_MAX])
 {
 	int rc;
 
 	n->now_ns = n->boot_started_ns = n->live_checked_ns = mono_ns();
-	if ((rc = make_region(n)) != 0)
+	if ((rc = node_fit(n, why)) != 0 || (rc = make_region(n, why)) != 0)
 		return rc;
 	n->mode = NODE_BOOTING;
 	n->phase = PHASE_BOOT;
@@ -159,7 +211,11 @@ node_boot(struct node *n)
 		    n->exposed[i]);
 	notify("STATUS=booting");
 	if ((rc = start_all(n)) != 0)
-		node_seq_fail(n, "boot: fork: %s", strerror(-rc));
+		node_seq_fault(n, &(struct fault){ .object = "boot",
+				      .call = "fork",
+				      .error = -rc,
+				      .place = PLACE_PROCESS,
+				      .goes_on = true });
 	return 0;
 }
 
@@ -317,6 +373,10 @@ serving(struct node *n)
 
 	n->mode = NODE_SERVING;
 	n->hold_until_ns = 0;
+	n->after_failure = false;
+	n->waits_since_ns = 0;
+	n->waits_for[0] = '\0';
+	trouble_end(&n->region, TROUBLE_BOOT_WAITS);
 	event_add(&n->region, SLOT_SUPERVISOR, EVENT_INFO,
 	    "serving after %" PRIu64 ".%03" PRIu64 " ms, clients at %s",
 	    us / 1000, us % 1000, n->listen.client_addr);

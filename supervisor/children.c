@@ -88,6 +88,26 @@ row_state(struct node *n, unsigned slot, enum slot_state state)
 	    &n->region.slots->row[slot].state, state, memory_order_release);
 }
 
+/* What others must know, whatever follows. */
+static void
+row_end(struct node *n, unsigned slot, int status)
+{
+	struct slot_row *row = &n->region.slots->row[slot];
+	struct child *c = &n->child[slot];
+
+	c->pid = 0;
+	c->killed = false;
+	if (c->pidfd >= 0)
+		close(c->pidfd);
+	c->pidfd = -1;
+	atomic_store_explicit(&row->last_status, status, memory_order_relaxed);
+	atomic_store_explicit(&row->pid, 0, memory_order_relaxed);
+	row_state(n, slot, SLOT_EXITED);
+	/* Whoever reads the store may have died inside a read. */
+	kv_reader_died(&n->region, slot);
+	bell_ring(&n->bells, SLOT_STORE);
+}
+
 int
 child_start(struct node *n, unsigned slot)
 {
@@ -95,6 +115,7 @@ child_start(struct node *n, unsigned slot)
 	struct child *c = &n->child[slot];
 	pid_t supervisor = getpid(), pid;
 	struct worker w;
+	int rc;
 
 	ASSERT(c->pid == 0);
 	row_begin(n, slot);
@@ -117,9 +138,13 @@ child_start(struct node *n, unsigned slot)
 	if ((c->pidfd = pidfd_open(pid, 0)) >= 0)
 		return 0;
 	/* Nothing would tell us of its end: it cannot be kept. */
-	log_error("%s: pidfd_open", slot_name(slot));
-	child_kill(n, slot, NULL);
-	return 0;
+	rc = -errno;
+	kill(pid, SIGKILL);
+	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		;
+	row_end(n, slot, 0);
+	node_seq_reaped(n, slot);
+	return rc;
 }
 
 void
@@ -147,6 +172,8 @@ exit_kind_of(int status)
 	switch (WEXITSTATUS(status)) {
 	case 0:
 		return EXIT_RETURNED;
+	case WORKER_EXIT_WORLD:
+		return EXIT_WORLD;
 	case WORKER_EXIT_RESTART:
 		return EXIT_RESTART;
 	case WORKER_EXIT_CONFIG:
@@ -163,31 +190,13 @@ exit_text(int status, char how[HOW_MAX])
 		snprintf(how, HOW_MAX, "killed by signal %d (%s)%s",
 		    WTERMSIG(status), strsignal(WTERMSIG(status)),
 		    WCOREDUMP(status) ? ", core" : "");
+	else if (WEXITSTATUS(status) == WORKER_EXIT_WORLD)
+		snprintf(how, HOW_MAX, "what it needs is not to be had");
 	else if (WEXITSTATUS(status) == WORKER_EXIT_RESTART)
 		snprintf(how, HOW_MAX, "asked for a new boot");
 	else
 		snprintf(
 		    how, HOW_MAX, "exited with code %d", WEXITSTATUS(status));
-}
-
-/* What others must know, whatever follows. */
-static void
-row_end(struct node *n, unsigned slot, int status)
-{
-	struct slot_row *row = &n->region.slots->row[slot];
-	struct child *c = &n->child[slot];
-
-	c->pid = 0;
-	c->killed = false;
-	if (c->pidfd >= 0)
-		close(c->pidfd);
-	c->pidfd = -1;
-	atomic_store_explicit(&row->last_status, status, memory_order_relaxed);
-	atomic_store_explicit(&row->pid, 0, memory_order_relaxed);
-	row_state(n, slot, SLOT_EXITED);
-	/* Whoever reads the store may have died inside a read. */
-	kv_reader_died(&n->region, slot);
-	bell_ring(&n->bells, SLOT_STORE);
 }
 
 /* A stop tolerates exits once a worker has nothing left to do. */
@@ -196,7 +205,7 @@ reaped_while_ending(struct node *n, int status, const char *what)
 {
 	if (status == 0)
 		return;
-	if (n->mode == NODE_ENDING)
+	if (n->mode == NODE_ENDING || n->mode == NODE_PAUSED)
 		return; /* we killed it, and said why */
 	event_add(&n->region, SLOT_SUPERVISOR, EVENT_WARN, "%s", what);
 	/* What never served has nothing to lose. */
@@ -204,19 +213,36 @@ reaped_while_ending(struct node *n, int status, const char *what)
 		n->exit_code = NODE_EXIT_FAILED;
 }
 
+/* What the worker said before it went, if it did. */
+static void
+trouble_of(struct node *n, unsigned slot, char *what, size_t size)
+{
+	struct trouble_info info;
+
+	for (unsigned kind = 0; kind < TROUBLE_COUNT; kind++)
+		if (trouble_writer(kind) == slot &&
+		    trouble_read(&n->region, kind, &info)) {
+			strlcpy(what, info.text, size);
+			return;
+		}
+}
+
 static void
 child_reaped(struct node *n, unsigned slot, int status)
 {
-	char how[HOW_MAX], what[128];
+	char how[HOW_MAX], what[FAULT_TEXT_MAX];
 	pid_t pid = n->child[slot].pid;
 
 	exit_text(status, how);
 	snprintf(what, sizeof(what), "%s (pid %d): %s", slot_name(slot),
 	    (int)pid, how);
+	if (exit_kind_of(status) == EXIT_WORLD)
+		trouble_of(n, slot, what, sizeof(what));
+	trouble_writer_died(&n->region, slot);
 	row_end(n, slot, status);
 	/* In any mode: others may wait for what it had. */
 	node_seq_reaped(n, slot);
-	if (n->mode == NODE_STOPPING || n->mode == NODE_ENDING) {
+	if (n->mode != NODE_BOOTING && n->mode != NODE_SERVING) {
 		reaped_while_ending(n, status, what);
 		return;
 	}
@@ -271,6 +297,46 @@ children_reap(struct node *n)
 	orphans_reap(n);
 }
 
+static void
+fork_refused(unsigned slot, int error, char text[FAULT_TEXT_MAX])
+{
+	const struct fault f = { .object = slot_name(slot),
+		.call = "fork",
+		.error = error,
+		.place = PLACE_PROCESS };
+
+	fault_text(text, FAULT_TEXT_MAX, &f);
+}
+
+void
+child_down(struct node *n, unsigned slot, const char *what)
+{
+	n->child[slot].down = true;
+	trouble_begin_text(&n->region, TROUBLE_WORKER_DOWN,
+	    "%s: the node goes on without it and tries again every %u ms", what,
+	    n->conf.restart.backoff_max_ms);
+}
+
+/* It has stayed up for a while: no longer down. */
+void
+children_up(struct node *n)
+{
+	uint64_t long_ns =
+	    2 * (uint64_t)n->conf.restart.backoff_max_ms * NS_PER_MS;
+	bool down = false;
+
+	for (unsigned slot = 0; slot < SLOT_MAX; slot++) {
+		struct child *c = &n->child[slot];
+
+		if (c->pid != 0 && c->down &&
+		    n->now_ns > c->started_ns + long_ns)
+			c->down = false;
+		down |= c->down;
+	}
+	if (!down)
+		trouble_end(&n->region, TROUBLE_WORKER_DOWN);
+}
+
 void
 child_restart_later(struct node *n, unsigned slot, uint64_t delay_ms)
 {
@@ -288,6 +354,7 @@ child_restart_later(struct node *n, unsigned slot, uint64_t delay_ms)
 void
 children_restart(struct node *n)
 {
+	char text[FAULT_TEXT_MAX];
 	int rc;
 
 	if (n->mode != NODE_BOOTING && n->mode != NODE_SERVING)
@@ -299,11 +366,11 @@ children_restart(struct node *n)
 			continue;
 		if ((rc = child_start(n, slot)) == 0)
 			continue;
-		event_add(&n->region, SLOT_SUPERVISOR, EVENT_ERROR,
-		    "%s: fork: %s", slot_name(slot), strerror(-rc));
 		c->restart_at_ns =
 		    n->now_ns + n->conf.restart.backoff_max_ms * NS_PER_MS;
 		row_state(n, slot, SLOT_BACKOFF);
+		fork_refused(slot, -rc, text);
+		child_down(n, slot, text);
 	}
 }
 

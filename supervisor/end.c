@@ -6,6 +6,10 @@
  * Client sockets stay open meanwhile: connections wait in their queues. If
  * the next boot does not reach transport_bind within listen_hold they are
  * refused, so that clients go elsewhere.
+ *
+ * While a fault of the world is waited for health lives on beside the region
+ * of the boot that failed, so that its pages tell what for, and ends before
+ * the next boot.
  */
 #include "supervisor/node.h"
 
@@ -23,6 +27,7 @@ end_begin(struct node *n, bool boot_again)
 {
 	n->mode = NODE_ENDING;
 	n->boot_again = boot_again;
+	n->keep_health = n->keep_health && boot_again;
 	children_forget_restarts(n);
 	node_end_turn(n);
 }
@@ -58,9 +63,9 @@ say_stop(struct node *n, const char *what, const char *why)
 }
 
 static void
-restart_node(struct node *n, uint64_t delay_ms)
+restart_node(struct node *n, struct restart_history *history, uint64_t delay_ms)
 {
-	restart_note(&n->history, n->now_ns);
+	restart_note(history, n->now_ns);
 	n->restarts++;
 	n->boot_delay_ms = delay_ms;
 	counter_add(n->region.counters, SLOT_SUPERVISOR, C_NODE_RESTARTS, 1);
@@ -68,6 +73,15 @@ restart_node(struct node *n, uint64_t delay_ms)
 		n->hold_until_ns =
 		    n->now_ns + n->conf.shutdown.listen_hold_ms * NS_PER_MS;
 	end_begin(n, true);
+}
+
+/* Do others the same, or can clients be served without it? */
+static bool
+is_spare(const struct node *n, unsigned slot)
+{
+	if (slot == SLOT_SUPERVISOR || slot < SLOT_GATEWAY)
+		return slot != SLOT_SUPERVISOR;
+	return (children_alive(n) & ~(1u << slot)) >> SLOT_GATEWAY != 0;
 }
 
 static struct restart_in
@@ -81,13 +95,131 @@ decision(struct node *n, unsigned slot, enum exit_kind kind)
 						  : worker_row_of(slot)->policy,
 		.kind = kind,
 		.boot_failed = seq_failed(n->region.seq),
+		.fault = seq_error_kind(n->region.seq),
+		.spare = is_spare(n, slot),
 		.ever_served = n->ever_served,
 		.worker_recent = restart_recent(&c->history, n->now_ns, window),
 		.node_recent = restart_recent(&n->history, n->now_ns, window),
+		.world_recent = restart_recent(&n->world, n->now_ns, window),
+		.waited_ms = n->waits_since_ns != 0
+				 ? (n->now_ns - n->waits_since_ns) / NS_PER_MS
+				 : 0,
+		.give_up_ms = n->conf.restart.give_up_ms,
 		.limit = n->conf.restart.limit,
 		.backoff_min_ms = n->conf.restart.backoff_min_ms,
 		.backoff_max_ms = n->conf.restart.backoff_max_ms,
 	};
+}
+
+/*
+ * The region is told, for the screen and the pages, and who started us. What
+ * stands already is renewed without a word.
+ */
+void
+node_boot_waits(struct node *n, const char *what, uint64_t delay_ms)
+{
+	bool same = strncmp(n->waits_for, what, sizeof(n->waits_for) - 1) == 0;
+
+	if (n->waits_since_ns == 0)
+		n->waits_since_ns = n->now_ns;
+	strlcpy(n->waits_for, what, sizeof(n->waits_for));
+	if (n->has_region)
+		trouble_begin_text(&n->region, TROUBLE_BOOT_WAITS,
+		    "the boot waits: %s; tried again in %llu ms", what,
+		    (unsigned long long)delay_ms);
+	else if (!same)
+		log_errorx("the boot waits: %s", what);
+	if (!same && (n->foreground || n->ready_fd >= 0) &&
+	    log_fd() != STDERR_FILENO)
+		fprintf(stderr, "nodelifed: the boot waits: %s\n", what);
+	/* Time for the next one, too: a start is not to be given up over it. */
+	notify("STATUS=the boot waits: %s\nEXTEND_TIMEOUT_USEC=%llu", what,
+	    (delay_ms + (unsigned long long)n->conf.boot.total_budget_ms) *
+		1000);
+}
+
+bool
+node_waited_out(const struct node *n, uint64_t since_ns)
+{
+	uint64_t limit_ms = n->conf.restart.give_up_ms;
+
+	return limit_ms != 0 && since_ns != 0 && n->now_ns > since_ns &&
+	       (n->now_ns - since_ns) / NS_PER_MS >= limit_ms;
+}
+
+uint64_t
+node_world_delay(struct node *n)
+{
+	uint64_t window = n->conf.restart.window_ms * NS_PER_MS;
+	unsigned recent = restart_recent(&n->world, n->now_ns, window);
+
+	restart_note(&n->world, n->now_ns);
+	return restart_backoff_ms(recent, n->conf.restart.backoff_min_ms,
+	    n->conf.restart.backoff_max_ms);
+}
+
+/* The reason in full, with its key. */
+static const char *
+why_text(const struct node *n, const char *why, char *buf, size_t size)
+{
+	if (why == RESTART_TOO_OFTEN)
+		snprintf(buf, size,
+		    "%s: [restart] limit is %u in window = %u s", why,
+		    n->conf.restart.limit, n->conf.restart.window_ms / 1000);
+	else if (why == RESTART_WAITED)
+		snprintf(buf, size, "%s: [restart] give_up is %u s", why,
+		    n->conf.restart.give_up_ms / 1000);
+	else
+		return why;
+	return buf;
+}
+
+static int
+give_up_code(const struct restart_in *in, const struct restart_out *out)
+{
+	if (in->kind == EXIT_CONFIG)
+		return EX_CONFIG;
+	if (out->why == RESTART_WAITED)
+		return EX_TEMPFAIL;
+	return in->ever_served ? EX_SOFTWARE : NODE_EXIT_FAILED;
+}
+
+/* A worker that others do without is tried now and then. */
+static void
+restart_worker(struct node *n, unsigned slot, const struct restart_out *out,
+    const char *what)
+{
+	bool down = out->why == RESTART_DOWN;
+
+	if (!down)
+		event_add(&n->region, SLOT_SUPERVISOR, EVENT_WARN,
+		    "%s: it starts again in %llu ms", what,
+		    (unsigned long long)out->delay_ms);
+	child_restart_later(n, slot, out->delay_ms);
+	if (down)
+		child_down(n, slot, what);
+}
+
+static void
+restart_or_wait(struct node *n, const struct restart_out *out, const char *what)
+{
+	char buf[SEQ_ERROR_MAX];
+	const char *cause = first_cause(n, what, buf);
+
+	if (out->action == RESTART_WAIT) {
+		/* That its owner died is not the cause, but what it said. */
+		if (seq_error_kind(n->region.seq) == FAULT_PROGRAM)
+			cause = what;
+		n->keep_health = true;
+		node_boot_waits(n, cause, out->delay_ms);
+	} else {
+		event_add(&n->region, SLOT_SUPERVISOR,
+		    out->counted ? EVENT_ERROR : EVENT_WARN,
+		    "%s%s%s: the node boots again in %llu ms", cause,
+		    out->why[0] != '\0' ? ": " : "", out->why,
+		    (unsigned long long)out->delay_ms);
+	}
+	restart_node(n, out->counted ? &n->history : &n->world, out->delay_ms);
 }
 
 void
@@ -96,34 +228,24 @@ node_decide(
 {
 	struct restart_in in;
 	struct restart_out out;
-	char buf[SEQ_ERROR_MAX];
-	const char *sep;
+	char why[128];
 
 	if (n->mode != NODE_BOOTING && n->mode != NODE_SERVING)
 		return;
 	in = decision(n, slot, kind);
 	out = restart_decide(&in);
-	sep = out.why[0] != '\0' ? ": " : "";
 
 	switch (out.action) {
 	case RESTART_WORKER:
-		event_add(&n->region, SLOT_SUPERVISOR, EVENT_WARN,
-		    "%s: it starts again in %llu ms", what,
-		    (unsigned long long)out.delay_ms);
-		child_restart_later(n, slot, out.delay_ms);
+		restart_worker(n, slot, &out, what);
 		return;
 	case RESTART_NODE:
-		event_add(&n->region, SLOT_SUPERVISOR, EVENT_ERROR,
-		    "%s%s%s: the node boots again in %llu ms",
-		    first_cause(n, what, buf), sep, out.why,
-		    (unsigned long long)out.delay_ms);
-		restart_node(n, out.delay_ms);
+	case RESTART_WAIT:
+		restart_or_wait(n, &out, what);
 		return;
 	case RESTART_GIVE_UP:
-		say_stop(n, what, out.why);
-		node_give_up(n, kind == EXIT_CONFIG ? EX_CONFIG
-				: in.ever_served    ? EX_SOFTWARE
-						    : NODE_EXIT_FAILED);
+		say_stop(n, what, why_text(n, out.why, why, sizeof(why)));
+		node_give_up(n, give_up_code(&in, &out));
 		return;
 	}
 }
@@ -138,21 +260,57 @@ all_gone(struct node *n)
 	/* A stop that was asked for meanwhile would be lost with the region. */
 	if (!n->boot_again ||
 	    atomic_load_explicit(&c->stop_wanted, memory_order_acquire) != 0) {
-		n->finished = true;
+		n->boot_again = n->keep_health = false;
+		n->finished = children_alive(n) == 0;
 		return;
 	}
 	n->mode = NODE_PAUSED;
 	n->boot_at_ns = n->now_ns + n->boot_delay_ms * NS_PER_MS;
 }
 
+/* No region can be made: the one that was tells why, by its pages, too. */
+static void
+pause_again(struct node *n, const char *why)
+{
+	uint64_t delay_ms = node_world_delay(n);
+	char text[128];
+	int rc;
+
+	if (node_waited_out(n, n->waits_since_ns)) {
+		say_stop(
+		    n, why, why_text(n, RESTART_WAITED, text, sizeof(text)));
+		n->exit_code = EX_TEMPFAIL;
+		n->finished = true;
+		return;
+	}
+	n->mode = NODE_PAUSED;
+	n->boot_at_ns = n->now_ns + delay_ms * NS_PER_MS;
+	n->keep_health = true;
+	node_boot_waits(n, why, delay_ms);
+	if (n->child[SLOT_HEALTH].pid == 0 &&
+	    (rc = child_start(n, SLOT_HEALTH)) != 0)
+		log_warnx("health: fork: %s", strerror(-rc));
+}
+
 static void
 pause_turn(struct node *n)
 {
+	char why[FAULT_TEXT_MAX] = "";
 	int rc;
 
 	if (n->now_ns < n->boot_at_ns)
 		return;
-	if ((rc = node_boot(n)) != 0) {
+	/* Who asks health is not cut off for a try that must fail. */
+	if ((rc = node_fit(n, why)) == 0 && children_alive(n) != 0) {
+		n->keep_health = false;
+		child_kill(n, SLOT_HEALTH, NULL);
+		return;
+	}
+	if (rc == 0)
+		rc = node_boot(n, why);
+	if (rc == NODE_BOOT_WAITS) {
+		pause_again(n, why);
+	} else if (rc != 0) {
 		n->exit_code = rc;
 		n->finished = true;
 	}
@@ -189,6 +347,7 @@ node_end_turn(struct node *n)
 {
 	uint32_t alive = children_alive(n);
 	bool gateways = alive >> SLOT_GATEWAY != 0;
+	uint32_t goes = alive & ~(n->keep_health ? 1u << SLOT_HEALTH : 0);
 
 	if (n->hold_until_ns != 0 && n->now_ns >= n->hold_until_ns)
 		hold_expired(n);
@@ -199,10 +358,10 @@ node_end_turn(struct node *n)
 	if (n->mode != NODE_ENDING)
 		return;
 	for (unsigned slot = 0; slot < SLOT_MAX; slot++)
-		if ((alive & 1u << slot) != 0 &&
+		if ((goes & 1u << slot) != 0 &&
 		    (slot >= SLOT_GATEWAY || !gateways))
 			child_kill(n, slot, NULL);
-	if (alive == 0)
+	if (goes == 0)
 		all_gone(n);
 }
 

@@ -193,13 +193,17 @@ limits_memory(const char *root)
 }
 
 void
-limits_read(struct conf_limits *out, uint64_t held)
+limits_read(struct conf_limits *out, uint64_t held, struct conf_limits *most)
 {
 	struct statvfs fs;
 
 	*out = (struct conf_limits){ .memory = limits_memory("") };
+	if (most != NULL)
+		*most = *out;
 	/* A file system without blocks has no limit; a full one has 1 byte. */
-	if (statvfs("/dev/shm", &fs) == 0 && fs.f_blocks != 0)
-		out->shm =
-		    (uint64_t)fs.f_bavail * (uint64_t)fs.f_frsize + held + 1;
+	if (statvfs("/dev/shm", &fs) != 0 || fs.f_blocks == 0)
+		return;
+	out->shm = (uint64_t)fs.f_bavail * (uint64_t)fs.f_frsize + held + 1;
+	if (most != NULL)
+		most->shm = (uint64_t)fs.f_blocks * (uint64_t)fs.f_frsize;
 }

@@ -7,8 +7,12 @@
 
 #include "conf/conf_fit.h"
 
-/* `held`: bytes of /dev/shm that this node's dead regions have. */
-void limits_read(struct conf_limits *out, uint64_t held);
+/*
+ * `held`: bytes of /dev/shm that this node's dead regions have. *most (may be
+ * NULL) gets what there would be if nothing else were in /dev/shm.
+ */
+void
+limits_read(struct conf_limits *out, uint64_t held, struct conf_limits *most);
 /*
  * The smallest limit of the control groups (both versions) and MemTotal, as
  * the files below `root` ("" = the system's) say; 0 = none.

@@ -91,9 +91,11 @@ node_live_turn(struct node *n)
 		return;
 	/* Held up ourselves: the others were perhaps, too. */
 	late = n->now_ns > n->live_checked_ns + 2 * ROUND_NS;
-	if (n->mode == NODE_BOOTING || n->mode == NODE_SERVING)
+	if (n->mode == NODE_BOOTING || n->mode == NODE_SERVING) {
 		for (unsigned slot = 0; slot < SLOT_MAX; slot++)
 			check(n, slot, late);
+		children_up(n);
+	}
 	for (unsigned slot = 0; slot < SLOT_MAX; slot++)
 		name_stuck(n, slot);
 	n->live_checked_ns = n->now_ns;

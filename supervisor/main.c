@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -246,26 +247,11 @@ clean_up(struct node *n)
 	daemon_pidfile_remove(&n->pidfile);
 }
 
-/*
- * What the node may take, fitted to what there is. Dead regions of a node that
- * was killed hold memory that nobody will look at.
- */
-static int
-fit_memory(struct node *n)
-{
-	region_trim_dead(n->conf.node.run_dir);
-	limits_read(&n->limits, 0);
-	conf_fit(&n->conf, &n->limits, &n->fit);
-	if (n->fit.refused)
-		return refuse(EX_CONFIG, "%s", n->fit.text[n->fit.count - 1]);
-	return 0;
-}
-
 /* -n: what would be in effect here and now. */
 static int
 print_conf(struct node *n)
 {
-	limits_read(&n->limits, region_held(n->conf.node.run_dir));
+	limits_read(&n->limits, region_held(n->conf.node.run_dir), NULL);
 	conf_fit(&n->conf, &n->limits, &n->fit);
 	n->exposed_count = conf_exposed(&n->conf, n->exposed);
 	for (unsigned i = 0; i < n->exposed_count; i++)
@@ -281,6 +267,51 @@ print_conf(struct node *n)
 	return check_machine(&n->conf);
 }
 
+/* A signal that ends us, within that time? What else comes is kept for later.
+ */
+static bool
+stopped_within(const struct node *n, uint64_t delay_ms)
+{
+	struct pollfd pfd = { n->signal_fd, POLLIN, 0 };
+	struct signalfd_siginfo si;
+	uint64_t end = mono_ns() + delay_ms * NS_PER_MS, now;
+
+	while ((now = mono_ns()) < end) {
+		if (poll(&pfd, 1, (int)((end - now) / NS_PER_MS) + 1) <= 0 ||
+		    read(n->signal_fd, &si, sizeof(si)) != (ssize_t)sizeof(si))
+			continue;
+		if (si.ssi_signo == SIGTERM || si.ssi_signo == SIGINT)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * The first region: as long as the world does not let it be made there is
+ * none to say so in, only the log and who started us.
+ */
+static int
+first_boot(struct node *n)
+{
+	char why[FAULT_TEXT_MAX] = "";
+	uint64_t delay_ms;
+	int rc;
+
+	while ((rc = node_boot(n, why)) == NODE_BOOT_WAITS) {
+		if (node_waited_out(n, n->waits_since_ns))
+			return refuse(EX_TEMPFAIL,
+			    "%s: [restart] give_up has passed", why);
+		delay_ms = node_world_delay(n);
+		node_boot_waits(n, why, delay_ms);
+		daemon_ready(&n->ready_fd, DAEMON_BOOTING);
+		if (stopped_within(n, delay_ms)) {
+			n->finished = true;
+			return 0;
+		}
+	}
+	return rc;
+}
+
 static int
 start(struct node *n, const char *file)
 {
@@ -290,12 +321,12 @@ start(struct node *n, const char *file)
 		return rc;
 	if (!n->foreground && (n->ready_fd = daemon_detach()) < 0)
 		return refuse(EX_OSERR, "daemon: %s", strerror(-n->ready_fd));
+	n->conf_set = n->conf;
 	n->exposed_count = conf_exposed(&n->conf, n->exposed);
 	if ((rc = check_dirs(&n->conf)) == 0 &&
 	    (rc = rights_find(&n->rights, n->conf.node.user)) == 0 &&
-	    (rc = open_log(n)) == 0 && (rc = prepare(n)) == 0 &&
-	    (rc = fit_memory(n)) == 0)
-		rc = node_boot(n);
+	    (rc = open_log(n)) == 0 && (rc = prepare(n)) == 0)
+		rc = first_boot(n);
 	setproctitle("supervisor [%s]", n->conf.node.name);
 	if (rc == 0)
 		rc = node_run(n);

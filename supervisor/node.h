@@ -24,6 +24,7 @@
 enum {
 	NODE_EXIT_FAILED = 1 /* failed boot, forced or unclean stop */
 };
+#define NODE_BOOT_WAITS (-1) /* node_boot()'s; no exit code */
 
 enum node_mode {
 	NODE_BOOTING, /* workers are up, gateway_enable is not reached */
@@ -38,6 +39,7 @@ struct child {
 	pid_t pid; /* 0 = none */
 	int pidfd;
 	bool killed; /* by us; not reaped yet */
+	bool down; /* it does not stay up; the node goes on without it */
 	bool ended; /* its pidfd said so: a tracer has it until it is reaped */
 	uint64_t killed_ns; /* when; 0 = said that it is stuck */
 	uint32_t incarnation;
@@ -55,6 +57,7 @@ struct listeners {
 };
 
 struct node {
+	struct conf conf_set; /* as the file says */
 	struct conf conf; /* as fitted */
 	struct conf_limits limits;
 	struct conf_fit fit;
@@ -76,7 +79,8 @@ struct node {
 	enum node_mode mode;
 	uint64_t now_ns;
 	struct child child[SLOT_MAX];
-	struct restart_history history; /* node restarts */
+	struct restart_history history; /* node restarts that are counted */
+	struct restart_history world; /* those for faults of the world */
 	unsigned restarts;
 	bool ever_served;
 
@@ -95,6 +99,12 @@ struct node {
 	bool boot_again; /* ENDING: what follows */
 	uint64_t boot_delay_ms;
 	uint64_t boot_at_ns; /* PAUSED */
+	bool keep_health; /* ENDING, PAUSED: its pages say what is waited for */
+	uint64_t
+	    waits_since_ns; /* not serving for a fault of the world; or 0 */
+	char waits_for[FAULT_TEXT_MAX]; /* "" = for nothing */
+	bool after_failure; /* this region's boot is one after a failure, and it
+			       has not served */
 
 	bool finished;
 	int exit_code;
@@ -127,6 +137,9 @@ int child_start(struct node *n, unsigned slot);
 /* SIGKILL, once; `why` (NULL: it is known) becomes an event. */
 void child_kill(struct node *n, unsigned slot, const char *why);
 void child_restart_later(struct node *n, unsigned slot, uint64_t delay_ms);
+/* It does not stay up, `what` says why: told until it does. */
+void child_down(struct node *n, unsigned slot, const char *what);
+void children_up(struct node *n);
 /* Reap who has exited and act on it; also who is no worker of ours. */
 void children_reap(struct node *n);
 /* Restart who is due; when the next one is. */
@@ -140,12 +153,19 @@ void children_forget_restarts(struct node *n);
  */
 __attribute__((format(printf, 2, 3))) int
 node_seq_fail(struct node *n, const char *fmt, ...);
+int node_seq_fault(struct node *n, const struct fault *f);
 /* The slot's process is dead: mend what it left if it had the lock. */
 void node_seq_reaped(struct node *n, unsigned slot);
 void node_seq_died(struct node *n, unsigned slot, const char *how);
 
-/* boot.c: a fresh region and all workers. 0 or an exit code, having refused. */
-int node_boot(struct node *n);
+/*
+ * boot.c: a fresh region and all workers. 0; or an exit code, having refused;
+ * or NODE_BOOT_WAITS: no region can be made, why[] says for which fault of the
+ * world.
+ */
+int node_boot(struct node *n, char why[FAULT_TEXT_MAX]);
+/* Its first step: fit the configuration to the memory that there is. As it. */
+int node_fit(struct node *n, char why[FAULT_TEXT_MAX]);
 /* Follow phases and budgets; when to look again. */
 void node_boot_turn(struct node *n);
 uint64_t node_boot_deadline(const struct node *n);
@@ -167,6 +187,12 @@ bool node_stop_pending(const struct node *n);
  */
 void node_decide(
     struct node *n, unsigned slot, enum exit_kind kind, const char *what);
+/* It cannot boot for a fault of the world: say so, and when to try again. */
+void node_boot_waits(struct node *n, const char *what, uint64_t delay_ms);
+/* How long to wait before the next boot; counts as one more. */
+uint64_t node_world_delay(struct node *n);
+/* Has [restart] give_up passed since then? */
+bool node_waited_out(const struct node *n, uint64_t since_ns);
 /* Kill everybody and exit with this code. */
 void node_give_up(struct node *n, int exit_code);
 void node_end_turn(struct node *n);

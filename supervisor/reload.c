@@ -87,6 +87,7 @@ reload(struct node *n, char text[1024])
 	count = conf_diff(&n->conf, &fresh, list);
 	describe(list, count, text);
 	conf_apply_live(&n->conf, &fresh);
+	conf_apply_live(&n->conf_set, &fresh);
 	conf_free(&fresh);
 	node_control_set(n);
 	return 0;

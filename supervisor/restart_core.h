@@ -6,8 +6,14 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include "shm/fault.h"
 
 #define RESTART_LIMIT_MAX 1000 /* the bound of [restart] limit */
+
+/* Reasons that the caller has more to say of; compared by address. */
+extern const char RESTART_TOO_OFTEN[]; /* [restart] limit was reached */
+extern const char RESTART_WAITED[]; /* [restart] give_up was */
+extern const char RESTART_DOWN[]; /* WORKER: only now and then from here on */
 
 enum restart_policy {
 	POLICY_WORKER, /* it alone starts again */
@@ -18,6 +24,8 @@ enum exit_kind {
 	EXIT_RETURNED, /* code 0, though nobody asked */
 	EXIT_FAILED, /* any other code */
 	EXIT_RESTART, /* WORKER_EXIT_RESTART, or restart_wanted */
+	EXIT_WORLD, /* WORKER_EXIT_WORLD: a fault that is waited out */
+	EXIT_OVER, /* such a fault is over, a new boot makes all whole */
 	EXIT_CONFIG, /* WORKER_EXIT_CONFIG */
 	EXIT_KILLED /* by a signal */
 };
@@ -25,6 +33,7 @@ enum exit_kind {
 enum restart_action {
 	RESTART_WORKER,
 	RESTART_NODE,
+	RESTART_WAIT, /* the node boots again and again until it works */
 	RESTART_GIVE_UP /* stop everything, exit non-zero */
 };
 
@@ -39,15 +48,21 @@ struct restart_in {
 	enum restart_policy policy;
 	enum exit_kind kind;
 	bool boot_failed; /* the sequencer says so */
+	enum fault_kind fault; /* boot_failed: of what kind the fault is */
+	bool spare; /* the service goes on without this worker */
 	bool ever_served; /* gateway_enable was reached since the start */
 	unsigned worker_recent, node_recent; /* restarts within the window */
+	unsigned world_recent; /* those for faults of the world: not counted */
+	uint64_t waited_ms; /* since the node stopped serving for such a one */
+	uint64_t give_up_ms; /* 0 = never */
 	unsigned limit;
 	uint64_t backoff_min_ms, backoff_max_ms;
 };
 
 struct restart_out {
 	enum restart_action action;
-	uint64_t delay_ms; /* WORKER, NODE */
+	uint64_t delay_ms; /* WORKER, NODE, WAIT */
+	bool counted; /* NODE: it is one of `limit` */
 	const char *why; /* why not the mildest; constant text or "" */
 };
 

@@ -32,17 +32,25 @@ reload_is_due(const struct node *n)
 	    atomic_load_explicit(&c->reload_done, memory_order_relaxed));
 }
 
+/* Modes in which requests are looked at. */
+static bool
+is_asked(const struct node *n)
+{
+	return n->mode == NODE_BOOTING || n->mode == NODE_SERVING ||
+	       n->mode == NODE_PAUSED;
+}
+
 /* Input that rings the bell; asked once more before sleeping. */
 static bool
 has_input(const struct node *n)
 {
 	const struct control *c = n->region.control;
-	bool up = n->mode == NODE_BOOTING || n->mode == NODE_SERVING;
 
 	return node_stop_pending(n) ||
-	       (up &&
-		   (requested(&c->stop_wanted, 0) ||
-		       requested(&c->restart_wanted, 0) || reload_is_due(n)));
+	       (is_asked(n) &&
+		   (requested(&c->stop_wanted, 0) || reload_is_due(n) ||
+		       (n->mode != NODE_PAUSED &&
+			   requested(&c->restart_wanted, 0))));
 }
 
 static uint64_t
@@ -141,12 +149,20 @@ static void
 serve_requests(struct node *n)
 {
 	const struct control *c = n->region.control;
+	uint32_t again;
 
-	if (n->mode != NODE_BOOTING && n->mode != NODE_SERVING)
+	if (!is_asked(n))
 		return;
+	again = n->mode == NODE_PAUSED
+		    ? 0
+		    : atomic_load_explicit(
+			  &c->restart_wanted, memory_order_acquire);
 	if (requested(&c->stop_wanted, 0))
 		node_stop(n, "asked by SHUTDOWN, nodelifectl or POST /drain");
-	else if (requested(&c->restart_wanted, 0))
+	else if (again == WISH_RESTART_WORLD)
+		node_decide(n, SLOT_SUPERVISOR, EXIT_OVER,
+		    "what was waited for is over");
+	else if (again != 0)
 		node_decide(n, SLOT_SUPERVISOR, EXIT_RESTART,
 		    "a worker wants a new boot");
 	else if (reload_is_due(n))

@@ -93,6 +93,19 @@ node_seq_fail(struct node *n, const char *fmt, ...)
 	return rc;
 }
 
+int
+node_seq_fault(struct node *n, const struct fault *f)
+{
+	unsigned tries = 0;
+	int rc;
+
+	do
+		rc = seq_fault_node(n->region.seq, f);
+	while (again(n, &rc, &tries));
+	decide_if_lost(n, rc);
+	return rc;
+}
+
 void
 node_seq_reaped(struct node *n, unsigned slot)
 {

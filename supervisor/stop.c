@@ -48,12 +48,10 @@ node_stop(struct node *n, const char *why)
 	case NODE_STOPPING:
 		return;
 	case NODE_ENDING: /* a restart was wanted: now it is not */
-	case NODE_PAUSED:
 		log_info("stop: %s", why);
-		n->boot_again = false;
-		if (n->mode == NODE_PAUSED)
-			n->finished = true;
+		n->boot_again = n->keep_health = false;
 		return;
+	case NODE_PAUSED: /* health may be there, and answer who asked */
 	case NODE_BOOTING:
 	case NODE_SERVING:
 		break;

@@ -17,6 +17,8 @@
 /* Exit codes of workers, beyond 0. */
 enum {
 	WORKER_EXIT_FAILED = 70, /* it said why in the log and sequencer */
+	WORKER_EXIT_WORLD = 74, /* a fault of the world, told as a trouble or
+				   through seq_fault(), must end first */
 	WORKER_EXIT_RESTART = 75, /* the node must boot again from disk */
 	WORKER_EXIT_CONFIG = 78
 };

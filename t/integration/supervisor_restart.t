@@ -155,7 +155,7 @@ for my $i ( 1 .. 3 ) {
 	};
 }
 is $n->wait_exit, 70, 'one restart too many ends the daemon';
-like slurp( $n->{log} ), qr/the node stops: wal .*too many node restarts/,
+like slurp( $n->{log} ), qr/the node stops: wal .*too many node restarts: \[restart\] limit is 2 in window = 60 s/,
   'and says so';
 
 # While a node takes long to come back its clients are sent away.

@@ -229,6 +229,7 @@ sub wait_boot {
 		# No nodelifestat -w: that gives a node that is over another second.
 		my $s = $self->fresh;
 		$s && $s->{state} eq 'live' && $s->{phase} eq 'gateway_enable'
+		  && !( grep { $_->{kind} eq 'boot_waits' } @{ $s->{troubles} // [] } )
 		  && 'serves';
 	} $deadline;
 	return $end || 'hangs';

@@ -229,7 +229,7 @@ failures_without_gate(void)
 
 	s = fresh(RECOVERY_NORMAL);
 	seq_register(s, PHASE_WAL_RECOVERY, SLOT_WAL, "scan");
-	seq_fail(s, PHASE_WAL_RECOVERY, SLOT_WAL, "%0400d", 1);
+	seq_fail(s, PHASE_WAL_RECOVERY, SLOT_WAL, "%0700d", 1);
 	is_u64(strlen(s->error), SEQ_ERROR_MAX - 1, "a long error is cut");
 	drop(s);
 }

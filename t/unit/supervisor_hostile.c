@@ -108,6 +108,7 @@ hostile_region(void)
 	r->control = section(sizeof(*r->control));
 	r->counters = section(sizeof(*r->counters));
 	r->events = section(sizeof(*r->events));
+	r->troubles = section(sizeof(*r->troubles));
 	r->table = section(sizeof(*r->table));
 	lock_self(r, SLOT_SUPERVISOR, 1);
 }
@@ -124,7 +125,7 @@ node_reset(void)
 	n.stop_signals = 0;
 	for (unsigned slot = 0; slot < SLOT_MAX; slot++) {
 		n.child[slot].restart_at_ns = 0;
-		n.child[slot].killed = false;
+		n.child[slot].killed = n.child[slot].down = false;
 	}
 }
 

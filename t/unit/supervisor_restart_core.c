@@ -11,6 +11,7 @@ usual(void)
 {
 	return (struct restart_in){ .policy = POLICY_WORKER,
 		.kind = EXIT_KILLED,
+		.fault = FAULT_PROGRAM,
 		.ever_served = true,
 		.limit = 3,
 		.backoff_min_ms = 100,
@@ -93,33 +94,99 @@ test_all(void)
 	unsigned cases = 0, wrong = 0;
 	struct restart_in in = usual();
 
-	for (unsigned bits = 0; bits < 1u << 10; bits++) {
+	for (unsigned bits = 0; bits < 1u << 15; bits++) {
 		struct restart_out out;
 
 		in.policy = bits & 1 ? POLICY_NODE : POLICY_WORKER;
-		in.kind = (enum exit_kind)((bits >> 1 & 7) % 5);
+		in.kind = (enum exit_kind)((bits >> 1 & 7) % 7);
 		in.boot_failed = bits >> 4 & 1;
 		in.ever_served = bits >> 5 & 1;
 		in.worker_recent = (bits >> 6 & 3) + 1;
 		in.node_recent = (bits >> 8 & 3) + 1;
+		in.fault = (enum fault_kind)(bits >> 10 & 3);
+		in.spare = bits >> 12 & 1;
+		in.give_up_ms = bits >> 13 & 1 ? 1000 : 0;
+		in.waited_ms = bits >> 14 & 1 ? 1000 : 999;
 		out = restart_decide(&in);
 		cases++;
-		wrong += out.action == RESTART_NODE &&
+		wrong += out.counted != (out.action == RESTART_NODE &&
+					    in.kind != EXIT_OVER) &&
+			 !in.boot_failed;
+		wrong += out.action == RESTART_NODE && out.counted &&
 			 (!in.ever_served || in.node_recent >= in.limit);
 		wrong += out.action == RESTART_WORKER &&
 			 (in.policy == POLICY_NODE || in.boot_failed ||
 			     in.kind == EXIT_RESTART ||
-			     in.worker_recent >= in.limit);
+			     (in.worker_recent >= in.limit && !in.spare));
+		/* Who is spare never ends the service that is there. */
+		wrong += in.spare && in.policy == POLICY_WORKER &&
+			 !in.boot_failed && in.kind <= EXIT_FAILED &&
+			 out.action != RESTART_WORKER;
+		/* The world is waited out unless somebody said how long. */
+		wrong +=
+		    in.boot_failed && in.fault == FAULT_WORLD &&
+		    in.kind != EXIT_CONFIG &&
+		    out.action != (in.give_up_ms != 0 && in.waited_ms >= 1000
+					  ? RESTART_GIVE_UP
+					  : RESTART_WAIT);
+		wrong += in.boot_failed && in.fault == FAULT_DAMAGE &&
+			 out.action != RESTART_GIVE_UP;
 		wrong +=
 		    in.kind == EXIT_CONFIG && out.action != RESTART_GIVE_UP;
 		wrong += out.action == RESTART_GIVE_UP && out.why[0] == '\0';
 		wrong += (out.action == RESTART_WORKER ||
-			     out.action == RESTART_NODE) &&
+			     out.action == RESTART_NODE ||
+			     out.action == RESTART_WAIT) &&
 			 (out.delay_ms < in.backoff_min_ms ||
 			     out.delay_ms > in.backoff_max_ms);
 	}
-	is_u64(cases, 1024, "every combination asked");
+	is_u64(cases, 1 << 15, "every combination asked");
 	is_u64(wrong, 0, "every rule held");
+}
+
+/* A fault of the world: waited for with back-off, for as long as is said. */
+static void
+test_world(void)
+{
+	struct restart_in in = usual();
+	struct restart_out out;
+
+	in.policy = POLICY_NODE;
+	in.kind = EXIT_WORLD;
+	in.ever_served = false;
+	in.node_recent = in.limit;
+	in.world_recent = 2;
+	out = restart_decide(&in);
+	ok(out.action == RESTART_WAIT && out.delay_ms == 400 && !out.counted,
+	    "a first boot waits for the world, whatever the limit");
+	in.waited_ms = UINT64_C(1) << 40;
+	ok(restart_decide(&in).action == RESTART_WAIT, "for ever");
+	in.give_up_ms = 60000;
+	out = restart_decide(&in);
+	ok(out.action == RESTART_GIVE_UP && out.why == RESTART_WAITED,
+	    "or as long as it was told to");
+	in.kind = EXIT_OVER;
+	out = restart_decide(&in);
+	ok(out.action == RESTART_NODE && !out.counted,
+	    "a fault that is over: a boot that does not count");
+
+	in = usual();
+	in.boot_failed = true;
+	in.fault = FAULT_SETUP;
+	ok(restart_decide(&in).action == RESTART_WAIT,
+	    "what was set up well once is waited for");
+	in.ever_served = false;
+	ok(restart_decide(&in).action == RESTART_GIVE_UP,
+	    "what never was is not");
+
+	in = usual();
+	in.worker_recent = in.limit;
+	in.node_recent = in.limit;
+	in.spare = true;
+	out = restart_decide(&in);
+	ok(out.action == RESTART_WORKER && out.delay_ms == in.backoff_max_ms &&
+		out.why == RESTART_DOWN,
+	    "who is spare is tried now and then");
 }
 
 int
@@ -128,6 +195,7 @@ main(void)
 	test_backoff();
 	test_window();
 	test_ladder();
+	test_world();
 	test_all();
 	return tap_done();
 }

@@ -97,7 +97,7 @@ head_json(const struct page_request *q)
 static void
 add_why(json_t *obj, const struct status *st)
 {
-	if (st->health == HEALTH_FAILED)
+	if (st->seq.failed)
 		json_object_set_new(obj, "error", safe_string(st->seq.error));
 	if (st->health == HEALTH_STARTING)
 		json_object_set_new(obj, "pending_gates", pending_gates(st));
@@ -211,8 +211,9 @@ add_boot(json_t *obj, const struct page_request *q)
 
 	json_object_set_new(obj, "is_ready", json_boolean(ready));
 	json_object_set_new(obj, "is_alive", json_boolean(st->alive));
-	json_object_set_new(
-	    obj, "is_booting", json_boolean(st->health == HEALTH_STARTING));
+	json_object_set_new(obj, "is_booting",
+	    json_boolean(
+		st->health == HEALTH_STARTING || st->health == HEALTH_WAITING));
 	json_object_set_new(obj, "progress_percent",
 	    integer(st->seq.percent > 100 ? 100 : st->seq.percent));
 	json_object_set_new(

@@ -17,6 +17,7 @@
 
 static const char *const health_names[] = {
 	[HEALTH_STARTING] = "starting",
+	[HEALTH_WAITING] = "waiting",
 	[HEALTH_OK] = "ok",
 	[HEALTH_READONLY] = "read-only",
 	[HEALTH_DRAINING] = "draining",
@@ -128,10 +129,12 @@ budget_left(const struct status *st, const struct region *r,
 static enum health_word
 health_of(const struct status *st)
 {
-	if (st->seq.failed)
+	if (st->seq.failed && !st->waiting)
 		return HEALTH_FAILED;
 	if (st->seq.shutdown != SHUTDOWN_NONE)
 		return HEALTH_DRAINING;
+	if (st->waiting)
+		return HEALTH_WAITING;
 	if (!st->booted)
 		return HEALTH_STARTING;
 	return st->view.readonly != 0 ||
@@ -149,7 +152,8 @@ status_read(struct status *st, const struct region *r, const struct conf *conf,
 	memset(st, 0, sizeof(*st));
 	seq_snapshot(r->seq, &st->seq);
 	commit_view_read(r->commit, &st->view);
-	st->booted = st->seq.phase == PHASE_GATEWAY_ENABLE;
+	st->waiting = trouble_stands(r, TROUBLE_BOOT_WAITS);
+	st->booted = st->seq.phase == PHASE_GATEWAY_ENABLE && !st->waiting;
 	st->health = health_of(st);
 	serving = st->health == HEALTH_OK;
 	st->now_ns = now_ns;

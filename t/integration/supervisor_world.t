@@ -1,0 +1,120 @@
+# Faults of the world are waited out: a /dev/shm that something else has filled
+# keeps a node from its next boot, or its first, and the pages, the screen and
+# the log say so; it goes on by itself. A worker that does not stay up ends
+# nothing. A boot after a failure does not take the black box of the first. In
+# a mount namespace of our own, which needs root.
+use strict;
+use warnings;
+use Nodelife;
+use Test::More;
+use World;
+
+my $why = World::own_shm('64m');
+plan skip_all => $why if $why;
+
+sub troubles {
+	my ($n) = @_;
+	my $s = $n->stat or return '';
+	return join "\n", map { $_->{text} } @{ $s->{troubles} // [] };
+}
+
+my $n = Nodelife->new(
+	wal     => { buffer_size => '4M' },
+	store   => { table_size => '8M', max_value => '1M', max_record => '8M' },
+	restart => { limit => 2, backoff_min => '10ms', backoff_max => '300ms' },
+)->start;
+is $n->client->cmd(qw(SET k 1)), 'OK', 'a node that serves';
+my $pid = $n->{pid};
+
+# The node boots again, and there is no room for its region.
+World::fill('/dev/shm');
+my $served = readlink "$n->{run}/region";
+kill 'KILL', $n->workers->{store};
+eventually { troubles($n) =~ /boot waits.*\/dev\/shm/ } 'the screen says what for';
+like troubles($n), qr{enlarge it or lower \[store\] table_size}, 'and what to do';
+eventually {
+	my ( $code, $body ) = $n->http('/readyz');
+	( $code // 0 ) == 503 && $body =~ /boot waits/;
+} 'so do the pages';
+eventually {
+	( ( $n->http('/livez') )[0] // 0 ) == 200;
+} 'it lives: nobody shall end it for that';
+eventually {
+	my @tries = slurp( $n->{log} ) =~ /boot waits/g;
+	@tries >= 1;
+} 'so does the log';
+my $tries = $n->stat->{node_restarts};
+ok !$n->gone, 'and it does not end';
+is readlink "$n->{run}/region", $served, 'the black box is where it was';
+unlink '/dev/shm/filler';
+$n->wait_serving;
+is $n->client->cmd(qw(GET k)), 1, 'with room it goes on by itself';
+is troubles($n), '', 'and nothing is in its way';
+is readlink "$n->{run}/region.prev", $served, 'the region that served is kept';
+is $n->{pid}, $pid, 'the same daemon';
+
+# A stop is heard meanwhile, by the control socket, too.
+World::fill('/dev/shm');
+kill 'KILL', $n->workers->{store};
+eventually { troubles($n) =~ /boot waits/ } 'it waits again';
+my ( $code, $out ) = $n->run( 'nodelifectl', '-r', $n->{run}, 'stop' );
+is $code, 0, 'nodelifectl stop' or diag $out;
+is $n->wait_exit, 0, 'ends it';
+
+# A first boot.
+$n->spawn;
+eventually { slurp( $n->{log} ) =~ /boot waits: memory: .dev.shm has/ }
+'a first boot waits, too';
+ok !$n->gone, 'and does not end';
+unlink '/dev/shm/filler';
+$n->wait_serving;
+is $n->client->cmd(qw(GET k)), 1, 'until there is room';
+is $n->stop, 0, 'stopped';
+
+World::fill('/dev/shm');
+$n->configure( restart => { limit => 2, give_up => '1s' } );
+$n->spawn;
+is $n->wait_exit, 75, 'unless [restart] give_up says for how long';
+like slurp( $n->{log} ), qr/\[restart\] give_up/, 'which is named';
+unlink '/dev/shm/filler';
+$n->configure(
+	restart => {
+		limit       => 2,
+		give_up     => undef,
+		backoff_min => '10ms',
+		backoff_max => '300ms' } );
+
+# Workers that die again and again, more often than the limit.
+$n->start;
+my $c = $n->client;
+for my $name (qw(vlsn checkpoint health)) {
+	my $last = 0;
+	for my $i ( 1 .. 4 ) {
+		wait_until { my $p = $n->workers->{$name}; $p && $p != $last };
+		kill 'KILL', $last = $n->workers->{$name};
+		wait_until { ( $n->workers->{$name} // 0 ) != $last };
+	}
+	eventually { troubles($n) =~ /\b$name \(pid \d+\): killed/ }
+	"$name does not stay up: it is told";
+	is $c->cmd( 'SET', $name, 1 ), 'OK', 'the node serves on';
+	eventually { troubles($n) !~ /\b$name \(pid/ } 'until it stays up again';
+}
+is $n->stat->{node_restarts}, 0, 'the node never booted again';
+is $n->stop, 0, 'stopped';
+
+# A node that fails again and again keeps the region of its first failure.
+$n->configure( restart =>
+	  { limit => 3, backoff_min => '10ms', backoff_max => '20ms' } );
+$n->start;
+$served = readlink "$n->{run}/region";
+rename "$n->{data}/store", "$n->{data}/away" or die;
+open my $f, '>', "$n->{data}/store" or die;
+kill 'KILL', $n->workers->{store};
+eventually { $n->gone || ( $n->stat // {} )->{node_restarts} > 3 }
+'its boots fail';
+is readlink "$n->{run}/region.prev", $served,
+  'region.prev is of the first failure';
+isnt readlink "$n->{run}/region", $served, 'region of the last';
+my $regions = () = glob '/dev/shm/nodelife.*';
+is $regions, 2, 'and there is no other';
+done_testing;
