@@ -105,6 +105,8 @@ static const struct remedy {
 	    "what is on disk is not what was written: restore this node from "
 	    "another one or from a copy; nodelifewal verify tells what is "
 	    "good" },
+	{ EPROTONOSUPPORT, AT(DATA), FAULT_SETUP,
+	    "a newer release wrote it: start that one" },
 	{ EMFILE, ANYWHERE, FAULT_WORLD,
 	    "raise the limit of descriptors (ulimit -n, LimitNOFILE=)" },
 	{ ENFILE, ANYWHERE, FAULT_WORLD,

@@ -243,12 +243,31 @@ scan_replicated(struct segment_scan *s, const struct record *rec)
 	return 0;
 }
 
+/*
+ * No record that this release knows. If it chains, inside of its flush, it was
+ * written like that: by a newer one.
+ */
+static int
+scan_unknown(const struct segment_scan *s, const uint8_t *at, size_t n)
+{
+	uint32_t len = get_le32(at + REC_LEN_OFF);
+
+	if (len < REC_HEADER_SIZE || len > REC_LEN_MAX || len % 8 != 0 ||
+	    s->offset > s->batch_end || len > s->batch_end - s->offset)
+		return -EBADMSG;
+	if (len > n)
+		return -EAGAIN;
+	return record_chains(at, len, s->seed) ? -EPROTONOSUPPORT : -EBADMSG;
+}
+
 int
 segment_scan_next(
     struct segment_scan *s, const uint8_t *at, size_t n, struct record *out)
 {
 	int rc = record_decode(at, n, out);
 
+	if (rc == -EBADMSG)
+		return scan_unknown(s, at, n);
 	if (rc != 0)
 		return rc;
 	if (!record_chains(at, out->len, s->seed))

@@ -147,6 +147,7 @@ void segment_scan_begin(struct segment_scan *s, const struct segment_info *i);
  * continues the chain, s stands behind it. -EAGAIN: n is too short to tell.
  * -EBADMSG: what is there does not continue the chain; s is unchanged. If
  * s->offset < s->batch_end then, the tear or damage is inside a flush.
+ * -EPROTONOSUPPORT: it does, but only a newer release knows what it is.
  */
 int segment_scan_next(
     struct segment_scan *s, const uint8_t *at, size_t n, struct record *out);
@@ -249,7 +250,8 @@ segment_reader_seek(struct segment_reader *r, uint32_t offset, uint64_t vlsn);
  * The next record, any type; out->payload is valid until the next call.
  * *offset (may be NULL) gets its place. 0; -ENODATA: nothing at scan.offset
  * continues the chain (whether that is the end, a tear or damage is the
- * caller's to judge); -errno of the source.
+ * caller's to judge); -EPROTONOSUPPORT: a record of a newer release; -errno of
+ * the source.
  */
 int segment_reader_next(
     struct segment_reader *r, struct record *out, uint32_t *offset);

@@ -176,6 +176,8 @@ segment_reader_next(
 			break;
 		if (rc == -EBADMSG)
 			return -ENODATA;
+		if (rc != -EAGAIN)
+			return rc;
 		rc = reader_fill(r);
 		if (rc != 0)
 			return rc;

@@ -52,7 +52,11 @@ walk_print_error(const struct walk_result *r, int error)
 		fprintf(stderr, "nodelifewal: %s\n", strerror(-error));
 	else
 		fprintf(stderr, "nodelifewal: wal/%s offset %" PRIu32 ": %s\n",
-		    name, r->error_offset, strerror(-error));
+		    name, r->error_offset,
+		    error == -EPROTONOSUPPORT
+			? "a record that this release does not know: a newer "
+			  "one wrote it"
+			: strerror(-error));
 }
 
 int

@@ -212,6 +212,36 @@ test_scan_clock(void)
 	build_free(&b);
 }
 
+/* What chains and is not known is a newer release's; what does not is none. */
+static void
+test_scan_newer(void)
+{
+	struct segment_build b;
+	struct segment_scan s;
+	struct record rec;
+	uint32_t at;
+
+	build_begin(&b, 3, 65536, NULL);
+	build_flush(&b, 2, 10);
+	at = b.at;
+	build_record(&b, REC_CLOCK + 1, 100);
+	build_record(&b, REC_OP, 10);
+	build_close(&b);
+	is_u64(scan_image(&b, &s), 3, "up to a record of another kind");
+	is_i64(segment_scan_next(&s, b.bytes + at, b.size - at, &rec),
+	    -EPROTONOSUPPORT, "which a newer release wrote");
+	is_i64(segment_scan_next(&s, b.bytes + at, 100, &rec), -EAGAIN,
+	    "too short to tell");
+	b.bytes[at + 60] ^= 1;
+	is_i64(segment_scan_next(&s, b.bytes + at, b.size - at, &rec), -EBADMSG,
+	    "one that does not chain is none");
+	b.bytes[at + 60] ^= 1;
+	s.batch_end = at;
+	is_i64(segment_scan_next(&s, b.bytes + at, b.size - at, &rec), -EBADMSG,
+	    "nor one outside of a flush");
+	build_free(&b);
+}
+
 static void
 test_look(void)
 {
@@ -408,6 +438,7 @@ main(void)
 	test_scan();
 	test_scan_lies();
 	test_scan_clock();
+	test_scan_newer();
 	test_look();
 	test_bounds();
 	test_bad_block();

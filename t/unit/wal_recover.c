@@ -532,6 +532,40 @@ test_junk(void)
 	wal_empty();
 }
 
+/* Log time goes back in the middle; a record of a newer release is at the end.
+ */
+static void
+test_kinds(void)
+{
+	uint8_t payload[CLOCK_PAYLOAD];
+	struct segment_build b;
+
+	build_begin(&b, 1, 65536, NULL);
+	b.time_ms = 90000;
+	build_flush(&b, 3, 40);
+	clock_encode(payload, 95000, CLOCK_SET_BACK);
+	b.time_ms = 4999;
+	build_head(&b);
+	build_payload(&b, REC_CLOCK, 0, 0, payload, sizeof(payload));
+	build_record(&b, REC_OP, 40);
+	build_close(&b);
+	build_write(&b, h.wal_dir);
+	is_i64(recover_normal(), 0, "log time goes back");
+	is_u64(w.vlsn, 5, "all is there");
+	is_i64(w.time_ms, 5001, "it goes on from there");
+	build_head(&b);
+	build_record(&b, REC_CLOCK + 1, 40);
+	build_close(&b);
+	build_write(&b, h.wal_dir);
+	ok(recover_normal() != 0, "a record of another kind is no torn tail");
+	ok(strstr(h.region.seq->error,
+	       "a record that this release does not know") != NULL &&
+		strstr(h.region.seq->error, "force") == NULL,
+	    "%s", h.region.seq->error);
+	build_free(&b);
+	wal_empty();
+}
+
 int
 main(void)
 {
@@ -558,6 +592,7 @@ main(void)
 	test_lost_flights();
 	test_flips();
 	test_junk();
+	test_kinds();
 	loop_close(&w.loop);
 	h_region_end(&h);
 	h_free(&h);

@@ -558,6 +558,10 @@ refuse_read(struct recovery *rec, int rc)
 
 	snprintf(path, sizeof(path), "wal/%08x.seg", c->error_number);
 	(void)refuse_call(rec, path, c->error_call, -rc);
+	if (rc == -EPROTONOSUPPORT)
+		snprintf(rec->what, sizeof(rec->what),
+		    "offset %u: a record that this release does not know",
+		    c->error_offset);
 	if (rc == -EIO)
 		snprintf(rec->why, sizeof(rec->why),
 		    "offset %u cannot be read, nothing is changed; if it "
