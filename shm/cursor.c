@@ -120,13 +120,42 @@ enter_file(struct cursor *c, uint32_t number)
 	return 0;
 }
 
+static uint32_t
+newest_segment(const struct cursor *c)
+{
+	return lsn_segment(atomic_load_explicit(
+	    &c->r->walbuf.h->newest_lsn, memory_order_acquire));
+}
+
+/*
+ * A closed segment is the log's up to where its successor goes on. Records may
+ * stand behind that, good ones of this chain: those that a failed flush left.
+ * So none is read before it is known whether the segment is closed.
+ */
+static void
+bound(struct cursor *c)
+{
+	uint32_t n, newest, number = c->reader.scan.number;
+	struct segment_reader fresh;
+
+	if (c->reader.limit != 0 || (newest = newest_segment(c)) == number)
+		return;
+	for (n = number + 1; n <= newest && c->reader.limit == 0; n++) {
+		if (segment_reader_open(
+			&fresh, c->wal_dir, n, SEGMENT_BLOCK_MAX, true) != 0)
+			continue;
+		if (fresh.info.prev_number == number)
+			c->reader.limit = fresh.info.prev_end;
+		segment_reader_close(&fresh);
+	}
+}
+
 /* From a segment's end to the one that continues it exactly there. */
 static int
 enter_next(struct cursor *c)
 {
 	const struct segment_scan *s = &c->reader.scan;
-	uint32_t newest = lsn_segment(atomic_load_explicit(
-	    &c->r->walbuf.h->newest_lsn, memory_order_acquire));
+	uint32_t newest = newest_segment(c);
 	struct segment_reader fresh;
 	uint32_t n, number = s->number, end = s->offset, seed = s->seed;
 	bool fits;
@@ -161,6 +190,7 @@ file_next(struct cursor *c, struct record *out)
 	int rc;
 
 	while (c->mode == CURSOR_FILE) {
+		bound(c);
 		rc = segment_reader_next(&c->reader, out, NULL);
 		if (rc == 0 && out->vlsn == 0)
 			continue;
@@ -338,6 +368,9 @@ seek_by_sample(struct cursor *c, uint64_t vlsn)
 	rc = enter_file(c, lsn_segment(pair.lsn));
 	if (rc != 0)
 		return rc;
+	bound(c);
+	if (c->reader.limit != 0 && lsn_offset(pair.lsn) >= c->reader.limit)
+		return -EBADMSG;
 	rc = segment_reader_seek(&c->reader, lsn_offset(pair.lsn), pair.vlsn);
 	if (rc == 0)
 		c->vlsn = pair.vlsn - 1;

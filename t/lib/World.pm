@@ -360,16 +360,19 @@ sub say {
 # writing refuses them, too (EROFS), which no orderly remount would do.
 sub abort {
 	my ($self) = @_;
+	World::must( 'sync', '-f', $self->{dir} );
 	World::must( 'mount', '-o', 'remount,abort', $self->{dir} );
-	$self->{aborted} = 1;
 	return;
 }
 
-# What an admin does then: another mount of it in its place.
+# What an admin does then: another mount of it in its place. Of a copy: who has
+# files open on the old one keeps that.
 sub mount_again {
 	my ($self) = @_;
+	World::try( 'blockdev', '--flushbufs', $self->{loop} );
+	World::must( 'cp', '--sparse=always', $self->{image}, "$self->{image}+" );
 	World::must( 'umount', '-l', $self->{dir} );
-	delete $self->{aborted};
+	$self->{image} .= '+';
 	$self->attach;
 	return;
 }

@@ -48,6 +48,7 @@ struct harness {
 	uint32_t refused[RET_LOG_FAILED + 1]; /* by status */
 	bool readonly, force;
 	bool keep_region; /* of the life that ends, as a node does */
+	uint64_t wal_failed; /* the coming boot drops from there on */
 };
 
 /* under: "/tmp", or "/dev/shm" where no disk is to be waited for. */
@@ -127,6 +128,8 @@ h_region(struct harness *h)
 		diag("region: %s", why);
 		abort();
 	}
+	atomic_store(&h->region.control->wal_failed, h->wal_failed);
+	h->wal_failed = 0;
 	h->worker.region = &h->region;
 	h->worker.conf = &h->conf;
 	h->worker.readonly = h->readonly;

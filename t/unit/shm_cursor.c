@@ -133,6 +133,40 @@ test_holder(void)
 	cursor_close(c);
 }
 
+/*
+ * Records whose flush had failed are whole in the file, and none of the log:
+ * where the next segment goes on without them, so does who reads.
+ */
+static void
+test_dropped(void)
+{
+	uint64_t from = durable() - 2, n = 0;
+	struct cursor *c;
+	struct record rec;
+	uint8_t type = 0;
+	int rc;
+
+	h_kill(&h);
+	h.wal_failed = from;
+	is_i64(h_boot(&h), 0, "boots without three records");
+	is_u64(durable(), from - 1, "which are dropped");
+	is_i64(cursor_open(&c, &h.region, h.wal_dir, false), 0, "open");
+	is_i64(cursor_seek(c, from), 0, "at the end of what is left");
+	is_i64(cursor_next(c, durable(), &rec), -EAGAIN, "there is no more");
+	h_elect(&h, 3);
+	ok(wait_until(h_committed(&h) >= from, H_WAIT_MS), "a term begins");
+	is_i64(cursor_next(c, from, &rec), 0, "a record comes");
+	is_u64(rec.type, REC_TERM, "the term's, not one that was dropped");
+	is_i64(cursor_seek(c, from - 3), 0, "from before them");
+	while ((rc = cursor_next(c, durable(), &rec)) == 0)
+		if (rec.vlsn == from - 3 + n++ && rec.vlsn == from)
+			type = rec.type;
+	is_i64(rc, -EAGAIN, "to the end");
+	is_u64(type, REC_TERM, "over the same record");
+	number -= 3;
+	cursor_close(c);
+}
+
 /* A slow reader is lapped and goes on in the files. */
 static void
 test_lapped(void)
@@ -200,6 +234,7 @@ main(int argc, char **argv)
 	test_seeks();
 	test_false_sample();
 	test_holder();
+	test_dropped();
 	test_lapped();
 	test_damage();
 	ok(h_stop(&h), "ends in order");
