@@ -170,6 +170,15 @@ SKIP: {
 	ok trouble( $n, 'store_full' ), 'full disk: once more';
 	unlink "$disk/filler";
 	takes_writes( $n, $c, 'full disk, freed while it runs' );
+	$filler->();
+	fill( $c, 8192 );
+	ok trouble( $n, 'store_full' ), 'full disk: and once more';
+	is $c->cmd('FLUSHALL'), 'OK', 'full disk: FLUSHALL is taken';
+	takes_writes( $n, $c, 'full disk, flushed' );
+	is $c->cmd('DBSIZE'), 1, 'full disk, flushed: what came after is there';
+	$n->kill9->start;
+	$c = $n->client;
+	is $c->cmd('DBSIZE'), 1, 'full disk, flushed: after a boot, too';
 	is $n->stop, 0, 'full disk: stopped';
 }
 

@@ -96,6 +96,96 @@ test_content(void)
 	rig_close(&g);
 }
 
+static size_t
+op_add(uint8_t *at, uint16_t code, uint32_t argc, const char *key)
+{
+	struct op_arg argv[] = { { (const uint8_t *)key,
+				     (uint32_t)strlen(key) },
+		{ (const uint8_t *)"m", 1 } };
+	size_t n = op_size(argc, argv);
+
+	put_le32(at, (uint32_t)n);
+	op_encode(at + 4, code, 0, 0, argc, argv);
+	return 4 + n;
+}
+
+/* A FLUSHALL and what comes with it in one record. */
+static void
+flush_multi(struct rig *g)
+{
+	uint8_t payload[512];
+	size_t n = 8;
+
+	put_le32(payload, 4);
+	put_le32(payload + 4, 0);
+	n += op_add(payload + n, OP_FLUSHALL, 0, "");
+	n += op_add(payload + n, OP_SET, 2, "b");
+	n += op_add(payload + n, OP_SET, 2, "c");
+	n += op_add(payload + n, OP_DEL, 1, "c");
+	rig_must(rig_apply(g, true, payload, n));
+}
+
+static bool
+has_on_disk(struct rig *g, const char *key, const char *value)
+{
+	struct store_item item;
+	int rc = store_db_item(&g->db, g->kv->txn, key, strlen(key), &item);
+
+	if (value == NULL)
+		return rc == -ENOENT;
+	return rc == 0 && item.len == strlen(value) &&
+	       memcmp(item.data, value, item.len) == 0;
+}
+
+/* A frozen table that a later FLUSHALL makes void. */
+static void
+test_hidden(void)
+{
+	struct store_term *terms;
+	struct store_state st;
+	struct rig g;
+	uint64_t at;
+	size_t n;
+
+	rig_open(&g, 8 * MIB);
+	rig_set(&g, "old", "1");
+	cycle(&g);
+	rig_must(table_ensure(&g.w, 4096));
+	table_term(&g.w, 2, 3);
+	rig_set(&g, "void", "1");
+	rig_must(rig_freeze(&g));
+	rig_must(table_ensure(&g.w, 4096));
+	table_term(&g.w, 3, 5);
+	rig_set(&g, "void", "2");
+	flush_multi(&g);
+	at = g.vlsn;
+	table_term(&g.w, at + 1, 6);
+	set_at(&g, "b", "late", 0);
+	set_at(&g, "d", "late", 2000000);
+	rig_must(rig_checkpoint(&g));
+	st = rig_state(&g);
+	is_u64(st.vlsn, at, "as of the FLUSHALL that hides the frozen table");
+	is_u64(st.flush_vlsn, at, "which is the newest");
+	is_u64(st.keys, 1, "what its record left");
+	ok(has_on_disk(&g, "b", "m"), "as its record left it");
+	ok(has_on_disk(&g, "c", NULL) && has_on_disk(&g, "d", NULL) &&
+		has_on_disk(&g, "old", NULL) && has_on_disk(&g, "void", NULL),
+	    "and nothing else");
+	is_u64(st.term, 5, "the term is that of its record");
+	cycle(&g);
+	st = rig_state(&g);
+	ok(st.vlsn == g.vlsn && st.keys == 2 && st.term == 6,
+	    "the next one has what came after it");
+	ok(has_on_disk(&g, "b", "late") && has_on_disk(&g, "d", "late"),
+	    "as it is now");
+	rig_must(store_db_terms(&g.db, g.kv->txn, &terms, &n));
+	ok(n == 3 && terms[0].term == 3 && terms[1].term == 5 &&
+		terms[2].term == 6,
+	    "each term run once");
+	free(terms);
+	rig_close(&g);
+}
+
 /* ---- the order of expiry ---- */
 
 #define CHOSEN 600
@@ -971,6 +1061,7 @@ main(int argc, char **argv)
 	seed = argc > 1 ? (unsigned)atoi(argv[1]) : (unsigned)mono_ns();
 	diag("seed %u", seed);
 	test_content();
+	test_hidden();
 	test_same_expiry();
 	test_due_damage();
 	test_again();

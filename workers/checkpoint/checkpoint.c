@@ -38,6 +38,7 @@ static struct checkpoint {
 	uint64_t retry_ns; /* not before; 0 = at once */
 	uint64_t back_off_ns;
 	uint32_t wanted_seen; /* control.checkpoint_wanted */
+	uint64_t flushed_seen; /* sum of both generations' flush_vlsn */
 	int exit_code;
 } me;
 
@@ -398,16 +399,21 @@ failed(struct checkpoint *c, int rc, const char *call)
 	bell_ring(c->loop.bells, SLOT_STORE);
 }
 
-/* Somebody asks: what failed is tried again at once. */
+/* Somebody asks, or makes room: what failed is tried again at once. */
 static void
 look_wanted(struct checkpoint *c)
 {
+	const struct table_head *t = c->r->table;
 	uint32_t wanted = atomic_load_explicit(
 	    &c->r->control->checkpoint_wanted, memory_order_acquire);
+	uint64_t flushed =
+	    atomic_load_explicit(&t->gen[0].flush_vlsn, memory_order_relaxed) +
+	    atomic_load_explicit(&t->gen[1].flush_vlsn, memory_order_relaxed);
 
-	if (wanted != c->wanted_seen)
+	if (wanted != c->wanted_seen || flushed != c->flushed_seen)
 		c->retry_ns = 0;
 	c->wanted_seen = wanted;
+	c->flushed_seen = flushed;
 }
 
 /* ---- the child ---- */

@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -23,6 +24,7 @@
 
 #define MAP_SLACK (UINT64_C(1) << 30)
 #define MAP_STEP  (UINT64_C(1) << 30)
+#define RESERVE   (UINT64_C(256) << 10)
 
 /* As ioprio_set(2) has them; not every libc has a header for it. */
 #define IOPRIO_PROCESS    1
@@ -61,6 +63,28 @@ checkpoint_map(const char *path, const struct conf *conf)
 }
 
 /*
+ * Room on disk behind the file's last page for what a FLUSHALL writes: that
+ * frees a store on a full disk. As far as there is some; what is written first
+ * and fails leaves as much.
+ */
+static void
+reserve(const struct store_db *db)
+{
+	MDB_envinfo info;
+	uint64_t end;
+	int fd;
+
+	if (mdb_env_info(db->env, &info) != 0 ||
+	    mdb_env_get_fd(db->env, &fd) != 0)
+		return;
+	/* A list of all pages: eight bytes for each. */
+	end = ((uint64_t)info.me_last_pgno + 1) * db->page_size;
+	if (fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)end,
+		(off_t)(end / 256 + RESERVE)) != 0)
+		log_debug("no room is kept for a FLUSHALL");
+}
+
+/*
  * A commit that failed may have left its meta page on disk, though not in the
  * page cache, which has the one before again: that one is to be on disk, too,
  * before pages which only it says are free are written.
@@ -89,11 +113,14 @@ child_run(struct checkpoint_report *report, bool again, const char *path,
 		return checkpoint_error(path, rc);
 	}
 	db.memory = conf->store.checkpoint_memory;
+	reserve(&db);
 	if (again)
 		rc = settle(&db);
 	if (rc == 0)
 		rc = checkpoint_write(
 		    &db, t, g, group_uuid, NULL, NULL, &report->work);
+	if (rc == 0)
+		reserve(&db);
 	store_db_close(&db);
 	return rc;
 }

@@ -25,7 +25,12 @@ struct item {
 struct writer {
 	struct store_db *db;
 	const struct table_head *t;
-	const struct table_gen *g;
+	const struct table_gen *g; /* frozen */
+	/* What a FLUSHALL in the active one hides is not written: see
+	   hidden_by(). */
+	const struct table_gen *from; /* whose entries are written, g mostly */
+	uint32_t flushed; /* those from here on, */
+	uint64_t vlsn; /* as of this one, which the checkpoint has then */
 	MDB_txn *txn;
 	struct store_state st;
 	struct item *list; /* some of the newest entries */
@@ -141,6 +146,18 @@ list_offer(struct writer *w, const struct table_entry *e)
 	return 0;
 }
 
+/* The key's newest entry as of w->vlsn, that no FLUSHALL hid; or NULL. */
+static const struct table_entry *
+entry_as_of(const struct writer *w, const struct table_entry *e, uint32_t off)
+{
+	while (
+	    e != NULL && off >= w->flushed && table_entry_vlsn(e) > w->vlsn) {
+		off = e->older;
+		e = table_at(w->t, w->from, off);
+	}
+	return e != NULL && off >= w->flushed ? e : NULL;
+}
+
 /*
  * Of each bucket's chain what no FLUSHALL hid: the first keys that are not
  * written yet, as many as there is memory for, in order.
@@ -149,25 +166,28 @@ static int
 list_collect(struct writer *w)
 {
 	const uint8_t *base = (const uint8_t *)w->t;
+	const struct table_gen *g = w->from;
 	const _Atomic uint32_t *bucket =
-	    (const _Atomic uint32_t *)(const void *)(base + w->g->bucket_off);
-	uint32_t flushed =
-	    atomic_load_explicit(&w->g->flushed_at, memory_order_relaxed);
-	const struct table_entry *e;
+	    (const _Atomic uint32_t *)(const void *)(base + g->bucket_off);
+	const struct table_entry *e, *is;
 	uint32_t off;
 	uint64_t i;
 	int rc;
 
 	w->count = 0;
 	w->more = false;
-	for (i = 0; i < w->g->bucket_count; i++) {
-		if (!table_bucket_has(w->g, i))
+	for (i = 0; i < g->bucket_count; i++) {
+		if (!table_bucket_has(g, i))
 			continue;
-		off = atomic_load_explicit(&bucket[i], memory_order_relaxed);
-		for (; (e = table_at(w->t, w->g, off)) != NULL;
-		     off = atomic_load_explicit(&e->next, memory_order_relaxed))
-			if (off >= flushed && (rc = list_offer(w, e)) != 0)
+		/* Acquire: of the active one, which goes on. */
+		off = atomic_load_explicit(&bucket[i], memory_order_acquire);
+		for (; (e = table_at(w->t, g, off)) != NULL;
+		     off =
+			 atomic_load_explicit(&e->next, memory_order_acquire)) {
+			is = entry_as_of(w, e, off);
+			if (is != NULL && (rc = list_offer(w, is)) != 0)
 				return rc;
+		}
 		if (i % STEP_BUCKETS == 0)
 			step(w);
 	}
@@ -247,22 +267,43 @@ write_slots(struct writer *w)
 	return rc;
 }
 
-/* The runs on disk, and behind them those that began in this generation. */
+/* Term runs of a generation that the disk has not got; to *to if not NULL. */
+static size_t
+terms_of(
+    const struct writer *w, const struct table_gen *g, struct store_term *to)
+{
+	const struct table_entry *e;
+	size_t n = 0;
+	/* The list leads from the newest back. */
+	uint32_t off = atomic_load_explicit(&g->special, memory_order_acquire);
+
+	for (; (e = table_at(w->t, g, off)) != NULL; off = e->next) {
+		if ((table_entry_flags(e) & TABLE_TERM) == 0 ||
+		    table_entry_vlsn(e) > w->vlsn ||
+		    table_entry_vlsn(e) <= w->st.vlsn)
+			continue;
+		n++;
+		if (to == NULL)
+			continue;
+		to[-(ptrdiff_t)n].term = (uint64_t)e->expire_ms;
+		to[-(ptrdiff_t)n].vlsn = table_entry_vlsn(e);
+	}
+	return n;
+}
+
+/* The runs on disk, and behind them those that began since. */
 static int
 write_terms(struct writer *w)
 {
 	struct store_term *terms, *all;
-	const struct table_entry *e;
-	size_t old, count, i;
-	uint32_t off;
+	size_t old, count, later = 0;
 	int rc = store_db_terms(w->db, w->txn, &terms, &old);
 
 	if (rc != 0)
 		return rc;
-	off = atomic_load_explicit(&w->g->special, memory_order_relaxed);
-	for (count = old; (e = table_at(w->t, w->g, off)) != NULL;
-	     off = e->next)
-		count += (table_entry_flags(e) & TABLE_TERM) != 0;
+	if (w->from != w->g)
+		later = terms_of(w, w->from, NULL);
+	count = old + terms_of(w, w->g, NULL) + later;
 	if (count == old)
 		goto out;
 	rc = -ENOMEM;
@@ -270,15 +311,9 @@ write_terms(struct writer *w)
 	if (all == NULL)
 		goto out;
 	terms = all;
-	/* The list leads from the newest back. */
-	i = count;
-	off = atomic_load_explicit(&w->g->special, memory_order_relaxed);
-	for (; (e = table_at(w->t, w->g, off)) != NULL; off = e->next)
-		if ((table_entry_flags(e) & TABLE_TERM) != 0) {
-			terms[--i].term = (uint64_t)e->expire_ms;
-			terms[i].vlsn = table_entry_vlsn(e);
-		}
-	ASSERT(i == old);
+	if (later != 0)
+		(void)terms_of(w, w->from, terms + count);
+	(void)terms_of(w, w->g, terms + count - later);
 	w->st.term = terms[count - 1].term;
 	rc = store_db_terms_put(w->db, w->txn, terms, count);
 out:
@@ -290,8 +325,10 @@ static int
 write_all(
     struct writer *w, const uint8_t group_uuid[16], struct checkpoint_work *out)
 {
-	uint64_t flush =
-	    atomic_load_explicit(&w->g->flush_vlsn, memory_order_relaxed);
+	bool hidden = w->from != w->g;
+	uint64_t flush = hidden ? w->vlsn
+				: atomic_load_explicit(
+				      &w->g->flush_vlsn, memory_order_relaxed);
 	int rc = 0;
 
 	if (flush != 0) {
@@ -300,18 +337,43 @@ write_all(
 	}
 	if (rc == 0)
 		rc = write_entries(w, out);
-	if (rc == 0)
+	/* They are at most the FLUSHALL's, which counts as theirs. */
+	if (rc == 0 && !hidden)
 		rc = write_slots(w);
 	if (rc == 0)
 		rc = write_terms(w);
 	if (rc != 0)
 		return rc;
-	w->st.vlsn = atomic_load_explicit(&w->g->vlsn, memory_order_relaxed);
+	w->st.vlsn = w->vlsn;
 	w->st.time_ms =
 	    atomic_load_explicit(&w->g->time_ms, memory_order_relaxed);
 	w->st.checkpoints++;
 	memcpy(w->st.group_uuid, group_uuid, sizeof(w->st.group_uuid));
 	return store_db_state_put(w->db, w->txn, &w->st);
+}
+
+/*
+ * A FLUSHALL that came since makes all of g void: the state after its record
+ * is written instead, which takes next to no room. It is what a store on a
+ * full disk is freed by.
+ */
+static void
+hidden_by(struct writer *w)
+{
+	const struct table_gen *g = w->g, *later = &w->t->gen[g == w->t->gen];
+	const struct table_entry *e;
+	uint32_t at;
+
+	if (atomic_load_explicit(&later->state, memory_order_acquire) !=
+	    GEN_ACTIVE)
+		return;
+	/* Acquire: set when the record is whole. */
+	at = atomic_load_explicit(&later->flushed_at, memory_order_acquire);
+	if ((e = table_at(w->t, later, at)) == NULL)
+		return;
+	w->from = later;
+	w->flushed = at;
+	w->vlsn = table_entry_vlsn(e);
 }
 
 /* Durable when it returns 0: LMDB flushes pages, then the meta page. */
@@ -340,20 +402,24 @@ checkpoint_write(struct store_db *db, const struct table_head *t,
 	struct writer w = { .db = db,
 		.t = t,
 		.g = g,
+		.from = g,
+		.flushed =
+		    atomic_load_explicit(&g->flushed_at, memory_order_relaxed),
+		.vlsn = atomic_load_explicit(&g->vlsn, memory_order_relaxed),
 		.step = step_fn,
 		.arg = arg,
 		.most = list_most(db) };
-	uint64_t vlsn = atomic_load_explicit(&g->vlsn, memory_order_relaxed);
 	const char *path;
 	int rc;
 
 	memset(out, 0, sizeof(*out));
-	out->vlsn = vlsn;
+	hidden_by(&w);
+	out->vlsn = w.vlsn;
 	store_db_bound(db, db->memory / 4 * 3);
 	rc = store_db_errno(mdb_txn_begin(db->env, NULL, 0, &w.txn));
 	if (rc != 0)
 		return rc;
-	if ((rc = store_db_state(db, w.txn, &w.st)) != 0 || w.st.vlsn >= vlsn)
+	if ((rc = store_db_state(db, w.txn, &w.st)) != 0 || w.st.vlsn >= w.vlsn)
 		goto out;
 	rc = write_all(&w, group_uuid, out);
 	if (rc == 0)

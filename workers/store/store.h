@@ -107,6 +107,7 @@ struct store {
 	struct bytering results[CLIENT_MAX];
 	struct expiry expiry;
 	struct count count;
+	uint64_t flushed_told; /* VLSN, to checkpoint */
 	bool over; /* the file has what [store] map_size allows */
 	enum busy busy;
 	uint32_t beats; /* counts: so much work has been done */

@@ -115,6 +115,25 @@ skip_written(struct store *s)
 	return 0;
 }
 
+/*
+ * What a FLUSHALL hides need not be counted, and cannot be when a checkpoint
+ * left it out.
+ */
+static void
+skip_flushed(struct store *s, uint32_t flushed_at)
+{
+	struct count *c = &s->count;
+	uint64_t active = active_number(s);
+	const struct table_entry *e =
+	    table_at(s->table.t, table_gen_at(s->table.t, active), flushed_at);
+
+	if (e == NULL || (c->number == active && c->off >= flushed_at))
+		return;
+	c->number = active;
+	c->off = flushed_at;
+	c->vlsn = table_entry_vlsn(e);
+}
+
 /* The next entry of this generation, or NULL at its end. */
 static const struct table_entry *
 count_next(struct store *s)
@@ -137,6 +156,10 @@ count_walk(struct store *s, uint64_t deadline_ns, bool whole_records)
 	unsigned n = 0;
 	int rc;
 
+	skip_flushed(s, whole_records
+			    ? atomic_load_explicit(
+				  &s->table.g->flushed_at, memory_order_relaxed)
+			    : s->table.flushed_at);
 	if ((rc = skip_written(s)) != 0)
 		return rc;
 	for (;;) {

@@ -101,12 +101,25 @@ tell(struct store *s, enum refuses level)
 	trouble_begin(s->r, TROUBLE_STORE_FULL, &f);
 }
 
+/* A FLUSHALL is what a checkpoint that fails may wait for. */
+static void
+tell_flushed(struct store *s)
+{
+	uint64_t flushed =
+	    atomic_load_explicit(&s->table.g->flush_vlsn, memory_order_relaxed);
+
+	if (flushed != s->flushed_told && store_is_frozen(s))
+		bell_ring(s->loop.bells, SLOT_CHECKPOINT);
+	s->flushed_told = flushed;
+}
+
 void
 store_full_turn(struct store *s)
 {
 	enum refuses level, before = refuses_now(s);
 	bool was_over = s->over;
 
+	tell_flushed(s);
 	s->over = is_over(s);
 	level = by_table(s);
 	if (s->over && level == REFUSES_NOTHING)
