@@ -117,6 +117,7 @@ struct conf {
 		enum conf_wal_io io;
 		uint32_t spare_segments;
 		uint64_t reserve;
+		uint32_t disk_stall_limit_ms;
 		uint32_t max_clock_step_ms;
 	} wal;
 	struct {

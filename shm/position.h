@@ -79,6 +79,10 @@ struct positions {
 	struct position wal_bytes; /* W: wal. bytes appended since boot */
 	struct position checkpoint_bytes; /* W: store. wal_bytes when the last
 					 freeze happened */
+	struct position flight_ns; /* W: wal. when the oldest flush that is in
+				      flight was submitted; 0 = none is */
+	struct position flight_vlsn; /* W: wal, before flight_ns. its newest
+					VLSN */
 	struct position nospace; /* W: wal. 1 = writes refused, disk full */
 	struct position member; /* W: wal. VLSN of the newest REC_MEMBER in
 				   the log, 0 = none */

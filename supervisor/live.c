@@ -1,20 +1,32 @@
 /*
  * Signs of life, twice a second: a worker without a heartbeat, or a reader
  * whose end the store's memory waits for, is killed; its policy says what
- * follows. One that does not even end of that is named.
+ * follows. One that does not even end of that is named. Before it comes to
+ * that, what makes no progress is told: a flush, a worker.
  */
 #include "supervisor/node.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "shm/table.h"
+#include "shm/trouble.h"
 #include "supervisor/watchdog_core.h"
 
 /* Beats come once a second at least, and the shortest time-out is 2 s. */
 #define ROUND_NS      (NS_PER_S / 2)
 #define READ_LIMIT_NS (2 * NS_PER_S)
-#define STUCK_NS      (5 * NS_PER_S) /* after SIGKILL */
+/*
+ * Beats come once a second, so two are missing. Who is seen to stand still,
+ * stopped or in the kernel, is told when one is.
+ */
+#define SILENT_NS (2 * NS_PER_S + NS_PER_S / 4)
+#define STILL_NS  (NS_PER_S + NS_PER_S / 4)
+#define STUCK_NS  (5 * NS_PER_S) /* after SIGKILL */
 
 /*
  * Is the worker's heart silent for too long? A boot has its own watchdog; a
@@ -82,6 +94,136 @@ name_stuck(struct node *n, unsigned slot)
 	    slot_name(slot), (int)c->pid);
 }
 
+/* The letter of /proc/PID/stat: R, S, D, T, …; 0 = unknown. */
+static char
+process_state(pid_t pid)
+{
+	char path[40], text[256] = "", *at;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	if ((fd = open(path, O_RDONLY | O_CLOEXEC)) < 0)
+		return 0;
+	(void)!read(fd, text, sizeof(text) - 1);
+	close(fd);
+	at = strrchr(text, ')');
+	return at != NULL && at[1] == ' ' ? at[2] : 0;
+}
+
+/* Why a worker is silent that has not beaten for so long; NULL = it is not. */
+static const char *
+why_silent(const struct node *n, unsigned slot, uint64_t silent_ns)
+{
+	const struct slot_row *row = &n->region.slots->row[slot];
+	char state;
+
+	if (silent_ns < STILL_NS)
+		return NULL;
+	state = process_state(n->child[slot].pid);
+	if (state == 'T' || state == 't')
+		return "it was stopped by a signal or a debugger: let it go on "
+		       "(kill -CONT)";
+	if (state == 'D')
+		return fault_remedy(ETIMEDOUT, PLACE_DATA);
+	/* A boot's work has budgets of its own, and no heartbeat. */
+	return silent_ns > SILENT_NS &&
+		       atomic_load_explicit(
+			   &row->state, memory_order_relaxed) == SLOT_RUNNING
+		   ? "it hangs, or gets no processor"
+		   : NULL;
+}
+
+static uint64_t
+silence(const struct node *n, unsigned slot)
+{
+	const struct slot_row *row = &n->region.slots->row[slot];
+	const struct child *c = &n->child[slot];
+	uint64_t since =
+	    atomic_load_explicit(&row->heartbeat_ns, memory_order_acquire);
+
+	if (since < c->started_ns)
+		since = c->started_ns;
+	return c->pid != 0 && n->now_ns > since ? n->now_ns - since : 0;
+}
+
+static void
+tell_silent(struct node *n)
+{
+	const char *why;
+
+	for (unsigned slot = 0; slot < SLOT_MAX; slot++) {
+		uint64_t ns = silence(n, slot);
+
+		if ((why = why_silent(n, slot, ns)) == NULL)
+			continue;
+		trouble_begin_text(&n->region, TROUBLE_WORKER_SILENT,
+		    "%s (pid %d): no heartbeat for %.1f s: %s", slot_name(slot),
+		    (int)n->child[slot].pid, (double)ns / 1e9, why);
+		return;
+	}
+	trouble_end(&n->region, TROUBLE_WORKER_SILENT);
+}
+
+static void
+tell_stalled(struct node *n)
+{
+	const struct positions *pos = n->region.pos;
+	uint64_t since_ns = position_get(&pos->flight_ns);
+	uint64_t limit_ns =
+	    (uint64_t)n->conf.wal.disk_stall_limit_ms * NS_PER_MS;
+	char call[48], what[48];
+	const struct fault f = { .object = "wal",
+		.call = call,
+		.error = ETIMEDOUT,
+		.place = PLACE_DATA,
+		.what = what,
+		.effect = "writes wait",
+		.goes_on = true };
+
+	if (since_ns == 0 || n->now_ns < since_ns ||
+	    n->now_ns - since_ns < limit_ns) {
+		trouble_end(&n->region, TROUBLE_LOG_STALLED);
+		return;
+	}
+	snprintf(call, sizeof(call), "flush of VLSN %" PRIu64,
+	    position_get(&pos->flight_vlsn));
+	snprintf(what, sizeof(what), "in flight for %.1f s",
+	    (double)(n->now_ns - since_ns) / 1e9);
+	trouble_begin(&n->region, TROUBLE_LOG_STALLED, &f);
+}
+
+/* What keeps writes or reads from being served longer than is allowed. */
+static void
+give_up_turn(struct node *n)
+{
+	struct trouble_info t;
+
+	if (n->mode != NODE_SERVING || n->conf.restart.give_up_ms == 0)
+		return;
+	for (unsigned kind = 0; kind < TROUBLE_COUNT; kind++)
+		if (trouble_stops_of(kind) != STOPS_NOTHING &&
+		    trouble_read(&n->region, kind, &t) &&
+		    node_waited_out(n, t.since_ns)) {
+			event_add(&n->region, SLOT_SUPERVISOR, EVENT_ERROR,
+			    "the node stops: [restart] give_up is %u s: %s",
+			    n->conf.restart.give_up_ms / 1000, t.text);
+			node_give_up(n, EX_TEMPFAIL);
+			return;
+		}
+}
+
+static void
+tell(struct node *n, bool late)
+{
+	children_up(n);
+	/* Held up ourselves: what is old may be so for that alone. */
+	if (!late) {
+		tell_silent(n);
+		tell_stalled(n);
+	}
+	give_up_turn(n);
+}
+
 void
 node_live_turn(struct node *n)
 {
@@ -94,7 +236,7 @@ node_live_turn(struct node *n)
 	if (n->mode == NODE_BOOTING || n->mode == NODE_SERVING) {
 		for (unsigned slot = 0; slot < SLOT_MAX; slot++)
 			check(n, slot, late);
-		children_up(n);
+		tell(n, late);
 	}
 	for (unsigned slot = 0; slot < SLOT_MAX; slot++)
 		name_stuck(n, slot);

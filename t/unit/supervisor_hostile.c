@@ -108,6 +108,7 @@ hostile_region(void)
 	r->control = section(sizeof(*r->control));
 	r->counters = section(sizeof(*r->counters));
 	r->events = section(sizeof(*r->events));
+	r->pos = section(sizeof(*r->pos));
 	r->troubles = section(sizeof(*r->troubles));
 	r->table = section(sizeof(*r->table));
 	lock_self(r, SLOT_SUPERVISOR, 1);

@@ -157,6 +157,20 @@ troubles_add(struct text *t, const struct region *r)
 		    trouble_name(kind), trouble_times(r, kind));
 }
 
+/* Who waits longest for an answer waits for it. */
+static void
+flush_add(struct text *t, const struct region *r, const struct status *st)
+{
+	uint64_t since = position_get(&r->pos->flight_ns);
+
+	head(t, "nodelife_oldest_flush_seconds", "gauge",
+	    "For how long the log's oldest flush is in flight; 0: none is");
+	text_add(t, "nodelife_oldest_flush_seconds %.3f\n",
+	    since != 0 && st->now_ns > since
+		? (double)(st->now_ns - since) / 1e9
+		: 0.0);
+}
+
 static void
 boot_add(struct text *t, const struct region *r, const struct status *st)
 {
@@ -179,6 +193,7 @@ boot_add(struct text *t, const struct region *r, const struct status *st)
 	gauge(t, "nodelife_alive", "1 when /livez is 200", st->alive);
 	gauge(t, "nodelife_draining", "1 when a stop is under way",
 	    st->health == HEALTH_DRAINING);
+	flush_add(t, r, st);
 	gauge(t, "nodelife_no_space", "1 when the disk of the log is full",
 	    position_get(&r->pos->nospace));
 	head(t, "nodelife_clock_ahead_seconds", "gauge",

@@ -154,6 +154,18 @@ flight_submit(struct wal *w, struct wal_flight *f)
 	return flight_sync_submit(w, f);
 }
 
+/* For who looks from outside whether the disk makes progress. */
+static void
+flight_tell(struct wal *w)
+{
+	const struct wal_flight *f = &w->flight[w->first];
+	bool any = w->flights > 0 && !w->loop.quit;
+
+	if (any)
+		position_set(&w->r->pos->flight_vlsn, f->vlsn);
+	position_set(&w->r->pos->flight_ns, any ? f->submit_ns : 0);
+}
+
 /* [start, end) is sealed: send it off. */
 static void
 flight_begin(struct wal *w, uint64_t start, uint64_t end, bool closed)
@@ -182,6 +194,7 @@ flight_begin(struct wal *w, uint64_t start, uint64_t end, bool closed)
 	}
 	w->flights++;
 	w->flight_bytes += f->size;
+	flight_tell(w);
 	wal_bells_flight(w, f->records);
 	if (flight_submit(w, f) != 0)
 		flush_failed(w, "submit", EAGAIN);
@@ -292,6 +305,7 @@ flights_publish(struct wal *w)
 		w->first = (w->first + 1) % FLIGHT_MAX;
 		w->flights--;
 	}
+	flight_tell(w);
 	wal_bells_flight(w, 0);
 	if (!any)
 		return;

@@ -1,0 +1,65 @@
+# What makes no progress is told within two seconds, and for as long as it
+# lasts: a worker that is stopped, and, on a disk that hangs, the flush that is
+# in flight. The screen, the log and the pages say so, and the write probe
+# turns; nothing is killed over it, and all is well when it ends.
+use strict;
+use warnings;
+use Nodelife;
+use Test::More;
+use World;
+
+sub trouble {
+	my ( $n, $kind ) = @_;
+	my $s = $n->stat or return '';
+	return join "\n",
+	  map { $_->{text} } grep { $_->{kind} eq $kind } @{ $s->{troubles} // [] };
+}
+sub write_probe { return ( $_[0]->http('/readyz?want=write') )[0] }
+
+my $n = Nodelife->new->start;
+is write_probe($n), 200, 'writes are served';
+for my $name (qw(store vlsn)) {
+	my $pid = $n->workers->{$name};
+	kill 'STOP', $pid;
+	eventually {
+		trouble( $n, 'worker_silent' ) =~
+		  /^$name \(pid $pid\): no heartbeat for \d+\.\d s: .*kill -CONT/;
+	} "$name is stopped: the screen names it";
+	is write_probe($n), 503, 'the write probe turns';
+	like slurp( $n->{log} ), qr/$name \(pid $pid\): no heartbeat for/, 'the log, too';
+	kill 'CONT', $pid;
+	eventually { trouble( $n, 'worker_silent' ) eq '' } 'and when it is over';
+	is write_probe($n), 200, 'writes are served again';
+}
+is scalar( grep { $_->{restarts} } @{ $n->stat->{workers} } ), 0, 'nobody was killed';
+is $n->stop, 0, 'stopped';
+
+SKIP: {
+	my $why = World::lacks(qw(root loop fuse));
+	skip $why, 8 if $why;
+	my $disk = World::Disk->new( size => '96M', faulty => 1 );
+	my $m = Nodelife->new(
+		node => { data_dir => $disk->dir . '/data' },
+		wal  => { segment_size => '4M', reserve => '1M' } )->start;
+	my $c = $m->client;
+	is $c->cmd(qw(SET a 1)), 'OK', 'a node on a disk of its own';
+	$disk->say( write => 'hang', flush => 'hang' );
+	$c->send(qw(SET b 2));
+	my $begun = now();
+	eventually {
+		trouble( $m, 'log_stalled' ) =~
+		  /^wal: flush of VLSN \d+: in flight for \d+\.\d s: writes wait: .*disk/;
+	} 'a flush that hangs is told';
+	note sprintf 'after %.1f s', now() - $begun;
+	is write_probe($m), 503, 'the write probe turns';
+	like slurp( $m->{log} ), qr/wal: flush of VLSN \d+: in flight/, 'the log says so';
+	my ($age) = ( $m->http('/metrics') )[1] =~ /^nodelife_oldest_flush_seconds (\S+)/m;
+	cmp_ok $age, '>', 0.9, 'a metric, too';
+	is $m->client->cmd(qw(GET a)), 1, 'reads go on';
+	$disk->say;
+	is $c->reply, 'OK', 'the disk answers: so does the node';
+	eventually { trouble( $m, 'log_stalled' ) eq '' && write_probe($m) == 200 }
+	'and all is well';
+	is $m->stop, 0, 'stopped';
+}
+done_testing;
