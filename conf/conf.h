@@ -187,6 +187,13 @@ int conf_load(struct conf *conf, const char *path, struct conf_errors *errs);
 int conf_load_string(struct conf *conf, const char *name, const char *text,
     size_t text_len, struct conf_errors *errs);
 
+/*
+ * run_dir alone, for who looks for a node: *run_dir also if the file is
+ * refused, as long as it sets that key; else "". Returns as conf_load().
+ */
+int conf_find_run_dir(const char *path, char run_dir[CONF_RUN_DIR_SIZE],
+    struct conf_errors *errs);
+
 /* Every key at its default; required keys have none and stay empty. */
 void conf_defaults(struct conf *conf);
 
@@ -210,6 +217,8 @@ const char *conf_key_name(const struct conf_key *key);
 const char *conf_key_help(const struct conf_key *key); /* one line */
 const char *conf_key_default(const struct conf_key *key); /* "" if required */
 bool conf_key_live(const struct conf_key *key); /* reload may change it */
+/* Decided when the node is founded, for as long as its data live. */
+bool conf_key_fixed(const struct conf_key *key);
 bool conf_key_required(const struct conf_key *key);
 bool conf_key_secret(const struct conf_key *key); /* never shown */
 /* Bounds and syntax in words, e.g. "4M to 1G, a multiple of 1M". */

@@ -245,12 +245,49 @@ say_over(
 	    conf->store.max_record / MIB);
 }
 
+static uint64_t
+clients_each(const struct conf *conf)
+{
+	uint64_t gateways = conf->node.gateways;
+
+	return (conf->listen.max_clients + gateways - 1) / gateways;
+}
+
+uint64_t
+conf_files(const struct conf *conf)
+{
+	return clients_each(conf) + CONF_FILES_OWN;
+}
+
+/* A client beyond the descriptors would wait for ever; now it is told so. */
+static void
+fit_files(struct conf *conf, uint64_t limit, struct conf_fit *fit)
+{
+	uint64_t want = conf_files(conf), each;
+	uint32_t was = conf->listen.max_clients;
+
+	if (limit == 0 || want <= limit)
+		return;
+	each = limit > CONF_FILES_OWN ? limit - CONF_FILES_OWN : 1;
+	conf->listen.max_clients = (uint32_t)(each * conf->node.gateways);
+	fit->short_of = fit->count;
+	say(fit,
+	    "descriptors: limit %" PRIu64 ": [listen] max_clients %" PRIu32
+	    " -> %" PRIu32 ": raise it to %" PRIu64
+	    " (ulimit -n, LimitNOFILE=) or lower max_clients",
+	    limit, was, conf->listen.max_clients, want);
+	fit->shrunk = true;
+}
+
 void
 conf_fit(
     struct conf *conf, const struct conf_limits *limits, struct conf_fit *fit)
 {
 	memset(fit, 0, sizeof(*fit));
+	fit->short_of = CONF_FIT_MAX;
 	fit_one(conf, true, limits->shm, fit);
 	fit_one(conf, false, limits->memory, fit);
 	say_over(conf, limits, fit);
+	if (!fit->refused)
+		fit_files(conf, limits->files, fit);
 }

@@ -24,6 +24,7 @@ struct conf_need {
 struct conf_limits {
 	uint64_t shm; /* bytes that /dev/shm can give; 0 = no limit */
 	uint64_t memory; /* bytes for all together; 0 = no limit */
+	uint64_t files; /* descriptors of one process; 0 = no limit */
 };
 
 struct conf_fit {
@@ -32,12 +33,20 @@ struct conf_fit {
 	bool shrunk; /* a key changed */
 	bool over; /* it may still take more than there is */
 	bool refused; /* it can never work; the last text says why */
+	unsigned
+	    short_of; /* a text: what a set key is above; CONF_FIT_MAX = none */
 };
+
+/* Descriptors that a gateway has beside its clients'. */
+#define CONF_FILES_OWN 256
+/* What one gateway wants for its share of max_clients. */
+uint64_t conf_files(const struct conf *conf);
 
 void conf_need(const struct conf *conf, struct conf_need *need);
 /*
  * Shrink keys that the file does not set until the node fits, never below
- * what other keys ask for. *fit says what was done and what is left.
+ * what other keys ask for; max_clients, set or not, to what the descriptors
+ * allow. *fit says what was done and what is left.
  */
 void conf_fit(
     struct conf *conf, const struct conf_limits *limits, struct conf_fit *fit);

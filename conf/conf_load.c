@@ -33,6 +33,7 @@ struct loader {
 	uint32_t line;
 	enum section_state state;
 	char section[SECTION_SIZE];
+	bool run_dir_bad;
 	bool want_key; /* inih was given a line that must be key = value */
 };
 
@@ -278,6 +279,7 @@ key_set(struct loader *ld, const char *name, const char *value)
 	line = &ld->conf->line[key - conf_key_at(0)];
 	if (*line != 0) {
 		complain(ld, "'%s' was already set at line %u", name, *line);
+		ld->run_dir_bad |= strcmp(name, "run_dir") == 0;
 		return;
 	}
 	*line = ld->line;
@@ -288,6 +290,9 @@ key_set(struct loader *ld, const char *name, const char *value)
 		    ld, "%s: a comment after a value starts with ' ;'", name);
 	else if (conf_value_set(ld->conf, key, value, why, sizeof(why)) != 0)
 		complain(ld, "%s: %s", name, why);
+	else
+		return;
+	ld->run_dir_bad |= strcmp(name, "run_dir") == 0;
 }
 
 /* inih's handler; its idea of the section is not needed. Never stops it. */
@@ -319,14 +324,21 @@ inih_setup(void)
 	ini_stop_on_first_error = false;
 }
 
-int
-conf_load_string(struct conf *conf, const char *name, const char *text,
-    size_t text_len, struct conf_errors *errs)
+/*
+ * run_dir, if not NULL: what the text says of it, also of a text that is
+ * refused for other reasons; "" if that cannot be told.
+ */
+static int
+load_text(struct conf *conf, const char *name, const char *text,
+    size_t text_len, struct conf_errors *errs, char *run_dir)
 {
 	uint32_t errors_before = errs->count + errs->dropped;
 	struct loader ld = { .errs = errs, .text = text, .text_len = text_len };
 	struct conf fresh;
 	int rc = -EINVAL;
+
+	if (run_dir != NULL)
+		run_dir[0] = '\0';
 
 	if (text_len > CONF_FILE_MAX) {
 		conf_errors_add(
@@ -344,13 +356,25 @@ conf_load_string(struct conf *conf, const char *name, const char *text,
 	}
 	ld.where.last_line = ld.line;
 	conf_check(&fresh, &ld.where, errs);
-	if (errs->count + errs->dropped != errors_before)
-		goto out;
-	*conf = fresh;
-	rc = 0;
+	if (errs->count + errs->dropped == errors_before)
+		rc = 0;
+	/* Of a refused file a default is no answer: its key may be misspelt. */
+	if (run_dir != NULL && !ld.run_dir_bad &&
+	    (rc == 0 ||
+		conf_line_of(&fresh, offsetof(struct conf, node.run_dir)) != 0))
+		strlcpy(run_dir, fresh.node.run_dir, CONF_RUN_DIR_SIZE);
+	if (rc == 0)
+		*conf = fresh;
 out:
 	conf_free(&fresh);
 	return rc;
+}
+
+int
+conf_load_string(struct conf *conf, const char *name, const char *text,
+    size_t text_len, struct conf_errors *errs)
+{
+	return load_text(conf, name, text, text_len, errs, NULL);
 }
 
 /* All of fd into buf (CONF_FILE_MAX + 1 bytes): length or -errno. */
@@ -373,8 +397,9 @@ read_all(int fd, char *buf)
 	return (ssize_t)have;
 }
 
-int
-conf_load(struct conf *conf, const char *path, struct conf_errors *errs)
+static int
+load_file(struct conf *conf, const char *path, struct conf_errors *errs,
+    char *run_dir)
 {
 	char *buf = NULL;
 	ssize_t len;
@@ -392,7 +417,7 @@ conf_load(struct conf *conf, const char *path, struct conf_errors *errs)
 		rc = (int)len;
 		goto out;
 	}
-	rc = conf_load_string(conf, path, buf, (size_t)len, errs);
+	rc = load_text(conf, path, buf, (size_t)len, errs, run_dir);
 	explicit_bzero(buf, (size_t)len);
 	goto done;
 out:
@@ -401,6 +426,25 @@ done:
 	free(buf);
 	if (fd >= 0)
 		close(fd);
+	return rc;
+}
+
+int
+conf_load(struct conf *conf, const char *path, struct conf_errors *errs)
+{
+	return load_file(conf, path, errs, NULL);
+}
+
+int
+conf_find_run_dir(
+    const char *path, char run_dir[CONF_RUN_DIR_SIZE], struct conf_errors *errs)
+{
+	struct conf conf = { 0 };
+	int rc;
+
+	run_dir[0] = '\0';
+	rc = load_file(&conf, path, errs, run_dir);
+	conf_free(&conf);
 	return rc;
 }
 

@@ -114,7 +114,10 @@ sample_key(const struct conf_key *key, FILE *out)
 	fputc('\n', out);
 	print_wrapped(key->help, "# ", &column, out);
 	conf_key_domain(key, domain, sizeof(domain));
-	strncat(domain, key->live ? "; live." : ".",
+	strncat(domain,
+	    key->fixed  ? "; fixed when the node is founded."
+	    : key->live ? "; live."
+			: ".",
 	    sizeof(domain) - strlen(domain) - 1);
 	print_wrapped("Value:", "# ", &column, out);
 	print_wrapped(domain, "# ", &column, out);
@@ -181,6 +184,10 @@ mdoc_key(const struct conf_key *key, FILE *out)
 		fprintf(out, ".Cm %s .\n", key->def);
 	if (key->live)
 		fputs("Changes with a reload.\n", out);
+	if (key->fixed)
+		fputs("Fixed when the node is founded: the data directory "
+		      "remembers it.\n",
+		    out);
 }
 
 void

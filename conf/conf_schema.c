@@ -48,10 +48,9 @@ static const char *const ack_words[] = { [CONF_ACK_MAJORITY] = "majority",
 /* clang-format off: one row per key reads better than any wrapping. */
 static const struct conf_key table[] = {
 	{ "node", "name", CONF_KIND_NAME, AT(node.name), .def = NULL,
-	    .help = "Name of this node, unique in its group. The data "
-		    "directory remembers it." },
+	    .fixed = true, .help = "Name of this node, unique in its group." },
 	{ "node", "group", CONF_KIND_NAME, AT(node.group), .def = NULL,
-	    .help = "Name of the group. The data directory remembers it." },
+	    .fixed = true, .help = "Name of the group." },
 	{ "node", "type", CONF_KIND_ENUM, AT(node.type), .def = "electable",
 	    .words = type_words,
 	    .help = "What this node may become. This version founds groups of "
@@ -84,7 +83,8 @@ static const struct conf_key table[] = {
 	    .help = "Unix socket of the Redis protocol, beside the address." },
 	{ "listen", "peer", CONF_KIND_ADDR, AT(listen.peer),
 	    .def = "127.0.0.1:7380", .optional = true,
-	    .help = "Address for other members of the group." },
+	    .help = "Address for other members of the group. Not used yet: "
+		    "a group has one member." },
 	{ "listen", "http", CONF_KIND_ADDR, AT(listen.http),
 	    .def = "127.0.0.1:7381",
 	    .help = "Address of the health pages and metrics; it knows no "
@@ -94,7 +94,9 @@ static const struct conf_key table[] = {
 	    .def = "10000", .min = 1, .max = 65000,
 	    .help = "Client connections at a time; one more takes the place of "
 		    "one that has not said the password, or else is told so "
-		    "and closed." },
+		    "and closed. Lowered to what the limit of descriptors "
+		    "allows, which is then said for as long as the node "
+		    "runs." },
 	{ "listen", "max_output", CONF_KIND_SIZE, AT(listen.max_output),
 	    .def = "64M", .min = 64 * KIB, .max = 4 * GIB,
 	    .help = "Longest reply; a longer one is an error in its place. A "
@@ -221,7 +223,8 @@ static const struct conf_key table[] = {
 	{ "election", "priority", CONF_KIND_U32, AT(election.priority),
 	    .def = "1", .min = 0, .max = 1000,
 	    .help = "Among members with equal logs a higher priority waits "
-		    "less; 0 does not volunteer." },
+		    "less; 0 does not volunteer. The only member of a group "
+		    "is its master with any." },
 
 	{ "restart", "window", CONF_KIND_DURATION, AT(restart.window_ms),
 	    .def = "60s", .min = SEC, .max = DAY,
@@ -332,6 +335,12 @@ bool
 conf_key_live(const struct conf_key *key)
 {
 	return key->live;
+}
+
+bool
+conf_key_fixed(const struct conf_key *key)
+{
+	return key->fixed;
 }
 
 bool

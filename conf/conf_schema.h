@@ -34,6 +34,7 @@ struct conf_key {
 	uint64_t multiple; /* sizes: of this many bytes, 0 = any */
 	bool power_of_two; /* sizes */
 	bool optional; /* `none` is a value: "", 0 or -1 in the field */
+	bool fixed; /* decided at the founding */
 	bool live;
 	const char *const *words; /* enums; NULL ends it */
 	const char *help; /* sentences, one line, plain ASCII without '\' */

@@ -51,7 +51,7 @@ node_fit(struct node *n, char why[FAULT_TEXT_MAX])
 	struct conf empty = n->conf_set;
 
 	region_trim_dead(n->conf.node.run_dir);
-	limits_read(&n->limits, 0, &most);
+	limits_read(&n->limits, &n->conf_set, 0, &most);
 	n->conf = n->conf_set;
 	conf_fit(&n->conf, &n->limits, &n->fit);
 	if (!n->fit.refused)
@@ -204,8 +204,12 @@ node_boot(struct node *n, char why[FAULT_TEXT_MAX])
 	    : n->conf.boot.recovery_mode == CONF_RECOVERY_FORCE  ? "force"
 								 : "normal");
 	for (unsigned i = 0; i < n->fit.count; i++)
-		event_add(&n->region, SLOT_SUPERVISOR, EVENT_WARN, "%s",
-		    n->fit.text[i]);
+		if (i != n->fit.short_of)
+			event_add(&n->region, SLOT_SUPERVISOR, EVENT_WARN, "%s",
+			    n->fit.text[i]);
+	if (n->fit.short_of < n->fit.count)
+		trouble_begin_text(&n->region, TROUBLE_LIMITS, "%s",
+		    n->fit.text[n->fit.short_of]);
 	for (unsigned i = 0; i < n->exposed_count; i++)
 		event_add(&n->region, SLOT_SUPERVISOR, EVENT_WARN, "%s",
 		    n->exposed[i]);

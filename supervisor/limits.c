@@ -9,6 +9,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/statvfs.h>
 
 #define LINE_MAX_BYTES 4096
@@ -192,12 +193,32 @@ limits_memory(const char *root)
 	return limit;
 }
 
+/* 0: there are so many, or can be. Workers inherit it. */
+static uint64_t
+limits_files(uint64_t want)
+{
+	struct rlimit rl, more;
+
+	if (getrlimit(RLIMIT_NOFILE, &rl) != 0)
+		return 0;
+	if (rl.rlim_cur >= want)
+		return 0;
+	more = (struct rlimit){ want, rl.rlim_max < want ? want : rl.rlim_max };
+	if (setrlimit(RLIMIT_NOFILE, &more) == 0) /* above the hard one: root */
+		return 0;
+	rl.rlim_cur = rl.rlim_max;
+	(void)setrlimit(RLIMIT_NOFILE, &rl);
+	return rl.rlim_cur;
+}
+
 void
-limits_read(struct conf_limits *out, uint64_t held, struct conf_limits *most)
+limits_read(struct conf_limits *out, const struct conf *conf, uint64_t held,
+    struct conf_limits *most)
 {
 	struct statvfs fs;
 
-	*out = (struct conf_limits){ .memory = limits_memory("") };
+	*out = (struct conf_limits){ .memory = limits_memory(""),
+		.files = limits_files(conf_files(conf)) };
 	if (most != NULL)
 		*most = *out;
 	/* A file system without blocks has no limit; a full one has 1 byte. */

@@ -9,10 +9,12 @@
 
 /*
  * `held`: bytes of /dev/shm that this node's dead regions have. *most (may be
- * NULL) gets what there would be if nothing else were in /dev/shm.
+ * NULL) gets what there would be if nothing else were in /dev/shm. Raises this
+ * process' limit of descriptors to what conf wants, as far as it may; that is
+ * told only if it is not enough.
  */
-void
-limits_read(struct conf_limits *out, uint64_t held, struct conf_limits *most);
+void limits_read(struct conf_limits *out, const struct conf *conf,
+    uint64_t held, struct conf_limits *most);
 /*
  * The smallest limit of the control groups (both versions) and MemTotal, as
  * the files below `root` ("" = the system's) say; 0 = none.

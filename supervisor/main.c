@@ -251,7 +251,8 @@ clean_up(struct node *n)
 static int
 print_conf(struct node *n)
 {
-	limits_read(&n->limits, region_held(n->conf.node.run_dir), NULL);
+	limits_read(
+	    &n->limits, &n->conf, region_held(n->conf.node.run_dir), NULL);
 	conf_fit(&n->conf, &n->limits, &n->fit);
 	n->exposed_count = conf_exposed(&n->conf, n->exposed);
 	for (unsigned i = 0; i < n->exposed_count; i++)

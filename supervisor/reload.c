@@ -36,15 +36,25 @@ append(char text[1024], const char *fmt, ...)
 	va_end(ap);
 }
 
-/* "wal.sync, node.log_level" of one kind; how many. */
+enum fate { FATE_LIVE, FATE_RESTART, FATE_NEVER };
+
+static enum fate
+fate_of(const struct conf_key *key)
+{
+	if (conf_key_fixed(key))
+		return FATE_NEVER;
+	return conf_key_live(key) ? FATE_LIVE : FATE_RESTART;
+}
+
+/* "[wal] sync, [node] log_level" of one kind; how many. */
 static unsigned
-name_changes(
-    const struct conf_change *list, uint32_t count, bool live, char text[1024])
+name_changes(const struct conf_change *list, uint32_t count, enum fate fate,
+    char text[1024])
 {
 	unsigned named = 0;
 
 	for (uint32_t i = 0; i < count; i++)
-		if (list[i].live == live)
+		if (fate_of(list[i].key) == fate)
 			append(text, "%s[%s] %s", named++ > 0 ? ", " : "",
 			    conf_key_section(list[i].key),
 			    conf_key_name(list[i].key));
@@ -54,14 +64,18 @@ name_changes(
 static void
 describe(const struct conf_change *list, uint32_t count, char text[1024])
 {
-	char restart[1024] = "";
+	char restart[1024] = "", never[1024] = "";
 
 	text[0] = '\0';
 	append(text, "changed: ");
-	if (name_changes(list, count, true, text) == 0)
+	if (name_changes(list, count, FATE_LIVE, text) == 0)
 		append(text, "nothing");
-	if (name_changes(list, count, false, restart) > 0)
+	if (name_changes(list, count, FATE_RESTART, restart) > 0)
 		append(text, "; needs a restart: %s", restart);
+	if (name_changes(list, count, FATE_NEVER, never) > 0)
+		append(text,
+		    "; fixed when the node was founded, set it back: %s",
+		    never);
 }
 
 /* 0 or 1 (refused), as control->reload_status. */
@@ -75,8 +89,16 @@ reload(struct node *n, char text[1024])
 	uint32_t count;
 
 	if (conf_load(&fresh, n->conf_path, &errs) != 0) {
+		uint32_t more = errs.count + errs.dropped;
+
 		snprintf(text, 1024, "refused: %s",
 		    errs.count > 0 ? errs.text[0] : "no memory");
+		if (more > 1)
+			append(text, ", and %" PRIu32 " more", more - 1);
+		append(text,
+		    ": correct the file (nodelifed -n -c %s shows all) and "
+		    "reload again",
+		    n->conf_path);
 		for (uint32_t i = 0; i < errs.count; i++)
 			log_errorx("reload: %s", errs.text[i]);
 		conf_errors_free(&errs);

@@ -15,11 +15,11 @@
 #include "shm/bits.h"
 
 static const char usage_text[] =
-    "usage: nodelifebench [-h HOST] [-p PORT | -s SOCKET] [-a PASSWORD]\n"
+    "usage: nodelifebench [-H HOST] [-p PORT | -s SOCKET] [-a PASSWORD]\n"
     "           [-c CONNECTIONS] [-P PIPELINE] [-n REQUESTS] [-t SECONDS]\n"
     "           [-m MIX] [-d BYTES] [-k KEYS] [-r RATE] [-S SEED] [-j] [-q]\n"
     "\n"
-    "  -h HOST         host of the node (127.0.0.1)\n"
+    "  -H HOST         host of the node (127.0.0.1)\n"
     "  -p PORT         client port (7379)\n"
     "  -s SOCKET       unix socket instead of host and port\n"
     "  -a PASSWORD     authenticate first\n"
@@ -35,7 +35,7 @@ static const char usage_text[] =
     "  -S SEED         of the random sequence (1)\n"
     "  -j              the report as JSON\n"
     "  -q              no progress line\n"
-    "  -V              version\n"
+    "  -h, -V          this text, version\n"
     "\n"
     "Exit: 0 done, 1 an error reply or a broken connection, 64 usage.\n";
 
@@ -131,16 +131,18 @@ report_json(const struct bench_spec *s, const struct bench_result *r)
 static void
 options(int argc, char **argv, struct bench_spec *s, bool *json)
 {
-	static const struct option longs[] = {
-		{ "help", no_argument, NULL, '?' }, { NULL, 0, NULL, 0 }
-	};
+	static const struct option longs[] = { { "help", no_argument, NULL,
+						   'h' },
+		{ "version", no_argument, NULL, 'V' }, { NULL, 0, NULL, 0 } };
 	int ch;
 
 	opterr = 0;
-	while ((ch = getopt_long(argc, argv, "h:p:s:a:c:P:n:t:m:d:k:r:S:jqV",
+	while ((ch = getopt_long(argc, argv, "H:p:s:a:c:P:n:t:m:d:k:r:S:hjqV",
 		    longs, NULL)) != -1) {
 		switch (ch) {
 		case 'h':
+			usage(NULL, NULL);
+		case 'H':
 			s->host = optarg;
 			break;
 		case 'p':
@@ -191,8 +193,6 @@ options(int argc, char **argv, struct bench_spec *s, bool *json)
 			puts("nodelifebench " NODELIFE_VERSION);
 			exit(0);
 		default:
-			if (optopt == 0)
-				usage(NULL, NULL);
 			usage("unknown option, or one without its value",
 			    argv[optind - 1]);
 		}

@@ -110,11 +110,13 @@ conn_bulk(struct conn *c, const void *data, size_t n)
 	conn_put(c, "\r\n", 2);
 }
 
+/* Numbers have keys of their own: INCR of another's value is an error. */
 static void
-conn_key(struct load *l, struct conn *c)
+conn_key(struct load *l, struct conn *c, enum bench_op op)
 {
 	char key[32];
-	int n = snprintf(key, sizeof(key), "key:%012llu",
+	int n = snprintf(key, sizeof(key), "%s:%012llu",
+	    op == BENCH_INCR ? "number" : "key",
 	    (unsigned long long)(load_random(l) % l->spec->keys));
 
 	conn_bulk(c, key, (size_t)n);
@@ -163,23 +165,23 @@ conn_request(struct load *l, struct conn *c)
 	case BENCH_INCR:
 	case BENCH_DEL:
 		conn_head(c, 2, bench_ops[op].name);
-		conn_key(l, c);
+		conn_key(l, c, op);
 		break;
 	case BENCH_SET:
 		conn_head(c, 3, "SET");
-		conn_key(l, c);
+		conn_key(l, c, op);
 		conn_bulk(c, l->value, size);
 		break;
 	case BENCH_SETEX:
 		conn_head(c, 4, "SETEX");
-		conn_key(l, c);
+		conn_key(l, c, op);
 		conn_bulk(c, "100", 3);
 		conn_bulk(c, l->value, size);
 		break;
 	case BENCH_MSET:
 		conn_head(c, 1 + 2 * MSET_KEYS, "MSET");
 		for (i = 0; i < MSET_KEYS; i++) {
-			conn_key(l, c);
+			conn_key(l, c, op);
 			conn_bulk(c, l->value, size);
 		}
 		break;
@@ -353,13 +355,17 @@ conn_read(struct load *l, struct conn *c)
 }
 
 static int
-connect_tcp(const struct bench_spec *s)
+connect_tcp(struct load *l)
 {
+	const struct bench_spec *s = l->spec;
 	struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *list, *a;
 	int fd = -1, rc = -ECONNREFUSED, one = 1;
 
-	if (getaddrinfo(s->host, s->port, &hints, &list) != 0)
+	if ((rc = getaddrinfo(s->host, s->port, &hints, &list)) != 0) {
+		snprintf(l->why, l->why_size, "-H %s: %s", s->host,
+		    gai_strerror(rc));
 		return -EADDRNOTAVAIL;
+	}
 	for (a = list; a != NULL; a = a->ai_next) {
 		fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 		if (fd >= 0 && connect(fd, a->ai_addr, a->ai_addrlen) == 0)
@@ -396,11 +402,11 @@ connect_unix(const struct bench_spec *s)
 	return fd;
 }
 
-/* AUTH, blocking, before the load starts. */
+/* AUTH, blocking, before the load starts. The server says what is wrong. */
 static int
-conn_auth(struct conn *c, const char *password)
+conn_auth(struct load *l, struct conn *c, const char *password)
 {
-	char buf[640], reply[64];
+	char buf[640], reply[128] = "";
 	ssize_t n;
 	int len = snprintf(buf, sizeof(buf),
 	    "*2\r\n$4\r\nAUTH\r\n$%zu\r\n%s\r\n", strlen(password), password);
@@ -409,8 +415,14 @@ conn_auth(struct conn *c, const char *password)
 		return -E2BIG;
 	if (send(c->fd, buf, (size_t)len, MSG_NOSIGNAL) != len)
 		return -EIO;
-	n = recv(c->fd, reply, sizeof(reply), 0);
-	return n > 0 && reply[0] == '+' ? 0 : -EACCES;
+	n = recv(c->fd, reply, sizeof(reply) - 1, 0);
+	if (n <= 0)
+		return n < 0 ? -errno : -ECONNRESET;
+	if (reply[0] == '+')
+		return 0;
+	reply[strcspn(reply, "\r\n")] = '\0';
+	snprintf(l->why, l->why_size, "-a: %s", reply + 1);
+	return -EACCES;
 }
 
 static int
@@ -420,10 +432,10 @@ conn_open(struct load *l, struct conn *c)
 	struct epoll_event ev = { .events = EPOLLIN, .data.ptr = c };
 	int rc;
 
-	c->fd = s->unix_path != NULL ? connect_unix(s) : connect_tcp(s);
+	c->fd = s->unix_path != NULL ? connect_unix(s) : connect_tcp(l);
 	if (c->fd < 0)
 		return c->fd;
-	if (s->password != NULL && (rc = conn_auth(c, s->password)) != 0)
+	if (s->password != NULL && (rc = conn_auth(l, c, s->password)) != 0)
 		return rc;
 	if (fcntl(c->fd, F_SETFL, O_NONBLOCK) < 0)
 		return -errno;
@@ -530,11 +542,11 @@ load_open(struct load *l)
 		l->conns[i].fd = -1;
 	for (i = 0; i < l->spec->connections; i++) {
 		rc = conn_open(l, &l->conns[i]);
-		if (rc != 0) {
+		if (rc != 0 && l->why[0] == '\0')
 			snprintf(l->why, l->why_size, "connection %u of %u: %s",
 			    i + 1, l->spec->connections, strerror(-rc));
+		if (rc != 0)
 			return rc;
-		}
 	}
 	return 0;
 }

@@ -64,9 +64,13 @@ usage(FILE *out)
 	fprintf(out, "usage: nodelifectl [-c FILE | -r RUN_DIR] [-t SECONDS] "
 		     "COMMAND [ARG]\n\n");
 	for (i = 0; i < NITEMS(commands); i++)
-		fprintf(
-		    out, "  %-11s %s\n", commands[i].name, commands[i].help);
+		fprintf(out, "  %-11s %s (-t %u)\n", commands[i].name,
+		    commands[i].help, commands[i].timeout_s);
 	fprintf(out,
+	    "\n  -c, -r      name the node, see below\n"
+	    "  -t SECONDS  wait no longer; behind each command stands its "
+	    "default\n"
+	    "  -h, -V      this text, version\n"
 	    "\nThe node is found by its configuration (-c, "
 	    "default " CONF_DEFAULT_FILE ")\nor by its run directory (-r). "
 	    "See nodelifectl(8).\n");
@@ -83,29 +87,40 @@ command_find(const char *name)
 	return NULL;
 }
 
-/* run_dir of a configuration file. An exit code. */
+/*
+ * run_dir of a configuration file. A node that runs can be told things whatever
+ * became of its file; of a reload it is the node that says what is wrong. An
+ * exit code.
+ */
 static int
-run_dir_of(const char *file, char *run_dir, size_t size)
+run_dir_of(const char *file, char run_dir[CONF_RUN_DIR_SIZE])
 {
 	struct conf_errors errs = { 0 };
-	struct conf conf;
-	int rc;
+	int rc = conf_find_run_dir(file, run_dir, &errs);
 
-	rc = conf_load(&conf, file, &errs);
-	if (rc != 0) {
+	if (rc != 0 && run_dir[0] == '\0') {
 		conf_errors_print(&errs, stderr);
-		conf_errors_free(&errs);
 		ctl_say("name the node with -c FILE or -r RUN_DIR");
-		return CTL_CONFIG;
 	}
-	strlcpy(run_dir, conf.node.run_dir, size);
-	conf_free(&conf);
-	return CTL_OK;
+	conf_errors_free(&errs);
+	return run_dir[0] != '\0' ? CTL_OK : CTL_CONFIG;
+}
+
+/* Seconds, with a fraction if need be, as milliseconds; 0 = they are none. */
+static uint64_t
+seconds_parse(const char *text)
+{
+	char *end;
+	double v = strtod(text, &end);
+
+	if (end == text || *end != '\0' || !(v >= 0.001) || v > TIMEOUT_MAX_S)
+		return 0;
+	return (uint64_t)(v * 1000 + 0.5);
 }
 
 struct options {
 	const char *file, *run_dir;
-	unsigned timeout_s; /* 0 = the command's default */
+	uint64_t timeout_ms; /* 0 = the command's default */
 };
 
 /* An exit code, or -1 to go on. */
@@ -117,7 +132,6 @@ options_parse(struct options *o, int argc, char **argv)
 		{ "version", no_argument, NULL, 'V' },
 		{ NULL, 0, NULL, 0 },
 	};
-	const char *why;
 	int ch;
 
 	while ((ch = getopt_long(argc, argv, "+c:r:t:hV", longs, NULL)) != -1) {
@@ -129,11 +143,9 @@ options_parse(struct options *o, int argc, char **argv)
 			o->run_dir = optarg;
 			break;
 		case 't':
-			o->timeout_s =
-			    (unsigned)strtonum(optarg, 1, TIMEOUT_MAX_S, &why);
-			if (why != NULL) {
-				ctl_say("-t %s: %s (1 to %d seconds)", optarg,
-				    why, TIMEOUT_MAX_S);
+			if ((o->timeout_ms = seconds_parse(optarg)) == 0) {
+				ctl_say("-t %s: must be 0.001 to %d seconds",
+				    optarg, TIMEOUT_MAX_S);
 				return CTL_USAGE;
 			}
 			break;
@@ -158,9 +170,10 @@ options_parse(struct options *o, int argc, char **argv)
 static int
 run_dir_find(const struct options *o, struct ctl *c)
 {
-	if (o->run_dir == NULL)
-		return run_dir_of(o->file != NULL ? o->file : CONF_DEFAULT_FILE,
-		    c->run_dir, sizeof(c->run_dir));
+	if (o->run_dir == NULL) {
+		c->file = o->file != NULL ? o->file : CONF_DEFAULT_FILE;
+		return run_dir_of(c->file, c->run_dir);
+	}
 	if (strlcpy(c->run_dir, o->run_dir, sizeof(c->run_dir)) <
 	    sizeof(c->run_dir))
 		return CTL_OK;
@@ -218,8 +231,8 @@ main(int argc, char **argv)
 	}
 	if ((rc = run_dir_find(&o, &c)) != CTL_OK)
 		return rc;
-	c.timeout_s = o.timeout_s != 0 ? o.timeout_s : cmd->timeout_s;
-	c.deadline_ns = mono_ns() + c.timeout_s * NS_PER_S;
+	c.timeout_ms = o.timeout_ms != 0 ? o.timeout_ms : cmd->timeout_s * 1000;
+	c.deadline_ns = mono_ns() + c.timeout_ms * NS_PER_MS;
 	if (strcmp(cmd->name, "stop") == 0)
 		return ctl_stop(&c);
 	if (strcmp(cmd->name, "status") == 0)

@@ -23,7 +23,8 @@ enum {
 struct ctl {
 	char run_dir[CONF_RUN_DIR_SIZE];
 	uint64_t deadline_ns; /* CLOCK_MONOTONIC */
-	unsigned timeout_s;
+	uint64_t timeout_ms;
+	const char *file; /* run_dir is from there; NULL = it was named */
 	bool quiet; /* the caller reports who does not answer */
 };
 

@@ -135,8 +135,15 @@ ctl_say_life(const struct ctl *c, int code)
 	if (code == CTL_DENIED)
 		ctl_say("%s: permission denied: be root or the node's user",
 		    c->run_dir);
+	else if (c->file != NULL)
+		ctl_say("no node runs with run directory %s: start it with "
+			"nodelifed; if run_dir was changed in %s while it ran, "
+			"name the one before (-r RUN_DIR)",
+		    c->run_dir, c->file);
 	else
-		ctl_say("no node runs with run directory %s", c->run_dir);
+		ctl_say("no node runs with run directory %s: start it with "
+			"nodelifed, or name another one (-c, -r)",
+		    c->run_dir);
 	return code;
 }
 

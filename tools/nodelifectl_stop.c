@@ -58,10 +58,10 @@ wait_gone(const struct ctl *c, const struct ctl_life *l)
 	if (l->has_region)
 		step = shutdown_name(atomic_load_explicit(
 		    &l->region.seq->shutdown, memory_order_acquire));
-	ctl_say("the node is still there after %u s, at step %s (supervisor "
+	ctl_say("the node is still there after %.3g s, at step %s (supervisor "
 		"pid %d): wait longer (-t), or see nodelifestat for who holds "
 		"it up",
-	    c->timeout_s, step, l->pid);
+	    (double)c->timeout_ms / 1000, step, l->pid);
 	return CTL_TIMEOUT;
 }
 

@@ -39,9 +39,7 @@ not_answering(const struct ctl *c, int error)
 	} else if (rc == CTL_DENIED) {
 		ctl_say_life(c, rc);
 	} else {
-		ctl_say("no node runs with run directory %s: %s: start it "
-			"with nodelifed, or name another one (-c, -r)",
-		    c->run_dir, strerror(error));
+		ctl_say_life(c, CTL_NOT_RUNNING);
 	}
 	ctl_life_end(&l);
 	return rc;
@@ -155,8 +153,8 @@ ctl_talk(const struct ctl *c, const char *line)
 	if (n == -ETIMEDOUT && c->quiet)
 		return CTL_TIMEOUT;
 	if (n == -ETIMEDOUT) {
-		ctl_say("%s: no answer in %u s; it may still happen", line,
-		    c->timeout_s);
+		ctl_say("%s: no answer in %.3g s; it may still happen", line,
+		    (double)c->timeout_ms / 1000);
 		return CTL_TIMEOUT;
 	}
 	if (n < 0) {

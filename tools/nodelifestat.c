@@ -28,7 +28,7 @@ static const char usage_text[] =
     "  -j           JSON; with INTERVAL one object a line\n"
     "  -w PHASE     wait until the boot reached this phase\n"
     "  -t SEC       with -w: no longer than that\n"
-    "  -V           version\n"
+    "  -h, -V       this text, version\n"
     "INTERVAL is in seconds: one line each, the first since the boot.\n"
     "\n"
     "Exit: 0 done or reached; 1 no region, or the boot failed or is over;\n"
@@ -107,13 +107,13 @@ operands(int argc, char **argv, struct options *o)
 static void
 options_parse(int argc, char **argv, struct options *o)
 {
-	static const struct option longs[] = {
-		{ "help", no_argument, NULL, '?' }, { NULL, 0, NULL, 0 }
-	};
+	static const struct option longs[] = { { "help", no_argument, NULL,
+						   'h' },
+		{ "version", no_argument, NULL, 'V' }, { NULL, 0, NULL, 0 } };
 	int ch;
 
 	opterr = 0;
-	while ((ch = getopt_long(argc, argv, "c:efjr:t:Vw:W", longs, NULL)) !=
+	while ((ch = getopt_long(argc, argv, "c:efhjr:t:Vw:W", longs, NULL)) !=
 	       -1) {
 		switch (ch) {
 		case 'c':
@@ -125,6 +125,8 @@ options_parse(int argc, char **argv, struct options *o)
 		case 'f':
 			o->follow = true;
 			break;
+		case 'h':
+			usage(NULL, NULL);
 		case 'j':
 			o->json = true;
 			break;
@@ -145,8 +147,6 @@ options_parse(int argc, char **argv, struct options *o)
 			o->watch = true;
 			break;
 		default:
-			if (optopt == 0)
-				usage(NULL, NULL);
 			usage("unknown option, or one without its value",
 			    argv[optind - 1]);
 		}
@@ -160,16 +160,16 @@ static void
 run_dir_of_ini(const char *ini, char *out, size_t size)
 {
 	struct conf_errors errs = { 0 };
-	static struct conf conf;
+	char run_dir[CONF_RUN_DIR_SIZE];
 
-	if (conf_load(&conf, ini, &errs) != 0) {
+	/* A node that runs can be looked at whatever became of its file. */
+	if (conf_find_run_dir(ini, run_dir, &errs) != 0 && run_dir[0] == '\0') {
 		conf_errors_print(&errs, stderr);
 		fprintf(stderr, "nodelifestat: or name the node's run_dir: "
 				"-r RUN_DIR\n");
 		exit(EX_CONFIG);
 	}
-	strlcpy(out, conf.node.run_dir, size);
-	conf_free(&conf);
+	strlcpy(out, run_dir, size);
 	conf_errors_free(&errs);
 }
 

@@ -14,7 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <syslog.h>
 #include <unistd.h>
 
@@ -24,8 +23,6 @@
 
 /* stdio, log, region, bells, lock, data_dir, listeners, http, control. */
 #define KEEP_MAX (3 + 2 + SLOT_MAX + 2 + LISTEN_MAX + 2)
-/* Descriptors a worker needs beside those of its clients. */
-#define NOFILE_SLACK 256
 
 struct keep_list {
 	unsigned count;
@@ -121,31 +118,6 @@ reset_signals(void)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-/* Room for max_clients sockets where clients are served; else said so. */
-static void
-raise_limits(const struct conf *conf, unsigned keep)
-{
-	rlim_t want = NOFILE_SLACK;
-	struct rlimit rl;
-
-	if ((keep & KEEP_LISTEN) != 0)
-		want += conf->listen.max_clients;
-	if (getrlimit(RLIMIT_NOFILE, &rl) != 0 || rl.rlim_cur >= want)
-		return;
-	rl.rlim_cur = want;
-	if (rl.rlim_max < want)
-		rl.rlim_max = want; /* root may */
-	if (setrlimit(RLIMIT_NOFILE, &rl) == 0)
-		return;
-	getrlimit(RLIMIT_NOFILE, &rl);
-	rl.rlim_cur = rl.rlim_max;
-	setrlimit(RLIMIT_NOFILE, &rl);
-	log_warnx("limits: max_clients: %u clients need %llu descriptors, "
-		  "RLIMIT_NOFILE ends at %llu: clients beyond it are refused",
-	    conf->listen.max_clients, (unsigned long long)want,
-	    (unsigned long long)rl.rlim_max);
-}
-
 /*
  * The supervisor has looked the user up before, so a failure here means that
  * it went meanwhile. Without root there is nothing to drop.
@@ -212,7 +184,6 @@ worker_open(struct worker *w, const char *title, unsigned keep)
 	keep_descriptors(w, keep);
 	reset_signals();
 	setproctitle("%s [%s]", title, w->conf->node.name);
-	raise_limits(w->conf, keep);
 	choose_cpu(w->slot, w->conf->cpu.io);
 	drop_rights(w->conf->node.user);
 	tie_to_supervisor(w->supervisor_pid);

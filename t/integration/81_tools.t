@@ -26,6 +26,31 @@ ok $bench->{rate} > 0 && $bench->{latency_us}{p99} >= $bench->{latency_us}{p50},
   $bench->{latency_us}{p99};
 ( $code, $out ) = $n->run( 'nodelifebench', '-p', 1, '-n', 1, '-q' );
 is $code, 1, 'nodelifebench: nobody there';
+( $code, undef, $err ) =
+  $n->run( 'nodelifebench', '-H', 'no-such-host.invalid', '-n', 1, '-q' );
+is $code, 1, 'nodelifebench: no such host';
+like $err, qr/-H no-such-host\.invalid: (?!.*assign)/, 'said as it is';
+( $code, undef, $err ) =
+  $n->run( 'nodelifebench', '-p', $port, '-a', 'wrong', '-n', 1, '-q' );
+is $code, 1, 'nodelifebench: a password that nobody asks for';
+like $err, qr/-a: ERR .*password/, "the server's own words";
+( $code, $out ) = $n->run( 'nodelifebench', '-p', $port, '-n', 500, '-k', 5,
+	'-m', 'set=1,incr=1', '-j', '-q' );
+is JSON::PP::decode_json($out)->{errors}, 0, 'numbers have keys of their own';
+
+# Options alike.
+for my $tool (qw(nodelifestat nodelifectl nodelifewal nodelifebench nodelifed)) {
+	for my $option (qw(-h --help -V --version)) {
+		( $code, $out, $err ) = $n->run( $tool, $option );
+		is $code, 0, "$tool $option";
+		like $out, $option =~ /h/i && $option !~ /V|version/ ? qr/^usage: $tool/ : qr/^$tool \d/,
+		  'on standard output';
+		is $err, '', 'and nothing else';
+	}
+	( $code, $out, $err ) = $n->run( $tool, '-%' );
+	is $code, 64, "$tool: an unknown option";
+	like $err, qr/^usage: $tool/m, 'with a usage';
+}
 
 # nodelifestat.
 ( $code, $out ) = look();
@@ -104,8 +129,28 @@ print $f "[nonsense]\n";
 close $f;
 ( $code, $out, $err ) = ctl('reload');
 isnt $code, 0, 'a bad file is refused';
+( $code, $out, $err ) = $n->run( 'nodelifectl', '-c', $n->{ini}, 'reload' );
+is $code, 1, 'the node is asked, though it is found by that file';
+like $err, qr/refused: \S+nodelife\.ini:\d+: .*: correct the file .*reload again/,
+  'and says what to do';
+( $code, $out ) = $n->run( 'nodelifestat', '-c', $n->{ini} );
+is $code, 0, 'nodelifestat finds it, too';
 is $n->client->cmd('PING'), 'PONG', 'and harms nobody';
-$n->configure;
+$n->configure( node => { run_dir => "$n->{run}2", name => 'n2' } );
+( $code, $out ) = ctl('reload');
+like $out, qr/needs a restart: \[node\] run_dir(?!.*\[node\] name.*fixed)/,
+  'run_dir needs a restart';
+like $out, qr/; fixed when the node was founded, .*: \[node\] name/,
+  'what is fixed is told apart';
+( $code, undef, $err ) = $n->run( 'nodelifectl', '-c', $n->{ini}, 'config' );
+is $code, 69, 'nobody is where the changed file says';
+like $err, qr/if run_dir was changed in \S+ while it ran, .*-r RUN_DIR/,
+  'and what may be the cause';
+$n->configure( node => { run_dir => $n->{run}, name => 'n1' } );
+( $code, $out, $err ) = ctl( '-t', '0.5', 'config' );
+is $code, 0, '-t takes a fraction';
+( $code, $out, $err ) = ctl( '-t', '0', 'config' );
+is $code, 64, 'but not 0';
 ( $code, undef, $err ) = ctl('nonsense');
 isnt $code, 0, 'no such command';
 ( $code, $out, $err ) = $n->run( 'nodelifectl', '-r', '/nonexistent', 'config' );

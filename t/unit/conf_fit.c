@@ -120,7 +120,7 @@ table(void)
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		const struct conf_limits limits = { rows[i].shm * MIB,
-			rows[i].memory * MIB };
+			rows[i].memory * MIB, 0 };
 
 		load(&conf, rows[i].ini);
 		conf_fit(&conf, &limits, &fit);
@@ -142,7 +142,8 @@ all_limits(void)
 	unsigned bad = 0;
 
 	for (uint64_t mib = 1; mib < 700; mib += 3) {
-		const struct conf_limits limits = { mib * MIB, 2 * mib * MIB };
+		const struct conf_limits limits = { mib * MIB, 2 * mib * MIB,
+			0 };
 
 		load(&conf, NODE);
 		conf_fit(&conf, &limits, &fit);
@@ -244,6 +245,33 @@ groups(void)
 	ok(system(command) == 0, "nothing is left");
 }
 
+/* max_clients follows the descriptors, set or not. */
+static void
+test_files(void)
+{
+	const struct conf_limits few = { .files = 1024 },
+				 enough = { .files = 10000 + CONF_FILES_OWN };
+	struct conf_fit fit;
+	struct conf conf;
+
+	load(&conf, NODE "[listen]\nmax_clients = 10000\n");
+	conf_fit(&conf, &enough, &fit);
+	is_u64(fit.count, 0, "descriptors enough: nothing is said");
+	is_u64(fit.short_of, CONF_FIT_MAX, "nothing is short");
+	conf_fit(&conf, &few, &fit);
+	is_u64(conf.listen.max_clients, 1024 - CONF_FILES_OWN,
+	    "max_clients is what they allow");
+	is_str(fit.text[fit.short_of],
+	    "descriptors: limit 1024: [listen] max_clients 10000 -> 768: raise "
+	    "it to 10256 (ulimit -n, LimitNOFILE=) or lower max_clients",
+	    "and it is said");
+	load(&conf, NODE "gateways = 4\n[listen]\nmax_clients = 10000\n");
+	conf_fit(&conf, &few, &fit);
+	is_u64(conf.listen.max_clients, 4 * (1024 - CONF_FILES_OWN),
+	    "each gateway has its own");
+	is_u64(conf_files(&conf), 1024, "and now fits");
+}
+
 int
 main(void)
 {
@@ -251,5 +279,6 @@ main(void)
 	all_limits();
 	formula();
 	groups();
+	test_files();
 	return tap_done();
 }
