@@ -228,11 +228,14 @@ static const struct conf_key table[] = {
 
 	{ "restart", "window", CONF_KIND_DURATION, AT(restart.window_ms),
 	    .def = "60s", .min = SEC, .max = DAY,
-	    .help = "Time over which restarts are counted." },
+	    .help = "Time over which restarts and deaths are counted." },
 	{ "restart", "limit", CONF_KIND_U32, AT(restart.limit), .def = "5",
 	    .min = 0, .max = 1000,
-	    .help = "Node restarts per window; one more and the daemon "
-		    "exits." },
+	    .help = "What window may hold: restarts of the node, one more and "
+		    "the daemon exits; and deaths of one worker, one more and "
+		    "it is tried each backoff_max only, or, if it is the last "
+		    "gateway, the node restarts. With 0 the first is one too "
+		    "many." },
 	{ "restart", "backoff_min", CONF_KIND_DURATION,
 	    AT(restart.backoff_min_ms), .def = "100ms", .min = 1,
 	    .max = 10 * MIN,
