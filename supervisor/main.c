@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "shm/log.h"
+#include "shm/pidfile.h"
 #include "supervisor/check.h"
 #include "supervisor/access.h"
 #include "supervisor/datadir.h"
@@ -83,13 +84,27 @@ parse_options(int argc, char **argv, struct options *o)
 	return EX_USAGE;
 }
 
+/* The file cannot be read at all. */
+static int
+refuse_conf(const char *file, int error)
+{
+	struct fault f = { .object = file,
+		.call = "open",
+		.error = error,
+		.place = PLACE_CONF };
+
+	return refuse_fault(EX_CONFIG, &f);
+}
+
 static int
 load_conf(struct conf *conf, const char *file)
 {
 	struct conf_errors errs = { 0 };
 	int rc = conf_load(conf, file, &errs);
 
-	if (rc != 0)
+	if (rc != 0 && rc != -EINVAL)
+		refuse_conf(file, -rc);
+	else if (rc != 0)
 		conf_errors_print(&errs, stderr);
 	conf_errors_free(&errs);
 	return rc == 0 ? 0 : EX_CONFIG;
@@ -104,7 +119,7 @@ keep_path(struct node *n, const char *file)
 	if (real == NULL || strlcpy(n->conf_path, real, sizeof(n->conf_path)) >=
 				sizeof(n->conf_path)) {
 		free(real);
-		return refuse(EX_CONFIG, "%s: %s", file, strerror(errno));
+		return refuse_conf(file, errno);
 	}
 	free(real);
 	return 0;
@@ -160,7 +175,7 @@ make_bells(struct node *n)
 	     slot++) {
 		n->bells.fd[slot] = eventfd(0, EFD_CLOEXEC);
 		if (n->bells.fd[slot] < 0)
-			return refuse(EX_OSERR, "eventfd: %s", strerror(errno));
+			return refuse_system("eventfd", errno);
 	}
 	return 0;
 }
@@ -208,7 +223,7 @@ take_signals(struct node *n)
 	sigprocmask(SIG_SETMASK, &set, NULL);
 	n->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (n->signal_fd < 0)
-		return refuse(EX_OSERR, "signalfd: %s", strerror(errno));
+		return refuse_system("signalfd", errno);
 	return 0;
 }
 
@@ -226,7 +241,8 @@ prepare(struct node *n)
 	    (rc = make_bells(n)) != 0 || (rc = take_signals(n)) != 0)
 		return rc;
 	if ((rc = daemon_pidfile_write(&n->pidfile)) != 0)
-		return refuse(EX_OSERR, "process id file: %s", strerror(-rc));
+		return refuse_at(
+		    n->conf.node.run_dir, "write " PIDFILE_NAME, rc, PLACE_RUN);
 	return 0;
 }
 
@@ -321,7 +337,7 @@ start(struct node *n, const char *file)
 	if ((rc = keep_path(n, file)) != 0)
 		return rc;
 	if (!n->foreground && (n->ready_fd = daemon_detach()) < 0)
-		return refuse(EX_OSERR, "daemon: %s", strerror(-n->ready_fd));
+		return refuse_system("fork", n->ready_fd);
 	n->conf_set = n->conf;
 	n->exposed_count = conf_exposed(&n->conf, n->exposed);
 	if ((rc = check_dirs(&n->conf)) == 0 &&
@@ -351,7 +367,7 @@ sane_descriptors(void)
 		fd = open("/dev/null", O_RDWR);
 	while (fd >= 0 && fd <= STDERR_FILENO);
 	if (fd < 0)
-		return refuse(EX_OSERR, "/dev/null: %s", strerror(errno));
+		return refuse_system("open /dev/null", errno);
 	closefrom(STDERR_FILENO + 1);
 	return 0;
 }

@@ -48,6 +48,17 @@ refuse_at(
 }
 
 int
+refuse_system(const char *call, int error)
+{
+	struct fault f = { .object = "the system",
+		.call = call,
+		.error = error < 0 ? -error : error,
+		.place = PLACE_PROCESS };
+
+	return refuse_fault(EX_OSERR, &f);
+}
+
+int
 refuse_code(int error)
 {
 	switch (error < 0 ? -error : error) {

@@ -19,6 +19,8 @@ int refuse_fault(int code, const struct fault *f);
 /* The same, of what cannot be had: the error is -errno, the code its own. */
 int refuse_at(
     const char *object, const char *call, int error, enum fault_place place);
+/* The same, of what every process may have. */
+int refuse_system(const char *call, int error);
 /* The code for an errno met when something must be opened or made. */
 int refuse_code(int error);
 

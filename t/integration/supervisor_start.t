@@ -37,6 +37,7 @@ sub refused {
 	like $out, qr/^name = n1 .*^data_dir = \Q$n->{data}\E /ms, 'prints it';
 	( $code, $out, $err ) = $n->run( @d, '-n', '-c', "$n->{dir}/none.ini" );
 	is $code, 78, 'check of a file that is not there';
+	like $err, qr{none.ini: open: No such file or directory: create it}, 'is told as such';
 }
 
 # A faulty file: all faults with their lines.
