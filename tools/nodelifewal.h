@@ -18,7 +18,7 @@
 
 /* A log, and the data directory that it is in, if it is in one. */
 struct walk_dir {
-	int wal;
+	int wal; /* -1 = the data directory has none */
 	int data; /* -1 = none */
 	char path[PATH_MAX]; /* of the data directory */
 	uint8_t uuid[16]; /* of the group, by the node file */

@@ -95,12 +95,15 @@ walk_open(const char *path, struct walk_dir *out)
 	if (dir < 0)
 		return -errno;
 	out->wal = openat(dir, "wal", flags);
-	snprintf(out->path, sizeof(out->path), "%s%s", path,
-	    out->wal < 0 ? "/.." : "");
-	if (out->wal < 0)
-		out->wal = dir;
-	else
+	/* Without a log, too: a boot would miss it. */
+	snprintf(out->path, sizeof(out->path), "%s", path);
+	data_open(out);
+	if (out->wal >= 0 || out->data >= 0) {
 		close(dir);
+		return 0;
+	}
+	out->wal = dir;
+	snprintf(out->path, sizeof(out->path), "%s/..", path);
 	data_open(out);
 	return 0;
 }
@@ -110,7 +113,8 @@ walk_close(struct walk_dir *dir)
 {
 	if (dir->data >= 0)
 		close(dir->data);
-	close(dir->wal);
+	if (dir->wal >= 0)
+		close(dir->wal);
 }
 
 static void
@@ -189,12 +193,14 @@ walk_list(const struct walk_dir *dir, struct walk *w)
 	struct segment_list *l = &w->check.list;
 	unsigned tries = 0;
 	uint32_t i;
-	int rc;
+	int rc = 0;
 
 	/* A running node may take a file away between listing and reading. */
-	do
-		rc = segment_list_load(l, dir->wal, true);
-	while (rc == -ENOENT && ++tries < WALK_TRIES);
+	l->newest = l->oldest = UINT32_MAX;
+	while (dir->wal >= 0 &&
+	       (rc = segment_list_load(l, dir->wal, true)) == -ENOENT &&
+	       ++tries < WALK_TRIES)
+		;
 	if (rc == 0 && l->count == 0 && dir->data < 0)
 		rc = -ENOENT;
 	if (rc != 0)

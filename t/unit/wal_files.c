@@ -589,6 +589,24 @@ die_writing(int fd)
 	kill(getpid(), SIGKILL);
 }
 
+/* Fill the last block of a file of 33 MiB, or: is it so? */
+static bool
+last_block(int fd, uint8_t byte, bool look)
+{
+	off_t at = (33 << 20) - 4096;
+	uint8_t *buf = aligned_alloc(4096, 8192);
+	bool good;
+
+	memset(buf, byte, 4096);
+	if (look)
+		good = pread(fd, buf + 4096, 4096, at) == 4096 &&
+		       memcmp(buf, buf + 4096, 4096) == 0;
+	else
+		good = pwrite(fd, buf, 4096, at) == 4096;
+	free(buf);
+	return good;
+}
+
 static void
 test_fence(void)
 {
@@ -611,11 +629,14 @@ test_fence(void)
 	for (i = 0; i < 5; i++) {
 		is_i64(wal_file_zero(fd, 0, 32 << 20), 0, "of zeros");
 		fflush(stdout);
+		last_block(fd, i % 2 == 0 ? 'j' : 0, false);
 		pid = fork();
 		if (pid == 0)
 			die_writing(fd);
 		waitpid(pid, NULL, 0);
 		is_i64(wal_fence(h.wal_dir, at, sizeof(at)), 0, "fenced");
+		if (!last_block(fd, i % 2 == 0 ? 'j' : 0, true))
+			bad++;
 		crc = crc_of(fd);
 		if (wait_until(crc_of(fd) != crc, 100))
 			bad++;

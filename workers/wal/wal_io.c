@@ -151,6 +151,28 @@ fence_wanted(const char *name)
 	       strncmp(name, "prep.", 5) == 0;
 }
 
+/*
+ * Wait for what is under way to a file, and change no byte of it: a hole is
+ * made of zeros, which needs no space; anything else (of a former life, or of
+ * a file that was cut) is reserved once more where it is.
+ */
+static int
+fence_block(int fd, off_t at)
+{
+	static const uint8_t zeros[SEGMENT_FENCE_SIZE];
+	uint8_t block[SEGMENT_FENCE_SIZE];
+	int mode = FALLOC_FL_KEEP_SIZE;
+
+	(void)posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM);
+	if (pread(fd, block, sizeof(block), at) == (ssize_t)sizeof(block) &&
+	    memcmp(block, zeros, sizeof(block)) == 0)
+		mode |= FALLOC_FL_PUNCH_HOLE;
+	if (fallocate(fd, mode, at, SEGMENT_FENCE_SIZE) == 0)
+		return 0;
+	/* Where it is not known, or needs space, it has waited before. */
+	return errno == EOPNOTSUPP || errno == ENOSPC ? 0 : -errno;
+}
+
 static int
 fence_file(int wal_dir, const char *name)
 {
@@ -163,12 +185,10 @@ fence_file(int wal_dir, const char *name)
 	if (fstat(fd, &st) != 0)
 		rc = -errno;
 	/* The last block of a file never holds records. */
-	else if (st.st_size >= 2 * (off_t)SEGMENT_FENCE_SIZE &&
-		 fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-		     st.st_size - (off_t)SEGMENT_FENCE_SIZE,
-		     SEGMENT_FENCE_SIZE) != 0 &&
-		 errno != EOPNOTSUPP)
-		rc = -errno;
+	else if (st.st_size >= 2 * (off_t)SEGMENT_FENCE_SIZE)
+		rc = fence_block(fd, (off_t)align_down((uint64_t)st.st_size,
+					 SEGMENT_FENCE_SIZE) -
+					 (off_t)SEGMENT_FENCE_SIZE);
 	close(fd);
 	return rc;
 }

@@ -65,7 +65,8 @@ int wal_file_open(
     const struct wal_io *io, int wal_dir, const char *name, bool create);
 /*
  * Wait for writes that a killed process left in the kernel, on every segment
- * and spare of the directory. 0 or -errno; name gets whose that is.
+ * and spare of the directory; no byte is changed. 0 or -errno; name gets whose
+ * that is.
  */
 int wal_fence(int wal_dir, char *name, size_t name_size);
 /* Reserve size bytes (no zeros are written). */

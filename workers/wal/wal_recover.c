@@ -421,9 +421,10 @@ say(struct recovery *rec)
 	if (rec->torn) {
 		wal_count(w, C_WAL_TORN, 1);
 		event_add(w->r, SLOT_WAL, EVENT_WARN,
-		    "wal/%08x.seg: torn at offset %u, cut behind record %ju",
-		    rec->check.tail_number, rec->check.tail_end,
-		    (uintmax_t)w->vlsn);
+		    "wal/%08x.seg offset %u: %s: the log goes on behind record "
+		    "%ju",
+		    rec->check.fault.segment, rec->check.fault.offset,
+		    rec->check.fault.what, (uintmax_t)w->vlsn);
 	}
 	if (rec->check.dropped)
 		event_add(w->r, SLOT_WAL, EVENT_WARN,

@@ -1,0 +1,380 @@
+/*
+ * One judge: over logs mutilated in hundreds of ways, by seed, what a normal
+ * boot says (good, torn, damaged; which file, which offset) is what
+ * `nodelifewal verify` says; and the boot's scan leaves every byte of the data
+ * directory as it was. ROUNDS sets how many, SEED replays.
+ */
+#include <sys/stat.h>
+
+#include "shm/index_file.h"
+#include "t/lib/segment_build.h"
+#include "t/lib/wal_harness.h"
+#include "workers/wal/wal.h"
+
+#define SEGMENTS 4
+#define SIZE     65536u
+
+static struct harness h;
+static struct wal w;
+static struct loop_hooks no_hooks;
+static unsigned seed;
+static char program[512];
+static struct segment_build log_of[SEGMENTS];
+
+struct verdict {
+	char name[16]; /* good, torn, damaged */
+	unsigned segment, offset; /* of the fault, else of the log's end */
+};
+
+static unsigned
+rnd(unsigned below)
+{
+	return (unsigned)rand_r(&seed) % below;
+}
+
+/* What a normal boot makes of it. */
+static void
+boot_says(struct verdict *out)
+{
+	uint64_t torn = counter_sum(h.region.counters, C_WAL_TORN);
+	static struct event event[EVENT_COUNT];
+	struct loop loop = w.loop;
+	const char *at;
+	unsigned i;
+	int rc;
+
+	memset(h.region.seq, 0, sizeof(*h.region.seq));
+	seq_init(h.region.seq, RECOVERY_NORMAL);
+	memset(&w, 0, sizeof(w));
+	w.loop = loop;
+	w.w = &h.worker;
+	w.r = &h.region;
+	w.conf = &h.conf;
+	w.dir = -1;
+	vmap_cut(h.region.vmap, 0);
+	memset(h.region.events, 0, sizeof(*h.region.events));
+	memset(event, 0, sizeof(event));
+	rc = wal_recover(&w);
+	segment_list_free(&w.found);
+	if (w.dir >= 0)
+		close(w.dir);
+	memset(out, 0, sizeof(*out));
+	strcpy(out->name, "good");
+	out->segment = w.segment.info.prev_number;
+	out->offset = w.segment.info.prev_end;
+	if (counter_sum(h.region.counters, C_WAL_TORN) != torn) {
+		strcpy(out->name, "torn");
+		(void)event_list(h.region.events, event, EVENT_COUNT);
+		for (i = 0; i < EVENT_COUNT; i++)
+			if (sscanf(event[i].text, "wal/%8x.seg offset %u: ",
+				&out->segment, &out->offset) == 2)
+				break;
+	}
+	if (rc == 0)
+		return;
+	strcpy(out->name, "refused");
+	at = strstr(h.region.seq->error, "/wal/0");
+	if (at != NULL && sscanf(at, "/wal/%8x.seg: offset %u:", &out->segment,
+			      &out->offset) == 2)
+		strcpy(out->name, "damaged");
+}
+
+/* What nodelifewal verify says: the first damage, else what the end is. */
+static void
+tool_says(struct verdict *out, char *text, size_t size)
+{
+	char command[700], *line, *rest = text;
+	int status;
+	FILE *p;
+
+	snprintf(command, sizeof(command), "%s verify %s 2>&1", program, h.dir);
+	p = popen(command, "r");
+	text[fread(text, 1, size - 1, p)] = '\0';
+	status = pclose(p);
+	status = WIFEXITED(status) ? WEXITSTATUS(status) : 128;
+	memset(out, 0, sizeof(*out));
+	strcpy(out->name, status == 0 || status == 3 ? "good"
+			  : status == 1              ? "torn"
+			  : status == 2              ? "damaged"
+						     : "error");
+	/* 3: either, and old damage beside it. */
+	if (status == 3 && strstr(text, "torn tail: wal/") != NULL)
+		strcpy(out->name, "torn");
+	while ((line = strsep(&rest, "\n")) != NULL) {
+		char *at = strstr(line, "wal/0");
+		bool fault = strstr(line, ": VLSNs ") == NULL;
+
+		if (at == NULL ||
+		    strstr(line, "but the checkpoint has") != NULL)
+			continue;
+		if (fault && strcmp(out->name, "damaged") == 0 &&
+		    strncmp(line, "damaged: wal/", 13) != 0)
+			continue;
+		if (fault != (strcmp(out->name, "good") != 0))
+			continue;
+		if (sscanf(at, "wal/%8x.seg offset %u", &out->segment,
+			&out->offset) == 2)
+			break;
+	}
+}
+
+/* CRC over names, sizes and bytes of all that lies under `dir`. */
+static uint32_t
+tree_crc(int dir, uint32_t crc)
+{
+	static uint8_t buf[SIZE];
+	struct dirent **list;
+	char path[64];
+	int i, n, fd;
+	ssize_t got;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", dir);
+	n = scandir(path, &list, NULL, alphasort);
+	for (i = 0; i < n; free(list[i++])) {
+		/* run_dir is here, too: a link to the region. */
+		if (list[i]->d_name[0] == '.' || list[i]->d_type == DT_LNK)
+			continue;
+		crc = crc32c(crc, list[i]->d_name, strlen(list[i]->d_name));
+		fd = openat(dir, list[i]->d_name, O_RDONLY | O_CLOEXEC);
+		if (list[i]->d_type == DT_DIR)
+			crc = tree_crc(fd, crc);
+		else
+			while ((got = read(fd, buf, sizeof(buf))) > 0)
+				crc = crc32c(crc, buf, (size_t)got);
+		close(fd);
+	}
+	if (n >= 0)
+		free(list);
+	return crc;
+}
+
+static void
+index_put(uint64_t durable, uint64_t vlsn, uint32_t segment, uint32_t offset)
+{
+	struct vmap_pair pair = { .vlsn = vlsn,
+		.lsn = lsn_make(segment, offset) };
+	struct index_head head = {
+		.id.generation = 1, .life = 7, .stride = VMAP_STRIDE_BYTES
+	};
+	uint8_t page[INDEX_PAGE];
+	int fd;
+
+	memcpy(head.id.group_uuid, "0123456789abcdef", 16);
+	mkdirat(h.data_dir, "index", 0750);
+	fd = openat(
+	    h.data_dir, "index/vlsn.idx", O_WRONLY | O_CREAT | O_TRUNC, 0600);
+	index_head_encode(page, &head);
+	if (write(fd, page, sizeof(page)) != (ssize_t)sizeof(page))
+		abort();
+	index_page_encode(page, head.life, 1, durable, &pair, 1);
+	if (write(fd, page, sizeof(page)) != (ssize_t)sizeof(page))
+		abort();
+	close(fd);
+}
+
+/* A whole log, a checkpoint and an index, each perhaps not there. */
+static void
+data_make(void)
+{
+	struct segment_build *last = &log_of[SEGMENTS - 1];
+	unsigned i;
+
+	dir_remove(h.data_dir, "wal");
+	dir_remove(h.data_dir, "store");
+	dir_remove(h.data_dir, "index");
+	mkdirat(h.data_dir, "wal", 0750);
+	close(h.wal_dir);
+	h.wal_dir =
+	    openat(h.data_dir, "wal", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	for (i = 0; i < SEGMENTS; i++) {
+		build_free(&log_of[i]);
+		build_begin(
+		    &log_of[i], i + 1, SIZE, i > 0 ? &log_of[i - 1] : NULL);
+		for (unsigned n = 2 + rnd(8); n > 0; n--) {
+			build_flush(&log_of[i], 1 + rnd(4), rnd(400));
+			if (rnd(4) == 0)
+				build_pad(&log_of[i]);
+		}
+		build_write(&log_of[i], h.wal_dir);
+	}
+	if (rnd(4) != 0)
+		h_checkpoint(&h, rnd((unsigned)last->vlsn + 1));
+	if (rnd(4) != 0)
+		index_put(rnd(2) != 0 ? last->vlsn : last->durable,
+		    last->info.first_vlsn, SEGMENTS, 4096 + SEGMENT_BATCH_LEN);
+	if (rnd(2) != 0) {
+		uint8_t hint[LOG_HINT_SIZE];
+		int fd =
+		    openat(h.wal_dir, LOG_HINT_NAME, O_WRONLY | O_CREAT, 0600);
+
+		log_hint_encode(hint, rnd((unsigned)last->vlsn + 1));
+		if (write(fd, hint, sizeof(hint)) != (ssize_t)sizeof(hint))
+			abort();
+		close(fd);
+	}
+}
+
+/* Where in the file of a segment: mostly where its records are. */
+static uint32_t
+place_in(unsigned i)
+{
+	switch (rnd(4)) {
+	case 0:
+		return rnd(200);
+	case 1:
+		return rnd(SIZE);
+	case 2:
+		return log_of[i].head_at +
+		       rnd(log_of[i].at - log_of[i].head_at);
+	default:
+		return 4096 + rnd(log_of[i].at - 4096);
+	}
+}
+
+static void
+fill(int fd, uint32_t at, uint32_t n, bool junk)
+{
+	for (; n > 0 && at < SIZE; n--, at++) {
+		uint8_t byte = junk ? (uint8_t)rnd(256) : 0;
+
+		if (pwrite(fd, &byte, 1, at) != 1)
+			abort();
+	}
+}
+
+/* One thing done to it; said in text. */
+static void
+mutilate(char *text, size_t size)
+{
+	unsigned i = rnd(3) == 0 ? SEGMENTS - 1 : rnd(SEGMENTS), kind = rnd(9);
+	uint32_t at = place_in(i);
+	char name[SEGMENT_NAME_MAX], to[SEGMENT_NAME_MAX];
+	uint8_t byte;
+	int fd;
+
+	segment_name(name, i + 1);
+	snprintf(text, size, "kind %u, %s at %u", kind, name, at);
+	fd = openat(h.wal_dir, name, O_RDWR | O_CLOEXEC);
+	if (fd < 0) /* an earlier one has taken it */
+		return;
+	switch (kind) {
+	case 0:
+		unlinkat(h.wal_dir, name, 0);
+		break;
+	case 1:
+		if (ftruncate(fd, at) != 0)
+			abort();
+		break;
+	case 2: /* to its header, or nothing */
+		if (ftruncate(fd, rnd(2) * 4096) != 0)
+			abort();
+		break;
+	case 3:
+	case 4:
+		if (pread(fd, &byte, 1, at) != 1)
+			break;
+		byte ^= (uint8_t)(1u << rnd(8));
+		if (pwrite(fd, &byte, 1, at) != 1)
+			abort();
+		break;
+	case 5:
+		fill(fd, at, SIZE, false);
+		break;
+	case 6:
+		fill(fd, at, 1 + rnd(9000), rnd(2) != 0);
+		break;
+	case 7:
+		segment_name(to, i + 1 + rnd(SEGMENTS));
+		renameat(h.wal_dir, name, h.wal_dir, to);
+		break;
+	default:
+		if (rnd(2) != 0)
+			dir_remove(h.data_dir, rnd(2) != 0 ? "store" : "index");
+		else
+			dir_remove(h.data_dir, "wal");
+	}
+	close(fd);
+}
+
+static bool
+same(const struct verdict *boot, const struct verdict *tool)
+{
+	/* There is no log, and nothing tells of one. */
+	if (strcmp(tool->name, "error") == 0)
+		return strcmp(boot->name, "good") == 0 && boot->segment == 0;
+	return strcmp(boot->name, tool->name) == 0 &&
+	       boot->segment == tool->segment && boot->offset == tool->offset;
+}
+
+static void
+test_verdicts(unsigned rounds)
+{
+	unsigned round, differ = 0, changed = 0, damaged = 0, torn = 0;
+	static char text[16384], what[2][80];
+	struct verdict boot, tool;
+	uint32_t before;
+
+	for (round = 0; round < rounds; round++) {
+		data_make();
+		what[0][0] = what[1][0] = '\0';
+		if (rnd(8) != 0)
+			mutilate(what[0], sizeof(what[0]));
+		if (rnd(4) == 0)
+			mutilate(what[1], sizeof(what[1]));
+		tool_says(&tool, text, sizeof(text));
+		before = tree_crc(h.data_dir, 0);
+		boot_says(&boot);
+		if (tree_crc(h.data_dir, 0) != before && changed++ < 5)
+			diag("round %u, %s, %s: changed", round, what[0],
+			    what[1]);
+		damaged += strcmp(boot.name, "damaged") == 0;
+		torn += strcmp(boot.name, "torn") == 0;
+		if (same(&boot, &tool) || differ++ >= 5)
+			continue;
+		diag("round %u, %s, %s: boot %s %x %u, verify %s %x %u", round,
+		    what[0], what[1], boot.name, boot.segment, boot.offset,
+		    tool.name, tool.segment, tool.offset);
+		diag("boot: %s", h.region.seq->error);
+		diag("verify: %s", text);
+	}
+	diag("%u rounds: %u damaged, %u torn", rounds, damaged, torn);
+	is_u64(differ, 0, "verify says what a normal boot says");
+	is_u64(changed, 0, "neither changes a byte");
+	ok(damaged > rounds / 10 && torn > 0, "of each there was some");
+}
+
+int
+main(void)
+{
+	const char *rounds = getenv("ROUNDS");
+	ssize_t n = readlink("/proc/self/exe", program, sizeof(program) - 32);
+	char *slash;
+	unsigned i;
+
+	program[n < 0 ? 0 : n] = '\0';
+	for (i = 0; i < 3 && (slash = strrchr(program, '/')) != NULL; i++)
+		*slash = '\0';
+	strcat(program, "/nodelifewal");
+	if (access(program, X_OK) != 0)
+		skip_all("%s is not built", program);
+	seed = (unsigned)time(NULL);
+	if (getenv("SEED") != NULL)
+		seed = (unsigned)atoi(getenv("SEED"));
+	diag("SEED=%u", seed);
+	h_new(&h, "/dev/shm");
+	log_open("/dev/null");
+	h.conf.wal.buffer_size = 1 << 20;
+	h_region(&h);
+	h.worker.data_dir = h.data_dir;
+	if (loop_open(&w.loop, &h.region, &h.worker.bells, SLOT_WAL, 16, &w,
+		&no_hooks) != 0)
+		skip_all("no io_uring here");
+	loop_on(&w.loop, WAL_KIND_SCAN, wal_scan_done);
+	test_verdicts(rounds != NULL ? (unsigned)atoi(rounds) : 400);
+	loop_close(&w.loop);
+	for (i = 0; i < SEGMENTS; i++)
+		build_free(&log_of[i]);
+	h_region_end(&h);
+	h_free(&h);
+	return tap_done();
+}
