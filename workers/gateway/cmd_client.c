@@ -138,17 +138,15 @@ walk_size(const struct job *job, size_t *pooled, size_t *plain)
 }
 
 static struct client_walk *
-walk_new(struct call *k, enum verdict (*step)(struct call *, struct job *))
+walk_new(struct call *k, job_step *step)
 {
-	struct client_walk *w = calloc(1, sizeof(*w));
+	struct client_walk *w =
+	    gw_job_new(sizeof(*w), step, walk_free, walk_size);
 
 	if (w == NULL) {
 		call_error(k, "ERR no memory for this request");
 		return NULL;
 	}
-	w->job.step = step;
-	w->job.free = walk_free;
-	w->job.size = walk_size;
 	w->lines.pool = &k->g->pool;
 	return w;
 }

@@ -81,11 +81,9 @@ run_echo(struct call *k)
 		reply_bulk(call_out(k), a->data, a->len);
 		return VERDICT_DONE;
 	}
-	if ((j = calloc(1, sizeof(*j))) == NULL)
+	j = gw_job_new(sizeof(*j), echo_step, echo_free, echo_size);
+	if (j == NULL)
 		return call_error_done(k, "ERR no memory for this reply");
-	j->job.step = echo_step;
-	j->job.free = echo_free;
-	j->job.size = echo_size;
 	j->out.pool = &k->g->pool;
 	if ((to = reply_bulk_room(&j->out, a->len)) == NULL) {
 		echo_free(&j->job);

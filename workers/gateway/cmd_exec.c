@@ -118,7 +118,7 @@ plan_size(const struct job *job, size_t *pooled, size_t *plain)
 	*pooled += gw_exec_bytes(p->x) + chunk_bytes(p->out.c);
 	*plain +=
 	    sizeof(*p) + p->payload.len + p->argv_cap * sizeof(p->argv[0]);
-	if (p->child != NULL && p->child->size != NULL)
+	if (p->child != NULL)
 		p->child->size(p->child, pooled, plain);
 }
 
@@ -791,13 +791,11 @@ exec_step(struct call *k, struct job *job)
 static struct plan *
 plan_new(struct call *k, struct multi *m)
 {
-	struct plan *p = calloc(1, sizeof(*p));
+	struct plan *p =
+	    gw_job_new(sizeof(*p), exec_step, plan_free, plan_size);
 
 	if (p == NULL)
 		return NULL;
-	p->job.step = exec_step;
-	p->job.free = plan_free;
-	p->job.size = plan_size;
 	p->m = m;
 	p->size = UINT64_MAX;
 	p->out.pool = &k->g->pool;

@@ -93,7 +93,7 @@ gw_walk_is_short(const struct gateway *g, const struct built *b)
 }
 
 static void
-job_free(struct job *job)
+keys_free(struct job *job)
 {
 	struct keys_job *j = (struct keys_job *)job;
 	uint32_t i;
@@ -106,7 +106,7 @@ job_free(struct job *job)
 
 /* The set's places: two to four for each key. */
 static void
-job_size(const struct job *job, size_t *pooled, size_t *plain)
+keys_size(const struct job *job, size_t *pooled, size_t *plain)
 {
 	const struct keys_job *j = (const struct keys_job *)job;
 
@@ -255,7 +255,7 @@ job_goes_on(const struct keys_job *j)
 
 /* As far as the turn's share goes. */
 static enum verdict
-job_step(struct call *k, struct job *job)
+keys_step(struct call *k, struct job *job)
 {
 	struct keys_job *j = (struct keys_job *)job;
 	struct gateway *g = k->g;
@@ -280,13 +280,11 @@ enum verdict
 gw_walk_begin(struct call *k, bool one)
 {
 	uint64_t max = k->g->w->conf->listen.max_output;
-	struct keys_job *j = calloc(1, sizeof(*j));
+	struct keys_job *j =
+	    gw_job_new(sizeof(*j), keys_step, keys_free, keys_size);
 
 	if (j == NULL)
 		return call_error_done(k, "ERR no memory for this walk");
-	j->job.step = job_step;
-	j->job.free = job_free;
-	j->job.size = job_size;
 	j->table = k->g->r->table;
 	j->max_bytes = max < UINT32_MAX ? max : UINT32_MAX - 1;
 	j->one = one;

@@ -194,13 +194,11 @@ many_step(struct call *k, struct job *job)
 enum verdict
 gw_many_begin(struct call *k, const struct many *m)
 {
-	struct many_job *j = calloc(1, sizeof(*j));
+	struct many_job *j =
+	    gw_job_new(sizeof(*j), many_step, many_free, many_size);
 
 	if (j == NULL)
 		return call_error_done(k, "ERR no memory for this request");
-	j->job.step = many_step;
-	j->job.free = many_free;
-	j->job.size = many_size;
 	j->many = *m;
 	j->out.pool = &k->g->pool;
 	return gw_job_begin(k, &j->job);

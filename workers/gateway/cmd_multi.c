@@ -101,6 +101,14 @@ queue_over(struct call *k, struct multi *m)
 	return VERDICT_DONE;
 }
 
+static void
+queue_size(const struct job *job, size_t *pooled, size_t *plain)
+{
+	(void)job;
+	(void)pooled;
+	*plain += sizeof(struct queue_job);
+}
+
 static enum verdict
 queue_step(struct call *k, struct job *job)
 {
@@ -124,12 +132,11 @@ queue_copy(struct call *k, struct multi *m, struct args_copy copy)
 			;
 		return queue_over(k, m);
 	}
-	if ((j = calloc(1, sizeof(*j))) == NULL) {
+	j = gw_job_new(sizeof(*j), queue_step, queue_free, queue_size);
+	if (j == NULL) {
 		m->spoiled = true;
 		return call_error_done(k, "ERR no memory for this command");
 	}
-	j->job.step = queue_step;
-	j->job.free = queue_free;
 	j->copy = copy;
 	return gw_job_begin(k, &j->job);
 }
@@ -213,6 +220,14 @@ watch_free(struct job *job)
 	free(job);
 }
 
+static void
+watch_size(const struct job *job, size_t *pooled, size_t *plain)
+{
+	(void)job;
+	(void)pooled;
+	*plain += sizeof(struct watch_job);
+}
+
 static enum verdict
 watch_step(struct call *k, struct job *job)
 {
@@ -271,10 +286,9 @@ gw_run_watch(struct call *k)
 		return VERDICT_DONE;
 	if (!gw_run_read_ready(k, &v))
 		return v;
-	if ((j = calloc(1, sizeof(*j))) == NULL)
+	j = gw_job_new(sizeof(*j), watch_step, watch_free, watch_size);
+	if (j == NULL)
 		return call_error_done(k, "ERR no memory for WATCH");
-	j->job.step = watch_step;
-	j->job.free = watch_free;
 	j->next = 1;
 	return gw_job_begin(k, &j->job);
 }

@@ -482,13 +482,11 @@ write_step(struct call *k, struct job *job)
 static enum verdict
 write_begin(struct call *k)
 {
-	struct write_job *j = calloc(1, sizeof(*j));
+	struct write_job *j =
+	    gw_job_new(sizeof(*j), write_step, write_free, write_size);
 
 	if (j == NULL)
 		return call_error_done(k, "ERR no memory for this request");
-	j->job.step = write_step;
-	j->job.free = write_free;
-	j->job.size = write_size;
 	return gw_job_begin(k, &j->job);
 }
 

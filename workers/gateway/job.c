@@ -6,6 +6,18 @@
 #include <stdlib.h>
 #include "shm/assert.h"
 
+void *
+gw_job_new(size_t bytes, job_step *step, job_free *free_it, job_size *size)
+{
+	struct job *j = calloc(1, bytes);
+
+	ASSERT(bytes >= sizeof(*j));
+	ASSERT(step != NULL && free_it != NULL && size != NULL);
+	if (j != NULL)
+		*j = (struct job){ NULL, step, free_it, size };
+	return j;
+}
+
 void
 gw_job_free(struct job **place)
 {

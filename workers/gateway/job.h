@@ -12,14 +12,24 @@
 
 #include "workers/gateway/command.h"
 
+struct job;
+
+/* The next share. PARKED: more is left, or it waits for something. */
+typedef enum verdict job_step(struct call *k, struct job *j);
+typedef void job_free(struct job *j);
+/* Adds what it holds: in the pool, and beside. */
+typedef void job_size(const struct job *j, size_t *pooled, size_t *plain);
+
 struct job {
 	const struct command *cmd;
-	/* The next share. PARKED: more is left, or it waits for something. */
-	enum verdict (*step)(struct call *k, struct job *j);
-	void (*free)(struct job *j);
-	/* Adds what it holds: in the pool, and beside. NULL = little. */
-	void (*size)(const struct job *j, size_t *pooled, size_t *plain);
+	job_step *step;
+	job_free *free;
+	job_size *size;
 };
+
+/* A command's own job of so many bytes, zeroed; NULL without memory. */
+void *
+gw_job_new(size_t bytes, job_step *step, job_free *free_it, job_size *size);
 
 /*
  * The first share of j, which is the connection's from here on (or, of a

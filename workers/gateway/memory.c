@@ -67,7 +67,7 @@ plain_bytes(const struct conn *c)
 		    c->in->rp.cap * sizeof(struct resp_arg);
 	if (c->multi != NULL)
 		n += gw_multi_bytes(c->multi);
-	if (c->job != NULL && c->job->size != NULL)
+	if (c->job != NULL)
 		c->job->size(c->job, &pooled, &n);
 	if (c->name != NULL || c->lib_name != NULL || c->lib_ver != NULL)
 		n += malloc_usable_size(c->name) +
@@ -97,7 +97,7 @@ gw_memory_of(const struct gateway *g, const struct conn *c)
 		n += chunk_bytes(chunk);
 	if (c->in != NULL)
 		n += chunk_bytes(c->in->bytes.c) + chunk_bytes(c->in->behind.c);
-	if (c->job != NULL && c->job->size != NULL)
+	if (c->job != NULL)
 		c->job->size(c->job, &n, &other);
 	for (i = c->node_head; i != GW_NONE; i = node->next) {
 		node = &g->nodes[i];

@@ -165,16 +165,25 @@ net_recv_over(struct gateway *g, struct conn *c, int res)
 		gw_conn_kill(g, c);
 }
 
+/* Whose completion it is; NULL: it was closed meanwhile. */
+static struct conn *
+net_conn(struct gateway *g, uint32_t slot, uint32_t generation)
+{
+	struct conn *c = gw_conn_find(g, slot, generation);
+
+	if (c == NULL)
+		loop_stale(&g->loop);
+	return c;
+}
+
 static void
 net_received(
     void *ctx, uint32_t slot, uint32_t generation, int res, uint32_t flags)
 {
 	struct gateway *g = ctx;
-	struct conn *c = gw_conn_find(g, slot, generation);
+	struct conn *c = net_conn(g, slot, generation);
 	unsigned id;
 
-	if (c == NULL)
-		loop_stale(&g->loop);
 	if ((flags & IORING_CQE_F_BUFFER) != 0) {
 		id = flags >> IORING_CQE_BUFFER_SHIFT;
 		ASSERT(id < GW_BUFS);
@@ -192,14 +201,12 @@ net_polled(
     void *ctx, uint32_t slot, uint32_t generation, int res, uint32_t flags)
 {
 	struct gateway *g = ctx;
-	struct conn *c = gw_conn_find(g, slot, generation);
+	struct conn *c = net_conn(g, slot, generation);
 	ssize_t n;
 
 	(void)flags;
-	if (c == NULL) {
-		loop_stale(&g->loop);
+	if (c == NULL)
 		return;
-	}
 	if (res >= 0) {
 		n = recv(c->fd, g->bufs, GW_BUF_SIZE, MSG_DONTWAIT);
 		res = n < 0 ? -errno : (int)n;
@@ -233,13 +240,11 @@ net_watched(
     void *ctx, uint32_t slot, uint32_t generation, int res, uint32_t flags)
 {
 	struct gateway *g = ctx;
-	struct conn *c = gw_conn_find(g, slot, generation);
+	struct conn *c = net_conn(g, slot, generation);
 
 	(void)flags;
-	if (c == NULL) {
-		loop_stale(&g->loop);
+	if (c == NULL)
 		return;
-	}
 	c->flags &= ~(unsigned)(CONN_WATCH | CONN_CANCEL_WATCH);
 	if (res > 0)
 		c->flags |= CONN_ENDED;
@@ -326,13 +331,11 @@ static void
 net_sent(void *ctx, uint32_t slot, uint32_t generation, int res, uint32_t flags)
 {
 	struct gateway *g = ctx;
-	struct conn *c = gw_conn_find(g, slot, generation);
+	struct conn *c = net_conn(g, slot, generation);
 
 	(void)flags;
-	if (c == NULL) {
-		loop_stale(&g->loop);
+	if (c == NULL)
 		return;
-	}
 	if (res > 0)
 		send_advance(g, c, (size_t)res);
 	else if (res != -EINTR && res != -EAGAIN)
