@@ -24,7 +24,7 @@ enum trouble_stops { STOPS_NOTHING = 0, STOPS_WRITES = 1, STOPS_READS = 2 };
 	X(LOG_STALLED, "log_stalled", SLOT_SUPERVISOR, STOPS_WRITES,           \
 	    "A log flush makes no progress")                                   \
 	X(LOG_FULL, "log_full", SLOT_WAL, STOPS_WRITES,                        \
-	    "The log's disk is full")                                          \
+	    "The log has no room for segments")                                \
 	X(LOG_MEMORY, "log_memory", SLOT_WAL, STOPS_WRITES,                    \
 	    "/dev/shm has no memory for the log buffer")                       \
 	X(STATE_FAILED, "state_failed", SLOT_GROUP, STOPS_WRITES,              \

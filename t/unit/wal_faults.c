@@ -310,9 +310,11 @@ test_rename(void)
 	h_free(&h);
 }
 
+/* No further file can be made, for whatever reason. */
 static void
-test_nospace(void)
+test_nospace(int error, const char *says)
 {
+	struct trouble_info t = { .text = "" };
 	uint64_t number = 1, before;
 	struct harness h;
 	uint8_t p[1000];
@@ -323,7 +325,7 @@ test_nospace(void)
 	is_i64(h_boot(&h), 0, "boots");
 	h_elect(&h, 1);
 	ok(h_write(&h, 100, 1000, &number), "writes");
-	fault_set(WAL_OP_ALLOC, 0, -ENOSPC, 1);
+	fault_set(WAL_OP_ALLOC, 0, -error, 1);
 	before = number;
 	do {
 		h_fill(p, sizeof(p), number);
@@ -338,14 +340,20 @@ test_nospace(void)
 	ok(refused, "a full disk refuses writes");
 	ok(wait_until(h_answered(&h), H_WAIT_MS), "all are answered");
 	ok(position_get(&h.region.pos->nospace) == 1, "and says so");
-	ok(counter_sum(h.region.counters, C_WAL_NOSPACE) >= 1 &&
+	ok((error != ENOSPC ||
+	       counter_sum(h.region.counters, C_WAL_NOSPACE) >= 1) &&
 		counter_sum(h.region.counters, C_WAL_REFUSED) >= 1,
 	    "counted");
+	ok(trouble_read(&h.region, TROUBLE_LOG_FULL, &t) &&
+		strncmp(t.text, h.dir, strlen(h.dir)) == 0 &&
+		strstr(t.text, says) != NULL,
+	    "path, call and errno: %s", t.text);
 	is_u64(waitpid(h.pid, &h.status, WNOHANG), 0, "the worker lives");
 	fault_set(-1, 0, 0, 0);
 	ok(wait_until((h_ring(&h), position_get(&h.region.pos->nospace) == 0),
 	       H_WAIT_MS),
 	    "space returns");
+	ok(!trouble_stands(&h.region, TROUBLE_LOG_FULL), "which is told");
 	before = h.acked_vlsn;
 	number = before;
 	ok(h_write(&h, 100, 1000, &number), "and writes go on");
@@ -418,7 +426,8 @@ main(int argc, char **argv)
 	test_nth(CONF_WAL_IO_AUTO, WAL_OP_SYNC, -EIO, "fsync");
 	test_nth(CONF_WAL_IO_AUTO, WAL_OP_ALLOC, -ENOSPC, "fallocate");
 	test_rename();
-	test_nospace();
+	test_nospace(ENOSPC, ": fallocate: No space left on device: ");
+	test_nospace(EROFS, ": fallocate: Read-only file system: ");
 	test_kills(CONF_WAL_IO_AUTO, "/tmp", 25);
 	test_kills(CONF_WAL_IO_BUFFERED, "/dev/shm", 15);
 	return tap_done();

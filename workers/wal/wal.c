@@ -233,6 +233,7 @@ wal_main(struct worker *worker)
 	w->conf = worker->conf;
 	w->bound = (uint16_t)(w->conf->store.max_record / REC_BOUND_UNIT);
 	w->dir = w->keeper.next_fd = w->keeper.hint_fd = w->segment.fd = -1;
+	w->keeper.reserve_fd = -1;
 	w->probe.fd = -1;
 	if (wal_open(w) != 0 || wal_recover(w) != 0 || wal_begin(w) != 0)
 		return WORKER_EXIT_FAILED;

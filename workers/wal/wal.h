@@ -36,6 +36,7 @@ enum wal_kind {
 	WAL_KIND_PROBE = 6
 };
 
+#define WAL_RESERVE_NAME  "reserve" /* in data_dir */
 #define WAL_FIRST_SEGMENT (4u * 1024 * 1024) /* of each boot: soon zeroed */
 #define WAL_BATCH_BYTES   (256u * 1024) /* a batch is full from here on */
 #define WAL_TICK_NS       NS_PER_S
@@ -106,14 +107,19 @@ struct wal_spare {
 
 enum wal_job {
 	JOB_NONE,
-	JOB_ALLOC, /* reserve a new prep's space */
+	JOB_OPEN, /* make a new prep */
+	JOB_ALLOC, /* reserve its space */
 	JOB_ZERO, /* one step of zeros */
 	JOB_SYNC, /* the prep's zeros are on disk */
 	JOB_READY, /* prep.ID becomes spare.ID */
 	JOB_NEXT, /* spare.ID becomes the next segment */
 	JOB_NEXT_DIR, /* and its name is on disk */
 	JOB_RECYCLE, /* the oldest segment becomes spare.ID */
-	JOB_UNLINK /* the oldest segment goes */
+	JOB_REOPEN, /* and is opened */
+	JOB_UNLINK, /* the oldest segment goes */
+	JOB_DROP, /* a file that failed goes */
+	JOB_RESERVE_OPEN, /* the reserve is made again */
+	JOB_RESERVE_ALLOC
 };
 
 /* Background work on files: one operation at a time. */
@@ -134,8 +140,16 @@ struct wal_keeper {
 	int hint_fd;
 	uint64_t alloc_ns; /* no new file before, after one that failed */
 	uint64_t rename_ns; /* nothing before, after a rename that failed */
-	bool nospace;
+	/* Why no further segment can be made: errno, call, file; 0 = it can. */
+	int error;
+	const char *error_call;
+	char error_name[32];
+	bool error_late; /* the file was there already */
+	char drop[32]; /* name of a file that is to go; "" = none is */
+	bool drop_reserve; /* the reserve is */
 	bool reserve_missing;
+	int reserve_fd; /* while it is made */
+	uint64_t reserve_ns; /* no try before */
 	struct wal_old *old; /* chain behind the current one, oldest first */
 	uint32_t olds, old_room;
 };
@@ -388,7 +402,9 @@ int wal_keeper_salvage(
 
 /* Shared by the two. A spare's name by its state. */
 void wal_spare_name(char out[32], const struct wal_spare *s);
-void wal_nospace_set(struct wal *w, bool nospace);
+/* A call on wal/NAME failed (errno, positive): no further segment for now. */
+void
+wal_keeper_failed(struct wal *w, const char *name, const char *call, int error);
 /* What everybody is told: writes are refused for want of space, or not. */
 void wal_full_tell(struct wal *w, bool full);
 void wal_reserve_make(struct wal *w); /* boot */

@@ -27,7 +27,8 @@ enum wal_op {
 	WAL_OP_ZERO,
 	WAL_OP_RENAME,
 	WAL_OP_SALVAGE,
-	WAL_OP_PROBE
+	WAL_OP_PROBE,
+	WAL_OP_OPEN
 };
 extern int (*wal_fault_hook)(enum wal_op op, int res);
 

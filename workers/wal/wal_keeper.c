@@ -11,6 +11,7 @@
 #include "workers/wal/wal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,45 +39,80 @@ spares_ahead(const struct wal *w)
 bool
 wal_keeper_full(const struct wal *w)
 {
-	return w->keeper.nospace && spares_ahead(w) == 0 &&
+	return w->keeper.error != 0 && spares_ahead(w) == 0 &&
 	       wal_segment_left(w) < w->segment.limit / 8;
+}
+
+static bool
+disk_is_full(const struct wal *w)
+{
+	return wal_is_nospace(-w->keeper.error);
+}
+
+static struct fault
+keeper_fault(const struct wal *w, char path[PATH_MAX], const char *effect)
+{
+	const struct wal_keeper *k = &w->keeper;
+
+	wal_path(w, path, PATH_MAX, "wal/%s", k->error_name);
+	return (struct fault){ .object = path,
+		.call = k->error_call,
+		.error = k->error,
+		.place = PLACE_DATA,
+		.effect = effect,
+		.goes_on = true };
 }
 
 void
 wal_full_tell(struct wal *w, bool full)
 {
 	char path[PATH_MAX];
-	struct fault f = { .object = path,
-		.error = ENOSPC,
-		.place = PLACE_DATA,
-		.effect = "writes are refused, reads go on, nothing is lost",
-		.goes_on = true };
+	struct fault f;
 
 	position_set(&w->r->pos->nospace, full);
 	if (!full) {
 		trouble_end(w->r, TROUBLE_LOG_FULL);
 		return;
 	}
-	snprintf(path, sizeof(path), "%s/wal", w->conf->node.data_dir);
+	f = keeper_fault(w, path,
+	    "the log has no room: writes are refused, reads go on, nothing is "
+	    "lost");
 	trouble_begin(w->r, TROUBLE_LOG_FULL, &f);
 }
 
 void
-wal_nospace_set(struct wal *w, bool nospace)
+wal_keeper_failed(struct wal *w, const char *name, const char *call, int error)
 {
+	bool late =
+	    strcmp(call, "create") != 0 && strcmp(call, "fallocate") != 0;
 	struct wal_keeper *k = &w->keeper;
+	char path[PATH_MAX], text[FAULT_TEXT_MAX], effect[64];
+	bool first = k->error != error;
+	struct fault f;
 
-	if (k->nospace == nospace)
+	k->alloc_ns = mono_ns() + WAL_RETRY_NS;
+	k->error = error;
+	k->error_call = call;
+	k->error_late = late;
+	strlcpy(k->error_name, name, sizeof(k->error_name));
+	if (!first)
 		return;
-	k->nospace = nospace;
-	if (nospace) {
+	if (disk_is_full(w))
 		wal_count(w, C_WAL_NOSPACE, 1);
-		event_add(w->r, SLOT_WAL, EVENT_ERROR,
-		    "no space on the disk for further segments, %u are left",
-		    spares_ahead(w));
-	} else
-		event_add(w->r, SLOT_WAL, EVENT_INFO,
-		    "there is space for segments again");
+	snprintf(effect, sizeof(effect),
+	    "no further segment can be made, %u are left", spares_ahead(w));
+	f = keeper_fault(w, path, effect);
+	event_add(w->r, SLOT_WAL, EVENT_ERROR, "%s",
+	    fault_text(text, sizeof(text), &f));
+}
+
+static void
+keeper_well(struct wal *w)
+{
+	if (w->keeper.error == 0)
+		return;
+	w->keeper.error = 0;
+	event_add(w->r, SLOT_WAL, EVENT_INFO, "segments can be made again");
 }
 
 static void
@@ -88,15 +124,17 @@ spare_drop(struct wal *w, uint32_t i)
 	k->spare[i] = k->spare[--k->spares];
 }
 
+/* Its file goes as the next job: that may block, and then not us. */
 static void
 spare_remove(struct wal *w, uint32_t i)
 {
-	char name[32];
+	struct wal_keeper *k = &w->keeper;
 
-	wal_spare_name(name, &w->keeper.spare[i]);
-	close(w->keeper.spare[i].fd);
-	unlinkat(w->dir, name, 0);
-	spare_drop(w, i);
+	wal_spare_name(k->drop, &k->spare[i]);
+	if (k->spare[i].fd >= 0)
+		close(k->spare[i].fd);
+	if (i < k->spares)
+		spare_drop(w, i);
 }
 
 int
@@ -142,7 +180,7 @@ oldest_may_go(const struct wal *w)
 	/* A boot looks at the newest record: a log is never left without. */
 	if (old_end(w, 0) > w->durable)
 		return false;
-	if (k->nospace)
+	if (disk_is_full(w))
 		return true;
 	for (i = 1; i < k->olds && old_end(w, i) <= done + 1 &&
 		    kept < w->conf->wal.keep_size;
@@ -204,6 +242,44 @@ job_sync(struct wal *w, enum wal_job job, int fd)
 	job_tag(w, sqe);
 }
 
+static bool
+job_open(struct wal *w, enum wal_job job, int dir, const char *name, int flags)
+{
+	struct io_uring_sqe *sqe = job_sqe(w, job);
+
+	if (sqe == NULL)
+		return false;
+	if (job != JOB_RESERVE_OPEN && w->io.direct)
+		flags |= O_DIRECT;
+	io_uring_prep_openat(sqe, dir, name, O_RDWR | O_CLOEXEC | flags, 0640);
+	/* On a disk that hangs it does not come back. */
+	sqe->flags |= IOSQE_ASYNC;
+	job_tag(w, sqe);
+	return true;
+}
+
+static void
+job_unlink(struct wal *w, enum wal_job job, int dir, const char *name)
+{
+	struct io_uring_sqe *sqe = job_sqe(w, job);
+
+	if (sqe == NULL)
+		return;
+	io_uring_prep_unlinkat(sqe, dir, name, 0);
+	job_tag(w, sqe);
+}
+
+static void
+job_alloc(struct wal *w, enum wal_job job, int fd, uint64_t size)
+{
+	struct io_uring_sqe *sqe = job_sqe(w, job);
+
+	if (sqe == NULL)
+		return;
+	io_uring_prep_fallocate(sqe, fd, 0, 0, (off_t)size);
+	job_tag(w, sqe);
+}
+
 /* The coming segment: from a spare to its name. */
 static bool
 pick_next(struct wal *w)
@@ -236,7 +312,6 @@ pick_oldest(struct wal *w, bool wanted)
 {
 	struct wal_keeper *k = &w->keeper;
 	struct wal_spare *s = &k->spare[k->spares];
-	struct io_uring_sqe *sqe;
 	uint64_t size;
 
 	if (!oldest_may_go(w))
@@ -245,51 +320,60 @@ pick_oldest(struct wal *w, bool wanted)
 	size = k->old[0].size;
 	oldest_forget(w);
 	if (wanted && size == wal_segment_size(w)) {
-		s->fd = wal_file_open(&w->io, w->dir, k->from, false);
-		if (s->fd >= 0) {
-			s->id = k->next_id++;
-			s->zeroed = (uint32_t)size;
-			s->ready = true;
-			wal_spare_name(k->to, s);
-			job_rename(w, JOB_RECYCLE);
-			return true;
-		}
+		s->fd = -1;
+		s->id = k->next_id++;
+		s->zeroed = (uint32_t)size;
+		s->ready = true;
+		wal_spare_name(k->to, s);
+		job_rename(w, JOB_RECYCLE);
+		return true;
 	}
-	sqe = job_sqe(w, JOB_UNLINK);
-	if (sqe != NULL) {
-		io_uring_prep_unlinkat(sqe, w->dir, k->from, 0);
-		job_tag(w, sqe);
-	}
+	job_unlink(w, JOB_UNLINK, w->dir, k->from);
 	return true;
 }
 
 static bool
-pick_alloc(struct wal *w)
+pick_new(struct wal *w)
 {
 	struct wal_keeper *k = &w->keeper;
 	struct wal_spare *s = &k->spare[k->spares];
-	struct io_uring_sqe *sqe;
-	char name[32];
 
 	s->id = k->next_id++;
 	s->zeroed = 0;
 	s->ready = false;
-	wal_spare_name(name, s);
-	s->fd = wal_file_open(&w->io, w->dir, name, true);
-	if (s->fd < 0) {
-		wal_nospace_set(w, wal_is_nospace(s->fd) || k->nospace);
-		k->alloc_ns = w->loop.now_ns + WAL_RETRY_NS;
+	s->fd = -1;
+	wal_spare_name(k->to, s);
+	return job_open(w, JOB_OPEN, w->dir, k->to, O_CREAT | O_EXCL);
+}
+
+/* What failed is out of the way first. */
+static bool
+pick_drop(struct wal *w)
+{
+	struct wal_keeper *k = &w->keeper;
+
+	if (k->drop[0] != '\0') {
+		/* The name is read when the job is submitted. */
+		strlcpy(k->from, k->drop, sizeof(k->from));
+		job_unlink(w, JOB_DROP, w->dir, k->from);
+		k->drop[0] = '\0';
+	} else if (k->drop_reserve) {
+		job_unlink(w, JOB_DROP, w->w->data_dir, WAL_RESERVE_NAME);
+		k->drop_reserve = false;
+	} else
 		return false;
-	}
-	sqe = job_sqe(w, JOB_ALLOC);
-	if (sqe == NULL) {
-		close(s->fd);
-		unlinkat(w->dir, name, 0);
-		return false;
-	}
-	io_uring_prep_fallocate(sqe, s->fd, 0, 0, (off_t)wal_segment_size(w));
-	job_tag(w, sqe);
 	return true;
+}
+
+static bool
+pick_reserve(struct wal *w)
+{
+	struct wal_keeper *k = &w->keeper;
+
+	return k->reserve_missing && k->error == 0 &&
+	       w->loop.now_ns >= k->reserve_ns &&
+	       job_open(w, JOB_RESERVE_OPEN, w->w->data_dir, WAL_RESERVE_NAME,
+		   O_CREAT);
 }
 
 /*
@@ -354,33 +438,54 @@ wal_keeper_turn(struct wal *w)
 	    w->phase == WAL_FAILED || w->stopping ||
 	    w->loop.now_ns < k->rename_ns)
 		return;
-	if (pick_next(w) || pick_oldest(w, wanted))
+	if (pick_drop(w) || pick_next(w) || pick_oldest(w, wanted))
 		return;
-	if (wanted && w->loop.now_ns >= k->alloc_ns && pick_alloc(w))
+	if (wanted && w->loop.now_ns >= k->alloc_ns && pick_new(w))
 		return;
-	(void)pick_zero(w);
+	if (!pick_zero(w))
+		(void)pick_reserve(w);
+}
+
+/* The file at spare[i], or the one that would be the next, is given up. */
+static void
+file_failed(struct wal *w, uint32_t i, const char *call, int res)
+{
+	char name[32];
+
+	wal_spare_name(name, &w->keeper.spare[i]);
+	spare_remove(w, i);
+	wal_keeper_failed(w, name, call, -res);
+}
+
+static void
+done_open(struct wal *w, int res)
+{
+	struct wal_keeper *k = &w->keeper;
+
+	res = wal_fault(WAL_OP_OPEN, res);
+	if (res < 0) {
+		wal_keeper_failed(w, k->to, "create", -res);
+		return;
+	}
+	k->spare[k->spares].fd = res;
+	job_alloc(w, JOB_ALLOC, res, wal_segment_size(w));
+	/* Not even that: its file is in the way of nothing. */
+	if (k->job == JOB_NONE)
+		spare_remove(w, k->spares);
 }
 
 static void
 done_alloc(struct wal *w, int res)
 {
-	struct wal_keeper *k = &w->keeper;
-	char name[32];
-
 	res = wal_fault(WAL_OP_ALLOC, res);
-	if (res == 0 || res == -EOPNOTSUPP) {
-		k->spares++;
-		wal_nospace_set(w, false);
+	if (res != 0 && res != -EOPNOTSUPP) {
+		file_failed(w, w->keeper.spares, "fallocate", res);
 		return;
 	}
-	wal_spare_name(name, &k->spare[k->spares]);
-	close(k->spare[k->spares].fd);
-	unlinkat(w->dir, name, 0);
-	k->alloc_ns = w->loop.now_ns + WAL_RETRY_NS;
-	if (wal_is_nospace(res))
-		wal_nospace_set(w, true);
-	else
-		log_warnx("wal/%s: fallocate: %s", name, strerror(-res));
+	w->keeper.spares++;
+	/* Of one that could not be written, a whole file is the end. */
+	if (!w->keeper.error_late)
+		keeper_well(w);
 }
 
 static void
@@ -390,15 +495,10 @@ done_zero(struct wal *w, int res)
 	struct wal_spare *s = &k->spare[k->job_spare];
 
 	res = wal_fault(WAL_OP_ZERO, res);
-	if (res > 0) {
+	if (res > 0)
 		s->zeroed += (uint32_t)align_down((uint32_t)res, w->io.block);
-		return;
-	}
-	k->alloc_ns = w->loop.now_ns + WAL_RETRY_NS;
-	log_warnx("wal/prep.%u: write: %s", s->id, strerror(-res));
-	if (wal_is_nospace(res))
-		wal_nospace_set(w, true);
-	spare_remove(w, k->job_spare);
+	else
+		file_failed(w, k->job_spare, "write", res < 0 ? res : -ENOSPC);
 }
 
 static void
@@ -407,16 +507,48 @@ done_sync(struct wal *w, int res)
 	struct wal_keeper *k = &w->keeper;
 	struct wal_spare *s = &k->spare[k->job_spare];
 
-	if (wal_fault(WAL_OP_SYNC, res) != 0) {
+	res = wal_fault(WAL_OP_SYNC, res);
+	if (res != 0) {
 		/* Final for that file, as for every other. */
-		log_warnx("wal/prep.%u: fsync: %s", s->id, strerror(-res));
-		k->alloc_ns = w->loop.now_ns + WAL_RETRY_NS;
-		spare_remove(w, k->job_spare);
+		file_failed(w, k->job_spare, "fsync", res);
 		return;
 	}
 	wal_spare_name(k->from, s);
 	snprintf(k->to, sizeof(k->to), "spare.%u", s->id);
 	job_rename(w, JOB_READY);
+}
+
+/* The oldest segment has a spare's name: it is one when it is open. */
+static void
+done_reopen(struct wal *w, int res)
+{
+	struct wal_keeper *k = &w->keeper;
+
+	k->spare[k->spares].fd = res;
+	if (res < 0)
+		file_failed(w, k->spares, "open", res);
+	else
+		k->spares++;
+}
+
+static void
+done_reserve(struct wal *w, enum wal_job job, int res)
+{
+	struct wal_keeper *k = &w->keeper;
+
+	if (job == JOB_RESERVE_OPEN && res >= 0) {
+		k->reserve_fd = res;
+		job_alloc(w, JOB_RESERVE_ALLOC, res, w->conf->wal.reserve);
+		if (k->job != JOB_NONE)
+			return;
+		res = -EAGAIN;
+	}
+	if (k->reserve_fd >= 0)
+		close(k->reserve_fd);
+	k->reserve_fd = -1;
+	k->reserve_ns = w->loop.now_ns + WAL_RETRY_NS;
+	k->reserve_missing = res != 0;
+	k->drop_reserve = res != 0;
 }
 
 static void
@@ -442,7 +574,7 @@ rename_failed(struct wal *w, int res, uint32_t spare)
 		return false;
 	if (spare < k->spares)
 		spare_remove(w, spare);
-	log_warnx("wal/%s: rename to %s: %s", k->from, k->to, strerror(-res));
+	wal_keeper_failed(w, k->from, "rename", -res);
 	k->rename_ns = w->loop.now_ns + WAL_RETRY_NS;
 	return true;
 }
@@ -456,6 +588,9 @@ job_done(struct wal *w, enum wal_job job, int res)
 	switch (job) {
 	case JOB_NONE:
 		break;
+	case JOB_OPEN:
+		done_open(w, res);
+		break;
 	case JOB_ALLOC:
 		done_alloc(w, res);
 		break;
@@ -466,8 +601,10 @@ job_done(struct wal *w, enum wal_job job, int res)
 		done_sync(w, res);
 		break;
 	case JOB_READY:
-		if (!rename_failed(w, res, k->job_spare))
-			k->spare[k->job_spare].ready = true;
+		if (rename_failed(w, res, k->job_spare))
+			break;
+		k->spare[k->job_spare].ready = true;
+		keeper_well(w);
 		break;
 	case JOB_NEXT:
 		if (!rename_failed(w, res, k->job_spare))
@@ -481,12 +618,19 @@ job_done(struct wal *w, enum wal_job job, int res)
 	case JOB_RECYCLE:
 		wal_count(w, C_WAL_RECYCLED, 1);
 		if (!rename_failed(w, res, UINT32_MAX))
-			k->spares++;
-		else
-			close(k->spare[k->spares].fd);
+			(void)job_open(w, JOB_REOPEN, w->dir, k->to, 0);
+		break;
+	case JOB_REOPEN:
+		done_reopen(w, res);
 		break;
 	case JOB_UNLINK:
 		wal_count(w, C_WAL_RECYCLED, 1);
+		break;
+	case JOB_DROP:
+		break; /* what stays there a boot finds */
+	case JOB_RESERVE_OPEN:
+	case JOB_RESERVE_ALLOC:
+		done_reserve(w, job, res);
 		break;
 	}
 }
@@ -580,7 +724,5 @@ wal_keeper_tick(struct wal *w)
 	if (w->phase == WAL_IDLE || w->phase == WAL_FAILED || w->stopping)
 		return;
 	hint_write(w);
-	if (w->keeper.reserve_missing && !w->keeper.nospace)
-		wal_reserve_make(w);
 	wal_full_tell(w, wal_keeper_full(w));
 }

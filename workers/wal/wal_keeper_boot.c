@@ -15,7 +15,6 @@
 
 #include "shm/log.h"
 
-#define RESERVE_NAME "reserve"
 #define SALVAGE_STEP (64 * 1024) /* so much is given up at a bad block */
 
 /* The ballast: space that only recovery from a full disk may use. */
@@ -26,8 +25,8 @@ wal_reserve_make(struct wal *w)
 	struct stat st;
 	int fd, rc;
 
-	fd = openat(
-	    w->w->data_dir, RESERVE_NAME, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+	fd = openat(w->w->data_dir, WAL_RESERVE_NAME,
+	    O_RDWR | O_CREAT | O_CLOEXEC, 0640);
 	if (fd < 0)
 		return;
 	if (fstat(fd, &st) != 0 || (uint64_t)st.st_size != size ||
@@ -37,7 +36,7 @@ wal_reserve_make(struct wal *w)
 			rc = wal_file_alloc(fd, size);
 		if (rc != 0) {
 			log_warnx("reserve: %s", strerror(-rc));
-			unlinkat(w->w->data_dir, RESERVE_NAME, 0);
+			unlinkat(w->w->data_dir, WAL_RESERVE_NAME, 0);
 		}
 		w->keeper.reserve_missing = rc != 0;
 	}
@@ -64,13 +63,12 @@ wal_keeper_spares(struct wal *w)
 		rc = s->fd < 0 ? s->fd
 			       : wal_file_alloc(s->fd, wal_segment_size(w));
 		if (rc != 0) {
-			log_warnx("wal/%s: %s", name, strerror(-rc));
 			if (s->fd >= 0) {
 				close(s->fd);
 				unlinkat(w->dir, name, 0);
 			}
-			wal_nospace_set(w, wal_is_nospace(rc));
-			k->alloc_ns = mono_ns() + WAL_RETRY_NS;
+			wal_keeper_failed(
+			    w, name, s->fd < 0 ? "create" : "fallocate", -rc);
 			break;
 		}
 		k->spares++;
@@ -228,7 +226,7 @@ copy_some(struct wal *w, int in, int out, off_t size, uint64_t *lost)
 		if (n == 0)
 			break;
 		if (wal_is_nospace((int)n) && reserve) {
-			unlinkat(w->w->data_dir, RESERVE_NAME, 0);
+			unlinkat(w->w->data_dir, WAL_RESERVE_NAME, 0);
 			reserve = false;
 		} else if (n == -EIO || n == -ENODATA) {
 			from = to += SALVAGE_STEP;

@@ -152,7 +152,7 @@ first_find(struct wal *w, const char *name, uint64_t *size)
 		return fd;
 	event_add(w->r, SLOT_WAL, EVENT_WARN,
 	    "no space for a segment: the reserve is used up");
-	unlinkat(w->w->data_dir, "reserve", 0);
+	unlinkat(w->w->data_dir, WAL_RESERVE_NAME, 0);
 	return first_make(w, name, size);
 }
 
