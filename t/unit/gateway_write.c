@@ -440,6 +440,33 @@ test_log_failed(void)
 	ok(!gw_write_pending(&gw), "nothing is left to do");
 	atomic_store(&region.control->wal_failed, 0);
 	turn();
+
+	/* One that was answered when it had its place in memory. */
+	atomic_store(&region.control->sync_level, CONF_SYNC_NO_SYNC);
+	seq = gw.next_seq;
+	say(a, "SET k v\r\n");
+	turn();
+	while (wal_take(&s))
+		;
+	position_set(&region.pos->appended, last_vlsn + 1);
+	wal_return(seq, 1, last_vlsn + 1, RET_OK);
+	turn();
+	is_str(heard(a), "+OK\r\n", "no_sync: it is answered");
+	atomic_store(&region.control->wal_failed, last_vlsn + 1);
+	turn();
+	say(a, "SET k v\r\n");
+	turn();
+	while (wal_take(&s))
+		;
+	wal_return(seq + 1, 1, 0, RET_LOG_FAILED);
+	turn();
+	is_str(heard(a), refused, "the next is refused");
+	ok(a->last_vlsn <= last_vlsn && gw_write_acked(&gw) <= last_vlsn,
+	    "and no read waits for what is lost");
+	atomic_store(&region.control->sync_level, CONF_SYNC_SYNC);
+	position_set(&region.pos->appended, last_vlsn);
+	atomic_store(&region.control->wal_failed, 0);
+	turn();
 	gone(a);
 }
 

@@ -83,6 +83,8 @@ log_failed(struct gateway *g)
 		if (c->wait_vlsn > last && c->wait_vlsn != UINT64_MAX)
 			c->wait_vlsn = last;
 	}
+	if (g->acked > last)
+		g->acked = last;
 	/* All that wait are looked at. */
 	g->apply_min = g->count_min = g->sync_min = 0;
 }
