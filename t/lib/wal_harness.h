@@ -128,7 +128,9 @@ h_region(struct harness *h)
 		diag("region: %s", why);
 		abort();
 	}
-	atomic_store(&h->region.control->wal_failed, h->wal_failed);
+	/* Else what the life before said of its last flush holds. */
+	if (h->wal_failed != 0)
+		atomic_store(&h->region.control->wal_failed, h->wal_failed);
 	h->wal_failed = 0;
 	h->worker.region = &h->region;
 	h->worker.conf = &h->conf;
