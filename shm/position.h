@@ -83,7 +83,6 @@ struct positions {
 				      flight was submitted; 0 = none is */
 	struct position flight_vlsn; /* W: wal, before flight_ns. its newest
 					VLSN */
-	struct position nospace; /* W: wal. 1 = writes refused, disk full */
 	struct position member; /* W: wal. VLSN of the newest REC_MEMBER in
 				   the log, 0 = none */
 	struct position generation; /* W: wal and then group, at boot */

@@ -56,7 +56,7 @@ _Static_assert(sizeof(struct wal_req) == 16, "packed");
 enum ret_status {
 	RET_OK = 0,
 	RET_READONLY = 1, /* not the master: nothing was appended */
-	RET_NOSPACE = 2, /* the log has no space: nothing was appended */
+	RET_LOG_FULL = 2, /* it has no room: nothing was appended */
 	RET_STOPPING = 3, /* shutting down: nothing was appended */
 	RET_LOG_FAILED = 4, /* the log is closed: nothing was appended */
 };

@@ -132,11 +132,11 @@ role_set(json_t *top, const struct stat_sample *s)
 	set_u64(top, "quorum", s->view.quorum);
 	set_bool(top, "can_write",
 	    s->life == LIFE_LIVE && s->is_master &&
-		(s->stops & STOPS_WRITES) == 0 && !s->nospace);
+		(s->stops & STOPS_WRITES) == 0);
 	set_bool(top, "can_read",
 	    s->life == LIFE_LIVE && (s->stops & STOPS_READS) == 0 &&
 		s->can_read);
-	set_bool(top, "nospace", s->nospace);
+	set_bool(top, "nospace", s->log_full);
 }
 
 static json_t *

@@ -26,7 +26,7 @@ state_letter(const struct stat_sample *s)
 		return 'S';
 	if (s->seq.phase != PHASE_GATEWAY_ENABLE)
 		return 'B';
-	if ((s->stops & STOPS_WRITES) != 0 || s->nospace)
+	if ((s->stops & STOPS_WRITES) != 0)
 		return '#';
 	if (s->view.role == ROLE_MASTER)
 		return 'M';

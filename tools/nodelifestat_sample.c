@@ -195,7 +195,7 @@ sample_take(const struct region *r, struct stat_sample *out)
 	phases_take(r->seq, out->phase_ms);
 	view_take(r, out);
 	positions_take(r->pos, &out->pos);
-	out->nospace = position_get(&r->pos->nospace) != 0;
+	out->log_full = trouble_stands(r, TROUBLE_LOG_FULL);
 	out->generation = position_get(&r->pos->generation);
 	out->wal_bytes = position_get(&r->pos->wal_bytes);
 	out->newest_lsn = atomic_load_explicit(

@@ -125,10 +125,10 @@ test_refused(void)
 	turn();
 	while (wal_take(&s))
 		;
-	wal_return(s.seq, 1, 0, RET_NOSPACE);
+	wal_return(s.seq, 1, 0, RET_LOG_FULL);
 	turn();
 	is_str(heard(a),
-	    "-ERR no space on the volume that holds the log; nothing was "
+	    "-ERR the log has no room; nothing was "
 	    "written\r\n",
 	    "no space");
 	gone(a);
@@ -482,10 +482,10 @@ test_levels(void)
 	while (wal_take(&(struct seen){ 0 }))
 		;
 	wal_return(seq, 1, ++last_vlsn, RET_OK);
-	wal_return(seq + 1, 1, 0, RET_NOSPACE);
+	wal_return(seq + 1, 1, 0, RET_LOG_FULL);
 	position_set(&region.pos->appended, last_vlsn);
 	turn();
-	ok(strncmp(heard(a), "+OK\r\n-ERR no space", 18) == 0,
+	ok(strncmp(heard(a), "+OK\r\n-ERR the log has no", 22) == 0,
 	    "answered, not committed");
 	is_u64(a->last_vlsn, last_vlsn, "the refused one hides nothing");
 	say(b, "GET k\r\n");

@@ -178,13 +178,13 @@ test_serving(void)
 	is_u64(get_at("GET", "/readyz", "read", mono_ns()), 200, "reads");
 	is_u64(get_at("GET", "/readyz", "master", mono_ns()), 200, "master");
 	is_u64(get_at("GET", "/readyz", "x", mono_ns()), 400, "or nothing");
-	position_set(&f.r.pos->nospace, 1);
+	trouble_begin_text(&f.r, TROUBLE_LOG_FULL, "the log has no room");
 	get("/readyz");
-	ok(!truth("can_write") && truth("can_read"), "a full disk: no writes");
+	ok(!truth("can_write") && truth("can_read"), "a full log: no writes");
 	is_u64(get("/healthz"), 200, "healthy");
 	is_i64(number("remaining_budget_ms"), 0, "no budget runs any more");
 	ok(json_is_null(json_object_get(body, "failure_reason")), "no failure");
-	ok(truth("no_space"), "the full disk is told");
+	ok(truth("no_space"), "the full log is told");
 
 	seq_shutdown(f.r.seq, SHUTDOWN_DRAINING_LISTENERS);
 	is_u64(get("/readyz"), 503, "draining: not ready");

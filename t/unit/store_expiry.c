@@ -274,7 +274,7 @@ test_refused(void)
 	drop();
 	while (store_expiry_turn(&n.s, UINT64_MAX))
 		;
-	is_u64(turns(RET_NOSPACE), 1, "one is refused when it is on disk");
+	is_u64(turns(RET_LOG_FULL), 1, "one is refused when it is on disk");
 	is_u64(turns(RET_OK), 1, "there it is found");
 	node_close();
 }

@@ -470,7 +470,7 @@ nodelife_status(struct call *k)
 	status_int(out, "checkpointed", position_get(&pos->checkpointed));
 	status_int(out, "indexed", position_get(&pos->indexed));
 	status_int(out, "first", position_get(&pos->first));
-	status_int(out, "nospace", position_get(&pos->nospace));
+	status_int(out, "nospace", trouble_stands(r, TROUBLE_LOG_FULL));
 	return VERDICT_DONE;
 }
 

@@ -117,7 +117,7 @@ info_persistence(struct gateway *g, struct sink *out)
 	line(out, "wal_bytes:%" PRIu64, position_get(&pos->wal_bytes));
 	line(out, "wal_flushes:%" PRIu64, sum(g, C_WAL_FLUSHES));
 	line(out, "checkpoints:%" PRIu64, sum(g, C_CHECKPOINTS));
-	line(out, "no_space:%" PRIu64, position_get(&pos->nospace));
+	line(out, "no_space:%d", trouble_stands(g->r, TROUBLE_LOG_FULL));
 }
 
 static void

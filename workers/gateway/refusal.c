@@ -17,8 +17,7 @@ static const struct {
 	[RET_READONLY] = { "READONLY You can't write against a read only "
 			   "replica.",
 	    NULL, -1 },
-	[RET_NOSPACE] = { "ERR no space on the volume that holds the log; "
-			  "nothing was written",
+	[RET_LOG_FULL] = { "ERR the log has no room; nothing was written",
 	    "ERR nothing was written", TROUBLE_LOG_FULL },
 	[RET_STOPPING] = { "ERR the node is stopping; nothing was written",
 	    NULL, -1 },

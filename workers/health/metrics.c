@@ -194,8 +194,8 @@ boot_add(struct text *t, const struct region *r, const struct status *st)
 	gauge(t, "nodelife_draining", "1 when a stop is under way",
 	    st->health == HEALTH_DRAINING);
 	flush_add(t, r, st);
-	gauge(t, "nodelife_no_space", "1 when the disk of the log is full",
-	    position_get(&r->pos->nospace));
+	gauge(t, "nodelife_no_space", "1 when the log has no room",
+	    trouble_stands(r, TROUBLE_LOG_FULL));
 	head(t, "nodelife_clock_ahead_seconds", "gauge",
 	    "Log time minus the clock");
 	text_add(t, "nodelife_clock_ahead_seconds %.3f\n",

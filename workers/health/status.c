@@ -161,9 +161,9 @@ status_read(struct status *st, const struct region *r, const struct conf *conf,
 	st->trouble_count = trouble_list(r, st->trouble);
 	st->can_read = (serving || st->health == HEALTH_READONLY) &&
 		       (st->stops & STOPS_READS) == 0 && commit_serves_reads(r);
-	st->no_space = position_get(&r->pos->nospace) != 0;
+	st->no_space = trouble_stands(r, TROUBLE_LOG_FULL);
 	st->can_write = serving && st->view.role == ROLE_MASTER &&
-			st->view.readonly == 0 && !st->no_space &&
+			st->view.readonly == 0 &&
 			(st->stops & STOPS_WRITES) == 0;
 	st->master_known = st->view.master >= 0 && st->view.master < MEMBER_MAX;
 	st->master = st->master_known ? r->commit->name[st->view.master] : "";

@@ -29,7 +29,7 @@ struct status {
 	bool booted; /* gateway_enable was reached in this boot */
 	bool can_read; /* what is served; linearizable, or readonly */
 	bool can_write;
-	bool no_space; /* the log's disk is full: writes are refused */
+	bool no_space; /* the log has no room: writes are refused */
 	uint64_t now_ns;
 	unsigned stops; /* enum trouble_stops, of all that stand */
 	unsigned trouble_count;

@@ -405,7 +405,7 @@ void wal_spare_name(char out[32], const struct wal_spare *s);
 /* A call on wal/NAME failed (errno, positive): no further segment for now. */
 void
 wal_keeper_failed(struct wal *w, const char *name, const char *call, int error);
-/* What everybody is told: writes are refused for want of space, or not. */
+/* What everybody is told: the log has no room, or it has. */
 void wal_full_tell(struct wal *w, bool full);
 void wal_reserve_make(struct wal *w); /* boot */
 

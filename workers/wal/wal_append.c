@@ -238,7 +238,7 @@ refusal(struct wal *w, const struct wal_req *req)
 		return role_begins_term(w) ? DRAIN_LATER : refusal_by_role(w);
 	/* What a full log has left is the group's. */
 	if (req->type != REC_MEMBER && wal_keeper_full(w))
-		return RET_NOSPACE;
+		return RET_LOG_FULL;
 	return RET_OK;
 }
 
@@ -401,7 +401,7 @@ request_refuse(
 		return false;
 	}
 	c->refused = true;
-	if (status == RET_NOSPACE)
+	if (status == RET_LOG_FULL)
 		wal_full_tell(w, true);
 	wal_count(w, C_WAL_REFUSED, 1);
 	return true;

@@ -69,7 +69,6 @@ wal_full_tell(struct wal *w, bool full)
 	char path[PATH_MAX];
 	struct fault f;
 
-	position_set(&w->r->pos->nospace, full);
 	if (!full) {
 		trouble_end(w->r, TROUBLE_LOG_FULL);
 		return;
