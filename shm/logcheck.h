@@ -5,13 +5,9 @@
  * and by what else tells of records that were durable: the checkpoint, the
  * VLSN index, the hint. It only reads. Blocks.
  *
- * The rule, for the place where the chain stops:
- *	another segment continues this one	damage unless it states this end
- *	anything knows of newer durable ones	damage
- *	inside a flush, or heads lie behind	torn: that flush was not
- *finished else					the log's end Damage, too: a
- *segment that is missing and holds what the checkpoint lacks; a header that is
- *none, with flushes of that segment behind it.
+ * The place where the chain stops is judged by log_judge.h. Damage, too: a
+ * segment that is missing and holds what the checkpoint lacks; a header that
+ * is none, with flushes of that segment behind it.
  */
 #ifndef SHM_LOGCHECK_H
 #define SHM_LOGCHECK_H

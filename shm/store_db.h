@@ -6,7 +6,7 @@
  *	kv	key -> head, then the value, or u64 chunk id (ITEM_CHUNKED)
  *	chunks	u64 BE id, u32 BE index -> u32 CRC32C, data (one page at most)
  *	due	u64 BE expire_ms, u64 BE vlsn -> each key that has these; and
- *with one byte 0 behind them -> one byte 0: the empty key
+ *		with one byte 0 behind them -> one byte 0: the empty key
  *	slots	u16 BE slot -> u64 VLSN of the newest deletion in it, u32 CRC32C
  *	meta	"state" -> struct store_state; "terms" -> term runs;
  *		"empty" -> the item of the empty key (LMDB has no such keys)

@@ -2,8 +2,9 @@
  * The witnesses: what anybody else sees of the node while it is attacked.
  *
  *	witness ping CLIENT		PING on one connection, every 5 ms
- *	witness probe HTTP		/readyz and /livez in turns, every 100
- *ms witness write CLIENT FILE SEED LOCK_FD writes, and knows what was answered
+ *	witness probe HTTP		/readyz, /livez in turns, every 100 ms
+ *	witness write CLIENT FILE SEED LOCK_FD
+ *					writes, and knows what was answered
  *	witness check CLIENT FILE	is all that in FILE there?
  *
  * SIGTERM ends the first three: figures as "name value" on stdout, FAIL lines
