@@ -105,4 +105,13 @@ wall_ms(void)
 	return (int64_t)(clock_ns(CLOCK_REALTIME) / NS_PER_MS);
 }
 
+/* The pause after this one (0 = none yet): twice as long, up to `most`. */
+static inline uint64_t
+backoff_next(uint64_t before, uint64_t first, uint64_t most)
+{
+	uint64_t next = before == 0 ? first : before * 2;
+
+	return next < most ? next : most;
+}
+
 #endif

@@ -36,7 +36,7 @@ static struct checkpoint {
 	bool opened;
 	uint8_t group_uuid[16];
 	uint64_t retry_ns; /* not before; 0 = at once */
-	uint64_t back_off_ns;
+	uint64_t backoff_ns;
 	uint32_t wanted_seen; /* control.checkpoint_wanted */
 	uint64_t flushed_seen; /* sum of both generations' flush_vlsn */
 	int exit_code;
@@ -328,7 +328,7 @@ succeeded(struct checkpoint *c, const struct table_gen *g,
 	uint64_t took = mono_ns() - start;
 
 	trouble_end(c->r, TROUBLE_CHECKPOINT_FAILED);
-	c->back_off_ns = 0;
+	c->backoff_ns = 0;
 	counter_add(c->r->counters, SLOT_CHECKPOINT, C_CHECKPOINTS, 1);
 	counter_add(
 	    c->r->counters, SLOT_CHECKPOINT, C_CHECKPOINT_KEYS, work->keys);
@@ -389,11 +389,9 @@ failed(struct checkpoint *c, int rc, const char *call)
 	}
 	trouble_begin(c->r, TROUBLE_CHECKPOINT_FAILED, &f);
 	counter_add(c->r->counters, SLOT_CHECKPOINT, C_CHECKPOINTS_FAILED, 1);
-	c->back_off_ns =
-	    c->back_off_ns == 0 ? RETRY_FIRST_NS : c->back_off_ns * 2;
-	if (c->back_off_ns > RETRY_MAX_NS)
-		c->back_off_ns = RETRY_MAX_NS;
-	c->retry_ns = mono_ns() + c->back_off_ns;
+	c->backoff_ns =
+	    backoff_next(c->backoff_ns, RETRY_FIRST_NS, RETRY_MAX_NS);
+	c->retry_ns = mono_ns() + c->backoff_ns;
 	/* Who asked for one is told; and the store looks at its room. */
 	bell_ring(c->loop.bells, SLOT_HEALTH);
 	bell_ring(c->loop.bells, SLOT_STORE);

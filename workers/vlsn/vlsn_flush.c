@@ -204,10 +204,8 @@ failed_tell(struct vlsn *v, enum flush_state at, int error)
 static void
 flush_failed(struct vlsn *v, enum flush_state at, int error)
 {
-	if (v->retry_ns == 0)
-		v->backoff_ns = INDEX_RETRY_NS;
-	else if (v->backoff_ns < INDEX_RETRY_MAX)
-		v->backoff_ns *= 2;
+	v->backoff_ns =
+	    backoff_next(v->backoff_ns, INDEX_RETRY_NS, INDEX_RETRY_MAX);
 	failed_tell(v, at, error);
 	v->retry_ns = v->loop.now_ns + v->backoff_ns;
 	v->disk.usable = false;
@@ -263,7 +261,7 @@ flush_complete(struct vlsn *v)
 		flush_adopt(v);
 	v->next = v->flush_next;
 	v->cuts = v->flush_cuts;
-	v->retry_ns = 0;
+	v->retry_ns = v->backoff_ns = 0;
 	trouble_end(v->r, TROUBLE_INDEX_FAILED);
 	position_set(&v->r->pos->indexed, v->disk.last_vlsn);
 	counter_add(v->r->counters, v->w->slot, C_INDEX_FLUSHES, 1);

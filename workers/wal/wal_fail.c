@@ -79,7 +79,7 @@ wal_fail(struct wal *w, const char *name, const char *call, int error)
 	memset(&w->batch, 0, sizeof(w->batch));
 	w->need_room = 0;
 	w->probe.fault = error;
-	w->probe.backoff_ns = PROBE_FIRST_NS;
+	w->probe.backoff_ns = 0;
 	w->probe.at_ns = w->loop.now_ns + PROBE_FIRST_NS;
 	wal_path(w, path, sizeof(path), "wal/%s", name);
 	tell(w, path, call, error);
@@ -119,10 +119,9 @@ rest(struct wal *w, int error)
 	}
 	p->by_path = !p->by_path;
 	p->step = PROBE_REST;
+	p->backoff_ns =
+	    backoff_next(p->backoff_ns, PROBE_FIRST_NS, PROBE_LAST_NS);
 	p->at_ns = w->loop.now_ns + p->backoff_ns;
-	p->backoff_ns *= 2;
-	if (p->backoff_ns > PROBE_LAST_NS)
-		p->backoff_ns = PROBE_LAST_NS;
 }
 
 static void
