@@ -132,6 +132,7 @@ recover(struct harness *h)
 	w.dir = -1;
 	vmap_cut(h->region.vmap, 0);
 	rc = wal_recover(&w);
+	segment_list_free(&w.found);
 	if (w.dir >= 0)
 		close(w.dir);
 	return rc;
