@@ -587,6 +587,26 @@ choose_start(struct logcheck *c)
 			c->start = i;
 }
 
+/*
+ * The only segment was dropped, and it had begun the log anew, behind what was
+ * known then and is now: another one will again.
+ */
+static bool
+begun_anew(const struct logcheck *c)
+{
+	const struct segment_list *l = &c->list;
+	uint64_t base = logcheck_base(&c->known);
+	uint32_t i;
+
+	if (base < c->known.indexed)
+		base = c->known.indexed;
+	for (i = 0; i < l->count; i++)
+		if (l->entry[i].dropped && l->entry[i].info.prev_number == 0 &&
+		    l->entry[i].info.first_vlsn == base + 1)
+			return c->durable == base;
+	return false;
+}
+
 /* There is no good header at all. */
 static int
 check_nothing(struct logcheck *c)
@@ -594,7 +614,8 @@ check_nothing(struct logcheck *c)
 	uint32_t number = c->known.indexed_segment;
 	int rc = check_headers(c);
 
-	if (rc != 0 || c->fault.verdict == LOG_DAMAGED || c->durable == 0)
+	if (rc != 0 || c->fault.verdict == LOG_DAMAGED || c->durable == 0 ||
+	    begun_anew(c))
 		return rc;
 	if (number == 0)
 		number = c->list.count != 0

@@ -362,13 +362,19 @@ small_take(int fd, const struct region_head *head, char *why, size_t why_size)
 static void
 failed_take(struct region *r, int run_dir)
 {
+	struct control *c = r->control;
+	struct log_failed failed;
 	struct region_head old;
-	uint64_t failed;
 
-	if (region_link_peek(run_dir, "region", &old, &failed) == 0 &&
-	    strncmp(old.data_dir, r->head->data_dir, sizeof(old.data_dir)) == 0)
-		atomic_store_explicit(
-		    &r->control->wal_failed, failed, memory_order_relaxed);
+	if (region_link_peek(run_dir, "region", &old, &failed) != 0 ||
+	    strncmp(old.data_dir, r->head->data_dir, sizeof(old.data_dir)) != 0)
+		return;
+	atomic_store_explicit(
+	    &c->wal_failed_log, failed.log, memory_order_relaxed);
+	atomic_store_explicit(
+	    &c->wal_failed_segment, failed.segment, memory_order_relaxed);
+	atomic_store_explicit(
+	    &c->wal_failed, failed.from, memory_order_relaxed);
 }
 
 static int

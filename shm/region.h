@@ -10,6 +10,7 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include "shm/bytering.h"
 #include "shm/commit.h"
@@ -111,13 +112,29 @@ struct control {
 	_Atomic uint64_t idle_timeout_ms;
 	_Atomic uint32_t sync_level;
 	_Atomic uint32_t log_reopens; /* W: supervisor. log_follow() */
-	_Atomic uint64_t wal_failed; /* W: wal; the creator takes it over from
-					the region before. 1 + the VLSN that
-					was durable when a flush failed: the
-					next boot drops what lies above.
-					0 = none did */
+	/* These three W: wal, the first one last; the creator takes them over
+	   from the region before, as struct log_failed. */
+	_Atomic uint64_t wal_failed; /* 1 + the VLSN that was durable when a
+					flush failed: the next boot drops what
+					lies above. 0 = none did */
+	_Atomic uint64_t wal_failed_log; /* of that data_dir: its incarnation */
+	_Atomic uint64_t wal_failed_segment; /* the newest that was begun: a
+						later one knows better */
 	char reload_text[1024]; /* W: supervisor, before reload_done */
 };
+
+/* What a region says of a log whose flush failed; see there. */
+struct log_failed {
+	uint64_t from; /* wal_failed */
+	uint64_t log, segment;
+};
+_Static_assert(offsetof(struct control, wal_failed_log) ==
+		       offsetof(struct control, wal_failed) +
+			   offsetof(struct log_failed, log) &&
+		   offsetof(struct control, wal_failed_segment) ==
+		       offsetof(struct control, wal_failed) +
+			   offsetof(struct log_failed, segment),
+    "read as one");
 
 /* What the creator must know. */
 struct region_spec {

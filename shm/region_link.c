@@ -135,7 +135,8 @@ read_at(int fd, void *buf, size_t len, uint64_t off)
 }
 
 static int
-target_peek(const char *target, struct region_head *head, uint64_t *failed)
+target_peek(
+    const char *target, struct region_head *head, struct log_failed *failed)
 {
 	struct stat st;
 	char why[8];
@@ -155,8 +156,8 @@ target_peek(const char *target, struct region_head *head, uint64_t *failed)
 }
 
 int
-region_link_peek(
-    int run_dir, const char *name, struct region_head *head, uint64_t *failed)
+region_link_peek(int run_dir, const char *name, struct region_head *head,
+    struct log_failed *failed)
 {
 	char target[PATH_MAX];
 
@@ -175,7 +176,7 @@ int
 region_link_owner(int run_dir)
 {
 	struct region_head head;
-	uint64_t failed;
+	struct log_failed failed;
 
 	if (region_link_peek(run_dir, "region", &head, &failed) != 0 ||
 	    !head_is_live(&head) || head.supervisor_pid == getpid() ||
@@ -189,7 +190,7 @@ region_orphan(const char *run_dir)
 {
 	int dir = path_dir_open(run_dir), pid = 0;
 	struct region_head head;
-	uint64_t failed;
+	struct log_failed failed;
 
 	if (dir < 0)
 		return 0;
@@ -222,7 +223,7 @@ static bool
 target_is_dead(const char *target)
 {
 	struct region_head head;
-	uint64_t failed;
+	struct log_failed failed;
 
 	if (target_peek(target, &head, &failed) != 0)
 		return name_is_dead(target + strlen(REGION_SHM_DIR));
@@ -282,7 +283,7 @@ region_trim_dead(const char *run_dir)
 {
 	int dir = path_dir_open(run_dir), fd;
 	struct region_head head;
-	uint64_t failed;
+	struct log_failed failed;
 
 	for (unsigned i = 0; dir >= 0 && i < NITEMS(links); i++) {
 		if (region_link_peek(dir, links[i], &head, &failed) != 0 ||
@@ -351,7 +352,7 @@ static void
 own_target(int run_dir, char *out, size_t size)
 {
 	struct region_head head;
-	uint64_t failed;
+	struct log_failed failed;
 
 	link_target(run_dir, "region", out, size);
 	if (!target_is_ours(out) || !link_is_honest(run_dir, "region", out) ||

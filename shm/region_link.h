@@ -21,10 +21,10 @@
 
 /*
  * The head of the region that run_dir/NAME links, and its control section's
- * wal_failed. Text in it may lack its end. 0 or -errno.
+ * wal_failed and its like. Text in it may lack its end. 0 or -errno.
  */
-int region_link_peek(
-    int run_dir, const char *name, struct region_head *head, uint64_t *failed);
+int region_link_peek(int run_dir, const char *name, struct region_head *head,
+    struct log_failed *failed);
 /*
  * Is a live node's region, not of this process, linked in run_dir? Its
  * supervisor's pid, or 0.

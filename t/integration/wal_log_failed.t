@@ -4,6 +4,7 @@
 # set to wal while it runs.
 use strict;
 use warnings;
+use File::Path;
 use Nodelife;
 use Test::More;
 
@@ -91,5 +92,41 @@ like $c->cmd(qw(INCR n)), qr/^UNKNOWNOUTCOME/,
 is $n->stop, 0, 'a stop in order';
 $n->start;
 is_deeply $n->client->cmd(qw(MGET k n)), [ 1, undef ], 'and a start';
+is $n->stop, 0, 'stopped';
+
+# What a region tells of a failed flush is of that log, up to that segment: not
+# of what a start since, which had another run_dir, has written; nor of a
+# directory that was founded anew.
+sub closed {
+	my $n = Nodelife->new->start;
+	is $n->client->cmd(qw(SET k 1)), 'OK', 'a write';
+	limit( $n->workers->{wal}, 4096 );
+	like $n->client->cmd(qw(SET lost 1)), qr/^UNKNOWNOUTCOME/, 'the log closes';
+	is $n->stop, 0, 'stopped';
+	return $n;
+}
+
+sub run_dir {
+	my ( $n, $dir ) = @_;
+	mkdir $dir;
+	$n->configure( node => { run_dir => $dir } )->{run} = $dir;
+	return $n;
+}
+
+$n = closed();
+my $run = $n->{run};
+run_dir( $n, "$run.other" )->start;
+is $n->client->cmd( 'SET', "n$_", $_ ), 'OK', 'a write since' for 1 .. 5;
+$n->kill9;
+unlink readlink "$run.other/region" or die "region: $!";
+run_dir( $n, $run )->start;
+is_deeply $n->client->cmd( 'MGET', 'k', map { "n$_" } 1 .. 5 ),
+  [ 1, 1 .. 5 ], 'all is there';
+is $n->stop, 0, 'stopped';
+
+$n = closed();
+File::Path::remove_tree( $n->{data} );
+$n->start;
+is $n->client->cmd(qw(GET k)), undef, 'a directory founded anew serves';
 is $n->stop, 0, 'stopped';
 done_testing;

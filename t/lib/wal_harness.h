@@ -106,6 +106,18 @@ h_checkpoint(struct harness *h, uint64_t vlsn)
 	store_db_close(&db);
 }
 
+/* What the life before left: up to that segment nothing from there on counts.
+ */
+__attribute__((unused)) static void
+h_failed(struct harness *h, uint64_t from, uint32_t segment)
+{
+	struct control *c = h->region.control;
+
+	atomic_store(&c->wal_failed_log, 77);
+	atomic_store(&c->wal_failed_segment, segment);
+	atomic_store(&c->wal_failed, from);
+}
+
 __attribute__((unused)) static void
 h_region(struct harness *h)
 {
@@ -130,7 +142,7 @@ h_region(struct harness *h)
 	}
 	/* Else what the life before said of its last flush holds. */
 	if (h->wal_failed != 0)
-		atomic_store(&h->region.control->wal_failed, h->wal_failed);
+		h_failed(h, h->wal_failed, UINT32_MAX);
 	h->wal_failed = 0;
 	h->worker.region = &h->region;
 	h->worker.conf = &h->conf;

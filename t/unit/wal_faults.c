@@ -178,6 +178,84 @@ test_dropped(enum conf_wal_io io, enum wal_op op)
 	h_free(&h);
 }
 
+/* Number of the segment that the newest one continues. */
+static uint32_t
+newest_continues(const struct harness *h)
+{
+	struct segment_list l;
+	uint32_t number;
+
+	if (segment_list_load(&l, h->wal_dir, false) != 0 ||
+	    l.newest == UINT32_MAX)
+		return UINT32_MAX;
+	number = l.entry[l.newest].info.prev_number;
+	segment_list_free(&l);
+	return number;
+}
+
+/* A boot whose header is there, whole, and its flush failed: it counts not. */
+static void
+test_header(enum conf_wal_io io, enum wal_op op)
+{
+	char path[sizeof(((struct region *)NULL)->path)];
+	uint64_t number = 1;
+	struct harness h;
+
+	h_new(&h, "/dev/shm");
+	h.conf.wal.io = io;
+	is_i64(h_boot(&h), 0, "boots");
+	h_elect(&h, 1);
+	ok(h_write(&h, 10, 100, &number), "writes");
+	h_kill(&h);
+	fault_set((int)op, 1, -EIO, 0);
+	if (op == WAL_OP_SYNC) /* not the tail's, nor its directory's */
+		atomic_store(&fault->countdown, 3);
+	ok(h_boot(&h) != 0, "a boot whose header's flush fails");
+	fault_set(-1, 0, 0, 0);
+	is_u64(atomic_load(&h.region.control->wal_failed), 12, "says so");
+	is_u64(newest_continues(&h), 1, "the header can be read");
+	h.keep_region = true;
+	memcpy(path, h.region.path, sizeof(path));
+	h_kill(&h);
+	h.keep_region = false;
+	is_i64(h_boot(&h), 0, "the next boot");
+	is_u64(position_get(&h.region.pos->durable), 11, "has all");
+	is_u64(newest_continues(&h), 1, "and relies on no such header");
+	h_kill(&h);
+	shm_unlink(path);
+	h_free(&h);
+}
+
+/* A forced boot began the log anew, and its first flush of all fails. */
+static void
+test_anew(void)
+{
+	char path[sizeof(((struct region *)NULL)->path)];
+	struct harness h;
+
+	h_new(&h, "/dev/shm");
+	h_checkpoint(&h, 100);
+	h.force = true;
+	is_i64(h_boot(&h), 0, "a forced boot without a log");
+	fault_set(WAL_OP_WRITE, 1, -EIO, 0);
+	h.view.role = ROLE_MASTER;
+	h.view.master = 0;
+	h.view.term = 2;
+	h_publish(&h);
+	ok(wait_until(h_ended(&h), H_WAIT_MS), "its first flush fails");
+	fault_set(-1, 0, 0, 0);
+	is_u64(atomic_load(&h.region.control->wal_failed), 101, "is told");
+	h.keep_region = true;
+	memcpy(path, h.region.path, sizeof(path));
+	h_kill(&h);
+	h.keep_region = h.force = false;
+	is_i64(h_boot(&h), 0, "the next one needs no force");
+	is_u64(position_get(&h.region.pos->durable), 100, "goes on there");
+	h_kill(&h);
+	shm_unlink(path);
+	h_free(&h);
+}
+
 /*
  * The log is closed by a failed flush: what was appended stays without an
  * answer, what comes is refused at once, nothing is published any more. The
@@ -419,6 +497,9 @@ main(int argc, char **argv)
 	test_closed_stop();
 	test_dropped(CONF_WAL_IO_AUTO, WAL_OP_WRITE);
 	test_dropped(CONF_WAL_IO_BUFFERED, WAL_OP_SYNC);
+	test_header(CONF_WAL_IO_AUTO, WAL_OP_WRITE);
+	test_header(CONF_WAL_IO_BUFFERED, WAL_OP_SYNC);
+	test_anew();
 	test_nth(CONF_WAL_IO_AUTO, WAL_OP_WRITE, -EIO, "direct write");
 	test_nth(CONF_WAL_IO_BUFFERED, WAL_OP_WRITE, -EIO, "buffered write");
 	test_nth(CONF_WAL_IO_BUFFERED, WAL_OP_SYNC, -EIO, "fdatasync");

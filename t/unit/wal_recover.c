@@ -458,11 +458,11 @@ test_failed_flush(void)
 	end = b[0].at;
 	build_flush(&b[0], 2, 40);
 	build_write(&b[0], h.wal_dir);
-	atomic_store(&h.region.control->wal_failed, 4);
+	h_failed(&h, 4, 1);
 	is_i64(recover(), 0, "a flush that failed");
 	is_u64(w.vlsn, 3, "is dropped");
 	is_u64(w.segment.info.prev_end, end, "with its head");
-	atomic_store(&h.region.control->wal_failed, 6);
+	h_failed(&h, 6, 1);
 	build_head(&b[0]);
 	build_pad(&b[0]);
 	build_write(&b[0], h.wal_dir);
@@ -475,10 +475,17 @@ test_failed_flush(void)
 	build_begin(&b[1], 2, 65536, &b[0]);
 	build_flush(&b[1], 1, 40);
 	build_write(&b[1], h.wal_dir);
+	is_i64(recover(), 0, "a segment begun by a life since");
+	is_u64(
+	    w.vlsn, 6, "counts: that one was told nothing, and knows better");
+	h_failed(&h, 6, 2);
 	is_i64(recover(), 0, "a segment of which nothing was durable");
 	is_u64(w.vlsn, 5, "is dropped");
 	is_u64(w.segment.info.prev_number, 1, "with its header");
 	is_u64(w.segment.info.number, 2, "and its number is not used again");
+	atomic_store(&h.region.control->wal_failed_log, 78);
+	is_i64(recover(), 0, "with the word of another directory's failure");
+	is_u64(w.vlsn, 6, "all counts");
 	atomic_store(&h.region.control->wal_failed, 0);
 	is_i64(recover(), 0, "without the word of a failure");
 	is_u64(w.vlsn, 6, "all counts");

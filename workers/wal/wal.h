@@ -203,6 +203,7 @@ struct wal {
 	enum wal_phase phase;
 	uint8_t uuid[16];
 	uint64_t generation;
+	uint64_t incarnation; /* of data_dir */
 	struct segment_list found; /* boot: what is in the directory */
 
 	/* The log's end. */
@@ -349,6 +350,11 @@ wal_path(const struct wal *w, char *out, size_t size, const char *fmt, ...);
  * until the node boots again, which it does when the fault is over.
  */
 void wal_fail(struct wal *w, const char *name, const char *call, int error);
+/*
+ * What lies above `durable`, up to the present segment, may be in a cache
+ * only: the next boot drops it.
+ */
+void wal_failed_set(struct wal *w);
 void wal_probe_turn(struct wal *w);
 uint64_t wal_probe_deadline(const struct wal *w);
 void wal_probe_done(

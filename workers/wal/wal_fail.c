@@ -65,6 +65,19 @@ tell(struct wal *w, const char *object, const char *call, int error)
 }
 
 void
+wal_failed_set(struct wal *w)
+{
+	struct control *c = w->r->control;
+
+	atomic_store_explicit(
+	    &c->wal_failed_log, w->incarnation, memory_order_relaxed);
+	atomic_store_explicit(&c->wal_failed_segment, w->segment.info.number,
+	    memory_order_relaxed);
+	atomic_store_explicit(
+	    &c->wal_failed, w->durable + 1, memory_order_release);
+}
+
+void
 wal_fail(struct wal *w, const char *name, const char *call, int error)
 {
 	char path[PATH_MAX];
@@ -72,9 +85,7 @@ wal_fail(struct wal *w, const char *name, const char *call, int error)
 	if (w->phase == WAL_FAILED)
 		return;
 	wal_count(w, C_WAL_ERRORS, 1);
-	/* What lies above may be in a cache only: the next boot drops it. */
-	atomic_store_explicit(
-	    &w->r->control->wal_failed, w->durable + 1, memory_order_release);
+	wal_failed_set(w);
 	w->phase = WAL_FAILED;
 	memset(&w->batch, 0, sizeof(w->batch));
 	w->need_room = 0;

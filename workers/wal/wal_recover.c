@@ -89,6 +89,7 @@ open_files(struct recovery *rec)
 		return refuse(rec, "node file: %s", why);
 	memcpy(w->uuid, rec->node.group_uuid, sizeof(w->uuid));
 	w->generation = rec->node.generation;
+	w->incarnation = rec->node.incarnation;
 	position_set(&w->r->pos->generation, w->generation);
 	w->dir =
 	    openat(w->w->data_dir, "wal", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -596,6 +597,30 @@ recover_scan(struct recovery *rec)
 }
 
 /*
+ * Did a flush fail in a life before this one? Then what lies above what was
+ * durable there can be read and still be on no disk, and no further sync
+ * tells. Not so if data_dir is another one by now, or if a boot that another
+ * run_dir's region told nothing has gone on with the log: its segment says
+ * where that ended, and what is in it was flushed.
+ */
+static uint64_t
+failed_before(const struct recovery *rec)
+{
+	const struct control *c = rec->w->r->control;
+	const struct segment_list *l = &rec->check.list;
+
+	if (atomic_load_explicit(&c->wal_failed_log, memory_order_relaxed) !=
+	    rec->node.incarnation)
+		return 0;
+	if (l->newest != UINT32_MAX &&
+	    l->entry[l->newest].number >
+		atomic_load_explicit(
+		    &c->wal_failed_segment, memory_order_relaxed))
+		return 0;
+	return atomic_load_explicit(&c->wal_failed, memory_order_relaxed);
+}
+
+/*
  * What else tells of the log. Of what force drops the terms count still: none
  * of them comes again.
  */
@@ -611,13 +636,7 @@ know(struct recovery *rec)
 	    w->uuid,
 	    l->newest != UINT32_MAX ? l->entry[l->newest].info.generation : 0,
 	    NULL);
-	/*
-	 * Did a flush fail in a life before this one? Then what lies above what
-	 * was durable there can be read and still be on no disk, and no further
-	 * sync tells.
-	 */
-	known->failed = atomic_load_explicit(
-	    &w->r->control->wal_failed, memory_order_relaxed);
+	known->failed = failed_before(rec);
 	if (!w->w->force)
 		return;
 	rec->term_seen = known->term;

@@ -189,6 +189,13 @@ first_write(struct wal *w, int fd)
 	return rc;
 }
 
+static bool
+failed_before(const struct wal *w)
+{
+	return atomic_load_explicit(
+		   &w->r->control->wal_failed, memory_order_relaxed) != 0;
+}
+
 int
 wal_segment_first(struct wal *w)
 {
@@ -203,9 +210,15 @@ wal_segment_first(struct wal *w)
 	if (fd < 0)
 		return wal_boot_fault(w, path, "create", -fd);
 	header_append(w, fd, size);
+	/* What had failed before holds while this header is on its way. */
+	if (failed_before(w))
+		wal_failed_set(w);
 	rc = first_write(w, fd);
-	if (rc != 0)
+	if (rc != 0) {
+		/* The header, too, can be read then and be on no disk. */
+		wal_failed_set(w);
 		return wal_boot_fault(w, path, "write", -rc);
+	}
 	atomic_store_explicit(
 	    &w->r->walbuf.h->flushed, w->position, memory_order_release);
 	/* The header says where the log ends now. */
