@@ -23,7 +23,8 @@ sub trouble {
 }
 
 for my $level (qw(sync no_sync)) {
-	my $n = Nodelife->new( wal => { sync => $level } );
+	my $n = Nodelife->new(
+		wal => { sync => $level, disk_stall_limit => '100ms' } );
 	$n->start;
 	my ( $c, $d ) = ( $n->client, $n->client );
 	is $c->cmd( 'SET', "k$_", $_ ), 'OK', "$level: a write" for 1 .. 3;
@@ -36,6 +37,9 @@ for my $level (qw(sync no_sync)) {
 	my $first = $level eq 'sync' ? qr/^UNKNOWNOUTCOME / : qr/^(?:UNKNOWNOUTCOME |OK$)/;
 	like $r, $first, "$level: what is under way: $r";
 	eventually { trouble($n) ne '' } "$level: the trouble is told";
+	select undef, undef, undef, 1.2 if $level eq 'sync';
+	unlike slurp( $n->{log} ), qr/in flight for/,
+	  "$level: the disk that answered is not called one that does not";
 	like trouble($n),
 	  qr{^\Q$n->{data}\E/wal/\S+: write: File too large: .*ulimit -f},
 	  "$level: path, call, errno, remedy";

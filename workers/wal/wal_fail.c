@@ -87,6 +87,8 @@ wal_fail(struct wal *w, const char *name, const char *call, int error)
 	wal_count(w, C_WAL_ERRORS, 1);
 	wal_failed_set(w);
 	w->phase = WAL_FAILED;
+	/* Nobody waits for what is in flight: this is no stall. */
+	position_set(&w->r->pos->flight_ns, 0);
 	memset(&w->batch, 0, sizeof(w->batch));
 	w->need_room = 0;
 	w->probe.fault = error;

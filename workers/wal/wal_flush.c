@@ -159,7 +159,7 @@ static void
 flight_tell(struct wal *w)
 {
 	const struct wal_flight *f = &w->flight[w->first];
-	bool any = w->flights > 0 && !w->loop.quit;
+	bool any = w->flights > 0 && !w->loop.quit && w->phase != WAL_FAILED;
 
 	if (any)
 		position_set(&w->r->pos->flight_vlsn, f->vlsn);
