@@ -3,7 +3,8 @@
  * sequencer's futex; only while there is no region yet does it look again
  * from time to time. The region of an earlier run may still be there when a
  * node is just being started, so one that was over at the first look is given
- * a moment to be replaced.
+ * a moment to be replaced. A boot that waits for the world has failed in one
+ * region and is tried again in another one.
  */
 #include "tools/nodelifestat.h"
 
@@ -98,6 +99,52 @@ wait_for_phase(const struct region *r, enum phase phase, uint64_t deadline_ns)
 	}
 }
 
+/*
+ * A boot has failed, or its region was replaced: is there another one to come?
+ * The supervisor says so a moment after the failure.
+ */
+static enum verdict
+wait_for_next_boot(struct stat_target *t, enum verdict v, uint64_t deadline_ns)
+{
+	static struct seq_snapshot snap;
+	uint64_t patience_ns = mono_ns() + REPLACE_MS * NS_PER_MS, now;
+	enum life life;
+
+	for (;;) {
+		if (target_follow(t))
+			return WAIT_REACHED;
+		life = life_of(&t->region);
+		seq_snapshot(t->region.seq, &snap);
+		if (life == LIFE_LIVE ? !snap.failed : life != LIFE_SUPERSEDED)
+			return v;
+		now = mono_ns();
+		if (deadline_ns != 0 && now >= deadline_ns)
+			return trouble_stands(&t->region, TROUBLE_BOOT_WAITS)
+				   ? WAIT_TIMED_OUT
+				   : v;
+		if (now >= patience_ns &&
+		    !(life == LIFE_LIVE &&
+			trouble_stands(&t->region, TROUBLE_BOOT_WAITS)))
+			return v;
+		poll(NULL, 0, LOOK_MS);
+	}
+}
+
+static enum verdict
+wait_for_boot(struct stat_target *t, enum phase phase, uint64_t deadline_ns)
+{
+	enum verdict v, next;
+
+	for (;;) {
+		v = wait_for_phase(&t->region, phase, deadline_ns);
+		if (v == WAIT_REACHED || v == WAIT_TIMED_OUT)
+			return v;
+		next = wait_for_next_boot(t, v, deadline_ns);
+		if (next != WAIT_REACHED)
+			return next;
+	}
+}
+
 static void
 failure_text(const struct region *r, char *why, size_t why_size)
 {
@@ -125,9 +172,15 @@ static void
 pending_print(const struct region *r)
 {
 	static struct seq_snapshot snap;
-	char name[GATE_NAME_MAX + 1];
+	char name[GATE_NAME_MAX + 1], text[FAULT_TEXT_MAX];
+	struct trouble_info t;
 	unsigned i;
 
+	if (trouble_read(r, TROUBLE_BOOT_WAITS, &t)) {
+		text_clean(text, sizeof(text), t.text, sizeof(t.text));
+		fprintf(stderr, "nodelifestat: timed out: %s\n", text);
+		return;
+	}
 	seq_snapshot(r->seq, &snap);
 	fprintf(stderr, "nodelifestat: timed out in phase %s\n",
 	    phase_name(snap.phase));
@@ -151,7 +204,7 @@ stat_wait(struct stat_target *t, enum phase phase, uint64_t timeout_ms)
 
 	v = wait_for_region(t, deadline_ns, why, sizeof(why));
 	if (v == WAIT_REACHED) {
-		v = wait_for_phase(&t->region, phase, deadline_ns);
+		v = wait_for_boot(t, phase, deadline_ns);
 		if (v == WAIT_FAILED || v == WAIT_OVER)
 			failure_text(&t->region, why, sizeof(why));
 		else if (v == WAIT_TIMED_OUT)
