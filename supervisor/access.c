@@ -231,6 +231,56 @@ refuse_found(struct found *f, int dir_fd)
 	return refuse_fault(refuse_code(f->error), &fault);
 }
 
+/*
+ * The first directory above data_dir that this user may not pass, in buf: "" =
+ * none that has a name on the way. Does that keep it from data_dir?
+ */
+static bool
+barred(const char *data_dir, char *buf, size_t size)
+{
+	size_t len = 0;
+
+	buf[0] = '\0';
+	if (faccessat(AT_FDCWD, data_dir, F_OK, AT_EACCESS) == 0 ||
+	    errno != EACCES)
+		return false;
+	while (data_dir[len] != '\0') {
+		len += 1 + strcspn(data_dir + len + 1, "/");
+		snprintf(buf, size, "%.*s", (int)len, data_dir);
+		if (faccessat(AT_FDCWD, buf, X_OK, AT_EACCESS) != 0)
+			break;
+	}
+	/* It is one that a link on the way leads through. */
+	if (strcmp(buf, data_dir) == 0)
+		buf[0] = '\0';
+	return true;
+}
+
+static int
+refuse_barred(const struct found *f, const char *dir)
+{
+	char user[32], owner[32], what[PATH_MAX + 160];
+	struct fault fault = { .object = f->conf->node.data_dir,
+		.call = "open",
+		.error = EACCES,
+		.place = PLACE_DATA,
+		.effect = "the node does not start, nothing is changed",
+		.what = what };
+	struct stat st;
+
+	user_name(f->rights->uid, user);
+	if (dir[0] != '\0' && stat(dir, &st) == 0)
+		snprintf(what, sizeof(what),
+		    "%s for user %s, who may not pass %s (owner %s, mode %04o)",
+		    strerror(EACCES), user, dir, user_name(st.st_uid, owner),
+		    (unsigned)st.st_mode & 07777);
+	else
+		snprintf(what, sizeof(what),
+		    "%s for user %s, who may not pass a directory above it",
+		    strerror(EACCES), user);
+	return refuse_fault(EX_NOPERM, &fault);
+}
+
 static void
 warn_readonly(const struct conf *conf)
 {
@@ -294,14 +344,19 @@ access_check(const struct conf *conf, const struct rights *rights, int dir_fd)
 	static const char *const dirs[] = { ".", "wal", "store", "index" };
 	struct found f = { .conf = conf, .rights = rights };
 	struct before before;
+	char above[PATH_MAX];
+	bool bar;
 	int rc;
 
 	if ((rc = become(conf, rights, &before)) != 0)
 		return rc;
+	bar = barred(conf->node.data_dir, above, sizeof(above));
 	for (size_t i = 0; i < NITEMS(dirs); i++)
 		look_into(&f, dir_fd, dirs[i]);
 	if ((rc = become_again(rights, &before)) != 0)
 		return rc;
+	if (bar)
+		return refuse_barred(&f, above);
 	if (f.count > 0)
 		return refuse_found(&f, dir_fd);
 	if (f.readonly_fs && conf->boot.recovery_mode != CONF_RECOVERY_READONLY)

@@ -59,6 +59,17 @@ $n->start;
 is $n->client->cmd(qw(GET k)), 'v', 'after that it serves, whatever else is there';
 is $n->stop, 0, 'and stops';
 
+# The way to it: the directory that bars it is named, and none is to be given
+# away for that.
+chmod 0700, $n->{dir};
+$_ = start_says( 77,
+	qr{\Q$n->{data}\E: open: Permission denied for user nobody, who may not pass \Q$n->{dir}\E \(owner root, mode 0700\): .* nothing is changed},
+	'a directory above' );
+unlike $_, qr{: chown \S+ /}, 'no command gives it away';
+chmod 0755, $n->{dir};
+$n->start;
+is $n->stop, 0, 'it starts when it is open again';
+
 # Without root: the same, as oneself; and a log that root's start has made.
 sub as_nobody {
 	my (@args) = @_;
