@@ -97,6 +97,14 @@ for my $p ( grep { m{/man/} } @want ) {
 	is $init->( restart => 6 ), $second,
 	  'no restart with a configuration that is refused';
 	$n->configure( wal => { sink => undef } );
+	$n->configure( listen => { http => 'no-such-host.invalid:0' } );
+	for my $verb (qw(restart reload)) {
+		my $said = `sh '$script' $verb 2>&1 </dev/null`;
+		is $? >> 8, 1, "no $verb while nobody knows a host";
+		like $said, qr/nobody knows this name now/, 'which is told';
+		unlike $said, qr/is refused/, 'and the file not blamed for it';
+	}
+	$n->configure( listen => { http => '127.0.0.1:0' } );
 	$init->( stop => 0 );
 	eventually { !-e "/proc/$second" } 'it is gone';
 	$init->( status => 3 );
