@@ -122,8 +122,8 @@ trouble_carry(
 	row_write(row, text);
 }
 
-void
-trouble_end(struct region *r, enum trouble kind)
+static void
+end(struct region *r, enum trouble kind, const char *how)
 {
 	struct trouble_row *row = row_of(r, kind);
 	uint64_t since, now = mono_ns();
@@ -132,8 +132,15 @@ trouble_end(struct region *r, enum trouble kind)
 		return;
 	since = atomic_load_explicit(&row->since_ns, memory_order_relaxed);
 	atomic_store_explicit(&row->standing, false, memory_order_release);
-	event_add(r, kinds[kind].slot, EVENT_INFO, "%s is over after %.1f s",
-	    kinds[kind].name, now > since ? (double)(now - since) / 1e9 : 0.0);
+	event_add(r, kinds[kind].slot, EVENT_INFO, "%s %s after %.1f s",
+	    kinds[kind].name, how,
+	    now > since ? (double)(now - since) / 1e9 : 0.0);
+}
+
+void
+trouble_end(struct region *r, enum trouble kind)
+{
+	end(r, kind, "is over");
 }
 
 void
@@ -143,7 +150,7 @@ trouble_writer_died(struct region *r, unsigned slot)
 
 	for (kind = 0; kind < TROUBLE_COUNT; kind++)
 		if (kinds[kind].slot == slot)
-			trouble_end(r, kind);
+			end(r, kind, "ended with its worker");
 }
 
 bool

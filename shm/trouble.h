@@ -95,7 +95,10 @@ void trouble_carry(
     struct region *r, enum trouble kind, uint64_t since_ns, const char *text);
 /* It is over, if it stood: an event says after how long. */
 void trouble_end(struct region *r, enum trouble kind);
-/* The supervisor: this slot's process is gone, and its troubles with it. */
+/*
+ * The supervisor: this slot's process is gone, and its troubles with it. What
+ * caused them may be there still, so none is called over.
+ */
 void trouble_writer_died(struct region *r, unsigned slot);
 
 bool trouble_stands(const struct region *r, enum trouble kind);

@@ -70,6 +70,9 @@ test_life(struct region *r)
 	    "another worker's stays");
 	trouble_writer_died(r, SLOT_CHECKPOINT);
 	is_u64(trouble_list(r, t), 0, "the worker's own goes with it");
+	ok(strstr(newest_event(r),
+	       "checkpoint_failed ended with its worker after ") != NULL,
+	    "which is not called over");
 }
 
 /* Texts of one letter each: a torn one has two. */
