@@ -69,7 +69,8 @@ struct checkpoint_child {
 	pid_t pid; /* 0 = none */
 	int pidfd; /* readable when it has ended */
 	struct checkpoint_report *report;
-	bool again; /* the one before failed; set by checkpoint_child_reap() */
+	bool settled; /* this process' one before went through: nothing of
+			 theirs is on disk but not in the page cache */
 	int killed_by; /* signal that ended the last one; 0 = none */
 };
 

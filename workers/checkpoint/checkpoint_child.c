@@ -87,7 +87,8 @@ reserve(const struct store_db *db)
 /*
  * A commit that failed may have left its meta page on disk, though not in the
  * page cache, which has the one before again: that one is to be on disk, too,
- * before pages which only it says are free are written.
+ * before pages which only it says are free are written. Whoever writes first
+ * in a process does not know what one before it met.
  */
 static int
 settle(const struct store_db *db)
@@ -98,7 +99,7 @@ settle(const struct store_db *db)
 }
 
 static int
-child_run(struct checkpoint_report *report, bool again, const char *path,
+child_run(struct checkpoint_report *report, bool settled, const char *path,
     const struct conf *conf, const struct table_head *t,
     const struct table_gen *g, const uint8_t group_uuid[16])
 {
@@ -114,7 +115,7 @@ child_run(struct checkpoint_report *report, bool again, const char *path,
 	}
 	db.memory = conf->store.checkpoint_memory;
 	reserve(&db);
-	if (again)
+	if (!settled)
 		rc = settle(&db);
 	if (rc == 0)
 		rc = checkpoint_write(
@@ -126,7 +127,7 @@ child_run(struct checkpoint_report *report, bool again, const char *path,
 }
 
 static void
-child_main(struct checkpoint_report *report, pid_t parent, bool again,
+child_main(struct checkpoint_report *report, pid_t parent, bool settled,
     const char *path, const struct conf *conf, const struct table_head *t,
     const struct table_gen *g, const uint8_t group_uuid[16])
 {
@@ -134,7 +135,7 @@ child_main(struct checkpoint_report *report, pid_t parent, bool again,
 		_exit(1);
 	setproctitle("checkpoint: writing");
 	give_way();
-	report->rc = child_run(report, again, path, conf, t, g, group_uuid);
+	report->rc = child_run(report, settled, path, conf, t, g, group_uuid);
 	report->done = 1;
 	_exit(0);
 }
@@ -170,7 +171,7 @@ checkpoint_child_start(struct checkpoint_child *ch, const char *path,
 	ch->pid = fork();
 	if (ch->pid == 0)
 		child_main(
-		    report, parent, ch->again, path, conf, t, g, group_uuid);
+		    report, parent, ch->settled, path, conf, t, g, group_uuid);
 	if (ch->pid < 0) {
 		rc = -errno;
 		ch->pid = 0;
@@ -231,6 +232,6 @@ checkpoint_child_reap(struct checkpoint_child *ch, struct checkpoint_work *work)
 	ch->pid = 0;
 	*work = ch->report->work;
 	rc = ch->report->done == 1 ? ch->report->rc : death(ch, status);
-	ch->again = rc != 0;
+	ch->settled = rc == 0;
 	return rc;
 }
