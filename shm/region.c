@@ -22,6 +22,7 @@
 #include "shm/locks.h"
 #include "shm/log.h"
 #include "shm/path.h"
+#include "shm/process.h"
 #include "shm/region_link.h"
 #include "shm/table.h"
 

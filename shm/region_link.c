@@ -13,62 +13,7 @@
 
 #include "shm/assert.h"
 #include "shm/path.h"
-
-/* Read a small file of /proc. Its length, or 0. */
-static size_t
-proc_read(const char *path, char *buf, size_t size)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n;
-
-	buf[0] = '\0';
-	if (fd == -1)
-		return 0;
-	n = read(fd, buf, size - 1);
-	close(fd);
-	if (n < 0)
-		n = 0;
-	buf[n] = '\0';
-	return (size_t)n;
-}
-
-void
-system_boot_id(char *out, size_t size)
-{
-	proc_read("/proc/sys/kernel/random/boot_id", out, size);
-	out[strcspn(out, "\n")] = '\0';
-}
-
-uint64_t
-pid_space(void)
-{
-	struct stat st;
-
-	return stat("/proc/self/ns/pid", &st) == 0 ? (uint64_t)st.st_ino : 0;
-}
-
-uint64_t
-process_start(int pid)
-{
-	char path[40], stat[1024], *at;
-	int field;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	if (pid <= 0 || proc_read(path, stat, sizeof(stat)) == 0)
-		return 0;
-	/* The second field is "(name)", and a name may hold anything. */
-	if ((at = strrchr(stat, ')')) == NULL || at[1] != ' ')
-		return 0;
-	at += 2;
-	if (*at == 'Z' || *at == 'X')
-		return 0;
-	for (field = 3; field < 22; field++) {
-		if ((at = strchr(at, ' ')) == NULL)
-			return 0;
-		at++;
-	}
-	return strtoull(at, NULL, 10);
-}
+#include "shm/process.h"
 
 /* Where run_dir/name leads to. "" if there is no such link. */
 static void

@@ -47,14 +47,4 @@ bool region_head_alive(const struct region_head *head);
 void
 region_sections_trim(int fd, const struct region_place section[SECT_COUNT]);
 
-/*
- * Start time of a process in clock ticks since the system's boot, 0 if there
- * is none or it is a zombie.
- */
-uint64_t process_start(int pid);
-/* The system's boot id as text; "" if unreadable. */
-void system_boot_id(char *out, size_t size);
-/* Which pid namespace this process is in. */
-uint64_t pid_space(void);
-
 #endif

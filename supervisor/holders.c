@@ -16,30 +16,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "shm/process.h"
 #include "supervisor/datadir.h"
 
 #define STATE_BOUND 1 /* in /proc/net/unix: bound or listening, no peer */
-
-/* Is one of the process' descriptors this file? */
-static bool
-has_open(const char *pid, const struct stat *file)
-{
-	char path[64];
-	struct dirent *e;
-	struct stat st;
-	bool found = false;
-	DIR *dir;
-
-	snprintf(path, sizeof(path), "/proc/%.20s/fd", pid);
-	if ((dir = opendir(path)) == NULL)
-		return false;
-	while (!found && (e = readdir(dir)) != NULL)
-		found = isdigit((unsigned char)e->d_name[0]) &&
-			fstatat(dirfd(dir), e->d_name, &st, 0) == 0 &&
-			st.st_dev == file->st_dev && st.st_ino == file->st_ino;
-	closedir(dir);
-	return found;
-}
 
 /* "pid 7 (title)", appended. */
 static size_t
@@ -74,14 +54,15 @@ holders_of_file(const struct stat *file, char *buf, size_t buf_size)
 	struct dirent *e;
 	size_t used = 0;
 	DIR *proc;
+	int pid;
 
 	snprintf(buf, buf_size, "another process");
 	if ((proc = opendir("/proc")) == NULL)
 		return;
 	while ((e = readdir(proc)) != NULL && used + 32 < buf_size) {
 		if (!isdigit((unsigned char)e->d_name[0]) ||
-		    strtol(e->d_name, NULL, 10) == getpid() ||
-		    !has_open(e->d_name, file))
+		    (pid = (int)strtol(e->d_name, NULL, 10)) == getpid() ||
+		    !process_has_open(pid, file))
 			continue;
 		if (used > 0)
 			used += strlcpy(buf + used, ", ", buf_size - used);

@@ -7,12 +7,12 @@
 #include "supervisor/node.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "shm/process.h"
 #include "shm/table.h"
 #include "shm/trouble.h"
 #include "supervisor/watchdog_core.h"
@@ -92,22 +92,6 @@ name_stuck(struct node *n, unsigned slot)
 	    "kernel, as over a disk that does not answer, or a debugger has "
 	    "it; the node waits",
 	    slot_name(slot), (int)c->pid);
-}
-
-/* The letter of /proc/PID/stat: R, S, D, T, …; 0 = unknown. */
-static char
-process_state(pid_t pid)
-{
-	char path[40], text[256] = "", *at;
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-	if ((fd = open(path, O_RDONLY | O_CLOEXEC)) < 0)
-		return 0;
-	(void)!read(fd, text, sizeof(text) - 1);
-	close(fd);
-	at = strrchr(text, ')');
-	return at != NULL && at[1] == ' ' ? at[2] : 0;
 }
 
 /* Why a worker is silent that has not beaten for so long; NULL = it is not. */

@@ -5,9 +5,7 @@
  */
 #include "tools/nodelifectl.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -16,30 +14,10 @@
 #include <unistd.h>
 
 #include "shm/pidfile.h"
-#include "shm/region_link.h"
+#include "shm/process.h"
 
 /* Who is alive takes a connection at once, or is full of them. */
 #define DIAL_NS (2 * NS_PER_S)
-
-/* Has the process this file open? */
-static bool
-has_open(int pid, const struct stat *file)
-{
-	struct stat st;
-	char path[40];
-	struct dirent *e;
-	bool found = false;
-	DIR *dir;
-
-	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
-	if ((dir = opendir(path)) == NULL)
-		return false;
-	while (!found && (e = readdir(dir)) != NULL)
-		found = fstatat(dirfd(dir), e->d_name, &st, 0) == 0 &&
-			st.st_dev == file->st_dev && st.st_ino == file->st_ino;
-	closedir(dir);
-	return found;
-}
 
 /* Who made the control socket listen, as the kernel has it; 0 = not here. */
 static int
@@ -61,7 +39,7 @@ file_pid(const struct ctl *c, int said)
 	struct stat st;
 
 	snprintf(path, sizeof(path), "%s/" PIDFILE_NAME, c->run_dir);
-	if (said > 0 && stat(path, &st) == 0 && has_open(said, &st))
+	if (said > 0 && stat(path, &st) == 0 && process_has_open(said, &st))
 		return said;
 	return 0;
 }
@@ -79,7 +57,8 @@ region_pid(const struct region *r)
 
 	if (r->head->pid_space != pid_space())
 		return 0;
-	if (geteuid() == 0 && (fstat(r->fd, &st) != 0 || !has_open(pid, &st)))
+	if (geteuid() == 0 &&
+	    (fstat(r->fd, &st) != 0 || !process_has_open(pid, &st)))
 		return 0;
 	return pid;
 }

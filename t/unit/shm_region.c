@@ -9,6 +9,7 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 
+#include "shm/process.h"
 #include "shm/region_link.h"
 #include "t/shm_fixture.h"
 

@@ -1,0 +1,98 @@
+/* What /proc tells of processes. Contract: process.h. */
+#include "shm/process.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Read a small file of /proc. Its length, or 0. */
+static size_t
+proc_read(const char *path, char *buf, size_t size)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n;
+
+	buf[0] = '\0';
+	if (fd == -1)
+		return 0;
+	n = read(fd, buf, size - 1);
+	close(fd);
+	if (n < 0)
+		n = 0;
+	buf[n] = '\0';
+	return (size_t)n;
+}
+
+void
+system_boot_id(char *out, size_t size)
+{
+	proc_read("/proc/sys/kernel/random/boot_id", out, size);
+	out[strcspn(out, "\n")] = '\0';
+}
+
+uint64_t
+pid_space(void)
+{
+	struct stat st;
+
+	return stat("/proc/self/ns/pid", &st) == 0 ? (uint64_t)st.st_ino : 0;
+}
+
+/* /proc/PID/stat behind "pid (name) ", a name may hold anything; or NULL. */
+static char *
+stat_read(int pid, char *buf, size_t size)
+{
+	char path[40], *at;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	if (pid <= 0 || proc_read(path, buf, size) == 0)
+		return NULL;
+	at = strrchr(buf, ')');
+	return at != NULL && at[1] == ' ' ? at + 2 : NULL;
+}
+
+char
+process_state(int pid)
+{
+	char text[1024], *at = stat_read(pid, text, sizeof(text));
+
+	return at != NULL ? *at : 0;
+}
+
+uint64_t
+process_start(int pid)
+{
+	char text[1024], *at = stat_read(pid, text, sizeof(text));
+	int field;
+
+	if (at == NULL || *at == 'Z' || *at == 'X')
+		return 0;
+	for (field = 3; field < 22; field++) {
+		if ((at = strchr(at, ' ')) == NULL)
+			return 0;
+		at++;
+	}
+	return strtoull(at, NULL, 10);
+}
+
+bool
+process_has_open(int pid, const struct stat *file)
+{
+	char path[40];
+	struct dirent *e;
+	struct stat st;
+	bool found = false;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
+	if ((dir = opendir(path)) == NULL)
+		return false;
+	while (!found && (e = readdir(dir)) != NULL)
+		found = fstatat(dirfd(dir), e->d_name, &st, 0) == 0 &&
+			st.st_dev == file->st_dev && st.st_ino == file->st_ino;
+	closedir(dir);
+	return found;
+}

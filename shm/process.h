@@ -1,0 +1,26 @@
+/*
+ * What /proc tells of processes, and of the system that they are in.
+ */
+#ifndef SHM_PROCESS_H
+#define SHM_PROCESS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+
+/*
+ * Start time of a process in clock ticks since the system's boot, 0 if there
+ * is none or it is a zombie.
+ */
+uint64_t process_start(int pid);
+/* The letter of /proc/PID/stat: R, S, D, T, ...; 0 = unknown. */
+char process_state(int pid);
+/* Is one of its descriptors this file? No, too, if that cannot be seen. */
+bool process_has_open(int pid, const struct stat *file);
+/* The system's boot id as text; "" if unreadable. */
+void system_boot_id(char *out, size_t size);
+/* Which pid namespace this process is in. */
+uint64_t pid_space(void);
+
+#endif
