@@ -1,7 +1,7 @@
 /*
- * Reading limits of memory. A control group counts for all below it, so the
- * smallest limit on the way up from ours is the one that holds. What cannot
- * be read is no limit: the fit is a help, not a promise.
+ * Reading limits. A control group counts for all below it, so the smallest
+ * limit on the way up from ours is the one that holds. What cannot be read is
+ * no limit: the fit is a help, not a promise.
  */
 #include "supervisor/limits.h"
 

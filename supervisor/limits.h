@@ -1,6 +1,6 @@
 /*
- * What memory this machine gives the node: /dev/shm, the control groups of
- * this process, the whole machine.
+ * What this machine gives the node: memory, by /dev/shm, the control groups of
+ * this process and the whole machine; descriptors.
  */
 #ifndef SUPERVISOR_LIMITS_H
 #define SUPERVISOR_LIMITS_H

@@ -156,7 +156,7 @@ bound_text(int fd, char *buf, size_t buf_size)
 static int
 refuse_address(const char *key, const char *text, const char *why, int error)
 {
-	char object[CONF_ADDR_SIZE + 32], line[FAULT_TEXT_MAX];
+	char object[CONF_ADDR_SIZE + 32];
 	const struct fault f = {
 		.object = object,
 		.error = why != NULL ? ENOENT : -error,
@@ -165,9 +165,8 @@ refuse_address(const char *key, const char *text, const char *why, int error)
 	};
 
 	snprintf(object, sizeof(object), "[listen] %s: %s", key, text);
-	fault_text(line, sizeof(line), &f);
 	/* A name, too, may be there at another try. */
-	return refuse(why != NULL ? EX_NOHOST : refuse_code(error), "%s", line);
+	return refuse_fault(why != NULL ? EX_NOHOST : refuse_code(error), &f);
 }
 
 /*
