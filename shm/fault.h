@@ -42,7 +42,8 @@ struct fault {
 	const char *effect; /* what it means for the data; NULL = nothing */
 	/* In place of errno's text; for what no errno tells. NULL = errno's. */
 	const char *what;
-	bool goes_on; /* who says it goes on by itself when it is over */
+	bool goes_on; /* by itself, when it is over; of boots seq_fault() says
+		       * that */
 	const char *command; /* that does what helps here; NULL, "" = unknown */
 };
 

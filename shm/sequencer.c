@@ -396,14 +396,26 @@ seq_fail(
 	return fail(s, phase, owner, FAULT_PROGRAM, why);
 }
 
+/* The supervisor waits the world's faults out, whoever tells of them. */
+static enum fault_kind
+boot_fault(char *text, size_t size, const struct fault *f)
+{
+	enum fault_kind kind = fault_kind(f->error, f->place);
+	struct fault told = *f;
+
+	told.goes_on = kind == FAULT_WORLD;
+	fault_text(text, size, &told);
+	return kind;
+}
+
 int
 seq_fault(struct sequencer *s, enum phase phase, unsigned owner,
     const struct fault *f)
 {
 	char why[FAULT_TEXT_MAX];
+	enum fault_kind kind = boot_fault(why, sizeof(why), f);
 
-	return fail(s, phase, owner, fault_kind(f->error, f->place),
-	    fault_text(why, sizeof(why), f));
+	return fail(s, phase, owner, kind, why);
 }
 
 static int
@@ -437,9 +449,9 @@ int
 seq_fault_node(struct sequencer *s, const struct fault *f)
 {
 	char text[SEQ_ERROR_MAX] = "";
+	enum fault_kind kind = boot_fault(text, sizeof(text), f);
 
-	return fail_node(s, fault_kind(f->error, f->place),
-	    fault_text(text, sizeof(text), f));
+	return fail_node(s, kind, text);
 }
 
 /* The owner's gate that blocks first, or NULL if it has proved them all. */

@@ -214,7 +214,7 @@ int seq_fire(struct sequencer *s, enum phase phase, unsigned owner);
  */
 __attribute__((format(printf, 4, 5))) int seq_fail(struct sequencer *s,
     enum phase phase, unsigned owner, const char *fmt, ...);
-/* The same by a fault, which says whether it is waited out. */
+/* The same by a fault: its kind says whether it is waited out, and the text. */
 int seq_fault(struct sequencer *s, enum phase phase, unsigned owner,
     const struct fault *f);
 /*

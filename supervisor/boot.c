@@ -218,8 +218,7 @@ node_boot(struct node *n, char why[FAULT_TEXT_MAX])
 		node_seq_fault(n, &(struct fault){ .object = "boot",
 				      .call = "fork",
 				      .error = -rc,
-				      .place = PLACE_PROCESS,
-				      .goes_on = true });
+				      .place = PLACE_PROCESS });
 	return 0;
 }
 

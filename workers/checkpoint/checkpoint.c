@@ -57,8 +57,7 @@ boot_fail(struct checkpoint *c, int rc, const char *why)
 	const struct fault f = { .object = why,
 		.error = -rc,
 		.place = fault_where(rc),
-		.what = "",
-		.goes_on = fault_kind(-rc, fault_where(rc)) == FAULT_WORLD };
+		.what = "" };
 
 	if (seq_fault(c->r->seq, PHASE_CLUSTER_CATALOG_OPEN, SLOT_CHECKPOINT,
 		&f) == -EALREADY)

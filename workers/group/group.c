@@ -172,8 +172,7 @@ boot_failed(struct group *g, int rc, const char *why)
 	const struct fault f = { .object = g->w->conf->node.data_dir,
 		.what = why,
 		.error = -rc,
-		.place = PLACE_DATA,
-		.goes_on = fault_kind(-rc, PLACE_DATA) == FAULT_WORLD };
+		.place = PLACE_DATA };
 	char text[FAULT_TEXT_MAX];
 
 	if (!disk_fault(-rc)) {

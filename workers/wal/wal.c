@@ -207,8 +207,7 @@ wal_begin(struct wal *w)
 		    w, &(struct fault){ .object = "/dev/shm",
 			   .error = ENOSPC,
 			   .place = PLACE_SHM,
-			   .what = "no memory is left for the log buffer",
-			   .goes_on = true });
+			   .what = "no memory is left for the log buffer" });
 	seq_fire(seq, PHASE_WAL_RECOVERY, SLOT_WAL);
 	if (w->w->readonly || seq_wait(seq, PHASE_CLUSTER_CATALOG_OPEN, 0,
 				  loop_beat, &w->loop) != 0)

@@ -250,10 +250,8 @@ wal_boot_fault(struct wal *w, const char *name, const char *call, int error)
 	char path[PATH_MAX];
 
 	wal_path(w, path, sizeof(path), "%s", name);
-	return wal_boot_failed(
-	    w, &(struct fault){ .object = path,
-		   .call = call,
-		   .error = error,
-		   .place = PLACE_DATA,
-		   .goes_on = fault_kind(error, PLACE_DATA) == FAULT_WORLD });
+	return wal_boot_failed(w, &(struct fault){ .object = path,
+				      .call = call,
+				      .error = error,
+				      .place = PLACE_DATA });
 }

@@ -59,8 +59,7 @@ refuse(struct recovery *rec, const char *fmt, ...)
 static int
 refuse_call(struct recovery *rec, const char *name, const char *call, int error)
 {
-	snprintf(rec->object, sizeof(rec->object), "%s/%s",
-	    rec->w->conf->node.data_dir, name);
+	wal_path(rec->w, rec->object, sizeof(rec->object), "%s", name);
 	rec->call = call;
 	rec->error = error;
 	snprintf(rec->why, sizeof(rec->why),
@@ -297,8 +296,7 @@ refuse_damage(struct recovery *rec)
 	char name[SEGMENT_NAME_MAX];
 
 	segment_name(name, f->segment);
-	snprintf(rec->object, sizeof(rec->object), "%s/wal/%s",
-	    rec->w->conf->node.data_dir, name);
+	wal_path(rec->w, rec->object, sizeof(rec->object), "wal/%s", name);
 	rec->call = NULL;
 	rec->error = EBADMSG;
 	snprintf(
