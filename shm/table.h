@@ -284,7 +284,7 @@ int table_ensure_slot(struct table_writer *w, const void *key, size_t key_len);
 uint64_t table_used(const struct table_writer *w);
 bool table_want_freeze(const struct table_writer *w);
 /*
- * Where a key stands in the active generation: fills *at for table_put().
+ * Where a key stands in the active generation: fills *at for table_publish().
  * Found entries include tombstones; those a FLUSHALL hid are given as NULL.
  */
 struct table_place {

@@ -17,11 +17,10 @@
 #define READ_TRIES 100 /* a copy takes less time than a text */
 
 static const struct {
-	const char *name, *help;
+	const char *name;
 	unsigned slot, stops;
 } kinds[] = {
-#define X(NAME, name, slot, stops, help)                                       \
-	[TROUBLE_##NAME] = { name, help, slot, stops },
+#define X(NAME, name, slot, stops) [TROUBLE_##NAME] = { name, slot, stops },
 	TROUBLES(X)
 #undef X
 };
@@ -31,12 +30,6 @@ const char *
 trouble_name(enum trouble kind)
 {
 	return kinds[kind].name;
-}
-
-const char *
-trouble_help(enum trouble kind)
-{
-	return kinds[kind].help;
 }
 
 unsigned

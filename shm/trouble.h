@@ -17,43 +17,45 @@
 /* What a trouble stops; else it is a warning. */
 enum trouble_stops { STOPS_NOTHING = 0, STOPS_WRITES = 1, STOPS_READS = 2 };
 
-/* X(NAME, "name", writer's slot, what it stops, "help") */
+/* X(NAME, "name", writer's slot, what it stops) */
 #define TROUBLES(X)                                                            \
-	X(LOG_FAILED, "log_failed", SLOT_WAL, STOPS_WRITES,                    \
-	    "A log write or flush failed: the log is closed")                  \
-	X(LOG_STALLED, "log_stalled", SLOT_SUPERVISOR, STOPS_WRITES,           \
-	    "A log flush makes no progress")                                   \
-	X(LOG_FULL, "log_full", SLOT_WAL, STOPS_WRITES,                        \
-	    "The log has no room for segments")                                \
-	X(LOG_MEMORY, "log_memory", SLOT_WAL, STOPS_WRITES,                    \
-	    "/dev/shm has no memory for the log buffer")                       \
-	X(STATE_FAILED, "state_failed", SLOT_GROUP, STOPS_WRITES,              \
-	    "Term and vote cannot be stored")                                  \
-	X(STORE_FULL, "store_full", SLOT_STORE, STOPS_WRITES,                  \
-	    "The store cannot take more")                                      \
-	X(STORE_MEMORY, "store_memory", SLOT_STORE, STOPS_NOTHING,             \
-	    "/dev/shm has no memory for the table")                            \
-	X(STORE_FAILED, "store_failed", SLOT_STORE, STOPS_NOTHING,             \
-	    "The store's file cannot be read")                                 \
+	/* A log write or flush failed: the log is closed */                   \
+	X(LOG_FAILED, "log_failed", SLOT_WAL, STOPS_WRITES)                    \
+	/* A log flush makes no progress */                                    \
+	X(LOG_STALLED, "log_stalled", SLOT_SUPERVISOR, STOPS_WRITES)           \
+	/* The log has no room for segments */                                 \
+	X(LOG_FULL, "log_full", SLOT_WAL, STOPS_WRITES)                        \
+	/* /dev/shm has no memory for the log buffer */                        \
+	X(LOG_MEMORY, "log_memory", SLOT_WAL, STOPS_WRITES)                    \
+	/* Term and vote cannot be stored */                                   \
+	X(STATE_FAILED, "state_failed", SLOT_GROUP, STOPS_WRITES)              \
+	/* The store cannot take more */                                       \
+	X(STORE_FULL, "store_full", SLOT_STORE, STOPS_WRITES)                  \
+	/* /dev/shm has no memory for the table */                             \
+	X(STORE_MEMORY, "store_memory", SLOT_STORE, STOPS_NOTHING)             \
+	/* The store's file cannot be read */                                  \
+	X(STORE_FAILED, "store_failed", SLOT_STORE, STOPS_NOTHING)             \
+	/* Checkpoints fail */                                                 \
 	X(CHECKPOINT_FAILED, "checkpoint_failed", SLOT_CHECKPOINT,             \
-	    STOPS_NOTHING, "Checkpoints fail")                                 \
-	X(INDEX_FAILED, "index_failed", SLOT_VLSN, STOPS_NOTHING,              \
-	    "The VLSN index cannot be written")                                \
+	    STOPS_NOTHING)                                                     \
+	/* The VLSN index cannot be written */                                 \
+	X(INDEX_FAILED, "index_failed", SLOT_VLSN, STOPS_NOTHING)              \
+	/* The next boot waits */                                              \
 	X(BOOT_WAITS, "boot_waits", SLOT_SUPERVISOR,                           \
-	    STOPS_WRITES | STOPS_READS, "The next boot waits")                 \
-	X(WORKER_DOWN, "worker_down", SLOT_SUPERVISOR, STOPS_NOTHING,          \
-	    "A worker does not stay up")                                       \
-	X(WORKER_SILENT, "worker_silent", SLOT_SUPERVISOR, STOPS_WRITES,       \
-	    "A worker makes no progress")                                      \
-	X(RUN_DIR, "run_dir", SLOT_SUPERVISOR, STOPS_NOTHING,                  \
-	    "run_dir lost what was in it")                                     \
-	X(LIMITS, "limits", SLOT_SUPERVISOR, STOPS_NOTHING,                    \
-	    "A limit of the system is below the configuration")                \
-	X(CLOCK, "clock", SLOT_WAL, STOPS_NOTHING,                             \
-	    "The clock was set, or is behind log time")
+	    STOPS_WRITES | STOPS_READS)                                        \
+	/* A worker does not stay up */                                        \
+	X(WORKER_DOWN, "worker_down", SLOT_SUPERVISOR, STOPS_NOTHING)          \
+	/* A worker makes no progress */                                       \
+	X(WORKER_SILENT, "worker_silent", SLOT_SUPERVISOR, STOPS_WRITES)       \
+	/* run_dir lost what was in it */                                      \
+	X(RUN_DIR, "run_dir", SLOT_SUPERVISOR, STOPS_NOTHING)                  \
+	/* A limit of the system is below the configuration */                 \
+	X(LIMITS, "limits", SLOT_SUPERVISOR, STOPS_NOTHING)                    \
+	/* The clock was set, or is behind log time */                         \
+	X(CLOCK, "clock", SLOT_WAL, STOPS_NOTHING)
 
 enum trouble {
-#define X(NAME, name, slot, stops, help) TROUBLE_##NAME,
+#define X(NAME, name, slot, stops) TROUBLE_##NAME,
 	TROUBLES(X)
 #undef X
 	    TROUBLE_COUNT
@@ -114,7 +116,6 @@ bool trouble_read(
 uint64_t trouble_times(const struct region *r, enum trouble kind);
 
 const char *trouble_name(enum trouble kind);
-const char *trouble_help(enum trouble kind);
 unsigned trouble_writer(enum trouble kind); /* a slot */
 unsigned trouble_stops_of(enum trouble kind);
 

@@ -235,8 +235,9 @@ listen_check(const struct conf *conf)
 	return rc;
 }
 
-void
-listen_control_path(const struct conf *conf, char *buf, size_t buf_size)
+/* "run_dir/control.sock" */
+static void
+control_path(const struct conf *conf, char *buf, size_t buf_size)
 {
 	snprintf(buf, buf_size, "%s/control.sock", conf->node.run_dir);
 }
@@ -266,7 +267,7 @@ open_control(struct listeners *l, const struct conf *conf,
 	char path[CONF_UNIX_SIZE];
 	int rc;
 
-	listen_control_path(conf, path, sizeof(path));
+	control_path(conf, path, sizeof(path));
 	/* The process id file is ours, so nobody is behind this name. */
 	listen_unix_remove(path);
 	rc = l->control_fd = listen_unix(path, rights, until_ns);
@@ -356,7 +357,7 @@ listen_close(struct listeners *l, const struct conf *conf)
 	}
 	close_fd(&l->http_fd);
 	if (l->control_fd >= 0) {
-		listen_control_path(conf, path, sizeof(path));
+		control_path(conf, path, sizeof(path));
 		listen_unix_remove(path);
 	}
 	close_fd(&l->control_fd);

@@ -32,8 +32,6 @@ void listen_refuse(struct listeners *l, bool for_good);
 void listen_again(struct listeners *l);
 /* Close, and remove the unix sockets' names. */
 void listen_close(struct listeners *l, const struct conf *conf);
-/* "run_dir/control.sock" */
-void listen_control_path(const struct conf *conf, char *buf, size_t buf_size);
 
 /*
  * listen_unix.c: a unix socket of the workers' user, bound to the path, or

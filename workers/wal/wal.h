@@ -413,7 +413,6 @@ void
 wal_keeper_failed(struct wal *w, const char *name, const char *call, int error);
 /* What everybody is told: the log has no room, or it has. */
 void wal_full_tell(struct wal *w, bool full);
-void wal_reserve_make(struct wal *w); /* boot */
 
 static inline uint64_t
 wal_segment_size(const struct wal *w)

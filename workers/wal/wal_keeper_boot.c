@@ -18,8 +18,8 @@
 #define SALVAGE_STEP (64 * 1024) /* so much is given up at a bad block */
 
 /* The ballast: space that only recovery from a full disk may use. */
-void
-wal_reserve_make(struct wal *w)
+static void
+reserve_make(struct wal *w)
 {
 	uint64_t size = w->conf->wal.reserve;
 	struct stat st;
@@ -73,7 +73,7 @@ wal_keeper_spares(struct wal *w)
 		}
 		k->spares++;
 	}
-	wal_reserve_make(w);
+	reserve_make(w);
 	wal_full_tell(w, wal_keeper_full(w));
 }
 
