@@ -9,6 +9,8 @@
 #define SLOWER 8u
 /* 63 years: what a word of nanoseconds can tell. */
 #define AHEAD_MAX INT64_C(2000000000000)
+/* Twice as long as wal takes to look at the clock, if it has nothing to do. */
+#define HELD_MAX_NS (2 * NS_PER_S)
 
 void
 log_clock_open(struct log_clock *c, int64_t newest_ms, uint64_t mono_ns)
@@ -109,4 +111,21 @@ log_now_ms(const struct positions *pos, uint64_t mono_ns, int64_t wall_ms,
 	if (newest > now && newest - now <= max_step_ms)
 		now = newest;
 	return now;
+}
+
+int64_t
+log_clock_seen(
+    struct log_seen *s, uint64_t mono_ns, int64_t now_ms, int64_t max_step_ms)
+{
+	int64_t passed_ms = (int64_t)((mono_ns - s->mono_ns) / NS_PER_MS);
+	bool held = s->held_ns != 0 && mono_ns - s->held_ns >= HELD_MAX_NS;
+
+	if (now_ms >= s->ms || held ||
+	    s->ms - now_ms > max_step_ms - passed_ms) {
+		*s = (struct log_seen){ now_ms, mono_ns, 0 };
+		return now_ms;
+	}
+	if (s->held_ns == 0)
+		s->held_ns = mono_ns;
+	return s->ms;
 }

@@ -61,4 +61,19 @@ int64_t log_clock_ahead_ms(uint64_t meet_ns, uint64_t mono_ns);
 int64_t log_now_ms(const struct positions *pos, uint64_t mono_ns,
     int64_t wall_ms, int64_t max_step_ms);
 
+/*
+ * A process that is told the time shall not be told an earlier one, though wal
+ * may not have seen yet that the wall clock was set. That takes it a second:
+ * what it has not made good then has gone back.
+ */
+struct log_seen {
+	int64_t ms; /* the latest */
+	uint64_t mono_ns; /* when it was told */
+	uint64_t held_ns; /* since when ms is told again; 0 = it is not */
+};
+
+/* What to tell where log_now_ms() is now_ms. */
+int64_t log_clock_seen(
+    struct log_seen *s, uint64_t mono_ns, int64_t now_ms, int64_t max_step_ms);
+
 #endif

@@ -108,6 +108,21 @@ lives_as_it_says( $c, 'and back again' );
 eventually { metric('clock_steps_total') == 4 } 'four steps';
 is metric('wal_errors_total'), 0, 'no fault of the log';
 
+# A gateway that nobody asked for a while tells the time of the record, too.
+my $asked = now();
+wait_until { now() > $asked + 4 };
+clock(-12);
+eventually { trouble() =~ /^clock: was set back by 1[12]\.\d s: record / }
+	'twelve seconds back: the screen tells of it';
+is $c->cmd( qw(SET some v PX 100000) ), 'OK', 'a key';
+my ( $since, $first ) = ( now(), $c->cmd(qw(PTTL some)) );
+wait_until { now() > $since + 2.5 };
+my $gone = now() - $since;
+cmp_ok $first - $c->cmd(qw(PTTL some)), '>=', 1000 * 0.8 * $gone - 50,
+  'its time goes on';
+clock(0);
+wait_until { metric('clock_steps_total') == 6 };
+
 # Too little for a record: log time goes on, a little slower.
 clock(-5);
 is $c->cmd( qw(SET some v EX 100) ), 'OK', 'five seconds back';
@@ -118,7 +133,7 @@ my $took = now() - $from;
 cmp_ok $left - $c->cmd(qw(PTTL some)), '>=', 1000 * 0.8 * $took - 50,
   'and goes on';
 $n->kill9;
-is scalar( clock_records() ), 3, 'three times the log went back, not for five seconds';
+is scalar( clock_records() ), 4, 'four times the log went back, not for five seconds';
 
 my ( $code, $out ) = $n->run( qw(nodelifewal verify), $n->{data} );
 is $code, 0, 'the log is whole' or diag $out;

@@ -155,6 +155,39 @@ test_others(void)
 	    "of what cannot: much");
 }
 
+/* So long after the beginning, with this told by log_now_ms(). */
+static int64_t
+seen(struct log_seen *s, int64_t after_ms, int64_t now_ms)
+{
+	return log_clock_seen(
+	    s, (uint64_t)(5000 + after_ms) * NS_PER_MS, now_ms, STEP);
+}
+
+static void
+test_seen(void)
+{
+	struct log_seen s = { 0, 0, 0 };
+
+	is_i64(seen(&s, 0, T0), T0, "the first");
+	is_i64(seen(&s, 100, T0 + 100), T0 + 100, "it goes on");
+	is_i64(seen(&s, 200, T0 - 4800), T0 + 100, "not back by 5 s");
+	is_i64(seen(&s, 1100, T0 - 3900), T0 + 100, "nor while it is held");
+	is_i64(seen(&s, 1200, T0 + 1100), T0 + 1100, "wal has seen it");
+	is_i64(seen(&s, 1300, T0 - 3700), T0 + 1100, "set back again");
+	is_i64(seen(&s, 3200, T0 - 1800), T0 + 1100, "for a while");
+	is_i64(seen(&s, 3300, T0 - 1700), T0 - 1700,
+	    "log time went back: not for longer");
+	is_i64(seen(&s, 3400, T0 - 1600), T0 - 1600, "and goes on from there");
+
+	s = (struct log_seen){ 0, 0, 0 };
+	is_i64(seen(&s, 0, T0), T0, "one that is not asked for 4 s");
+	is_i64(seen(&s, 4000, T0 + 4000 - STEP - 1), T0 + 3999 - STEP,
+	    "more than 10 s back meanwhile: a CLOCK record is coming");
+	is_i64(seen(&s, 9000, T0 + 3900 - STEP), T0 + 3999 - STEP,
+	    "less is not believed");
+	is_i64(seen(&s, 90000, T0 + 100000), T0 + 100000, "ahead is");
+}
+
 int
 main(void)
 {
@@ -162,5 +195,6 @@ main(void)
 	test_waits();
 	test_goes_back();
 	test_others();
+	test_seen();
 	return tap_done();
 }

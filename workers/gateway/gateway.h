@@ -19,6 +19,7 @@
 #include "ipc/listener.h"
 #include "ipc/loop.h"
 #include "shm/kv.h"
+#include "shm/log_clock.h"
 #include "shm/op.h"
 #include "shm/position.h"
 #include "shm/region.h"
@@ -283,7 +284,7 @@ struct gateway {
 	/* Smallest in waiting: of each reason; PARK_SYNC's time-out. */
 	uint64_t apply_min, count_min, sync_min, sync_deadline_ns;
 	int64_t now_ms; /* for expiry; 0 = not read this turn */
-	int64_t seen_ms; /* that of the last turn that read it */
+	struct log_seen seen; /* of earlier turns */
 	struct vbuf value, scratch;
 	struct scan_table *scans;
 

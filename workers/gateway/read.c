@@ -8,7 +8,6 @@
 #include <errno.h>
 #include "shm/assert.h"
 #include "shm/log.h"
-#include "shm/log_clock.h"
 #include "workers/gateway/gateway.h"
 
 #define LEASE_LOOK_NS   (2 * NS_PER_MS)
@@ -22,11 +21,9 @@ gw_now_ms(struct gateway *g)
 
 	if (g->now_ms != 0)
 		return g->now_ms;
-	g->now_ms = log_now_ms(g->r->pos, g->loop.now_ns, wall_ms(), max_step);
-	/* wal may not have seen yet that the wall clock was set. */
-	if (g->seen_ms > g->now_ms && g->seen_ms - g->now_ms <= max_step)
-		g->now_ms = g->seen_ms;
-	g->seen_ms = g->now_ms;
+	g->now_ms = log_clock_seen(&g->seen, g->loop.now_ns,
+	    log_now_ms(g->r->pos, g->loop.now_ns, wall_ms(), max_step),
+	    max_step);
 	return g->now_ms;
 }
 
