@@ -36,6 +36,9 @@ enum {
 /* Of a whole payload: what is longer the store takes for malformed. */
 #define REQ_PAYLOAD_MAX (UINT64_C(1) << 30)
 
+/* RESP's own bytes around a value that is as long as a reply may be. */
+#define RES_FRAME 64u
+
 enum req_flag {
 	REQ_MORE = 1, /* further parts follow */
 	REQ_WANT_RESULT = 2, /* store answers with a store_res */

@@ -23,7 +23,7 @@ plan skip_all => "cannot mount: $out" if $? != 0;
 
 my $n = Nodelife->new(
 	wal    => { buffer_size => '4M' },
-	listen => { max_output  => '3M', max_query => '4M' },
+	listen => { max_output  => '3000K', max_query => '4M' },
 	store  => {
 		table_size => '8M',
 		max_value  => '1M',
@@ -80,7 +80,7 @@ is scalar( grep { $_ eq 'OK' } @$r[ 0 .. 20 ] ), 15, 'fifteen MiB of RENAMEs';
 like $r->[15], qr{cannot change so much}, 'then errors';
 is $r->[21], 13, 'and what still fits is done';
 
-# 60 MiB of answers, of which 3 are given.
+# 60 MiB of answers, of which two are given.
 $r = transaction( $c, ( map { [qw(GET k1)] } 1 .. 60 ), [qw(INCR rounds)] );
 is scalar( grep { length == $megabyte } @$r[ 0 .. 59 ] ), 2, 'two long answers';
 is scalar( grep { /reply is too long/ } @$r[ 0 .. 59 ] ), 58, 'then errors';

@@ -169,6 +169,9 @@ is $c->cmd('UNWATCH'), 'OK', 'forgotten';
 	my $v     = 'v' x 65536;
 	is $t->cmd( 'SET', $_, $v ), 'OK', "$_ of 64 KiB" for 'a', 'b';
 	is $t->cmd(qw(GET a)), $v, 'one that just fits is sent';
+	is $t->cmd( 'SET', 'a', $v, 'GET' ), $v, 'by who writes, too';
+	$t->cmd( 'SET', 'c', $v );
+	is $t->cmd(qw(GETDEL c)), $v, 'or deletes';
 	like $t->cmd(qw(MGET a b)), $error, 'MGET of more';
 	my @r = $t->pipeline( ['MULTI'], [qw(GET a)], [qw(GET b)], ['EXEC'] );
 	like $r[-1], $error, 'a transaction that reads more';
@@ -180,6 +183,14 @@ is $c->cmd('UNWATCH'), 'OK', 'forgotten';
 	@r = $t->pipeline( map { [qw(GET a)] } 1 .. 40 );
 	is scalar( grep { $_ eq $v } @r ), 40,
 	  'many that fit are sent as the client reads';
+	$t->pipeline( map { [ 'SET', sprintf( '%0500d', $_ ), '' ] } 1 .. 1000 );
+	my ( $cursor, %seen ) = (0);
+	do {
+		@r = $t->cmd( 'SCAN', $cursor, 'COUNT', 10_000 );
+		$cursor = ref $r[0] ? $r[0][0] : 0;
+		$seen{$_}++ for ref $r[0] ? @{ $r[0][1] } : ();
+	} while ( $cursor ne '0' );
+	is keys %seen, 1003, 'SCAN makes shorter steps';
 	is $t->cmd('PING'), 'PONG', 'the same connection all along';
 	is $two->stop, 0, 'stopped';
 }

@@ -15,6 +15,7 @@
 #define CURSOR_RANDOM  ((UINT64_C(1) << (53 - CURSOR_BITS)) - 1)
 #define SCAN_COUNT     10
 #define SCAN_COUNT_MAX 10000 /* in one step: a step must not hold others up */
+#define SCAN_FRAME     16u /* RESP's own bytes around a key, at most */
 _Static_assert(GW_CURSORS == 1u << CURSOR_BITS, "place is in the cursor");
 
 struct ticket {
@@ -183,6 +184,16 @@ scan_reply(struct call *k, uint64_t cursor, const struct scan_found *f)
 			out->failed = true;
 }
 
+/* The keys of one step are a reply that is not too long, whatever they are. */
+static unsigned
+scan_count(const struct gateway *g, const struct scan_options *o)
+{
+	uint64_t fit = g->w->conf->listen.max_output / (KEY_MAX + SCAN_FRAME);
+	int64_t most = fit < SCAN_COUNT_MAX ? (int64_t)fit : SCAN_COUNT_MAX;
+
+	return (unsigned)(o->count < most ? o->count : most);
+}
+
 /*
  * COUNT is of keys that are there: over deleted ones it goes on for as long as
  * the turn's share of time lasts, and over a few at least.
@@ -192,9 +203,7 @@ scan_step(struct call *k, struct scan_table *t, struct ticket *from,
     const struct scan_options *o)
 {
 	struct kv_scan pos = { 0 };
-	struct scan_found f = { .o = o,
-		.left = o->count < SCAN_COUNT_MAX ? (unsigned)o->count
-						  : SCAN_COUNT_MAX };
+	struct scan_found f = { .o = o, .left = scan_count(k->g, o) };
 	uint64_t cursor = 0;
 	int rc;
 

@@ -38,7 +38,6 @@
 /* Unread replies above HIGH stop a client's input until they are below LOW. */
 #define GW_OUT_HIGH   (256u * 1024)
 #define GW_OUT_LOW    (64u * 1024)
-#define GW_FRAME      64u /* RESP's own bytes around a value that just fits */
 #define GW_TOO_LONG   "ERR the reply is longer than [listen] max_output"
 #define GW_OUT_UNAUTH 4096u /* HIGH of who has not said the password */
 /* Replies owed to one client before its input rests until all are paid. */
@@ -369,7 +368,7 @@ size_t gw_conn_unsent(const struct conn *c);
 static inline bool
 gw_output_over(const struct gateway *g, size_t n)
 {
-	return n > g->w->conf->listen.max_output + GW_FRAME;
+	return n > g->w->conf->listen.max_output + RES_FRAME;
 }
 /* Where the next reply of the connection goes, in its order. */
 struct sink *gw_conn_sink(struct gateway *g, struct conn *c);

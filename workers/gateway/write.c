@@ -856,7 +856,7 @@ result_begin(struct gateway *g, const struct store_res *res)
 	}
 	g->result_seq = res->seq;
 	gw_result_begin(g->result, &n->sink, n->proto, n->exec,
-	    g->w->conf->listen.max_output + GW_FRAME);
+	    g->w->conf->listen.max_output + RES_FRAME);
 	return n;
 }
 

@@ -167,7 +167,7 @@ open_table(struct store *s, const struct store_state *st)
 	s->apply.kv = s->kv;
 	s->apply.w = &s->table;
 	s->apply.ctx = s;
-	s->apply.result_max = s->w->conf->listen.max_output;
+	s->apply.result_max = s->w->conf->listen.max_output + RES_FRAME;
 	s->apply.hooks.timed = store_expiry_timed;
 	s->apply.hooks.no_memory = no_memory;
 	s->apply.hooks.count_now = store_count_now;
