@@ -64,6 +64,8 @@ for my $level (qw(sync no_sync)) {
 		is $reader->cmd('DBSIZE'), 4, "$level: DBSIZE";
 		is $reader->cmd(qw(WAIT 0 0)), 0, "$level: WAIT";
 	}
+	like( ( $n->run( 'nodelifectl', '-r', $n->{run}, 'checkpoint' ) )[1],
+		qr/^checkpoint at VLSN /, "$level: a checkpoint" );
 	my $s = $n->stat;
 	is $s->{node_restarts}, 0, "$level: nothing has restarted";
 	ok !$s->{can_write}, "$level: can_write is false";

@@ -179,11 +179,19 @@ checkpoint_done(struct conn *c, struct health *h, uint64_t now_ns)
 	return true;
 }
 
-/* What was answered before the request is to be in it: applied first. */
+/*
+ * What was answered before the request is to be in it: applied first. What
+ * went with a log that failed never will be.
+ */
 static bool
 checkpoint_applied(struct conn *c, struct health *h, uint64_t now_ns)
 {
+	uint64_t failed = atomic_load_explicit(
+	    &h->r->control->wal_failed, memory_order_acquire);
+
 	(void)now_ns;
+	if (failed != 0 && c->vlsn >= failed)
+		c->vlsn = failed - 1;
 	if (position_get(&h->r->pos->applied) < c->vlsn)
 		return checkpoint_failed(c, h);
 	c->wanted = atomic_fetch_add_explicit(&h->r->control->checkpoint_wanted,
