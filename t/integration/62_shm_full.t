@@ -41,12 +41,19 @@ if ( $pid == 0 ) {
 eventually {
 	grep { $_->{busy} =~ m{/dev/shm full|table full} } @{ $n->stat->{workers} }
 } 'writes wait, and it is said what for';
-like slurp( $n->{log} ), qr{no memory left in /dev/shm.*writes wait}s,
-  'with what to do';
+my %kinds = map { $_ => 1 } qw(log_memory store_memory);
+sub told {
+	return grep { $kinds{ $_->{kind} } } @{ $n->stat->{troubles} // [] };
+}
+eventually { grep { $_->{kind} eq 'log_memory' } told() } 'it stands as a trouble';
+like $_->{text}, qr{/dev/shm: no memory left.*waits?.*free space in /dev/shm},
+  "$_->{kind}: with what to do" for told();
+is( ( $n->http('/readyz?want=write') )[0], 503, 'not ready for writes' );
 is $c->cmd(qw(GET first)), 1, 'reads go on';
 unlink '/dev/shm/filler';
 ok wait_until( sub { waitpid( $pid, 1 ) == $pid } ), 'with room they go on';
 is $?, 0, 'and each is answered';
+eventually { told() == 0 } 'the troubles are over';
 is $c->cmd( 'GET', "k$_" ), "$value$_", "k$_" for 0, 1500, 2999;
 my $s = $n->stat;
 is $s->{node_restarts}, 0, 'no restart';

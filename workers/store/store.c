@@ -75,16 +75,25 @@ void
 store_no_memory(struct store *s)
 {
 	struct statvfs fs = { 0 };
+	char what[128];
+	const struct fault f = { .object = "/dev/shm",
+		.error = ENOSPC,
+		.place = PLACE_SHM,
+		.what = what,
+		.effect = "the store waits, nothing is lost",
+		.goes_on = true };
 
-	if (s->busy != BUSY_TABLE)
-		(void)statvfs("/dev/shm", &fs);
-	stall(s,
-	    "no memory left in /dev/shm: VLSN %llu asks for %llu KiB, %llu KiB "
-	    "are free: writes wait: enlarge it, or lower [store] table_size "
-	    "or max_record",
+	if (s->busy == BUSY_TABLE)
+		return;
+	(void)statvfs("/dev/shm", &fs);
+	snprintf(what, sizeof(what),
+	    "no memory left: VLSN %llu asks for %llu KiB, %llu KiB are free",
 	    (unsigned long long)s->applied + 1,
 	    (unsigned long long)(s->apply.asked + 1023) / 1024,
 	    (unsigned long long)fs.f_bavail * fs.f_frsize / 1024);
+	counter_add(s->r->counters, SLOT_STORE, C_STORE_STALLS, 1);
+	trouble_begin(s->r, TROUBLE_STORE_MEMORY, &f);
+	store_busy(s, BUSY_TABLE);
 }
 
 void

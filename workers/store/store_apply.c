@@ -29,6 +29,8 @@ store_busy(struct store *s, enum busy busy)
 {
 	if (s->busy == busy)
 		return;
+	if (s->busy == BUSY_TABLE)
+		trouble_end(s->r, TROUBLE_STORE_MEMORY);
 	s->busy = busy;
 	atomic_store_explicit(&s->r->slots->row[SLOT_STORE].busy_with, busy,
 	    memory_order_release);

@@ -7,24 +7,34 @@
  */
 #include "workers/wal/wal.h"
 
+#include <errno.h>
+#include <stdio.h>
+
 #include "shm/memory.h"
 
 static void
 no_memory_set(struct wal *w, bool none)
 {
+	char what[96];
+	const struct fault f = { .object = "/dev/shm",
+		.error = ENOSPC,
+		.place = PLACE_SHM,
+		.what = what,
+		.effect = "writes wait, nothing is lost",
+		.goes_on = true };
+
 	if (w->no_memory == none)
 		return;
 	w->no_memory = none;
 	if (!none) {
-		event_add(w->r, SLOT_WAL, EVENT_INFO,
-		    "there is memory in /dev/shm again");
+		trouble_end(w->r, TROUBLE_LOG_MEMORY);
 		return;
 	}
 	wal_count(w, C_REGION_FULL, 1);
-	event_add(w->r, SLOT_WAL, EVENT_ERROR,
-	    "no memory left in /dev/shm, the WAL buffer has %ju of %ju KiB: "
-	    "writes wait; free some of it, or enlarge it",
+	snprintf(what, sizeof(what),
+	    "no memory left, the WAL buffer has %ju of %ju KiB",
 	    (uintmax_t)w->taken >> 10, (uintmax_t)w->r->walbuf.size >> 10);
+	trouble_begin(w->r, TROUBLE_LOG_MEMORY, &f);
 }
 
 /* Memory for the first lap up to `end`. 0 or -ENOSPC. */
