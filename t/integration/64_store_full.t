@@ -182,6 +182,23 @@ SKIP: {
 	is $n->stop, 0, 'full disk: stopped';
 }
 
+# A write that a limit of a file's size cuts short is no fault of the disk.
+SKIP: {
+	my $n = Nodelife->new->start;
+	my $w = $n->workers->{checkpoint};
+	skip 'there is no prlimit(1)', 1
+	  if system( 'prlimit', "--pid=$w", '--fsize=1000000:' ) != 0;
+	my $c = $n->client;
+	$c->cmd( 'SET', "k$_", 'v' x 200_000 ) for 1 .. 30;
+	my ( $code, undef, $err ) =
+	  $n->run( 'nodelifectl', '-r', $n->{run}, 'checkpoint' );
+	is $code, 1, 'a checkpoint beyond the limit fails';
+	like $err, qr/File too large: .*ulimit -f/, 'for the limit';
+	unlike $err, qr/replace/, 'and nobody is told to replace the disk';
+	system 'prlimit', "--pid=$w", '--fsize=unlimited:';
+	is $n->stop, 0, 'stopped';
+}
+
 # No process to be had for writing one; and one that is ended by a limit.
 SKIP: {
 	my ( $uid, $gid ) = ( getpwnam 'nobody' )[ 2, 3 ];

@@ -48,9 +48,9 @@ void checkpoint_pace(int fd, void (*step)(void *), void *arg);
 void checkpoint_pace_end(void);
 
 /*
- * rc of writing at path, but -ENOSPC for what was a full disk: the write
- * before its last block is short, and LMDB says EIO of any short one. A flush
- * that failed stays what it is.
+ * rc of writing at path, but -ENOSPC for what was a full disk and -EFBIG for a
+ * limit of the size of files: the write before the last block is short, and
+ * LMDB says EIO of any short one. A flush that failed stays what it is.
  */
 int checkpoint_error(const char *path, int rc);
 

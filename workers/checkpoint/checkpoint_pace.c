@@ -8,12 +8,15 @@
  */
 #include "workers/checkpoint/checkpoint.h"
 
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #define STEP_BYTES (256u * 1024) /* in the disk's queue at a time */
@@ -75,12 +78,31 @@ fdatasync(int fd)
 	return rc;
 }
 
+/* Does the file reach as far as this process may write? */
+static bool
+at_limit(const char *path)
+{
+	char file[PATH_MAX];
+	struct rlimit limit;
+	struct stat st;
+
+	snprintf(file, sizeof(file), "%s/data.mdb", path);
+	return getrlimit(RLIMIT_FSIZE, &limit) == 0 &&
+	       limit.rlim_cur != RLIM_INFINITY && stat(file, &st) == 0 &&
+	       (rlim_t)st.st_size >= limit.rlim_cur;
+}
+
 int
 checkpoint_error(const char *path, int rc)
 {
 	struct statvfs fs;
 
-	if (rc != -EIO || flush_failed || statvfs(path, &fs) != 0)
+	if (rc != -EIO || flush_failed)
 		return rc;
-	return (uint64_t)fs.f_bavail * fs.f_frsize < ROOM_LEAST ? -ENOSPC : rc;
+	if (at_limit(path))
+		return -EFBIG;
+	return statvfs(path, &fs) == 0 &&
+		       (uint64_t)fs.f_bavail * fs.f_frsize < ROOM_LEAST
+		   ? -ENOSPC
+		   : rc;
 }
