@@ -201,6 +201,8 @@ head_fill(struct region_head *head, const struct region_spec *spec)
 	strlcpy(head->node, spec->node, sizeof(head->node));
 	strlcpy(head->group, spec->group, sizeof(head->group));
 	strlcpy(head->data_dir, spec->data_dir, sizeof(head->data_dir));
+	if (strlen(spec->run_dir) < sizeof(head->run_dir))
+		strlcpy(head->run_dir, spec->run_dir, sizeof(head->run_dir));
 	strlcpy(
 	    head->client_addr, spec->client_addr, sizeof(head->client_addr));
 	strlcpy(head->http_addr, spec->http_addr, sizeof(head->http_addr));
@@ -361,14 +363,20 @@ small_take(int fd, const struct region_head *head, char *why, size_t why_size)
  * this one ends before wal is there: each region hands it to the next one.
  */
 static void
-failed_take(struct region *r, int run_dir)
+failed_take(struct region *r, const struct region *before, int run_dir)
 {
 	struct control *c = r->control;
 	struct log_failed failed;
 	struct region_head old;
 
-	if (region_link_peek(run_dir, "region", &old, &failed) != 0 ||
-	    strncmp(old.data_dir, r->head->data_dir, sizeof(old.data_dir)) != 0)
+	if (before != NULL)
+		memcpy(&failed,
+		    (const uint8_t *)before->control +
+			offsetof(struct control, wal_failed),
+		    sizeof(failed));
+	else if (region_link_peek(run_dir, "region", &old, &failed) != 0 ||
+		 strncmp(old.data_dir, r->head->data_dir,
+		     sizeof(old.data_dir)) != 0)
 		return;
 	atomic_store_explicit(
 	    &c->wal_failed_log, failed.log, memory_order_relaxed);
@@ -411,13 +419,39 @@ region_build(struct region *r, const struct region_spec *spec, int run_dir,
 	if ((rc = sections_init(r, spec)) != 0 ||
 	    (rc = walbuf_map_twice(r)) != 0)
 		return rc;
-	failed_take(r, run_dir);
+	failed_take(r, spec->before, run_dir);
 	atomic_store_explicit(
 	    &r->head->state, REGION_LIVE, memory_order_relaxed);
 	/* Pairs with the acquire in region_head_check(): all of it is there. */
 	atomic_store_explicit(
 	    &r->head->magic, REGION_MAGIC, memory_order_release);
 	return 0;
+}
+
+/* A name that nobody had, and the link to it. */
+static int
+region_name(struct region *r, int run_dir, bool keep_prev)
+{
+	snprintf(r->path, sizeof(r->path), "/" REGION_PREFIX "%s.%d.%08x",
+	    r->head->node, (int)getpid(), (unsigned)arc4random());
+	return region_link_swap(run_dir, r->path, r->fd, keep_prev);
+}
+
+int
+region_link_again(struct region *r, const char *run_dir)
+{
+	int dir = path_dir_open(run_dir), rc;
+
+	if (dir < 0)
+		return dir;
+	if (r->path[0] != '\0')
+		rc = region_link_restore(dir, r->path);
+	else if ((rc = region_name(r, dir, false)) == 0)
+		rc = 1;
+	else
+		r->path[0] = '\0';
+	close(dir);
+	return rc;
 }
 
 int
@@ -430,19 +464,19 @@ region_create(struct region *r, const struct region_spec *spec, char *why,
 	r->fd = -1;
 	r->writable = true;
 	explain(why, why_size, "%s", "");
-	if ((dir = path_dir_open(spec->run_dir)) < 0) {
+	dir = path_dir_open(spec->run_dir);
+	if (dir < 0 && spec->before != NULL)
+		dir = -1;
+	else if (dir < 0) {
 		explain(why, why_size, "[node] run_dir: %s: %s", spec->run_dir,
 		    strerror(-dir));
 		return dir;
 	}
 	if ((rc = spec_check(spec, dir, why, why_size)) == 0 &&
-	    (rc = region_build(r, spec, dir, why, why_size)) == 0) {
-		/* A name that nobody had. */
-		snprintf(r->path, sizeof(r->path), "/nodelife.%s.%d.%08x",
-		    spec->node, (int)getpid(), (unsigned)arc4random());
-		rc = region_link_swap(dir, r->path, r->fd, spec->keep_prev);
-	}
-	close(dir);
+	    (rc = region_build(r, spec, dir, why, why_size)) == 0 && dir >= 0)
+		rc = region_name(r, dir, spec->keep_prev);
+	if (dir >= 0)
+		close(dir);
 	if (rc == 0) {
 		lock_self(r, SLOT_SUPERVISOR, 1);
 		return 0;
@@ -651,9 +685,8 @@ region_head_alive(const struct region_head *head)
 	return process_start(pid) == head->supervisor_start;
 }
 
-/* Has anybody the lock that a maker takes? */
-static bool
-is_held(int fd)
+bool
+region_file_held(int fd)
 {
 	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
 
@@ -664,6 +697,6 @@ bool
 region_alive(const struct region *r)
 {
 	if (r->head->pid_space != pid_space())
-		return is_held(r->fd);
+		return region_file_held(r->fd);
 	return region_head_alive(r->head);
 }

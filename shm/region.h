@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include "shm/bytering.h"
 #include "shm/commit.h"
 #include "shm/counters.h"
@@ -76,6 +77,7 @@ struct region_head {
 	char node[NODE_NAME_MAX];
 	char group[NODE_NAME_MAX];
 	char data_dir[256];
+	char run_dir[128]; /* its links; "" = longer than sockets allow */
 	char client_addr[64], http_addr[64];
 	char system_boot_id[40]; /* /proc's: a reboot makes pids void */
 	uint64_t supervisor_start; /* /proc/PID/stat's start time in ticks: a
@@ -147,6 +149,12 @@ struct region_spec {
 	unsigned node_restarts;
 	enum recovery_mode recovery_mode;
 	/*
+	 * This process' own, of the boot before; or NULL. What wal said in it
+	 * is taken over, whatever run_dir links; and where there is no run_dir
+	 * any more this region starts without a name: region_link_again().
+	 */
+	const struct region *before;
+	/*
 	 * The region that run_dir/region leads to goes, and region.prev stays:
 	 * what came after a failure tells less of it than what came before.
 	 */
@@ -161,7 +169,7 @@ struct region {
 	uint64_t size;
 	int fd;
 	bool writable;
-	char path[128]; /* name under /dev/shm, with the slash */
+	char path[128]; /* name under /dev/shm, with the slash; "" = none */
 	struct region_head *head;
 	/* As made or checked: the head's may be written by others since. */
 	struct region_place section[SECT_COUNT];
@@ -191,6 +199,11 @@ struct region {
 int region_create(struct region *r, const struct region_spec *spec, char *why,
     size_t why_size);
 /*
+ * Creator: is run_dir/region still there? 0; 1: somebody had removed it, and
+ * it leads to this region again; -errno.
+ */
+int region_link_again(struct region *r, const char *run_dir);
+/*
  * Map read-only the region at `path`: run_dir/region, region.prev or a file.
  * 0 or -errno: -ENOENT, -EACCES and the like; -EAGAIN it is not complete yet;
  * -EBADMSG no region or damaged; -EPROTO of an unlike build. why[] says which.
@@ -212,6 +225,12 @@ void region_unmap(struct region *r);
 void region_trim(const struct region *r);
 /* The same of dead regions that run_dir links; before memory is counted. */
 void region_trim_dead(const char *run_dir);
+/*
+ * Regions of all nodes of this user (and of this process') that no process has
+ * any more: the black boxes, those that their run_dir links, are trimmed, the
+ * others removed. For root, too: see region_orphan().
+ */
+void region_sweep(uid_t uid);
 /* Bytes of /dev/shm that the regions have which run_dir links. */
 uint64_t region_held(const char *run_dir);
 /*

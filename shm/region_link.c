@@ -49,7 +49,7 @@ link_rename(int run_dir, const char *from, const char *to)
 static bool
 target_is_ours(const char *target)
 {
-	const char *prefix = REGION_SHM_DIR "/nodelife.";
+	const char *prefix = REGION_SHM_DIR "/" REGION_PREFIX;
 
 	return strncmp(target, prefix, strlen(prefix)) == 0 &&
 	       strchr(target + strlen(prefix), '/') == NULL;
@@ -325,4 +325,34 @@ region_link_swap(int run_dir, const char *shm_name, int fd, bool keep_prev)
 	if (rc == 0 && old[0] != '\0')
 		shm_unlink(old + strlen(REGION_SHM_DIR));
 	return rc;
+}
+
+int
+region_link_restore(int run_dir, const char *shm_name)
+{
+	char target[PATH_MAX];
+	struct stat st;
+
+	if (fstatat(run_dir, "region", &st, AT_SYMLINK_NOFOLLOW) == 0)
+		return 0;
+	if (errno != ENOENT)
+		return -errno;
+	snprintf(target, sizeof(target), REGION_SHM_DIR "%s", shm_name);
+	return symlinkat(target, run_dir, "region") == 0 ? 1 : -errno;
+}
+
+bool
+region_link_leads(int run_dir, const char *name)
+{
+	static const char *const all[] = { "region", "region.prev",
+		"region.new", "region.prev.new" };
+	char target[PATH_MAX];
+
+	for (unsigned i = 0; i < NITEMS(all); i++) {
+		link_target(run_dir, all[i], target, sizeof(target));
+		if (target_is_ours(target) &&
+		    strcmp(target + strlen(REGION_SHM_DIR "/"), name) == 0)
+			return true;
+	}
+	return false;
 }

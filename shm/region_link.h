@@ -12,6 +12,7 @@
 #include "shm/region.h"
 
 #define REGION_SHM_DIR "/dev/shm"
+#define REGION_PREFIX  "nodelife." /* of every region's name in it */
 
 /*
  * All of these are for root, too, though others may own run_dir and the files:
@@ -40,10 +41,17 @@ int region_link_owner(int run_dir);
  */
 int region_link_swap(int run_dir, const char *shm_name, int fd, bool keep_prev);
 
+/* Does a link in run_dir lead to /dev/shm/NAME? */
+bool region_link_leads(int run_dir, const char *name);
+/* Make run_dir/region again if it is not there. 1 = it was not; or -errno. */
+int region_link_restore(int run_dir, const char *shm_name);
+
 /* region.c: does a head say what a region of `size` bytes must? 0 or -errno. */
 int region_head_check(
     const struct region_head *head, uint64_t size, char *why, size_t why_size);
 bool region_head_alive(const struct region_head *head);
+/* Has anybody the lock that a maker, and who inherits it, has? */
+bool region_file_held(int fd);
 void
 region_sections_trim(int fd, const struct region_place section[SECT_COUNT]);
 

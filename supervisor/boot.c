@@ -50,7 +50,9 @@ node_fit(struct node *n, char why[FAULT_TEXT_MAX])
 	struct conf_fit fit;
 	struct conf empty = n->conf_set;
 
+	node_run_dir_look(n);
 	region_trim_dead(n->conf.node.run_dir);
+	region_sweep(n->rights.drop ? n->rights.uid : geteuid());
 	limits_read(&n->limits, &n->conf_set, 0, &most);
 	n->conf = n->conf_set;
 	conf_fit(&n->conf, &n->limits, &n->fit);
@@ -89,6 +91,7 @@ make_region(struct node *n, char why[FAULT_TEXT_MAX])
 		.gateway_count = n->conf.node.gateways,
 		.node_restarts = n->restarts,
 		.recovery_mode = (enum recovery_mode)n->conf.boot.recovery_mode,
+		.before = n->has_region ? &n->region : NULL,
 		.keep_prev = n->after_failure,
 	};
 	int orphan = n->has_region ? 0 : region_orphan(n->conf.node.run_dir);

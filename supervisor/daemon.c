@@ -198,3 +198,38 @@ daemon_pidfile_remove(struct pidfile *p)
 		close(p->dir);
 	p->dir = p->fd = -1;
 }
+
+/* Does the path lead to the directory that is open? */
+static bool
+dir_is_at(const char *path, int fd)
+{
+	struct stat named, open;
+
+	return stat(path, &named) == 0 && fstat(fd, &open) == 0 &&
+	       named.st_dev == open.st_dev && named.st_ino == open.st_ino;
+}
+
+int
+daemon_pidfile_again(
+    const struct conf *conf, const struct rights *rights, struct pidfile *p)
+{
+	const char *dir = conf->node.run_dir;
+	struct pidfile fresh = { -1, -1 };
+	int other, rc;
+
+	if (dir_is_at(dir, p->dir) && is_named(p->dir, p->fd))
+		return 0;
+	if ((fresh.dir = path_dir_make(dir, 0755)) < 0)
+		return fresh.dir;
+	if ((rc = pidfile_try(&fresh, rights, &other)) == 0)
+		rc = daemon_pidfile_write(&fresh);
+	if (rc != 0) {
+		daemon_pidfile_remove(&fresh);
+		return rc;
+	}
+	/* The old one's lock is kept until the new one's is. */
+	close(p->fd);
+	close(p->dir);
+	*p = fresh;
+	return 1;
+}

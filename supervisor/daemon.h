@@ -40,6 +40,12 @@ int daemon_pidfile(
     const struct conf *conf, const struct rights *rights, struct pidfile *out);
 /* Our own number into it; 0 or -errno. */
 int daemon_pidfile_write(const struct pidfile *p);
+/*
+ * Is all of it still there? 0; or 1: somebody had removed it, and it is made
+ * again and locked; or -errno: -EWOULDBLOCK another node has it.
+ */
+int daemon_pidfile_again(
+    const struct conf *conf, const struct rights *rights, struct pidfile *p);
 void daemon_pidfile_remove(struct pidfile *p);
 
 #endif

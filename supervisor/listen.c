@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -260,6 +261,19 @@ open_clients(struct listeners *l, const struct conf *conf,
 	return listen_unix_refuse("[listen] client_unix", path, l->fd[rc]);
 }
 
+/* The control socket, listening; or -errno. */
+static int
+control_socket(const char *path, const struct rights *rights, uint64_t until_ns)
+{
+	int fd = listen_unix(path, rights, until_ns), rc;
+
+	if (fd < 0 || listen(fd, CONTROL_BACKLOG) == 0)
+		return fd;
+	rc = -errno;
+	close(fd);
+	return rc;
+}
+
 static int
 open_control(struct listeners *l, const struct conf *conf,
     const struct rights *rights, uint64_t until_ns)
@@ -270,10 +284,7 @@ open_control(struct listeners *l, const struct conf *conf,
 	control_path(conf, path, sizeof(path));
 	/* The process id file is ours, so nobody is behind this name. */
 	listen_unix_remove(path);
-	rc = l->control_fd = listen_unix(path, rights, until_ns);
-	if (rc >= 0 && listen(l->control_fd, CONTROL_BACKLOG) != 0)
-		rc = -errno;
-	if (rc >= 0)
+	if ((rc = l->control_fd = control_socket(path, rights, until_ns)) >= 0)
 		return 0;
 	return listen_unix_refuse("control socket", path, rc);
 }
@@ -343,6 +354,52 @@ close_fd(int *fd)
 	if (*fd >= 0)
 		close(*fd);
 	*fd = -1;
+}
+
+static bool
+is_missing(const char *path)
+{
+	struct stat st;
+
+	return lstat(path, &st) != 0 && (errno == ENOENT || errno == ENOTDIR);
+}
+
+/* Another one in its place. 1 or -errno. */
+static int
+replaced(int *fd, int fresh)
+{
+	if (fresh < 0)
+		return fresh;
+	close_fd(fd);
+	*fd = fresh;
+	return 1;
+}
+
+int
+listen_control_again(
+    struct listeners *l, const struct conf *conf, const struct rights *rights)
+{
+	char path[CONF_UNIX_SIZE];
+
+	control_path(conf, path, sizeof(path));
+	if (l->control_fd < 0 || !is_missing(path))
+		return 0;
+	return replaced(&l->control_fd, control_socket(path, rights, 0));
+}
+
+int
+listen_clients_again(
+    struct listeners *l, const struct conf *conf, const struct rights *rights)
+{
+	const char *path = conf->listen.client_unix;
+
+	for (unsigned i = 0; i < LISTEN_MAX && l->fd[i] >= 0; i++)
+		if (is_unix(l->fd[i]))
+			return is_missing(path)
+				   ? replaced(&l->fd[i],
+					 listen_unix(path, rights, 0))
+				   : 0;
+	return 0;
 }
 
 void

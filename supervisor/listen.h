@@ -30,6 +30,14 @@ int listen_check(const struct conf *conf);
 void listen_refuse(struct listeners *l, bool for_good);
 /* Undo a refusal that was not for good, as a gateway's listen() would. */
 void listen_again(struct listeners *l);
+/*
+ * Is the unix socket's name still there? 0; 1: it was removed, and another
+ * socket has it: processes that have the old one know nothing of it; -errno.
+ */
+int listen_control_again(
+    struct listeners *l, const struct conf *conf, const struct rights *rights);
+int listen_clients_again(
+    struct listeners *l, const struct conf *conf, const struct rights *rights);
 /* Close, and remove the unix sockets' names. */
 void listen_close(struct listeners *l, const struct conf *conf);
 

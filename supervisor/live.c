@@ -222,6 +222,8 @@ node_live_turn(struct node *n)
 			check(n, slot, late);
 		tell(n, late);
 	}
+	if (n->mode != NODE_STOPPING && n->mode != NODE_ENDING)
+		node_run_dir_look(n);
 	for (unsigned slot = 0; slot < SLOT_MAX; slot++)
 		name_stuck(n, slot);
 	n->live_checked_ns = n->now_ns;

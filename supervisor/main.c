@@ -259,6 +259,9 @@ clean_up(struct node *n)
 		region_trim(&n->region);
 		region_unmap(&n->region);
 	}
+	/* What lost its link on the way. */
+	if (n->pidfile.fd >= 0)
+		region_sweep(n->rights.drop ? n->rights.uid : geteuid());
 	listen_close(&n->listen, &n->conf);
 	daemon_pidfile_remove(&n->pidfile);
 }

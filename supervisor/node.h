@@ -67,6 +67,7 @@ struct node {
 	int ready_fd; /* tells the starting command; -1 */
 	uint64_t starter_until_ns; /* as long as that waits for the boot */
 	struct pidfile pidfile;
+	uint64_t unix_made_ns; /* client_unix, again; 0 = it never was lost */
 	int data_dir, lock_fd;
 	struct listeners listen;
 	char exposed[CONF_EXPOSED_MAX][CONF_SENTENCE]; /* ports open to all */
@@ -169,6 +170,9 @@ int node_fit(struct node *n, char why[FAULT_TEXT_MAX]);
 /* Follow phases and budgets; when to look again. */
 void node_boot_turn(struct node *n);
 uint64_t node_boot_deadline(const struct node *n);
+
+/* rundir.c: make again what somebody removed, and tell what lacks. */
+void node_run_dir_look(struct node *n);
 
 /* live.c: a round twice a second. */
 void node_live_turn(struct node *n);

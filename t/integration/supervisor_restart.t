@@ -5,7 +5,9 @@
 use strict;
 use warnings;
 use Test::More;
+use IO::Socket::UNIX;
 use Nodelife;
+use World;
 
 my $n = Nodelife->new(
 	restart => { limit => 100, backoff_min => '10ms', backoff_max => '20ms' },
@@ -173,6 +175,53 @@ $n->start;
 	is $n->client->cmd('PING'), 'PONG', 'and answers them';
 }
 is $n->stop, 0, 'stopped';
+
+# What somebody removes of run_dir is made again, or told as long as it lacks.
+$n->configure(
+	restart => { backoff_min => '10ms', backoff_max => '20ms' },
+	listen  => { client_unix => "$n->{run}/clients.sock" } );
+$n->start;
+{
+	my $run = $n->{run};
+	my $alone = sub {
+		( $n->run( 'nodelifectl', '-r', $run, 'status' ) )[0] == 0
+		  && slurp("$run/nodelifed.pid") == $n->{pid} && $n->stat;
+	};
+	my $told = sub {
+		( $n->stat // {} )->{troubles}
+		  && join "\n", map { $_->{text} } @{ $n->stat->{troubles} };
+	};
+	my $c = $n->client;
+	File::Path::remove_tree($run);
+	eventually { ( $told->() // '' ) =~ /client_unix \Q$run\E\S+: removed/ }
+	'a removed run_dir: the socket that gateways lack is told';
+	eventually { $alone->() } 'process id file, control socket and region are back';
+	is $n->stat->{node_restarts}, 0, 'the node goes on';
+	is $c->cmd('PING'), 'PONG', 'with its clients';
+
+	kill 'KILL', $n->workers->{wal};
+	File::Path::remove_tree($run);
+	eventually { ( $n->stat // {} )->{node_restarts} } 'it boots without run_dir';
+	$n->wait_serving;
+	eventually { $told->() eq '' } 'nothing lacks any more';
+	ok( IO::Socket::UNIX->new( Peer => "$run/clients.sock" ),
+		'and gateways have all sockets' );
+
+	# No directory can be made where a file is.
+	rename $run, "$run.away";
+	World::put( $run, '' );
+	kill 'KILL', $n->workers->{wal};
+	eventually {
+		slurp( $n->{log} ) =~ /\Q$run\E: process id file: removed, and cannot be made again: Not a directory: a part of the path/
+	} 'where none can be made that is told';
+	eventually { eval { $n->client->cmd('PING') eq 'PONG' } } 'and the node boots without';
+	unlink $run;
+	eventually { $alone->() } 'until it can';
+	File::Path::remove_tree("$run.away");
+	is $n->stop, 0, 'stopped';
+	is_deeply [ glob "$run/*.sock $run/*.pid" ], [], 'nothing is left';
+}
+$n->configure( listen => { client_unix => undef } );
 
 # A first boot that fails ends the daemon with the cause.
 $n->configure( boot => { migrate_budget => '100ms' } );
