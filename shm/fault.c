@@ -89,6 +89,9 @@ static const struct remedy {
 	    "it is not there: is its file system mounted (findmnt), was it "
 	    "moved? Found a new group (nodelifed --init) only if there never "
 	    "was one" },
+	{ EREMCHG, AT(DATA), FAULT_SETUP,
+	    "put back the one that it was started with; if this one is right, "
+	    "stop the node and start it" },
 	{ ENOENT, ON_DISK, FAULT_SETUP, "create it, or correct the path" },
 	{ ENOTDIR, ON_DISK, FAULT_SETUP,
 	    "a part of the path is no directory: correct the path" },
@@ -170,6 +173,8 @@ fault_text(char *buf, size_t size, const struct fault *f)
 	part(buf, size, f->call);
 	if (f->what != NULL)
 		part(buf, size, f->what);
+	else if (f->error == EREMCHG)
+		part(buf, size, FAULT_MOVED);
 	else if (f->error != 0)
 		part(buf, size, strerror(f->error));
 	part(buf, size, f->effect);

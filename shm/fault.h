@@ -34,6 +34,9 @@ enum fault_kind {
 	FAULT_PROGRAM /* any other */
 };
 
+/* EREMCHG of data_dir: what it is then, in place of errno's text. */
+#define FAULT_MOVED "it is not the directory that this node was started with"
+
 struct fault {
 	const char *object; /* path, member or key; never empty */
 	const char *call; /* "write", "fdatasync"; NULL = none */

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <syslog.h>
 #include <unistd.h>
 
@@ -188,6 +189,19 @@ worker_open(struct worker *w, const char *title, unsigned keep)
 	drop_rights(w->conf->node.user);
 	tie_to_supervisor(w->supervisor_pid);
 	seq_opened(w->region->seq, w->slot);
+}
+
+int
+worker_data_dir_check(const struct worker *w)
+{
+	struct stat held, named;
+
+	if (fstat(w->data_dir, &held) != 0 ||
+	    stat(w->conf->node.data_dir, &named) != 0)
+		return -errno;
+	return held.st_dev == named.st_dev && held.st_ino == named.st_ino
+		   ? 0
+		   : -EREMCHG;
 }
 
 void

@@ -54,6 +54,12 @@ enum worker_keep {
  * then PDEATHSIG and the parent check. Exits on failure, having logged.
  */
 void worker_open(struct worker *w, const char *title, unsigned keep);
+/*
+ * Does data_dir's path still lead to w->data_dir? 0, -EREMCHG if to another
+ * directory, or -errno. Some files are opened by that path, others below the
+ * descriptor: of two directories they would make two halves.
+ */
+int worker_data_dir_check(const struct worker *w);
 /* RUNNING in the slot's row. Before the loop. */
 void worker_running(struct worker *w);
 

@@ -267,7 +267,12 @@ boot(struct checkpoint *c)
 	snprintf(
 	    c->path, sizeof(c->path), "%s/store", c->w->conf->node.data_dir);
 	read_uuid(c);
-	rc = boot_open(c, &db, mode, why, sizeof(why));
+	if ((rc = worker_data_dir_check(c->w)) != 0)
+		snprintf(why, sizeof(why), "%.180s: %s",
+		    c->w->conf->node.data_dir,
+		    rc == -EREMCHG ? FAULT_MOVED : strerror(-rc));
+	else
+		rc = boot_open(c, &db, mode, why, sizeof(why));
 	if (rc == 0) {
 		rc = boot_verify(c, &db, why, sizeof(why));
 		store_db_close(&db);
@@ -377,6 +382,8 @@ failed(struct checkpoint *c, int rc, const char *call)
 			  "the table is full; nothing is lost",
 		.goes_on = true };
 
+	if (rc == -EREMCHG)
+		f.object = c->w->conf->node.data_dir;
 	snprintf(object, sizeof(object), "%s/data.mdb", c->path);
 	if (rc == -EINTR) {
 		/* The kernel does so when it is short of memory. */
@@ -435,6 +442,10 @@ write_frozen(struct checkpoint *c, struct table_gen *g)
 	/* Applied is never past durable: the log is on disk up to here. */
 	ASSERT(vlsn <= position_get(&c->r->pos->durable));
 	c->start_ns = mono_ns();
+	if ((rc = worker_data_dir_check(c->w)) != 0) {
+		failed(c, rc, "stat");
+		return;
+	}
 	rc = checkpoint_child_start(
 	    &c->child, c->path, c->w->conf, c->r->table, g, c->group_uuid);
 	if (rc != 0) {

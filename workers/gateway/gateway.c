@@ -206,6 +206,9 @@ boot_store(struct gateway *g)
 	int rc;
 
 	snprintf(path, sizeof(path), "%s/store", g->w->conf->node.data_dir);
+	if ((rc = worker_data_dir_check(g->w)) != 0)
+		return boot_fail(g, PHASE_TRANSPORT_BIND,
+		    rc == -EREMCHG ? "data_dir: " FAULT_MOVED : "data_dir", rc);
 	rc = kv_open(&g->kv, g->r, path, g->slot, g->w->readonly);
 	if (rc != 0)
 		return boot_fail(g, PHASE_TRANSPORT_BIND,

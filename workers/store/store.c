@@ -144,7 +144,10 @@ static int
 open_kv(struct store *s)
 {
 	char path[CONF_PATH_SIZE + 8];
+	int rc;
 
+	if ((rc = worker_data_dir_check(s->w)) != 0)
+		return rc;
 	snprintf(path, sizeof(path), "%s/store", s->w->conf->node.data_dir);
 	return kv_open(&s->kv, s->r, path, SLOT_STORE, s->w->readonly);
 }

@@ -9,7 +9,8 @@
  * The probe asks for what the boot will: a new file, room for its first
  * segment, a block where a segment ends (a limit of the size of files), a
  * flush. Every second one goes by the path and not by the directory that was
- * opened, for that may be of a mount that is gone while another took its place.
+ * opened, for that may be of a mount that is gone while another took its place:
+ * only another start takes that one, which is told.
  */
 #include "workers/wal/wal.h"
 
@@ -98,6 +99,24 @@ wal_fail(struct wal *w, const char *name, const char *call, int error)
 	tell(w, path, call, error);
 	/* Whoever waits for what was appended is told. */
 	bell_ring_all(w->loop.bells);
+}
+
+/*
+ * What takes writes is another directory, which a boot would not use: so there
+ * is none, and reads go on.
+ */
+static void
+elsewhere(struct wal *w, int error)
+{
+	if (error != w->probe.error) {
+		const struct fault f = { .object = w->conf->node.data_dir,
+			.error = error,
+			.place = PLACE_DATA,
+			.effect = EFFECT };
+
+		w->probe.error = error;
+		trouble_begin(w->r, TROUBLE_LOG_FAILED, &f);
+	}
 }
 
 /* The disk takes writes again: the node boots from it. */
@@ -204,7 +223,11 @@ wal_probe_done(
 		res = -ENOSPC;
 	if (res < 0)
 		rest(w, -res);
-	else if (p->step == PROBE_UNLINK)
+	else if (p->step == PROBE_UNLINK && p->by_path &&
+		 (res = worker_data_dir_check(w->w)) != 0) {
+		elsewhere(w, -res);
+		rest(w, -res);
+	} else if (p->step == PROBE_UNLINK)
 		over(w);
 	else
 		step_submit(w, p->step + 1);

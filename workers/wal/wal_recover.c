@@ -67,6 +67,16 @@ refuse_call(struct recovery *rec, const char *name, const char *call, int error)
 	return -ECANCELED;
 }
 
+/* The directory itself is not, or no more, the one that was opened. */
+static int
+refuse_dir(struct recovery *rec, int error)
+{
+	int rc = refuse_call(rec, "", "stat", error);
+
+	strlcpy(rec->object, rec->w->conf->node.data_dir, sizeof(rec->object));
+	return rc;
+}
+
 int
 wal_recover_probe(struct wal *w)
 {
@@ -83,9 +93,13 @@ open_files(struct recovery *rec)
 	char why[128], name[32], path[48];
 	int rc;
 
+	if ((rc = worker_data_dir_check(w->w)) != 0)
+		return refuse_dir(rec, -rc);
 	rc = node_file_read(w->w->data_dir, &rec->node, why, sizeof(why));
-	if (rc != 0)
+	if (rc == -EBADMSG || rc == -ENOTSUP)
 		return refuse(rec, "node file: %s", why);
+	if (rc != 0)
+		return refuse_call(rec, NODE_FILE_NAME, "read", -rc);
 	memcpy(w->uuid, rec->node.group_uuid, sizeof(w->uuid));
 	w->generation = rec->node.generation;
 	w->incarnation = rec->node.incarnation;

@@ -1,0 +1,91 @@
+# A data directory that was moved while another took its place: log and store
+# would be of two directories, each half of a node and neither one that boots.
+# So nothing is written to the other one: checkpoints fail and say so, a boot
+# waits, and the node goes on when its own is back. The same for another mount
+# in the place of one that failed: only a start takes that.
+use strict;
+use warnings;
+use Nodelife;
+use Test::More;
+use World;
+
+my %small = (
+	wal => { segment_size => '4M', buffer_size => '4M', keep_size => 0 },
+	store => { table_size => '8M', max_value => '256K', max_record => '1M' },
+);
+
+sub trouble {
+	my ( $n, $kind ) = @_;
+	my $s = $n->stat or return '';
+	my ($t) = grep { $_->{kind} eq $kind } @{ $s->{troubles} // [] };
+	return $t ? $t->{text} : '';
+}
+
+my $is_other = qr{it is not the directory that this node was started with};
+my $n        = Nodelife->new(%small)->start;
+my $c        = $n->client;
+my $data     = $n->{data};
+is $c->cmd(qw(SET a 1)), 'OK', 'a write';
+# Files that are being made may be gone meanwhile.
+system "cp -a $data $data.copy 2>/dev/null";
+ok -s "$data.copy/store/data.mdb", 'a copy of the directory';
+is $c->cmd(qw(SET b 2)), 'OK', 'a write behind it';
+rename $data, "$data.own" or die;
+rename "$data.copy", $data or die;
+my $before = slurp("$data/store/data.mdb");
+
+my ($code) = $n->run( 'nodelifectl', '-r', $n->{run}, 'checkpoint' );
+isnt $code, 0, 'a checkpoint fails';
+like trouble( $n, 'checkpoint_failed' ),
+  qr{^\Q$data\E: stat: $is_other: .*stop the node and start it},
+  'and says why';
+kill 'KILL', $n->workers->{store};
+eventually { trouble( $n, 'boot_waits' ) =~ /\Q$data\E: .*$is_other/ }
+'so does a boot, which waits';
+like trouble( $n, 'boot_waits' ), qr{put back the one}, 'for what to do';
+ok slurp("$data/store/data.mdb") eq $before, 'nothing was written to the copy';
+rename $data, "$data.copy" or die;
+rename "$data.own", $data or die;
+is $n->wait_boot, 'serves', 'with its own it goes on by itself';
+is_deeply $n->client->cmd(qw(MGET a b)), [ 1, 2 ], 'nothing is lost';
+
+# Without a directory, and without what names it.
+rename $data, "$data.own" or die;
+kill 'KILL', $n->workers->{store};
+eventually { trouble( $n, 'boot_waits' ) =~ /\Q$data\E: .*findmnt/ }
+'a boot waits for a directory that is gone';
+rename "$data.own", $data or die;
+is $n->wait_boot, 'serves', 'and goes on';
+rename "$data/node", "$data/away" or die;
+kill 'KILL', $n->workers->{store};
+eventually {
+	trouble( $n, 'boot_waits' ) =~ m{\Q$data\E/node: read: No such file.*findmnt}
+}
+'and for the node file';
+rename "$data/away", "$data/node" or die;
+is $n->wait_boot, 'serves', 'and goes on';
+is $n->stop, 0, 'stopped';
+
+SKIP: {
+	my $why = World::lacks(qw(root loop));
+	skip $why, 1 if $why;
+	my $disk = World::Disk->new( size => '96M' );
+	$n = Nodelife->new( %small, node => { data_dir => $disk->dir . '/data' } );
+	$n->{data} = $disk->dir . '/data';
+	$n->start;
+	$c = $n->client;
+	is $c->cmd(qw(SET a 1)), 'OK', 'a write';
+	$disk->abort;
+	like $c->cmd(qw(SET b 1)), qr/UNKNOWNOUTCOME|LOGFAILED/, 'a disk fails';
+	$disk->mount_again;
+	eventually { trouble( $n, 'log_failed' ) =~ /$is_other/ }
+	'that another one is there is told';
+	is $n->stat->{node_restarts}, 0, 'the node does not boot over it';
+	is $c->cmd(qw(GET a)), 1, 'and reads go on';
+	is $n->stop, 0, 'stopped';
+	$n->start;
+	is $n->client->cmd(qw(GET a)), 1, 'a start takes it';
+	is $n->client->cmd(qw(SET b 1)), 'OK', 'and writes';
+	is $n->stop, 0, 'stopped';
+}
+done_testing;
