@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #include "shm/assert.h"
 #include "shm/log.h"
@@ -25,12 +26,27 @@ wal_flight_memory(struct wal *w)
 	return 0;
 }
 
+/*
+ * A limit of the size of files inside a block leaves a piece of it, of which a
+ * direct write says EINVAL.
+ */
+static bool
+meets_limit(const struct wal *w)
+{
+	uint64_t room = align_up(w->position - w->segment.base, w->io.block);
+	struct rlimit rl;
+
+	return getrlimit(RLIMIT_FSIZE, &rl) == 0 && rl.rlim_cur < room;
+}
+
 /* A failed write or flush is final. */
 static void
 flush_failed(struct wal *w, const char *call, int error)
 {
 	char name[SEGMENT_NAME_MAX];
 
+	if (error == EINVAL && meets_limit(w))
+		error = EFBIG;
 	segment_name(name, w->segment.info.number);
 	wal_fail(w, name, call, error);
 }
