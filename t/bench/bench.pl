@@ -286,6 +286,7 @@ sub checkpoint {
 			my $s = $n->stat;
 			$r{$mode} = $s->{histograms}{wal_flush}{p99} / 1e3;
 			$r{"max $mode"} = $r->{max} / 1e3;
+			$r{"flush $mode"} = $s->{histograms}{wal_flush}{max} / 1e6;
 			$r{n} = $s->{counters}{checkpoints};
 			$n->stop;
 		}
@@ -294,10 +295,13 @@ sub checkpoint {
 	my @pair = map { $_->{with} / $_->{without} } @r;
 	printf "%-14s WAL flush p99 %.0f us with, %.0f us without: %.2f x"
 	  . " (limit 3)  slowest reply %.1f ms with, %.1f without (limit 50)"
+	  . ", slowest flush %.1f ms with, %.1f without"
 	  . "  %d checkpoints\n", 'checkpoint',
 	  median( column( with => @r ) ), median( column( without => @r ) ),
 	  median(@pair), max( column( 'max with' => @r ) ),
-	  max( column( 'max without' => @r ) ), $r[-1]{n};
+	  max( column( 'max without' => @r ) ),
+	  max( column( 'flush with' => @r ) ),
+	  max( column( 'flush without' => @r ) ), $r[-1]{n};
 	trust(@pair);
 }
 
