@@ -226,6 +226,65 @@ test_header(enum conf_wal_io io, enum wal_op op)
 	h_free(&h);
 }
 
+/*
+ * A flush failed without word: the life ended in it. The boot that finds its
+ * record fails to flush it; the next one's sync would tell nothing. What the
+ * region tells decides: dropped; and written anew where none tells.
+ */
+static void
+test_tail(bool told)
+{
+	char path[3][sizeof(((struct region *)NULL)->path)];
+	uint64_t number = 1;
+	struct harness h;
+
+	h_new(&h, "/dev/shm");
+	h.conf.wal.io = CONF_WAL_IO_BUFFERED;
+	is_i64(h_boot(&h), 0, "boots");
+	h_elect(&h, 1);
+	ok(h_write(&h, 10, 100, &number), "writes");
+	fault_set(WAL_OP_SYNC, 1, -EIO, 0);
+	h_push(&h, REC_OP, 0, "lost", 4);
+	h_ring(&h);
+	ok(wait_until(h_ended(&h), H_WAIT_MS), "a flush fails");
+	atomic_store(&h.region.control->wal_failed, 0);
+	h.keep_region = told;
+	memcpy(path[0], h.region.path, sizeof(path[0]));
+	h_kill(&h);
+	h.keep_region = true;
+	fault_set(WAL_OP_SYNC, told ? 1 : 2, -EIO, 0);
+	ok(h_boot(&h) != 0, "the boot fails to flush the tail%s",
+	    told ? "" : "'s directory");
+	memcpy(path[1], h.region.path, sizeof(path[1]));
+	is_u64(atomic_load(&h.region.control->wal_failed), told ? 12 : 0,
+	    "and says what was durable");
+	h_kill(&h);
+	fault_set(WAL_OP_WRITE, 1, -EIO, 0);
+	if (!told) {
+		ok(h_boot(&h) != 0, "the next one writes");
+		is_u64(newest_continues(&h), 0, "the tail, not a new header");
+		memcpy(path[2], h.region.path, sizeof(path[2]));
+		h_kill(&h);
+		shm_unlink(path[2]);
+	}
+	fault_set(-1, 0, 0, 0);
+	h.keep_region = false;
+	is_i64(h_boot(&h), 0, "a boot when the fault is over");
+	ok(position_get(&h.region.pos->durable) == (told ? 11 : 12),
+	    "%s what was not durable", told ? "drops" : "has");
+	is_u64(atomic_load(&h.region.control->wal_unsynced), 0, "is sure");
+	h_elect(&h, 2);
+	h_push(&h, REC_OP, 0, "more", 4);
+	h_ring(&h);
+	ok(wait_until(h_answered(&h), H_WAIT_MS), "and writes");
+	h_kill(&h);
+	is_i64(h_boot(&h), 0, "boots again");
+	h_kill(&h);
+	shm_unlink(path[0]);
+	shm_unlink(path[1]);
+	h_free(&h);
+}
+
 /* A forced boot began the log anew, and its first flush of all fails. */
 static void
 test_anew(void)
@@ -499,6 +558,8 @@ main(int argc, char **argv)
 	test_dropped(CONF_WAL_IO_BUFFERED, WAL_OP_SYNC);
 	test_header(CONF_WAL_IO_AUTO, WAL_OP_WRITE);
 	test_header(CONF_WAL_IO_BUFFERED, WAL_OP_SYNC);
+	test_tail(true);
+	test_tail(false);
 	test_anew();
 	test_nth(CONF_WAL_IO_AUTO, WAL_OP_WRITE, -EIO, "direct write");
 	test_nth(CONF_WAL_IO_BUFFERED, WAL_OP_WRITE, -EIO, "buffered write");

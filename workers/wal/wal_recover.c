@@ -370,14 +370,104 @@ begin_anew(struct recovery *rec)
 }
 
 /*
+ * Does the region tell of this log as it is? Not if data_dir is another one by
+ * now, or if a boot that another run_dir's region told nothing has gone on
+ * with the log: its segment says where that ended, and what is in it was
+ * flushed.
+ */
+static bool
+told(const struct recovery *rec)
+{
+	const struct control *c = rec->w->r->control;
+	const struct segment_list *l = &rec->check.list;
+
+	if (atomic_load_explicit(&c->wal_failed_log, memory_order_relaxed) !=
+	    rec->node.incarnation)
+		return false;
+	return l->newest == UINT32_MAX ||
+	       l->entry[l->newest].number <=
+		   atomic_load_explicit(
+		       &c->wal_failed_segment, memory_order_relaxed);
+}
+
+/* Write the tail's file again as it reads: a sync alone would not. */
+static int
+write_anew(struct recovery *rec, const char *name)
+{
+	static uint8_t buf[256 * 1024];
+	uint32_t at, n, end = rec->check.tail_end;
+	int fd = openat(rec->w->dir, name, O_RDWR | O_CLOEXEC), rc = 0;
+	const struct wal_io io = { .direct = false };
+
+	if (fd < 0)
+		return -errno;
+	for (at = 0; rc == 0 && at < end; at += n) {
+		ssize_t got;
+
+		n = end - at < sizeof(buf) ? end - at : sizeof(buf);
+		do
+			got = pread(fd, buf, n, at);
+		while (got < 0 && errno == EINTR);
+		if (got != (ssize_t)n)
+			rc = got < 0 ? -errno : -EIO;
+		else
+			rc = wal_file_write(&io, fd, buf, n, at);
+		loop_beat(&rec->w->loop);
+	}
+	close(fd);
+	return rc;
+}
+
+/*
+ * If the sync about to be made fails, or this process ends in it, no further
+ * one tells: the pages may be clean by then. So the next boot drops what lies
+ * above what was durable in the life before. Where nothing tells of that life
+ * there may be answered records: they are written anew.
+ */
+static void
+suspect(struct recovery *rec)
+{
+	struct control *c = rec->w->r->control;
+	struct wal *w = rec->w;
+	const struct segment_list *l = &rec->check.list;
+	uint32_t newest = l->entry[l->newest].number;
+	uint64_t durable = rec->check.known.failed;
+
+	if (durable == 0 && told(rec))
+		durable =
+		    atomic_load_explicit(&c->wal_durable, memory_order_relaxed);
+	if (durable > w->vlsn + 1)
+		durable = w->vlsn + 1;
+	atomic_store_explicit(
+	    &c->wal_unsynced, durable == 0, memory_order_relaxed);
+	atomic_store_explicit(&c->wal_failed, durable, memory_order_relaxed);
+	wal_durable_set(w, durable, newest);
+}
+
+static void
+suspect_not(struct recovery *rec)
+{
+	struct control *c = rec->w->r->control;
+	const struct segment_list *l = &rec->check.list;
+
+	wal_durable_set(rec->w, rec->w->vlsn + 1, l->entry[l->newest].number);
+	atomic_store_explicit(
+	    &c->wal_failed, rec->check.known.failed, memory_order_release);
+	atomic_store_explicit(&c->wal_unsynced, 0, memory_order_release);
+}
+
+/*
  * What the scan found is on the device, maybe in its cache only: it counts as
  * durable when this process has flushed it.
  */
 static int
 flush_tail(struct recovery *rec)
 {
+	const struct control *c = rec->w->r->control;
 	char name[SEGMENT_NAME_MAX], path[32];
-	int fd, rc;
+	const char *call = "fsync";
+	bool anew;
+	int fd, rc = 0;
 
 	if (rec->check.tail_number == 0)
 		return 0; /* nothing was found */
@@ -386,11 +476,20 @@ flush_tail(struct recovery *rec)
 	fd = openat(rec->w->dir, name, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return refuse_call(rec, path, "open", errno);
-	rc = wal_file_sync(fd);
+	anew = told(rec) && atomic_load_explicit(
+				&c->wal_unsynced, memory_order_relaxed) != 0;
+	suspect(rec);
+	if (anew && (rc = write_anew(rec, name)) != 0)
+		call = "write";
+	if (rc == 0)
+		rc = wal_file_sync(fd);
 	close(fd);
 	if (rc == 0)
 		rc = wal_file_sync(rec->w->dir);
-	return rc == 0 ? 0 : refuse_call(rec, path, "fsync", -rc);
+	if (rc != 0)
+		return refuse_call(rec, path, call, -rc);
+	suspect_not(rec);
+	return 0;
 }
 
 static void
@@ -609,30 +708,6 @@ recover_scan(struct recovery *rec)
 }
 
 /*
- * Did a flush fail in a life before this one? Then what lies above what was
- * durable there can be read and still be on no disk, and no further sync
- * tells. Not so if data_dir is another one by now, or if a boot that another
- * run_dir's region told nothing has gone on with the log: its segment says
- * where that ended, and what is in it was flushed.
- */
-static uint64_t
-failed_before(const struct recovery *rec)
-{
-	const struct control *c = rec->w->r->control;
-	const struct segment_list *l = &rec->check.list;
-
-	if (atomic_load_explicit(&c->wal_failed_log, memory_order_relaxed) !=
-	    rec->node.incarnation)
-		return 0;
-	if (l->newest != UINT32_MAX &&
-	    l->entry[l->newest].number >
-		atomic_load_explicit(
-		    &c->wal_failed_segment, memory_order_relaxed))
-		return 0;
-	return atomic_load_explicit(&c->wal_failed, memory_order_relaxed);
-}
-
-/*
  * What else tells of the log. Of what force drops the terms count still: none
  * of them comes again.
  */
@@ -648,7 +723,14 @@ know(struct recovery *rec)
 	    w->uuid,
 	    l->newest != UINT32_MAX ? l->entry[l->newest].info.generation : 0,
 	    NULL);
-	known->failed = failed_before(rec);
+	/*
+	 * Did a flush fail in a life before this one? Then what lies above what
+	 * was durable there can be read and still be on no disk, and no further
+	 * sync tells.
+	 */
+	if (told(rec))
+		known->failed = atomic_load_explicit(
+		    &w->r->control->wal_failed, memory_order_relaxed);
 	if (!w->w->force)
 		return;
 	rec->term_seen = known->term;
