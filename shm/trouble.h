@@ -51,6 +51,8 @@ enum trouble_stops { STOPS_NOTHING = 0, STOPS_WRITES = 1, STOPS_READS = 2 };
 	X(RUN_DIR, "run_dir", SLOT_SUPERVISOR, STOPS_NOTHING)                  \
 	/* A limit of the system is below the configuration */                 \
 	X(LIMITS, "limits", SLOT_SUPERVISOR, STOPS_NOTHING)                    \
+	/* The kernel killed workers for memory, not long ago */               \
+	X(MEMORY, "memory", SLOT_SUPERVISOR, STOPS_NOTHING)                    \
 	/* The clock was set, or is behind log time */                         \
 	X(CLOCK, "clock", SLOT_WAL, STOPS_NOTHING)
 

@@ -49,10 +49,14 @@ node_fit(struct node *n, char why[FAULT_TEXT_MAX])
 	struct conf_limits most;
 	struct conf_fit fit;
 	struct conf empty = n->conf_set;
+	struct limits_group group;
 
 	node_run_dir_look(n);
 	region_trim_dead(n->conf.node.run_dir);
 	region_sweep(n->rights.drop ? n->rights.uid : geteuid());
+	/* Who is there from now on is counted from here. */
+	limits_group("", &group);
+	n->oom_kills = group.oom_kills;
 	limits_read(&n->limits, &n->conf_set, 0, &most);
 	n->conf = n->conf_set;
 	conf_fit(&n->conf, &n->limits, &n->fit);

@@ -4,6 +4,8 @@
 #include "supervisor/node.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +18,7 @@
 #include "shm/log.h"
 #include "shm/table.h"
 #include "supervisor/daemon.h"
+#include "supervisor/limits.h"
 
 #define HOW_MAX 64 /* "killed by signal 11 (Segmentation fault), core" */
 
@@ -227,17 +230,69 @@ trouble_of(struct node *n, unsigned slot, char *what, size_t size)
 		}
 }
 
+/*
+ * Killed, not by us: by the kernel for memory, if the control group counts one
+ * more. Says so in *what. A count is higher before its process is dead.
+ */
+static bool
+killed_for_memory(
+    struct node *n, unsigned slot, int status, char what[FAULT_TEXT_MAX])
+{
+	struct limits_group g;
+	char object[48], cause[FAULT_TEXT_MAX];
+	const struct fault f = { .object = object,
+		.what = cause,
+		.error = ENOMEM,
+		.place = PLACE_PROCESS };
+
+	if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL ||
+	    n->child[slot].killed)
+		return false;
+	limits_group("", &g);
+	/* One look may stand for several. */
+	if (g.oom_kills <= n->oom_kills && n->oom_ns != n->now_ns)
+		return false;
+	n->oom_kills = g.oom_kills;
+	n->oom_ns = n->now_ns;
+	snprintf(object, sizeof(object), "%s (pid %d)", slot_name(slot),
+	    (int)n->child[slot].pid);
+	snprintf(cause, sizeof(cause),
+	    "the kernel killed it for memory: the limit is %" PRIu64
+	    " MiB%s%.300s",
+	    g.limit >> 20, g.file[0] != '\0' ? " by " : "", g.file);
+	fault_text(what, FAULT_TEXT_MAX, &f);
+	strlcpy(n->oom_text, what, sizeof(n->oom_text));
+	return true;
+}
+
+void
+children_tell_memory(struct node *n)
+{
+	uint64_t window = n->conf.restart.window_ms * NS_PER_MS;
+
+	if (n->oom_ns != 0 && n->now_ns > n->oom_ns + window)
+		n->oom_ns = 0;
+	if (n->oom_ns != 0)
+		trouble_begin_text(
+		    &n->region, TROUBLE_MEMORY, "%s", n->oom_text);
+	else
+		trouble_end(&n->region, TROUBLE_MEMORY);
+}
+
 static void
 child_reaped(struct node *n, unsigned slot, int status)
 {
 	char how[HOW_MAX], what[FAULT_TEXT_MAX];
 	pid_t pid = n->child[slot].pid;
+	enum exit_kind kind = exit_kind_of(status);
 
 	exit_text(status, how);
 	snprintf(what, sizeof(what), "%s (pid %d): %s", slot_name(slot),
 	    (int)pid, how);
-	if (exit_kind_of(status) == EXIT_WORLD)
+	if (kind == EXIT_WORLD)
 		trouble_of(n, slot, what, sizeof(what));
+	else if (killed_for_memory(n, slot, status, what))
+		kind = EXIT_MEMORY;
 	trouble_writer_died(&n->region, slot);
 	row_end(n, slot, status);
 	/* In any mode: others may wait for what it had. */
@@ -247,7 +302,7 @@ child_reaped(struct node *n, unsigned slot, int status)
 		return;
 	}
 	node_seq_died(n, slot, how);
-	node_decide(n, slot, exit_kind_of(status), what);
+	node_decide(n, slot, kind, what);
 }
 
 static bool

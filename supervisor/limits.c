@@ -51,25 +51,60 @@ read_limit(const char *root, const char *dir, const char *name)
 	return value < NO_LIMIT ? value : 0;
 }
 
-/* Of the group at mount/path and all above it. */
-static uint64_t
-limit_upwards(
-    const char *root, const char *mount, const char *path, const char *name)
+/* The smallest of the group at `dir` and all above it, down to `base` bytes. */
+static void
+limit_upwards(const char *root, char *dir, size_t base, const char *name,
+    struct limits_group *g)
 {
-	char dir[PATH_MAX];
-	size_t base = strlen(mount);
-	uint64_t limit = 0;
+	uint64_t limit;
 	char *slash;
 
-	if (snprintf(dir, sizeof(dir), "%s%s", mount, path) >= (int)sizeof(dir))
-		return 0;
 	for (;;) {
-		limit = smaller(limit, read_limit(root, dir, name));
+		limit = read_limit(root, dir, name);
+		if (limit != 0 && smaller(g->limit, limit) != g->limit) {
+			g->limit = limit;
+			(void)snprintf(
+			    g->file, sizeof(g->file), "%s/%s", dir, name);
+		}
 		if (strlen(dir) <= base ||
 		    (slash = strrchr(dir, '/')) == NULL || slash < dir + base)
-			return limit;
+			return;
 		*slash = '\0';
 	}
+}
+
+/* "KEY NUMBER" on a line of its own. */
+static uint64_t
+read_count(const char *root, const char *path, const char *key)
+{
+	FILE *in = open_below(root, path);
+	char line[LINE_MAX_BYTES];
+	size_t len = strlen(key);
+	uint64_t value = 0;
+
+	while (in != NULL && fgets(line, sizeof(line), in) != NULL)
+		if (strncmp(line, key, len) == 0 && line[len] == ' ')
+			value = strtoull(line + len, NULL, 10);
+	if (in != NULL)
+		fclose(in);
+	return value;
+}
+
+/* A group counts what the kernel killed in it, for whichever limit. */
+static void
+group_at(const char *root, const char *mount, const char *path, bool v2,
+    struct limits_group *g)
+{
+	char dir[PATH_MAX], events[PATH_MAX];
+
+	if (snprintf(dir, sizeof(dir), "%s%s", mount, path) >= (int)sizeof(dir))
+		return;
+	if (snprintf(events, sizeof(events), "%s/%s", dir,
+		v2 ? "memory.events" : "memory.oom_control") <
+	    (int)sizeof(events))
+		g->oom_kills += read_count(root, events, "oom_kill");
+	limit_upwards(root, dir, strlen(mount),
+	    v2 ? "memory.max" : "memory.limit_in_bytes", g);
 }
 
 /* Is a word in a list with commas? */
@@ -128,9 +163,9 @@ unescape(char *text)
 	*to = '\0';
 }
 
-/* A mount of a control group's file system: its limit for us. */
-static uint64_t
-limit_of_mount(const char *root, char *line)
+/* A mount of a control group's file system: what it says of our group. */
+static void
+group_of_mount(const char *root, char *line, struct limits_group *g)
 {
 	char *save = NULL, *field[5], *type, *options, path[PATH_MAX];
 	const char *below = path;
@@ -139,21 +174,21 @@ limit_of_mount(const char *root, char *line)
 	bool v2;
 
 	if (tail == NULL)
-		return 0;
+		return;
 	*tail = '\0';
 	type = strtok_r(tail + 3, " \n", &save);
 	(void)strtok_r(NULL, " \n", &save);
 	options = strtok_r(NULL, " \n", &save);
 	if (type == NULL || strncmp(type, "cgroup", 6) != 0 || options == NULL)
-		return 0;
+		return;
 	v2 = strcmp(type, "cgroup2") == 0;
 	if ((!v2 && !has_word(options, "memory")) ||
 	    !own_group(root, v2, path, sizeof(path)))
-		return 0;
+		return;
 	for (unsigned i = 0; i < 5; i++)
 		if ((field[i] = strtok_r(i == 0 ? line : NULL, " ", &save)) ==
 		    NULL)
-			return 0;
+			return;
 	for (unsigned i = 3; i < 5; i++)
 		unescape(field[i]);
 	/* A container sees its own group as the mount's root. */
@@ -161,8 +196,7 @@ limit_of_mount(const char *root, char *line)
 	if (strncmp(path, field[3], len) == 0 && len > 1 &&
 	    (path[len] == '/' || path[len] == '\0'))
 		below = path + len;
-	return limit_upwards(root, field[4], strstr(below, "..") ? "" : below,
-	    v2 ? "memory.max" : "memory.limit_in_bytes");
+	group_at(root, field[4], strstr(below, "..") ? "" : below, v2, g);
 }
 
 static uint64_t
@@ -179,18 +213,29 @@ mem_total(const char *root)
 	return kib * 1024;
 }
 
+void
+limits_group(const char *root, struct limits_group *g)
+{
+	FILE *in = open_below(root, "/proc/self/mountinfo");
+	char line[LINE_MAX_BYTES];
+
+	*g = (struct limits_group){ .limit = mem_total(root) };
+	while (in != NULL && fgets(line, sizeof(line), in) != NULL)
+		group_of_mount(root, line, g);
+	if (in != NULL)
+		fclose(in);
+	/* The root group counts nothing. */
+	if (g->file[0] == '\0')
+		g->oom_kills += read_count(root, "/proc/vmstat", "oom_kill");
+}
+
 uint64_t
 limits_memory(const char *root)
 {
-	FILE *in = open_below(root, "/proc/self/mountinfo");
-	uint64_t limit = mem_total(root);
-	char line[LINE_MAX_BYTES];
+	struct limits_group g;
 
-	while (in != NULL && fgets(line, sizeof(line), in) != NULL)
-		limit = smaller(limit, limit_of_mount(root, line));
-	if (in != NULL)
-		fclose(in);
-	return limit;
+	limits_group(root, &g);
+	return g.limit;
 }
 
 /* 0: there are so many, or can be. Workers inherit it. */

@@ -5,7 +5,16 @@
 #ifndef SUPERVISOR_LIMITS_H
 #define SUPERVISOR_LIMITS_H
 
+#include <limits.h>
 #include "conf/conf_fit.h"
+
+/* Memory that the control groups of this process allow. */
+struct limits_group {
+	uint64_t limit; /* the smallest; or MemTotal; 0 = none */
+	char
+	    file[PATH_MAX + 32]; /* where it stands; "" = it is the machine's */
+	uint64_t oom_kills; /* so far: processes that the kernel killed there */
+};
 
 /*
  * `held`: bytes of /dev/shm that this node's dead regions have. *most (may be
@@ -20,5 +29,7 @@ void limits_read(struct conf_limits *out, const struct conf *conf,
  * the files below `root` ("" = the system's) say; 0 = none.
  */
 uint64_t limits_memory(const char *root);
+/* The same with where it stands, and what came of it. */
+void limits_group(const char *root, struct limits_group *g);
 
 #endif

@@ -200,6 +200,7 @@ static void
 tell(struct node *n, bool late)
 {
 	children_up(n);
+	children_tell_memory(n);
 	/* Held up ourselves: what is old may be so for that alone. */
 	if (!late) {
 		tell_silent(n);

@@ -84,6 +84,9 @@ struct node {
 	struct restart_history world; /* those for faults of the world */
 	unsigned restarts;
 	bool ever_served;
+	uint64_t oom_kills; /* of our control group, as read last */
+	uint64_t oom_ns; /* when a worker was the last one; 0 = never */
+	char oom_text[FAULT_TEXT_MAX]; /* what it was told as */
 
 	enum phase phase; /* BOOTING: seen last */
 	uint64_t boot_started_ns;
@@ -138,6 +141,8 @@ int child_start(struct node *n, unsigned slot);
 /* SIGKILL, once; `why` (NULL: it is known) becomes an event. */
 void child_kill(struct node *n, unsigned slot, const char *why);
 void child_restart_later(struct node *n, unsigned slot, uint64_t delay_ms);
+/* As long as workers are killed for memory that stands. */
+void children_tell_memory(struct node *n);
 /* It does not stay up, `what` says why: told until it does. */
 void child_down(struct node *n, unsigned slot, const char *what);
 void children_up(struct node *n);

@@ -107,16 +107,27 @@ over(const struct restart_in *in)
 	return out;
 }
 
+static bool
+is_world(const struct restart_in *in)
+{
+	return in->kind == EXIT_WORLD || in->kind == EXIT_MEMORY;
+}
+
 struct restart_out
 restart_decide(const struct restart_in *in)
 {
 	if (in->kind == EXIT_CONFIG)
 		return outcome(
 		    RESTART_GIVE_UP, 0, "the configuration is refused");
-	if (in->boot_failed &&
-	    !(in->kind == EXIT_WORLD && in->fault == FAULT_PROGRAM))
+	/* That its owner died is what the sequencer says of a gate. */
+	if (in->boot_failed && !(is_world(in) && in->fault == FAULT_PROGRAM))
 		return boot_again(in);
-	if (in->kind == EXIT_WORLD)
+	if (in->kind == EXIT_MEMORY && !in->boot_failed &&
+	    in->policy == POLICY_WORKER && in->worker_recent < in->limit)
+		return outcome(
+		    RESTART_WORKER, backoff(in, in->worker_recent), "");
+	/* Again and again: only a boot fits the node to what there is. */
+	if (is_world(in))
 		return wait(in);
 	if (in->kind == EXIT_OVER)
 		return over(in);

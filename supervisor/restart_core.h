@@ -25,6 +25,7 @@ enum exit_kind {
 	EXIT_FAILED, /* any other code */
 	EXIT_RESTART, /* WORKER_EXIT_RESTART, or restart_wanted */
 	EXIT_WORLD, /* WORKER_EXIT_WORLD: a fault that is waited out */
+	EXIT_MEMORY, /* killed by the kernel, which had no more memory */
 	EXIT_OVER, /* such a fault is over, a new boot makes all whole */
 	EXIT_CONFIG, /* WORKER_EXIT_CONFIG */
 	EXIT_KILLED /* by a signal */

@@ -159,6 +159,18 @@ test_world(void)
 	out = restart_decide(&in);
 	ok(out.action == RESTART_WAIT && out.delay_ms == 400 && !out.counted,
 	    "a first boot waits for the world, whatever the limit");
+	in.kind = EXIT_MEMORY;
+	ok(restart_decide(&in).action == RESTART_WAIT,
+	    "for memory like any other fault of the world");
+	in.policy = POLICY_WORKER;
+	in.worker_recent = in.limit - 1;
+	ok(restart_decide(&in).action == RESTART_WORKER,
+	    "who can starts alone when memory is back");
+	in.worker_recent = in.limit;
+	ok(restart_decide(&in).action == RESTART_WAIT,
+	    "but not again and again without a new fit");
+	in.policy = POLICY_NODE;
+	in.kind = EXIT_WORLD;
 	in.waited_ms = UINT64_C(1) << 40;
 	ok(restart_decide(&in).action == RESTART_WAIT, "for ever");
 	in.give_up_ms = 60000;
