@@ -62,6 +62,7 @@ enum ret_status {
 	RET_LOG_FULL = 2, /* it has no room: nothing was appended */
 	RET_STOPPING = 3, /* shutting down: nothing was appended */
 	RET_LOG_FAILED = 4, /* the log is closed: nothing was appended */
+	RET_AWAY = 5, /* no path leads to the log: nothing was appended */
 };
 
 /*

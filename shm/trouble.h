@@ -23,6 +23,8 @@ enum trouble_stops { STOPS_NOTHING = 0, STOPS_WRITES = 1, STOPS_READS = 2 };
 	X(LOG_FAILED, "log_failed", SLOT_WAL, STOPS_WRITES)                    \
 	/* A log flush makes no progress */                                    \
 	X(LOG_STALLED, "log_stalled", SLOT_SUPERVISOR, STOPS_WRITES)           \
+	/* data_dir's path leads no more to what is written */                 \
+	X(DATA_DIR, "data_dir", SLOT_WAL, STOPS_WRITES)                        \
 	/* The log has no room for segments */                                 \
 	X(LOG_FULL, "log_full", SLOT_WAL, STOPS_WRITES)                        \
 	/* /dev/shm has no memory for the log buffer */                        \

@@ -33,6 +33,9 @@ is $c->cmd(qw(SET b 2)), 'OK', 'a write behind it';
 rename $data, "$data.own" or die;
 rename "$data.copy", $data or die;
 my $before = slurp("$data/store/data.mdb");
+eventually { trouble( $n, 'data_dir' ) =~ /^\Q$data\E: stat: $is_other: writes/ }
+'writes to files that no boot would find stop: told';
+like $c->cmd(qw(SET c 3)), qr{^LOGFAILED nothing was written: \Q$data\E}, 'and refused';
 
 my ($code) = $n->run( 'nodelifectl', '-r', $n->{run}, 'checkpoint' );
 isnt $code, 0, 'a checkpoint fails';
@@ -48,6 +51,19 @@ rename $data, "$data.copy" or die;
 rename "$data.own", $data or die;
 is $n->wait_boot, 'serves', 'with its own it goes on by itself';
 is_deeply $n->client->cmd(qw(MGET a b)), [ 1, 2 ], 'nothing is lost';
+
+# Without a directory while it runs.
+$c = $n->client;
+for my $gone ( $data, "$data/wal" ) {
+	rename $gone, "$data.away" or die;
+	eventually { $c->cmd(qw(SET d 4)) =~ /^LOGFAILED nothing was written: \Q$gone\E.*findmnt/ }
+	"$gone is gone: writes are refused";
+	is_deeply $c->cmd(qw(MGET a b)), [ 1, 2 ], 'reads go on';
+	is $n->stat->{can_write} ? 1 : 0, 0, 'the screen says so';
+	rename "$data.away", $gone or die;
+	eventually { $c->cmd(qw(SET d 4)) eq 'OK' } 'it is back: so are writes';
+	is trouble( $n, 'data_dir' ), '', 'and nothing stands';
+}
 
 # Without a directory, and without what names it.
 rename $data, "$data.own" or die;

@@ -23,6 +23,9 @@ static const struct {
 	    NULL, -1 },
 	[RET_LOG_FAILED] = { "LOGFAILED the log is closed; nothing was written",
 	    "LOGFAILED nothing was written", TROUBLE_LOG_FAILED },
+	[RET_AWAY] = { "LOGFAILED data_dir leads to another directory; nothing "
+		       "was written",
+	    "LOGFAILED nothing was written", TROUBLE_DATA_DIR },
 };
 
 static void

@@ -38,6 +38,7 @@ wal_tick(struct wal *w)
 	w->tick_ns = w->loop.now_ns;
 	tick_head(w);
 	wal_keeper_tick(w);
+	wal_away_tick(w);
 }
 
 /* Everything appended is on disk, and a head there says so. */
@@ -149,6 +150,7 @@ wal_open(struct wal *w)
 	loop_on(&w->loop, WAL_KIND_SCAN, wal_scan_done);
 	loop_on(&w->loop, WAL_KIND_HINT, wal_keeper_hint_done);
 	loop_on(&w->loop, WAL_KIND_PROBE, wal_probe_done);
+	loop_on(&w->loop, WAL_KIND_AWAY, wal_away_done);
 	wal_clients_open(w);
 	wal_bells_open(w);
 	return 0;

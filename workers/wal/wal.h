@@ -13,6 +13,7 @@
 #ifndef WORKERS_WAL_WAL_H
 #define WORKERS_WAL_WAL_H
 
+#include <sys/stat.h>
 #include <sys/uio.h>
 
 #include <errno.h>
@@ -33,7 +34,8 @@ enum wal_kind {
 	WAL_KIND_KEEPER = 3,
 	WAL_KIND_SCAN = 4,
 	WAL_KIND_HINT = 5,
-	WAL_KIND_PROBE = 6
+	WAL_KIND_PROBE = 6,
+	WAL_KIND_AWAY = 7
 };
 
 #define WAL_RESERVE_NAME  "reserve" /* in data_dir */
@@ -183,6 +185,15 @@ struct wal_probe {
 	uint64_t backoff_ns;
 };
 
+/* Does the segment's path lead to it? wal_away.c */
+struct wal_away {
+	bool away; /* it does not: writes are refused */
+	bool asked; /* in flight: nothing here moves */
+	uint32_t number; /* of the segment it is asked for */
+	struct statx held, named; /* by its descriptor, by its path */
+	char path[PATH_MAX];
+};
+
 /* What trouble "clock" tells now. */
 enum wal_clock_said {
 	CLOCK_SAID_NOTHING,
@@ -263,6 +274,7 @@ struct wal {
 	enum busy busy;
 	struct wal_keeper keeper;
 	struct wal_probe probe;
+	struct wal_away away;
 };
 
 /* wal_recover.c: scan, judge, positions. 0, or negative after seq_fail(). */
@@ -369,6 +381,11 @@ int wal_boot_failed(struct wal *w, const struct fault *f);
 /* By a call on what is at NAME in data_dir (errno, positive). */
 int
 wal_boot_fault(struct wal *w, const char *name, const char *call, int error);
+
+/* wal_away.c: once a second. */
+void wal_away_tick(struct wal *w);
+void wal_away_done(
+    void *ctx, uint32_t slot, uint32_t generation, int res, uint32_t flags);
 
 /* wal_bells.c */
 void wal_bells_open(struct wal *w);

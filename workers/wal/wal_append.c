@@ -234,6 +234,8 @@ refusal(struct wal *w, const struct wal_req *req)
 		return RET_LOG_FAILED;
 	if (w->stopping)
 		return RET_STOPPING;
+	if (w->away.away)
+		return RET_AWAY;
 	if (w->own_term != w->view.term)
 		return role_begins_term(w) ? DRAIN_LATER : refusal_by_role(w);
 	/* What a full log has left is the group's. */

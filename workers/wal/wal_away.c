@@ -1,0 +1,93 @@
+/*
+ * Does the path of the segment that is written still lead to it? Who removes or
+ * moves data_dir below a node that runs leaves it with open files that take
+ * every write, and that no boot will find. So it is looked once a second, by
+ * the ring, since a disk may hang: if the path leads nowhere, or elsewhere,
+ * writes are refused until it leads there again.
+ */
+#include "workers/wal/wal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+static void
+tell(struct wal *w, int error)
+{
+	int dir = worker_data_dir_check(w->w);
+	const struct fault f = {
+		.object = dir != 0 ? w->conf->node.data_dir : w->away.path,
+		.call = "stat",
+		.error = dir != 0 ? -dir : error,
+		.place = PLACE_DATA,
+		.what = dir == 0 && error == EREMCHG
+			    ? "it is not the file that is written"
+			    : NULL,
+		.effect = "writes are refused, since no boot would find them; "
+			  "reads go on; what was answered before is in the "
+			  "directory that was here",
+		.goes_on = true,
+	};
+
+	trouble_begin(w->r, TROUBLE_DATA_DIR, &f);
+}
+
+static bool
+same_file(const struct statx *a, const struct statx *b)
+{
+	return a->stx_dev_major == b->stx_dev_major &&
+	       a->stx_dev_minor == b->stx_dev_minor && a->stx_ino == b->stx_ino;
+}
+
+void
+wal_away_done(
+    void *ctx, uint32_t slot, uint32_t generation, int res, uint32_t flags)
+{
+	struct wal *w = ctx;
+	struct wal_away *a = &w->away;
+
+	(void)slot;
+	(void)generation;
+	(void)flags;
+	a->asked = false;
+	/* Its name may have changed meanwhile. */
+	if (a->number != w->segment.info.number)
+		return;
+	if (res == 0 && !same_file(&a->named, &a->held))
+		res = -EREMCHG;
+	/* Any other error tells nothing of where the path leads. */
+	if (res != 0 && res != -ENOENT && res != -ENOTDIR && res != -EREMCHG)
+		return;
+	a->away = res != 0;
+	if (a->away)
+		tell(w, -res);
+	else
+		trouble_end(w->r, TROUBLE_DATA_DIR);
+}
+
+void
+wal_away_tick(struct wal *w)
+{
+	char name[SEGMENT_NAME_MAX];
+	struct wal_away *a = &w->away;
+	struct io_uring_sqe *sqe;
+
+	if ((w->phase != WAL_APPENDING && w->phase != WAL_CLOSING) ||
+	    w->stopping || a->asked || w->segment.fd < 0)
+		return;
+	if (a->number != w->segment.info.number) {
+		if (statx(w->segment.fd, "", AT_EMPTY_PATH, STATX_INO,
+			&a->held) != 0)
+			return;
+		a->number = w->segment.info.number;
+		segment_name(name, a->number);
+		wal_path(w, a->path, sizeof(a->path), "wal/%s", name);
+	}
+	if ((sqe = loop_sqe(&w->loop)) == NULL)
+		return;
+	a->asked = true;
+	io_uring_prep_statx(sqe, AT_FDCWD, a->path, 0, STATX_INO, &a->named);
+	sqe->flags |= IOSQE_ASYNC;
+	io_uring_sqe_set_data64(sqe, loop_tag(WAL_KIND_AWAY, 0, 0));
+}
