@@ -137,4 +137,27 @@ File::Path::remove_tree( $n->{data} );
 $n->start;
 is $n->client->cmd(qw(GET k)), undef, 'a directory founded anew serves';
 is $n->stop, 0, 'stopped';
+
+# An older copy in its place is refused: by what the region tells, which the
+# refusal names. Without that link it is served; nothing else is to be forced.
+$n = Nodelife->new->start;
+is $n->client->cmd(qw(SET k 1)), 'OK', 'a write';
+is $n->stop, 0, 'stopped';
+is system( 'cp', '-a', $n->{data}, "$n->{data}.old" ), 0, 'a copy';
+$n->start;
+is $n->client->cmd( 'SET', "n$_", $_ ), 'OK', 'a write since' for 1 .. 5;
+limit( $n->workers->{wal}, 4096 );
+like $n->client->cmd(qw(SET lost 1)), qr/^UNKNOWNOUTCOME/, 'the log closes';
+is $n->stop, 0, 'stopped';
+File::Path::remove_tree( $n->{data} );
+rename "$n->{data}.old", $n->{data} or die "rename: $!";
+is $n->spawn->wait_boot, 'gone', 'the older copy is refused';
+cmp_ok $n->wait_exit, '>', 0, 'with an exit code';
+my $text = Nodelife::slurp( $n->{log} );
+like $text, qr{older copy.*remove that link}s, 'with a way out';
+like $text, qr{\Q$n->{run}\E/region tells}, 'which names the link';
+unlink "$n->{run}/region" or die "region: $!";
+$n->start;
+is_deeply $n->client->cmd(qw(MGET k n1)), [ 1, undef ], 'then it is served';
+is $n->stop, 0, 'stopped';
 done_testing;

@@ -319,6 +319,12 @@ refuse_damage(struct recovery *rec)
 	    "the log is good up to record %ju, %ju were durable by %s",
 	    (uintmax_t)f->vlsn, (uintmax_t)rec->check.durable,
 	    log_witness_name(rec->check.witness));
+	/* It may be an older copy, put there while the region stayed. */
+	if (rec->check.witness == WITNESS_LIFE)
+		append(rec->why, sizeof(rec->why),
+		    ", as %s/region tells: if this is an older copy that is to "
+		    "replace what was here, remove that link",
+		    rec->w->conf->node.run_dir);
 	force_tell(rec, rec->why, sizeof(rec->why));
 	return -ECANCELED;
 }
