@@ -82,8 +82,8 @@ SKIP: {
 	skip 'needs root', 4 if $> != 0;
 	$n->configure( node => { user => 'nobody' } );
 	refused( $n, 77,
-		qr{\Q$n->{data}\E: open: Permission denied for user nobody .*chown},
-		'unwritable data directory' );
+		qr{\Q$n->{data}\E: open: Permission denied for user nobody, who may not pass .*chown},
+		'a directory above data_dir that bars the way' );
 	$n->configure( node => { user => 'no-such-user' } );
 	refused( $n, 78, qr/no such user/, 'unknown user' );
 	$n->configure( node => { user => undef } );
