@@ -217,3 +217,17 @@ worker_running(struct worker *w)
 	    SLOT_RUNNING, memory_order_acq_rel, memory_order_relaxed);
 	bell_ring(&w->bells, SLOT_SUPERVISOR);
 }
+
+void
+worker_ring_refused(const struct worker *w, enum phase phase, int error)
+{
+	const struct fault f = { .object = slot_name(w->slot),
+		.call = "io_uring",
+		.error = -error,
+		.place = PLACE_RING,
+		.goes_on = true };
+	char text[FAULT_TEXT_MAX];
+
+	log_errorx("%s", fault_text(text, sizeof(text), &f));
+	seq_fault(w->region->seq, phase, w->slot, &f);
+}

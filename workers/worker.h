@@ -54,6 +54,8 @@ enum worker_keep {
  * then PDEATHSIG and the parent check. Exits on failure, having logged.
  */
 void worker_open(struct worker *w, const char *title, unsigned keep);
+/* loop_open() refused: its gate fails by that, waited out if the world's. */
+void worker_ring_refused(const struct worker *w, enum phase phase, int error);
 /*
  * Does data_dir's path still lead to w->data_dir? 0, -EREMCHG if to another
  * directory, or -errno. Some files are opened by that path, others below the

@@ -281,9 +281,7 @@ gateway_open(struct gateway *g, struct worker *w)
 	rc = loop_open(
 	    &g->loop, g->r, &w->bells, g->slot, RING_ENTRIES, g, &hooks);
 	if (rc != 0) {
-		log_errorx("io_uring: %s", loop_refusal(rc));
-		(void)seq_fail(g->r->seq, PHASE_TRANSPORT_BIND, g->slot,
-		    "io_uring: %s", loop_refusal(rc));
+		worker_ring_refused(w, PHASE_TRANSPORT_BIND, rc);
 		return rc;
 	}
 	if ((rc = gw_conn_init(g)) == 0 && (rc = gw_write_init(g)) == 0)

@@ -493,9 +493,7 @@ group_main(struct worker *w)
 	rc = loop_open(
 	    &g->loop, g->r, &w->bells, w->slot, RING_ENTRIES, g, &hooks);
 	if (rc != 0) {
-		log_errorx("ring: %s", loop_refusal(rc));
-		seq_fail(g->r->seq, PHASE_RAFT_METADATA_REPLAY, w->slot,
-		    "ring: %s", loop_refusal(rc));
+		worker_ring_refused(w, PHASE_RAFT_METADATA_REPLAY, rc);
 		return WORKER_EXIT_FAILED;
 	}
 	group_io_open(g);

@@ -117,9 +117,7 @@ health_main(struct worker *w)
 	rc = loop_open(
 	    &h->loop, h->r, &w->bells, w->slot, RING_ENTRIES, h, &hooks);
 	if (rc != 0) {
-		log_errorx("ring: %s", loop_refusal(rc));
-		seq_fail(h->r->seq, PHASE_HEALTH_LOOP_START, w->slot,
-		    "ring: %s", loop_refusal(rc));
+		worker_ring_refused(w, PHASE_HEALTH_LOOP_START, rc);
 		return WORKER_EXIT_FAILED;
 	}
 	if ((rc = open_all(h)) != 0) {

@@ -526,8 +526,7 @@ store_main(struct worker *w)
 	rc = loop_open(
 	    &s->loop, w->region, &w->bells, w->slot, RING_ENTRIES, s, &hooks);
 	if (rc != 0) {
-		seq_fail(s->r->seq, PHASE_CLUSTER_CATALOG_OPEN, w->slot,
-		    "ring: %s", loop_refusal(rc));
+		worker_ring_refused(w, PHASE_CLUSTER_CATALOG_OPEN, rc);
 		return WORKER_EXIT_FAILED;
 	}
 	boot(s);

@@ -142,8 +142,7 @@ vlsn_main(struct worker *w)
 	rc = loop_open(
 	    &v->loop, w->region, &w->bells, w->slot, RING_ENTRIES, v, &hooks);
 	if (rc != 0) {
-		seq_fail(v->r->seq, PHASE_SCHEMA_CACHE_WARMUP, w->slot,
-		    "vlsn: ring: %s", loop_refusal(rc));
+		worker_ring_refused(w, PHASE_SCHEMA_CACHE_WARMUP, rc);
 		return WORKER_EXIT_FAILED;
 	}
 	loop_on(&v->loop, KIND_FLUSH, vlsn_flush_done);

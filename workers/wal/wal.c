@@ -140,8 +140,7 @@ wal_open(struct wal *w)
 	rc = loop_open(&w->loop, w->r, &w->w->bells, SLOT_WAL, WAL_RING_ENTRIES,
 	    w, &hooks);
 	if (rc != 0) {
-		seq_fail(w->r->seq, PHASE_WAL_RECOVERY, SLOT_WAL,
-		    "wal: io_uring: %s", loop_refusal(rc));
+		worker_ring_refused(w->w, PHASE_WAL_RECOVERY, rc);
 		return rc;
 	}
 	loop_on(&w->loop, WAL_KIND_WRITE, wal_write_done);
