@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 static struct flock
@@ -40,4 +41,46 @@ pidfile_holder(const char *run_dir, int *pid)
 		*pid = (int)strtol(text, NULL, 10);
 	close(fd);
 	return rc;
+}
+
+static void
+waits_path(char path[PATH_MAX], const char *run_dir)
+{
+	snprintf(path, PATH_MAX, "%s/waits", run_dir);
+}
+
+void
+pidfile_waits(const char *run_dir, const char *text)
+{
+	char path[PATH_MAX];
+	int fd;
+
+	waits_path(path, run_dir);
+	unlink(path);
+	if (text == NULL)
+		return;
+	fd = open(
+	    path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+	if (fd < 0)
+		return;
+	dprintf(fd, "%s\n", text);
+	close(fd);
+}
+
+bool
+pidfile_waits_read(const char *run_dir, char *text, size_t size)
+{
+	char path[PATH_MAX];
+	ssize_t n;
+	int fd;
+
+	waits_path(path, run_dir);
+	fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	n = pread(fd, text, size - 1, 0);
+	close(fd);
+	text[n > 0 ? n : 0] = '\0';
+	text[strcspn(text, "\n")] = '\0';
+	return text[0] != '\0';
 }

@@ -27,6 +27,8 @@ enum trouble_stops { STOPS_NOTHING = 0, STOPS_WRITES = 1, STOPS_READS = 2 };
 	X(DATA_DIR, "data_dir", SLOT_WAL, STOPS_WRITES)                        \
 	/* The log has no room for segments */                                 \
 	X(LOG_FULL, "log_full", SLOT_WAL, STOPS_WRITES)                        \
+	/* No further segment can be made */                                   \
+	X(LOG_SPACE, "log_space", SLOT_WAL, STOPS_NOTHING)                     \
 	/* /dev/shm has no memory for the log buffer */                        \
 	X(LOG_MEMORY, "log_memory", SLOT_WAL, STOPS_WRITES)                    \
 	/* Term and vote cannot be stored */                                   \

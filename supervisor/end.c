@@ -20,6 +20,7 @@
 
 #include "shm/assert.h"
 #include "shm/log.h"
+#include "shm/pidfile.h"
 #include "supervisor/listen.h"
 
 static void
@@ -127,8 +128,10 @@ node_boot_waits(struct node *n, const char *what, uint64_t delay_ms)
 		trouble_begin_text(&n->region, TROUBLE_BOOT_WAITS,
 		    "the boot waits: %s; tried again in %llu ms", what,
 		    (unsigned long long)delay_ms);
-	else if (!same)
+	else if (!same) {
 		log_errorx("the boot waits: %s", what);
+		pidfile_waits(n->conf.node.run_dir, what);
+	}
 	if (!same && (n->foreground || n->ready_fd >= 0) &&
 	    log_fd() != STDERR_FILENO)
 		fprintf(stderr, "nodelifed: the boot waits: %s\n", what);

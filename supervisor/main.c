@@ -308,7 +308,7 @@ stopped_within(const struct node *n, uint64_t delay_ms)
 
 /*
  * The first region: as long as the world does not let it be made there is
- * none to say so in, only the log and who started us.
+ * none to say so in, only the log, a file in run_dir and who started us.
  */
 static int
 first_boot(struct node *n)
@@ -318,17 +318,21 @@ first_boot(struct node *n)
 	int rc;
 
 	while ((rc = node_boot(n, why)) == NODE_BOOT_WAITS) {
-		if (node_waited_out(n, n->waits_since_ns))
-			return refuse(EX_TEMPFAIL,
+		if (node_waited_out(n, n->waits_since_ns)) {
+			rc = refuse(EX_TEMPFAIL,
 			    "%s: [restart] give_up has passed", why);
+			break;
+		}
 		delay_ms = node_world_delay(n);
 		node_boot_waits(n, why, delay_ms);
 		daemon_ready(&n->ready_fd, DAEMON_BOOTING);
 		if (stopped_within(n, delay_ms)) {
 			n->finished = true;
-			return 0;
+			rc = 0;
+			break;
 		}
 	}
+	pidfile_waits(n->conf.node.run_dir, NULL);
 	return rc;
 }
 

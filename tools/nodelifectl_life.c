@@ -128,14 +128,18 @@ ctl_say_life(const struct ctl *c, int code)
 
 /* "serving", or how far its boot or its stop is. */
 static void
-say_state(const struct ctl_life *l)
+say_state(const struct ctl *c, const struct ctl_life *l)
 {
+	char waits[1024];
 	const struct sequencer *s = l->region.seq;
 	enum shutdown_step step;
 	enum phase phase;
 
 	if (!l->has_region || !region_alive(&l->region)) {
-		printf(": its region is not to be had\n");
+		if (pidfile_waits_read(c->run_dir, waits, sizeof(waits)))
+			printf(": the boot waits: %s\n", waits);
+		else
+			printf(": its region is not to be had\n");
 		return;
 	}
 	step = atomic_load_explicit(&s->shutdown, memory_order_acquire);
@@ -159,7 +163,7 @@ ctl_status(const struct ctl *c)
 			printf("running, pid %d", l.pid);
 		else
 			printf("running");
-		say_state(&l);
+		say_state(c, &l);
 	} else {
 		ctl_say_life(c, rc);
 	}

@@ -22,7 +22,9 @@ my %small = (
 );
 
 # needs: of the machine; disk: what data_dir is on; begin, end: the fault;
-# cause, remedy: what is said; at: the moments (first, later, running); conf:
+# cause, remedy: what is said; heavy: the
+# writer's values are large; waits: a linearizable read waits, too, as it does
+# for what is durable and not applied; restart: the node is stopped to end it; at: the moments (first, later, running); conf:
 # beside %small; writes: that they go on all the same.
 my @cases = (
 	{ name => 'EIO on write', needs => [qw(root loop fuse)],
@@ -35,18 +37,47 @@ my @cases = (
 		begin => sub { $_[0]{disk}->say( flush => 'EIO' ) },
 		end   => sub { $_[0]{disk}->say },
 		cause => qr{Input/output error}, remedy => $looks },
+	{ name => 'hung disk', needs => [qw(root loop fuse)],
+		disk => { faulty => 1 },
+		begin => sub { $_[0]{disk}->say( write => 'hang', flush => 'hang' ) },
+		end   => sub { $_[0]{disk}->say },
+		cause => qr{flush.* in flight}, remedy => qr{does not answer: look at it},
+		at => ['running'] },
+	{ name => 'frozen disk', needs => [qw(root loop freeze)],
+		disk => {}, waits => 1,
+		begin => sub { $_[0]{disk}->freeze(60) },
+		end   => sub { $_[0]{disk}->thaw },
+		cause => qr{flush.* in flight}, remedy => qr{does not answer: look at it},
+		at => ['running'] },
+	{ name => 'very slow disk', needs => [qw(root loop fuse)],
+		disk => { faulty => 1 },
+		begin => sub { $_[0]{disk}->say( write => 2500 ) },
+		end   => sub { $_[0]{disk}->say },
+		cause => qr{flush.* in flight}, remedy => qr{does not answer: look at it},
+		at => ['running'] },
+	{ name => 'read-only', needs => [qw(root loop)], disk => {},
+		begin => sub { $_[0]{disk}->remount('ro') },
+		end   => sub { $_[0]{disk}->remount('rw') },
+		cause => qr{Read-only file system}, remedy => qr{mount it writable},
+		at => [qw(first later)] },
+	# Which no file system takes back while the node has it open: it is to be
+	# stopped, and keeps to its directory until then.
+	{ name => 'read-only after an error', needs => [qw(root loop)],
+		disk  => { journal => 1 }, restart => 1,
+		begin => sub { $_[0]{disk}->abort },
+		end   => sub { $_[0]{disk}->mount_again },
+		cause => qr{Read-only file system}, remedy => qr{mount it writable},
+		at => ['running'] },
 	{ name => 'full disk', needs => [qw(root loop)],
 		disk => {},
 		begin => sub { $_[0]{disk}->fill },
 		end   => sub { $_[0]{disk}->empty },
-		cause => qr{No space left}, remedy => qr{free space},
-		at => [qw(first running)] },
+		cause => qr{No space left}, remedy => qr{free space} },
 	{ name => 'nearly full disk', needs => [qw(root loop)],
 		disk => {},
 		begin => sub { $_[0]{disk}->fill(300) },
 		end   => sub { $_[0]{disk}->empty },
-		cause => qr{No space left}, remedy => qr{free space},
-		at => [qw(first)] },
+		cause => qr{No space left}, remedy => qr{free space}, heavy => 1 },
 	{ name => 'no inodes', needs => [qw(root loop)],
 		disk => { mkfs => [ -N => 128 ] },
 		begin => sub { $_[0]{disk}->fill_inodes },
@@ -68,6 +99,19 @@ my @cases = (
 		begin => sub { no_forks( $_[0] ) },
 		end   => sub { $_[0]{group}->pids('max') },
 		cause => qr{Resource temporarily unavailable}, remedy => qr{pids\.max} },
+	{ name => '/dev/shm full', needs => [qw(root shm)], shm => '64m',
+		begin => sub { World::fill('/dev/shm') },
+		end   => sub { unlink '/dev/shm/filler' },
+		cause => qr{/dev/shm.*(?:no memory left|has \d+M)},
+		remedy => qr{free space in /dev/shm|enlarge},
+		at => [qw(first later)] },
+	{ name => 'stopped worker', needs => [],
+		begin => sub { kill 'STOP', $_[0]{n}->workers->{store} },
+		end   => sub { kill 'CONT', $_[0]{n}->workers->{store} // () },
+		cause => qr{store.*no (?:heartbeat|progress)}, remedy => qr{.},
+		waits => 1,
+		conf => { liveness => { timeout => '20s' } },
+		at => ['running'] },
 	{ name => 'auxiliary worker dies', needs => [], writes => 1,
 		begin => sub { pester( $_[0], 'vlsn' ) },
 		end   => sub { rest( $_[0] ) },
@@ -91,6 +135,7 @@ sub writer {
 		$c //= eval { Nodelife::Client->new( $self->{address} ) };
 		$i++;
 		my $r = $c && $c->cmd( 'SET', "k$i", $i );
+		$c->cmd( 'SET', 'heavy', 'h' x 200_000 ) if $r && $self->{case}{heavy};
 		if ( defined $r && $r eq 'OK' ) { print $acked "$i\n" }
 		else {
 			undef $c if !$c || $r =~ /CLOSED|TIMEOUT/;
@@ -108,8 +153,8 @@ sub acked {
 # What the admin sees: 24 rows of 79 columns, as one line.
 sub screen {
 	my ($self) = @_;
-	my ( undef, $out ) = $self->{n}->run( 'nodelifestat', '-r', $self->{region} );
-	my @rows = split /\n/, $out;
+	my ( undef, $out, $err ) = $self->{n}->run( 'nodelifestat', '-r', $self->{region} );
+	my @rows = split /\n/, $out . $err;    # where there is no region yet
 	return join( ' ', grep { defined } @rows[ 0 .. 23 ] ) =~ s/\s+/ /gr;
 }
 
@@ -222,6 +267,10 @@ sub run_case {
 	my ( $name, $moment, $factor ) = @_;
 	my ($case) = grep { $_->{name} eq $name } @cases or die "no case '$name'";
 	my $self = { case => $case, moment => $moment, factor => $factor, log_from => 0 };
+	if ( $case->{shm} ) {
+		my $why = World::own_shm( $case->{shm} );
+		plan skip_all => $why if $why;
+	}
 	my %conf = %small;
 	while ( my ( $s, $keys ) = each %{ $case->{conf} // {} } ) {
 		$conf{$s} = { %{ $conf{$s} // {} }, %$keys };
@@ -246,7 +295,7 @@ sub run_case {
 	if ( $moment eq 'running' ) {
 		$writer = writer($self);
 		wait_until { acked($self) >= 5 } or die 'the writer writes nothing';
-		if ( !$case->{writes} ) { $self->{reader} = $n->client }
+		if ( !$case->{writes} && !$case->{waits} ) { $self->{reader} = $n->client }
 	}
 	else {
 		if ( $moment eq 'later' ) { is $n->stop, 0, 'stopped' }
@@ -261,13 +310,28 @@ sub run_case {
 	$n->spawn( @{ $self->{command} // [] } ) if $moment ne 'running';
 	my $pid = $n->{pid};
 	is_told( $self, $moment ne 'running' );
+	if ( $case->{shm} && $moment ne 'running' ) {
+		my ( $code, $out ) = $n->run( 'nodelifectl', '-r', $n->{run}, 'status' );
+		like $out, qr{the boot waits: .*$case->{cause}}, 'nodelifectl status says it';
+	}
 	if ( $self->{reader} ) {
 		$self->{reader}{timeout} = 10;
 		is $self->{reader}->cmd( 'GET', 'first' ), 1, 'reads go on';
 	}
 	my $before = () = acked($self);
-	$case->{end}->($self);
-	if ( $moment eq 'running' ) {
+	if ( $case->{restart} ) {
+		is $n->stop, 0, 'stopped';
+		kill 'KILL', $writer;
+		waitpid $writer, 0;
+		$case->{end}->($self);
+		$n->start;
+		$pid = $n->{pid};
+	}
+	else { $case->{end}->($self) }
+	if ( $case->{restart} ) {
+		is $n->client->cmd( 'SET', 'again', 1 ), 'OK', 'writes go on';
+	}
+	elsif ( $moment eq 'running' ) {
 		ok wait_until( sub { acked($self) > $before + 5 }, 30 + 10 * $factor ),
 		  'writes go on by themselves';
 		kill 'KILL', $writer;

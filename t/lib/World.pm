@@ -356,6 +356,13 @@ sub say {
 	return;
 }
 
+# As an admin does, who finds no file open for writing.
+sub remount {
+	my ( $self, $how ) = @_;
+	World::must( 'mount', '-o', "remount,$how", $self->{dir} );
+	return;
+}
+
 # Read-only for good, as after a journal that failed: a file that is open for
 # writing refuses them, too (EROFS), which no orderly remount would do.
 sub abort {

@@ -63,6 +63,23 @@ keeper_fault(const struct wal *w, char path[PATH_MAX], const char *effect)
 		.goes_on = true };
 }
 
+/* The one in use is the last: writes go on to its end. */
+static void
+space_tell(struct wal *w)
+{
+	char path[PATH_MAX];
+	struct fault f;
+
+	if (w->keeper.error == 0 || spares_ahead(w) > 0) {
+		trouble_end(w->r, TROUBLE_LOG_SPACE);
+		return;
+	}
+	f = keeper_fault(w, path,
+	    "no further segment can be made, none is left: writes go on until "
+	    "this one is full");
+	trouble_begin(w->r, TROUBLE_LOG_SPACE, &f);
+}
+
 void
 wal_full_tell(struct wal *w, bool full)
 {
@@ -71,8 +88,10 @@ wal_full_tell(struct wal *w, bool full)
 
 	if (!full) {
 		trouble_end(w->r, TROUBLE_LOG_FULL);
+		space_tell(w);
 		return;
 	}
+	trouble_end(w->r, TROUBLE_LOG_SPACE);
 	f = keeper_fault(w, path,
 	    "the log has no room: writes are refused, reads go on, nothing is "
 	    "lost");
@@ -98,6 +117,8 @@ wal_keeper_failed(struct wal *w, const char *name, const char *call, int error)
 		return;
 	if (disk_is_full(w))
 		wal_count(w, C_WAL_NOSPACE, 1);
+	if (spares_ahead(w) == 0)
+		return;
 	snprintf(effect, sizeof(effect),
 	    "no further segment can be made, %u are left", spares_ahead(w));
 	f = keeper_fault(w, path, effect);
