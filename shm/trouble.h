@@ -49,8 +49,11 @@ enum trouble_stops { STOPS_NOTHING = 0, STOPS_WRITES = 1, STOPS_READS = 2 };
 	    STOPS_WRITES | STOPS_READS)                                        \
 	/* A worker does not stay up */                                        \
 	X(WORKER_DOWN, "worker_down", SLOT_SUPERVISOR, STOPS_NOTHING)          \
-	/* A worker makes no progress */                                       \
-	X(WORKER_SILENT, "worker_silent", SLOT_SUPERVISOR, STOPS_WRITES)       \
+	/* A worker makes no progress; by what waits for it */                 \
+	X(WORKER_SILENT, "worker_silent", SLOT_SUPERVISOR, STOPS_NOTHING)      \
+	X(WRITER_SILENT, "writer_silent", SLOT_SUPERVISOR, STOPS_WRITES)       \
+	X(SERVER_SILENT, "server_silent", SLOT_SUPERVISOR,                     \
+	    STOPS_WRITES | STOPS_READS)                                        \
 	/* run_dir lost what was in it */                                      \
 	X(RUN_DIR, "run_dir", SLOT_SUPERVISOR, STOPS_NOTHING)                  \
 	/* A limit of the system is below the configuration */                 \

@@ -130,22 +130,52 @@ silence(const struct node *n, unsigned slot)
 	return c->pid != 0 && n->now_ns > since ? n->now_ns - since : 0;
 }
 
+/*
+ * Reads wait until the store has applied what was committed before them, and
+ * other gateways do for one what clients of the only one wait for.
+ */
+static enum trouble
+silent_kind(const struct node *n, unsigned slot)
+{
+	switch (slot) {
+	case SLOT_STORE:
+		return TROUBLE_SERVER_SILENT;
+	case SLOT_WAL:
+	case SLOT_GROUP:
+		return TROUBLE_WRITER_SILENT;
+	default:
+		return slot >= SLOT_GATEWAY && n->conf.node.gateways == 1
+			   ? TROUBLE_SERVER_SILENT
+			   : TROUBLE_WORKER_SILENT;
+	}
+}
+
+/* The first of those that this kind is for. */
 static void
-tell_silent(struct node *n)
+tell_silent_of(struct node *n, enum trouble kind)
 {
 	const char *why;
 
 	for (unsigned slot = 0; slot < SLOT_MAX; slot++) {
 		uint64_t ns = silence(n, slot);
 
-		if ((why = why_silent(n, slot, ns)) == NULL)
+		if (silent_kind(n, slot) != kind ||
+		    (why = why_silent(n, slot, ns)) == NULL)
 			continue;
-		trouble_begin_text(&n->region, TROUBLE_WORKER_SILENT,
+		trouble_begin_text(&n->region, kind,
 		    "%s (pid %d): no heartbeat for %.1f s: %s", slot_name(slot),
 		    (int)n->child[slot].pid, (double)ns / 1e9, why);
 		return;
 	}
-	trouble_end(&n->region, TROUBLE_WORKER_SILENT);
+	trouble_end(&n->region, kind);
+}
+
+static void
+tell_silent(struct node *n)
+{
+	tell_silent_of(n, TROUBLE_WORKER_SILENT);
+	tell_silent_of(n, TROUBLE_WRITER_SILENT);
+	tell_silent_of(n, TROUBLE_SERVER_SILENT);
 }
 
 static void

@@ -18,18 +18,27 @@ sub write_probe { return ( $_[0]->http('/readyz?want=write') )[0] }
 
 my $n = Nodelife->new->start;
 is write_probe($n), 200, 'writes are served';
-for my $name (qw(store vlsn)) {
+my %stops = (
+	store => [ server_silent => 503, 503 ],
+	wal   => [ writer_silent => 503, 200 ],
+	vlsn  => [ worker_silent => 200, 200 ],
+);
+for my $name ( sort keys %stops ) {
+	my ( $kind, $write, $read ) = @{ $stops{$name} };
 	my $pid = $n->workers->{$name};
 	kill 'STOP', $pid;
 	eventually {
-		trouble( $n, 'worker_silent' ) =~
+		trouble( $n, $kind ) =~
 		  /^$name \(pid $pid\): no heartbeat for \d+\.\d s: .*kill -CONT/;
 	} "$name is stopped: the screen names it";
-	is write_probe($n), 503, 'the write probe turns';
+	is write_probe($n), $write, "the write probe says $write";
+	my $s = $n->stat;
+	is $s->{can_write} ? 200 : 503, $write, 'so does the screen';
+	is $s->{can_read} ? 200 : 503, $read, "and $read of reads";
 	like slurp( $n->{log} ), qr/$name \(pid $pid\): no heartbeat for/, 'the log, too';
 	kill 'CONT', $pid;
-	eventually { trouble( $n, 'worker_silent' ) eq '' } 'and when it is over';
-	is write_probe($n), 200, 'writes are served again';
+	eventually { trouble( $n, $kind ) eq '' } 'and when it is over';
+	is write_probe($n), 200, 'writes are served';
 }
 is scalar( grep { $_->{restarts} } @{ $n->stat->{workers} } ), 0, 'nobody was killed';
 is $n->stop, 0, 'stopped';
