@@ -654,9 +654,19 @@ region_sections_trim(int fd, const struct region_place section[SECT_COUNT])
 	static const enum section bulk[] = { SECT_RING_DATA, SECT_VMAP,
 		SECT_WALBUF, SECT_TABLE };
 
-	for (unsigned i = 0; i < NITEMS(bulk); i++)
-		(void)fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-		    (off_t)section[bulk[i]].off, (off_t)section[bulk[i]].len);
+	/* Who looks at the black box reads it: a hole may be SIGBUS. */
+	uint64_t kept =
+	    align_up(sizeof(struct table_head), (uint64_t)REGION_PAGE);
+
+	for (unsigned i = 0; i < NITEMS(bulk); i++) {
+		const struct region_place *at = &section[bulk[i]];
+		uint64_t skip = bulk[i] == SECT_TABLE ? kept : 0;
+
+		if (at->len > skip)
+			(void)fallocate(fd,
+			    FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+			    (off_t)(at->off + skip), (off_t)(at->len - skip));
+	}
 }
 
 void

@@ -11,6 +11,7 @@
 
 #include "shm/process.h"
 #include "shm/region_link.h"
+#include "shm/table.h"
 #include "t/shm_fixture.h"
 
 static char why[256];
@@ -527,10 +528,30 @@ hostile_links(void)
 	fixture_close(&g);
 }
 
+/* What a black box keeps: all that tools read, so that no look needs memory. */
+static void
+trimmed(void)
+{
+	struct fixture f;
+	struct stat st;
+
+	fixture_open(&f);
+	atomic_store(&f.r.table->count, 7);
+	region_end(&f.r, REGION_ENDED);
+	region_trim(&f.r);
+	ok(fstat(f.r.fd, &st) == 0 && st.st_blocks < 4 * 1024 * 1024 / 512,
+	    "a trimmed region keeps %lld KiB", (long long)st.st_blocks / 2);
+	is_i64(lseek(f.r.fd, (off_t)f.r.section[SECT_TABLE].off, SEEK_DATA),
+	    (int64_t)f.r.section[SECT_TABLE].off, "the table's head is there");
+	is_u64(atomic_load(&f.r.table->count), 7, "as it was");
+	fixture_close(&f);
+}
+
 int
 main(void)
 {
 	created();
+	trimmed();
 	rings();
 	refusals();
 	bad_specs();
