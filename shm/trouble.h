@@ -36,7 +36,7 @@ enum trouble_stops { STOPS_NOTHING = 0, STOPS_WRITES = 1, STOPS_READS = 2 };
 	/* The store cannot take more */                                       \
 	X(STORE_FULL, "store_full", SLOT_STORE, STOPS_WRITES)                  \
 	/* /dev/shm has no memory for the table */                             \
-	X(STORE_MEMORY, "store_memory", SLOT_STORE, STOPS_NOTHING)             \
+	X(STORE_MEMORY, "store_memory", SLOT_STORE, STOPS_WRITES)              \
 	/* The store's file cannot be read */                                  \
 	X(STORE_FAILED, "store_failed", SLOT_STORE, STOPS_NOTHING)             \
 	/* Checkpoints fail */                                                 \
