@@ -56,7 +56,7 @@ node_fit(struct node *n, char why[FAULT_TEXT_MAX])
 	region_sweep(n->rights.drop ? n->rights.uid : geteuid());
 	/* Who is there from now on is counted from here. */
 	limits_group("", &group);
-	n->oom_kills = group.oom_kills;
+	n->oom_kills = n->oom_seen = group.oom_kills;
 	limits_read(&n->limits, &n->conf_set, 0, &most);
 	n->conf = n->conf_set;
 	conf_fit(&n->conf, &n->limits, &n->fit);

@@ -20,7 +20,8 @@
 #include "supervisor/daemon.h"
 #include "supervisor/limits.h"
 
-#define HOW_MAX 64 /* "killed by signal 11 (Segmentation fault), core" */
+#define KILLS_NS (4 * NS_PER_S) /* a kill is of late for up to twice this */
+#define HOW_MAX  64 /* "killed by signal 11 (Segmentation fault), core" */
 
 uint32_t
 children_alive(const struct node *n)
@@ -232,7 +233,7 @@ trouble_of(struct node *n, unsigned slot, char *what, size_t size)
 
 /*
  * Killed, not by us: by the kernel for memory, if the control group counts one
- * more. Says so in *what. A count is higher before its process is dead.
+ * more of late. Says so in *what. A count is higher before its process is dead.
  */
 static bool
 killed_for_memory(
@@ -252,7 +253,7 @@ killed_for_memory(
 	/* One look may stand for several. */
 	if (g.oom_kills <= n->oom_kills && n->oom_ns != n->now_ns)
 		return false;
-	n->oom_kills = g.oom_kills;
+	n->oom_kills = n->oom_seen = g.oom_kills;
 	n->oom_ns = n->now_ns;
 	snprintf(object, sizeof(object), "%s (pid %d)", slot_name(slot),
 	    (int)n->child[slot].pid);
@@ -265,11 +266,26 @@ killed_for_memory(
 	return true;
 }
 
+/* What was killed long ago was not the worker that ends now, but others. */
+static void
+kills_look(struct node *n)
+{
+	struct limits_group g;
+
+	if (n->now_ns < n->oom_seen_ns + KILLS_NS)
+		return;
+	limits_group("", &g);
+	n->oom_kills = n->oom_seen;
+	n->oom_seen = g.oom_kills;
+	n->oom_seen_ns = n->now_ns;
+}
+
 void
 children_tell_memory(struct node *n)
 {
 	uint64_t window = n->conf.restart.window_ms * NS_PER_MS;
 
+	kills_look(n);
 	if (n->oom_ns != 0 && n->now_ns > n->oom_ns + window)
 		n->oom_ns = 0;
 	if (n->oom_ns != 0)

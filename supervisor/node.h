@@ -84,7 +84,9 @@ struct node {
 	struct restart_history world; /* those for faults of the world */
 	unsigned restarts;
 	bool ever_served;
-	uint64_t oom_kills; /* of our control group, as read last */
+	uint64_t oom_kills; /* of our control group, some seconds ago, */
+	uint64_t oom_seen; /* as read last, */
+	uint64_t oom_seen_ns; /* and when that was */
 	uint64_t oom_ns; /* when a worker was the last one; 0 = never */
 	char oom_text[FAULT_TEXT_MAX]; /* what it was told as */
 

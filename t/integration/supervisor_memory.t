@@ -76,6 +76,15 @@ for my $name (qw(store group vlsn)) {
 }
 eventually { troubles($n) !~ /for memory/ } 'until it does not happen any more';
 
+# What the group counted meanwhile were others.
+{
+	my $pid = $n->workers->{vlsn};
+	kill 'KILL', $pid;
+	ok $n->wait_worker( 'vlsn', $pid ), 'killed by somebody, long after';
+	like slurp( $n->{log} ), qr/vlsn \(pid $pid\): killed by signal 9/, 'is told as that';
+	is troubles($n), '', 'and not as killed for memory';
+}
+
 # No process more.
 my $few = World::Group->new('pids')->add( $n->{pid}, values %{ $n->workers } );
 $few->pids(1);
