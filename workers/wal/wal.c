@@ -38,7 +38,6 @@ wal_tick(struct wal *w)
 	w->tick_ns = w->loop.now_ns;
 	tick_head(w);
 	wal_keeper_tick(w);
-	wal_away_tick(w);
 }
 
 /* Everything appended is on disk, and a head there says so. */
@@ -100,6 +99,7 @@ wal_turn(void *ctx)
 	/* What the tick or the end of the log's life has put there. */
 	(void)wal_flush_turn(w);
 	wal_keeper_turn(w);
+	wal_away_turn(w);
 	wal_probe_turn(w);
 }
 

@@ -189,6 +189,7 @@ struct wal_probe {
 struct wal_away {
 	bool away; /* it does not: writes are refused */
 	bool asked; /* in flight: nothing here moves */
+	uint64_t asked_ns, vlsn; /* of the last look: when, and the newest */
 	uint32_t number; /* of the segment it is asked for */
 	struct statx held, named; /* by its descriptor, by its path */
 	char path[PATH_MAX];
@@ -382,8 +383,8 @@ int wal_boot_failed(struct wal *w, const struct fault *f);
 int
 wal_boot_fault(struct wal *w, const char *name, const char *call, int error);
 
-/* wal_away.c: once a second. */
-void wal_away_tick(struct wal *w);
+/* wal_away.c: at most once a second. */
+void wal_away_turn(struct wal *w);
 void wal_away_done(
     void *ctx, uint32_t slot, uint32_t generation, int res, uint32_t flags);
 

@@ -1,8 +1,9 @@
 /*
  * Does the path of the segment that is written still lead to it? Who removes or
  * moves data_dir below a node that runs leaves it with open files that take
- * every write, and that no boot will find. So it is looked once a second, by
- * the ring, since a disk may hang: if the path leads nowhere, or elsewhere,
+ * every write, and that no boot will find. So it is looked, by the ring, since
+ * a disk may hang, when something is written and the last look is a second
+ * old: nobody else is woken for it. If the path leads nowhere, or elsewhere,
  * writes are refused until it leads there again.
  */
 #include "workers/wal/wal.h"
@@ -67,12 +68,15 @@ wal_away_done(
 }
 
 void
-wal_away_tick(struct wal *w)
+wal_away_turn(struct wal *w)
 {
 	char name[SEGMENT_NAME_MAX];
 	struct wal_away *a = &w->away;
 	struct io_uring_sqe *sqe;
 
+	if ((a->vlsn == w->vlsn && !a->away) ||
+	    w->loop.now_ns < a->asked_ns + NS_PER_S)
+		return;
 	if ((w->phase != WAL_APPENDING && w->phase != WAL_CLOSING) ||
 	    w->stopping || a->asked || w->segment.fd < 0)
 		return;
@@ -87,6 +91,8 @@ wal_away_tick(struct wal *w)
 	if ((sqe = loop_sqe(&w->loop)) == NULL)
 		return;
 	a->asked = true;
+	a->asked_ns = w->loop.now_ns;
+	a->vlsn = w->vlsn;
 	io_uring_prep_statx(sqe, AT_FDCWD, a->path, 0, STATX_INO, &a->named);
 	sqe->flags |= IOSQE_ASYNC;
 	io_uring_sqe_set_data64(sqe, loop_tag(WAL_KIND_AWAY, 0, 0));
