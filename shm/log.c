@@ -185,11 +185,7 @@ log_reopen_word(const _Atomic uint32_t *word)
 static bool
 log_file_is_named(void)
 {
-	struct stat open_file, named;
-
-	return fstat(me.fd, &open_file) == 0 && stat(me.path, &named) == 0 &&
-	       open_file.st_dev == named.st_dev &&
-	       open_file.st_ino == named.st_ino;
+	return path_leads_to(AT_FDCWD, me.path, true, me.fd) == 0;
 }
 
 static void

@@ -196,3 +196,17 @@ path_file_check(int fd)
 		return -EINVAL;
 	return st.st_nlink == 1 ? 0 : -EMLINK;
 }
+
+int
+path_leads_to(int dir, const char *name, bool follow, int fd)
+{
+	struct stat open_file, named;
+
+	if (fstat(fd, &open_file) != 0 ||
+	    fstatat(dir, name, &named, follow ? 0 : AT_SYMLINK_NOFOLLOW) != 0)
+		return -errno;
+	return open_file.st_dev == named.st_dev &&
+		       open_file.st_ino == named.st_ino
+		   ? 0
+		   : -EREMCHG;
+}

@@ -26,6 +26,12 @@ int path_dir_make(const char *path, mode_t mode);
 int path_parent_open(const char *path, const char **name);
 /* May nobody but root change what is in it, or are we not root anyway? */
 bool path_dir_is_safe(int dir_fd);
+/*
+ * Does the name (in dir, or AT_FDCWD) lead to what is open as fd? 0; -EREMCHG:
+ * it leads to something else; or -errno: it leads nowhere. A link that stands
+ * under the name itself is something else unless it is followed.
+ */
+int path_leads_to(int dir, const char *name, bool follow, int fd);
 /* Is the open file an ordinary one that has no other name? 0 or -errno. */
 int path_file_check(int fd);
 

@@ -48,11 +48,7 @@ is_black_box(const char *run_dir, const char *name)
 static void
 remove_same(int shm, const char *name, int fd)
 {
-	struct stat file, named;
-
-	if (fstat(fd, &file) == 0 &&
-	    fstatat(shm, name, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
-	    named.st_dev == file.st_dev && named.st_ino == file.st_ino)
+	if (path_leads_to(shm, name, false, fd) == 0)
 		unlinkat(shm, name, 0);
 }
 

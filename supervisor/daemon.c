@@ -107,11 +107,7 @@ daemon_ready(int *ready_fd, int code)
 static bool
 is_named(int dir, int fd)
 {
-	struct stat file, named;
-
-	return fstat(fd, &file) == 0 &&
-	       fstatat(dir, PIDFILE_NAME, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
-	       file.st_dev == named.st_dev && file.st_ino == named.st_ino;
+	return path_leads_to(dir, PIDFILE_NAME, false, fd) == 0;
 }
 
 /* 0, -EWOULDBLOCK and who has it, or -errno. */
@@ -199,16 +195,6 @@ daemon_pidfile_remove(struct pidfile *p)
 	p->dir = p->fd = -1;
 }
 
-/* Does the path lead to the directory that is open? */
-static bool
-dir_is_at(const char *path, int fd)
-{
-	struct stat named, open;
-
-	return stat(path, &named) == 0 && fstat(fd, &open) == 0 &&
-	       named.st_dev == open.st_dev && named.st_ino == open.st_ino;
-}
-
 int
 daemon_pidfile_again(
     const struct conf *conf, const struct rights *rights, struct pidfile *p)
@@ -217,7 +203,8 @@ daemon_pidfile_again(
 	struct pidfile fresh = { -1, -1 };
 	int other, rc;
 
-	if (dir_is_at(dir, p->dir) && is_named(p->dir, p->fd))
+	if (path_leads_to(AT_FDCWD, dir, true, p->dir) == 0 &&
+	    is_named(p->dir, p->fd))
 		return 0;
 	if ((fresh.dir = path_dir_make(dir, 0755)) < 0)
 		return fresh.dir;

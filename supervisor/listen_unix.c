@@ -106,15 +106,13 @@ bind_name(int dir, const char *name, const struct sockaddr_un *un,
 static int
 name_lock(int dir, const char *lock)
 {
-	struct stat file, named;
 	int fd = openat(dir, lock,
 	    O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
 
 	if (fd < 0) /* of another user's node, for a moment */
 		return errno == EACCES ? -EWOULDBLOCK : -errno;
-	if (flock(fd, LOCK_EX | LOCK_NB) == 0 && fstat(fd, &file) == 0 &&
-	    fstatat(dir, lock, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
-	    named.st_dev == file.st_dev && named.st_ino == file.st_ino)
+	if (flock(fd, LOCK_EX | LOCK_NB) == 0 &&
+	    path_leads_to(dir, lock, false, fd) == 0)
 		return fd;
 	close(fd);
 	return -EWOULDBLOCK;

@@ -19,8 +19,8 @@
 
 #include "shm/log.h"
 #include "shm/pidfile.h"
-#include "supervisor/check.h"
 #include "supervisor/access.h"
+#include "supervisor/check.h"
 #include "supervisor/datadir.h"
 #include "supervisor/limits.h"
 #include "supervisor/listen.h"

@@ -7,6 +7,7 @@
 #include "workers/worker.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
 #include <sched.h>
@@ -14,13 +15,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 #include <syslog.h>
 #include <unistd.h>
 
 #include "shm/assert.h"
 #include "shm/locks.h"
 #include "shm/log.h"
+#include "shm/path.h"
 
 /* stdio, log, region, bells, lock, data_dir, listeners, http, control. */
 #define KEEP_MAX (3 + 2 + SLOT_MAX + 2 + LISTEN_MAX + 2)
@@ -194,14 +195,8 @@ worker_open(struct worker *w, const char *title, unsigned keep)
 int
 worker_data_dir_check(const struct worker *w)
 {
-	struct stat held, named;
-
-	if (fstat(w->data_dir, &held) != 0 ||
-	    stat(w->conf->node.data_dir, &named) != 0)
-		return -errno;
-	return held.st_dev == named.st_dev && held.st_ino == named.st_ino
-		   ? 0
-		   : -EREMCHG;
+	return path_leads_to(
+	    AT_FDCWD, w->conf->node.data_dir, true, w->data_dir);
 }
 
 void

@@ -62,10 +62,10 @@ direct_alignment(int fd)
 	return 0;
 }
 
-/* Where the kernel does not say: does a direct write of a block work? */
 /*
- * 1 = direct writes work, 0 = they do not, or -errno: then nobody knows. A full
- * disk takes no write of any kind; it did let the file be opened so.
+ * Where the kernel does not say: does a direct write of a block work? 1 = it
+ * does, 0 = it does not, or -errno: then nobody knows. A full disk takes no
+ * write of any kind; it did let the file be opened so.
  */
 static int
 direct_works(int fd, uint32_t block)
