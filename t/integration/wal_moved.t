@@ -65,6 +65,31 @@ for my $gone ( $data, "$data/wal" ) {
 	is trouble( $n, 'data_dir' ), '', 'and nothing stands';
 }
 
+# A closed log, and the directory is moved before the fault is over: a boot
+# would find nothing, so there is none, and reads go on.
+SKIP: {
+	skip 'no prlimit(1)', 1 if system('prlimit --version >/dev/null') != 0;
+	my $wal      = $n->workers->{wal};
+	my $restarts = $n->stat->{node_restarts};
+	$c = $n->client;
+	is $c->cmd(qw(SET kept 1)), 'OK', 'a write';
+	system 'prlimit', "--pid=$wal", '--fsize=4096:';
+	like $c->cmd(qw(SET lost 1)), qr/UNKNOWNOUTCOME|LOGFAILED/, 'the log closes';
+	rename $data, "$data.own" or die;
+	system 'prlimit', "--pid=$wal", '--fsize=unlimited:';
+	eventually { trouble( $n, 'log_failed' ) =~ /^\Q$data\E: .*findmnt/ }
+	'that the directory is gone is told';
+	is $n->stat->{node_restarts}, $restarts, 'the node does not boot over it';
+	is_deeply $c->cmd(qw(MGET kept lost)), [ 1, undef ], 'reads go on';
+	rename "$data.own", $data or die;
+	ok wait_until {
+		my $back = eval { $n->client } or return 0;
+		( $back->cmd(qw(SET again 1)) // '' ) eq 'OK';
+	}, 'it is back: so are writes';
+	is_deeply $n->client->cmd(qw(MGET kept lost)), [ 1, undef ],
+	  'and all that was durable';
+}
+
 # Without a directory, and without what names it.
 rename $data, "$data.own" or die;
 kill 'KILL', $n->workers->{store};

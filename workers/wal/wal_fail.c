@@ -10,7 +10,8 @@
  * segment, a block where a segment ends (a limit of the size of files), a
  * flush. Every second one goes by the path and not by the directory that was
  * opened, for that may be of a mount that is gone while another took its place:
- * only another start takes that one, which is told.
+ * only another start takes that one, which is told. Whichever it was, the node
+ * boots only if data_dir's path leads to the directory that it has.
  */
 #include "workers/wal/wal.h"
 
@@ -236,7 +237,7 @@ wal_probe_done(
 		res = -ENOSPC;
 	if (res < 0)
 		rest(w, -res);
-	else if (p->step == PROBE_UNLINK && p->by_path &&
+	else if (p->step == PROBE_UNLINK &&
 		 (res = worker_data_dir_check(w->w)) != 0) {
 		elsewhere(w, -res);
 		rest(w, -res);
