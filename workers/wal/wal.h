@@ -431,7 +431,7 @@ int wal_keeper_salvage(
 
 /* Shared by the two. A spare's name by its state. */
 void wal_spare_name(char out[32], const struct wal_spare *s);
-/* A call on wal/NAME failed (errno, positive): no further segment for now. */
+/* A call on wal/NAME failed (errno, positive): none is made till a next try. */
 void
 wal_keeper_failed(struct wal *w, const char *name, const char *call, int error);
 /* What everybody is told: the log has no room, or it has. */
