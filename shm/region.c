@@ -437,7 +437,7 @@ static int
 region_name(struct region *r, int run_dir, bool keep_prev)
 {
 	snprintf(r->path, sizeof(r->path), "/" REGION_PREFIX "%s.%d.%08x",
-	    r->head->node, (int)getpid(), (unsigned)arc4random());
+	    r->node, (int)getpid(), (unsigned)arc4random());
 	return region_link_swap(run_dir, r->path, r->fd, keep_prev);
 }
 
@@ -467,6 +467,7 @@ region_create(struct region *r, const struct region_spec *spec, char *why,
 	memset(r, 0, sizeof(*r));
 	r->fd = -1;
 	r->writable = true;
+	strlcpy(r->node, spec->node, sizeof(r->node));
 	explain(why, why_size, "%s", "");
 	dir = path_dir_open(spec->run_dir);
 	if (dir < 0 && spec->before != NULL)

@@ -181,6 +181,7 @@ struct region {
 	char path[128]; /* name under /dev/shm, with the slash; "" = none */
 	struct region_head *head;
 	/* As made or checked: the head's may be written by others since. */
+	char node[NODE_NAME_MAX]; /* creator only */
 	struct region_place section[SECT_COUNT];
 	struct sequencer *seq;
 	struct slots *slots;

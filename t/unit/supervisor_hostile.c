@@ -7,8 +7,10 @@
  */
 #include "supervisor/node.h"
 
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -19,6 +21,10 @@
 #include "shm/table.h"
 #include "t/lib/events.h"
 #include "t/tap.h"
+
+#define NODE "n1"
+
+static char run_dir[] = "/tmp/supervisor_hostile.XXXXXX";
 
 #define ROUNDS 60
 
@@ -111,6 +117,7 @@ hostile_region(void)
 	r->pos = section(sizeof(*r->pos));
 	r->troubles = section(sizeof(*r->troubles));
 	r->table = section(sizeof(*r->table));
+	strcpy(r->node, NODE);
 	lock_self(r, SLOT_SUPERVISOR, 1);
 }
 
@@ -255,6 +262,24 @@ endless_text(void)
 	ok(!events_have(&n.region, "yx"), "and only that");
 }
 
+/* A region that got no name at first: the one it gets is of our own words. */
+static void
+names(void)
+{
+	const char *left[] = { "nodelifed.pid", "region.new" };
+	char path[PATH_MAX], to[PATH_MAX] = "";
+
+	snprintf(path, sizeof(path), "%s/region.new", run_dir);
+	ok(readlink(path, to, sizeof(to) - 1) > 0 &&
+		strncmp(to, "/dev/shm/nodelife." NODE ".", 20) == 0,
+	    "links lead to %s", to);
+	for (size_t i = 0; i < NITEMS(left); i++) {
+		snprintf(path, sizeof(path), "%s/%s", run_dir, left[i]);
+		unlink(path);
+	}
+	ok(rmdir(run_dir) == 0, "nothing else is left in run_dir");
+}
+
 int
 main(void)
 {
@@ -278,6 +303,7 @@ main(void)
 	n.conf.boot.total_budget_ms = 1000;
 	n.conf.liveness.timeout_ms = 2000;
 	strcpy(n.conf_path, "/nonexistent/nodelife.ini");
+	strcpy(n.conf.node.run_dir, mkdtemp(run_dir));
 	rounds(false);
 	if (pthread_create(&thread, NULL, writer, &seed) != 0)
 		skip_all("no thread can be made here");
@@ -285,5 +311,6 @@ main(void)
 	atomic_store(&done, true);
 	pthread_join(thread, NULL);
 	endless_text();
+	names();
 	return tap_done();
 }
