@@ -6,6 +6,8 @@
  */
 #include "workers/checkpoint/checkpoint.h"
 
+#include <sys/stat.h>
+
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -33,6 +35,7 @@ static struct checkpoint {
 	struct checkpoint_child child;
 	struct table_gen *writing; /* generation that the child writes */
 	uint64_t start_ns;
+	bool walked; /* by store_db_verify_apart() */
 	bool opened;
 	uint8_t group_uuid[16];
 	uint64_t retry_ns; /* not before; 0 = at once */
@@ -86,7 +89,7 @@ boot_state(const struct store_db *db, struct store_state *st, uint64_t *used)
 	return rc;
 }
 
-/* Whose is it, and is it sound? */
+/* Whose is it, and is it sound? The first look of a boot goes through it. */
 static int
 boot_verify(
     struct checkpoint *c, const struct store_db *db, char *why, size_t n)
@@ -96,8 +99,9 @@ boot_verify(
 	uint64_t used;
 	int rc, dead;
 
-	if (!c->w->readonly)
-		mdb_reader_check(db->env, &dead);
+	/* Of processes that were killed; without the lock file it does nothing.
+	 */
+	mdb_reader_check(db->env, &dead);
 	if ((rc = boot_state(db, &st, &used)) != 0) {
 		snprintf(why, n, "store/data.mdb: %s", strerror(-rc));
 		return rc;
@@ -109,11 +113,12 @@ boot_verify(
 		    "file says");
 		return -EXDEV;
 	}
-	if (is_first_life(c) && st.keys != 0)
+	if (is_first_life(c) && st.keys != 0 && !c->walked)
 		rc = store_db_verify_apart(
-		    c->path, c->w->readonly, VERIFY_BUDGET_NS, why, n);
+		    c->path, true, VERIFY_BUDGET_NS, why, n);
 	if (rc != 0)
 		return rc;
+	c->walked = true;
 	position_set(&c->r->pos->store_used, used);
 	position_set(&c->r->pos->checkpointed, st.vlsn);
 	return 0;
@@ -216,54 +221,81 @@ boot_may_write(struct checkpoint *c, char *why, size_t n)
 	return rc;
 }
 
+/* Nothing is there: a boot that ended early may have left an empty file. */
 static bool
 boot_is_new(const struct checkpoint *c)
 {
-	return faccessat(c->w->data_dir, "store/data.mdb", F_OK, 0) != 0 &&
-	       errno == ENOENT;
+	struct stat st;
+
+	return fstatat(c->w->data_dir, "store/data.mdb", &st, 0) != 0
+		   ? errno == ENOENT
+		   : st.st_size == 0;
 }
 
 static int
-boot_open(struct checkpoint *c, struct store_db *db, enum store_db_mode mode,
-    char *why, size_t n)
+boot_open(struct checkpoint *c, enum store_db_mode mode, char *why, size_t n)
+{
+	struct store_db db;
+	int rc = open_files(c, &db, mode, why, n);
+
+	if (rc != 0)
+		return rc;
+	rc = boot_verify(c, &db, why, n);
+	store_db_close(&db);
+	return rc;
+}
+
+/* To be written: made if it is not there, of this format, names durable. */
+static int
+boot_write(struct checkpoint *c, char *why, size_t n)
 {
 	struct store_state st;
+	struct store_db db;
 	uint64_t used;
-	int rc = 0;
+	int rc;
 
-	if (mode == STORE_DB_WRITE && boot_is_new(c))
-		rc = boot_may_write(c, why, n);
-	if (rc == 0)
-		rc = open_files(c, db, mode, why, n);
-	if (rc != 0 || mode != STORE_DB_WRITE)
+	if ((rc = boot_may_write(c, why, n)) != 0 ||
+	    (rc = open_files(c, &db, STORE_DB_WRITE, why, n)) != 0)
 		return rc;
 	rc = names_sync(c, why, n);
-	if (rc == 0 && (rc = boot_state(db, &st, &used)) != 0)
+	if (rc == 0 && (rc = boot_state(&db, &st, &used)) != 0)
 		snprintf(why, n, "store/data.mdb: %s", strerror(-rc));
 	if (rc == 0 && st.format == STORE_FORMAT_1 &&
-	    (rc = boot_may_write(c, why, n)) == 0)
-		return convert(c, db, why, n);
-	if (rc != 0)
-		store_db_close(db);
+	    (rc = convert(c, &db, why, n)) != 0)
+		return rc;
+	if (rc == 0)
+		rc = boot_verify(c, &db, why, n);
+	store_db_close(&db);
 	return rc;
 }
 
 /*
- * 0, or the exit code; the sequencer has been told. The first life creates
- * what is missing; a later one must not wait for a child of the one before.
+ * The first life looks without LMDB's lock file, which a boot that is refused
+ * would change, and creates what is missing; a later one must not wait for a
+ * child of the one before.
  */
+static int
+boot_files(struct checkpoint *c, char *why, size_t n)
+{
+	int rc = 0;
+
+	if (c->w->readonly)
+		return boot_open(c, STORE_DB_NOLOCK, why, n);
+	if (!is_first_life(c))
+		return boot_open(c, STORE_DB_READ, why, n);
+	if (!boot_is_new(c))
+		rc = boot_open(c, STORE_DB_NOLOCK, why, n);
+	/* Two heads, and nobody has written anything yet: made as well. */
+	return rc == 0 || rc == -ENOENT ? boot_write(c, why, n) : rc;
+}
+
+/* 0, or the exit code; the sequencer has been told. */
 static int
 boot(struct checkpoint *c)
 {
-	enum store_db_mode mode = STORE_DB_READ;
-	struct store_db db;
 	char why[256];
 	int rc;
 
-	if (c->w->readonly)
-		mode = STORE_DB_NOLOCK;
-	else if (is_first_life(c))
-		mode = STORE_DB_WRITE;
 	snprintf(
 	    c->path, sizeof(c->path), "%s/store", c->w->conf->node.data_dir);
 	read_uuid(c);
@@ -272,11 +304,7 @@ boot(struct checkpoint *c)
 		    c->w->conf->node.data_dir,
 		    rc == -EREMCHG ? FAULT_MOVED : strerror(-rc));
 	else
-		rc = boot_open(c, &db, mode, why, sizeof(why));
-	if (rc == 0) {
-		rc = boot_verify(c, &db, why, sizeof(why));
-		store_db_close(&db);
-	}
+		rc = boot_files(c, why, sizeof(why));
 	if (rc == -ESHUTDOWN || (rc == -ECANCELED && seq_failed(c->r->seq)))
 		return WORKER_EXIT_FAILED;
 	if (rc != 0)

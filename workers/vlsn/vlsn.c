@@ -119,6 +119,7 @@ vlsn_boot(struct vlsn *v)
 	vlsn_check(v);
 	if (!vlsn_nothing_lost(v))
 		return false;
+	v->loaded = true;
 	seq_fire(seq, PHASE_CATALOG_SANITY_CHECK, v->w->slot);
 	return true;
 }

@@ -52,6 +52,7 @@ struct vlsn {
 	uint64_t retry_ns; /* none before; 0 = no failure */
 	uint64_t backoff_ns;
 	uint64_t due_ns; /* of the next flush, or LOOP_NEVER */
+	bool loaded; /* the boot part is done: there may be flushes */
 	bool parted; /* the last flush of a stop was begun */
 };
 

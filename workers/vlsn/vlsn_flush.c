@@ -48,6 +48,8 @@ flush_dirty(const struct vlsn *v)
 	struct vmap_range range;
 	struct vmap_pair pair;
 
+	if (!v->loaded)
+		return false;
 	vmap_range(m, &range);
 	if (range.cuts != v->cuts)
 		return true;
