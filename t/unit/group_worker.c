@@ -6,7 +6,9 @@
  */
 #include <fcntl.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 
 #include "conf/node_file.h"
 #include "shm/record.h"
@@ -23,6 +25,37 @@ static struct node_file node = { .format = NODE_FILE_FORMAT,
 	.generation = 1,
 	.incarnation = 0xfeed };
 static char data_dir[64];
+
+/* Blocks of `state` that a boot has written; shared with the worker. */
+static struct state_writes {
+	_Atomic unsigned count, fail_at; /* the how manieth fails, 0 = none */
+	struct state as[4];
+	unsigned block[4];
+	bool synced[4];
+} * writes;
+
+/* In front of libc's. */
+ssize_t
+pwrite(int fd, const void *data, size_t n, off_t at)
+{
+	struct iovec iov = { (void *)(uintptr_t)data, n };
+	unsigned i = 0;
+
+	if (n == STATE_BLOCK_SIZE && (i = ++writes->count) <= 4) {
+		writes->block[i - 1] = (unsigned)(at / STATE_STRIDE);
+		writes->synced[i - 1] =
+		    (fcntl(fd, F_GETFL) & O_DSYNC) == O_DSYNC;
+		(void)state_decode(data, &writes->as[i - 1]);
+	}
+	if (i != 0 && i == writes->fail_at) {
+		errno = EIO;
+		return -1;
+	}
+	return pwritev2(fd, &iov, 1, at, 0);
+}
+
+ssize_t pwrite64(int fd, const void *data, size_t n, off_t at)
+    __attribute__((alias("pwrite")));
 
 static int
 group_child(void *arg)
@@ -380,6 +413,48 @@ test_damage(void)
 	region_over();
 }
 
+/*
+ * What a boot has read of the state it writes anew, the worse block first, the
+ * same promise: a failed flush may have left it in the page cache only.
+ */
+static void
+test_anew(void)
+{
+	enum state_found found;
+	struct state s;
+	unsigned worse, i;
+	int dir = open(data_dir, O_RDONLY | O_DIRECTORY);
+	pid_t pid;
+
+	spoil("state", STATE_STRIDE + 30);
+	is_i64(state_file_read(dir, &s, &found, &worse), 0, "a promise");
+	is_u64(worse, 1, "with a worse block");
+	for (i = 1; i <= 2; i++) {
+		writes->count = 0;
+		writes->fail_at = i;
+		refused(RECOVERY_NORMAL,
+		    "/state: write: Input/output error: the vote is not on "
+		    "disk",
+		    "a write of the boot fails");
+		is_u64(writes->count, i, "it is the last");
+		is_u64(writes->block[0], 1, "the worse block is the first");
+	}
+	writes->count = writes->fail_at = 0;
+	pid = group_start(RECOVERY_NORMAL);
+	log_known();
+	ok(ready() && view().term == s.term + 1, "then it wins a term");
+	is_u64(writes->count, 2, "both blocks were written");
+	ok(writes->block[0] != writes->block[1], "each once");
+	for (i = 0; i < 2; i++)
+		ok(writes->synced[i] && writes->as[i].counter == s.counter &&
+			writes->as[i].term == s.term &&
+			writes->as[i].vote == s.vote,
+		    "flushed, the same promise");
+	group_stop(pid);
+	region_over();
+	close(dir);
+}
+
 /* A state file that can be read but not written: sealed memory. */
 static void
 test_write_fails(void)
@@ -451,6 +526,8 @@ main(int argc, char **argv)
 	strcpy(data_dir, "/tmp/group_worker.XXXXXX");
 	if (mkdtemp(data_dir) == NULL)
 		skip_all("no temporary directory");
+	writes = mmap(NULL, sizeof(*writes), PROT_READ | PROT_WRITE,
+	    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	memset(node.group_uuid, 9, sizeof(node.group_uuid));
 	fd = open(data_dir, O_RDONLY | O_DIRECTORY);
 	is_i64(node_file_write(fd, &node), 0, "a founded directory");
@@ -462,6 +539,7 @@ main(int argc, char **argv)
 	test_again();
 	test_readonly();
 	test_damage();
+	test_anew();
 	test_foreign();
 	is_i64(rmdir(data_dir), 0, "nothing is left");
 	return tap_done();

@@ -165,7 +165,7 @@ end(struct group *g, const struct group_actions *a)
 			   : "");
 }
 
-/* What is there could not be read. */
+/* What is there could not be read, or not be written anew. */
 static void
 boot_failed(struct group *g, int rc, const char *why)
 {
@@ -175,7 +175,7 @@ boot_failed(struct group *g, int rc, const char *why)
 		.place = PLACE_DATA };
 	char text[FAULT_TEXT_MAX];
 
-	if (!disk_fault(-rc)) {
+	if (g->state_error != 0 || !disk_fault(-rc)) {
 		end(g, &(struct group_actions){ .fail = true, .why = why });
 		return;
 	}

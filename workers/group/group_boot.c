@@ -217,6 +217,17 @@ state_unborn(const struct group *g)
 	return position_get(&g->r->pos->appended) == 0 && !g->filed_known;
 }
 
+/* As it is on disk: what is decided from it may differ. */
+static int
+state_load(struct group *g, enum state_found *found)
+{
+	int rc = state_file_read(g->w->data_dir, &g->state, found, &g->worse);
+
+	if (rc == 0)
+		state_encode(g->block, &g->state);
+	return rc;
+}
+
 static int
 state_create(struct group *g)
 {
@@ -227,7 +238,7 @@ state_create(struct group *g)
 	    g->node.group_uuid, g->node.generation);
 	if (rc != 0)
 		return rc;
-	return state_file_read(g->w->data_dir, &g->state, &found, &g->worse);
+	return state_load(g, &found);
 }
 
 /* Force, in a group of one: the log's term is all that is left. */
@@ -302,7 +313,7 @@ state_find(struct group *g, char *why, size_t why_size)
 	enum state_found found = STATE_GOOD;
 	int rc;
 
-	rc = state_file_read(g->w->data_dir, &g->state, &found, &g->worse);
+	rc = state_load(g, &found);
 	g->state_missing = rc == -ENOENT && !g->w->readonly && state_unborn(g);
 	if (g->state_missing)
 		return 0;
@@ -335,6 +346,27 @@ group_boot_read(struct group *g, char *why, size_t why_size)
 	return state_find(g, why, why_size);
 }
 
+/*
+ * Both blocks anew, as a promise is written: a flush that failed in a life
+ * before, told to nobody any more, may have left them in the page cache only.
+ */
+static int
+state_write_anew(struct group *g)
+{
+	unsigned i, block = g->worse;
+	ssize_t n;
+
+	for (i = 0; i < STATE_BLOCKS; i++, block = 1 - block) {
+		n = pwrite(g->state_fd, g->block, STATE_BLOCK_SIZE,
+		    (off_t)block * STATE_STRIDE);
+		if (n != STATE_BLOCK_SIZE) {
+			g->state_error = n < 0 ? errno : ENOSPC;
+			return -g->state_error;
+		}
+	}
+	return 0;
+}
+
 int
 group_boot_open(struct group *g, char *why, size_t why_size)
 {
@@ -351,9 +383,10 @@ group_boot_open(struct group *g, char *why, size_t why_size)
 		    why, why_size, rc, "state: create: %s", strerror(-rc));
 	g->state_fd =
 	    openat(g->w->data_dir, STATE_FILE, O_WRONLY | O_DSYNC | O_CLOEXEC);
-	if (g->state_fd >= 0)
+	if (g->state_fd < 0)
+		rc = -errno;
+	else if ((rc = state_write_anew(g)) == 0)
 		return 0;
-	rc = -errno;
 	return refuse(why, why_size, rc, "state: %s", strerror(-rc));
 }
 

@@ -25,6 +25,8 @@
  * or rotten (the other holds the same one). Writing one block per promise
  * could not tell a torn write from a lost vote. After a boot that found the
  * blocks unlike, the same holds: nothing relies on them before both are alike.
+ * What a boot read it writes to both in the same order, the same promise: the
+ * page cache may have what a failed flush left on no disk.
  *
  * Pure functions but for the two that say so. Nothing here logs.
  */
