@@ -383,10 +383,6 @@ failed_take(struct region *r, const struct region *before, int run_dir)
 	atomic_store_explicit(
 	    &c->wal_failed_segment, failed.segment, memory_order_relaxed);
 	atomic_store_explicit(
-	    &c->wal_durable, failed.durable, memory_order_relaxed);
-	atomic_store_explicit(
-	    &c->wal_unsynced, failed.unsynced, memory_order_relaxed);
-	atomic_store_explicit(
 	    &c->wal_failed, failed.from, memory_order_relaxed);
 }
 

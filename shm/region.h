@@ -114,19 +114,14 @@ struct control {
 	_Atomic uint64_t idle_timeout_ms;
 	_Atomic uint32_t sync_level;
 	_Atomic uint32_t log_reopens; /* W: supervisor. log_follow() */
-	/* These W: wal; the creator takes them over from the region before, as
-	   struct log_failed. */
+	/* These three W: wal, the first one last; the creator takes them over
+	   from the region before, as struct log_failed. */
 	_Atomic uint64_t wal_failed; /* 1 + the VLSN that was durable when a
 					flush failed: the next boot drops what
 					lies above. 0 = none did */
 	_Atomic uint64_t wal_failed_log; /* of that data_dir: its incarnation */
 	_Atomic uint64_t wal_failed_segment; /* the newest that was begun: a
 						later one knows better */
-	_Atomic uint64_t wal_durable; /* 1 + the newest VLSN that is durable.
-					 0 = it is not known */
-	_Atomic uint64_t wal_unsynced; /* a boot that knew no wal_durable has
-					  not flushed what it found: the next
-					  writes it anew. 0 or 1 */
 	char reload_text[1024]; /* W: supervisor, before reload_done */
 };
 
@@ -134,17 +129,13 @@ struct control {
 struct log_failed {
 	uint64_t from; /* wal_failed */
 	uint64_t log, segment;
-	uint64_t durable, unsynced;
 };
 _Static_assert(offsetof(struct control, wal_failed_log) ==
 		       offsetof(struct control, wal_failed) +
 			   offsetof(struct log_failed, log) &&
 		   offsetof(struct control, wal_failed_segment) ==
 		       offsetof(struct control, wal_failed) +
-			   offsetof(struct log_failed, segment) &&
-		   offsetof(struct control, wal_unsynced) ==
-		       offsetof(struct control, wal_failed) +
-			   offsetof(struct log_failed, unsynced),
+			   offsetof(struct log_failed, segment),
     "read as one");
 
 /* What the creator must know. */

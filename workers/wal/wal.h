@@ -368,11 +368,6 @@ void wal_fail(struct wal *w, const char *name, const char *call, int error);
  * only: the next boot drops it.
  */
 void wal_failed_set(struct wal *w);
-/*
- * What the region tells a next boot: this log, up to that segment, is durable
- * up to durable - 1; 0 = not known.
- */
-void wal_durable_set(struct wal *w, uint64_t durable, uint32_t segment);
 void wal_probe_turn(struct wal *w);
 uint64_t wal_probe_deadline(const struct wal *w);
 void wal_probe_done(

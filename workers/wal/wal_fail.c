@@ -66,28 +66,15 @@ tell(struct wal *w, const char *object, const char *call, int error)
 	trouble_begin(w->r, TROUBLE_LOG_FAILED, &f);
 }
 
-/* In an order that makes none of them tell of another log, or too little. */
-void
-wal_durable_set(struct wal *w, uint64_t durable, uint32_t segment)
-{
-	struct control *c = w->r->control;
-
-	if (atomic_load_explicit(&c->wal_failed_log, memory_order_relaxed) !=
-	    w->incarnation)
-		atomic_store_explicit(&c->wal_durable, 0, memory_order_relaxed);
-	atomic_store_explicit(
-	    &c->wal_failed_log, w->incarnation, memory_order_release);
-	atomic_store_explicit(&c->wal_durable, durable, memory_order_release);
-	atomic_store_explicit(
-	    &c->wal_failed_segment, segment, memory_order_release);
-}
-
 void
 wal_failed_set(struct wal *w)
 {
 	struct control *c = w->r->control;
 
-	wal_durable_set(w, w->durable + 1, w->segment.info.number);
+	atomic_store_explicit(
+	    &c->wal_failed_log, w->incarnation, memory_order_relaxed);
+	atomic_store_explicit(&c->wal_failed_segment, w->segment.info.number,
+	    memory_order_relaxed);
 	atomic_store_explicit(
 	    &c->wal_failed, w->durable + 1, memory_order_release);
 }

@@ -282,9 +282,6 @@ flight_publish(struct wal *w, struct wal_flight *f)
 	flight_account(w, f);
 	w->head_durable = f->head_durable;
 	w->durable = f->vlsn;
-	/* Before anybody is told: what a next boot must not drop. */
-	atomic_store_explicit(
-	    &r->control->wal_durable, w->durable + 1, memory_order_release);
 	position_set(&r->pos->durable, w->durable);
 	atomic_store_explicit(
 	    &r->walbuf.h->flushed, f->end, memory_order_release);

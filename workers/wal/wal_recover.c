@@ -33,6 +33,12 @@ struct recovery {
 	uint64_t time_from; /* when the scan began */
 	uint32_t highest; /* number of any file, 0 = there is none */
 	bool sample; /* the next record may be a map sample */
+	/* Of the newest segment scanned: what lies before `sure` was durable,
+	   for a later head knows of a record of the flush that begins there.
+	   `mark`: where that may come to lie, when a head knows of mark_vlsn;
+	   0 = that record is still to come. */
+	uint32_t sure, mark;
+	uint64_t mark_vlsn;
 	bool torn; /* a tail is cut */
 	bool left; /* forced: older segments are no part of the log any more */
 	uint64_t term_seen; /* the newest that anything tells of */
@@ -166,12 +172,27 @@ report(struct recovery *rec, uint64_t bytes)
 }
 
 static void
+take_head(struct recovery *rec, const struct record *r, uint32_t offset)
+{
+	struct segment_batch b;
+
+	if (rec->mark_vlsn != 0 && batch_decode(r, &b) == 0 &&
+	    b.durable >= rec->mark_vlsn) {
+		rec->sure = rec->mark;
+		rec->mark_vlsn = 0;
+	}
+	if (rec->mark_vlsn == 0)
+		rec->mark = offset;
+}
+
+static void
 take_record(struct recovery *rec, const struct record *r, uint32_t number,
     uint32_t offset)
 {
 	struct wal *w = rec->w;
 
 	if (r->type == REC_BATCH) {
+		take_head(rec, r, offset);
 		/* A sample stands right behind a head. */
 		rec->sample =
 		    !w->sampled ||
@@ -180,6 +201,8 @@ take_record(struct recovery *rec, const struct record *r, uint32_t number,
 	}
 	if (r->vlsn == 0)
 		return;
+	if (rec->mark_vlsn == 0)
+		rec->mark_vlsn = r->vlsn;
 	if (rec->sample && wal_sample(w, r->vlsn, lsn_make(number, offset))) {
 		w->sample = rec->check.bytes + offset;
 		w->sampled = true;
@@ -201,6 +224,8 @@ take_source(
 	    e->end != 0 ? e->end : e->file_size);
 
 	rec->w->sampled = false;
+	rec->sure = rec->mark = 0;
+	rec->mark_vlsn = 0;
 	if (rc == 0)
 		wal_ahead_source(rec->ahead, out);
 	return rc;
@@ -375,127 +400,58 @@ begin_anew(struct recovery *rec)
 	    (uintmax_t)proof->indexed);
 }
 
-/*
- * Does the region tell of this log as it is? Not if data_dir is another one by
- * now, or if a boot that another run_dir's region told nothing has gone on
- * with the log: its segment says where that ended, and what is in it was
- * flushed.
- */
-static bool
-told(const struct recovery *rec)
-{
-	const struct control *c = rec->w->r->control;
-	const struct segment_list *l = &rec->check.list;
-
-	if (atomic_load_explicit(&c->wal_failed_log, memory_order_relaxed) !=
-	    rec->node.incarnation)
-		return false;
-	return l->newest == UINT32_MAX ||
-	       l->entry[l->newest].number <=
-		   atomic_load_explicit(
-		       &c->wal_failed_segment, memory_order_relaxed);
-}
-
-/* Write the tail's file again as it reads: a sync alone would not. */
+/* Write again, durably, what the tail's file holds from `sure` on. */
 static int
-write_anew(struct recovery *rec, const char *name)
+write_anew(struct recovery *rec, int fd)
 {
 	static uint8_t buf[256 * 1024];
-	uint32_t at, n, end = rec->check.tail_end;
-	int fd = openat(rec->w->dir, name, O_RDWR | O_CLOEXEC), rc = 0;
 	const struct wal_io io = { .direct = false };
+	uint32_t at, n, end = rec->check.tail_end;
+	ssize_t got;
+	int rc = 0;
 
-	if (fd < 0)
-		return -errno;
-	for (at = 0; rc == 0 && at < end; at += n) {
-		ssize_t got;
-
+	for (at = rec->sure; rc == 0 && at < end; at += n) {
 		n = end - at < sizeof(buf) ? end - at : sizeof(buf);
 		do
 			got = pread(fd, buf, n, at);
 		while (got < 0 && errno == EINTR);
-		if (got != (ssize_t)n)
-			rc = got < 0 ? -errno : -EIO;
-		else
+		if (got == (ssize_t)n)
 			rc = wal_file_write(&io, fd, buf, n, at);
+		else
+			rc = got < 0 ? -errno : -EIO;
 		loop_beat(&rec->w->loop);
 	}
-	close(fd);
 	return rc;
 }
 
 /*
- * If the sync about to be made fails, or this process ends in it, no further
- * one tells: the pages may be clean by then. So the next boot drops what lies
- * above what was durable in the life before. Where nothing tells of that life
- * there may be answered records: they are written anew.
- */
-static void
-suspect(struct recovery *rec)
-{
-	struct control *c = rec->w->r->control;
-	struct wal *w = rec->w;
-	const struct segment_list *l = &rec->check.list;
-	uint32_t newest = l->entry[l->newest].number;
-	uint64_t durable = rec->check.known.failed;
-
-	if (durable == 0 && told(rec))
-		durable =
-		    atomic_load_explicit(&c->wal_durable, memory_order_relaxed);
-	if (durable > w->vlsn + 1)
-		durable = w->vlsn + 1;
-	atomic_store_explicit(
-	    &c->wal_unsynced, durable == 0, memory_order_relaxed);
-	atomic_store_explicit(&c->wal_failed, durable, memory_order_relaxed);
-	wal_durable_set(w, durable, newest);
-}
-
-static void
-suspect_not(struct recovery *rec)
-{
-	struct control *c = rec->w->r->control;
-	const struct segment_list *l = &rec->check.list;
-
-	wal_durable_set(rec->w, rec->w->vlsn + 1, l->entry[l->newest].number);
-	atomic_store_explicit(
-	    &c->wal_failed, rec->check.known.failed, memory_order_release);
-	atomic_store_explicit(&c->wal_unsynced, 0, memory_order_release);
-}
-
-/*
- * What the scan found is on the device, maybe in its cache only: it counts as
- * durable when this process has flushed it.
+ * What the scan found counts as durable when this process has written and
+ * flushed it: it may be in the device's cache only, or, if a flush failed in a
+ * life before, in the page cache, clean, so that no further sync tells.
  */
 static int
 flush_tail(struct recovery *rec)
 {
-	const struct control *c = rec->w->r->control;
 	char name[SEGMENT_NAME_MAX], path[32];
-	const char *call = "fsync";
-	bool anew;
-	int fd, rc = 0;
+	const char *call = "write";
+	int fd, rc;
 
 	if (rec->check.tail_number == 0)
 		return 0; /* nothing was found */
 	segment_name(name, rec->check.tail_number);
 	snprintf(path, sizeof(path), "wal/%s", name);
-	fd = openat(rec->w->dir, name, O_RDONLY | O_CLOEXEC);
+	fd = openat(rec->w->dir, name, O_RDWR | O_CLOEXEC);
 	if (fd < 0)
 		return refuse_call(rec, path, "open", errno);
-	anew = told(rec) && atomic_load_explicit(
-				&c->wal_unsynced, memory_order_relaxed) != 0;
-	suspect(rec);
-	if (anew && (rc = write_anew(rec, name)) != 0)
-		call = "write";
-	if (rc == 0)
+	rc = write_anew(rec, fd);
+	if (rc == 0) {
+		call = "fsync";
 		rc = wal_file_sync(fd);
+	}
 	close(fd);
 	if (rc == 0)
 		rc = wal_file_sync(rec->w->dir);
-	if (rc != 0)
-		return refuse_call(rec, path, call, -rc);
-	suspect_not(rec);
-	return 0;
+	return rc == 0 ? 0 : refuse_call(rec, path, call, -rc);
 }
 
 static void
@@ -714,6 +670,30 @@ recover_scan(struct recovery *rec)
 }
 
 /*
+ * Did a flush fail in a life before this one? Then what lies above what was
+ * durable there can be read and still be on no disk, and no further sync
+ * tells. Not so if data_dir is another one by now, or if a boot that another
+ * run_dir's region told nothing has gone on with the log: its segment says
+ * where that ended, and what is in it was flushed.
+ */
+static uint64_t
+failed_before(const struct recovery *rec)
+{
+	const struct control *c = rec->w->r->control;
+	const struct segment_list *l = &rec->check.list;
+
+	if (atomic_load_explicit(&c->wal_failed_log, memory_order_relaxed) !=
+	    rec->node.incarnation)
+		return 0;
+	if (l->newest != UINT32_MAX &&
+	    l->entry[l->newest].number >
+		atomic_load_explicit(
+		    &c->wal_failed_segment, memory_order_relaxed))
+		return 0;
+	return atomic_load_explicit(&c->wal_failed, memory_order_relaxed);
+}
+
+/*
  * What else tells of the log. Of what force drops the terms count still: none
  * of them comes again.
  */
@@ -729,14 +709,7 @@ know(struct recovery *rec)
 	    w->uuid,
 	    l->newest != UINT32_MAX ? l->entry[l->newest].info.generation : 0,
 	    NULL);
-	/*
-	 * Did a flush fail in a life before this one? Then what lies above what
-	 * was durable there can be read and still be on no disk, and no further
-	 * sync tells.
-	 */
-	if (told(rec))
-		known->failed = atomic_load_explicit(
-		    &w->r->control->wal_failed, memory_order_relaxed);
+	known->failed = failed_before(rec);
 	if (!w->w->force)
 		return;
 	rec->term_seen = known->term;

@@ -114,8 +114,6 @@ wal_segment_turn(struct wal *w)
 	}
 	segment_retire(w);
 	w->segment.info.number = number;
-	atomic_store_explicit(
-	    &w->r->control->wal_failed_segment, number, memory_order_release);
 	header_append(w, fd, size);
 	w->phase = WAL_HEADER;
 	wal_flight_header(w);
@@ -215,8 +213,6 @@ wal_segment_first(struct wal *w)
 	/* What had failed before holds while this header is on its way. */
 	if (failed_before(w))
 		wal_failed_set(w);
-	else
-		wal_durable_set(w, w->durable + 1, w->segment.info.number);
 	rc = first_write(w, fd);
 	if (rc != 0) {
 		/* The header, too, can be read then and be on no disk. */
