@@ -57,6 +57,13 @@ $B/%.o: %.c $B/flags
 	@echo "  CC	$@"
 	$(Q)$(CC) $(CPPFLAGS) $(PKGFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
+# Of what the region shares, every declaration of ours: comments and macros are
+# gone, so the sum changes with the layout, and whatever else they say.
+REGION_DECLS = $$($(CC) -I. -D_GNU_SOURCE -include shm/table.h -E shm/region.h | \
+	awk '/^\#/ { on = $$3 ~ /^"(\.\/)?shm\// ; next } \
+	     on && NF { $$1 = $$1; printf "%s ", $$0 }' | md5sum | cut -c1-16)
+$B/shm/region.o: private CPPFLAGS += -DREGION_DECLS=0x$(REGION_DECLS)
+
 define room_rule
 $(call archive,$(1)): $(call objs,$(1))
 	@mkdir -p $$(@D) && rm -f $$@

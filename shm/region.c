@@ -71,7 +71,8 @@ layout_hash(void)
 {
 	uint64_t hash = UINT64_C(0xcbf29ce484222325);
 	uint64_t extra[] = { SECT_COUNT, COUNTER_COUNT, HIST_COUNT, PHASE_COUNT,
-		SLOT_MAX, MEMBER_MAX, sizeof(struct region_head) };
+		SLOT_MAX, MEMBER_MAX, sizeof(struct region_head),
+		REGION_DECLS };
 	size_t i;
 
 	for (i = 0; i < NITEMS(extra); i++)

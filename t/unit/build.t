@@ -1,6 +1,7 @@
 #!/usr/bin/perl
 # What a build depends on beside its sources: another version or other flags
-# make every object anew, the same ones none.
+# make every object anew, the same ones none. What the region's layout depends
+# on: every declaration that is shared, and no comment.
 use strict;
 use warnings;
 use File::Temp qw(tempdir);
@@ -33,4 +34,37 @@ is build('VERSION=7.7.2'), 1, 'but for another version';
 is version(), '7.7.2', 'which it then has';
 is build( 'VERSION=7.7.2', 'OPT=-O0' ), 1, 'and for other flags';
 is build( 'VERSION=7.7.2', 'OPT=-O0' ), 0, 'once';
+
+# What shm/region.c becomes, with the sum in it, after an edit of a header.
+my $copy = "$b/copy";
+mkdir $copy;
+system( 'cp', '-a', 'Makefile', 'shm', 'conf', 'ipc', $copy ) == 0 or die 'cp';
+
+sub layout {
+	my ($edit) = @_;
+	my $head = "$copy/shm/region.h";
+	open my $in, '<', $head or die "$head: $!";
+	my $text = do { local $/; <$in> };
+	my $old  = $text;
+	$edit->() for $text;
+	open my $out, '>', $head or die "$head: $!";
+	print $out $text;
+	close $out;
+	my $said = `make -s -C '$copy' B=b b/shm/region.o 2>&1 &&
+	    objcopy --strip-debug '$copy/b/shm/region.o' '$copy/stripped'`;
+	is $?, 0, 'made' or diag $said;
+	open $out, '>', $head;
+	print $out $old;
+	close $out;
+	open $in, '<:raw', "$copy/stripped";
+	local $/;
+	return <$in>;
+}
+
+sub nothing { }
+my $was = layout( \&nothing );
+ok layout( sub { s{(stop_wanted;) /\* }{$1 /* of late, } } ) eq $was,
+  'a comment is no layout';
+ok layout( sub { s{(_Atomic uint32_t )stop_wanted(;.*?)reload_wanted}
+	{$1reload_wanted$2stop_wanted}s } ) ne $was, 'two fields that change places are';
 done_testing;
