@@ -198,8 +198,8 @@ static const struct conf_key table[] = {
 	    .help = "Longest value; a longer one is refused." },
 	{ "store", "max_record", CONF_KIND_SIZE, AT(store.max_record),
 	    .def = "64M", .min = MIB, .max = GIB, .multiple = 64 * KIB,
-	    .help = "Most that one command or transaction may change: bytes of "
-		    "keys and values, and 40 for each. Raised to twice "
+	    .help = "Most that one command or transaction may change; "
+		    "nodelife(7), LIMITS, says what counts. Raised to twice "
 		    "max_value if it is not set." },
 	{ "store", "checkpoint_memory", CONF_KIND_SIZE,
 	    AT(store.checkpoint_memory), .def = "64M", .min = 8 * MIB,

@@ -401,7 +401,7 @@ region_build(struct region *r, const struct region_spec *spec, int run_dir,
 		return rc;
 	r->size = head.total_size;
 	if (ftruncate(r->fd, (off_t)r->size) == -1)
-		return -errno;
+		return shm_refused("ftruncate", errno, NULL, why, why_size);
 	/* Kept by all who inherit it; see region_alive(). */
 	if (fcntl(r->fd, F_OFD_SETLK, &lock) == -1)
 		return -errno;
@@ -411,7 +411,7 @@ region_build(struct region *r, const struct region_spec *spec, int run_dir,
 	    mmap(NULL, r->size, PROT_READ | PROT_WRITE, MAP_SHARED, r->fd, 0);
 	if (r->base == MAP_FAILED) {
 		r->base = NULL;
-		return -errno;
+		return shm_refused("mmap", errno, NULL, why, why_size);
 	}
 	r->head = (struct region_head *)r->base;
 	memcpy(r->head, &head, sizeof(head));
@@ -455,6 +455,19 @@ region_link_again(struct region *r, const char *run_dir)
 	return rc;
 }
 
+static void
+link_refused(const char *run_dir, int error, char *why, size_t why_size)
+{
+	char object[sizeof(((struct region_head *)0)->run_dir) + 8];
+	const struct fault f = { .object = object,
+		.call = "link",
+		.error = error,
+		.place = PLACE_RUN };
+
+	snprintf(object, sizeof(object), "%s/region", run_dir);
+	fault_text(why, why_size, &f);
+}
+
 int
 region_create(struct region *r, const struct region_spec *spec, char *why,
     size_t why_size)
@@ -484,8 +497,7 @@ region_create(struct region *r, const struct region_spec *spec, char *why,
 		return 0;
 	}
 	if (why_size > 0 && why[0] == '\0')
-		explain(why, why_size, "shared region, %s/region: %s",
-		    spec->run_dir, strerror(-rc));
+		link_refused(spec->run_dir, -rc, why, why_size);
 	if (r->path[0] != '\0')
 		shm_unlink(r->path);
 	region_unmap(r);

@@ -79,6 +79,7 @@ my %small = ( table_size => '8M', max_value => '1M', checkpoint_wal => '64M' );
 	my ( $took, $error ) = fill( $c, 8192 );
 	my $why = qr/^ERR the store is full \(\[store\] map_size = 64M\)/;
 	like $error, $why, "map_size: refused after $took writes";
+	like $error, qr/DEL.*FLUSHALL.*raise/, 'map_size: saying what to do';
 	cmp_ok $took * 16_000, '>', 40_000_000, 'map_size: and not before';
 	is_refusing( $n, $c, $why, 'map_size' );
 	like trouble( $n, 'store_full' ), qr/map_size = 64M.*delete keys/,
@@ -135,6 +136,8 @@ SKIP: {
 	my ( $took, $error ) = fill( $c, 8192 );
 	my $why = qr/^ERR the store is full .*No space left on device/;
 	like $error, $why, "full disk: refused after $took writes";
+	like $error, qr/DEL.*FLUSHALL.*free space/, 'full disk: what to do';
+	unlike $error, qr/until the table is full/, 'full disk: and what is true';
 	is_refusing( $n, $c, $why, 'full disk' );
 	like trouble( $n, 'checkpoint_failed' ),
 	  qr{store/data\.mdb: .*No space.*free space}, 'full disk: it is told';

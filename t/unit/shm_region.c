@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "shm/process.h"
@@ -195,6 +196,25 @@ refusals(void)
 }
 
 static void
+test_file_limit(const struct region_spec *spec)
+{
+	struct rlimit before, low;
+	struct region r;
+
+	getrlimit(RLIMIT_FSIZE, &before);
+	low = before;
+	low.rlim_cur = 1 << 20;
+	signal(SIGXFSZ, SIG_IGN);
+	setrlimit(RLIMIT_FSIZE, &low);
+	is_i64(region_create(&r, spec, why, sizeof(why)), -EFBIG,
+	    "a limit of a file's size");
+	setrlimit(RLIMIT_FSIZE, &before);
+	signal(SIGXFSZ, SIG_DFL);
+	ok(strstr(why, "/dev/shm: ") == why && strstr(why, "ulimit -f") != NULL,
+	    "told with its remedy: %s", why);
+}
+
+static void
 bad_specs(void)
 {
 	struct region_spec spec;
@@ -218,6 +238,7 @@ bad_specs(void)
 	spec.table_size = UINT64_C(1) << 50;
 	ok(region_create(&r, &spec, why, sizeof(why)) < 0 && why[0] != '\0',
 	    "more than there can be: %s", why);
+	test_file_limit(&f.spec);
 	spec = f.spec;
 	spec.run_dir = "/nowhere/at/all";
 	is_i64(

@@ -406,8 +406,8 @@ failed(struct checkpoint *c, int rc, const char *call)
 		.call = call,
 		.error = -rc,
 		.place = fault_where(rc),
-		.effect = "not written, tried again; reads go on, writes until "
-			  "the table is full; nothing is lost",
+		.effect = "not written, tried again; nothing is lost; reads "
+			  "go on, writes while [store] table_size has room",
 		.goes_on = true };
 
 	if (rc == -EREMCHG)

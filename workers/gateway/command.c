@@ -340,19 +340,25 @@ enum verdict
 call_full(struct call *k)
 {
 	uint64_t limit = k->g->w->conf->store.map_size;
+	const char *taken =
+	    position_get(&k->g->r->pos->refuses) < REFUSES_DELETES
+		? "DEL, UNLINK, GETDEL and FLUSHALL are"
+		: "FLUSHALL is";
 	struct trouble_info t;
 	char size[24];
 
 	if (trouble_read(k->g->r, TROUBLE_CHECKPOINT_FAILED, &t)) {
-		call_error(k, "ERR the store is full (%s); nothing was changed",
-		    t.text);
+		call_error(k,
+		    "ERR the store is full (checkpoints fail): nothing was "
+		    "changed, only %s taken: %s",
+		    taken, t.text);
 		return VERDICT_DONE;
 	}
 	conf_size_format(limit, size, sizeof(size));
 	call_error(k,
-	    "ERR the store is full ([store] map_size = %s): only DEL, UNLINK, "
-	    "GETDEL and FLUSHALL are taken; nothing was changed",
-	    limit != 0 ? size : "none");
+	    "ERR the store is full ([store] map_size = %s): nothing was "
+	    "changed, only %s taken: delete keys, or raise it",
+	    limit != 0 ? size : "none", taken);
 	return VERDICT_DONE;
 }
 
