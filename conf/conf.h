@@ -236,6 +236,8 @@ void conf_print(const struct conf *conf, FILE *out);
 void conf_print_sample(FILE *out);
 /* The key list of nodelife.ini(5) in mdoc. */
 void conf_print_mdoc(FILE *out);
+/* In mdoc: a new line for each sentence. */
+void conf_print_text(const char *text, FILE *out);
 
 struct conf_change {
 	const struct conf_key *key;

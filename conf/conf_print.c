@@ -146,9 +146,8 @@ conf_print_sample(FILE *out)
 	}
 }
 
-/* A new line for each sentence, as mdoc wants it. */
-static void
-mdoc_text(const char *text, FILE *out)
+void
+conf_print_text(const char *text, FILE *out)
 {
 	char sentence[CONF_HELP_MAX];
 	const char *end;
@@ -173,13 +172,13 @@ mdoc_key(const struct conf_key *key, FILE *out)
 	char line[CONF_HELP_MAX], domain[CONF_WHY_SIZE];
 
 	fprintf(out, ".It Ic %s\n", key->name);
-	mdoc_text(key->help, out);
+	conf_print_text(key->help, out);
 	conf_key_domain(key, domain, sizeof(domain));
 	snprintf(line, sizeof(line), "Value: %s%s", domain,
 	    key->def == NULL      ? "; required."
 	    : key->def[0] == '\0' ? "; empty by default."
 				  : "; default");
-	mdoc_text(line, out);
+	conf_print_text(line, out);
 	if (key->def != NULL && key->def[0] != '\0')
 		fprintf(out, ".Cm %s .\n", key->def);
 	if (key->live)

@@ -56,6 +56,8 @@ listener_failed(struct listener *l, int error, uint64_t now_ns)
 	if (l->again_ns == 0)
 		log_warnx("accept: %s; the next try is in %u ms",
 		    strerror(error), (unsigned)(LISTENER_RETRY_NS / NS_PER_MS));
+	l->failed_again = l->again_ns != 0;
+	l->error = error;
 	l->again_ns = now_ns + LISTENER_RETRY_NS;
 }
 
@@ -74,6 +76,7 @@ listener_next(struct listener *l, uint64_t now_ns)
 		return -1;
 	}
 	l->again_ns = 0;
+	l->error = 0;
 	l->ready = fd >= 0;
 	return fd;
 }

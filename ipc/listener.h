@@ -22,6 +22,8 @@ struct listener {
 	bool ready; /* connections may be waiting */
 	uint64_t tag; /* user_data of the poll */
 	uint64_t again_ns; /* no accept before; 0 = the last one did not fail */
+	int error; /* errno of the last one; 0 = it did not fail */
+	bool failed_again; /* and the one before, too */
 };
 
 /*

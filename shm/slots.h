@@ -56,7 +56,10 @@ struct slot_row {
 	_Atomic uint64_t sleeps; /* W: worker, times it slept */
 	_Atomic uint32_t busy_with; /* W: worker: an enum busy: what it is
 				       held back by. R: tools */
-	uint8_t pad2[36]; /* zero */
+	_Atomic int32_t no_fd_error; /* W: gateway, errno of the last accept
+					that failed, at: */
+	_Atomic uint64_t no_fd_ns; /* 0 = none did. R: supervisor */
+	uint8_t pad2[24]; /* zero */
 };
 _Static_assert(sizeof(struct slot_row) == 2 * CACHE_LINE, "two lines");
 

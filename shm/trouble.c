@@ -20,7 +20,8 @@ static const struct {
 	const char *name;
 	unsigned slot, stops;
 } kinds[] = {
-#define X(NAME, name, slot, stops) [TROUBLE_##NAME] = { name, slot, stops },
+#define X(NAME, name, slot, stops, means, remedy)                              \
+	[TROUBLE_##NAME] = { name, slot, stops },
 	TROUBLES(X)
 #undef X
 };

@@ -17,54 +17,103 @@
 /* What a trouble stops; else it is a warning. */
 enum trouble_stops { STOPS_NOTHING = 0, STOPS_WRITES = 1, STOPS_READS = 2 };
 
-/* X(NAME, "name", writer's slot, what it stops) */
+/*
+ * X(NAME, "name", writer's slot, what it stops, what it means, what to do);
+ * the table in nodelife(7) is made of it.
+ */
 #define TROUBLES(X)                                                            \
-	/* A log write or flush failed: the log is closed */                   \
-	X(LOG_FAILED, "log_failed", SLOT_WAL, STOPS_WRITES)                    \
-	/* A log flush makes no progress */                                    \
-	X(LOG_STALLED, "log_stalled", SLOT_SUPERVISOR, STOPS_WRITES)           \
-	/* data_dir's path leads no more to what is written */                 \
-	X(DATA_DIR, "data_dir", SLOT_WAL, STOPS_WRITES)                        \
-	/* The log has no room for segments */                                 \
-	X(LOG_FULL, "log_full", SLOT_WAL, STOPS_WRITES)                        \
-	/* No further segment can be made */                                   \
-	X(LOG_SPACE, "log_space", SLOT_WAL, STOPS_NOTHING)                     \
-	/* /dev/shm has no memory for the log buffer */                        \
-	X(LOG_MEMORY, "log_memory", SLOT_WAL, STOPS_WRITES)                    \
-	/* Term and vote cannot be stored */                                   \
-	X(STATE_FAILED, "state_failed", SLOT_GROUP, STOPS_WRITES)              \
-	/* The store cannot take more */                                       \
-	X(STORE_FULL, "store_full", SLOT_STORE, STOPS_WRITES)                  \
-	/* /dev/shm has no memory for the table */                             \
-	X(STORE_MEMORY, "store_memory", SLOT_STORE, STOPS_WRITES)              \
-	/* The store's file cannot be read */                                  \
-	X(STORE_FAILED, "store_failed", SLOT_STORE, STOPS_NOTHING)             \
-	/* Checkpoints fail */                                                 \
+	X(LOG_FAILED, "log_failed", SLOT_WAL, STOPS_WRITES,                    \
+	    "A write or flush of the log failed: the log is closed.",          \
+	    "Mend the disk as the text says; the node restarts by "            \
+	    "itself when it can write there again.")                           \
+	X(LOG_STALLED, "log_stalled", SLOT_SUPERVISOR, STOPS_WRITES,           \
+	    "A flush of the log takes longer than disk_stall_limit: "          \
+	    "writes wait.",                                                    \
+	    "Look at the disk and at its path.")                               \
+	X(DATA_DIR, "data_dir", SLOT_WAL, STOPS_WRITES,                        \
+	    "The path data_dir leads no more to the directory that the "       \
+	    "node was started with.",                                          \
+	    "Put that one back; or, if the other one is right, stop the "      \
+	    "node and start it.")                                              \
+	X(LOG_FULL, "log_full", SLOT_WAL, STOPS_WRITES,                        \
+	    "The log has no room for a further segment.",                      \
+	    "Free space or inodes on its disk.")                               \
+	X(LOG_SPACE, "log_space", SLOT_WAL, STOPS_NOTHING,                     \
+	    "The next segment cannot be made; there is room in this one "      \
+	    "still.",                                                          \
+	    "Free space or inodes on its disk before that is full.")           \
+	X(LOG_MEMORY, "log_memory", SLOT_WAL, STOPS_WRITES,                    \
+	    "/dev/shm has no memory for the log's buffer: writes wait.",       \
+	    "Free space in /dev/shm, or enlarge it.")                          \
+	X(STATE_FAILED, "state_failed", SLOT_GROUP, STOPS_WRITES,              \
+	    "Term and vote cannot be stored.",                                 \
+	    "Mend the disk or the rights as the text says.")                   \
+	X(STORE_FULL, "store_full", SLOT_STORE, STOPS_WRITES,                  \
+	    "The store has what map_size allows, or checkpoints fail "         \
+	    "and shared memory runs out; what frees room is taken on.",        \
+	    "Delete keys (DEL, FLUSHALL) or raise map_size; or mend "          \
+	    "what checkpoint_failed tells of.")                                \
+	X(STORE_MEMORY, "store_memory", SLOT_STORE, STOPS_WRITES,              \
+	    "/dev/shm has no memory for changes to the store: they "           \
+	    "wait.",                                                           \
+	    "Free space in /dev/shm, or enlarge it.")                          \
+	X(STORE_FAILED, "store_failed", SLOT_STORE, STOPS_NOTHING,             \
+	    "The store's file cannot be read.", "Look at its disk.")           \
 	X(CHECKPOINT_FAILED, "checkpoint_failed", SLOT_CHECKPOINT,             \
-	    STOPS_NOTHING)                                                     \
-	/* The VLSN index cannot be written */                                 \
-	X(INDEX_FAILED, "index_failed", SLOT_VLSN, STOPS_NOTHING)              \
-	/* The next boot waits */                                              \
+	    STOPS_NOTHING,                                                     \
+	    "Checkpoints fail; writes go on until shared memory runs "         \
+	    "out (store_full).",                                               \
+	    "Mend the disk, or give processes or memory, as the text "         \
+	    "says.")                                                           \
+	X(INDEX_FAILED, "index_failed", SLOT_VLSN, STOPS_NOTHING,              \
+	    "The index of the log cannot be written; the next boot "           \
+	    "reads more of the log.",                                          \
+	    "Mend the disk as the text says.")                                 \
 	X(BOOT_WAITS, "boot_waits", SLOT_SUPERVISOR,                           \
-	    STOPS_WRITES | STOPS_READS)                                        \
-	/* A worker does not stay up */                                        \
-	X(WORKER_DOWN, "worker_down", SLOT_SUPERVISOR, STOPS_NOTHING)          \
-	/* A worker makes no progress; by what waits for it */                 \
-	X(WORKER_SILENT, "worker_silent", SLOT_SUPERVISOR, STOPS_NOTHING)      \
-	X(WRITER_SILENT, "writer_silent", SLOT_SUPERVISOR, STOPS_WRITES)       \
+	    STOPS_WRITES | STOPS_READS,                                        \
+	    "The node boots, and waits for what the text names.",              \
+	    "Mend that; it is tried again by itself.")                         \
+	X(WORKER_DOWN, "worker_down", SLOT_SUPERVISOR, STOPS_NOTHING,          \
+	    "A worker that the service does not need does not stay up.",       \
+	    "Look at the cause in the log; it is tried again every "           \
+	    "backoff_max.")                                                    \
+	X(WORKER_SILENT, "worker_silent", SLOT_SUPERVISOR, STOPS_NOTHING,      \
+	    "A worker makes no progress that clients do not wait for.",        \
+	    "Let it go on if it was stopped, or look at the disk; after "      \
+	    "[liveness] timeout it is killed.")                                \
+	X(WRITER_SILENT, "writer_silent", SLOT_SUPERVISOR, STOPS_WRITES,       \
+	    "A worker makes no progress that writes wait for.",                \
+	    "As worker_silent.")                                               \
 	X(SERVER_SILENT, "server_silent", SLOT_SUPERVISOR,                     \
-	    STOPS_WRITES | STOPS_READS)                                        \
-	/* run_dir lost what was in it */                                      \
-	X(RUN_DIR, "run_dir", SLOT_SUPERVISOR, STOPS_NOTHING)                  \
-	/* A limit of the system is below the configuration */                 \
-	X(LIMITS, "limits", SLOT_SUPERVISOR, STOPS_NOTHING)                    \
-	/* The kernel killed workers for memory, not long ago */               \
-	X(MEMORY, "memory", SLOT_SUPERVISOR, STOPS_NOTHING)                    \
-	/* The clock was set, or is behind log time */                         \
-	X(CLOCK, "clock", SLOT_WAL, STOPS_NOTHING)
+	    STOPS_WRITES | STOPS_READS,                                        \
+	    "A worker makes no progress that all clients wait for.",           \
+	    "As worker_silent.")                                               \
+	X(RUN_DIR, "run_dir", SLOT_SUPERVISOR, STOPS_NOTHING,                  \
+	    "run_dir lost what was in it, and it cannot be made again.",       \
+	    "Make the directory again, with the node's user as its "           \
+	    "owner.")                                                          \
+	X(LIMITS, "limits", SLOT_SUPERVISOR, STOPS_NOTHING,                    \
+	    "A limit of the system is below what the configuration asks "      \
+	    "for, which was lowered to it.",                                   \
+	    "Raise the limit, or lower the key, then restart the node.")       \
+	X(DESCRIPTORS, "descriptors", SLOT_SUPERVISOR, STOPS_NOTHING,          \
+	    "A gateway cannot accept new clients for want of "                 \
+	    "descriptors or memory; they are told so, who is connected "       \
+	    "is served.",                                                      \
+	    "Raise the limit (ulimit -n, LimitNOFILE=, prlimit) or "           \
+	    "fs.file-max, or lower max_clients.")                              \
+	X(MEMORY, "memory", SLOT_SUPERVISOR, STOPS_NOTHING,                    \
+	    "The kernel killed workers for memory, not longer ago than "       \
+	    "window.",                                                         \
+	    "Raise the limit that the text names, or lower what "              \
+	    "nodelife.ini(5), MEMORY, adds up.")                               \
+	X(CLOCK, "clock", SLOT_WAL, STOPS_NOTHING,                             \
+	    "The clock was set, or is behind log time.",                       \
+	    "Look at what sets it (NTP); see Time above for what "             \
+	    "expires when.")
 
 enum trouble {
-#define X(NAME, name, slot, stops) TROUBLE_##NAME,
+#define X(NAME, name, slot, stops, means, remedy) TROUBLE_##NAME,
 	TROUBLES(X)
 #undef X
 	    TROUBLE_COUNT

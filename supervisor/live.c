@@ -10,8 +10,10 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
+#include "conf/conf_fit.h"
 #include "shm/process.h"
 #include "shm/table.h"
 #include "shm/trouble.h"
@@ -27,6 +29,7 @@
 #define SILENT_NS (2 * NS_PER_S + NS_PER_S / 4)
 #define STILL_NS  (NS_PER_S + NS_PER_S / 4)
 #define STUCK_NS  (5 * NS_PER_S) /* after SIGKILL */
+#define NO_FD_NS  (2 * NS_PER_S) /* a try is made every 100 ms */
 
 /*
  * Is the worker's heart silent for too long? A boot has its own watchdog; a
@@ -206,6 +209,52 @@ tell_stalled(struct node *n)
 	trouble_begin(&n->region, TROUBLE_LOG_STALLED, &f);
 }
 
+/*
+ * A gateway that had no descriptor for a client not long ago. That it came by
+ * one since may have been for a moment: who turns clients away now and then is
+ * told of once.
+ */
+static void
+tell_descriptors(struct node *n)
+{
+	char object[48], what[128], command[64] = "";
+	struct fault f = { .object = object,
+		.call = "accept",
+		.place = PLACE_PROCESS,
+		.effect = "new clients are refused, the others are served",
+		.goes_on = true,
+		.command = command };
+	uint64_t want = conf_files(&n->conf), at;
+	struct rlimit rl = { 0 };
+
+	for (unsigned slot = SLOT_GATEWAY; slot < SLOT_MAX; slot++) {
+		const struct slot_row *row = &n->region.slots->row[slot];
+		int pid = (int)n->child[slot].pid;
+
+		at = atomic_load_explicit(&row->no_fd_ns, memory_order_acquire);
+		if (pid == 0 || at == 0 || n->now_ns > at + NO_FD_NS)
+			continue;
+		f.error = atomic_load_explicit(
+		    &row->no_fd_error, memory_order_relaxed);
+		snprintf(object, sizeof(object), "%s (pid %d)", slot_name(slot),
+		    pid);
+		if (f.error == EMFILE &&
+		    prlimit(pid, RLIMIT_NOFILE, NULL, &rl) == 0) {
+			snprintf(what, sizeof(what),
+			    "%s: the limit is %ju, [listen] max_clients wants "
+			    "%" PRIu64,
+			    strerror(f.error), (uintmax_t)rl.rlim_cur, want);
+			f.what = what;
+			snprintf(command, sizeof(command),
+			    "prlimit --pid %d --nofile=%" PRIu64, pid,
+			    want > rl.rlim_cur ? want : 2 * rl.rlim_cur);
+		}
+		trouble_begin(&n->region, TROUBLE_DESCRIPTORS, &f);
+		return;
+	}
+	trouble_end(&n->region, TROUBLE_DESCRIPTORS);
+}
+
 /* What keeps writes or reads from being served longer than is allowed. */
 static void
 give_up_turn(struct node *n)
@@ -231,6 +280,7 @@ tell(struct node *n, bool late)
 {
 	children_up(n);
 	children_tell_memory(n);
+	tell_descriptors(n);
 	/* Held up ourselves: what is old may be so for that alone. */
 	if (!late) {
 		tell_silent(n);

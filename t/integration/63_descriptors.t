@@ -1,6 +1,7 @@
 # Fewer descriptors than max_clients wants: the effective limit is lowered and
 # said so, on the screen as long as it stands; the client that is one too many
-# is told so and does not hang.
+# is told so and does not hang. A gateway that has no descriptor left while it
+# runs tells its clients so, too, and the admin, and goes on by itself.
 use strict;
 use warnings;
 use Nodelife;
@@ -31,5 +32,67 @@ eventually { ( eval { $n->client->cmd('PING') } // '' ) eq 'PONG' }
 my ( $code, $out ) = $n->run( 'nodelifectl', '-r', $n->{run}, 'reload' );
 is $code, 0, 'reload';
 unlike $out, qr/max_clients/, 'which takes the lowered one for no change';
+is $n->stop, 0, 'stopped';
+
+# A gateway whose descriptors are used up while it runs.
+$n = Nodelife->new( node => { gateways => 1 } )->start;
+my $gateway = $n->workers->{gateway0};
+
+sub limit {
+	return system( 'prlimit', "--pid=$gateway", "--nofile=$_[0]:" ) == 0;
+}
+
+sub trouble {
+	my ($t) = grep { $_->{kind} eq 'descriptors' } @{ $n->stat->{troubles} };
+	return $t ? $t->{text} : '';
+}
+
+sub highest {
+	my ($pid) = @_;
+	opendir my $d, "/proc/$pid/fd" or die "$pid: $!";
+	my @fd = sort { $a <=> $b } grep { /^\d+$/ } readdir $d;
+	return $fd[-1];
+}
+
+SKIP: {
+	skip 'there is no prlimit(1)', 1 if !limit('4096');
+	my $old = $n->client;
+	is $old->cmd('PING'), 'PONG', 'a client';
+	limit( my $most = highest($gateway) + 1 );
+	my ( @gaps, $said );    # numbers below that are free
+	for ( 1 .. 50 ) {
+		my $new = $n->client;
+		$said = eval { $new->cmd('PING') } // 'nothing';
+		last if $said ne 'PONG';
+		push @gaps, $new;
+	}
+	like $said, qr/max number of clients/, 'no descriptor for one: it is told';
+	like $n->client->cmd('PING'), qr/max number of clients/, 'the next one, too';
+	eventually { trouble() } 'a trouble stands';
+	like trouble(), qr/^gateway0 \(pid $gateway\): accept: Too many open files.*limit is $most\b.*ulimit -n.*prlimit/,
+	  'with the limit and what helps';
+	( undef, $screen ) = $n->run( 'nodelifestat', '-r', $n->{run} );
+	like $screen, qr/^descriptors, .*accept/m, 'on the screen';
+	like slurp( $n->{log} ), qr/gateway0 \(pid \d+\): accept: /, 'in the log';
+	like + ( $n->http('/readyz') )[1], qr/"descriptors"/, 'on the pages';
+	like + ( $n->http('/metrics') )[1],
+	  qr/^nodelife_trouble\{kind="descriptors"\} 1$/m, 'and among the metrics';
+	my $cpu = $n->cpu;
+	my $since = now();
+	wait_until { now() > $since + 1 };
+	cmp_ok $n->cpu - $cpu, '<', 0.3, 'it does not spin over it';
+	is $old->cmd('PING'), 'PONG', 'who is connected is served';
+	$old->close;
+	eventually { ( eval { $n->client->cmd('PING') } // '' ) eq 'PONG' }
+	'one has left: the next one is served';
+	eventually { !trouble() } 'the trouble is over';
+	my $last = $n->client;
+	is $last->cmd('PING'), 'PONG', 'one takes the place';
+	like $n->client->cmd('PING'), qr/max number/, 'the next one has none';
+	eventually { trouble() } 'it stands again';
+	ok limit('4096'), 'the limit is raised';
+	eventually { !trouble() } 'that helps, too';
+	is $n->client->cmd('PING'), 'PONG', 'clients are served';
+}
 is $n->stop, 0, 'stopped';
 done_testing;

@@ -1,7 +1,7 @@
 /*
  * What is made from the table agrees with it: each row is sound, the printed
  * configuration loads again, reload tells live keys from others, and the
- * files in the tree (sample, man page) name every key.
+ * files in the tree (sample, man pages) name every key and kind of trouble.
  * Runs at the top of the tree. `conf_docs -w` writes the made parts anew.
  */
 #include "conf/conf.h"
@@ -12,13 +12,55 @@
 #include <unistd.h>
 
 #include "conf/conf_schema.h"
+#include "shm/assert.h"
+#include "shm/trouble.h"
 #include "t/tap.h"
 
 #define SAMPLE_FILE "conf/nodelife.ini"
-#define PAGE_FILE   "man/nodelife.ini.5"
-#define PAGE_BEGIN  ".\\\" keys: made by t/unit/conf_docs -w\n"
-#define PAGE_END    ".\\\" end of keys\n"
 #define GOOD        "[node]\nname = n1\ngroup = g1\ndata_dir = /d\n"
+
+static void troubles_print(FILE *);
+
+/* The parts of pages that are made. */
+static const struct made {
+	const char *file, *begin, *end;
+	void (*print)(FILE *);
+} pages[] = {
+	{ "man/nodelife.ini.5", ".\\\" keys: made by t/unit/conf_docs -w\n",
+	    ".\\\" end of keys\n", conf_print_mdoc },
+	{ "man/nodelife.7", ".\\\" troubles: made by t/unit/conf_docs -w\n",
+	    ".\\\" end of troubles\n", troubles_print },
+};
+
+static void
+troubles_print(FILE *out)
+{
+	static const struct {
+		const char *name;
+		unsigned stops;
+		const char *means, *remedy;
+	} kinds[] = {
+#define X(NAME, name, slot, stops, means, remedy)                              \
+	{ name, stops, means, remedy },
+		TROUBLES(X)
+#undef X
+	};
+	static const char *const stops[] = {
+		[STOPS_NOTHING] = "Stops nothing.",
+		[STOPS_WRITES] = "Stops writes.",
+		[STOPS_READS] = "Stops reads.",
+		[STOPS_WRITES | STOPS_READS] = "Stops writes and reads.",
+	};
+
+	fputs(".Bl -tag -width Ds\n", out);
+	for (size_t i = 0; i < NITEMS(kinds); i++) {
+		fprintf(out, ".It Sy %s\n", kinds[i].name);
+		conf_print_text(kinds[i].means, out);
+		conf_print_text(stops[kinds[i].stops], out);
+		conf_print_text(kinds[i].remedy, out);
+	}
+	fputs(".El\n", out);
+}
 
 /* The whole file, NUL-terminated, or NULL. The caller frees. */
 static char *
@@ -257,17 +299,17 @@ check_sample(void)
 }
 
 static void
-check_page(void)
+check_page(const struct made *m)
 {
-	char *made = made_by(conf_print_mdoc), *page = file_text(PAGE_FILE);
+	char *made = made_by(m->print), *page = file_text(m->file);
 	char *begin = NULL, *end = NULL;
 
-	if (page != NULL && (begin = strstr(page, PAGE_BEGIN)) != NULL) {
-		begin += strlen(PAGE_BEGIN);
-		if ((end = strstr(begin, PAGE_END)) != NULL)
+	if (page != NULL && (begin = strstr(page, m->begin)) != NULL) {
+		begin += strlen(m->begin);
+		if ((end = strstr(begin, m->end)) != NULL)
 			*end = '\0';
 	}
-	ok(end != NULL, PAGE_FILE " has a place for the keys");
+	ok(end != NULL, "%s has a place for the list", m->file);
 	is_str(begin, made, "the list in it is as the table has it");
 	free(made);
 	free(page);
@@ -283,24 +325,32 @@ file_write(const char *path, const char *a, const char *b, const char *c)
 		err(1, "%s", path);
 }
 
+static void
+write_page(const struct made *m)
+{
+	char *page = file_text(m->file), *made = made_by(m->print);
+	char *begin, *end;
+
+	if (page == NULL || (begin = strstr(page, m->begin)) == NULL ||
+	    (end = strstr(begin, m->end)) == NULL)
+		errx(1, "%s: no place for the list", m->file);
+	end = strdup(end);
+	begin[strlen(m->begin)] = '\0';
+	file_write(m->file, page, made, end);
+	free(end);
+	free(page);
+	free(made);
+}
+
 static int
 write_files(void)
 {
-	char *page = file_text(PAGE_FILE), *begin, *end;
-	char *keys = made_by(conf_print_mdoc);
 	char *sample = made_by(conf_print_sample);
 
 	file_write(SAMPLE_FILE, sample, "", "");
-	if (page == NULL || (begin = strstr(page, PAGE_BEGIN)) == NULL ||
-	    (end = strstr(begin, PAGE_END)) == NULL)
-		errx(1, "%s: no place for the keys", PAGE_FILE);
-	end = strdup(end);
-	begin[strlen(PAGE_BEGIN)] = '\0';
-	file_write(PAGE_FILE, page, keys, end);
-	free(end);
-	free(page);
-	free(keys);
 	free(sample);
+	for (size_t i = 0; i < NITEMS(pages); i++)
+		write_page(&pages[i]);
 	return 0;
 }
 
@@ -314,6 +364,7 @@ main(int argc, char *argv[])
 	check_print();
 	check_diff();
 	check_sample();
-	check_page();
+	for (size_t i = 0; i < NITEMS(pages); i++)
+		check_page(&pages[i]);
 	return tap_done();
 }

@@ -300,6 +300,7 @@ main(void)
 	hostile_region();
 	n.has_region = true;
 	n.bells.wakes = n.region.wakes;
+	n.conf.node.gateways = 1;
 	n.conf.boot.total_budget_ms = 1000;
 	n.conf.liveness.timeout_ms = 2000;
 	strcpy(n.conf_path, "/nonexistent/nodelife.ini");

@@ -216,6 +216,7 @@ struct gateway {
 	struct io_uring_buf_ring *buf_ring;
 	uint8_t *bufs;
 	struct listener listener[LISTEN_MAX];
+	int spare_fd; /* given up for a client that is turned away */
 	struct conn *quiet; /* CONN_QUIET, and some that failed */
 	unsigned quiet_tail; /* of the SQ behind the newest of them */
 

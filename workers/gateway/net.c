@@ -16,6 +16,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -511,6 +512,16 @@ gw_net_idle(struct gateway *g)
 /* ---- accepting ---- */
 
 static void
+net_refuse(struct gateway *g, int fd)
+{
+	/* One line into an empty socket buffer never blocks. */
+	(void)send(
+	    fd, REFUSAL, sizeof(REFUSAL) - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+	close(fd);
+	gw_count(g, C_CLIENTS_REFUSED, 1);
+}
+
+static void
 net_admit(struct gateway *g, int fd, unsigned listener)
 {
 	struct conn *c = NULL;
@@ -518,11 +529,7 @@ net_admit(struct gateway *g, int fd, unsigned listener)
 	if (gw_conn_room(g))
 		c = gw_conn_new(g, fd, listener);
 	if (c == NULL) {
-		/* One line into an empty socket buffer never blocks. */
-		(void)send(fd, REFUSAL, sizeof(REFUSAL) - 1,
-		    MSG_DONTWAIT | MSG_NOSIGNAL);
-		close(fd);
-		gw_count(g, C_CLIENTS_REFUSED, 1);
+		net_refuse(g, fd);
 		return;
 	}
 	gw_count(g, C_CLIENTS_ACCEPTED, 1);
@@ -542,6 +549,39 @@ net_accepted(
 	listener_event(&g->listener[slot], res, flags);
 }
 
+/*
+ * Whom no other gateway took since the last try: each is answered through the
+ * place of the spare descriptor.
+ */
+static void
+net_turn_away(struct gateway *g, const struct listener *l)
+{
+	int fd = 0;
+
+	for (unsigned n = 0; n < ACCEPT_MAX && fd >= 0; n++) {
+		if (g->spare_fd >= 0)
+			close(g->spare_fd);
+		fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC);
+		if (fd >= 0)
+			net_refuse(g, fd);
+		g->spare_fd = eventfd(0, EFD_CLOEXEC);
+	}
+}
+
+/* Out of descriptors, or of memory: the supervisor is told. */
+static void
+net_accept_failed(struct gateway *g, const struct listener *l)
+{
+	struct slot_row *row = &g->r->slots->row[g->slot];
+
+	atomic_store_explicit(
+	    &row->no_fd_error, l->error, memory_order_relaxed);
+	atomic_store_explicit(
+	    &row->no_fd_ns, g->loop.now_ns, memory_order_release);
+	if (l->failed_again)
+		net_turn_away(g, l);
+}
+
 void
 gw_net_accept(struct gateway *g)
 {
@@ -550,6 +590,7 @@ gw_net_accept(struct gateway *g)
 
 	for (i = 0; i < LISTEN_MAX; i++) {
 		struct listener *l = &g->listener[i];
+		bool asked = listener_pending(l, g->loop.now_ns);
 
 		listener_arm(l, &g->loop);
 		for (n = 0; n < ACCEPT_MAX; n++) {
@@ -557,6 +598,8 @@ gw_net_accept(struct gateway *g)
 				break;
 			net_admit(g, fd, i);
 		}
+		if (asked && l->error != 0)
+			net_accept_failed(g, l);
 	}
 }
 
@@ -656,12 +699,17 @@ gw_net_open(struct gateway *g)
 	loop_on(&g->loop, KIND_WATCH, net_watched);
 	for (i = 0; i < LISTEN_MAX; i++)
 		g->listener[i].fd = -1;
+	if ((g->spare_fd = eventfd(0, EFD_CLOEXEC)) < 0)
+		return -errno;
 	return bufs_open(g);
 }
 
 void
 gw_net_close(struct gateway *g)
 {
+	if (g->spare_fd >= 0)
+		close(g->spare_fd);
+	g->spare_fd = -1;
 	if (g->buf_ring != NULL) {
 		io_uring_unregister_buf_ring(&g->loop.ring, GW_BUF_GROUP);
 		munmap(g->buf_ring, GW_BUFS * sizeof(struct io_uring_buf));
