@@ -33,12 +33,24 @@ system_boot_id(char *out, size_t size)
 	out[strcspn(out, "\n")] = '\0';
 }
 
-uint64_t
-pid_space(void)
+static uint64_t
+file_number(const char *path)
 {
 	struct stat st;
 
-	return stat("/proc/self/ns/pid", &st) == 0 ? (uint64_t)st.st_ino : 0;
+	return stat(path, &st) == 0 ? (uint64_t)st.st_ino : 0;
+}
+
+uint64_t
+pid_space(void)
+{
+	return file_number("/proc/self/ns/pid");
+}
+
+uint64_t
+mount_space(void)
+{
+	return file_number("/proc/self/ns/mnt");
 }
 
 /* /proc/PID/stat behind "pid (name) ", a name may hold anything; or NULL. */

@@ -20,7 +20,8 @@ char process_state(int pid);
 bool process_has_open(int pid, const struct stat *file);
 /* The system's boot id as text; "" if unreadable. */
 void system_boot_id(char *out, size_t size);
-/* Which pid namespace this process is in. */
+/* Which namespaces this process is in: whose pids it sees, whose mounts. */
 uint64_t pid_space(void);
+uint64_t mount_space(void);
 
 #endif

@@ -194,6 +194,7 @@ head_fill(struct region_head *head, const struct region_spec *spec)
 	head->supervisor_pid = getpid();
 	head->supervisor_start = process_start(getpid());
 	head->pid_space = pid_space();
+	head->mount_space = mount_space();
 	arc4random_buf(head->boot_id, sizeof(head->boot_id));
 	head->started_wall_ms = wall_ms();
 	head->started_ns = mono_ns();

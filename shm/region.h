@@ -83,6 +83,7 @@ struct region_head {
 	uint64_t supervisor_start; /* /proc/PID/stat's start time in ticks: a
 				      later process may have the same pid */
 	uint64_t pid_space; /* namespace of these pids: /proc's inode */
+	uint64_t mount_space; /* where run_dir is: the same */
 	struct region_place section[SECT_COUNT];
 };
 

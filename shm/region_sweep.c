@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "shm/path.h"
+#include "shm/process.h"
 #include "shm/region_link.h"
 
 /* Is it a whole region of this build, one of the user's, that nobody has? */
@@ -31,14 +32,19 @@ is_dead(int fd, uid_t uid, struct region_head *head)
 	       memchr(head->run_dir, '\0', sizeof(head->run_dir)) != NULL;
 }
 
-/* Does its run_dir lead to it? Who cannot look believes so. */
+/*
+ * Does its run_dir lead to it? Who cannot look believes so: in another mount
+ * namespace the path is another directory's.
+ */
 static bool
-is_black_box(const char *run_dir, const char *name)
+is_black_box(const struct region_head *head, const char *name)
 {
-	int dir = path_dir_open(run_dir);
 	bool leads;
+	int dir;
 
-	if (dir < 0)
+	if (head->mount_space != mount_space())
+		return true;
+	if ((dir = path_dir_open(head->run_dir)) < 0)
 		return dir != -ENOENT && dir != -ENOTDIR;
 	leads = region_link_leads(dir, name);
 	close(dir);
@@ -62,7 +68,7 @@ sweep_one(int shm, const char *name, uid_t uid)
 	if (fd < 0)
 		return;
 	if (is_dead(fd, uid, &head)) {
-		if (is_black_box(head.run_dir, name))
+		if (is_black_box(&head, name))
 			region_sections_trim(fd, head.section);
 		else
 			remove_same(shm, name, fd);

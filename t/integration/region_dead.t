@@ -63,6 +63,23 @@ ok -e $lives, 'a live one is left alone';
 is $other->client->cmd('PING'), 'PONG', 'and goes on';
 is $other->stop, 0, 'stopped';
 
+# One whose run_dir only its own mount namespace has: who cannot see what leads
+# to it cannot tell that nothing does.
+my $from = -s $other->{log};
+my %seen = map { $_ => 1 } glob '/dev/shm/nodelife.*';
+$other->spawn( 'unshare', '-m', 'sh', '-c',
+	'mount -t tmpfs none "$0" && exec "$@"', $other->{run},
+	build_dir() . '/nodelifed', '-f', '-c', $other->{ini} );
+eventually { substr( slurp( $other->{log} ), $from ) =~ /serving after/ } 'one elsewhere';
+my ($elsewhere) = grep { !$seen{$_} } glob '/dev/shm/nodelife.*';
+$other->kill9;
+my $was = ( stat $elsewhere )[12];
+$n->start;
+is $n->stop, 0, 'stopped after its end';
+ok -e $elsewhere, 'it is left to who can see its run_dir';
+cmp_ok( ( stat _ )[12], '<', $was, 'without its bulk' );
+unlink $elsewhere;
+
 # What is none of ours.
 World::put( '/dev/shm/nodelife.mine', 'x' x 8192 );
 symlink $lives, '/dev/shm/nodelife.link';
