@@ -213,6 +213,30 @@ worker_running(struct worker *w)
 	bell_ring(&w->bells, SLOT_SUPERVISOR);
 }
 
+static int
+told(int rc, const char *why)
+{
+	if (rc == -EALREADY)
+		log_errorx("%s", why);
+	return rc;
+}
+
+int
+worker_boot_fault(
+    const struct worker *w, enum phase phase, const struct fault *f)
+{
+	char text[FAULT_TEXT_MAX];
+
+	return told(seq_fault(w->region->seq, phase, w->slot, f),
+	    fault_text(text, sizeof(text), f));
+}
+
+int
+worker_boot_fail(const struct worker *w, enum phase phase, const char *why)
+{
+	return told(seq_fail(w->region->seq, phase, w->slot, "%s", why), why);
+}
+
 void
 worker_ring_refused(const struct worker *w, enum phase phase, int error)
 {
@@ -221,8 +245,6 @@ worker_ring_refused(const struct worker *w, enum phase phase, int error)
 		.error = -error,
 		.place = PLACE_RING,
 		.goes_on = true };
-	char text[FAULT_TEXT_MAX];
 
-	log_errorx("%s", fault_text(text, sizeof(text), &f));
-	seq_fault(w->region->seq, phase, w->slot, &f);
+	worker_boot_fault(w, phase, &f);
 }

@@ -54,6 +54,13 @@ enum worker_keep {
  * then PDEATHSIG and the parent check. Exits on failure, having logged.
  */
 void worker_open(struct worker *w, const char *title, unsigned keep);
+/*
+ * The boot fails at this gate: the supervisor tells it, in one line, or the
+ * log if the gate is passed. As seq_fault() and seq_fail().
+ */
+int worker_boot_fault(
+    const struct worker *w, enum phase phase, const struct fault *f);
+int worker_boot_fail(const struct worker *w, enum phase phase, const char *why);
 /* loop_open() refused: its gate fails by that, waited out if the world's. */
 void worker_ring_refused(const struct worker *w, enum phase phase, int error);
 /*

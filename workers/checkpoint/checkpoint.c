@@ -62,9 +62,7 @@ boot_fail(struct checkpoint *c, int rc, const char *why)
 		.place = fault_where(rc),
 		.what = "" };
 
-	if (seq_fault(c->r->seq, PHASE_CLUSTER_CATALOG_OPEN, SLOT_CHECKPOINT,
-		&f) == -EALREADY)
-		log_errorx("%s", why);
+	worker_boot_fault(c->w, PHASE_CLUSTER_CATALOG_OPEN, &f);
 	return WORKER_EXIT_FAILED;
 }
 

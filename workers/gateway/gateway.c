@@ -193,9 +193,10 @@ boot_wait(struct gateway *g, enum phase phase, bool *stopping)
 static int
 boot_fail(struct gateway *g, enum phase phase, const char *what, int error)
 {
-	log_errorx("%s: %s", what, strerror(-error));
-	(void)seq_fail(
-	    g->r->seq, phase, g->slot, "%s: %s", what, strerror(-error));
+	char why[SEQ_ERROR_MAX];
+
+	snprintf(why, sizeof(why), "%s: %s", what, strerror(-error));
+	worker_boot_fail(g->w, phase, why);
 	return WORKER_EXIT_FAILED;
 }
 

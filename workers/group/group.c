@@ -130,8 +130,10 @@ state_fault(struct group *g)
 
 	snprintf(
 	    path, sizeof(path), "%s/" STATE_FILE, g->w->conf->node.data_dir);
-	trouble_begin(g->r, TROUBLE_STATE_FAILED, &f);
-	seq_fault(g->r->seq, PHASE_RAFT_METADATA_REPLAY, g->w->slot, &f);
+	/* Of a boot the supervisor tells. */
+	if (seq_fault(g->r->seq, PHASE_RAFT_METADATA_REPLAY, g->w->slot, &f) ==
+	    -EALREADY)
+		trouble_begin(g->r, TROUBLE_STATE_FAILED, &f);
 }
 
 /* The process ends: with the boot, or for a boot from disk. */
@@ -139,6 +141,7 @@ static void
 end(struct group *g, const struct group_actions *a)
 {
 	bool disk = disk_fault(g->state_error);
+	char why[SEQ_ERROR_MAX];
 
 	g->ended = true;
 	g->loop.quit = true;
@@ -155,14 +158,13 @@ end(struct group *g, const struct group_actions *a)
 		return;
 	}
 	g->exit_code = WORKER_EXIT_FAILED;
-	log_errorx("%s", a->why);
 	if (disk)
 		return;
-	seq_fail(g->r->seq, PHASE_RAFT_METADATA_REPLAY, g->w->slot, "%s%s",
-	    a->why,
+	snprintf(why, sizeof(why), "%s%s", a->why,
 	    a->forced != 0 ? "; restore this node, or boot once with [boot] "
 			     "recovery_mode = force, which accepts the loss"
 			   : "");
+	worker_boot_fail(g->w, PHASE_RAFT_METADATA_REPLAY, why);
 }
 
 /* What is there could not be read, or not be written anew. */
@@ -173,14 +175,12 @@ boot_failed(struct group *g, int rc, const char *why)
 		.what = why,
 		.error = -rc,
 		.place = PLACE_DATA };
-	char text[FAULT_TEXT_MAX];
 
 	if (g->state_error != 0 || !disk_fault(-rc)) {
 		end(g, &(struct group_actions){ .fail = true, .why = why });
 		return;
 	}
-	log_errorx("%s", fault_text(text, sizeof(text), &f));
-	seq_fault(g->r->seq, PHASE_RAFT_METADATA_REPLAY, g->w->slot, &f);
+	worker_boot_fault(g->w, PHASE_RAFT_METADATA_REPLAY, &f);
 	g->ended = true;
 	g->exit_code = WORKER_EXIT_FAILED;
 }

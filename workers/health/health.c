@@ -6,6 +6,7 @@
 #include "workers/health/health.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "shm/log.h"
@@ -109,6 +110,7 @@ health_main(struct worker *w)
 		.deadline = deadline,
 	};
 	struct health *h = &me;
+	char why[128];
 	int rc;
 
 	worker_open(w, "health", KEEP_HTTP);
@@ -121,9 +123,8 @@ health_main(struct worker *w)
 		return WORKER_EXIT_FAILED;
 	}
 	if ((rc = open_all(h)) != 0) {
-		log_errorx("pages: %s", strerror(-rc));
-		seq_fail(h->r->seq, PHASE_HEALTH_LOOP_START, w->slot,
-		    "pages: %s", strerror(-rc));
+		snprintf(why, sizeof(why), "pages: %s", strerror(-rc));
+		worker_boot_fail(w, PHASE_HEALTH_LOOP_START, why);
 		return WORKER_EXIT_FAILED;
 	}
 	worker_running(w);

@@ -259,12 +259,9 @@ wal_probe_deadline(const struct wal *w)
 int
 wal_boot_failed(struct wal *w, const struct fault *f)
 {
-	char text[FAULT_TEXT_MAX];
-
-	log_errorx("%s", fault_text(text, sizeof(text), f));
 	/* The scan's gate is fired when the segment is begun. */
 	if (seq_fault(w->r->seq, PHASE_WAL_RECOVERY, SLOT_WAL, f) == -EALREADY)
-		seq_fault(w->r->seq, PHASE_RAFT_METADATA_REPLAY, SLOT_WAL, f);
+		worker_boot_fault(w->w, PHASE_RAFT_METADATA_REPLAY, f);
 	return -f->error;
 }
 

@@ -790,8 +790,7 @@ recover_failed(struct recovery *rec)
 		(void)wal_boot_failed(rec->w, &f);
 		return;
 	}
-	log_errorx("%s", rec->why);
-	seq_fail(rec->w->r->seq, PHASE_WAL_RECOVERY, SLOT_WAL, "%s", rec->why);
+	worker_boot_fail(rec->w->w, PHASE_WAL_RECOVERY, rec->why);
 }
 
 int
