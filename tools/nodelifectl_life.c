@@ -5,6 +5,7 @@
  */
 #include "tools/nodelifectl.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,6 +16,7 @@
 
 #include "shm/pidfile.h"
 #include "shm/process.h"
+#include "shm/trouble.h"
 
 /* Who is alive takes a connection at once, or is full of them. */
 #define DIAL_NS (2 * NS_PER_S)
@@ -96,7 +98,7 @@ ctl_life(const struct ctl *c, struct ctl_life *l)
 		return CTL_OK;
 	if (fd == -EACCES || held == -EACCES || rc == -EACCES)
 		return CTL_DENIED;
-	return CTL_NOT_RUNNING;
+	return fd == -ENOTDIR ? CTL_FAILED : CTL_NOT_RUNNING;
 }
 
 void
@@ -114,6 +116,12 @@ ctl_say_life(const struct ctl *c, int code)
 	if (code == CTL_DENIED)
 		ctl_say("%s: permission denied: be root or the node's user",
 		    c->run_dir);
+	else if (code == CTL_FAILED)
+		ctl_say("%s: it, or a part of its path, is no directory: "
+			"whether a node runs with it is not to be seen from "
+			"here: move away what is in its place; a node that "
+			"runs makes it again within a second",
+		    c->run_dir);
 	else if (c->file != NULL)
 		ctl_say("no node runs with run directory %s: start it with "
 			"nodelifed; if run_dir was changed in %s while it ran, "
@@ -126,12 +134,47 @@ ctl_say_life(const struct ctl *c, int code)
 	return code;
 }
 
+/* The region is the node's user's, the terminal perhaps root's. */
+static const char *
+printable(char *text)
+{
+	for (char *p = text; *p != '\0'; p++)
+		if (iscntrl((unsigned char)*p))
+			*p = '?';
+	return text;
+}
+
+/* A boot that is done: what is served, and if not all of it why. */
+static void
+say_served(const struct region *r)
+{
+	static struct trouble_info t[TROUBLE_COUNT];
+	struct commit_view view;
+	unsigned stops =
+	    trouble_list(r, t) > 0 ? trouble_stops_of(t[0].kind) : 0;
+
+	commit_view_read(r->commit, &view);
+	if ((stops & STOPS_READS) != 0)
+		printf(": not serving: %s\n", printable(t[0].text));
+	else if (view.readonly != 0)
+		printf(": serving reads only: recovery mode readonly\n");
+	else if (stops != 0)
+		printf(": serving, but writes are refused: %s\n",
+		    printable(t[0].text));
+	else if (!commit_is_master(r))
+		printf(": serving, but writes are refused: its role is %s\n",
+		    role_name(view.role));
+	else
+		printf(": serving\n");
+}
+
 /* "serving", or how far its boot or its stop is. */
 static void
 say_state(const struct ctl *c, const struct ctl_life *l)
 {
 	char waits[1024];
 	const struct sequencer *s = l->region.seq;
+	struct trouble_info t;
 	enum shutdown_step step;
 	enum phase phase;
 
@@ -146,8 +189,10 @@ say_state(const struct ctl *c, const struct ctl_life *l)
 	phase = atomic_load_explicit(&s->phase, memory_order_acquire);
 	if (step != 0)
 		printf(": stopping: %s\n", shutdown_name(step));
+	else if (trouble_read(&l->region, TROUBLE_BOOT_WAITS, &t))
+		printf(": not serving: %s\n", printable(t.text));
 	else if (phase == PHASE_GATEWAY_ENABLE)
-		printf(": serving\n");
+		say_served(&l->region);
 	else
 		printf(": not serving: %s\n", phase_name(phase));
 }

@@ -36,10 +36,8 @@ not_answering(const struct ctl *c, int error)
 			"see nodelifestat",
 		    c->run_dir, strerror(error), l.pid);
 		rc = CTL_FAILED;
-	} else if (rc == CTL_DENIED) {
-		ctl_say_life(c, rc);
 	} else {
-		ctl_say_life(c, CTL_NOT_RUNNING);
+		ctl_say_life(c, rc);
 	}
 	ctl_life_end(&l);
 	return rc;

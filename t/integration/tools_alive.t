@@ -4,6 +4,7 @@
 use strict;
 use warnings;
 use Nodelife;
+use File::Path ();
 use POSIX ();
 use Test::More;
 
@@ -59,6 +60,30 @@ like $err, qr/though the node runs \(supervisor pid $n->{pid}\)/, 'says so';
 is $code, 0, "stop without it: $err";
 like $err, qr/sent SIGTERM/, 'by signal';
 is $n->wait_exit, 0, 'in order';
+
+# A file in the place of run_dir: nothing is to be seen, which is no proof.
+$n->start;
+{
+	rename $n->{run}, "$n->{run}.away" or die;
+	open my $f, '>', $n->{run} or die;
+	for my $cmd (qw(status config stop)) {
+		( $code, undef, $err ) = ctl( qw(-t 5), $cmd );
+		is $code, 1, "$cmd: a file is in run_dir's place: 1, not 69";
+		like $err, qr/\Q$n->{run}\E: .*no directory.*move away.*makes it again/,
+		  'what is and what helps';
+	}
+	unlink $n->{run};
+	eventually { ( ctl('status') )[0] == 0 } 'which is true';
+	is $n->stop, 0, 'stopped';
+	File::Path::remove_tree("$n->{run}.away");
+}
+
+# What serves reads only says so.
+$n->configure( boot => { recovery_mode => 'readonly' } )->start;
+like( ( ctl('status') )[1], qr/: serving reads only: recovery mode readonly$/,
+	'readonly' );
+is $n->stop, 0, 'stopped';
+$n->configure( boot => { recovery_mode => undef } );
 
 # Another's process in the process id file is never signalled.
 $n->start;

@@ -72,6 +72,11 @@ for my $level (qw(sync no_sync)) {
 	is $s->{node_restarts}, 0, "$level: nothing has restarted";
 	ok !$s->{can_write}, "$level: can_write is false";
 	is $n->workers->{wal}, $wal, "$level: the same wal";
+	my ( $code, $out ) = $n->run( 'nodelifectl', '-r', $n->{run}, 'status' );
+	is $code, 0, "$level: nodelifectl status: a node runs";
+	like $out,
+	  qr/: serving, but writes are refused: .*File too large: .*ulimit -f/,
+	  "$level: and does not take writes";
 
 	limit( $wal, 'unlimited' );
 	ok wait_until {
@@ -86,7 +91,7 @@ for my $level (qw(sync no_sync)) {
 	  [ 1, 2, 3, 1, undef, undef, undef ],
 	  "$level: with all that was on disk, and nothing else";
 	is $n->stop, 0, "$level: stopped";
-	my ($code) = $n->run( 'nodelifewal', 'verify', $n->{data} );
+	($code) = $n->run( 'nodelifewal', 'verify', $n->{data} );
 	is $code, 0, "$level: the log is good";
 }
 
