@@ -176,21 +176,22 @@ full_path(const struct found *f, char *buf, size_t size)
 
 /* The command that gives the user what was found. */
 static void
-command(const struct found *f, const char *path, const char *user, char *buf,
-    size_t size)
+command(const struct found *f, const char *path, char *buf, size_t size)
 {
+	char whose[64];
 	bool owner = f->st.st_mode != 0 && f->st.st_uid == f->rights->uid;
 
 	if (f->error != EACCES)
 		buf[0] = '\0';
 	else if (f->count > 1)
-		snprintf(
-		    buf, size, "chown -R %s: %s", user, f->conf->node.data_dir);
+		snprintf(buf, size, "chown -R %s %s",
+		    rights_owner(f->rights, whose), f->conf->node.data_dir);
 	else if (owner)
 		snprintf(buf, size, "chmod u+rw%s %s",
 		    S_ISDIR(f->st.st_mode) ? "x" : "", path);
 	else
-		snprintf(buf, size, "chown %s: %s", user, path);
+		snprintf(buf, size, "chown %s %s",
+		    rights_owner(f->rights, whose), path);
 }
 
 /* "Permission denied for user x (owner root, mode 0600), and 2 more" */
@@ -227,7 +228,7 @@ refuse_found(struct found *f, int dir_fd)
 	user_name(f->rights->uid, user);
 	full_path(f, path, sizeof(path));
 	describe(f, user, what, sizeof(what));
-	command(f, path, user, how, sizeof(how));
+	command(f, path, how, sizeof(how));
 	return refuse_fault(refuse_code(f->error), &fault);
 }
 

@@ -138,13 +138,21 @@ pidfile_try(struct pidfile *p, const struct rights *rights, int *other)
 	return rc;
 }
 
+/* Of a node that another user starts, the file alone is not what lacks. */
 static int
-refuse_pidfile(const char *dir, int error)
+refuse_pidfile(const struct conf *conf, const struct rights *rights, int error)
 {
-	char path[PATH_MAX];
+	const char *run = conf->node.run_dir, *data = conf->node.data_dir;
+	char path[PATH_MAX], whose[64];
 
-	snprintf(path, sizeof(path), "%s/" PIDFILE_NAME, dir);
-	return refuse_at(path, "open", error, PLACE_RUN);
+	snprintf(path, sizeof(path), "%s/" PIDFILE_NAME, run);
+	if (error != -EACCES || rights->drop || rights->uid == 0)
+		return refuse_at(path, "open", error, PLACE_RUN);
+	return refuse(refuse_code(error),
+	    "%s: open: %s: nothing is changed: start the node as root, as "
+	    "before, or, when none runs there, give run_dir and data_dir to "
+	    "its new user: chown -R %s %s %s",
+	    path, strerror(-error), rights_owner(rights, whose), run, data);
 }
 
 int
@@ -164,7 +172,7 @@ daemon_pidfile(
 	if (rc == 0)
 		return 0;
 	if (rc != -EWOULDBLOCK)
-		return refuse_pidfile(dir, rc);
+		return refuse_pidfile(conf, rights, rc);
 	/* Locked, and nothing in it yet. */
 	if (other <= 0)
 		return refuse(EX_UNAVAILABLE,

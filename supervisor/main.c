@@ -129,7 +129,7 @@ keep_path(struct node *n, const char *file)
 static int
 refuse_log(const struct node *n, const char *target, int error)
 {
-	char command[PATH_MAX + 32];
+	char command[PATH_MAX + 96], whose[64];
 	struct fault f = { .object = target,
 		.call = "open [node] log",
 		.error = -error,
@@ -137,8 +137,8 @@ refuse_log(const struct node *n, const char *target, int error)
 		.command = command };
 	struct stat st;
 
-	snprintf(command, sizeof(command), "chown %u: %s",
-	    (unsigned)n->rights.uid, target);
+	snprintf(command, sizeof(command), "chown %s %s",
+	    rights_owner(&n->rights, whose), target);
 	if (error != -EACCES || stat(target, &st) != 0 ||
 	    st.st_uid == n->rights.uid)
 		f.command = NULL;

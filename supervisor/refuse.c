@@ -124,3 +124,15 @@ rights_find(struct rights *r, const char *user)
 	r->gid = pw->pw_gid;
 	return 0;
 }
+
+const char *
+rights_owner(const struct rights *r, char buf[64])
+{
+	const struct passwd *pw = getpwuid(r->uid);
+
+	if (pw != NULL)
+		snprintf(buf, 64, "%s:", pw->pw_name);
+	else
+		snprintf(buf, 64, "%u:%u", (unsigned)r->uid, (unsigned)r->gid);
+	return buf;
+}

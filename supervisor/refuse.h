@@ -32,5 +32,7 @@ struct rights {
 };
 /* 0 or an exit code, having refused. */
 int rights_find(struct rights *r, const char *user);
+/* As chown(1) takes it: "NAME:", or numbers of who has no name. */
+const char *rights_owner(const struct rights *r, char buf[64]);
 
 #endif
