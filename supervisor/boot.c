@@ -74,9 +74,12 @@ node_fit(struct node *n, char why[FAULT_TEXT_MAX])
 static void
 carry_waiting(struct node *n)
 {
-	if (n->waits_since_ns != 0)
-		trouble_carry(&n->region, TROUBLE_BOOT_WAITS, n->waits_since_ns,
-		    n->waits_for);
+	char text[FAULT_TEXT_MAX + 32];
+
+	if (n->waits_since_ns == 0)
+		return;
+	snprintf(text, sizeof(text), "the boot waits: %s", n->waits_for);
+	trouble_carry(&n->region, TROUBLE_BOOT_WAITS, n->waits_since_ns, text);
 }
 
 static int
@@ -386,6 +389,7 @@ serving(struct node *n)
 	n->after_failure = false;
 	n->waits_since_ns = 0;
 	n->waits_for[0] = '\0';
+	memset(n->waits_told, 0, sizeof(n->waits_told));
 	trouble_end(&n->region, TROUBLE_BOOT_WAITS);
 	event_add(&n->region, SLOT_SUPERVISOR, EVENT_INFO,
 	    "serving after %" PRIu64 ".%03" PRIu64 " ms, clients at %s",

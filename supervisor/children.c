@@ -295,6 +295,14 @@ children_tell_memory(struct node *n)
 		trouble_end(&n->region, TROUBLE_MEMORY);
 }
 
+/* Who wished for that may end before its wish is looked at. */
+static bool
+waited_for_is_over(const struct node *n)
+{
+	return atomic_load_explicit(&n->region.control->restart_wanted,
+		   memory_order_acquire) == WISH_RESTART_WORLD;
+}
+
 static void
 child_reaped(struct node *n, unsigned slot, int status)
 {
@@ -309,6 +317,8 @@ child_reaped(struct node *n, unsigned slot, int status)
 		trouble_of(n, slot, what, sizeof(what));
 	else if (killed_for_memory(n, slot, status, what))
 		kind = EXIT_MEMORY;
+	else if (kind == EXIT_RESTART && waited_for_is_over(n))
+		kind = EXIT_OVER;
 	trouble_writer_died(&n->region, slot);
 	row_end(n, slot, status);
 	/* In any mode: others may wait for what it had. */

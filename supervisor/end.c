@@ -7,9 +7,9 @@
  * the next boot does not reach transport_bind within listen_hold they are
  * refused, so that clients go elsewhere.
  *
- * While a fault of the world is waited for health lives on beside the region
- * of the boot that failed, so that its pages tell what for, and ends before
- * the next boot.
+ * Meanwhile health lives on beside the region of before, where the trouble
+ * BOOT_WAITS stands, so that pages and tools tell what is waited for; it ends
+ * before the next boot.
  */
 #include "supervisor/node.h"
 
@@ -21,6 +21,7 @@
 #include "shm/assert.h"
 #include "shm/log.h"
 #include "shm/pidfile.h"
+#include "shm/record.h"
 #include "supervisor/listen.h"
 
 static void
@@ -28,7 +29,7 @@ end_begin(struct node *n, bool boot_again)
 {
 	n->mode = NODE_ENDING;
 	n->boot_again = boot_again;
-	n->keep_health = n->keep_health && boot_again;
+	n->keep_health = boot_again;
 	children_forget_restarts(n);
 	node_end_turn(n);
 }
@@ -63,6 +64,14 @@ say_stop(struct node *n, const char *what, const char *why)
 		fprintf(stderr, "nodelifed: %s\n", cause);
 }
 
+/* Gateways listen from when the data are there. */
+static bool
+clients_queue(const struct node *n)
+{
+	return atomic_load_explicit(&n->region.seq->phase,
+		   memory_order_acquire) >= PHASE_DATA_GROUPS_REPLAY;
+}
+
 static void
 restart_node(struct node *n, struct restart_history *history, uint64_t delay_ms)
 {
@@ -70,7 +79,8 @@ restart_node(struct node *n, struct restart_history *history, uint64_t delay_ms)
 	n->restarts++;
 	n->boot_delay_ms = delay_ms;
 	counter_add(n->region.counters, SLOT_SUPERVISOR, C_NODE_RESTARTS, 1);
-	if (n->hold_until_ns == 0)
+	/* If they refuse already nothing is held. */
+	if (n->hold_until_ns == 0 && clients_queue(n))
 		n->hold_until_ns =
 		    n->now_ns + n->conf.shutdown.listen_hold_ms * NS_PER_MS;
 	end_begin(n, true);
@@ -113,32 +123,58 @@ decision(struct node *n, unsigned slot, enum exit_kind kind)
 }
 
 /*
- * The region is told, for the screen and the pages, and who started us. What
- * stands already is renewed without a word.
+ * The region is told, for the screen and the pages, and the service manager.
+ * What stands already is renewed without a word if it is no news.
  */
+static void
+tell_pause(struct node *n, const char *text, bool news, uint64_t delay_ms)
+{
+	bool stood =
+	    n->has_region && trouble_stands(&n->region, TROUBLE_BOOT_WAITS);
+
+	if (n->has_region)
+		trouble_begin_text(&n->region, TROUBLE_BOOT_WAITS, "%s", text);
+	if (stood && news)
+		event_add(&n->region, SLOT_SUPERVISOR, EVENT_ERROR, "%s", text);
+	/* Time for the next one, too: a start is not to be given up over it. */
+	notify("STATUS=%s\nEXTEND_TIMEOUT_USEC=%llu", text,
+	    (delay_ms + (unsigned long long)n->conf.boot.total_budget_ms) *
+		1000);
+}
+
+/* Of several workers whom a fault meets the first tells, another each time. */
+static bool
+is_news(struct node *n, const char *what)
+{
+	uint32_t sum = crc32c(0, what, strlen(what));
+
+	for (unsigned i = 0; i < WAITS_TOLD; i++)
+		if (n->waits_told[i] == sum)
+			return false;
+	n->waits_told[n->waits_next++ % WAITS_TOLD] = sum;
+	return true;
+}
+
 void
 node_boot_waits(struct node *n, const char *what, uint64_t delay_ms)
 {
-	bool same = strncmp(n->waits_for, what, sizeof(n->waits_for) - 1) == 0;
+	bool news = is_news(n, what);
+	char text[FAULT_TEXT_MAX];
 
 	if (n->waits_since_ns == 0)
 		n->waits_since_ns = n->now_ns;
 	strlcpy(n->waits_for, what, sizeof(n->waits_for));
-	if (n->has_region)
-		trouble_begin_text(&n->region, TROUBLE_BOOT_WAITS,
-		    "the boot waits: %s; tried again in %llu ms", what,
-		    (unsigned long long)delay_ms);
-	else if (!same) {
+	snprintf(text, sizeof(text),
+	    "the boot waits: %s; tried again in %llu ms", what,
+	    (unsigned long long)delay_ms);
+	tell_pause(n, text, news, delay_ms);
+	if (!n->has_region && news) {
 		log_errorx("the boot waits: %s", what);
 		pidfile_waits(n->conf.node.run_dir, what);
 	}
-	if (!same && (n->foreground || n->ready_fd >= 0) &&
+	if (news && (n->foreground || n->ready_fd >= 0) &&
 	    log_fd() != STDERR_FILENO)
 		fprintf(stderr, "nodelifed: the boot waits: %s\n", what);
-	/* Time for the next one, too: a start is not to be given up over it. */
-	notify("STATUS=the boot waits: %s\nEXTEND_TIMEOUT_USEC=%llu", what,
-	    (delay_ms + (unsigned long long)n->conf.boot.total_budget_ms) *
-		1000);
 }
 
 bool
@@ -206,21 +242,20 @@ restart_worker(struct node *n, unsigned slot, const struct restart_out *out,
 static void
 restart_or_wait(struct node *n, const struct restart_out *out, const char *what)
 {
-	char buf[SEQ_ERROR_MAX];
+	char buf[SEQ_ERROR_MAX], text[SEQ_ERROR_MAX + 96];
 	const char *cause = first_cause(n, what, buf);
 
 	if (out->action == RESTART_WAIT) {
 		/* That its owner died is not the cause, but what it said. */
 		if (seq_error_kind(n->region.seq) == FAULT_PROGRAM)
 			cause = what;
-		n->keep_health = true;
 		node_boot_waits(n, cause, out->delay_ms);
 	} else {
-		event_add(&n->region, SLOT_SUPERVISOR,
-		    out->counted ? EVENT_ERROR : EVENT_WARN,
+		snprintf(text, sizeof(text),
 		    "%s%s%s: the node boots again in %llu ms", cause,
 		    out->why[0] != '\0' ? ": " : "", out->why,
 		    (unsigned long long)out->delay_ms);
+		tell_pause(n, text, true, out->delay_ms);
 	}
 	restart_node(n, out->counted ? &n->history : &n->world, out->delay_ms);
 }
@@ -319,13 +354,10 @@ pause_turn(struct node *n)
 	}
 }
 
-/* Gateways listen from when the data are there. */
 static bool
 gateways_listen(const struct node *n)
 {
-	return n->mode == NODE_BOOTING &&
-	       atomic_load_explicit(&n->region.seq->phase,
-		   memory_order_acquire) >= PHASE_DATA_GROUPS_REPLAY;
+	return n->mode == NODE_BOOTING && clients_queue(n);
 }
 
 /*

@@ -19,6 +19,7 @@
 #include "workers/worker.h"
 
 #define NODE_NEVER UINT64_MAX
+#define WAITS_TOLD 8 /* causes of one wait that are told once */
 
 /* Exit codes beyond those of sysexits.h that nodelifed(8) lists. */
 enum {
@@ -109,6 +110,8 @@ struct node {
 	uint64_t
 	    waits_since_ns; /* not serving for a fault of the world; or 0 */
 	char waits_for[FAULT_TEXT_MAX]; /* "" = for nothing */
+	uint32_t waits_told[WAITS_TOLD]; /* checksums of what was, since then */
+	unsigned waits_next; /* index, after division, of the next one */
 	bool after_failure; /* this region's boot is one after a failure, and it
 			       has not served */
 

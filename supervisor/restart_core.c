@@ -100,8 +100,7 @@ boot_again(const struct restart_in *in)
 static struct restart_out
 over(const struct restart_in *in)
 {
-	struct restart_out out =
-	    outcome(RESTART_NODE, backoff(in, in->world_recent), "");
+	struct restart_out out = outcome(RESTART_NODE, backoff(in, 0), "");
 
 	out.counted = false;
 	return out;

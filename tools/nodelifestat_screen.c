@@ -121,16 +121,19 @@ static void
 row_stage(struct screen *sc)
 {
 	const struct stat_sample *s = sc->s;
+	bool waits =
+	    s->life == LIFE_LIVE && trouble_stands(sc->r, TROUBLE_BOOT_WAITS);
 	char took[32], text[200];
 
 	text_ms(took, sizeof(took), s->seq.total_ms);
 	snprintf(text, sizeof(text),
 	    "%s   phase %s, %s %s, restarts %u, pid %d%s",
-	    stage_name(s->seq.stage), phase_name(s->seq.phase),
+	    waits ? "waits" : stage_name(s->seq.stage),
+	    phase_name(s->seq.phase),
 	    s->seq.phase == PHASE_GATEWAY_ENABLE ? "booted in" : "booting for",
 	    took, sc->r->head->node_restarts, sc->r->head->supervisor_pid,
 	    mode_text(s->seq.recovery_mode));
-	if (s->seq.failed || s->life == LIFE_DEAD)
+	if (s->seq.failed || s->life == LIFE_DEAD || waits)
 		row(sc, BAD, "%s", text);
 	else
 		row(sc, s->seq.stage == STAGE_READY ? GOOD : HEADING, "%s",

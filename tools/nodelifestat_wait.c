@@ -76,6 +76,14 @@ wait_for_region(
 	}
 }
 
+/* What was reached once, before the pause that it is in. */
+static bool
+pauses(const struct region *r)
+{
+	return trouble_stands(r, TROUBLE_BOOT_WAITS) &&
+	       seq_reached(r->seq, PHASE_GATEWAY_ENABLE);
+}
+
 /* Wait on the futex, looking each second whether the node is still there. */
 static enum verdict
 wait_for_phase(const struct region *r, enum phase phase, uint64_t deadline_ns)
@@ -88,9 +96,11 @@ wait_for_phase(const struct region *r, enum phase phase, uint64_t deadline_ns)
 		if (deadline_ns != 0 && deadline_ns < until)
 			until = deadline_ns;
 		rc = seq_wait(r->seq, phase, until, NULL, NULL);
-		if (rc == 0)
+		if (rc == 0 && !pauses(r))
 			return WAIT_REACHED;
-		if (rc != -ETIMEDOUT)
+		if (rc == 0)
+			poll(NULL, 0, LOOK_MS);
+		else if (rc != -ETIMEDOUT)
 			return WAIT_FAILED;
 		if (life_of(r) != LIFE_LIVE)
 			return WAIT_OVER;

@@ -181,6 +181,7 @@ test_world(void)
 	out = restart_decide(&in);
 	ok(out.action == RESTART_NODE && !out.counted,
 	    "a fault that is over: a boot that does not count");
+	is_u64(out.delay_ms, in.backoff_min_ms, "and is not waited for longer");
 
 	in = usual();
 	in.boot_failed = true;

@@ -14,7 +14,8 @@
 /* In a word; also the "status" of pages. */
 enum health_word {
 	HEALTH_STARTING, /* boot is under way */
-	HEALTH_WAITING, /* the next boot waits for a fault of the world */
+	HEALTH_WAITING, /* the next boot waits: its time, a fault of the world
+			 */
 	HEALTH_OK,
 	HEALTH_READONLY, /* serves reads only: recovery mode readonly */
 	HEALTH_DRAINING, /* a stop is under way */
@@ -25,7 +26,7 @@ struct status {
 	enum health_word health;
 	struct seq_snapshot seq;
 	struct commit_view view;
-	bool waiting; /* a boot could not be made; it is tried again */
+	bool waiting; /* what serves, or served, is over; the next boot comes */
 	bool booted; /* gateway_enable was reached in this boot */
 	bool can_read; /* what is served; linearizable, or readonly */
 	bool can_write;
