@@ -8,6 +8,7 @@
 
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -43,6 +44,29 @@ syscall(long number, ...)
 		atomic_fetch_add(flushes, 1);
 	return next.call(number, a[0], a[1], a[2], a[3]);
 }
+
+/* Writes of both meta pages in one, by whichever process. */
+static struct meta_writes {
+	_Atomic int count, failing;
+} * metas;
+
+ssize_t
+pwrite(int fd, const void *data, size_t n, off_t at)
+{
+	struct iovec iov = { (void *)(uintptr_t)data, n };
+
+	if (metas != NULL && n == 2 * 4096 && at == 0) {
+		atomic_fetch_add(&metas->count, 1);
+		if (atomic_load(&metas->failing)) {
+			errno = EIO;
+			return -1;
+		}
+	}
+	return pwritev2(fd, &iov, 1, at, 0);
+}
+
+ssize_t pwrite64(int fd, const void *data, size_t n, off_t at)
+    __attribute__((alias("pwrite")));
 
 static struct fixture fix;
 static struct conf conf;
@@ -186,17 +210,28 @@ test_untold(void)
 
 	is_i64(child_end(child_start(write_it, g)), 0,
 	    "written by one that tells nobody");
+	atomic_store(&metas->count, 0);
+	atomic_store(&metas->failing, 1);
 	sleep_all();
 	pid = worker_start();
 	ok(wait_until(worker_runs(), WAIT_MS), "the next one runs");
-	is_u64(position_get(&fix.r.pos->checkpointed), 5, "and publishes it");
+	ok(wait_until(atomic_load(&metas->count) > 0, WAIT_MS),
+	    "and writes the meta pages anew, which fails");
+	ok(wait_until(
+	       trouble_stands(&fix.r, TROUBLE_CHECKPOINT_FAILED), WAIT_MS),
+	    "that is told");
+	is_u64(
+	    position_get(&fix.r.pos->checkpointed), 0, "nothing counts before");
+	atomic_store(&metas->failing, 0);
+	ok(wait_until(position_get(&fix.r.pos->checkpointed) == 5, WAIT_MS),
+	    "then it is published");
 	ok(wait_until(was_rung(SLOT_STORE), WAIT_MS), "store is rung");
 	ok(wait_until(was_rung(SLOT_WAL), WAIT_MS), "wal is rung");
 	ok(wait_until(atomic_load(&fix.r.control->checkpoint_done) == 3 &&
 			  was_rung(SLOT_HEALTH),
 	       WAIT_MS),
 	    "who asked for it is answered");
-	is_u64(counter_sum(fix.r.counters, C_CHECKPOINTS), 0,
+	is_u64(counter_sum(fix.r.counters, C_CHECKPOINT_KEYS), 0,
 	    "nothing was written again");
 	worker_stop(pid);
 	node_end();
@@ -239,7 +274,7 @@ test_orphan(void)
 	ok(wait_until(
 	       atomic_load(&row->heartbeat_ns) > began + BEAT_NS, WAIT_MS),
 	    "and lives");
-	is_u64(position_get(&fix.r.pos->checkpointed), 5,
+	is_u64(position_get(&fix.r.pos->checkpointed), 0,
 	    "its writer waits for the orphan");
 	kill(orphan, SIGKILL);
 	is_i64(child_end(orphan), 1000 + SIGKILL, "which dies");
@@ -324,13 +359,42 @@ test_settles(void)
 
 	node_begin(8);
 	flushes = shared_zeros(sizeof(*flushes));
+	atomic_store(&metas->count, 0);
 	pid = worker_start();
 	ok(wait_until(position_get(&fix.r.pos->checkpointed) == 8, WAIT_MS),
 	    "the first checkpoint of a worker");
 	is_i64(atomic_load(flushes), 2, "flushes before, and its own");
+	is_i64(atomic_load(&metas->count), 1, "what it has written anew");
 	worker_stop(pid);
 	munmap(flushes, sizeof(*flushes));
 	flushes = NULL;
+	node_end();
+}
+
+/* A boot relies on what is on disk when it has written that anew. */
+static void
+test_settles_boot(void)
+{
+	pid_t pid;
+
+	node_begin(8);
+	atomic_store(&fix.r.table->opened, 0);
+	atomic_store(&metas->failing, 1);
+	pid = worker_start();
+	is_i64(child_end(pid), WORKER_EXIT_FAILED, "a boot cannot write it");
+	ok(strstr(fix.r.seq->error,
+	       "store/data.mdb: write: Input/output error") != NULL,
+	    "it says: %s", fix.r.seq->error);
+	is_u64(position_get(&fix.r.pos->checkpointed), 0, "nothing counts");
+	is_u64(atomic_load(&fix.r.table->opened), 0, "nothing is opened");
+	atomic_store(&metas->failing, 0);
+	node_end();
+	node_begin(8);
+	atomic_store(&fix.r.table->opened, 0);
+	pid = worker_start();
+	ok(wait_until(worker_runs(), WAIT_MS), "one that can");
+	is_u64(position_get(&fix.r.pos->checkpointed), 8, "has it");
+	worker_stop(pid);
 	node_end();
 }
 
@@ -396,12 +460,14 @@ main(void)
 	if (mkdtemp(data) == NULL)
 		skip_all("no directory can be made here");
 	snprintf(store, sizeof(store), "%s/store", data);
+	metas = shared_zeros(sizeof(*metas));
 	test_untold();
 	test_orphan();
 	test_format1(true);
 	test_format1(false);
 	test_killed();
 	test_settles();
+	test_settles_boot();
 	store_remove();
 	return tap_done();
 }

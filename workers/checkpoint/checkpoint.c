@@ -35,6 +35,7 @@ static struct checkpoint {
 	struct checkpoint_child child;
 	struct table_gen *writing; /* generation that the child writes */
 	uint64_t start_ns;
+	uint64_t vlsn; /* on disk, found by the boot */
 	bool walked; /* by store_db_verify_apart() */
 	bool opened;
 	uint8_t group_uuid[16];
@@ -117,8 +118,8 @@ boot_verify(
 	if (rc != 0)
 		return rc;
 	c->walked = true;
+	c->vlsn = st.vlsn;
 	position_set(&c->r->pos->store_used, used);
-	position_set(&c->r->pos->checkpointed, st.vlsn);
 	return 0;
 }
 
@@ -256,6 +257,9 @@ boot_write(struct checkpoint *c, char *why, size_t n)
 	    (rc = open_files(c, &db, STORE_DB_WRITE, why, n)) != 0)
 		return rc;
 	rc = names_sync(c, why, n);
+	if (rc == 0 && (rc = checkpoint_settle(&db)) != 0)
+		snprintf(why, n, "store/data.mdb: write: %s", strerror(-rc));
+	c->child.settled = rc == 0;
 	if (rc == 0 && (rc = boot_state(&db, &st, &used)) != 0)
 		snprintf(why, n, "store/data.mdb: %s", strerror(-rc));
 	if (rc == 0 && st.format == STORE_FORMAT_1 &&
@@ -308,6 +312,12 @@ boot(struct checkpoint *c)
 	if (rc != 0)
 		return boot_fail(c, rc, why);
 	c->opened = true;
+	/*
+	 * A later life relies on what was told before: what is on disk beyond
+	 * that a child looks at, which settles it.
+	 */
+	if (is_first_life(c))
+		position_set(&c->r->pos->checkpointed, c->vlsn);
 	/* Release, for the store: the files are there and sound. */
 	futex_bump(&c->r->table->opened);
 	seq_fire(c->r->seq, PHASE_CLUSTER_CATALOG_OPEN, SLOT_CHECKPOINT);
@@ -330,9 +340,9 @@ answer_wanted(struct checkpoint *c, const struct table_gen *g)
 }
 
 /*
- * The process before may have died with a transaction durable, or with memory
- * given back, and nobody told: all that wait for it are. boot_verify() has
- * published the position.
+ * The process before may have died with a position published, or with memory
+ * given back, and nobody told: all that wait for it are. With a transaction
+ * durable, too: that a child finds out.
  */
 static void
 tell_again(struct checkpoint *c)

@@ -55,6 +55,15 @@ void checkpoint_pace_end(void);
 int checkpoint_error(const char *path, int rc);
 
 /*
+ * Write both meta pages anew, durably, before what they say is relied on. A
+ * commit that failed in a process before, told to nobody any more, may have
+ * left one clean in the page cache and on no disk; or on disk, while LMDB has
+ * put the one before back into the page cache: then pages that only this one
+ * says are free must not be written. Waits for who writes. 0 or -errno.
+ */
+int checkpoint_settle(const struct store_db *db);
+
+/*
  * Have the store at path, of the format before, made one of the present
  * format, by a process of its own: the whole, or nothing. beat() is called
  * meanwhile. 0 or -errno (-EINTR: killed). Nobody may have it open here.
@@ -69,8 +78,8 @@ struct checkpoint_child {
 	pid_t pid; /* 0 = none */
 	int pidfd; /* readable when it has ended */
 	struct checkpoint_report *report;
-	bool settled; /* this process' one before went through: nothing of
-			 theirs is on disk but not in the page cache */
+	bool settled; /* checkpoint_settle() was done, or the one before went
+			 through, and nobody has failed since */
 	int killed_by; /* signal that ended the last one; 0 = none */
 };
 

@@ -17,6 +17,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "shm/assert.h"
@@ -84,18 +85,32 @@ reserve(const struct store_db *db)
 		log_debug("no room is kept for a FLUSHALL");
 }
 
-/*
- * A commit that failed may have left its meta page on disk, though not in the
- * page cache, which has the one before again: that one is to be on disk, too,
- * before pages which only it says are free are written. Whoever writes first
- * in a process does not know what one before it met.
- */
-static int
-settle(const struct store_db *db)
+int
+checkpoint_settle(const struct store_db *db)
 {
-	int fd, rc = store_db_errno(mdb_env_get_fd(db->env, &fd));
+	size_t n = 2 * (size_t)db->page_size;
+	uint8_t *metas = malloc(n);
+	MDB_txn *txn = NULL; /* keeps others from writing them */
+	ssize_t got;
+	int fd, rc = -ENOMEM;
 
-	return rc == 0 && fdatasync(fd) != 0 ? -errno : rc;
+	if (metas != NULL)
+		rc = store_db_errno(mdb_txn_begin(db->env, NULL, 0, &txn));
+	if (rc == 0)
+		rc = store_db_errno(mdb_env_get_fd(db->env, &fd));
+	if (rc == 0) {
+		got = pread(fd, metas, n, 0);
+		if (got == (ssize_t)n)
+			got = pwrite(fd, metas, n, 0);
+		if (got != (ssize_t)n)
+			rc = got < 0 ? -errno : -EIO;
+		else if (fdatasync(fd) != 0)
+			rc = -errno;
+	}
+	if (txn != NULL)
+		mdb_txn_abort(txn);
+	free(metas);
+	return rc;
 }
 
 static int
@@ -116,7 +131,7 @@ child_run(struct checkpoint_report *report, bool settled, const char *path,
 	db.memory = conf->store.checkpoint_memory;
 	reserve(&db);
 	if (!settled)
-		rc = settle(&db);
+		rc = checkpoint_settle(&db);
 	if (rc == 0)
 		rc = checkpoint_write(
 		    &db, t, g, group_uuid, NULL, NULL, &report->work);
