@@ -99,19 +99,29 @@ block_size(int fd)
 	return block < SEGMENT_BLOCK_MAX ? block : SEGMENT_BLOCK_MAX;
 }
 
+/* Without a name where that can be had: who is killed here leaves nothing. */
+static int
+probe_open(int wal_dir)
+{
+	int flags = O_RDWR | O_CLOEXEC | O_DIRECT;
+	int fd = openat(wal_dir, ".", flags | O_TMPFILE, 0640);
+
+	if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR))
+		return fd;
+	/* Else the error of making it would hide this one's. */
+	if (unlinkat(wal_dir, WAL_PROBE_NAME, 0) != 0 && errno != ENOENT)
+		return -1;
+	return openat(wal_dir, WAL_PROBE_NAME, flags | O_CREAT | O_EXCL, 0640);
+}
+
 int
 wal_io_probe(
     struct wal_io *io, int wal_dir, bool want_direct, bool want_buffered)
 {
-	int fd, rc = 0;
+	int fd = probe_open(wal_dir), rc = 0;
 
 	io->direct = false;
 	io->block = SEGMENT_BLOCK_MIN;
-	/* Else the error of making it would hide this one's. */
-	if (unlinkat(wal_dir, WAL_PROBE_NAME, 0) != 0 && errno != ENOENT)
-		return -errno;
-	fd = openat(wal_dir, WAL_PROBE_NAME,
-	    O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_DIRECT, 0640);
 	if (fd < 0 && errno != EINVAL)
 		return -errno;
 	if (fd < 0) {
