@@ -248,3 +248,19 @@ worker_ring_refused(const struct worker *w, enum phase phase, int error)
 
 	worker_boot_fault(w, phase, &f);
 }
+
+void
+worker_store_refused(const struct worker *w, enum phase phase, int error)
+{
+	bool dir = error == -EREMCHG;
+	char path[CONF_PATH_SIZE + 16], text[FAULT_TEXT_MAX];
+	const struct fault f = { .object = path,
+		.call = dir ? "stat" : "open",
+		.error = -error,
+		.place = PLACE_DATA };
+
+	snprintf(path, sizeof(path), "%s%s", w->conf->node.data_dir,
+	    dir ? "" : "/store/data.mdb");
+	log_errorx("%s", fault_text(text, sizeof(text), &f));
+	seq_fault(w->region->seq, phase, w->slot, &f);
+}

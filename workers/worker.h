@@ -63,6 +63,8 @@ int worker_boot_fault(
 int worker_boot_fail(const struct worker *w, enum phase phase, const char *why);
 /* loop_open() refused: its gate fails by that, waited out if the world's. */
 void worker_ring_refused(const struct worker *w, enum phase phase, int error);
+/* The same for the store's file, or data_dir, which is not there to be read. */
+void worker_store_refused(const struct worker *w, enum phase phase, int error);
 /*
  * Does data_dir's path still lead to w->data_dir? 0, -EREMCHG if to another
  * directory, or -errno. Some files are opened by that path, others below the

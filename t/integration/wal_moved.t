@@ -5,6 +5,7 @@
 # in the place of one that failed: only a start takes that.
 use strict;
 use warnings;
+use File::Path ();
 use Nodelife;
 use Test::More;
 use World;
@@ -106,6 +107,23 @@ eventually {
 rename "$data/away", "$data/node" or die;
 is $n->wait_boot, 'serves', 'and goes on';
 is $n->stop, 0, 'stopped';
+
+# At the first boot of a start nothing hangs on either directory: it ends, and
+# the next start takes the one that is there.
+my $held = $n->hold_boot;
+$n->spawn;
+ok $n->wait_held, 'a first boot';
+system "cp -a $data $data.copy2";
+rename $data, "$data.own" or die;
+rename "$data.copy2", $data or die;
+my $from = -s $n->{log};
+close $held;
+is $n->wait_exit, 1, 'which meets another directory ends';
+like substr( slurp( $n->{log} ), $from ), qr{\Q$data\E: .*$is_other}, 'and says so';
+is $n->start->client->cmd(qw(GET a)), 1, 'the next start takes that one';
+is $n->stop, 0, 'stopped';
+File::Path::remove_tree($data);
+rename "$data.own", $data or die;
 
 SKIP: {
 	my $why = World::lacks(qw(root loop));

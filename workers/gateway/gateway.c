@@ -207,13 +207,13 @@ boot_store(struct gateway *g)
 	int rc;
 
 	snprintf(path, sizeof(path), "%s/store", g->w->conf->node.data_dir);
-	if ((rc = worker_data_dir_check(g->w)) != 0)
-		return boot_fail(g, PHASE_TRANSPORT_BIND,
-		    rc == -EREMCHG ? "data_dir: " FAULT_MOVED : "data_dir", rc);
-	rc = kv_open(&g->kv, g->r, path, g->slot, g->w->readonly);
-	if (rc != 0)
-		return boot_fail(g, PHASE_TRANSPORT_BIND,
-		    "store: cannot be opened for reading", rc);
+	rc = worker_data_dir_check(g->w);
+	if (rc == 0)
+		rc = kv_open(&g->kv, g->r, path, g->slot, g->w->readonly);
+	if (rc != 0) {
+		worker_store_refused(g->w, PHASE_TRANSPORT_BIND, rc);
+		return WORKER_EXIT_FAILED;
+	}
 	kv_set_over(g->kv, gw_turn_is_over, g);
 	return 0;
 }

@@ -200,8 +200,7 @@ boot_open(struct store *s)
 	if ((rc = open_kv(s)) == 0)
 		rc = open_state(s, &st);
 	if (rc != 0) {
-		seq_fail(s->r->seq, PHASE_CLUSTER_CATALOG_OPEN, SLOT_STORE,
-		    "open store/data.mdb: %s", strerror(-rc));
+		worker_store_refused(s->w, PHASE_CLUSTER_CATALOG_OPEN, rc);
 		return false;
 	}
 	open_table(s, &st);
