@@ -15,11 +15,16 @@
 
 #define AT(place) (1u << PLACE_##place)
 #define ANYWHERE  ((1u << PLACE_COUNT) - 1)
+#define STARTS    (1u << PLACE_COUNT) /* nothing goes on by itself */
 #define ON_DISK   (AT(DATA) | AT(RUN) | AT(LOG) | AT(CONF))
+
+/* The node keeps to the directory, and the mount, that it was started with. */
+#define MOUNT_AGAIN                                                            \
+	"stop the node, check (fsck) and mount it again, start the node"
 
 static const struct remedy {
 	int error;
-	unsigned places; /* mask */
+	unsigned places; /* mask; STARTS */
 	enum fault_kind kind;
 	const char *text;
 } remedies[] = {
@@ -57,8 +62,9 @@ static const struct remedy {
 	{ EIO, ANYWHERE, FAULT_WORLD,
 	    "look at the disk (dmesg, smartctl) and replace it if it fails" },
 	{ EROFS, ANYWHERE, FAULT_WORLD,
-	    "the file system is mounted read-only: look for the cause (dmesg), "
-	    "then mount it writable (mount -o remount,rw)" },
+	    "the file system is read-only: look for the cause (dmesg); after "
+	    "an error of its own " MOUNT_AGAIN "; else mount it writable "
+	    "(mount -o remount,rw)" },
 	{ ENOSPC, ON_DISK, FAULT_WORLD,
 	    "free space or inodes there (df, df -i)" },
 	{ EDQUOT, ANYWHERE, FAULT_WORLD,
@@ -66,25 +72,25 @@ static const struct remedy {
 	{ EFBIG, ANYWHERE, FAULT_WORLD,
 	    "a limit of the size of files was hit: raise it (ulimit -f, "
 	    "LimitFSIZE=)" },
-	{ ENODEV, ON_DISK, FAULT_WORLD,
-	    "the device is gone: bring it back, and mount it again" },
-	{ ENXIO, ON_DISK, FAULT_WORLD,
-	    "the device is gone: bring it back, and mount it again" },
-	{ ESTALE, ON_DISK, FAULT_WORLD,
-	    "the file server lost it: mount it again" },
-	{ ENOTCONN, ON_DISK, FAULT_WORLD,
-	    "the file system's server is gone: mount it again" },
-	{ ESHUTDOWN, ON_DISK, FAULT_WORLD,
-	    "the file system was shut down: look for the cause (dmesg), then "
-	    "mount it again" },
+	{ ENODEV, ON_DISK | STARTS, FAULT_WORLD,
+	    "the device is gone: bring it back, " MOUNT_AGAIN },
+	{ ENXIO, ON_DISK | STARTS, FAULT_WORLD,
+	    "the device is gone: bring it back, " MOUNT_AGAIN },
+	{ ESTALE, ON_DISK | STARTS, FAULT_WORLD,
+	    "the file server lost it: " MOUNT_AGAIN },
+	{ ENOTCONN, ON_DISK | STARTS, FAULT_WORLD,
+	    "the file system's server is gone: " MOUNT_AGAIN },
+	{ ESHUTDOWN, ON_DISK | STARTS, FAULT_WORLD,
+	    "the file system was shut down: look for the cause "
+	    "(dmesg), " MOUNT_AGAIN },
 	{ ETIMEDOUT, ON_DISK, FAULT_WORLD,
 	    "the disk does not answer: look at it (dmesg) and at its path" },
 	{ ENOLINK, ON_DISK, FAULT_WORLD,
 	    "the path to the disk is cut: look at it (dmesg)" },
 	{ EREMOTEIO, ON_DISK, FAULT_WORLD,
 	    "look at the disk (dmesg, smartctl) and replace it if it fails" },
-	{ EUCLEAN, ON_DISK, FAULT_WORLD,
-	    "the file system is damaged: unmount it and check it (fsck)" },
+	{ EUCLEAN, ON_DISK | STARTS, FAULT_WORLD,
+	    "the file system is damaged: " MOUNT_AGAIN },
 	{ ENOENT, AT(DATA), FAULT_SETUP,
 	    "it is not there: is its file system mounted (findmnt), was it "
 	    "moved? Found a new group (nodelifed --init) only if there never "
@@ -164,7 +170,8 @@ part(char *buf, size_t size, const char *text)
 char *
 fault_text(char *buf, size_t size, const struct fault *f)
 {
-	const char *remedy = fault_remedy(f->error, f->place);
+	const struct remedy *r = remedy_find(f->error, f->place);
+	const char *remedy = r != NULL ? r->text : "";
 	size_t len;
 
 	ASSERT(size > 0);
@@ -179,7 +186,8 @@ fault_text(char *buf, size_t size, const struct fault *f)
 		part(buf, size, strerror(f->error));
 	part(buf, size, f->effect);
 	part(buf, size, remedy);
-	if (f->goes_on && remedy[0] != '\0' && (len = strlen(buf)) < size - 1)
+	if (f->goes_on && r != NULL && (r->places & STARTS) == 0 &&
+	    (len = strlen(buf)) < size - 1)
 		snprintf(
 		    buf + len, size - len, "; the node goes on by itself then");
 	part(buf, size, f->command);

@@ -66,7 +66,7 @@ my @cases = (
 		disk  => { journal => 1 }, restart => 1,
 		begin => sub { $_[0]{disk}->abort },
 		end   => sub { $_[0]{disk}->mount_again },
-		cause => qr{Read-only file system}, remedy => qr{mount it writable},
+		cause => qr{Read-only file system}, remedy => qr{after an error of its own stop the node, check \(fsck\) and mount it again, start the node},
 		at => ['running'] },
 	{ name => 'full disk', needs => [qw(root loop)],
 		disk => {},

@@ -27,12 +27,22 @@ test_parts(void)
 
 	is_str(fault_text(text, sizeof(text), &f),
 	    "data/wal/0000000e.seg: write: Read-only file system: writes wait, "
-	    "reads go on, nothing is lost: the file system is mounted "
-	    "read-only: look for the cause (dmesg), then mount it writable "
-	    "(mount -o remount,rw); the node goes on by itself then",
+	    "reads go on, nothing is lost: the file system is "
+	    "read-only: look for the cause (dmesg); after an error of its own "
+	    "stop the node, check (fsck) and mount it again, start the node; "
+	    "else mount it writable (mount -o remount,rw); the node goes on by "
+	    "itself then",
 	    "object, call, errno, effect, remedy");
 	is_str(fault_text(small, sizeof(small), &f),
 	    "data/wal/0000000e.seg: ", "what is too long is cut");
+
+	f.error = ESHUTDOWN;
+	f.effect = NULL;
+	ok(strstr(fault_text(text, sizeof(text), &f),
+	       "stop the node, check (fsck) and mount it again, start the "
+	       "node") != NULL &&
+		strstr(text, "by itself") == NULL,
+	    "nothing goes on by itself that needs a start: %s", text);
 
 	f = (struct fault){ .object = "store",
 		.what = "no heartbeat for 3.0 s",
