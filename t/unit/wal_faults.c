@@ -284,6 +284,63 @@ test_tail(void)
 	h_free(&h);
 }
 
+/* Is the boot's error a fault of the world, told by file, errno and offset? */
+static bool
+unreadable_told(const struct harness *h)
+{
+	const struct sequencer *s = h->region.seq;
+
+	return seq_failed(s) && strstr(s->error, h->dir) != NULL &&
+	       strstr(s->error,
+		   "/wal/00000001.seg: read: Input/output error: offset ") !=
+		   NULL &&
+	       strstr(s->error, "cannot be read, nothing is changed") != NULL &&
+	       strstr(s->error, "force") == NULL &&
+	       seq_error_kind(s) == FAULT_WORLD;
+}
+
+/*
+ * A segment's block that the disk does not give is no damage: the boot is
+ * waited out and changes nothing. Each read of the scan may be it.
+ */
+static void
+test_unreadable(void)
+{
+	uint64_t number = 1;
+	struct harness h;
+	int n, failed = 0;
+
+	h_new(&h, "/dev/shm");
+	is_i64(h_boot(&h), 0, "boots");
+	h_elect(&h, 1);
+	ok(h_write(&h, 200, 9000, &number), "writes");
+	h_kill(&h);
+	for (n = 1;; n++) {
+		fault_set(WAL_OP_READ, n, -EIO, 0);
+		atomic_store(&fault->writes, 0);
+		if (h_boot(&h) == 0)
+			break;
+		failed += unreadable_told(&h) &&
+			  atomic_load(&fault->writes) == 0 &&
+			  newest_continues(&h) == 0;
+		if (failed != n)
+			diag("read %d: %s", n, h.region.seq->error);
+		h_kill(&h);
+	}
+	ok(n > 3 && failed == n - 1, "each of %d reads may fail, and is told",
+	    n - 1);
+	is_u64(position_get(&h.region.pos->durable), number,
+	    "when it can be read all is there");
+	h_kill(&h);
+	fault_set(WAL_OP_READ, 1, -EIO, 0);
+	h.force = true;
+	is_i64(h_boot(&h), 0, "who forces has decided");
+	ok(position_get(&h.region.pos->durable) < number, "and goes without");
+	fault_set(-1, 0, 0, 0);
+	h_kill(&h);
+	h_free(&h);
+}
+
 /* What heads know to be durable is not written again. */
 static void
 test_tail_short(enum conf_wal_io io)
@@ -580,6 +637,7 @@ main(int argc, char **argv)
 	test_dropped(CONF_WAL_IO_BUFFERED, WAL_OP_SYNC);
 	test_header(CONF_WAL_IO_AUTO, WAL_OP_WRITE);
 	test_header(CONF_WAL_IO_BUFFERED, WAL_OP_SYNC);
+	test_unreadable();
 	test_tail();
 	test_tail_short(CONF_WAL_IO_AUTO);
 	test_tail_short(CONF_WAL_IO_BUFFERED);

@@ -28,7 +28,8 @@ enum wal_op {
 	WAL_OP_RENAME,
 	WAL_OP_SALVAGE,
 	WAL_OP_PROBE,
-	WAL_OP_OPEN
+	WAL_OP_OPEN,
+	WAL_OP_READ /* of the scan at boot */
 };
 extern int (*wal_fault_hook)(enum wal_op op, int res);
 

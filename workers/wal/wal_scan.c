@@ -95,7 +95,7 @@ wal_scan_done(
 	ASSERT(slot < AHEAD_MAX);
 	ASSERT(me.chunk[slot].state == CHUNK_READING);
 	me.chunk[slot].state = CHUNK_READ;
-	me.chunk[slot].res = res;
+	me.chunk[slot].res = wal_fault(WAL_OP_READ, res);
 }
 
 static int
