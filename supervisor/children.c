@@ -136,7 +136,7 @@ child_start(struct node *n, unsigned slot)
 	if (pid < 0)
 		return -errno;
 	c->pid = pid;
-	c->killed = c->ended = false;
+	c->killed = c->ended = c->replaced = false;
 	atomic_store_explicit(
 	    &n->region.slots->row[slot].pid, pid, memory_order_release);
 	if ((c->pidfd = pidfd_open(pid, 0)) >= 0)
@@ -205,9 +205,9 @@ exit_text(int status, char how[HOW_MAX])
 
 /* A stop tolerates exits once a worker has nothing left to do. */
 static void
-reaped_while_ending(struct node *n, int status, const char *what)
+reaped_while_ending(struct node *n, unsigned slot, int status, const char *what)
 {
-	if (status == 0)
+	if (status == 0 || n->child[slot].replaced)
 		return;
 	if (n->mode == NODE_ENDING || n->mode == NODE_PAUSED)
 		return; /* we killed it, and said why */
@@ -324,7 +324,7 @@ child_reaped(struct node *n, unsigned slot, int status)
 	/* In any mode: others may wait for what it had. */
 	node_seq_reaped(n, slot);
 	if (n->mode != NODE_BOOTING && n->mode != NODE_SERVING) {
-		reaped_while_ending(n, status, what);
+		reaped_while_ending(n, slot, status, what);
 		return;
 	}
 	node_seq_died(n, slot, how);

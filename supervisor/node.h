@@ -40,6 +40,8 @@ struct child {
 	pid_t pid; /* 0 = none */
 	int pidfd;
 	bool killed; /* by us; not reaped yet */
+	bool
+	    replaced; /* killed for its successor's sake: no fault of its own */
 	bool down; /* it does not stay up; the node goes on without it */
 	bool ended; /* its pidfd said so: a tracer has it until it is reaped */
 	uint64_t killed_ns; /* when; 0 = said that it is stuck */

@@ -65,8 +65,10 @@ control_again(struct node *n)
 	if (n->mode == NODE_BOOTING && n->child[SLOT_HEALTH].pid != 0)
 		return 0;
 	rc = listen_control_again(&n->listen, &n->conf, &n->rights);
-	if (rc > 0)
+	if (rc > 0) {
 		child_kill(n, SLOT_HEALTH, NULL);
+		n->child[SLOT_HEALTH].replaced = true;
+	}
 	return rc;
 }
 
