@@ -246,11 +246,10 @@ static const struct conf_key table[] = {
 	{ "restart", "give_up", CONF_KIND_DURATION, AT(restart.give_up_ms),
 	    .def = "none", .min = SEC, .max = 40 * DAY, .optional = true,
 	    .live = true,
-	    .help =
-		"How long a fault of the machine (a disk, memory, "
-		"processes) may keep the node from writing or from booting "
-		"before the daemon exits. By default it never does: it goes "
-		"on by itself when the fault ends." },
+	    .help = "How long a fault of the machine (a disk, memory, "
+		    "processes; not a full map_size) may keep the node from "
+		    "writing or booting before the daemon exits. By default it "
+		    "never does: it goes on by itself when the fault ends." },
 
 	{ "liveness", "timeout", CONF_KIND_DURATION, AT(liveness.timeout_ms),
 	    .def = "10s", .min = 2 * SEC, .max = 10 * MIN,

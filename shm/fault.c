@@ -22,6 +22,8 @@
 #define MOUNT_AGAIN                                                            \
 	"stop the node, check (fsck) and mount it again, start the node"
 
+static const char GOES_ON[] = "; the node goes on by itself then";
+
 static const struct remedy {
 	int error;
 	unsigned places; /* mask; STARTS */
@@ -188,8 +190,17 @@ fault_text(char *buf, size_t size, const struct fault *f)
 	part(buf, size, remedy);
 	if (f->goes_on && r != NULL && (r->places & STARTS) == 0 &&
 	    (len = strlen(buf)) < size - 1)
-		snprintf(
-		    buf + len, size - len, "; the node goes on by itself then");
+		snprintf(buf + len, size - len, "%s", GOES_ON);
 	part(buf, size, f->command);
 	return buf;
+}
+
+void
+fault_final(char *text)
+{
+	char *at = strstr(text, GOES_ON);
+
+	if (at != NULL)
+		memmove(at, at + sizeof(GOES_ON) - 1,
+		    strlen(at + sizeof(GOES_ON) - 1) + 1);
 }

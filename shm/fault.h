@@ -58,5 +58,7 @@ char *fault_text(char *buf, size_t size, const struct fault *f);
 /* "" if there is none. */
 const char *fault_remedy(int error, enum fault_place place);
 enum fault_kind fault_kind(int error, enum fault_place place);
+/* Of a node that waits no longer: "goes on by itself" is cut out of a text. */
+void fault_final(char *text);
 
 #endif

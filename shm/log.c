@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,6 +30,7 @@
 struct logger {
 	int fd;
 	bool syslog;
+	bool echo; /* log_say() does */
 	char name[LOG_NAME_MAX];
 	char path[LOG_PATH_MAX]; /* "" = no file */
 	bool has_owner;
@@ -303,6 +305,27 @@ log_wanted(enum log_level level)
 	    me.level != NULL ? me.level : &me.own_level;
 
 	return level >= atomic_load_explicit(word, memory_order_relaxed);
+}
+
+void
+log_echo(void)
+{
+	me.echo = true;
+}
+
+void
+log_say(const char *fmt, ...)
+{
+	struct pollfd err = { .fd = STDERR_FILENO, .events = POLLOUT };
+	char line[LOG_LINE_MAX];
+	va_list ap;
+
+	if (!me.echo || log_fd() == STDERR_FILENO || poll(&err, 1, 0) != 1)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(line, sizeof(line), fmt, ap);
+	va_end(ap);
+	dprintf(STDERR_FILENO, "nodelifed: %s\n", line);
 }
 
 /* How much of a buffer of `room` bytes an snprintf() result used. */

@@ -34,6 +34,12 @@ void log_reopen(void);
  */
 void log_reopen_word(const _Atomic uint32_t *word);
 void log_follow(void);
+/*
+ * A line for who looks on, on stderr after "nodelifed: ", if log_echo() was
+ * called and lines go elsewhere. Never waits for a terminal that rests.
+ */
+void log_echo(void);
+void log_say(const char *fmt, ...) LOG_FMT;
 /* The descriptor lines go to, for who closes all others; -1 = syslog. */
 int log_fd(void);
 /*

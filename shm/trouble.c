@@ -12,6 +12,7 @@
 
 #include "shm/assert.h"
 #include "shm/counters.h"
+#include "shm/log.h"
 #include "shm/region.h"
 
 #define READ_TRIES 100 /* a copy takes less time than a text */
@@ -79,11 +80,12 @@ begin(struct region *r, enum trouble kind, const char *text)
 		atomic_fetch_add_explicit(&row->times, 1, memory_order_relaxed);
 	}
 	row_write(row, text);
-	if (!before)
-		event_add(r, kinds[kind].slot,
-		    kinds[kind].stops != STOPS_NOTHING ? EVENT_ERROR
-						       : EVENT_WARN,
-		    "%s", text);
+	if (before)
+		return;
+	event_add(r, kinds[kind].slot,
+	    kinds[kind].stops != STOPS_NOTHING ? EVENT_ERROR : EVENT_WARN, "%s",
+	    text);
+	log_say("%s", text);
 }
 
 void
@@ -121,14 +123,16 @@ end(struct region *r, enum trouble kind, const char *how)
 {
 	struct trouble_row *row = row_of(r, kind);
 	uint64_t since, now = mono_ns();
+	double seconds;
 
 	if (!trouble_stands(r, kind))
 		return;
 	since = atomic_load_explicit(&row->since_ns, memory_order_relaxed);
 	atomic_store_explicit(&row->standing, false, memory_order_release);
+	seconds = now > since ? (double)(now - since) / 1e9 : 0.0;
 	event_add(r, kinds[kind].slot, EVENT_INFO, "%s %s after %.1f s",
-	    kinds[kind].name, how,
-	    now > since ? (double)(now - since) / 1e9 : 0.0);
+	    kinds[kind].name, how, seconds);
+	log_say("%s %s after %.1f s", kinds[kind].name, how, seconds);
 }
 
 void

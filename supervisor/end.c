@@ -49,7 +49,14 @@ first_cause(const struct node *n, const char *what, char buf[SEQ_ERROR_MAX])
 	return buf[0] != '\0' ? buf : what;
 }
 
-/* On stderr too if the log is elsewhere. */
+/* To whom looks on. */
+static void
+say(const struct node *n, const char *text)
+{
+	if ((n->foreground || n->ready_fd >= 0) && log_fd() != STDERR_FILENO)
+		fprintf(stderr, "nodelifed: %s\n", text);
+}
+
 static void
 say_stop(struct node *n, const char *what, const char *why)
 {
@@ -60,8 +67,31 @@ say_stop(struct node *n, const char *what, const char *why)
 
 	event_add(&n->region, SLOT_SUPERVISOR, EVENT_ERROR,
 	    "the node stops: %s%s%s", cause, more ? ": " : "", more ? why : "");
-	if ((n->foreground || n->ready_fd >= 0) && log_fd() != STDERR_FILENO)
-		fprintf(stderr, "nodelifed: %s\n", cause);
+	say(n, cause);
+}
+
+char *
+node_waited_text(const struct node *n, const char *cause, char *buf)
+{
+	char final[FAULT_TEXT_MAX];
+
+	strlcpy(final, cause, sizeof(final));
+	fault_final(final);
+	snprintf(buf, NODE_WAITED_MAX,
+	    "[restart] give_up (%u s) has passed: %s: when that is mended, "
+	    "start the node again",
+	    n->conf.restart.give_up_ms / 1000, final);
+	return buf;
+}
+
+void
+node_say_waited(struct node *n, const char *cause)
+{
+	char buf[NODE_WAITED_MAX];
+
+	event_add(&n->region, SLOT_SUPERVISOR, EVENT_ERROR,
+	    "the node stops: %s", node_waited_text(n, cause, buf));
+	say(n, buf);
 }
 
 /* Gateways listen from when the data are there. */
@@ -159,6 +189,8 @@ void
 node_boot_waits(struct node *n, const char *what, uint64_t delay_ms)
 {
 	bool news = is_news(n, what);
+	bool began =
+	    n->has_region && !trouble_stands(&n->region, TROUBLE_BOOT_WAITS);
 	char text[FAULT_TEXT_MAX];
 
 	if (n->waits_since_ns == 0)
@@ -172,9 +204,11 @@ node_boot_waits(struct node *n, const char *what, uint64_t delay_ms)
 		log_errorx("the boot waits: %s", what);
 		pidfile_waits(n->conf.node.run_dir, what);
 	}
-	if (news && (n->foreground || n->ready_fd >= 0) &&
-	    log_fd() != STDERR_FILENO)
-		fprintf(stderr, "nodelifed: the boot waits: %s\n", what);
+	/* What begins is said as a trouble. */
+	if (news && (n->ready_fd >= 0 || !began)) {
+		snprintf(text, sizeof(text), "the boot waits: %s", what);
+		say(n, text);
+	}
 }
 
 bool
@@ -205,9 +239,6 @@ why_text(const struct node *n, const char *why, char *buf, size_t size)
 		snprintf(buf, size,
 		    "%s: [restart] limit is %u in window = %u s", why,
 		    n->conf.restart.limit, n->conf.restart.window_ms / 1000);
-	else if (why == RESTART_WAITED)
-		snprintf(buf, size, "%s: [restart] give_up is %u s", why,
-		    n->conf.restart.give_up_ms / 1000);
 	else
 		return why;
 	return buf;
@@ -266,7 +297,7 @@ node_decide(
 {
 	struct restart_in in;
 	struct restart_out out;
-	char why[128];
+	char why[128], cause[SEQ_ERROR_MAX];
 
 	if (n->mode != NODE_BOOTING && n->mode != NODE_SERVING)
 		return;
@@ -282,7 +313,11 @@ node_decide(
 		restart_or_wait(n, &out, what);
 		return;
 	case RESTART_GIVE_UP:
-		say_stop(n, what, why_text(n, out.why, why, sizeof(why)));
+		if (out.why == RESTART_WAITED)
+			node_say_waited(n, first_cause(n, what, cause));
+		else
+			say_stop(
+			    n, what, why_text(n, out.why, why, sizeof(why)));
 		node_give_up(n, give_up_code(&in, &out));
 		return;
 	}
@@ -311,12 +346,10 @@ static void
 pause_again(struct node *n, const char *why)
 {
 	uint64_t delay_ms = node_world_delay(n);
-	char text[128];
 	int rc;
 
 	if (node_waited_out(n, n->waits_since_ns)) {
-		say_stop(
-		    n, why, why_text(n, RESTART_WAITED, text, sizeof(text)));
+		node_say_waited(n, why);
 		n->exit_code = EX_TEMPFAIL;
 		n->finished = true;
 		return;

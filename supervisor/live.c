@@ -101,7 +101,8 @@ name_stuck(struct node *n, unsigned slot)
 static const char *
 why_silent(const struct node *n, unsigned slot, uint64_t silent_ns)
 {
-	const struct slot_row *row = &n->region.slots->row[slot];
+	uint32_t is = atomic_load_explicit(
+	    &n->region.slots->row[slot].state, memory_order_relaxed);
 	char state;
 
 	if (silent_ns < STILL_NS)
@@ -114,8 +115,7 @@ why_silent(const struct node *n, unsigned slot, uint64_t silent_ns)
 		return fault_remedy(ETIMEDOUT, PLACE_DATA);
 	/* A boot's work has budgets of its own, and no heartbeat. */
 	return silent_ns > SILENT_NS &&
-		       atomic_load_explicit(
-			   &row->state, memory_order_relaxed) == SLOT_RUNNING
+		       (is == SLOT_RUNNING || is == SLOT_STOPPING)
 		   ? "it hangs, or gets no processor"
 		   : NULL;
 }
@@ -255,7 +255,47 @@ tell_descriptors(struct node *n)
 	trouble_end(&n->region, TROUBLE_DESCRIPTORS);
 }
 
-/* What keeps writes or reads from being served longer than is allowed. */
+/* Killed long ago, and still in the kernel. */
+static bool
+somebody_stuck(const struct node *n)
+{
+	for (unsigned slot = 0; slot < SLOT_MAX; slot++) {
+		const struct child *c = &n->child[slot];
+
+		if (c->pid != 0 && c->killed && c->killed_ns == 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Is it a fault of the machine that keeps the node from writing? A store that
+ * has what map_size allows is none, nor is a worker that is stopped or hangs,
+ * unless not even SIGKILL ends it.
+ */
+static bool
+is_machines(const struct node *n, enum trouble kind)
+{
+	switch ((unsigned)kind) {
+	case TROUBLE_LOG_FAILED:
+	case TROUBLE_LOG_STALLED:
+	case TROUBLE_DATA_DIR:
+	case TROUBLE_LOG_FULL:
+	case TROUBLE_LOG_MEMORY:
+	case TROUBLE_STATE_FAILED:
+	case TROUBLE_STORE_MEMORY:
+		return true;
+	case TROUBLE_STORE_FULL:
+		return trouble_stands(&n->region, TROUBLE_CHECKPOINT_FAILED);
+	case TROUBLE_WRITER_SILENT:
+	case TROUBLE_SERVER_SILENT:
+		return somebody_stuck(n);
+	default:
+		return false;
+	}
+}
+
+/* What keeps the node from writing longer than is allowed. */
 static void
 give_up_turn(struct node *n)
 {
@@ -264,28 +304,31 @@ give_up_turn(struct node *n)
 	if (n->mode != NODE_SERVING || n->conf.restart.give_up_ms == 0)
 		return;
 	for (unsigned kind = 0; kind < TROUBLE_COUNT; kind++)
-		if (trouble_stops_of(kind) != STOPS_NOTHING &&
+		if (is_machines(n, kind) &&
 		    trouble_read(&n->region, kind, &t) &&
 		    node_waited_out(n, t.since_ns)) {
-			event_add(&n->region, SLOT_SUPERVISOR, EVENT_ERROR,
-			    "the node stops: [restart] give_up is %u s: %s",
-			    n->conf.restart.give_up_ms / 1000, t.text);
+			node_say_waited(n, t.text);
 			node_give_up(n, EX_TEMPFAIL);
 			return;
 		}
 }
 
+/* Held up ourselves: what is old may be so for that alone. */
 static void
-tell(struct node *n, bool late)
+tell_held_up(struct node *n, bool late)
+{
+	if (late)
+		return;
+	tell_silent(n);
+	tell_stalled(n);
+}
+
+static void
+tell(struct node *n)
 {
 	children_up(n);
 	children_tell_memory(n);
 	tell_descriptors(n);
-	/* Held up ourselves: what is old may be so for that alone. */
-	if (!late) {
-		tell_silent(n);
-		tell_stalled(n);
-	}
 	give_up_turn(n);
 }
 
@@ -301,8 +344,11 @@ node_live_turn(struct node *n)
 	if (n->mode == NODE_BOOTING || n->mode == NODE_SERVING) {
 		for (unsigned slot = 0; slot < SLOT_MAX; slot++)
 			check(n, slot, late);
-		tell(n, late);
+		tell(n);
 	}
+	/* A stop waits for it, too, or a kill. */
+	if (n->mode != NODE_PAUSED)
+		tell_held_up(n, late);
 	if (n->mode != NODE_STOPPING && n->mode != NODE_ENDING)
 		node_run_dir_look(n);
 	for (unsigned slot = 0; slot < SLOT_MAX; slot++)

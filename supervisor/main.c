@@ -160,6 +160,8 @@ open_log(const struct node *n)
 		target = "syslog";
 	log_name("supervisor");
 	log_level_set((enum log_level)n->conf.node.log_level);
+	if (n->foreground)
+		log_echo();
 	if ((rc = log_open(target)) != 0)
 		return refuse_log(n, target, rc);
 	return 0;
@@ -313,14 +315,14 @@ stopped_within(const struct node *n, uint64_t delay_ms)
 static int
 first_boot(struct node *n)
 {
-	char why[FAULT_TEXT_MAX] = "";
+	char why[FAULT_TEXT_MAX] = "", text[NODE_WAITED_MAX];
 	uint64_t delay_ms;
 	int rc;
 
 	while ((rc = node_boot(n, why)) == NODE_BOOT_WAITS) {
 		if (node_waited_out(n, n->waits_since_ns)) {
-			rc = refuse(EX_TEMPFAIL,
-			    "%s: [restart] give_up has passed", why);
+			rc = refuse(
+			    EX_TEMPFAIL, "%s", node_waited_text(n, why, text));
 			break;
 		}
 		delay_ms = node_world_delay(n);

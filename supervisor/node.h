@@ -59,6 +59,8 @@ struct listeners {
 	char client_addr[64], http_addr[64]; /* as bound */
 };
 
+#define NODE_WAITED_MAX (FAULT_TEXT_MAX + 128)
+
 struct node {
 	struct conf conf_set; /* as the file says */
 	struct conf conf; /* as fitted */
@@ -209,6 +211,12 @@ void node_boot_waits(struct node *n, const char *what, uint64_t delay_ms);
 uint64_t node_world_delay(struct node *n);
 /* Has [restart] give_up passed since then? */
 bool node_waited_out(const struct node *n, uint64_t since_ns);
+/*
+ * The last word when it has: what ended the node, and what to do. buf has
+ * NODE_WAITED_MAX bytes and is returned.
+ */
+char *node_waited_text(const struct node *n, const char *cause, char *buf);
+void node_say_waited(struct node *n, const char *cause);
 /* Kill everybody and exit with this code. */
 void node_give_up(struct node *n, int exit_code);
 void node_end_turn(struct node *n);

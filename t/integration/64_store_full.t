@@ -73,7 +73,8 @@ my %small = ( table_size => '8M', max_value => '1M', checkpoint_wal => '64M' );
 
 # What the admin fixed.
 {
-	my $n = Nodelife->new( store => { %small, map_size => '64M' } );
+	my $n = Nodelife->new( store => { %small, map_size => '64M' },
+		restart => { give_up => '1s' } );
 	$n->start;
 	my $c = $n->client;
 	my ( $took, $error ) = fill( $c, 8192 );
@@ -84,6 +85,9 @@ my %small = ( table_size => '8M', max_value => '1M', checkpoint_wal => '64M' );
 	is_refusing( $n, $c, $why, 'map_size' );
 	like trouble( $n, 'store_full' ), qr/map_size = 64M.*delete keys/,
 	  'map_size: the screen names the key and what to do';
+	my $since = now();
+	wait_until { now() > $since + 2 || $n->gone };
+	ok !$n->gone, 'map_size: no fault of the machine, which give_up would end';
 	$c->cmd( 'DEL', map { "k$_" } 1 .. 2000 );
 	takes_writes( $n, $c, 'map_size, keys deleted' );
 	( $took, $error ) = fill( $c, 8192 );

@@ -1,7 +1,8 @@
 # What makes no progress is told within two seconds, and for as long as it
 # lasts: a worker that is stopped, and, on a disk that hangs, the flush that is
 # in flight. The screen, the log and the pages say so, and the write probe
-# turns; nothing is killed over it, and all is well when it ends.
+# turns; nothing is killed over it, and all is well when it ends. A stop tells on,
+# and the end by [restart] give_up says what ended the node and what to do.
 use strict;
 use warnings;
 use Nodelife;
@@ -43,9 +44,26 @@ for my $name ( sort keys %stops ) {
 is scalar( grep { $_->{restarts} } @{ $n->stat->{workers} } ), 0, 'nobody was killed';
 is $n->stop, 0, 'stopped';
 
+# In the foreground, with its log elsewhere.
+$n->configure( node => { log => "$n->{dir}/own.log" } );
+$n->start;
+{
+	my $pid = $n->workers->{vlsn};
+	kill 'STOP', $pid;
+	eventually {
+		slurp( $n->{log} ) =~ /^nodelifed: vlsn \(pid $pid\): no heartbeat for .*kill -CONT/m;
+	} 'standard error tells, too';
+	kill 'CONT', $pid;
+	eventually { slurp( $n->{log} ) =~ /^nodelifed: worker_silent is over after/m }
+	'and when it is over';
+	like slurp("$n->{dir}/own.log"), qr/vlsn \(pid $pid\): no heartbeat/,
+	  'as the log does';
+}
+is $n->stop, 0, 'stopped';
+
 SKIP: {
 	my $why = World::lacks(qw(root loop fuse));
-	skip $why, 8 if $why;
+	skip $why, 15 if $why;
 	my $disk = World::Disk->new( size => '96M', faulty => 1 );
 	my $m = Nodelife->new(
 		node => { data_dir => $disk->dir . '/data' },
@@ -69,6 +87,35 @@ SKIP: {
 	is $c->reply, 'OK', 'the disk answers: so does the node';
 	eventually { trouble( $m, 'log_stalled' ) eq '' && write_probe($m) == 200 }
 	'and all is well';
-	is $m->stop, 0, 'stopped';
+
+	# A stop that waits for it.
+	my $stands = sub {
+		return trouble( $m, 'log_stalled' ) =~ /in flight for (\d+\.\d) s/ ? $1 : 0;
+	};
+	$disk->say( write => 'hang', flush => 'hang' );
+	$c->send(qw(SET b 3));
+	eventually { $stands->() } 'it hangs again';
+	my $said = length slurp( $m->{log} );
+	$m->signal('TERM');
+	eventually { substr( slurp( $m->{log} ), $said ) =~ /stop: SIGTERM$/m }
+	'a stop waits for it';
+	my $then = $stands->();
+	eventually { $stands->() > $then + 1 } 'for how long is told still';
+	$disk->say;
+	is $m->wait_exit, 0, 'stopped';
+
+	# [restart] give_up: what ended the node, and what to do.
+	$m->configure( restart => { give_up => '2s' } );
+	$m->{data} = $disk->dir . '/data';
+	$c = $m->start->client;
+	$disk->say( write => 'hang', flush => 'hang' );
+	$c->send(qw(SET b 4));
+	eventually { slurp( $m->{log} ) =~ /the node stops: .*give_up/ } 'give_up';
+	$disk->say;
+	is $m->wait_exit, 75, 'it ends';
+	my ($last) = slurp( $m->{log} ) =~ /(the node stops: .*give_up.*)/;
+	like $last, qr/wal: flush of VLSN \d+: in flight.*look at it.*start the node/,
+	  'it says what ended it, and what to do';
+	unlike $last, qr/goes on by itself/, 'which it does not';
 }
 done_testing;

@@ -63,6 +63,28 @@ $n->start;
 	cmp_ok $took, '<=', 20, sprintf 'in %.3f s', $took;
 }
 
+# What stands in the way is told anew while a stop waits for it.
+$n->start;
+{
+	my $group = $n->workers->{group};
+	my $age   = sub {
+		my ($t) = grep { $_->{kind} eq 'writer_silent' }
+		  @{ ( $n->stat // {} )->{troubles} // [] };
+		return $t && $t->{text} =~ /^group .* for (\d+\.\d) s/ ? $1 : 0;
+	};
+	kill 'STOP', $group;
+	eventually { $age->() } 'a worker is silent';
+	my $said = length slurp( $n->{log} );
+	$n->signal('TERM');
+	ok wait_until(
+		sub { substr( slurp( $n->{log} ), $said ) =~ /stop: SIGTERM$/m } ),
+	  'a stop waits for it';
+	my $then = $age->();
+	eventually { $age->() > $then + 1 } 'for how long is told still';
+	kill 'CONT', $group;
+	is $n->wait_exit, 0, 'it goes on, and the stop ends';
+}
+
 # A stop while a boot is held.
 $n->configure( shutdown => { phase_budget => '500ms' } );
 {

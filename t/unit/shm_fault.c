@@ -33,6 +33,10 @@ test_parts(void)
 	    "else mount it writable (mount -o remount,rw); the node goes on by "
 	    "itself then",
 	    "object, call, errno, effect, remedy");
+	fault_final(text);
+	ok(strstr(text, "goes on by") == NULL &&
+		strstr(text, "remount,rw)") != NULL,
+	    "of one that is waited for no longer: %s", text);
 	is_str(fault_text(small, sizeof(small), &f),
 	    "data/wal/0000000e.seg: ", "what is too long is cut");
 
