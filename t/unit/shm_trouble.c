@@ -5,12 +5,15 @@
 #include "shm/trouble.h"
 
 #include <errno.h>
+#include <sched.h>
+#include <sys/mman.h>
 
 #include "shm/counters.h"
 #include "shm/log.h"
 #include "t/shm_fixture.h"
 
 #define ROUNDS 20000
+#define BURST  16 /* texts beside one read, which tries more often */
 
 static struct event events[EVENT_COUNT];
 
@@ -75,15 +78,22 @@ test_life(struct region *r)
 	    "which is not called over");
 }
 
+static _Atomic unsigned *reads; /* in shared memory: reads that are done */
+
 /* Texts of one letter each: a torn one has two. */
 static int
 write_texts(void *arg)
 {
 	struct region *r = arg;
 	char text[FAULT_TEXT_MAX];
-	unsigned i;
+	unsigned i, before = 0;
 
 	for (i = 0; i < ROUNDS; i++) {
+		if (i % BURST == 0) {
+			while (atomic_load(reads) == before)
+				sched_yield();
+			before = atomic_load(reads);
+		}
 		memset(text, 'a' + (int)(i % 26), sizeof(text) - 1);
 		text[sizeof(text) - 1] = '\0';
 		trouble_begin_text(r, TROUBLE_STORE_FULL, "%s", text);
@@ -99,12 +109,15 @@ test_beside(struct region *r)
 	int status;
 	pid_t pid;
 
+	reads = mmap(NULL, sizeof(*reads), PROT_READ | PROT_WRITE,
+	    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	trouble_begin_text(r, TROUBLE_STORE_FULL, "a");
 	pid = child_start(write_texts, r);
 	while (waitpid(pid, &status, WNOHANG) == 0) {
 		seen += trouble_read(r, TROUBLE_STORE_FULL, &t);
 		for (i = 1; t.text[i] != '\0'; i++)
 			torn += t.text[i] != t.text[0];
+		atomic_fetch_add(reads, 1);
 	}
 	ok(seen > 0 && status == 0, "read beside a writer");
 	is_u64(torn, 0, "every text is whole");
