@@ -2,7 +2,8 @@
  * Messages for admins; see fault.h. The remedy table is looked through from
  * the top: the first row that has the errno and the place counts. A remedy
  * must do no harm wherever the row can be met: none but damage's speaks of
- * restoring or of force.
+ * restoring or of force. What needs a restart stands first and says so: that
+ * the node goes on by itself is said behind the last.
  */
 #include "shm/fault.h"
 
@@ -42,8 +43,8 @@ static const struct remedy {
 	    "a container's system call filter (seccomp) must pass "
 	    "io_uring_setup, io_uring_enter and io_uring_register" },
 	{ ENOMEM, AT(RING), FAULT_WORLD,
-	    "raise the limit of locked memory (ulimit -l, LimitMEMLOCK=) or "
-	    "the control group's memory limit" },
+	    "raise the limit of locked memory (ulimit -l, LimitMEMLOCK=) and "
+	    "restart, or the control group's memory limit" },
 	{ EADDRINUSE, AT(LISTEN), FAULT_SETUP,
 	    "another program has this address (ss -ltnp): end it, or choose "
 	    "another one in [listen]" },
@@ -57,10 +58,12 @@ static const struct remedy {
 	    "ports below 1024 need root at the start: choose a higher one in "
 	    "[listen]" },
 	{ ENOSPC, AT(SHM), FAULT_WORLD,
-	    "free space in /dev/shm (df /dev/shm), mount it larger (mount -o "
-	    "remount,size=), or make [store] table_size smaller" },
+	    "make [store] table_size smaller and restart, or free space in "
+	    "/dev/shm (df /dev/shm), or mount it larger (mount -o "
+	    "remount,size=)" },
 	{ ENOSPC, AT(STORE), FAULT_WORLD,
-	    "delete keys (DEL, FLUSHALL), or raise [store] map_size" },
+	    "raise [store] map_size and restart, or delete keys (DEL, "
+	    "FLUSHALL)" },
 	{ EIO, ANYWHERE, FAULT_WORLD,
 	    "look at the disk (dmesg, smartctl) and replace it if it fails" },
 	{ EROFS, ANYWHERE, FAULT_WORLD,
@@ -73,7 +76,8 @@ static const struct remedy {
 	    "the user's quota is used up: free space or raise it (quota)" },
 	{ EFBIG, ANYWHERE, FAULT_WORLD,
 	    "a limit of the size of files was hit: raise it (ulimit -f, "
-	    "LimitFSIZE=)" },
+	    "LimitFSIZE=) and restart, or that of the running processes "
+	    "(prlimit --fsize)" },
 	{ ENODEV, ON_DISK | STARTS, FAULT_WORLD,
 	    "the device is gone: bring it back, " MOUNT_AGAIN },
 	{ ENXIO, ON_DISK | STARTS, FAULT_WORLD,
@@ -119,15 +123,17 @@ static const struct remedy {
 	{ EPROTONOSUPPORT, AT(DATA), FAULT_SETUP,
 	    "a newer release wrote it: start that one" },
 	{ EMFILE, ANYWHERE, FAULT_WORLD,
-	    "raise the limit of descriptors (ulimit -n, LimitNOFILE=)" },
+	    "raise the limit of descriptors (ulimit -n, LimitNOFILE=) and "
+	    "restart, or that of the running processes (prlimit --nofile)" },
 	{ ENFILE, ANYWHERE, FAULT_WORLD,
 	    "the machine is out of descriptors: raise sysctl fs.file-max" },
 	{ ENOMEM, ANYWHERE, FAULT_WORLD,
-	    "free memory, or raise the limit of the control group (memory.max) "
-	    "or of the process (ulimit -v)" },
+	    "raise the limit of the process (ulimit -v) and restart, or free "
+	    "memory, or raise the limit of the control group (memory.max, of "
+	    "version 1 memory.limit_in_bytes)" },
 	{ EAGAIN, AT(PROCESS), FAULT_WORLD,
-	    "too many processes: end some, or raise the limit (pids.max, "
-	    "ulimit -u)" },
+	    "too many processes: raise the user's limit (ulimit -u) and "
+	    "restart, or end some, or raise the control group's (pids.max)" },
 };
 
 static const struct remedy *

@@ -99,6 +99,37 @@ test_remedies(void)
 	    "a read-only file system needs no chown");
 }
 
+/*
+ * A key, or a limit that a shell hands down, does not reach a node that runs:
+ * that one goes on by itself is not said of them.
+ */
+static void
+test_restarts(void)
+{
+	static const char *const fixed[] = { "map_size", "table_size", "ulimit",
+		"Limit" };
+	static const char then[] = " and restart, or ";
+	const char *at, *end;
+	unsigned place, i, told = 0;
+	int error;
+
+	for (error = 0; error < 200; error++)
+		for (place = 0; place < PLACE_COUNT; place++)
+			for (i = 0; i < NITEMS(fixed); i++) {
+				const char *remedy = fault_remedy(error, place);
+
+				if ((at = strstr(remedy, fixed[i])) == NULL)
+					continue;
+				end = strstr(at, then);
+				told++;
+				if (end == NULL ||
+				    strstr(end + 1, fixed[i]) != NULL)
+					ok(false, "%s: %s: %s", strerror(error),
+					    fixed[i], remedy);
+			}
+	ok(told > 20, "%u of them say that they need a restart", told);
+}
+
 static void
 test_kinds(void)
 {
@@ -125,6 +156,7 @@ main(void)
 {
 	test_parts();
 	test_remedies();
+	test_restarts();
 	test_kinds();
 	return tap_done();
 }
