@@ -156,6 +156,24 @@ for my $file (qw(init openrc)) {
 	is system("sh -n conf/nodelife.$file"), 0, "nodelife.$file parses";
 }
 
+
+# What systemd does with an exit status is what nodelifed(8) says of it: those
+# that want somebody to change something are not tried again, the others for
+# as long as it takes.
+{
+	my $unit = slurp('conf/nodelife.service');
+	my ($page) = slurp('man/nodelifed.8') =~ /^(Who starts the node again.*?)^\.Sh/ms;
+	my ($again) = $page =~ /does right with (.*?),\s+and when a signal/s;
+	my ($never) = $page =~ /;\s+(.*?),\s+want somebody/s;
+	my ($prevent) = $unit =~ /^RestartPreventExitStatus=(.*)$/m;
+	is_deeply [ sort split ' ', $prevent ], [ sort $never =~ /(\d+)/g ],
+	  'the unit gives up where the page says so';
+	my %listed = map { $_ => 1 } slurp('man/nodelifed.8') =~ /^\.It (\d+)$/mg;
+	delete $listed{$_} for 0, $again =~ /(\d+)/g, $never =~ /(\d+)/g;
+	is_deeply [ keys %listed ], [], 'the page says it of every status';
+	my ($head) = $unit =~ /^\[Unit\]$(.*?)^\[/ms;
+	like $head, qr/^StartLimitIntervalSec=0$/m, 'nothing else ends the tries';
+}
 SKIP: {
 	skip 'no systemd-analyze', 1
 	  if system('command -v systemd-analyze >/dev/null') != 0;
