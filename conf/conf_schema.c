@@ -99,18 +99,21 @@ static const struct conf_key table[] = {
 		    "runs." },
 	{ "listen", "max_output", CONF_KIND_SIZE, AT(listen.max_output),
 	    .def = "64M", .min = 64 * KIB, .max = 4 * GIB,
-	    .help = "Longest reply; a longer one is an error in its place. A "
-		    "client that leaves 256K more unread is closed." },
+	    .help =
+		"Longest reply; a longer one is an error in its place. A "
+		"client that leaves a quarter of client_memory more unread is "
+		"closed." },
 	{ "listen", "max_query", CONF_KIND_SIZE, AT(listen.max_query),
 	    .def = "64M", .min = 64 * KIB, .max = 4 * GIB,
 	    .help = "Longest request of one client, give or take 64K: what it "
 		    "has sent behind it may count. A longer one closes it." },
 	{ "listen", "client_memory", CONF_KIND_SIZE, AT(listen.client_memory),
 	    .def = "128M", .min = 128 * KIB, .max = 64 * GIB,
-	    .help = "Memory of one gateway for what its clients have sent and "
-		    "what they have not read yet; beyond it, those that hold "
-		    "most are closed. Raised to the sum of max_query and "
-		    "max_output if it is not set." },
+	    .help =
+		"Memory of one gateway for what its clients have sent and "
+		"not read yet. Above a quarter, who leaves 256K unread "
+		"rests; beyond it, those that hold most are closed. Raised "
+		"to the sum of max_query and max_output if it is not set." },
 	{ "listen", "idle_timeout", CONF_KIND_DURATION,
 	    AT(listen.idle_timeout_ms), .def = "none", .min = SEC, .max = DAY,
 	    .optional = true, .live = true,

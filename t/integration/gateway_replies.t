@@ -5,6 +5,7 @@
 use strict;
 use warnings;
 use IO::Socket::INET;
+use IO::Socket::UNIX;
 use Nodelife;
 use POSIX ();
 use Socket qw(SOL_SOCKET SO_RCVBUF SHUT_WR);
@@ -14,7 +15,9 @@ my $seed = $ENV{SEED} // int( rand 1e9 );
 diag "SEED=$seed";
 srand $seed;
 
-my $n = Nodelife->new->start;
+my $n = Nodelife->new;
+$n->configure( listen => { client_unix => "$n->{run}/client.sock" } );
+$n->start;
 my $c = $n->client;
 my $gateway = $n->workers->{gateway0};
 
@@ -46,6 +49,30 @@ sub talk {
 		else        { select undef, undef, undef, 0.001 }
 	}
 	return "$in<timeout>";
+}
+
+# As many clients' pipelines do: all is written, then all is read.
+{
+	my $v = 'v' x 20;
+	my ( $count, $sent, $in ) = ( 200_000, 0, '' );
+	my $out = enc(qw(GET small)) x $count;
+	my $s   = IO::Socket::UNIX->new( Peer => "$n->{run}/client.sock" )
+	  or die "connect: $!";
+	my $end = now() + 60;
+	$c->cmd( 'SET', 'small', $v );
+	$s->blocking(0);
+	while ( $sent < length $out && now() < $end ) {
+		my $w = syswrite $s, $out, 1 << 20, $sent;
+		if   ($w) { $sent += $w }
+		else      { select undef, undef, undef, 0.001 }
+	}
+	$s->blocking(1);
+	is $sent, length $out, 'a pipeline is taken before a reply is read';
+	my $want = length("\$20\r\n$v\r\n") * $count;
+	while ( $sent == length $out && length $in < $want ) {
+		last if !sysread $s, $in, 1 << 20, length $in;
+	}
+	ok $in eq "\$20\r\n$v\r\n" x $count, 'and each reply is there';
 }
 
 $c->cmd( 'SET', 'big', 'b' x 70_000 );

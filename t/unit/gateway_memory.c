@@ -185,11 +185,51 @@ test_memory_turns(void)
 	conf.listen.client_memory = limit;
 }
 
+static void
+ask_much(struct conn *c, unsigned kib)
+{
+	char ping[1024 + 32];
+
+	snprintf(ping, sizeof(ping), "PING %01024d\r\n", 0);
+	while (kib-- != 0)
+		say(c, ping);
+}
+
+/* A pipeline is written before its replies are read. */
+static void
+test_unread(void)
+{
+	uint64_t limit = conf.listen.client_memory;
+	struct conn *a, *b;
+
+	conf.listen.client_memory = 4 << 20;
+	a = client();
+	b = client();
+	ask_much(a, 600);
+	ok(a->park == PARK_NOT && gw_conn_unsent(a) > 2 * GW_OUT_HIGH,
+	    "%zu bytes unread, and there is memory: it is read",
+	    gw_conn_unsent(a));
+	ask_much(b, 600);
+	ok(b->park == PARK_OUTPUT && gw_conn_unsent(b) > GW_OUT_HIGH &&
+		gw_conn_unsent(b) < 2 * GW_OUT_HIGH,
+	    "a quarter of client_memory is held: it rests");
+	ask_much(a, 1);
+	ok(a->park == PARK_OUTPUT && !is_closing(a), "so does the other");
+	(void)heard(a);
+	gw_conn_resume(&gw, a);
+	ok(a->park == PARK_NOT && b->park == PARK_OUTPUT,
+	    "who has read goes on");
+	gone(a);
+	gone(b);
+	conf.listen.client_memory = limit;
+}
+
 int
 main(void)
 {
 	set_up();
 	test_memory();
+	test_unread();
 	test_memory_order();
 	test_memory_turns();
 	rig_end();

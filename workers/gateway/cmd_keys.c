@@ -241,7 +241,7 @@ job_tell(struct call *k, struct keys_job *j)
 		if (i % KEYS_STEP != 0)
 			continue;
 		gw_turn_work(k->g, KEYS_STEP / 4);
-		if (k->g->turn_over || gw_conn_unsent(k->c) >= GW_OUT_HIGH)
+		if (k->g->turn_over || gw_output_rests(k->g, k->c))
 			return gw_job_pause(k);
 	}
 	return VERDICT_DONE;

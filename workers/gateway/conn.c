@@ -559,7 +559,8 @@ conn_rests(struct gateway *g, struct conn *c)
 
 	if (c->park != PARK_NOT || (c->flags & (CONN_CLOSING | CONN_LAST)) != 0)
 		return true;
-	if (gw_conn_unsent(c) >= (known ? GW_OUT_HIGH : GW_OUT_UNAUTH)) {
+	if (known ? gw_output_rests(g, c)
+		  : gw_conn_unsent(c) >= GW_OUT_UNAUTH) {
 		gw_conn_park(g, c, PARK_OUTPUT);
 		return true;
 	}

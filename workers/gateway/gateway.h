@@ -35,7 +35,11 @@
 #define GW_BUF_GROUP 1
 
 #define GW_CONN_CHUNK 128u /* connections of one slab allocation */
-/* Unread replies above HIGH stop a client's input until they are below LOW. */
+/*
+ * Unread replies above HIGH stop a client's input until they are below LOW,
+ * but while there is memory (gw_output_ceiling()): many clients write all of a
+ * pipeline before they read the first reply.
+ */
 #define GW_OUT_HIGH   (256u * 1024)
 #define GW_OUT_LOW    (64u * 1024)
 #define GW_TOO_LONG   "ERR the reply is longer than [listen] max_output"
@@ -365,6 +369,23 @@ bool gw_conn_wake_pending(const struct gateway *g);
 bool gw_conn_settled(const struct conn *c);
 bool gw_conn_wants_input(const struct conn *c);
 size_t gw_conn_unsent(const struct conn *c);
+/* All clients may hold so much before one that does not read has to rest. */
+static inline size_t
+gw_output_ceiling(const struct gateway *g)
+{
+	uint64_t quarter = g->w->conf->listen.client_memory / 4;
+
+	return quarter > GW_OUT_HIGH ? quarter : GW_OUT_HIGH;
+}
+
+/* Has c too much to read before it is read itself? */
+static inline bool
+gw_output_rests(const struct gateway *g, const struct conn *c)
+{
+	return gw_conn_unsent(c) >= GW_OUT_HIGH &&
+	       g->pool.used >= gw_output_ceiling(g);
+}
+
 /* Are so many bytes more than one reply may have? */
 static inline bool
 gw_output_over(const struct gateway *g, size_t n)

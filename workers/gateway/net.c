@@ -459,8 +459,9 @@ gw_net_flush(struct gateway *g, struct conn *c)
 	if ((c->flags & CONN_CLOSING) == 0) {
 		/* One reply may follow what its input did not rest for yet. */
 		if (c->out.failed ||
-		    (gw_conn_unsent(c) > GW_OUT_HIGH &&
-			gw_output_over(g, gw_conn_unsent(c) - GW_OUT_HIGH)))
+		    (gw_conn_unsent(c) > gw_output_ceiling(g) &&
+			gw_output_over(
+			    g, gw_conn_unsent(c) - gw_output_ceiling(g))))
 			net_over_output(g, c);
 		else if ((c->flags & (CONN_LAST | CONN_EOF)) != 0 &&
 			 gw_conn_settled(c))
