@@ -128,9 +128,9 @@ static const struct remedy {
 	{ ENFILE, ANYWHERE, FAULT_WORLD,
 	    "the machine is out of descriptors: raise sysctl fs.file-max" },
 	{ ENOMEM, ANYWHERE, FAULT_WORLD,
-	    "raise the limit of the process (ulimit -v) and restart, or free "
-	    "memory, or raise the limit of the control group (memory.max, of "
-	    "version 1 memory.limit_in_bytes)" },
+	    "free memory, or raise the limit of the control group (memory.max, "
+	    "of version 1 memory.limit_in_bytes) or, by prlimit, of the "
+	    "processes (ulimit -v)" },
 	{ EAGAIN, AT(PROCESS), FAULT_WORLD,
 	    "too many processes: raise the user's limit (ulimit -u) and "
 	    "restart, or end some, or raise the control group's (pids.max)" },
