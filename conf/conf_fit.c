@@ -107,6 +107,8 @@ static const struct row {
 };
 #define ROWS (sizeof(rows) / sizeof(rows[0]))
 
+#define LIMIT_TEXT (CONF_LIMIT_FILE_MAX + 48)
+
 static uint64_t *
 value_of(struct conf *conf, const struct row *row)
 {
@@ -164,23 +166,28 @@ say(struct conf_fit *fit, const char *fmt, ...)
 	va_end(ap);
 }
 
-/* "/dev/shm has 61M", "limit 512M" */
+/* "/dev/shm has 61M", "limit 512M by FILE", "the machine has 512M" */
 static void
-limit_text(bool shm, uint64_t limit, char buf[48])
+limit_text(const struct conf_limits *l, bool shm, char buf[LIMIT_TEXT])
 {
-	snprintf(buf, 48,
-	    shm ? "/dev/shm has %" PRIu64 "M" : "limit %" PRIu64 "M",
-	    limit / MIB);
+	if (!shm && l->memory_file[0] != '\0')
+		snprintf(buf, LIMIT_TEXT, "limit %" PRIu64 "M by %s",
+		    l->memory / MIB, l->memory_file);
+	else
+		snprintf(buf, LIMIT_TEXT, "%s has %" PRIu64 "M",
+		    shm ? "/dev/shm" : "the machine",
+		    (shm ? l->shm : l->memory) / MIB);
 }
 
 static void
-fit_one(struct conf *conf, bool shm, uint64_t limit, struct conf_fit *fit)
+fit_one(struct conf *conf, bool shm, const struct conf_limits *l,
+    struct conf_fit *fit)
 {
 	struct conf before = *conf;
-	char why[48], a[24], b[24];
+	char why[LIMIT_TEXT], a[24], b[24];
 
-	shrink(conf, shm, limit);
-	limit_text(shm, limit, why);
+	shrink(conf, shm, shm ? l->shm : l->memory);
+	limit_text(l, shm, why);
 	for (size_t i = 0; i < ROWS; i++) {
 		uint64_t was = *value_of(&before, &rows[i]);
 		uint64_t is = *value_of(conf, &rows[i]);
@@ -200,9 +207,11 @@ static void
 say_over(
     const struct conf *conf, const struct conf_limits *l, struct conf_fit *fit)
 {
+	char limit[LIMIT_TEXT];
 	struct conf_need n;
 
 	conf_need(conf, &n);
+	limit_text(l, false, limit);
 	if (is_over(conf, true, l->shm)) {
 		fit->over = true;
 		say(fit,
@@ -214,23 +223,22 @@ say_over(
 	if (is_over(conf, false, l->memory)) {
 		fit->over = true;
 		say(fit,
-		    "memory: limit %" PRIu64 "M, the node may take %" PRIu64
+		    "memory: %s, the node may take %" PRIu64
 		    "M (region %" PRIu64 ", clients %" PRIu64 ", store %" PRIu64
 		    ", checkpoint %" PRIu64 ", processes %" PRIu64
 		    "): the kernel may kill workers: raise it or lower "
 		    "max_value and what is set",
-		    l->memory / MIB, n.total / MIB, n.region / MIB,
-		    n.clients / MIB, n.store / MIB, n.checkpoint / MIB,
-		    n.processes / MIB);
+		    limit, n.total / MIB, n.region / MIB, n.clients / MIB,
+		    n.store / MIB, n.checkpoint / MIB, n.processes / MIB);
 	}
 	if (l->memory != 0 && n.region_least + n.processes > l->memory) {
 		fit->refused = true;
 		say(fit,
-		    "memory: limit %" PRIu64 "M, the node needs %" PRIu64
-		    "M: raise it (memory.max of the control group) or lower "
+		    "memory: %s, the node needs %" PRIu64
+		    "M: raise it or lower "
 		    "[store] table_size (%" PRIu64 "M) or max_record (%" PRIu64
 		    "M), and what they must hold, max_value",
-		    l->memory / MIB, (n.region_least + n.processes) / MIB,
+		    limit, (n.region_least + n.processes) / MIB,
 		    conf->store.table_size / MIB, conf->store.max_record / MIB);
 	}
 	if (l->shm == 0 || n.region_least <= l->shm)
@@ -285,8 +293,8 @@ conf_fit(
 {
 	memset(fit, 0, sizeof(*fit));
 	fit->short_of = CONF_FIT_MAX;
-	fit_one(conf, true, limits->shm, fit);
-	fit_one(conf, false, limits->memory, fit);
+	fit_one(conf, true, limits, fit);
+	fit_one(conf, false, limits, fit);
 	say_over(conf, limits, fit);
 	if (!fit->refused)
 		fit_files(conf, limits->files, fit);

@@ -7,8 +7,9 @@
 
 #include "conf/conf.h"
 
-#define CONF_FIT_MAX  16 /* sentences; one a key that shrank, and four */
-#define CONF_FIT_TEXT 200 /* bytes of one, with its NUL */
+#define CONF_FIT_MAX        16 /* sentences; one a key that shrank, and four */
+#define CONF_FIT_TEXT       440 /* bytes of one, with its NUL */
+#define CONF_LIMIT_FILE_MAX 240 /* of a limit's file */
 
 /* Bytes; each a sum of what can be had at the same time. */
 struct conf_need {
@@ -24,6 +25,9 @@ struct conf_need {
 struct conf_limits {
 	uint64_t shm; /* bytes that /dev/shm can give; 0 = no limit */
 	uint64_t memory; /* bytes for all together; 0 = no limit */
+	char memory_file[CONF_LIMIT_FILE_MAX]; /* of a control group, that says
+					    so;
+					    "" = it is the machine's */
 	uint64_t files; /* descriptors of one process; 0 = no limit */
 };
 

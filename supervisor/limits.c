@@ -229,15 +229,6 @@ limits_group(const char *root, struct limits_group *g)
 		g->oom_kills += read_count(root, "/proc/vmstat", "oom_kill");
 }
 
-uint64_t
-limits_memory(const char *root)
-{
-	struct limits_group g;
-
-	limits_group(root, &g);
-	return g.limit;
-}
-
 /* 0: there are so many, or can be. Workers inherit it. */
 static uint64_t
 limits_files(uint64_t want)
@@ -260,10 +251,13 @@ void
 limits_read(struct conf_limits *out, const struct conf *conf, uint64_t held,
     struct conf_limits *most)
 {
+	struct limits_group g;
 	struct statvfs fs;
 
-	*out = (struct conf_limits){ .memory = limits_memory(""),
+	limits_group("", &g);
+	*out = (struct conf_limits){ .memory = g.limit,
 		.files = limits_files(conf_files(conf)) };
+	strlcpy(out->memory_file, g.file, sizeof(out->memory_file));
 	if (most != NULL)
 		*most = *out;
 	/* A file system without blocks has no limit; a full one has 1 byte. */

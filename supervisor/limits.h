@@ -26,10 +26,8 @@ void limits_read(struct conf_limits *out, const struct conf *conf,
     uint64_t held, struct conf_limits *most);
 /*
  * The smallest limit of the control groups (both versions) and MemTotal, as
- * the files below `root` ("" = the system's) say; 0 = none.
+ * the files below `root` ("" = the system's) say, and what came of it.
  */
-uint64_t limits_memory(const char *root);
-/* The same with where it stands, and what came of it. */
 void limits_group(const char *root, struct limits_group *g);
 
 #endif

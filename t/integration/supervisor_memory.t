@@ -54,7 +54,7 @@ sub hog {
 enter();
 unlike slurp( $n->{log} ), qr/memory: limit/, 'a node that has memory';
 kill 'KILL', $n->workers->{wal};
-eventually { slurp( $n->{log} ) =~ /memory: limit 512M: \[listen\] client_memory \d+M/ }
+eventually { slurp( $n->{log} ) =~ /memory: limit 512M by $file: \[listen\] client_memory \d+M/ }
 'the next boot fits itself into the limit that it has then';
 $n->wait_serving;
 is troubles($n), '', 'killed by somebody: not for memory';

@@ -50,10 +50,10 @@ static const struct row {
 	{ "no limits", NODE, 0, 0, "", false, false },
 	{ "room enough", NODE, 256, 624, "", false, false },
 	{ "a small machine", NODE, 256, 512,
-	    "memory: limit 512M: [store] checkpoint_memory 64M -> 32M\n"
-	    "memory: limit 512M: [listen] max_query 64M -> 32M\n"
-	    "memory: limit 512M: [listen] max_output 64M -> 32M\n"
-	    "memory: limit 512M: [listen] client_memory 128M -> 64M\n",
+	    "memory: limit 512M by /cg/memory.max: [store] checkpoint_memory 64M -> 32M\n"
+	    "memory: limit 512M by /cg/memory.max: [listen] max_query 64M -> 32M\n"
+	    "memory: limit 512M by /cg/memory.max: [listen] max_output 64M -> 32M\n"
+	    "memory: limit 512M by /cg/memory.max: [listen] client_memory 128M -> 64M\n",
 	    false, false },
 	{ "a small /dev/shm", NODE, 160, 0,
 	    "memory: /dev/shm has 160M: [store] max_record 64M -> 32M\n"
@@ -85,10 +85,21 @@ static const struct row {
 	    "checkpoint_memory = 64M\n"
 	    "[listen]\nclient_memory = 128M\nmax_query = 64M\n"
 	    "max_output = 64M\n", 256, 512,
-	    "memory: limit 512M, the node may take 623M (region 215, clients "
+	    "memory: limit 512M by /cg/memory.max, the node may take 623M (region 215, clients "
 	    "128, store 179, checkpoint 64, processes 36): the kernel may kill "
 	    "workers: raise it or lower max_value and what is set\n",
 	    true, false },
+	{ "a control group that is too small", NODE "[store]\nmax_value = 1M\n"
+	    "table_size = 256M\nmax_record = 8M\ncheckpoint_memory = 16M\n"
+	    "[listen]\nclient_memory = 2M\nmax_query = 1M\n"
+	    "max_output = 1M\n", 0, 100,
+	    "memory: the machine has 100M, the node may take 823M (region 555, "
+	    "clients 2, store 213, checkpoint 16, processes 36): the kernel "
+	    "may kill workers: raise it or lower max_value and what is set\n"
+	    "memory: the machine has 100M, the node needs 327M: raise it or "
+	    "lower [store] table_size (256M) or max_record (8M), and what they "
+	    "must hold, max_value\n",
+	    true, true },
 };
 /* clang-format on */
 
@@ -119,9 +130,11 @@ table(void)
 	char text[4096];
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		const struct conf_limits limits = { rows[i].shm * MIB,
-			rows[i].memory * MIB, 0 };
+		struct conf_limits limits = { .shm = rows[i].shm * MIB,
+			.memory = rows[i].memory * MIB };
 
+		if (rows[i].memory == 512)
+			strcpy(limits.memory_file, "/cg/memory.max");
 		load(&conf, rows[i].ini);
 		conf_fit(&conf, &limits, &fit);
 		said(&fit, text);
@@ -142,8 +155,8 @@ all_limits(void)
 	unsigned bad = 0;
 
 	for (uint64_t mib = 1; mib < 700; mib += 3) {
-		const struct conf_limits limits = { mib * MIB, 2 * mib * MIB,
-			0 };
+		const struct conf_limits limits = { .shm = mib * MIB,
+			.memory = 2 * mib * MIB };
 
 		load(&conf, NODE);
 		conf_fit(&conf, &limits, &fit);
@@ -208,6 +221,15 @@ put(const char *path, const char *text)
 	fclose(out);
 }
 
+static uint64_t
+memory_below(const char *dir)
+{
+	struct limits_group g;
+
+	limits_group(dir, &g);
+	return g.limit;
+}
+
 static void
 groups(void)
 {
@@ -215,9 +237,9 @@ groups(void)
 
 	if (mkdtemp(root) == NULL)
 		abort();
-	is_u64(limits_memory(root), 0, "nothing to be read is no limit");
+	is_u64(memory_below(root), 0, "nothing to be read is no limit");
 	put("/proc/meminfo", "MemTotal:        1048576 kB\nMemFree: 1 kB\n");
-	is_u64(limits_memory(root), 1024 * MIB, "the machine's");
+	is_u64(memory_below(root), 1024 * MIB, "the machine's");
 	put("/proc/self/mountinfo",
 	    "31 23 0:28 / /cg rw - tmpfs tmpfs rw\n"
 	    "35 31 0:32 / /cg/memory rw,relatime shared:9 - cgroup cgroup "
@@ -227,19 +249,19 @@ groups(void)
 	put("/cg/memory/memory.limit_in_bytes", "9223372036854771712\n");
 	put("/cg/memory/a/memory.limit_in_bytes", "536870912\n");
 	put("/cg/memory/a/b/memory.limit_in_bytes", "805306368\n");
-	is_u64(limits_memory(root), 512 * MIB, "version 1: a parent's");
+	is_u64(memory_below(root), 512 * MIB, "version 1: a parent's");
 	put("/cg/two/memory.max", "max\n");
 	put("/cg/two/c/memory.max", "268435456\n");
-	is_u64(limits_memory(root), 256 * MIB,
+	is_u64(memory_below(root), 256 * MIB,
 	    "version 2, seen from a container, is smaller");
 	put("/proc/self/cgroup", "0::/../../x\n");
 	put("/cg/two/memory.max", "134217728\n");
-	is_u64(limits_memory(root), 128 * MIB, "a group out of sight");
+	is_u64(memory_below(root), 128 * MIB, "a group out of sight");
 	put("/proc/self/mountinfo",
 	    "41 31 0:38 /bo /cg/a\\040b rw - cgroup2 cgroup2 rw\n");
 	put("/proc/self/cgroup", "0::/box\n");
 	put("/cg/a b/box/memory.max", "67108864\n");
-	is_u64(limits_memory(root), 64 * MIB,
+	is_u64(memory_below(root), 64 * MIB,
 	    "a blank in its name, a root that is none of ours");
 	snprintf(command, sizeof(command), "rm -r %s", root);
 	ok(system(command) == 0, "nothing is left");
