@@ -395,7 +395,7 @@ test_damage(void)
 	region_over();
 	spoil("state", 30);
 	spoil("state", STATE_STRIDE + 511);
-	refused(RECOVERY_NORMAL, "both blocks are damaged",
+	refused(RECOVERY_NORMAL, "/state: both blocks are damaged",
 	    "two bad blocks are refused");
 	pid = group_start(RECOVERY_READONLY);
 	log_known();

@@ -260,6 +260,21 @@ state_replace(struct group *g, const char *what)
 	return rc;
 }
 
+/* "PATH/state: ..." */
+__attribute__((format(printf, 5, 6))) static int
+state_refuse(
+    struct group *g, char *why, size_t why_size, int rc, const char *fmt, ...)
+{
+	char what[256];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(what, sizeof(what), fmt, ap);
+	va_end(ap);
+	return refuse(why, why_size, rc, "%s/" STATE_FILE ": %s",
+	    g->w->conf->node.data_dir, what);
+}
+
 static int
 state_lost(struct group *g, int rc, char *why, size_t why_size)
 {
@@ -272,8 +287,8 @@ state_lost(struct group *g, int rc, char *why, size_t why_size)
 		return 0;
 	}
 	if (rc == -EPROTO)
-		return refuse(why, why_size, rc,
-		    "state: of another format version; use the programs that "
+		return state_refuse(g, why, why_size, rc,
+		    "of another format version; use the programs that "
 		    "wrote it");
 	if (g->w->force && g->newest.count == 1 &&
 	    (rc == -ENOENT || rc == -EBADMSG)) {
@@ -282,10 +297,9 @@ state_lost(struct group *g, int rc, char *why, size_t why_size)
 		return 0;
 	}
 	if (rc != -ENOENT && rc != -EBADMSG)
-		return refuse(why, why_size, rc, "state: %s", what);
-	return refuse(why, why_size, rc,
-	    "state: %s: this node's term and vote are lost%s", what,
-	    state_remedy(g));
+		return state_refuse(g, why, why_size, rc, "read: %s", what);
+	return state_refuse(g, why, why_size, rc,
+	    "%s: this node's term and vote are lost%s", what, state_remedy(g));
 }
 
 /* What is there belongs to this node. */
@@ -300,8 +314,8 @@ state_ours(struct group *g, char *why, size_t why_size)
 	if (g->state.incarnation != g->node.incarnation ||
 	    g->state.generation != g->node.generation ||
 	    memcmp(g->state.group_uuid, g->node.group_uuid, 16) != 0)
-		return refuse(why, why_size, -EBADMSG,
-		    "state: of another node, group or generation than the "
+		return state_refuse(g, why, why_size, -EBADMSG,
+		    "of another node, group or generation than the "
 		    "file 'node' beside it: put back the one that belongs "
 		    "there");
 	return 0;
@@ -379,15 +393,15 @@ group_boot_open(struct group *g, char *why, size_t why_size)
 	else if (g->state_lost != NULL)
 		rc = state_replace(g, g->state_lost);
 	if (rc != 0)
-		return refuse(
-		    why, why_size, rc, "state: create: %s", strerror(-rc));
+		return state_refuse(
+		    g, why, why_size, rc, "create: %s", strerror(-rc));
 	g->state_fd =
 	    openat(g->w->data_dir, STATE_FILE, O_WRONLY | O_DSYNC | O_CLOEXEC);
 	if (g->state_fd < 0)
 		rc = -errno;
 	else if ((rc = state_write_anew(g)) == 0)
 		return 0;
-	return refuse(why, why_size, rc, "state: %s", strerror(-rc));
+	return state_refuse(g, why, why_size, rc, "open: %s", strerror(-rc));
 }
 
 /* Force goes over a lost promise or membership: as wal's generation_raise(). */
