@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "conf/node_file.h"
+#include "shm/assert.h"
 #include "shm/bits.h"
 #include "shm/path.h"
 #include "supervisor/access.h"
@@ -65,6 +66,30 @@ refuse_in(int code, const char *dir, const char *name, const char *call,
 	return refuse_fault(code, &f);
 }
 
+/* Without its node file, but something that only a node leaves is there. */
+static int
+refuse_nameless(const char *dir, int dir_fd)
+{
+	static const char *const left[] = { "wal", "store", "state" };
+	char path[PATH_MAX], what[96];
+	struct fault f = { .object = path,
+		.what = what,
+		.effect = "nothing is changed",
+		.command = "restore the file from a copy" };
+
+	for (unsigned i = 0; i < NITEMS(left); i++) {
+		if (faccessat(dir_fd, left[i], F_OK, 0) != 0)
+			continue;
+		snprintf(path, sizeof(path), "%s/" NODE_FILE_NAME, dir);
+		snprintf(what, sizeof(what),
+		    "it is missing, though %s beside it shows that a node was "
+		    "here",
+		    left[i]);
+		return refuse_fault(EX_CONFIG, &f);
+	}
+	return 0;
+}
+
 static int
 check_identity(const struct conf *conf, int dir_fd)
 {
@@ -73,8 +98,11 @@ check_identity(const struct conf *conf, int dir_fd)
 	char why[256];
 	int rc = node_file_read(dir_fd, &node, why, sizeof(why));
 
-	if (rc == -ENOENT)
-		return datadir_refuse_missing(conf, "holds no node");
+	if (rc == -ENOENT) {
+		rc = refuse_nameless(dir, dir_fd);
+		return rc != 0 ? rc
+			       : datadir_refuse_missing(conf, "holds no node");
+	}
 	if (rc == -EBADMSG || rc == -ENOTSUP)
 		return refuse_in(EX_CONFIG, dir, NODE_FILE_NAME, NULL, rc, why);
 	if (rc != 0)
