@@ -6,19 +6,63 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #include "supervisor/listen.h"
 #include "supervisor/refuse.h"
 
+/* Where an absolute path leads, or will when it has been made. */
+struct place {
+	struct stat there; /* the nearest directory that is there */
+	char below[CONF_PATH_SIZE]; /* what is not, as "/a/b" */
+};
+
+static bool
+place_find(const char *path, struct place *p)
+{
+	char text[2 * CONF_PATH_SIZE], *part;
+	unsigned up = 0;
+	bool again = false;
+
+	if (strlcpy(text, path, sizeof(text)) >= CONF_PATH_SIZE)
+		return false;
+	p->below[0] = '\0';
+	/* From the end: who goes up leaves out a part that is not there. */
+	while (stat(text[0] != '\0' ? text : "/", &p->there) != 0) {
+		if ((part = strrchr(text, '/')) == NULL)
+			return false;
+		if (strcmp(part, "/..") == 0) {
+			up++;
+			again = true;
+		} else if (up > 0 && part[1] != '\0' &&
+			   strcmp(part, "/.") != 0) {
+			up--;
+		} else if (part[1] != '\0' && strcmp(part, "/.") != 0) {
+			strlcat(part, p->below, CONF_PATH_SIZE);
+			strlcpy(p->below, part, sizeof(p->below));
+		}
+		*part = '\0';
+	}
+	if (!again)
+		return true;
+	/* What is named without them may be there. */
+	for (; up > 0; up--)
+		strlcat(text, "/..", sizeof(text));
+	strlcat(text, p->below, sizeof(text));
+	return place_find(text, p);
+}
+
 int
 check_dirs(const struct conf *conf)
 {
-	struct stat data, run;
+	struct place data, run;
 
-	if (stat(conf->node.data_dir, &data) != 0 ||
-	    stat(conf->node.run_dir, &run) != 0 || data.st_dev != run.st_dev ||
-	    data.st_ino != run.st_ino)
+	if (!place_find(conf->node.data_dir, &data) ||
+	    !place_find(conf->node.run_dir, &run) ||
+	    data.there.st_dev != run.there.st_dev ||
+	    data.there.st_ino != run.there.st_ino ||
+	    strcmp(data.below, run.below) != 0)
 		return 0;
 	return refuse(EX_CONFIG,
 	    "[node] data_dir (%s) and run_dir (%s) are one directory: they "

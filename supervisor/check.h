@@ -9,7 +9,8 @@
 
 /*
  * Are data_dir and run_dir two directories, whatever the links on the way? 0
- * or an exit code, having refused. What is not there yet differs.
+ * or an exit code, having refused. Of one that is not there yet it is asked
+ * where it will be.
  */
 int check_dirs(const struct conf *conf);
 /* nodelifed -n: that and all else; each refusal is told. May ask DNS. */

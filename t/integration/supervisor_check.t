@@ -51,6 +51,22 @@ for my $run ( "$n->{dir}/link", "$n->{data}/../data", "/$n->{data}/." ) {
 	started 78, qr/must be two/, 'a start with it';
 }
 ok !-e "$n->{data}/nodelifed.pid", 'nothing was made there';
+
+# Two that are not there yet, and will be one.
+mkdir "$n->{dir}/real" or die $!;
+symlink "$n->{dir}/real", "$n->{dir}/ln" or die $!;
+for my $run (qw(ln/c/d real/./new/../c//d real/new/../../ln/c/d)) {
+	$n->configure(
+		node => { data_dir => "$n->{dir}/real/c/d", run_dir => "$n->{dir}/$run" } );
+	checked 78, qr/must be two/, "run_dir = $run, not there yet";
+	my ( $code, undef, $err ) =
+	  $n->run( 'nodelifed', '--init', '-c', $n->{ini} );
+	is $code, 78, "run_dir = $run: not founded";
+	ok !-e "$n->{dir}/real/c", 'nor made';
+}
+$n->configure( node => { run_dir => "$n->{dir}/ln/c/e" } );
+checked 0, qr/\A\z/, 'two that will be two';
+$n->configure( node => { data_dir => $n->{data} } );
 $n->configure( node => { run_dir => $n->{run} } );
 
 mkdir "$n->{data}/store";
@@ -62,4 +78,10 @@ checked 78, qr/map_size is 64M, below the size of .*data\.mdb \(68157440 bytes\)
   'a map_size below the file';
 $n->configure( store => { map_size => '65M' } );
 checked 0, qr/\A\z/, 'one that is enough';
+
+# The file that says whose it is, alone.
+unlink "$n->{data}/node" or die $!;
+started 78,
+  qr{: \Q$n->{data}\E/node: it is missing, though store beside it shows that a node was here: nothing is changed: restore the file from a copy$}m,
+  'the node file is missing';
 done_testing;
