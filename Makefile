@@ -97,6 +97,12 @@ $(CLOCK): t/lib/clock_shift.c
 	@echo "  LINK	$@"
 	$(Q)$(CC) $(CPPFLAGS) -O2 -fPIC -shared -o $@ $<
 
+# What a program shows on a terminal of 24 x 80.
+TERMINAL = $B/t/lib/terminal
+$(TERMINAL): $B/t/lib/terminal.o
+	@echo "  LINK	$@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $<
+
 SIM	 = $B/t/sim/group_sim
 FUZZERS	 = $(patsubst t/fuzz/%.c,%,$(sort $(wildcard t/fuzz/*.c)))
 SANFLAGS = -fsanitize=address,undefined -fno-sanitize-recover=undefined
@@ -154,7 +160,7 @@ unit: $(UNIT)
 	t/run -j2 $(UNIT)
 
 # The tests of a build: unit programs, simulator, node tests.
-tests: all $(UNIT) $(SIM) $(HOSTILE) $(CLOCK)
+tests: all $(UNIT) $(SIM) $(HOSTILE) $(CLOCK) $(TERMINAL)
 
 # The same on three builds; a node test on a build is BUILD/t/integration/X.t.
 check:
