@@ -73,21 +73,23 @@ limit_upwards(const char *root, char *dir, size_t base, const char *name,
 	}
 }
 
-/* "KEY NUMBER" on a line of its own. */
-static uint64_t
-read_count(const char *root, const char *path, const char *key)
+/* Add "KEY NUMBER" on a line of its own; is there one? */
+static bool
+add_count(const char *root, const char *path, const char *key, uint64_t *count)
 {
 	FILE *in = open_below(root, path);
 	char line[LINE_MAX_BYTES];
 	size_t len = strlen(key);
-	uint64_t value = 0;
+	bool found = false;
 
-	while (in != NULL && fgets(line, sizeof(line), in) != NULL)
-		if (strncmp(line, key, len) == 0 && line[len] == ' ')
-			value = strtoull(line + len, NULL, 10);
+	while (in != NULL && !found && fgets(line, sizeof(line), in) != NULL)
+		if (strncmp(line, key, len) == 0 && line[len] == ' ') {
+			*count += strtoull(line + len, NULL, 10);
+			found = true;
+		}
 	if (in != NULL)
 		fclose(in);
-	return value;
+	return found;
 }
 
 /* A group counts what the kernel killed in it, for whichever limit. */
@@ -102,7 +104,7 @@ group_at(const char *root, const char *mount, const char *path, bool v2,
 	if (snprintf(events, sizeof(events), "%s/%s", dir,
 		v2 ? "memory.events" : "memory.oom_control") <
 	    (int)sizeof(events))
-		g->oom_kills += read_count(root, events, "oom_kill");
+		g->counts |= add_count(root, events, "oom_kill", &g->oom_kills);
 	limit_upwards(root, dir, strlen(mount),
 	    v2 ? "memory.max" : "memory.limit_in_bytes", g);
 }
@@ -224,9 +226,10 @@ limits_group(const char *root, struct limits_group *g)
 		group_of_mount(root, line, g);
 	if (in != NULL)
 		fclose(in);
-	/* The root group counts nothing. */
-	if (g->file[0] == '\0')
-		g->oom_kills += read_count(root, "/proc/vmstat", "oom_kill");
+	/* The root group counts nothing: then the machine does, for all. */
+	if (!g->counts)
+		(void)add_count(
+		    root, "/proc/vmstat", "oom_kill", &g->oom_kills);
 }
 
 /* 0: there are so many, or can be. Workers inherit it. */

@@ -14,6 +14,7 @@ struct limits_group {
 	char
 	    file[PATH_MAX + 32]; /* where it stands; "" = it is the machine's */
 	uint64_t oom_kills; /* so far: processes that the kernel killed there */
+	bool counts; /* it does count them */
 };
 
 /*
