@@ -487,7 +487,8 @@ seq_owner_died(struct sequencer *s, unsigned owner, const char *how)
 		return rc;
 	g = gate_first_pending(s, owner);
 	rc = may_fail(s);
-	if (rc == 0 && g != NULL && load(&s->shutdown) == SHUTDOWN_NONE) {
+	if (rc == 0 && g != NULL && how != NULL &&
+	    load(&s->shutdown) == SHUTDOWN_NONE) {
 		snprintf(text, sizeof(text),
 		    "%s: %s: %s before '%.*s' was proved", phase_name(g->phase),
 		    slot_name(owner), how, GATE_NAME_MAX - 1, g->name);
@@ -495,6 +496,23 @@ seq_owner_died(struct sequencer *s, unsigned owner, const char *how)
 	} else {
 		store(&s->word, load(&s->word) + 1);
 	}
+	seq_unlock(s, seen);
+	return rc;
+}
+
+int
+seq_owner_spared(struct sequencer *s, unsigned owner)
+{
+	const struct gate *g;
+	uint32_t seen;
+	int rc;
+
+	ASSERT(owner < SLOT_MAX);
+	if ((rc = seq_lock(s, LOCK_PATIENCE_MS, &seen)) != 0)
+		return rc;
+	seq_opened(s, owner);
+	while (rc == 0 && (g = gate_first_pending(s, owner)) != NULL)
+		rc = fire_locked(s, g->phase, owner);
 	seq_unlock(s, seen);
 	return rc;
 }

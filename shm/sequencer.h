@@ -218,11 +218,14 @@ __attribute__((format(printf, 4, 5))) int seq_fail(struct sequencer *s,
 int seq_fault(struct sequencer *s, enum phase phase, unsigned owner,
     const struct fault *f);
 /*
- * Supervisor, when it reaps a slot: its unfired gates fail, naming it. 0 (also
- * if it had none, or a shutdown is under way: then it may go); -EALREADY after
- * success; -ECANCELED if something had failed before.
+ * Supervisor, when it reaps a slot: its unfired gates fail, naming it; or, how
+ * is NULL, they wait for its successor. 0 (also if it had none, or a shutdown
+ * is under way: then it may go); -EALREADY after success; -ECANCELED if
+ * something had failed before.
  */
 int seq_owner_died(struct sequencer *s, unsigned owner, const char *how);
+/* Supervisor: the boot goes on without it; its gates fire. 0, -ECANCELED. */
+int seq_owner_spared(struct sequencer *s, unsigned owner);
 /* Supervisor: failure with no gate (a budget, a refused restart). As above. */
 __attribute__((format(printf, 2, 3))) int
 seq_fail_node(struct sequencer *s, const char *fmt, ...);

@@ -75,8 +75,8 @@ enum trouble_stops { STOPS_NOTHING = 0, STOPS_WRITES = 1, STOPS_READS = 2 };
 	    "Mend that; it is tried again by itself.")                         \
 	X(WORKER_DOWN, "worker_down", SLOT_SUPERVISOR, STOPS_NOTHING,          \
 	    "A worker that the service does not need does not stay up.",       \
-	    "Look at the cause in the log; it is tried again every "           \
-	    "backoff_max.")                                                    \
+	    "Look in the log for what ends it; it is tried again when the "    \
+	    "text says.")                                                      \
 	X(WORKER_SILENT, "worker_silent", SLOT_SUPERVISOR, STOPS_NOTHING,      \
 	    "A worker makes no progress that clients do not wait for.",        \
 	    "Let it go on if it was stopped, or look at the disk; after "      \

@@ -21,6 +21,7 @@
 #include "supervisor/limits.h"
 
 #define KILLS_NS (4 * NS_PER_S) /* a kill is of late for up to twice this */
+#define UP_NS    (2 * NS_PER_S) /* so long up is no longer down, at the least */
 #define HOW_MAX  64 /* "killed by signal 11 (Segmentation fault), core" */
 
 uint32_t
@@ -327,7 +328,8 @@ child_reaped(struct node *n, unsigned slot, int status)
 		reaped_while_ending(n, slot, status, what);
 		return;
 	}
-	node_seq_died(n, slot, how);
+	/* A boot waits for the next of those that it can do without. */
+	node_seq_died(n, slot, worker_is_spare(slot) ? NULL : how);
 	node_decide(n, slot, kind, what);
 }
 
@@ -392,25 +394,28 @@ fork_refused(unsigned slot, int error, char text[FAULT_TEXT_MAX])
 void
 child_down(struct node *n, unsigned slot, const char *what)
 {
-	n->child[slot].down = true;
+	struct child *c = &n->child[slot];
+	uint64_t delay_ns = c->restart_at_ns - n->now_ns;
+
+	c->down = true;
+	c->up_ns = 2 * delay_ns > UP_NS ? 2 * delay_ns : UP_NS;
 	trouble_begin_text(&n->region, TROUBLE_WORKER_DOWN,
-	    "%s: the node goes on without it and tries again every %u ms", what,
-	    n->conf.restart.backoff_max_ms);
+	    "%s: the node goes on without it and tries again in %" PRIu64
+	    " ms: look in the log for what ends it",
+	    what, delay_ns / NS_PER_MS);
 }
 
 /* It has stayed up for a while: no longer down. */
 void
 children_up(struct node *n)
 {
-	uint64_t long_ns =
-	    2 * (uint64_t)n->conf.restart.backoff_max_ms * NS_PER_MS;
 	bool down = false;
 
 	for (unsigned slot = 0; slot < SLOT_MAX; slot++) {
 		struct child *c = &n->child[slot];
 
 		if (c->pid != 0 && c->down &&
-		    n->now_ns > c->started_ns + long_ns)
+		    n->now_ns > c->started_ns + c->up_ns)
 			c->down = false;
 		down |= c->down;
 	}

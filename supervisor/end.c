@@ -254,12 +254,16 @@ give_up_code(const struct restart_in *in, const struct restart_out *out)
 	return in->ever_served ? EX_SOFTWARE : NODE_EXIT_FAILED;
 }
 
-/* A worker that others do without is tried now and then. */
+/*
+ * A worker that others do without is tried now and then. That it does not stay
+ * up is told from the third death on, before it is beyond the limit.
+ */
 static void
 restart_worker(struct node *n, unsigned slot, const struct restart_out *out,
     const char *what)
 {
-	bool down = out->why == RESTART_DOWN;
+	bool down =
+	    out->why == RESTART_DOWN || n->child[slot].history.count >= 2;
 
 	if (!down)
 		event_add(&n->region, SLOT_SUPERVISOR, EVENT_WARN,
@@ -268,6 +272,9 @@ restart_worker(struct node *n, unsigned slot, const struct restart_out *out,
 	child_restart_later(n, slot, out->delay_ms);
 	if (down)
 		child_down(n, slot, what);
+	if (out->why == RESTART_DOWN && worker_is_spare(slot) &&
+	    n->mode == NODE_BOOTING)
+		node_seq_spare(n, slot);
 }
 
 static void

@@ -43,6 +43,7 @@ struct child {
 	bool
 	    replaced; /* killed for its successor's sake: no fault of its own */
 	bool down; /* it does not stay up; the node goes on without it */
+	uint64_t up_ns; /* then: after so long it is up again */
 	bool ended; /* its pidfd said so: a tracer has it until it is reaped */
 	uint64_t killed_ns; /* when; 0 = said that it is stuck */
 	uint32_t incarnation;
@@ -142,6 +143,8 @@ struct gate_row {
 const struct worker_row *worker_row_at(unsigned index);
 const struct worker_row *worker_row_of(unsigned slot);
 const struct gate_row *gate_row_at(unsigned index);
+/* Can a node boot and serve without it? */
+bool worker_is_spare(unsigned slot);
 
 /* children.c. Slots that have a process, as a mask. */
 uint32_t children_alive(const struct node *n);
@@ -172,6 +175,8 @@ int node_seq_fault(struct node *n, const struct fault *f);
 /* The slot's process is dead: mend what it left if it had the lock. */
 void node_seq_reaped(struct node *n, unsigned slot);
 void node_seq_died(struct node *n, unsigned slot, const char *how);
+/* The boot goes on without the slot: fires its gates. */
+void node_seq_spare(struct node *n, unsigned slot);
 
 /*
  * boot.c: a fresh region and all workers. 0; or an exit code, having refused;

@@ -125,3 +125,15 @@ node_seq_died(struct node *n, unsigned slot, const char *how)
 	while (again(n, &rc, &tries));
 	decide_if_lost(n, rc);
 }
+
+void
+node_seq_spare(struct node *n, unsigned slot)
+{
+	unsigned tries = 0;
+	int rc;
+
+	do
+		rc = seq_owner_spared(n->region.seq, slot);
+	while (again(n, &rc, &tries));
+	decide_if_lost(n, rc);
+}

@@ -52,6 +52,12 @@ worker_row_of(unsigned slot)
 	return NULL;
 }
 
+bool
+worker_is_spare(unsigned slot)
+{
+	return slot == SLOT_VLSN || slot == SLOT_HEALTH;
+}
+
 const struct gate_row *
 gate_row_at(unsigned index)
 {

@@ -286,6 +286,8 @@ owner_dies(void)
 	is_i64(seq_owner_died(s, SLOT_HEALTH, "exit 0"), 0,
 	    "who owns no gate may die");
 	ok(!seq_failed(s), "that is no failure");
+	is_i64(seq_owner_died(s, SLOT_VLSN, NULL), 0, "one is waited for");
+	is_u64(atomic_load(&s->gate[0].state), GATE_PENDING, "its gates wait");
 	is_i64(seq_owner_died(s, SLOT_VLSN, "killed by signal 9"), 0, "dies");
 	is_str(s->error,
 	    "schema_cache_warmup: vlsn: killed by signal 9 before "
@@ -294,6 +296,24 @@ owner_dies(void)
 	is_u64(atomic_load(&s->gate[0].state), GATE_FAILED, "its gates failed");
 	is_u64(atomic_load(&s->gate[1].state), GATE_FAILED, "all of them");
 	is_u64(atomic_load(&s->gate[2].state), GATE_PENDING, "and no other's");
+	drop(s);
+}
+
+static void
+owner_spared(void)
+{
+	struct sequencer *s = fresh(RECOVERY_NORMAL);
+
+	seq_register(s, PHASE_WAL_RECOVERY, SLOT_WAL, "scan");
+	seq_register(s, PHASE_SCHEMA_CACHE_WARMUP, SLOT_VLSN, "index loaded");
+	seq_register(s, PHASE_CATALOG_SANITY_CHECK, SLOT_VLSN, "index agrees");
+	seq_seal(s);
+	seq_opened(s, SLOT_WAL);
+	is_i64(seq_owner_spared(s, SLOT_VLSN), 0, "one is done without");
+	ok(seq_stage_now(s) != STAGE_INIT, "nor is its opening waited for");
+	is_u64(phase_of(s), PHASE_BOOT, "others' gates stand");
+	seq_fire(s, PHASE_WAL_RECOVERY, SLOT_WAL);
+	is_u64(phase_of(s), PHASE_GATEWAY_ENABLE, "its own do not");
 	drop(s);
 }
 
@@ -725,6 +745,7 @@ main(void)
 	success_absorbs();
 	fail_after_fire();
 	owner_dies();
+	owner_spared();
 	waiters();
 	read_only();
 	shutdown_bus();
