@@ -26,30 +26,6 @@ my $file  = qr{\Q$limit->{dir}\E/memory\.(?:max|limit_in_bytes)};
 # From now on the group counts for all that it does.
 sub enter { $limit->add( $n->{pid}, values %{ $n->workers } ); return }
 
-# Take memory there until this process is killed: it is the first to go, and
-# several take, so that none of them looks larger.
-sub starve {
-	my ($pid) = @_;
-	World::put( "/proc/$pid/oom_score_adj", 1000 ) or die "oom_score_adj: $!";
-	my @hogs = map {
-		my $hog = fork // die "fork: $!";
-		hog($pid) if $hog == 0;
-		$hog;
-	} 1 .. 4;
-	waitpid $_, 0 for @hogs;
-	return;
-}
-
-sub hog {
-	my ($pid) = @_;
-	Nodelife::die_with_parent();
-	$limit->add($$);
-	my @taken;
-	push @taken, 'x' x ( 1 << 20 )
-	  while -e "/proc/$pid" && !Nodelife::zombie($pid) && @taken < 1024;
-	POSIX::_exit(0);
-}
-
 # A limit that was not there at the start.
 enter();
 unlike slurp( $n->{log} ), qr/memory: limit/, 'a node that has memory';
@@ -65,7 +41,7 @@ for my $name (qw(store group vlsn)) {
 	my $pid = $n->workers->{$name};
 	my $c   = $n->client;
 	$c->cmd( 'SET', $name, 1 );
-	starve($pid);
+	$limit->starve($pid);
 	eventually {
 		slurp( $n->{log} ) =~ /$name \(pid $pid\): the kernel killed it for memory: the limit is 512 MiB by $file: free memory, or raise/
 	} "$name: told with the limit and what to do";

@@ -57,7 +57,7 @@ sub put {
 }
 
 # What this machine lacks of these, '' if nothing: root, loop, fuse, freeze,
-# shm, and a control group's name.
+# shm, prlimit, and a control group's name.
 sub lacks {
 	my (@what) = @_;
 	for (@what) {
@@ -67,6 +67,7 @@ sub lacks {
 		  : $_ eq 'fuse'   ? !-w '/dev/fuse' && 'no /dev/fuse'
 		  : $_ eq 'freeze' ? !defined which('fsfreeze') && 'no fsfreeze(8)'
 		  : $_ eq 'shm'    ? lacks_shm()
+		  : $_ eq 'prlimit' ? !defined which('prlimit') && 'no prlimit(1)'
 		  :                  World::Group::lacks($_);
 		return $why if $why;
 	}
@@ -616,6 +617,30 @@ sub memory {
 	$self->set( 'memory.limit_in_bytes', 'memory.max', $bytes );
 	World::put( "$self->{dir}/memory.swap.max", 0 ) if $self->{v2};
 	return $self;
+}
+
+# Take memory there until this process is killed: it is the first to go, and
+# several take, so that none of them looks larger.
+sub starve {
+	my ( $self, $pid ) = @_;
+	World::put( "/proc/$pid/oom_score_adj", 1000 ) or croak "oom_score_adj: $!";
+	my @hogs = map {
+		my $hog = fork // croak "fork: $!";
+		$self->hog($pid) if $hog == 0;
+		$hog;
+	} 1 .. 4;
+	waitpid $_, 0 for @hogs;
+	return;
+}
+
+sub hog {
+	my ( $self, $pid ) = @_;
+	Nodelife::die_with_parent();
+	$self->add($$);
+	my @taken;
+	push @taken, 'x' x ( 1 << 20 )
+	  while -e "/proc/$pid" && !Nodelife::zombie($pid) && @taken < 1024;
+	POSIX::_exit(0);
 }
 
 sub pids { my ( $self, $n ) = @_; return $self->set( 'pids.max', 'pids.max', $n ) }
