@@ -354,6 +354,48 @@ rows 'MULTI',
   'EXEC'        => qr/ARRAY/,
   'MGET s t'    => [ 'def', 1 ];
 
+rows 'SCAN inside MULTI sees what stands before it',
+  'SET old 1'    => 'OK',
+  'MULTI'        => 'OK',
+  'SCAN 0'       => 'QUEUED',
+  'SET new 1'    => 'QUEUED',
+  'DEL old'      => 'QUEUED',
+  'KEYS *'       => 'QUEUED',
+  'SCAN 0'       => 'QUEUED',
+  'SCAN 0 MATCH o*' => 'QUEUED',
+  'SCAN 0 TYPE hash' => 'QUEUED',
+  'SCAN 0 COUNT x' => 'QUEUED',
+  'ECHO last'    => 'QUEUED',
+  'EXEC'         => [ [ '0', ['old'] ], 'OK', 1, ['new'], [ '0', ['new'] ],
+	[ '0', [] ], [ '0', [] ], 'ERR value is not an integer or out of range', 'last' ],
+  'MULTI'        => 'OK',
+  'FLUSHALL'     => 'QUEUED',
+  'SET only 1'   => 'QUEUED',
+  'SCAN 0 MATCH o*' => 'QUEUED',
+  'EXEC'         => [ 'OK', 'OK', [ '0', ['only'] ] ];
+
+rows 'what spoils a MULTI',
+  map( {
+	(
+		'MULTI'   => 'OK',
+		'SET a 1' => 'QUEUED',
+		$_->[0]   => $_->[1],
+		'EXEC'    => qr/^EXECABORT Transaction discarded because of previous errors/,
+		'GET a'   => undef
+	)
+  } [ 'CLIENT ID x' => qr/^ERR wrong number of arguments for 'client\|id' command/ ],
+	[ 'CLIENT FOO'      => qr/^ERR unknown subcommand 'FOO'/ ],
+	[ 'CONFIG GET'      => qr/^ERR wrong number of arguments for 'config\|get' command/ ],
+	[ 'CONFIG FOO'      => qr/^ERR unknown subcommand 'FOO'/ ],
+	[ 'COMMAND COUNT x' => qr/^ERR wrong number of arguments for 'command\|count' command/ ],
+	[ 'COMMAND FOO'     => qr/^ERR unknown subcommand 'FOO'/ ],
+	[ 'COMMAND GETKEYS' => qr/^ERR wrong number of arguments for 'command\|getkeys' command/ ] ),
+  'MULTI'       => 'OK',
+  'SET a 1'     => 'QUEUED',
+  'EXEC x'      => qr/^EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command/,
+  'GET a'       => undef,
+  'EXEC'        => qr/^ERR EXEC without MULTI/;
+
 subtest 'an error inside EXEC stands in its place' => sub {
 	$c->pipeline( ['MULTI'], [qw(SET s abc)], [qw(INCR s)], [qw(SET t 2)] );
 	my $r = $c->cmd('EXEC');

@@ -564,38 +564,10 @@ client_help(struct call *k)
 	return VERDICT_DONE;
 }
 
-enum verdict
-gw_run_client(struct call *k)
-{
-	static const struct {
-		const char *name;
-		int arity;
-		enum verdict (*run)(struct call *);
-	} subs[] = { { "getname", 2, client_getname },
-		{ "setname", 3, client_setname }, { "id", 2, client_id },
-		{ "info", 2, client_info }, { "list", -2, client_list },
-		{ "kill", -3, client_kill }, { "reply", 3, client_reply },
-		{ "no-evict", 3, client_on_off },
-		{ "no-touch", 3, client_on_off },
-		{ "setinfo", 4, client_setinfo },
-		{ "getredir", 2, client_getredir },
-		{ "help", 2, client_help } };
-	unsigned i;
-
-	for (i = 0; i < NITEMS(subs); i++) {
-		if (!arg_is(&k->argv[1], subs[i].name))
-			continue;
-		if (subs[i].arity > 0 ? (int)k->argc == subs[i].arity
-				      : (int)k->argc >= -subs[i].arity)
-			return subs[i].run(k);
-		call_error(k,
-		    "ERR wrong number of arguments for 'client|%s' "
-		    "command",
-		    subs[i].name);
-		return VERDICT_DONE;
-	}
-	call_error(k, "ERR unknown subcommand '%.*s'. Try CLIENT HELP.",
-	    k->argv[1].len < 64 ? (int)k->argv[1].len : 64,
-	    (const char *)k->argv[1].data);
-	return VERDICT_DONE;
-}
+const struct subcommand gw_client_subs[] = { { "getname", 2, client_getname },
+	{ "setname", 3, client_setname }, { "id", 2, client_id },
+	{ "info", 2, client_info }, { "list", -2, client_list },
+	{ "kill", -3, client_kill }, { "reply", 3, client_reply },
+	{ "no-evict", 3, client_on_off }, { "no-touch", 3, client_on_off },
+	{ "setinfo", 4, client_setinfo }, { "getredir", 2, client_getredir },
+	{ "help", 2, client_help }, { NULL, 0, NULL } };

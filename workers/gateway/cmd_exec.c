@@ -22,13 +22,14 @@
  */
 #define EXEC_KEYS_MAX 100000u
 #define EXEC_SPAN_MAX 20000000u
-#define EXEC_FAR      "ERR too many keys to walk over inside a transaction: use SCAN"
+#define EXEC_FAR      "ERR too many keys to walk over inside a transaction"
 /* What becomes of one queued command. */
 struct exec_item {
 	bool local; /* answered in `local`, else by the store */
 	bool far; /* a walk that is too long for this process */
 	bool refused; /* by `local`, with what one EXEC may walk over */
 	bool unless_nil; /* by `local` unless the store says nil */
+	bool head; /* by `local`, then the store: SCAN behind a write */
 	size_t off, len; /* in `local` */
 	size_t queued; /* bytes in the queue */
 };
@@ -217,11 +218,13 @@ static bool
 plan_is_local(struct plan *p, const struct call *q, struct exec_item *item,
     struct built *b)
 {
-	if (q->cmd->build == NULL) {
+	item->head =
+	    p->writes && q->cmd->run == gw_run_scan && gw_build_scan(q, b);
+	if (q->cmd->build == NULL && !item->head) {
 		p->local_reads |= (q->cmd->flags & CMD_READ) != 0;
 		return true;
 	}
-	if (!q->cmd->build(q, b))
+	if (!item->head && !q->cmd->build(q, b))
 		return true;
 	if (b->code == OP_KEYS || b->code == OP_RANDOMKEY)
 		plan_walk(p, item, b);
@@ -319,7 +322,7 @@ plan_answer(struct plan *p, struct exec_item *item)
 	struct call q;
 	int rc;
 
-	if (!item->local && !item->unless_nil)
+	if (!item->local && !item->unless_nil && !item->head)
 		return 0;
 	if ((rc = plan_command(p, &q)) != 0)
 		return rc;
@@ -328,6 +331,9 @@ plan_answer(struct plan *p, struct exec_item *item)
 		item->off = sink_len(q.out);
 	if (item->refused) {
 		call_error(&q, EXEC_FAR);
+	} else if (item->head) {
+		reply_array(q.out, 2);
+		reply_bulk_int(q.out, 0);
 	} else if (q.cmd->build != NULL) {
 		built_init(&p->built);
 		(void)q.cmd->build(&q, &p->built);
@@ -391,6 +397,8 @@ gw_exec_place(const struct exec *x, uint32_t i)
 {
 	if (x->item[i].local)
 		return EXEC_LOCAL;
+	if (x->item[i].head)
+		return EXEC_HEAD;
 	return x->item[i].unless_nil ? EXEC_UNLESS_NIL : EXEC_STORE;
 }
 

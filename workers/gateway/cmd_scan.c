@@ -122,9 +122,11 @@ ticket_issue(
 	return k->id;
 }
 
-static enum verdict
-scan_parse(struct call *k, struct scan_options *o)
+/* NULL, or the error. */
+static const char *
+scan_parse(const struct call *k, struct scan_options *o)
 {
+	static const char syntax[] = "ERR syntax error";
 	uint32_t i;
 
 	o->count = SCAN_COUNT;
@@ -132,26 +134,24 @@ scan_parse(struct call *k, struct scan_options *o)
 		const struct op_arg *word = &k->argv[i], *arg = word + 1;
 
 		if (i + 1 == k->argc)
-			return call_syntax(k);
+			return syntax;
 		if (arg_is(word, "count")) {
 			if (!arg_i64(arg, &o->count))
-				return call_error_done(k,
-				    "ERR value is not an integer or out of "
-				    "range");
+				return "ERR value is not an integer or out of "
+				       "range";
 			if (o->count < 1)
-				return call_syntax(k);
+				return syntax;
 		} else if (arg_is(word, "match")) {
 			o->match = arg;
 			if (arg->len > PATTERN_MAX)
-				return call_error_done(
-				    k, "ERR pattern is longer than 1024 bytes");
+				return "ERR pattern is longer than 1024 bytes";
 		} else if (arg_is(word, "type")) {
 			o->other_type = !arg_is(arg, "string");
 		} else {
-			return call_syntax(k);
+			return syntax;
 		}
 	}
-	return VERDICT_PARKED; /* good: go on */
+	return NULL;
 }
 
 static void
@@ -247,21 +247,39 @@ scan_cursor(const struct op_arg *a, uint64_t *out)
 	return true;
 }
 
+bool
+gw_build_scan(const struct call *k, struct built *b)
+{
+	struct scan_options o = { 0 };
+	uint64_t id;
+
+	if (!scan_cursor(&k->argv[1], &id) || id != 0 ||
+	    scan_parse(k, &o) != NULL || o.other_type)
+		return false;
+	b->own[0] = (struct op_arg){ (const uint8_t *)"*", 1 };
+	if (o.match != NULL)
+		b->own[0] = *o.match;
+	b->code = OP_KEYS;
+	b->argc = 1;
+	b->argv = b->own;
+	return true;
+}
+
 enum verdict
 gw_run_scan(struct call *k)
 {
 	struct scan_table *t = scan_table_get(k->g);
 	struct scan_options o = { 0 };
 	struct ticket *from = NULL;
-	enum verdict v;
+	const char *error;
 	uint64_t id;
 
 	if (t == NULL)
 		return call_error_done(k, "ERR no memory for SCAN");
 	if (!scan_cursor(&k->argv[1], &id))
 		return call_error_done(k, "ERR invalid cursor");
-	if ((v = scan_parse(k, &o)) == VERDICT_DONE)
-		return v;
+	if ((error = scan_parse(k, &o)) != NULL)
+		return call_error_done(k, error);
 	if (id != 0 && (from = ticket_find(t, id)) == NULL)
 		return call_error_done(
 		    k, "ERR invalid cursor: it expired, start again from 0");

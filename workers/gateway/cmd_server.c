@@ -82,7 +82,7 @@ command_info(struct call *k)
 	struct sink *out = call_out(k);
 	uint32_t i;
 
-	if (k->argc == 2) {
+	if (k->argc <= 2) {
 		reply_array(out, gw_command_count());
 		for (i = 0; i < gw_command_count(); i++)
 			command_info_one(out, k->c->proto, gw_command_at(i));
@@ -127,9 +127,6 @@ command_getkeys(struct call *k)
 	uint32_t argc = k->argc - 2, i, last, keys;
 	struct sink *out;
 
-	if (k->argc < 3)
-		return call_error_done(k, "ERR wrong number of arguments for "
-					  "'command|getkeys' command");
 	cmd = gw_command_find(k->argv[2].data, k->argv[2].len);
 	if (cmd == NULL)
 		return call_error_done(k, "ERR Invalid command specified");
@@ -164,32 +161,39 @@ command_list(struct call *k)
 	return VERDICT_DONE;
 }
 
+static enum verdict
+command_count(struct call *k)
+{
+	reply_int(call_out(k), gw_command_count());
+	return VERDICT_DONE;
+}
+
+static enum verdict
+help_reply(struct call *k, const char *text)
+{
+	struct sink *out = call_out(k);
+
+	reply_array(out, 1);
+	reply_status(out, text);
+	return VERDICT_DONE;
+}
+
+static enum verdict
+command_help(struct call *k)
+{
+	return help_reply(k, "COMMAND [COUNT | DOCS [<name> ...] | GETKEYS "
+			     "<command> | INFO [<name> ...] | LIST]");
+}
+
+const struct subcommand gw_command_subs[] = { { "count", 2, command_count },
+	{ "docs", -2, command_docs }, { "getkeys", -3, command_getkeys },
+	{ "help", 2, command_help }, { "info", -2, command_info },
+	{ "list", 2, command_list }, { NULL, 0, NULL } };
+
 enum verdict
 gw_run_command(struct call *k)
 {
-	if (k->argc == 1 || arg_is(&k->argv[1], "info")) {
-		struct call all = *k;
-
-		if (k->argc == 1)
-			all.argc = 2;
-		return command_info(&all);
-	}
-	if (arg_is(&k->argv[1], "count") && k->argc == 2) {
-		reply_int(call_out(k), gw_command_count());
-		return VERDICT_DONE;
-	}
-	if (arg_is(&k->argv[1], "docs"))
-		return command_docs(k);
-	if (arg_is(&k->argv[1], "getkeys"))
-		return command_getkeys(k);
-	if (arg_is(&k->argv[1], "list") && k->argc == 2)
-		return command_list(k);
-	call_error(k,
-	    "ERR unknown subcommand '%.*s'. Try COMMAND INFO, "
-	    "COUNT, DOCS, GETKEYS or LIST.",
-	    k->argv[1].len < 64 ? (int)k->argv[1].len : 64,
-	    (const char *)k->argv[1].data);
-	return VERDICT_DONE;
+	return k->argc == 1 ? command_info(k) : gw_run_sub(k);
 }
 
 /* ---- CONFIG ---- */
@@ -327,26 +331,24 @@ config_get(struct call *k)
 	return VERDICT_DONE;
 }
 
-enum verdict
-gw_run_config(struct call *k)
+static enum verdict
+config_fixed(struct call *k)
 {
-	if (arg_is(&k->argv[1], "get")) {
-		if (k->argc < 3)
-			return call_error_done(k,
-			    "ERR wrong number of "
-			    "arguments for 'config|get' command");
-		return config_get(k);
-	}
-	if (arg_is(&k->argv[1], "set") || arg_is(&k->argv[1], "rewrite") ||
-	    arg_is(&k->argv[1], "resetstat"))
-		return call_error_done(k,
-		    "ERR settings are changed in the "
-		    "configuration file, then nodelifectl reload");
-	call_error(k, "ERR unknown subcommand '%.*s'. Try CONFIG GET.",
-	    k->argv[1].len < 64 ? (int)k->argv[1].len : 64,
-	    (const char *)k->argv[1].data);
-	return VERDICT_DONE;
+	return call_error_done(k,
+	    "ERR settings are changed in the "
+	    "configuration file, then nodelifectl reload");
 }
+
+static enum verdict
+config_help(struct call *k)
+{
+	return help_reply(k, "CONFIG GET <pattern> ...");
+}
+
+const struct subcommand gw_config_subs[] = { { "get", -3, config_get },
+	{ "help", 2, config_help }, { "resetstat", 2, config_fixed },
+	{ "rewrite", 2, config_fixed }, { "set", -4, config_fixed },
+	{ NULL, 0, NULL } };
 
 /* ---- INFO, ROLE, TIME, SHUTDOWN ---- */
 
@@ -474,28 +476,12 @@ nodelife_status(struct call *k)
 	return VERDICT_DONE;
 }
 
-enum verdict
-gw_run_nodelife(struct call *k)
+static enum verdict
+nodelife_help(struct call *k)
 {
-	static const char *const help[] = {
-		"NODELIFE <subcommand>. Subcommands are:",
-		"STATUS -- node, role, term, phase and positions (VLSNs).",
-		"HELP -- this text.",
-	};
-	struct sink *out;
-	unsigned i;
-
-	if (k->argc == 2 && arg_is(&k->argv[1], "status"))
-		return nodelife_status(k);
-	if (k->argc == 2 && arg_is(&k->argv[1], "help")) {
-		out = call_out(k);
-		reply_array(out, NITEMS(help));
-		for (i = 0; i < NITEMS(help); i++)
-			reply_status(out, help[i]);
-		return VERDICT_DONE;
-	}
-	call_error(k, "ERR unknown subcommand '%.*s'. Try NODELIFE HELP.",
-	    k->argv[1].len < 64 ? (int)k->argv[1].len : 64,
-	    (const char *)k->argv[1].data);
-	return VERDICT_DONE;
+	return help_reply(k, "NODELIFE STATUS: node, role, term, phase and "
+			     "positions (VLSNs)");
 }
+
+const struct subcommand gw_nodelife_subs[] = { { "help", 2, nodelife_help },
+	{ "status", 2, nodelife_status }, { NULL, 0, NULL } };

@@ -26,22 +26,24 @@
 #define R CMD_READ
 #define F CMD_FAST
 
-/* name, arity, flags, first, last, step, run, build, group, since, summary */
+/* name, arity, flags, first, last, step, run, build, group, since, summary,
+   subcommands */
 static const struct command commands[] = {
 /* flat dispatch */
 #define OP(name, arity, flags, first, last, step, build, group, since, text)   \
 	{                                                                      \
 		name, arity, flags, first, last, step, gw_run_op, build,       \
-		    group, since, text                                         \
+		    group, since, text, NULL                                   \
 	}
 #define LOCAL(name, arity, flags, run, group, since, text)                     \
 	{                                                                      \
-		name, arity, flags, 0, 0, 0, run, NULL, group, since, text     \
+		name, arity, flags, 0, 0, 0, run, NULL, group, since, text,    \
+		    NULL                                                       \
 	}
 	{ "get", 2, R | F, 1, 1, 1, gw_run_get, gw_build_get, "string", "1.0.0",
-	    "Get the value of a key" },
+	    "Get the value of a key", NULL },
 	{ "set", -3, W, 1, 1, 1, gw_run_set, gw_build_set, "string", "1.0.0",
-	    "Set the value of a key" },
+	    "Set the value of a key", NULL },
 	OP("append", 3, W | F, 1, 1, 1, gw_build_append, "string", "2.0.0",
 	    "Append to the value of a key"),
 	OP("decr", 2, W | F, 1, 1, 1, gw_build_incr, "string", "1.0.0",
@@ -53,7 +55,7 @@ static const struct command commands[] = {
 	OP("getex", -2, W | F, 1, 1, 1, gw_build_getex, "string", "6.2.0",
 	    "Get the value of a key and change its expiry"),
 	{ "getrange", 4, R, 1, 1, 1, gw_run_getrange, gw_build_getrange,
-	    "string", "2.4.0", "Get a part of the value of a key" },
+	    "string", "2.4.0", "Get a part of the value of a key", NULL },
 	OP("getset", 3, W | F, 1, 1, 1, gw_build_getset, "string", "1.0.0",
 	    "Set the value of a key and get the old one"),
 	OP("incr", 2, W | F, 1, 1, 1, gw_build_incr, "string", "1.0.0",
@@ -63,7 +65,7 @@ static const struct command commands[] = {
 	OP("incrbyfloat", 3, W | F, 1, 1, 1, gw_build_incrbyfloat, "string",
 	    "2.6.0", "Increment the float value of a key by a number"),
 	{ "mget", -2, R | F, 1, -1, 1, gw_run_many, gw_build_mget, "string",
-	    "1.0.0", "Get the values of all the given keys" },
+	    "1.0.0", "Get the values of all the given keys", NULL },
 	OP("mset", -3, W, 1, -1, 2, gw_build_mset, "string", "1.0.1",
 	    "Set several keys to several values"),
 	OP("msetnx", -3, W, 1, -1, 2, gw_build_mset, "string", "1.0.1",
@@ -79,14 +81,14 @@ static const struct command commands[] = {
 	OP("strlen", 2, R | F, 1, 1, 1, gw_build_key_read, "string", "2.2.0",
 	    "Get the length of the value of a key"),
 	{ "substr", 4, R, 1, 1, 1, gw_run_getrange, gw_build_getrange, "string",
-	    "1.0.0", "Get a part of the value of a key" },
+	    "1.0.0", "Get a part of the value of a key", NULL },
 
 	OP("dbsize", 1, R | F, 0, 0, 0, gw_build_bare_read, "server", "1.0.0",
 	    "The number of keys"),
 	OP("del", -2, W, 1, -1, 1, gw_build_del, "generic", "1.0.0",
 	    "Delete keys"),
 	{ "exists", -2, R | F, 1, -1, 1, gw_run_many, gw_build_keys_read,
-	    "generic", "1.0.0", "How many of the keys exist" },
+	    "generic", "1.0.0", "How many of the keys exist", NULL },
 	OP("expire", -3, W | F, 1, 1, 1, gw_build_expire, "generic", "1.0.0",
 	    "Set a key's time to live in seconds"),
 	OP("expireat", -3, W | F, 1, 1, 1, gw_build_expire, "generic", "1.2.0",
@@ -98,7 +100,7 @@ static const struct command commands[] = {
 	OP("flushdb", -1, W, 0, 0, 0, gw_build_flush, "server", "1.0.0",
 	    "Remove all keys"),
 	{ "keys", 2, R, 0, 0, 0, gw_run_keys, gw_build_keys, "generic", "1.0.0",
-	    "Find all keys that match a pattern" },
+	    "Find all keys that match a pattern", NULL },
 	OP("persist", 2, W | F, 1, 1, 1, gw_build_persist, "generic", "2.2.0",
 	    "Remove the expiry of a key"),
 	OP("pexpire", -3, W | F, 1, 1, 1, gw_build_expire, "generic", "2.6.0",
@@ -116,7 +118,7 @@ static const struct command commands[] = {
 	OP("renamenx", 3, W | F, 1, 2, 1, gw_build_rename, "generic", "1.0.0",
 	    "Rename a key if the new name is free"),
 	{ "touch", -2, R | F, 1, -1, 1, gw_run_many, gw_build_keys_read,
-	    "generic", "3.2.1", "How many of the keys exist" },
+	    "generic", "3.2.1", "How many of the keys exist", NULL },
 	OP("ttl", 2, R | F, 1, 1, 1, gw_build_key_read, "generic", "1.0.0",
 	    "A key's time to live in seconds"),
 	OP("type", 2, R | F, 1, 1, 1, gw_build_key_read, "generic", "1.0.0",
@@ -135,12 +137,12 @@ static const struct command commands[] = {
 	LOCAL("unwatch", 1, F, gw_run_unwatch, "transactions", "2.2.0",
 	    "Forget the watched keys"),
 	{ "watch", -2, CMD_NOQUEUE | F, 1, -1, 1, gw_run_watch, NULL,
-	    "transactions", "2.2.0", "Make EXEC fail if a key changes" },
+	    "transactions", "2.2.0", "Make EXEC fail if a key changes", NULL },
 
 	LOCAL("auth", -2, CMD_NOAUTH | F, gw_run_auth, "connection", "1.0.0",
 	    "Say the password"),
-	LOCAL("client", -2, 0, gw_run_client, "connection", "2.4.0",
-	    "This and other connections"),
+	{ "client", -2, 0, 0, 0, 0, gw_run_sub, NULL, "connection", "2.4.0",
+	    "This and other connections", gw_client_subs },
 	LOCAL("echo", 2, F, gw_run_echo, "connection", "1.0.0",
 	    "Answer the argument"),
 	LOCAL("hello", -1, CMD_NOAUTH | CMD_NOMULTI | F, gw_run_hello,
@@ -154,14 +156,14 @@ static const struct command commands[] = {
 	LOCAL("select", 2, F, gw_run_select, "connection", "1.0.0",
 	    "Choose the database: there is one, 0"),
 
-	LOCAL("command", -1, 0, gw_run_command, "server", "2.8.13",
-	    "What commands there are"),
-	LOCAL("config", -2, CMD_ADMIN, gw_run_config, "server", "2.0.0",
-	    "Settings, read-only"),
+	{ "command", -1, 0, 0, 0, 0, gw_run_command, NULL, "server", "2.8.13",
+	    "What commands there are", gw_command_subs },
+	{ "config", -2, CMD_ADMIN, 0, 0, 0, gw_run_sub, NULL, "server", "2.0.0",
+	    "Settings, read-only", gw_config_subs },
 	LOCAL("info", -1, 0, gw_run_info, "server", "1.0.0",
 	    "State and counters"),
-	LOCAL("nodelife", -2, 0, gw_run_nodelife, "server", "7.0.0",
-	    "State of the replicated node"),
+	{ "nodelife", -2, 0, 0, 0, 0, gw_run_sub, NULL, "server", "7.0.0",
+	    "State of the replicated node", gw_nodelife_subs },
 	LOCAL("role", 1, F, gw_run_role, "server", "2.8.12",
 	    "The node's place in the group"),
 	LOCAL("shutdown", -1, CMD_ADMIN | CMD_NOMULTI, gw_run_shutdown,
@@ -261,11 +263,16 @@ gw_command_at(uint32_t i)
 	return i < NITEMS(commands) ? &commands[i] : NULL;
 }
 
+static bool
+arity_ok(int arity, uint32_t argc)
+{
+	return arity > 0 ? argc == (uint32_t)arity : argc >= (uint32_t)-arity;
+}
+
 bool
 gw_command_arity_ok(const struct command *cmd, uint32_t argc)
 {
-	return cmd->arity > 0 ? argc == (uint32_t)cmd->arity
-			      : argc >= (uint32_t)-cmd->arity;
+	return arity_ok(cmd->arity, argc);
 }
 
 /* ---- errors ---- */
@@ -385,29 +392,80 @@ error_unknown(struct call *k)
 	    (const char *)k->argv[0].data, args);
 }
 
+/* The subcommand that is asked for, or NULL. */
+static const struct subcommand *
+sub_find(const struct call *k)
+{
+	const struct subcommand *sub = k->cmd->subs;
+
+	while (sub->name != NULL && !arg_is(&k->argv[1], sub->name))
+		sub++;
+	return sub->name != NULL ? sub : NULL;
+}
+
+/* Is it known and complete? Else answered. */
+static bool
+sub_check(struct call *k)
+{
+	const struct command *cmd = k->cmd;
+	const struct subcommand *sub;
+
+	if (cmd->subs == NULL || k->argc == 1)
+		return true;
+	if ((sub = sub_find(k)) == NULL)
+		call_error(k, "ERR unknown subcommand '%.*s'. Try %.*s HELP.",
+		    k->argv[1].len < 64 ? (int)k->argv[1].len : 64,
+		    (const char *)k->argv[1].data, (int)k->argv[0].len,
+		    (const char *)k->argv[0].data);
+	else if (!arity_ok(sub->arity, k->argc))
+		call_error(k,
+		    "ERR wrong number of arguments for '%s|%s' command",
+		    cmd->name, sub->name);
+	else
+		return true;
+	return false;
+}
+
+enum verdict
+gw_run_sub(struct call *k)
+{
+	return sub_find(k)->run(k);
+}
+
 /* Known, complete, allowed: or answered, and spoiling a MULTI. */
 static bool
 call_check(struct call *k)
 {
 	const struct command *cmd = k->cmd;
 
+	/* A wrong EXEC ends its MULTI, and says so. */
+	const char *abort = cmd != NULL && cmd->run == gw_run_exec
+				? "EXECABORT Transaction discarded because of: "
+				: NULL;
+
 	if (cmd == NULL)
 		error_unknown(k);
 	else if (!gw_command_arity_ok(cmd, k->argc))
-		call_error(k, "ERR wrong number of arguments for '%s' command",
-		    cmd->name);
+		call_error(k, "%swrong number of arguments for '%s' command",
+		    abort != NULL ? abort : "ERR ", cmd->name);
 	else if ((k->c->flags & CONN_AUTHED) == 0 &&
 		 (cmd->flags & CMD_NOAUTH) == 0)
-		call_error(k, "NOAUTH Authentication required.");
+		call_error(k, "%sNOAUTH Authentication required.",
+		    abort != NULL ? abort : "");
 	else if (cmd->build == NULL && cmd->first == 0 &&
 		 k->argc > COMMAND_WORDS_MAX)
 		call_error(
 		    k, "ERR too many arguments for '%s' command", cmd->name);
+	else if (cmd->build == NULL && !sub_check(k))
+		; /* it has said why */
 	else if ((cmd->flags & CMD_NOMULTI) != 0 && gw_multi_active(k->c))
 		call_error(k, "ERR Command not allowed inside a transaction");
 	else
 		return true;
-	gw_multi_spoil(k->c);
+	if (abort != NULL)
+		gw_multi_free(k->c);
+	else
+		gw_multi_spoil(k->c);
 	return false;
 }
 

@@ -72,6 +72,14 @@ struct command {
 	command_run *run;
 	command_build *build;
 	const char *group, *since, *summary;
+	const struct subcommand *subs; /* NULL = none */
+};
+
+/* Of a command that is several; the last one has no name. */
+struct subcommand {
+	const char *name;
+	int arity; /* with both words */
+	command_run *run;
 };
 
 /* Builds the lookup table; once, before gw_command_find(). */
@@ -140,10 +148,11 @@ enum verdict gw_multi_queue(struct call *k);
 uint32_t gw_multi_queued(const struct conn *c);
 /*
  * Where the answers to an EXEC's commands come from: the store's, one of ours,
- * or ours unless the store's is nil. gw_exec_local() appends the i-th of ours
+ * ours unless the store's is nil, or the head of an array of ours whose last
+ * element is the store's array. gw_exec_local() appends the i-th of ours
  * and says how long it is.
  */
-enum exec_place { EXEC_STORE, EXEC_LOCAL, EXEC_UNLESS_NIL };
+enum exec_place { EXEC_STORE, EXEC_LOCAL, EXEC_UNLESS_NIL, EXEC_HEAD };
 uint32_t gw_exec_count(const struct exec *x);
 enum exec_place gw_exec_place(const struct exec *x, uint32_t i);
 size_t gw_exec_local(const struct exec *x, uint32_t i, struct sink *out);
@@ -175,7 +184,7 @@ bool gw_is_long(uint32_t argc, const struct op_arg *argv);
 /* The head of an operation, at buf[off]; its arguments are to be copied. */
 struct args_copy gw_op_begin(const struct built *b, uint8_t *at, size_t off);
 
-/* Generic runs of commands with a build(). */
-command_run gw_run_op;
+/* Generic runs: of commands with a build(), and with subcommands. */
+command_run gw_run_op, gw_run_sub;
 
 #endif

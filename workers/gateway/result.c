@@ -218,6 +218,8 @@ head_size(uint8_t tag)
 static bool
 value_expected(struct result *r, struct sink *out, bool *skip)
 {
+	enum exec_place place;
+
 	*skip = false;
 	if (r->left[r->depth] == 0)
 		return false;
@@ -226,9 +228,9 @@ value_expected(struct result *r, struct sink *out, bool *skip)
 		return true;
 	if (r->item == gw_exec_count(r->exec))
 		return false;
-	*skip = gw_exec_place(r->exec, r->item) == EXEC_UNLESS_NIL &&
-		r->head[0] != VAL_NIL;
-	if (*skip)
+	place = gw_exec_place(r->exec, r->item);
+	*skip = place == EXEC_UNLESS_NIL && r->head[0] != VAL_NIL;
+	if (*skip || (place == EXEC_HEAD && r->head[0] == VAL_ARRAY))
 		(void)gw_exec_local(r->exec, r->item, out);
 	r->item++;
 	return true;
