@@ -15,6 +15,7 @@ struct judge_in {
 	bool end_agrees; /* ... and the chain stops exactly there */
 	bool inside; /* it stops inside a flush */
 	bool behind; /* heads of this life lie behind the place */
+	bool cut; /* the file is shorter than its header says */
 };
 
 enum judge_verdict {
@@ -29,7 +30,8 @@ log_judge(const struct judge_in *in)
 	/* A successor is begun only when all before it is durable. */
 	if (in->successor)
 		return in->end_agrees ? JUDGE_CLEAN : JUDGE_DAMAGED;
-	if (in->durable > in->vlsn)
+	/* No crash makes it so: the size was durable before the header. */
+	if (in->cut || in->durable > in->vlsn)
 		return JUDGE_DAMAGED;
 	return in->inside || in->behind ? JUDGE_TORN : JUDGE_CLEAN;
 }

@@ -418,12 +418,17 @@ judge_open(struct logcheck *c, struct segment_reader *r, bool *again)
 		return failed_at(c, rc, c->tail_number, c->tail_end, "read");
 	witness_heads(c, seen.durable, seen.committed);
 	in.durable = c->durable;
+	in.cut = c->list.entry[c->tail_entry].file_size <
+		 c->list.entry[c->tail_entry].info.size;
 	in.behind = seen.segment != 0;
 	verdict = log_judge(&in);
 	*again = *again && verdict != JUDGE_CLEAN;
 	if (*again || verdict == JUDGE_CLEAN)
 		return 0;
-	if (verdict == JUDGE_DAMAGED)
+	if (in.cut)
+		fault_found(c, &c->fault, LOG_DAMAGED, c->tail_number,
+		    c->tail_end, "the file is cut short");
+	else if (verdict == JUDGE_DAMAGED)
 		end_damaged(c, in.inside || in.behind);
 	else
 		fault_found(c, &c->fault, LOG_TORN, c->tail_number, c->tail_end,

@@ -7,7 +7,8 @@
  *
  * The place where the chain stops is judged by log_judge.h. Damage, too: a
  * segment that is missing and holds what the checkpoint lacks; a header that
- * is none, with flushes of that segment behind it.
+ * is none, with flushes of that segment behind it; a newest segment that is
+ * shorter than its header says.
  */
 #ifndef SHM_LOGCHECK_H
 #define SHM_LOGCHECK_H

@@ -14,7 +14,7 @@ _Static_assert(SEGMENT_GEN_OFF == SEGMENT_UUID_OFF + 16, "packed");
 _Static_assert(SEGMENT_NUM_OFF == SEGMENT_GEN_OFF + 8, "packed");
 _Static_assert(SEGMENT_FIRST_OFF == SEGMENT_BLOCK_OFF + 4, "packed");
 _Static_assert(SEGMENT_PNUM_OFF == SEGMENT_TERM_OFF + 8, "packed");
-_Static_assert(SEGMENT_TIME_OFF == SEGMENT_ZERO_OFF + 4, "packed");
+_Static_assert(SEGMENT_TIME_OFF == SEGMENT_SIZE_OFF + 4, "packed");
 _Static_assert(SEGMENT_PAYLOAD == SEGMENT_TIME_OFF + 8, "packed");
 _Static_assert(BATCH_PAYLOAD == BATCH_LENGTH_OFF + 4, "packed");
 _Static_assert(SEGMENT_BATCH_LEN % 8 == 0, "no padding");
@@ -68,6 +68,7 @@ segment_encode(uint8_t *at, struct segment_info *info)
 	put_le32(p + SEGMENT_PNUM_OFF, info->prev_number);
 	put_le32(p + SEGMENT_PEND_OFF, info->prev_end);
 	put_le32(p + SEGMENT_PCRC_OFF, info->prev_crc);
+	put_le32(p + SEGMENT_SIZE_OFF, info->size);
 	put_le64(p + SEGMENT_TIME_OFF, (uint64_t)info->time_before_ms);
 	info->crc = record_seal(at, info->block, 0);
 	return info->crc;
@@ -87,6 +88,7 @@ segment_fields(const struct record *rec, struct segment_info *out)
 	out->prev_number = get_le32(p + SEGMENT_PNUM_OFF);
 	out->prev_end = get_le32(p + SEGMENT_PEND_OFF);
 	out->prev_crc = get_le32(p + SEGMENT_PCRC_OFF);
+	out->size = get_le32(p + SEGMENT_SIZE_OFF);
 	out->time_before_ms = (int64_t)get_le64(p + SEGMENT_TIME_OFF);
 	out->begun_ms = rec->time_ms;
 	out->crc = rec->crc;

@@ -22,7 +22,8 @@
  *	 56    4  number of the segment it continues, 0 = it starts a log
  *	 60    4  end offset there: valid bytes of that segment
  *	 64    4  CRC of the last record there (what its chain ended in)
- *	 68    4  zero
+ *	 68    4  size of the file, durable before this block is; 0 = a release
+ *		  before this field wrote it
  *	 72    8  time of the record before the first VLSN
  *	 80	  zeros
  *
@@ -60,7 +61,7 @@
 #define SEGMENT_PNUM_OFF  56
 #define SEGMENT_PEND_OFF  60
 #define SEGMENT_PCRC_OFF  64
-#define SEGMENT_ZERO_OFF  68
+#define SEGMENT_SIZE_OFF  68
 #define SEGMENT_TIME_OFF  72
 #define SEGMENT_PAYLOAD   80 /* bytes in use; zeros behind */
 
@@ -96,6 +97,7 @@ struct segment_info {
 	uint32_t prev_number;
 	uint32_t prev_end;
 	uint32_t prev_crc;
+	uint32_t size; /* of the file; 0 = not told */
 	uint32_t crc; /* of the header record: seeds the segment's chain */
 };
 

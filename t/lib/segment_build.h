@@ -45,6 +45,7 @@ build_begin(struct segment_build *b, uint32_t number, uint32_t size,
 	b->bytes = calloc(1, size);
 	b->info.number = number;
 	b->info.block = SEGMENT_BLOCK_MIN;
+	b->info.size = size;
 	b->info.first_vlsn = 1;
 	memcpy(b->info.uuid, "0123456789abcdef", 16);
 	b->info.generation = 1;

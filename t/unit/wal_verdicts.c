@@ -343,6 +343,34 @@ test_verdicts(unsigned rounds)
 	ok(damaged > rounds / 10 && torn > 0, "of each there was some");
 }
 
+/*
+ * Nothing but its size tells of a newest segment that was cut to its header
+ * before anything else told of its records.
+ */
+static void
+test_cut(void)
+{
+	static char text[16384];
+	char name[SEGMENT_NAME_MAX];
+	struct verdict boot, tool;
+	int fd;
+
+	data_make();
+	dir_remove(h.data_dir, "store");
+	dir_remove(h.data_dir, "index");
+	unlinkat(h.wal_dir, LOG_HINT_NAME, 0);
+	segment_name(name, SEGMENTS);
+	fd = openat(h.wal_dir, name, O_WRONLY | O_CLOEXEC);
+	if (ftruncate(fd, SEGMENT_BLOCK_MIN) != 0)
+		abort();
+	close(fd);
+	tool_says(&tool, text, sizeof(text));
+	boot_says(&boot);
+	ok(same(&boot, &tool) && strcmp(boot.name, "damaged") == 0 &&
+		boot.segment == SEGMENTS,
+	    "cut to its header: %s %x", boot.name, boot.segment);
+}
+
 int
 main(void)
 {
@@ -370,6 +398,7 @@ main(void)
 		&no_hooks) != 0)
 		skip_all("no io_uring here");
 	loop_on(&w.loop, WAL_KIND_SCAN, wal_scan_done);
+	test_cut();
 	test_verdicts(rounds != NULL ? (unsigned)atoi(rounds) : 400);
 	loop_close(&w.loop);
 	for (i = 0; i < SEGMENTS; i++)

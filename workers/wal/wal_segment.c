@@ -49,6 +49,7 @@ header_append(struct wal *w, int fd, uint64_t file_size)
 	memcpy(s->info.uuid, w->uuid, sizeof(s->info.uuid));
 	s->info.generation = w->generation;
 	s->info.block = w->io.block;
+	s->info.size = (uint32_t)file_size;
 	s->info.first_vlsn = w->vlsn + 1;
 	s->info.term_before = w->term;
 	s->info.time_before_ms = w->time_ms;
