@@ -47,6 +47,8 @@ int ctl_life(const struct ctl *c, struct ctl_life *l);
 void ctl_life_end(struct ctl_life *l);
 /* Says why it does not, or is not known to; returns the code. */
 int ctl_say_life(const struct ctl *c, int code);
+/* The region is the node's user's, the terminal perhaps root's. */
+const char *ctl_printable(char *text);
 /* Prints what state the node is in. An exit code. */
 int ctl_status(const struct ctl *c);
 

@@ -134,9 +134,8 @@ ctl_say_life(const struct ctl *c, int code)
 	return code;
 }
 
-/* The region is the node's user's, the terminal perhaps root's. */
-static const char *
-printable(char *text)
+const char *
+ctl_printable(char *text)
 {
 	for (char *p = text; *p != '\0'; p++)
 		if (iscntrl((unsigned char)*p))
@@ -155,12 +154,12 @@ say_served(const struct region *r)
 
 	commit_view_read(r->commit, &view);
 	if ((stops & STOPS_READS) != 0)
-		printf(": not serving: %s\n", printable(t[0].text));
+		printf(": not serving: %s\n", ctl_printable(t[0].text));
 	else if (view.readonly != 0)
 		printf(": serving reads only: recovery mode readonly\n");
 	else if (stops != 0)
 		printf(": serving, but writes are refused: %s\n",
-		    printable(t[0].text));
+		    ctl_printable(t[0].text));
 	else if (!commit_is_master(r))
 		printf(": serving, but writes are refused: its role is %s\n",
 		    role_name(view.role));
@@ -190,7 +189,7 @@ say_state(const struct ctl *c, const struct ctl_life *l)
 	if (step != 0)
 		printf(": stopping: %s\n", shutdown_name(step));
 	else if (trouble_read(&l->region, TROUBLE_BOOT_WAITS, &t))
-		printf(": not serving: %s\n", printable(t.text));
+		printf(": not serving: %s\n", ctl_printable(t.text));
 	else if (phase == PHASE_GATEWAY_ENABLE)
 		say_served(&l->region);
 	else

@@ -12,8 +12,10 @@
 #include <unistd.h>
 
 #include "shm/region.h"
+#include "shm/trouble.h"
 
 #define REPLY_MAX (1u << 20)
+#define LOOK_MS   1000 /* how often a wait looks at what keeps it */
 
 /* Why nobody answers, and what to do. An exit code. */
 static int
@@ -81,16 +83,44 @@ ask(int fd, const char *line)
 	return errno == EPIPE ? 0 : -errno;
 }
 
+/* What stands in the node's way while we wait; each is said once. */
+static void
+say_troubles(const struct ctl *c, const char *line)
+{
+	static struct trouble_info t[TROUBLE_COUNT];
+	static bool said[TROUBLE_COUNT];
+	struct ctl_life l;
+
+	if (ctl_life(c, &l) == CTL_OK && l.has_region) {
+		unsigned n = trouble_list(&l.region, t);
+
+		for (unsigned i = 0; i < n; i++) {
+			if (said[t[i].kind])
+				continue;
+			said[t[i].kind] = true;
+			ctl_say(
+			    "%s: waits: %s", line, ctl_printable(t[i].text));
+		}
+	}
+	ctl_life_end(&l);
+}
+
 /* Everything until the node closes; how much, or -errno. */
 static ssize_t
-hear(const struct ctl *c, int fd, char *reply, size_t size)
+hear(const struct ctl *c, int fd, const char *line, char *reply, size_t size)
 {
 	struct pollfd p = { .fd = fd, .events = POLLIN };
 	size_t have = 0;
 	ssize_t n;
 
 	while (have < size - 1) {
-		n = poll(&p, 1, ctl_left_ms(c));
+		int left_ms = ctl_left_ms(c);
+
+		n = poll(&p, 1, left_ms < LOOK_MS ? left_ms : LOOK_MS);
+		if (n == 0 && !c->quiet)
+			say_troubles(c, line);
+		if (n == 0 && left_ms > LOOK_MS)
+			continue;
 		if (n == 0)
 			return -ETIMEDOUT;
 		if (n > 0)
@@ -145,7 +175,7 @@ ctl_talk(const struct ctl *c, const char *line)
 	if (fd >= 0) {
 		n = ask(fd, line);
 		if (n == 0)
-			n = hear(c, fd, reply, sizeof(reply));
+			n = hear(c, fd, line, reply, sizeof(reply));
 		close(fd);
 	}
 	if (n == -ETIMEDOUT && c->quiet)

@@ -189,4 +189,17 @@ $n->start;
 $n->kill9;
 ( $code, $out, $err ) = ctl('stop');
 is $code, 69, 'a killed node: 69';
+
+# What a request waits for is told, and why it had no answer.
+{
+	my $n   = Nodelife->new->start;
+	my $pid = $n->workers->{checkpoint};
+	kill 'STOP', $pid;
+	my ( $code, undef, $err ) = $n->run( 'nodelifectl', '-r', $n->{run}, '-t', 8, 'checkpoint' );
+	kill 'CONT', $pid;
+	is $code, 2, 'a checkpoint that nobody makes ends with -t';
+	like $err, qr/^nodelifectl: checkpoint: waits: .*checkpoint.*heartbeat.*^nodelifectl: checkpoint: no answer/ms,
+	  'and says what stands in its way';
+	is $n->stop, 0, 'stopped';
+}
 done_testing;
