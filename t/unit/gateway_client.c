@@ -137,7 +137,21 @@ test_strangers(void)
 		gw_conn_resume(&gw, a);
 	}
 	ok(a->in == NULL, "it goes on when they are read");
-	say(a, "AUTH secret\r\n");
+	say(a, "HELLO 3 SETNAME a\x7f AUTH default secret\r\n");
+	say(a, "HELLO 3 AUTH default secret SETNAME a\x7f\r\n");
+	say(a, "HELLO 3 AUTH default secret NOSUCH\r\n");
+	say(a, "HELLO 3 AUTH default secret AUTH default wrong SETNAME a\r\n");
+	ok((a->flags & CONN_AUTHED) == 0 && a->name == NULL && a->proto == 2,
+	    "a HELLO that fails changes nothing");
+	(void)heard(a);
+	say(a, "EXEC\r\n");
+	ok(strcmp(heard(a), "-EXECABORT Transaction discarded because of: "
+			    "NOAUTH Authentication required.\r\n") == 0,
+	    "EXEC");
+	say(a, "HELLO 3 AUTH default secret SETNAME a\r\n");
+	ok((a->flags & CONN_AUTHED) != 0 && a->name != NULL && a->proto == 3,
+	    "one that does not, all");
+	(void)heard(a);
 	b = client();
 	d = client();
 	gw.conn_max = 3;

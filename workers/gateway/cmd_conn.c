@@ -181,7 +181,7 @@ password_right(const struct gateway *g, const struct op_arg *given)
 	return diff == 0;
 }
 
-/* False: answered with the error. */
+/* Right? Else answered with the error. */
 static bool
 auth_check(
     struct call *k, const struct op_arg *user, const struct op_arg *password)
@@ -190,10 +190,8 @@ auth_check(
 
 	/* Without a password the user "default" may say anything. */
 	if ((user == NULL || arg_is(user, "default")) &&
-	    (open || password_right(k->g, password))) {
-		gw_conn_trust(k->g, k->c, true);
+	    (open || password_right(k->g, password)))
 		return true;
-	}
 	call_error(k, "WRONGPASS invalid username-password pair or user is "
 		      "disabled.");
 	return false;
@@ -209,9 +207,11 @@ gw_run_auth(struct call *k)
 		    "ERR AUTH <password> called without any password "
 		    "configured for the default user. Are you sure your "
 		    "configuration is correct?");
-	if (auth_check(
+	if (!auth_check(
 		k, k->argc == 3 ? &k->argv[1] : NULL, &k->argv[k->argc - 1]))
-		reply_ok(call_out(k));
+		return VERDICT_DONE;
+	gw_conn_trust(k->g, k->c, true);
+	reply_ok(call_out(k));
 	return VERDICT_DONE;
 }
 
@@ -267,7 +267,7 @@ hello_reply(struct call *k)
 
 /* AUTH and SETNAME of HELLO. False: answered with an error. */
 static bool
-hello_options(struct call *k, const struct op_arg **name)
+hello_options(struct call *k, const struct op_arg **name, bool *authed)
 {
 	uint32_t i;
 
@@ -277,6 +277,7 @@ hello_options(struct call *k, const struct op_arg **name)
 		if (left >= 2 && arg_is(&k->argv[i], "auth")) {
 			if (!auth_check(k, &k->argv[i + 1], &k->argv[i + 2]))
 				return false;
+			*authed = true;
 			i += 2;
 		} else if (left >= 1 && arg_is(&k->argv[i], "setname")) {
 			*name = &k->argv[++i];
@@ -294,6 +295,7 @@ enum verdict
 gw_run_hello(struct call *k)
 {
 	const struct op_arg *name = NULL;
+	bool authed = (k->c->flags & CONN_AUTHED) != 0;
 	int64_t proto = k->c->proto;
 
 	if (park_for_order(k))
@@ -304,9 +306,9 @@ gw_run_hello(struct call *k)
 	if (proto != 2 && proto != 3)
 		return call_error_done(
 		    k, "NOPROTO unsupported protocol version");
-	if (!hello_options(k, &name))
+	if (!hello_options(k, &name, &authed))
 		return VERDICT_DONE;
-	if ((k->c->flags & CONN_AUTHED) == 0)
+	if (!authed)
 		return call_error_done(k,
 		    "NOAUTH HELLO must be called with the client already "
 		    "authenticated, otherwise the HELLO <proto> AUTH <user> "
@@ -320,6 +322,8 @@ gw_run_hello(struct call *k)
 		return call_error_done(k, "ERR name is longer than 1024 bytes");
 	if (name != NULL && !name_set(&k->c->name, name))
 		return call_error_done(k, "ERR no memory for the name");
+	/* Nothing can fail any more. */
+	gw_conn_trust(k->g, k->c, true);
 	k->c->proto = (uint8_t)proto;
 	hello_reply(k);
 	return VERDICT_DONE;
