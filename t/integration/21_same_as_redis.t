@@ -63,7 +63,8 @@ sub set_options {
 	my @o;
 	push @o, pick( [], [], [qw(EX 100)], [qw(PX 200000)],
 		[ 'EX', seconds() ], [ 'PX', millis() ], [ 'EXAT', at() ],
-		[ 'PXAT', at_ms() ], ['KEEPTTL'], ['EX'] );
+		[ 'PXAT', at_ms() ], ['KEEPTTL'], ['EX'],
+		[qw(EX x EX 100)], [qw(PX 100000 PX 200000)], [qw(EX 100 PX 1)] );
 	push @o, pick( [], [], ['NX'], ['XX'], ['nx'] );
 	push @o, pick( [], [], ['GET'], [] );
 	push @o, pick( ( [] ) x 20, ['JUNK'] );
@@ -84,7 +85,8 @@ my @make = (
 	sub {
 		[ 'GETEX', key(),
 			@{ pick( [], [ 'EX', seconds() ], [ 'PX', millis() ],
-				  [ 'EXAT', at() ], ['PERSIST'], [qw(PERSIST EX 5)] ) } ];
+				  [ 'EXAT', at() ], ['PERSIST'], [qw(PERSIST EX 5)],
+				  [qw(EX x EX 100)], [qw(PERSIST PERSIST)], [qw(EX 100 PX 1)] ) } ];
 	},
 	sub { [ 'MGET', map { key() } 1 .. 1 + rand 4 ] },
 	sub { [ 'MSET', map { key(), value() } 1 .. 1 + rand 4 ] },
@@ -117,6 +119,11 @@ my @make = (
 	sub { [ 'INCR', pick(qw(w0 w1)) ] },
 	sub { ['UNWATCH'] },
 	sub { ['MULTI'] },
+	sub { [ pick( ('PING') x 9, 'EXEC' ), 'x' ] },
+	sub {
+		pick( [qw(CLIENT ID x)], [qw(CLIENT FOO)], [qw(CONFIG GET)],
+			[qw(COMMAND COUNT x)] );
+	},
 	sub { [ pick( 'EXEC', 'EXEC', 'DISCARD' ) ] },
 	sub { [ pick( ('EXEC') x 40, 'FLUSHALL' ) ] },
 );

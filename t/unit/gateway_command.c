@@ -88,7 +88,9 @@ test_arguments(void)
 	    "what string2ll refuses");
 	ok(arg_double(ARG("1.5e3"), &d) && d == 1500.0L, "a float");
 	ok(!arg_double(ARG("1.5x"), &d) && !arg_double(ARG(" 1"), &d) &&
-		!arg_double(ARG("nan"), &d) && !arg_double(ARG(""), &d),
+		!arg_double(ARG("nan"), &d) && !arg_double(ARG(""), &d) &&
+		!arg_double(ARG("1e5000"), &d) &&
+		!arg_double(ARG("1e-5000"), &d),
 	    "what is none");
 	ok(arg_is(ARG("KeepTTL"), "keepttl"), "a word in any case");
 	ok(!arg_is(ARG("keepttlx"), "keepttl") &&

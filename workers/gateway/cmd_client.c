@@ -61,15 +61,18 @@ client_line(struct gateway *g, struct conn *c, struct sink *out)
 	    "id=%" PRIu64 " addr=%s laddr=%s fd=%d name=%.128s age=%" PRIu64
 	    " idle=%" PRIu64
 	    " flags=%s db=0 sub=0 psub=0 ssub=0 multi=%d qbuf=%zu "
-	    "qbuf-free=0 obl=%zu oll=%u omem=%zu tot-mem=%zu "
+	    "qbuf-free=0 argv-mem=%zu multi-mem=%zu rbs=%zu rbp=%zu "
+	    "obl=%zu oll=%u omem=%zu tot-mem=%zu "
 	    "events=%s cmd=%s "
 	    "user=default redir=-1 resp=%u lib-name=%.64s lib-ver=%.64s "
 	    "gateway=%u\n",
 	    c->id, addr, laddr, c->fd, text_or_empty(c->name),
 	    (now - c->opened_ns) / NS_PER_S, (now - c->active_ns) / NS_PER_S,
 	    flags, queued == UINT32_MAX ? -1 : (int)queued, in,
-	    sink_len(&c->out), c->node_count, gw_conn_unsent(c),
-	    gw_memory_of(g, c) + sizeof(*c),
+	    gw_memory_of_args(c),
+	    c->multi != NULL ? gw_multi_bytes(c->multi) : 0,
+	    chunk_bytes(c->out.c), sink_len(&c->out), sink_len(&c->out),
+	    c->node_count, gw_conn_unsent(c), gw_memory_of(g, c) + sizeof(*c),
 	    (c->flags & CONN_HELD) == 0 ? "r" : "",
 	    c->last_command != NULL ? c->last_command->name : "NULL", c->proto,
 	    text_or_empty(c->lib_name), text_or_empty(c->lib_ver),
@@ -251,10 +254,11 @@ client_list_ids(struct call *k)
 		return call_error_done(k, "ERR no memory for this request");
 	}
 	for (i = 0; i < w->count; i++) {
-		if (!arg_i64(&k->argv[3 + i], &id) || id < 0) {
+		if (!arg_i64(&k->argv[3 + i], &id)) {
 			walk_free(&w->job);
 			return call_error_done(k, "ERR Invalid client ID");
 		}
+		/* No client has an id above INT64_MAX. */
 		w->wanted[i] = (struct wanted){ (uint64_t)id, i };
 	}
 	qsort(w->wanted, w->count, sizeof(*w->wanted), wanted_order);
@@ -272,12 +276,17 @@ list_step(struct call *k, struct job *job)
 	return walk_over(k, w) ? reply_lines(k, &w->lines) : gw_job_pause(k);
 }
 
-/* CLIENT LIST TYPE: all clients are normal ones. */
+/* All clients are normal ones: no other type has any. Else answered. */
 static bool
-client_type_known(const struct op_arg *type)
+client_type(struct call *k, const struct op_arg *type, bool *none)
 {
-	return arg_is(type, "master") || arg_is(type, "replica") ||
-	       arg_is(type, "slave") || arg_is(type, "pubsub");
+	*none = arg_is(type, "master") || arg_is(type, "replica") ||
+		arg_is(type, "slave") || arg_is(type, "pubsub");
+	if (*none || arg_is(type, "normal"))
+		return true;
+	call_error(k, "ERR Unknown client type '%.*s'",
+	    type->len < 64 ? (int)type->len : 64, (const char *)type->data);
+	return false;
 }
 
 static enum verdict
@@ -285,18 +294,15 @@ client_list(struct call *k)
 {
 	struct sink lines = { .pool = &k->g->pool };
 	struct client_walk *w;
+	bool none;
 
 	if (k->argc > 3 && arg_is(&k->argv[2], "id"))
 		return client_list_ids(k);
 	if (k->argc == 4 && arg_is(&k->argv[2], "type")) {
-		if (client_type_known(&k->argv[3]))
-			return reply_lines(k, &lines);
-		if (!arg_is(&k->argv[3], "normal")) {
-			call_error(k, "ERR Unknown client type '%.*s'",
-			    k->argv[3].len < 64 ? (int)k->argv[3].len : 64,
-			    (const char *)k->argv[3].data);
+		if (!client_type(k, &k->argv[3], &none))
 			return VERDICT_DONE;
-		}
+		if (none)
+			return reply_lines(k, &lines);
 	} else if (k->argc != 2) {
 		return call_syntax(k);
 	}
@@ -310,7 +316,7 @@ client_list(struct call *k)
 struct kill_filter {
 	int64_t id; /* 0 = any */
 	const struct op_arg *addr, *laddr;
-	bool skip_me, none; /* none: a type or user that nobody has */
+	bool skip_me, none; /* none: a type that nobody has */
 };
 
 static bool
@@ -347,14 +353,26 @@ kill_option(struct call *k, const struct op_arg *word, const struct op_arg *arg,
 		call_error(k, "ERR client-id should be greater than 0");
 		return false;
 	}
+	if (arg_is(word, "type")) {
+		bool none;
+
+		if (!client_type(k, arg, &none))
+			return false;
+		f->none |= none;
+		return true;
+	}
+	if (arg_is(word, "user")) {
+		if (arg_is(arg, "default"))
+			return true;
+		call_error(k, "ERR No such user '%.*s'",
+		    arg->len < 64 ? (int)arg->len : 64,
+		    (const char *)arg->data);
+		return false;
+	}
 	if (arg_is(word, "addr"))
 		f->addr = arg;
 	else if (arg_is(word, "laddr"))
 		f->laddr = arg;
-	else if (arg_is(word, "type"))
-		f->none |= !arg_is(arg, "normal");
-	else if (arg_is(word, "user"))
-		f->none |= !arg_is(arg, "default");
 	else if (arg_is(word, "skipme") && arg_is(arg, "no"))
 		f->skip_me = false;
 	else if (arg_is(word, "skipme") && arg_is(arg, "yes"))

@@ -15,10 +15,10 @@ command_flag_names(const struct command *cmd, const char *names[8])
 {
 	unsigned n = 0;
 
-	if ((cmd->flags & CMD_WRITE) != 0) {
+	if ((cmd->flags & CMD_WRITE) != 0)
 		names[n++] = "write";
+	if ((cmd->flags & CMD_DENYOOM) != 0)
 		names[n++] = "denyoom";
-	}
 	if ((cmd->flags & CMD_READ) != 0)
 		names[n++] = "readonly";
 	if ((cmd->flags & CMD_ADMIN) != 0)

@@ -45,8 +45,13 @@ struct set_options {
 	enum unit unit;
 };
 
+/*
+ * Is it the word before a time? It may stand there twice, and the last time
+ * counts; a second one of another unit is none.
+ */
 static bool
-set_expiry_option(const struct op_arg *word, enum unit *unit)
+expiry_option(const struct op_arg *word, const struct op_arg *const *expiry,
+    enum unit *unit)
 {
 	static const struct {
 		const char *word;
@@ -58,6 +63,8 @@ set_expiry_option(const struct op_arg *word, enum unit *unit)
 	for (i = 0; i < NITEMS(words); i++) {
 		if (!arg_is(word, words[i].word))
 			continue;
+		if (*expiry != NULL && *unit != words[i].unit)
+			return false;
 		*unit = words[i].unit;
 		return true;
 	}
@@ -90,8 +97,7 @@ set_parse(const struct call *k, struct built *b, struct set_options *o)
 
 		if ((flag = set_flag_option(word)) != 0) {
 			b->flags |= flag;
-		} else if (more && o->expiry == NULL &&
-			   set_expiry_option(word, &o->unit)) {
+		} else if (more && expiry_option(word, &o->expiry, &o->unit)) {
 			o->expiry = &k->argv[++i];
 		} else if (more && o->ifeq == NULL && arg_is(word, "ifeq")) {
 			b->flags |= OPF_IFEQ;
@@ -227,22 +233,33 @@ gw_build_get(const struct call *k, struct built *b)
 bool
 gw_build_getex(const struct call *k, struct built *b)
 {
-	enum unit unit;
+	const struct op_arg *expiry = NULL;
+	bool persist = false;
+	enum unit unit = UNIT_S;
+	uint32_t i;
 
-	if (k->argc == 4 && set_expiry_option(&k->argv[2], &unit)) {
-		if (!build_key_only(k, b, OP_GETEX))
-			return false;
-		/* Who has no such key is not told of a wrong time. */
-		if (!build_expiry(k, b, &k->argv[3], unit))
-			b->code = OP_GET;
-		return true;
+	for (i = 2; i < k->argc; i++) {
+		if (i + 1 < k->argc &&
+		    expiry_option(&k->argv[i], &expiry, &unit))
+			expiry = &k->argv[++i];
+		else if (arg_is(&k->argv[i], "persist"))
+			persist = true;
+		else
+			return build_syntax(b);
 	}
-	if (k->argc == 3 && arg_is(&k->argv[2], "persist")) {
-		b->flags = OPF_PERSIST;
-		return build_key_only(k, b, OP_GETEX);
-	}
+	if (persist && expiry != NULL)
+		return build_syntax(b);
 	/* Without an option it changes nothing: a GET. */
-	return k->argc == 2 ? gw_build_get(k, b) : build_syntax(b);
+	if (!persist && expiry == NULL)
+		return gw_build_get(k, b);
+	if (persist)
+		b->flags = OPF_PERSIST;
+	if (!build_key_only(k, b, OP_GETEX))
+		return false;
+	/* Who has no such key is not told of a wrong time. */
+	if (expiry != NULL && !build_expiry(k, b, expiry, unit))
+		b->code = OP_GET;
+	return true;
 }
 
 bool

@@ -22,7 +22,8 @@
 #define LOOKUP_SIZE    512u /* power of two, several times the commands */
 #define ERROR_ARGS_MAX 128
 
-#define W CMD_WRITE
+#define W (CMD_WRITE | CMD_DENYOOM)
+#define D CMD_WRITE /* deletes, renames, sets an expiry */
 #define R CMD_READ
 #define F CMD_FAST
 
@@ -50,9 +51,9 @@ static const struct command commands[] = {
 	    "Decrement the integer value of a key by one"),
 	OP("decrby", 3, W | F, 1, 1, 1, gw_build_incrby, "string", "1.0.0",
 	    "Decrement the integer value of a key by a number"),
-	OP("getdel", 2, W | F, 1, 1, 1, gw_build_getdel, "string", "6.2.0",
+	OP("getdel", 2, D | F, 1, 1, 1, gw_build_getdel, "string", "6.2.0",
 	    "Get the value of a key and delete it"),
-	OP("getex", -2, W | F, 1, 1, 1, gw_build_getex, "string", "6.2.0",
+	OP("getex", -2, D | F, 1, 1, 1, gw_build_getex, "string", "6.2.0",
 	    "Get the value of a key and change its expiry"),
 	{ "getrange", 4, R, 1, 1, 1, gw_run_getrange, gw_build_getrange,
 	    "string", "2.4.0", "Get a part of the value of a key", NULL },
@@ -85,27 +86,27 @@ static const struct command commands[] = {
 
 	OP("dbsize", 1, R | F, 0, 0, 0, gw_build_bare_read, "server", "1.0.0",
 	    "The number of keys"),
-	OP("del", -2, W, 1, -1, 1, gw_build_del, "generic", "1.0.0",
+	OP("del", -2, D, 1, -1, 1, gw_build_del, "generic", "1.0.0",
 	    "Delete keys"),
 	{ "exists", -2, R | F, 1, -1, 1, gw_run_many, gw_build_keys_read,
 	    "generic", "1.0.0", "How many of the keys exist", NULL },
-	OP("expire", -3, W | F, 1, 1, 1, gw_build_expire, "generic", "1.0.0",
+	OP("expire", -3, D | F, 1, 1, 1, gw_build_expire, "generic", "1.0.0",
 	    "Set a key's time to live in seconds"),
-	OP("expireat", -3, W | F, 1, 1, 1, gw_build_expire, "generic", "1.2.0",
+	OP("expireat", -3, D | F, 1, 1, 1, gw_build_expire, "generic", "1.2.0",
 	    "Set the second at which a key expires"),
 	OP("expiretime", 2, R | F, 1, 1, 1, gw_build_key_read, "generic",
 	    "7.0.0", "The second at which a key expires"),
-	OP("flushall", -1, W, 0, 0, 0, gw_build_flush, "server", "1.0.0",
+	OP("flushall", -1, D, 0, 0, 0, gw_build_flush, "server", "1.0.0",
 	    "Remove all keys"),
-	OP("flushdb", -1, W, 0, 0, 0, gw_build_flush, "server", "1.0.0",
+	OP("flushdb", -1, D, 0, 0, 0, gw_build_flush, "server", "1.0.0",
 	    "Remove all keys"),
 	{ "keys", 2, R, 0, 0, 0, gw_run_keys, gw_build_keys, "generic", "1.0.0",
 	    "Find all keys that match a pattern", NULL },
-	OP("persist", 2, W | F, 1, 1, 1, gw_build_persist, "generic", "2.2.0",
+	OP("persist", 2, D | F, 1, 1, 1, gw_build_persist, "generic", "2.2.0",
 	    "Remove the expiry of a key"),
-	OP("pexpire", -3, W | F, 1, 1, 1, gw_build_expire, "generic", "2.6.0",
+	OP("pexpire", -3, D | F, 1, 1, 1, gw_build_expire, "generic", "2.6.0",
 	    "Set a key's time to live in milliseconds"),
-	OP("pexpireat", -3, W | F, 1, 1, 1, gw_build_expire, "generic", "2.6.0",
+	OP("pexpireat", -3, D | F, 1, 1, 1, gw_build_expire, "generic", "2.6.0",
 	    "Set the millisecond at which a key expires"),
 	OP("pexpiretime", 2, R | F, 1, 1, 1, gw_build_key_read, "generic",
 	    "7.0.0", "The millisecond at which a key expires"),
@@ -113,9 +114,9 @@ static const struct command commands[] = {
 	    "A key's time to live in milliseconds"),
 	OP("randomkey", 1, R, 0, 0, 0, gw_build_bare_read, "generic", "1.0.0",
 	    "A random key"),
-	OP("rename", 3, W, 1, 2, 1, gw_build_rename, "generic", "1.0.0",
+	OP("rename", 3, D, 1, 2, 1, gw_build_rename, "generic", "1.0.0",
 	    "Rename a key"),
-	OP("renamenx", 3, W | F, 1, 2, 1, gw_build_rename, "generic", "1.0.0",
+	OP("renamenx", 3, D | F, 1, 2, 1, gw_build_rename, "generic", "1.0.0",
 	    "Rename a key if the new name is free"),
 	{ "touch", -2, R | F, 1, -1, 1, gw_run_many, gw_build_keys_read,
 	    "generic", "3.2.1", "How many of the keys exist", NULL },
@@ -123,7 +124,7 @@ static const struct command commands[] = {
 	    "A key's time to live in seconds"),
 	OP("type", 2, R | F, 1, 1, 1, gw_build_key_read, "generic", "1.0.0",
 	    "The type of a key"),
-	OP("unlink", -2, W | F, 1, -1, 1, gw_build_del, "generic", "4.0.0",
+	OP("unlink", -2, D | F, 1, -1, 1, gw_build_del, "generic", "4.0.0",
 	    "Delete keys"),
 	LOCAL("scan", -2, R, gw_run_scan, "generic", "2.8.0",
 	    "Iterate over the keys"),
@@ -634,8 +635,9 @@ arg_double(const struct op_arg *a, long double *out)
 		return false;
 	memcpy(text, a->data, a->len);
 	text[a->len] = '\0';
+	errno = 0;
 	*out = strtold(text, &end);
-	return end == text + a->len && !isnan(*out);
+	return end == text + a->len && errno != ERANGE && !isnan(*out);
 }
 
 bool

@@ -27,6 +27,7 @@ enum command_flag {
 	CMD_ADMIN = 32,
 	CMD_FAST = 64,
 	CMD_BLOCKING = 128,
+	CMD_DENYOOM = 256, /* it makes the store grow */
 };
 
 enum verdict {

@@ -432,6 +432,8 @@ gw_turn_read(struct gateway *g, uint64_t work)
 void gw_memory_note(struct gateway *g, struct conn *c);
 /* What c makes this gateway hold; all of them: pool.used. */
 size_t gw_memory_of(const struct gateway *g, const struct conn *c);
+/* Of that: for the arguments of the command at the head of its input. */
+size_t gw_memory_of_args(const struct conn *c);
 /* n more bytes came from c, or went to it. */
 static inline void
 gw_memory_moved(struct gateway *g, const struct conn *c, size_t n)

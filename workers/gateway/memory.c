@@ -55,6 +55,16 @@ struct holders {
 	bool busy; /* a large request is whole, and waits for us */
 };
 
+size_t
+gw_memory_of_args(const struct conn *c)
+{
+	if (c->in == NULL)
+		return 0;
+	return malloc_usable_size(c->in->rp.line) +
+	       malloc_usable_size(c->in->argv) +
+	       c->in->rp.cap * sizeof(struct resp_arg);
+}
+
 /* What c owns beside chunks. */
 static size_t
 plain_bytes(const struct conn *c)
@@ -62,9 +72,7 @@ plain_bytes(const struct conn *c)
 	size_t pooled = 0, n = 0;
 
 	if (c->in != NULL)
-		n = sizeof(*c->in) + malloc_usable_size(c->in->rp.line) +
-		    malloc_usable_size(c->in->argv) +
-		    c->in->rp.cap * sizeof(struct resp_arg);
+		n = sizeof(*c->in) + gw_memory_of_args(c);
 	if (c->multi != NULL)
 		n += gw_multi_bytes(c->multi);
 	if (c->job != NULL)
