@@ -162,8 +162,7 @@ scan_key(void *arg, const void *key, size_t key_len)
 
 	if (f->left > 0)
 		f->left--;
-	if (f->o->other_type ||
-	    (match != NULL && !gw_glob(match->data, match->len, key, key_len)))
+	if (match != NULL && !gw_glob(match->data, match->len, key, key_len))
 		return;
 	value_bulk(&f->keys, key, key_len);
 	f->count++;
@@ -292,6 +291,11 @@ gw_run_scan(struct call *k)
 		case READ_REFUSED:
 			return call_refused(k);
 		}
+	}
+	if (o.other_type) {
+		/* No key has it: there is nothing to walk over. */
+		scan_reply(k, 0, &(struct scan_found){ .o = &o });
+		return VERDICT_DONE;
 	}
 	if (gw_read_begin(k->g) != 0)
 		return call_error_done(k, "ERR the store cannot be read");
