@@ -36,6 +36,8 @@ enum fault_kind {
 
 /* EREMCHG of data_dir: what it is then, in place of errno's text. */
 #define FAULT_MOVED "it is not the directory that this node was started with"
+/* And of a file in it. */
+#define FAULT_OTHER_FILE "it is not the file that was written"
 
 struct fault {
 	const char *object; /* path, member or key; never empty */

@@ -200,6 +200,32 @@ store_db_open(struct store_db *db, const char *path, enum store_db_mode mode,
 	return rc;
 }
 
+int
+store_db_file(const struct store_db *db, uint64_t *dev, uint64_t *ino)
+{
+	struct stat st;
+	int fd, rc = store_db_errno(mdb_env_get_fd(db->env, &fd));
+
+	if (rc != 0)
+		return rc;
+	if (fstat(fd, &st) != 0)
+		return -errno;
+	*dev = st.st_dev;
+	*ino = st.st_ino;
+	return 0;
+}
+
+int
+store_db_is(const struct store_db *db, uint64_t dev, uint64_t ino)
+{
+	uint64_t is_dev, is_ino;
+	int rc = store_db_file(db, &is_dev, &is_ino);
+
+	if (rc != 0 || ino == 0)
+		return rc;
+	return is_dev == dev && is_ino == ino ? 0 : -EREMCHG;
+}
+
 void
 store_db_close(struct store_db *db)
 {

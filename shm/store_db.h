@@ -91,6 +91,10 @@ struct store_item {
 int store_db_open(struct store_db *db, const char *path,
     enum store_db_mode mode, uint64_t map_size, char *why, size_t why_size);
 void store_db_close(struct store_db *db);
+/* Which file data.mdb is. 0 or -errno. */
+int store_db_file(const struct store_db *db, uint64_t *dev, uint64_t *ino);
+/* Is it that one? 0, -EREMCHG or -errno. ino 0: not known, any is. */
+int store_db_is(const struct store_db *db, uint64_t dev, uint64_t ino);
 /* LMDB's result as -errno; damage of any kind is -EBADMSG. */
 int store_db_errno(int rc);
 

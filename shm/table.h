@@ -190,6 +190,8 @@ struct table_head {
 	_Atomic uint32_t opened; /* W: checkpoint. Futex word: bumped when the
 				    files of the store exist and are sound */
 	_Atomic uint32_t readers_died; /* W: supervisor: count */
+	uint64_t file_dev, file_ino; /* W: checkpoint, before `opened`: which
+					store/data.mdb it is */
 	/*
 	 * table_view(): number of the active generation, and whether the one
 	 * before is frozen; only ever rises. The number's parity says which

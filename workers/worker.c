@@ -252,11 +252,13 @@ worker_ring_refused(const struct worker *w, enum phase phase, int error)
 void
 worker_store_refused(const struct worker *w, enum phase phase, int error)
 {
-	bool dir = error == -EREMCHG;
+	bool moved = error == -EREMCHG;
+	bool dir = moved && worker_data_dir_check(w) == -EREMCHG;
 	char path[CONF_PATH_SIZE + 16], text[FAULT_TEXT_MAX];
 	const struct fault f = { .object = path,
 		.call = dir ? "stat" : "open",
 		.error = -error,
+		.what = moved && !dir ? FAULT_OTHER_FILE : NULL,
 		.place = PLACE_DATA };
 
 	snprintf(path, sizeof(path), "%s%s", w->conf->node.data_dir,

@@ -66,6 +66,40 @@ for my $gone ( $data, "$data/wal" ) {
 	is trouble( $n, 'data_dir' ), '', 'and nothing stands';
 }
 
+# Without the store's file, or with an older copy of it: a checkpoint would make
+# one that has only what has changed since.
+my $db = "$data/store/data.mdb";
+sub checkpoint { return ( $n->run( 'nodelifectl', '-r', $n->{run}, 'checkpoint' ) )[0] }
+is checkpoint(), 0, 'a checkpoint';
+system "cp $db $db.old";
+$c->cmd( 'SET', "k$_", $_ ) for 1 .. 50;
+is checkpoint(), 0, 'and one more';
+for my $case (
+	[ 'gone', sub { }, qr{No such file} ],
+	[ 'an older one', sub { system "cp $db.old $db" }, qr{it is not the file that was written} ],
+  )
+{
+	my ( $what, $put, $why ) = @$case;
+	my $dir = $what eq 'gone' ? "$data/store" : $db;
+	rename $dir, "$data.away" or die;
+	$put->();
+	is $c->cmd( 'SET', 'late', $what ), 'OK', "$what: a write";
+	isnt checkpoint(), 0, 'a checkpoint fails';
+	like trouble( $n, 'checkpoint_failed' ),
+	  qr{^\Q$db\E: checkpoint: $why.*put it back before the node stops},
+	  'and says why, and what to do';
+	ok $what eq 'gone' ? !-e $dir : slurp($db) eq slurp("$db.old"), 'it has left all as it was';
+	rename "$data.away", $dir or die;
+	is checkpoint(), 0, 'it is back: a checkpoint';
+	is trouble( $n, 'checkpoint_failed' ), '', 'and nothing stands';
+}
+kill 'KILL', $n->workers->{store};
+is $n->wait_boot, 'serves', 'boots again';
+$c = $n->client;
+is_deeply $c->cmd( 'MGET', 'a', 'late', map { "k$_" } 1 .. 50 ), [ 1, 'an older one', 1 .. 50 ],
+  'nothing is lost';
+unlink "$db.old";
+
 # A closed log, and the directory is moved before the fault is over: a boot
 # would find nothing, so there is none, and reads go on.
 SKIP: {

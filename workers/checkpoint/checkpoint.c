@@ -117,6 +117,9 @@ boot_verify(
 		    c->path, true, VERIFY_BUDGET_NS, why, n);
 	if (rc != 0)
 		return rc;
+	if (is_first_life(c) && (rc = store_db_file(db, &c->r->table->file_dev,
+				     &c->r->table->file_ino)) != 0)
+		return rc;
 	c->walked = true;
 	c->vlsn = st.vlsn;
 	position_set(&c->r->pos->store_used, used);
@@ -409,6 +412,7 @@ give_up(struct checkpoint *c, int rc)
 static void
 failed(struct checkpoint *c, int rc, const char *call)
 {
+	bool in_dir = c->writing == NULL; /* nobody has looked at the file */
 	char object[sizeof(c->path) + 16], what[64] = "";
 	struct fault f = { .object = object,
 		.call = call,
@@ -418,8 +422,15 @@ failed(struct checkpoint *c, int rc, const char *call)
 			  "go on, writes while [store] table_size has room",
 		.goes_on = true };
 
-	if (rc == -EREMCHG)
+	if (in_dir && rc == -EREMCHG)
 		f.object = c->w->conf->node.data_dir;
+	if (!in_dir && (rc == -EREMCHG || rc == -ENOENT || rc == -ENOTDIR)) {
+		f.what = rc == -EREMCHG ? FAULT_OTHER_FILE : NULL;
+		f.effect = "not written, tried again; what was written before "
+			   "is in the file that was here: put it back before "
+			   "the node stops; reads go on, writes while [store] "
+			   "table_size has room";
+	}
 	snprintf(object, sizeof(object), "%s/data.mdb", c->path);
 	if (rc == -EINTR) {
 		/* The kernel does so when it is short of memory. */
@@ -482,8 +493,8 @@ write_frozen(struct checkpoint *c, struct table_gen *g)
 		failed(c, rc, "stat");
 		return;
 	}
-	rc = checkpoint_child_start(
-	    &c->child, c->path, c->w->conf, c->r->table, g, c->group_uuid);
+	rc = checkpoint_child_start(&c->child, c->path, c->w->conf, c->r->table,
+	    g, c->group_uuid, position_get(&c->r->pos->checkpointed));
 	if (rc != 0) {
 		failed(c, rc, "fork");
 		return;

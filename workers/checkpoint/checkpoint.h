@@ -84,17 +84,19 @@ struct checkpoint_child {
 };
 
 /*
- * Fork it. t and g are shared memory, path is data_dir/store. 0 or -errno, of
- * fork(2) and its like.
+ * Fork it. t and g are shared memory, path is data_dir/store, base what was
+ * published: a file that is not t's, or holds less than base, is left alone. 0
+ * or -errno, of fork(2) and its like.
  */
 int checkpoint_child_start(struct checkpoint_child *ch, const char *path,
     const struct conf *conf, const struct table_head *t,
-    const struct table_gen *g, const uint8_t group_uuid[16]);
+    const struct table_gen *g, const uint8_t group_uuid[16], uint64_t base);
 void checkpoint_child_kill(struct checkpoint_child *ch);
 /*
  * What it did: as checkpoint_write(); -EINTR: killed; -EBADMSG also: crashed;
- * -EIO also: the file could not be read; see killed_by. -EAGAIN: it has not
- * ended.
+ * -EIO also: the file could not be read; see killed_by; -ENOENT, -ENOTDIR,
+ * -EREMCHG: the file is not there, or is another one or less. -EAGAIN: it has
+ * not ended.
  */
 int checkpoint_child_reap(
     struct checkpoint_child *ch, struct checkpoint_work *work);

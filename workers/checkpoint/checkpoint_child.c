@@ -38,6 +38,17 @@ struct checkpoint_report {
 	struct checkpoint_work work;
 };
 
+/* What it is to do; see checkpoint_child_start(). */
+struct child_job {
+	bool settled;
+	const char *path;
+	const struct conf *conf;
+	const struct table_head *t;
+	const struct table_gen *g;
+	const uint8_t *group_uuid;
+	uint64_t base;
+};
+
 /*
  * The log's I/O goes first. Not so for the CPU: a checkpoint that a busy
  * machine starves ends when the table is full, and then all clients wait.
@@ -113,28 +124,70 @@ checkpoint_settle(const struct store_db *db)
 	return rc;
 }
 
+/*
+ * Does the path still lead to the file of t? Opening it would make another one:
+ * with no more in it than what has changed since, under a VLSN that says it is
+ * all.
+ */
 static int
-child_run(struct checkpoint_report *report, bool settled, const char *path,
-    const struct conf *conf, const struct table_head *t,
-    const struct table_gen *g, const uint8_t group_uuid[16])
+look(const char *path, const struct table_head *t)
 {
+	char name[CONF_PATH_SIZE + 32];
+	struct stat st;
+
+	snprintf(name, sizeof(name), "%s/data.mdb", path);
+	if (stat(name, &st) != 0)
+		return -errno;
+	return t->file_ino == 0 ||
+		       (st.st_dev == t->file_dev && st.st_ino == t->file_ino)
+		   ? 0
+		   : -EREMCHG;
+}
+
+/* Is it t's file, and has nobody put an older one into it? */
+static int
+look_inside(
+    const struct store_db *db, const struct table_head *t, uint64_t base)
+{
+	struct store_state st;
+	MDB_txn *txn;
+	int rc = store_db_is(db, t->file_dev, t->file_ino);
+
+	if (rc == 0)
+		rc = store_db_errno(
+		    mdb_txn_begin(db->env, NULL, MDB_RDONLY, &txn));
+	if (rc != 0)
+		return rc;
+	rc = store_db_state(db, txn, &st);
+	mdb_txn_abort(txn);
+	return rc == 0 && st.vlsn < base ? -EREMCHG : rc;
+}
+
+static int
+child_run(struct checkpoint_report *report, const struct child_job *job)
+{
+	const struct table_head *t = job->t;
 	struct store_db db;
 	char why[256];
 	int rc;
 
-	rc = store_db_open(&db, path, STORE_DB_WRITE,
-	    checkpoint_map(path, conf), why, sizeof(why));
+	if ((rc = look(job->path, t)) != 0)
+		return rc;
+	rc = store_db_open(&db, job->path, STORE_DB_WRITE,
+	    checkpoint_map(job->path, job->conf), why, sizeof(why));
 	if (rc != 0) {
 		log_errorx("%s", why);
-		return checkpoint_error(path, rc);
+		return checkpoint_error(job->path, rc);
 	}
-	db.memory = conf->store.checkpoint_memory;
-	reserve(&db);
-	if (!settled)
+	db.memory = job->conf->store.checkpoint_memory;
+	rc = look_inside(&db, t, job->base);
+	if (rc == 0)
+		reserve(&db);
+	if (rc == 0 && !job->settled)
 		rc = checkpoint_settle(&db);
 	if (rc == 0)
 		rc = checkpoint_write(
-		    &db, t, g, group_uuid, NULL, NULL, &report->work);
+		    &db, t, job->g, job->group_uuid, NULL, NULL, &report->work);
 	if (rc == 0)
 		reserve(&db);
 	store_db_close(&db);
@@ -142,15 +195,14 @@ child_run(struct checkpoint_report *report, bool settled, const char *path,
 }
 
 static void
-child_main(struct checkpoint_report *report, pid_t parent, bool settled,
-    const char *path, const struct conf *conf, const struct table_head *t,
-    const struct table_gen *g, const uint8_t group_uuid[16])
+child_main(
+    struct checkpoint_report *report, pid_t parent, const struct child_job *job)
 {
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent)
 		_exit(1);
 	setproctitle("checkpoint: writing");
 	give_way();
-	report->rc = child_run(report, settled, path, conf, t, g, group_uuid);
+	report->rc = child_run(report, job);
 	report->done = 1;
 	_exit(0);
 }
@@ -172,8 +224,10 @@ report_page(struct checkpoint_child *ch)
 int
 checkpoint_child_start(struct checkpoint_child *ch, const char *path,
     const struct conf *conf, const struct table_head *t,
-    const struct table_gen *g, const uint8_t group_uuid[16])
+    const struct table_gen *g, const uint8_t group_uuid[16], uint64_t base)
 {
+	const struct child_job job = { ch->settled, path, conf, t, g,
+		group_uuid, base };
 	struct checkpoint_report *report = report_page(ch);
 	pid_t parent = getpid();
 	int rc;
@@ -185,8 +239,7 @@ checkpoint_child_start(struct checkpoint_child *ch, const char *path,
 	memset(report, 0, sizeof(*report));
 	ch->pid = fork();
 	if (ch->pid == 0)
-		child_main(
-		    report, parent, ch->settled, path, conf, t, g, group_uuid);
+		child_main(report, parent, &job);
 	if (ch->pid < 0) {
 		rc = -errno;
 		ch->pid = 0;

@@ -22,9 +22,7 @@ tell(struct wal *w, int error)
 		.call = "stat",
 		.error = dir != 0 ? -dir : error,
 		.place = PLACE_DATA,
-		.what = dir == 0 && error == EREMCHG
-			    ? "it is not the file that is written"
-			    : NULL,
+		.what = dir == 0 && error == EREMCHG ? FAULT_OTHER_FILE : NULL,
 		.effect = "writes are refused, since no boot would find them; "
 			  "reads go on; what was answered before is in the "
 			  "directory that was here",
