@@ -36,6 +36,10 @@ for my $name ( sort keys %stops ) {
 	my $s = $n->stat;
 	is $s->{can_write} ? 200 : 503, $write, 'so does the screen';
 	is $s->{can_read} ? 200 : 503, $read, "and $read of reads";
+	my ( $code, $body ) = $n->http('/readyz');
+	is $code, $read, 'as /readyz does';
+	like $body, $read == 200 ? qr/"status": "ok"/ : qr/"status": "stuck"/,
+	  'which has a word for it';
 	like slurp( $n->{log} ), qr/$name \(pid $pid\): no heartbeat for/, 'the log, too';
 	kill 'CONT', $pid;
 	eventually { trouble( $n, $kind ) eq '' } 'and when it is over';

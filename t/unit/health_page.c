@@ -185,6 +185,13 @@ test_serving(void)
 	is_i64(number("remaining_budget_ms"), 0, "no budget runs any more");
 	ok(json_is_null(json_object_get(body, "failure_reason")), "no failure");
 	ok(truth("no_space"), "the full log is told");
+	trouble_begin_text(&f.r, TROUBLE_SERVER_SILENT, "store: no heartbeat");
+	is_u64(get("/readyz"), 503, "nobody is served: not ready");
+	is_str(text("status"), "stuck", "says stuck");
+	ok(!truth("can_read"), "no reads");
+	is_u64(get("/startupz"), 200, "started");
+	trouble_end(&f.r, TROUBLE_SERVER_SILENT);
+	is_u64(get("/readyz"), 200, "and when it is over");
 
 	seq_shutdown(f.r.seq, SHUTDOWN_DRAINING_LISTENERS);
 	is_u64(get("/readyz"), 503, "draining: not ready");

@@ -3,7 +3,8 @@
  *
  * A startup probe fails until the boot is done: a probe that answered "yes"
  * while booting would end the orchestrator's patience with a long recovery.
- * Readiness is boot success and no stop under way. Liveness is progress: each
+ * Readiness is boot success, no stop under way and no trouble that stops
+ * reads: then no client is served at all. Liveness is progress: each
  * worker's heartbeat comes from its own loop, on the monotonic clock. The
  * supervisor kills who is silent for [liveness] timeout; a probe that fails
  * at twice that says that the supervisor itself does not do its part.
@@ -18,6 +19,7 @@
 static const char *const health_names[] = {
 	[HEALTH_STARTING] = "starting",
 	[HEALTH_WAITING] = "waiting",
+	[HEALTH_STUCK] = "stuck",
 	[HEALTH_OK] = "ok",
 	[HEALTH_READONLY] = "read-only",
 	[HEALTH_DRAINING] = "draining",
@@ -137,6 +139,8 @@ health_of(const struct status *st)
 		return HEALTH_WAITING;
 	if (!st->booted)
 		return HEALTH_STARTING;
+	if ((st->stops & STOPS_READS) != 0)
+		return HEALTH_STUCK;
 	return st->view.readonly != 0 ||
 		       st->seq.recovery_mode == RECOVERY_READONLY
 		   ? HEALTH_READONLY
@@ -154,13 +158,13 @@ status_read(struct status *st, const struct region *r, const struct conf *conf,
 	commit_view_read(r->commit, &st->view);
 	st->waiting = trouble_stands(r, TROUBLE_BOOT_WAITS);
 	st->booted = st->seq.phase == PHASE_GATEWAY_ENABLE && !st->waiting;
+	st->stops = trouble_stops(r);
 	st->health = health_of(st);
 	serving = st->health == HEALTH_OK;
 	st->now_ns = now_ns;
-	st->stops = trouble_stops(r);
 	st->trouble_count = trouble_list(r, st->trouble);
 	st->can_read = (serving || st->health == HEALTH_READONLY) &&
-		       (st->stops & STOPS_READS) == 0 && commit_serves_reads(r);
+		       commit_serves_reads(r);
 	st->no_space = trouble_stands(r, TROUBLE_LOG_FULL);
 	st->can_write = serving && st->view.role == ROLE_MASTER &&
 			st->view.readonly == 0 &&
