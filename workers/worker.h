@@ -14,6 +14,9 @@
 
 #define LISTEN_MAX 8 /* client sockets: TCP addresses and one unix */
 
+/* In data_dir; group's. Where it is, there was a log: it holds its record. */
+#define MEMBERS_FILE "members"
+
 /* Exit codes of workers, beyond 0. */
 enum {
 	WORKER_EXIT_FAILED = 70, /* it said why in the log and sequencer */

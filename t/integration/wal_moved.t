@@ -125,6 +125,52 @@ SKIP: {
 	  'and all that was durable';
 }
 
+# A boot that finds nothing of the log waits, too: with a checkpoint, which
+# tells that there was one, and without.
+sub lose_log {
+	my ( $way, $wal ) = @_;
+	if ( $way eq 'no segment' ) {
+		mkdir "$wal.away" or die;
+		rename $_, s{.*/}{$wal.away/}r or die for glob "$wal/*.seg";
+		return;
+	}
+	rename $wal, "$wal.away" or die;
+	symlink 'nowhere', $wal or die if $way eq 'a dangling link';
+	return;
+}
+
+sub find_log {
+	my ( $way, $wal ) = @_;
+	if ( $way eq 'no segment' ) {
+		rename $_, s{.*/}{$wal/}r or die for glob "$wal.away/*.seg";
+		rmdir "$wal.away" or die;
+		return;
+	}
+	unlink $wal;
+	rename "$wal.away", $wal or die;
+	return;
+}
+
+for my $way ( 'no directory', 'a dangling link', 'no segment' ) {
+	my $l   = Nodelife->new(%small)->start;
+	my $wal = "$l->{data}/wal";
+	is $l->client->cmd(qw(SET a 1)), 'OK', "$way: a write";
+	for my $checkpointed ( 0, 1 ) {
+		my $name = $checkpointed ? "$way, a checkpoint" : "$way, no checkpoint";
+		$l->run( 'nodelifectl', '-r', $l->{run}, 'checkpoint' ) if $checkpointed;
+		lose_log( $way, $wal );
+		kill 'KILL', $l->workers->{store};
+		my $says = qr{\Q$wal\E: (open: No such file|readdir: no segment is left).*findmnt};
+		ok wait_until { trouble( $l, 'boot_waits' ) =~ $says || $l->gone },
+		  "$name: told";
+		ok !$l->gone, "$name: a boot waits";
+		find_log( $way, $wal );
+		is $l->wait_boot, 'serves', "$name: it is back: it goes on";
+		is $l->client->cmd(qw(GET a)), 1, "$name: nothing is lost";
+	}
+	is $l->stop, 0, "$way: stopped";
+}
+
 # Without a directory, and without what names it.
 rename $data, "$data.own" or die;
 kill 'KILL', $n->workers->{store};

@@ -22,7 +22,7 @@ static char program[512];
 static struct segment_build log_of[SEGMENTS];
 
 struct verdict {
-	char name[16]; /* good, torn, damaged */
+	char name[16]; /* good, torn, damaged, gone */
 	unsigned segment, offset; /* of the fault, else of the log's end */
 };
 
@@ -73,6 +73,11 @@ boot_says(struct verdict *out)
 	if (rc == 0)
 		return;
 	strcpy(out->name, "refused");
+	if (strstr(h.region.seq->error, "the log is away") != NULL) {
+		memset(out, 0, sizeof(*out));
+		strcpy(out->name, "gone");
+		return;
+	}
 	at = strstr(h.region.seq->error, "/wal/0");
 	if (at != NULL && sscanf(at, "/wal/%8x.seg: offset %u:", &out->segment,
 			      &out->offset) == 2)
@@ -107,6 +112,10 @@ tool_says(struct verdict *out, char *text, size_t size)
 		if (at == NULL ||
 		    strstr(line, "but the checkpoint has") != NULL)
 			continue;
+		if (strstr(line, "missing: no segment is left") != NULL) {
+			strcpy(out->name, "gone");
+			break;
+		}
 		if (fault && strcmp(out->name, "damaged") == 0 &&
 		    strncmp(line, "damaged: wal/", 13) != 0)
 			continue;

@@ -15,8 +15,7 @@
 #include "workers/group/state_file.h"
 #include "workers/worker.h"
 
-#define MEMBERS_FILE "members"
-#define MEMBERS_TMP  "members.tmp"
+#define MEMBERS_TMP "members.tmp"
 
 /* Kinds of completions; 0 is the loop's. */
 enum { KIND_STATE = 1, KIND_MEMBERS = 2 };

@@ -354,6 +354,33 @@ refuse_damage(struct recovery *rec)
 	return -ECANCELED;
 }
 
+/*
+ * There is no log, but there was one, says whatever tells of its records, or
+ * the members file.
+ */
+static bool
+is_gone(const struct recovery *rec)
+{
+	return rec->check.list.count == 0 &&
+	       (logcheck_verdict(&rec->check) == LOG_DAMAGED ||
+		   faccessat(rec->w->w->data_dir, MEMBERS_FILE, F_OK, 0) == 0);
+}
+
+/* Nothing of it is there: that is no damage, and it may be put back. */
+static int
+refuse_gone(struct recovery *rec)
+{
+	(void)refuse_call(
+	    rec, "wal", rec->w->dir < 0 ? "open" : "readdir", ENOENT);
+	if (rec->w->dir >= 0)
+		strlcpy(rec->what, "no segment is left", sizeof(rec->what));
+	snprintf(rec->why, sizeof(rec->why),
+	    "the log is away, nothing is changed; recovery_mode = force would "
+	    "drop every record behind %ju, where the checkpoint ends",
+	    (uintmax_t)logcheck_base(&rec->check.known));
+	return -ECANCELED;
+}
+
 /* A forced or readonly boot says what a normal one stops at. */
 static void
 damage_tell(struct recovery *rec)
@@ -659,6 +686,8 @@ recover_scan(struct recovery *rec)
 	w->vlsn = c->vlsn;
 	w->term = c->term;
 	w->time_ms = c->time_ms;
+	if (!w->w->force && !w->w->readonly && is_gone(rec))
+		return refuse_gone(rec);
 	if (logcheck_verdict(c) == LOG_DAMAGED)
 		return damage_met(rec);
 	rec->torn = c->fault.verdict == LOG_TORN && !c->dropped;
