@@ -142,13 +142,21 @@ trouble_end(struct region *r, enum trouble kind)
 }
 
 void
+trouble_drop(struct region *r, enum trouble kind)
+{
+	end(r, kind, "ended with the node");
+}
+
+void
 trouble_writer_died(struct region *r, unsigned slot)
 {
+	const char *how = slot == SLOT_SUPERVISOR ? "ended with the node"
+						  : "ended with its worker";
 	unsigned kind;
 
 	for (kind = 0; kind < TROUBLE_COUNT; kind++)
 		if (kinds[kind].slot == slot)
-			end(r, kind, "ended with its worker");
+			end(r, kind, how);
 }
 
 bool
@@ -176,6 +184,15 @@ trouble_times(const struct region *r, enum trouble kind)
 	    &row_of(r, kind)->times, memory_order_relaxed);
 }
 
+static bool
+is_final(const struct region *r)
+{
+	return atomic_load_explicit(&r->seq->shutdown, memory_order_relaxed) !=
+		   SHUTDOWN_NONE ||
+	       atomic_load_explicit(&r->head->state, memory_order_relaxed) !=
+		   REGION_LIVE;
+}
+
 bool
 trouble_read(
     const struct region *r, enum trouble kind, struct trouble_info *out)
@@ -201,6 +218,8 @@ trouble_read(
 			break;
 	}
 	out->text[sizeof(out->text) - 1] = '\0';
+	if (is_final(r))
+		fault_final(out->text);
 	return standing;
 }
 

@@ -155,9 +155,11 @@ void trouble_carry(
     struct region *r, enum trouble kind, uint64_t since_ns, const char *text);
 /* It is over, if it stood: an event says after how long. */
 void trouble_end(struct region *r, enum trouble kind);
+/* It stands no more because the node ends, for what is there still. */
+void trouble_drop(struct region *r, enum trouble kind);
 /*
  * The supervisor: this slot's process is gone, and its troubles with it. What
- * caused them may be there still, so none is called over.
+ * caused them may be there still, so none is called over. Its own go last.
  */
 void trouble_writer_died(struct region *r, unsigned slot);
 
@@ -167,7 +169,10 @@ unsigned trouble_stops(const struct region *r);
 /* Those that stand, what stops most first. Returns how many. */
 unsigned
 trouble_list(const struct region *r, struct trouble_info out[TROUBLE_COUNT]);
-/* One that stands; false if it does not. */
+/*
+ * One that stands; false if it does not. Of a node that stops or is over the
+ * text does not say that it goes on by itself.
+ */
 bool trouble_read(
     const struct region *r, enum trouble kind, struct trouble_info *out);
 /* How often the kind has begun in this region. */

@@ -9,7 +9,8 @@
  *
  * Meanwhile health lives on beside the region of before, where the trouble
  * BOOT_WAITS stands, so that pages and tools tell what is waited for; it ends
- * before the next boot.
+ * before the next boot. If none follows it lives until the others are gone: the
+ * kernel may keep one of them for long.
  */
 #include "supervisor/node.h"
 
@@ -29,7 +30,7 @@ end_begin(struct node *n, bool boot_again)
 {
 	n->mode = NODE_ENDING;
 	n->boot_again = boot_again;
-	n->keep_health = boot_again;
+	n->keep_health = true;
 	children_forget_restarts(n);
 	node_end_turn(n);
 }
@@ -39,6 +40,16 @@ node_give_up(struct node *n, int exit_code)
 {
 	n->exit_code = exit_code;
 	end_begin(n, false);
+	node_boots_no_more(n);
+}
+
+void
+node_boots_no_more(struct node *n)
+{
+	n->boot_again = false;
+	seq_shutdown(n->region.seq, SHUTDOWN_DRAINING_LISTENERS);
+	trouble_drop(&n->region, TROUBLE_BOOT_WAITS);
+	listen_refuse(&n->listen, true);
 }
 
 /* What happened: the first error of a boot explains all that came after. */
@@ -341,6 +352,7 @@ all_gone(struct node *n)
 	if (!n->boot_again ||
 	    atomic_load_explicit(&c->stop_wanted, memory_order_acquire) != 0) {
 		n->boot_again = n->keep_health = false;
+		child_kill(n, SLOT_HEALTH, NULL);
 		n->finished = children_alive(n) == 0;
 		return;
 	}

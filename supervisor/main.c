@@ -253,6 +253,7 @@ static void
 clean_up(struct node *n)
 {
 	if (n->has_region) {
+		trouble_writer_died(&n->region, SLOT_SUPERVISOR);
 		event_add(&n->region, SLOT_SUPERVISOR, EVENT_INFO,
 		    "the node has stopped, exit code %d", n->exit_code);
 		log_level_word(NULL);

@@ -224,6 +224,8 @@ char *node_waited_text(const struct node *n, const char *cause, char *buf);
 void node_say_waited(struct node *n, const char *cause);
 /* Kill everybody and exit with this code. */
 void node_give_up(struct node *n, int exit_code);
+/* Whoever looks on is told that the node ends, clients go elsewhere. */
+void node_boots_no_more(struct node *n);
 void node_end_turn(struct node *n);
 uint64_t node_end_deadline(const struct node *n);
 

@@ -6,6 +6,7 @@
 #include "supervisor/node.h"
 
 #include "shm/log.h"
+#include "shm/trouble.h"
 #include "supervisor/listen.h"
 #include "supervisor/stop_core.h"
 
@@ -49,7 +50,7 @@ node_stop(struct node *n, const char *why)
 		return;
 	case NODE_ENDING: /* a restart was wanted: now it is not */
 		log_info("stop: %s", why);
-		n->boot_again = n->keep_health = false;
+		node_boots_no_more(n);
 		return;
 	case NODE_PAUSED: /* health may be there, and answer who asked */
 	case NODE_BOOTING:
@@ -59,6 +60,7 @@ node_stop(struct node *n, const char *why)
 	n->mode = NODE_STOPPING;
 	children_forget_restarts(n);
 	event_add(&n->region, SLOT_SUPERVISOR, EVENT_INFO, "stop: %s", why);
+	trouble_drop(&n->region, TROUBLE_BOOT_WAITS);
 	notify("STOPPING=1\nSTATUS=stopping");
 	for (unsigned slot = 0; slot < SLOT_MAX; slot++)
 		if (n->child[slot].pid != 0)

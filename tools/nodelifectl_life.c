@@ -167,6 +167,19 @@ say_served(const struct region *r)
 		printf(": serving\n");
 }
 
+/* A stop: its step, and what it waits for. */
+static void
+say_stopping(const struct region *r, enum shutdown_step step)
+{
+	static struct trouble_info t[TROUBLE_COUNT];
+
+	printf(": stopping: %s", shutdown_name(step));
+	if (trouble_list(r, t) > 0 &&
+	    trouble_stops_of(t[0].kind) != STOPS_NOTHING)
+		printf(": %s", ctl_printable(t[0].text));
+	printf("\n");
+}
+
 /* "serving", or how far its boot or its stop is. */
 static void
 say_state(const struct ctl *c, const struct ctl_life *l)
@@ -187,7 +200,7 @@ say_state(const struct ctl *c, const struct ctl_life *l)
 	step = atomic_load_explicit(&s->shutdown, memory_order_acquire);
 	phase = atomic_load_explicit(&s->phase, memory_order_acquire);
 	if (step != 0)
-		printf(": stopping: %s\n", shutdown_name(step));
+		say_stopping(&l->region, step);
 	else if (trouble_read(&l->region, TROUBLE_BOOT_WAITS, &t))
 		printf(": not serving: %s\n", ctl_printable(t.text));
 	else if (phase == PHASE_GATEWAY_ENABLE)

@@ -192,6 +192,8 @@ sample_take(const struct region *r, struct stat_sample *out)
 	out->up_ms = ms_between(r->head->started_ns, out->at_ns);
 	out->at_wall_ms = r->head->started_wall_ms + (int64_t)out->up_ms;
 	seq_snapshot(r->seq, &out->seq);
+	if (out->life != LIFE_LIVE)
+		fault_final(out->seq.error);
 	phases_take(r->seq, out->phase_ms);
 	view_take(r, out);
 	positions_take(r->pos, &out->pos);

@@ -20,12 +20,22 @@
 
 enum verdict { WAIT_REACHED, WAIT_FAILED, WAIT_TIMED_OUT, WAIT_OVER };
 
-/* The supervisor's last word but its farewell says why a node is over. */
+/*
+ * The supervisor's last word but its farewell says why a node is over; that a
+ * trouble is over begins with its name.
+ */
 static bool
 is_cause(const struct event *e)
 {
 	static const char farewell[] = "the node has stopped";
+	size_t len;
 
+	for (unsigned kind = 0; kind < TROUBLE_COUNT; kind++) {
+		len = strlen(trouble_name(kind));
+		if (strncmp(e->text, trouble_name(kind), len) == 0 &&
+		    e->text[len] == ' ')
+			return false;
+	}
 	return e->slot == SLOT_SUPERVISOR &&
 	       strncmp(e->text, farewell, sizeof(farewell) - 1) != 0;
 }
@@ -84,6 +94,14 @@ pauses(const struct region *r)
 	       seq_reached(r->seq, PHASE_GATEWAY_ENABLE);
 }
 
+/* Or before its end. */
+static bool
+stops(const struct region *r)
+{
+	return atomic_load_explicit(&r->seq->shutdown, memory_order_acquire) !=
+	       SHUTDOWN_NONE;
+}
+
 /* Wait on the futex, looking each second whether the node is still there. */
 static enum verdict
 wait_for_phase(const struct region *r, enum phase phase, uint64_t deadline_ns)
@@ -97,7 +115,7 @@ wait_for_phase(const struct region *r, enum phase phase, uint64_t deadline_ns)
 			until = deadline_ns;
 		rc = seq_wait(r->seq, phase, until, NULL, NULL);
 		if (rc == 0 && !pauses(r))
-			return WAIT_REACHED;
+			return stops(r) ? WAIT_FAILED : WAIT_REACHED;
 		if (rc == 0)
 			poll(NULL, 0, LOOK_MS);
 		else if (rc != -ETIMEDOUT)
@@ -173,8 +191,8 @@ failure_text(const struct region *r, char *why, size_t why_size)
 		    "the node is %s; it got to phase %s: %s", life_name(life),
 		    phase_name(snap.phase), error);
 	} else {
-		snprintf(why, why_size, "the node stops (%s)",
-		    shutdown_name(snap.shutdown));
+		snprintf(why, why_size, "the node stops (%s): %s",
+		    shutdown_name(snap.shutdown), error);
 	}
 }
 

@@ -68,6 +68,29 @@ $n->wait_serving;
 is $n->client->cmd(qw(GET k)), 1, 'back at the same address';
 is $n->stop, 0, 'stopped';
 
+# A node that ended in a pause: what it leaves promises nothing.
+$n->configure( restart => { backoff_min => '60s', backoff_max => '60s' } );
+$n->start;
+kill 'KILL', $n->workers->{store};
+eventually { waits() } 'a pause';
+is $n->stop, 0, 'stopped in it';
+is waits(), undef, 'the region that is left tells of no boot to come';
+like slurp( $n->{log} ), qr/boot_waits ended with the node after/, 'the log closes it';
+( undef, undef, $err ) = $n->run( until_serving(5) );
+like $err, qr/ended: stop: SIGTERM/, 'nodelifestat -w says why it ended';
+
+$n->configure( restart =>
+	  { give_up => '1s', backoff_min => '50ms', backoff_max => '200ms' } );
+$n->start;
+rename $n->{data}, "$n->{data}.away" or die;
+kill 'KILL', $n->workers->{store};
+is $n->wait_exit, 75, 'ended by [restart] give_up';
+$screen = ( $n->run( 'nodelifestat', '-r', $n->{run} ) )[1];
+$screen =~ s/\s+/ /g;
+like $screen, qr/ failed: .*No such file/, 'its screen says of what';
+unlike $screen, qr/goes on by itself| boot_waits, /, 'and promises nothing';
+rename "$n->{data}.away", $n->{data} or die;
+
 # A disk that takes writes again, seen by who has ended already.
 SKIP: {
 	skip 'no prlimit(1)', 8 if system('prlimit --version >/dev/null') != 0;
@@ -76,7 +99,7 @@ SKIP: {
 		system( 'prlimit', "--pid=$pid", "--fsize=$soft:" ) == 0 or die;
 	};
 	$n->configure( restart =>
-		  { limit => 0, backoff_min => '10ms', backoff_max => '60s' } );
+		  { limit => 0, give_up => undef, backoff_min => '10ms', backoff_max => '60s' } );
 	$n->start;
 	$from = -s $n->{log};
 	for my $round ( 1 .. 6 ) {

@@ -17,6 +17,25 @@ sub trouble {
 }
 sub write_probe { return ( $_[0]->http('/readyz?want=write') )[0] }
 
+# A node that has given up while the kernel keeps one of its processes: no page,
+# tool or screen calls it serving or promises a future, and clients go elsewhere.
+sub ends_everywhere {
+	my ($n) = @_;
+	my $text = $n->stat->{troubles}[0]{text} // '';
+	like $text, qr/in flight/, 'the screen tells what it waits for';
+	unlike $text, qr/goes on by itself/, 'and promises nothing';
+	my ( $code, $out, $err ) = $n->run( 'nodelifectl', '-r', $n->{run}, 'status' );
+	like $out, qr/: stopping: \w+: wal: flush of VLSN/, 'so does nodelifectl status';
+	( $code, undef, $err ) = $n->run(
+		'nodelifestat', '-r', $n->{run}, '-w', 'gateway_enable', '-t', 5 );
+	is $code, 1, 'nodelifestat -w: it will not be';
+	like $err, qr/the node stops \(\w+\): ./, 'and why';
+	is +( $n->http('/readyz') )[0], 503, '/readyz: 503';
+	my $c = eval { $n->client };
+	is $c, undef, 'clients are refused';
+	return;
+}
+
 my $n = Nodelife->new->start;
 is write_probe($n), 200, 'writes are served';
 my %stops = (
@@ -67,7 +86,7 @@ is $n->stop, 0, 'stopped';
 
 SKIP: {
 	my $why = World::lacks(qw(root loop fuse));
-	skip $why, 15 if $why;
+	skip $why, 1 if $why;
 	my $disk = World::Disk->new( size => '96M', faulty => 1 );
 	my $m = Nodelife->new(
 		node => { data_dir => $disk->dir . '/data' },
@@ -115,8 +134,10 @@ SKIP: {
 	$disk->say( write => 'hang', flush => 'hang' );
 	$c->send(qw(SET b 4));
 	eventually { slurp( $m->{log} ) =~ /the node stops: .*give_up/ } 'give_up';
+	ends_everywhere($m);
 	$disk->say;
 	is $m->wait_exit, 75, 'it ends';
+	is_deeply [ map { $_->{kind} } @{ $m->stat->{troubles} } ], [], 'nothing stands after the end';
 	my ($last) = slurp( $m->{log} ) =~ /(the node stops: .*give_up.*)/;
 	like $last, qr/wal: flush of VLSN \d+: in flight.*look at it.*start the node/,
 	  'it says what ended it, and what to do';
