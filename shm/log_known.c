@@ -100,6 +100,8 @@ log_known_read(struct log_known *out, const char *data_path, int data_dir,
 
 	memset(out, 0, sizeof(*out));
 	rc = checkpoint_take(out, data_path, group_uuid);
+	out->store_gone = faccessat(data_dir, LOG_STORE_FILE, F_OK, 0) != 0 &&
+			  errno == ENOENT;
 	if (checkpoint_error != NULL)
 		*checkpoint_error = rc;
 	index_take(out, data_dir, group_uuid, generation);

@@ -282,6 +282,7 @@ check_missing(struct logcheck *c)
 	const struct segment_list *l = &c->list;
 	const struct segment_entry *e;
 	uint32_t number, offset = 0;
+	bool store = false;
 	const char *what;
 
 	if (!beginning_needed(c))
@@ -289,7 +290,10 @@ check_missing(struct logcheck *c)
 	number = l->missing != 0 ? l->missing : l->entry[l->oldest].number;
 	e = entry_of(l, number);
 	c->vlsn = logcheck_base(&c->known);
-	if (e == NULL)
+	if (e == NULL && c->known.store_gone && taken_by_retention(l)) {
+		what = "it is missing, and so is " LOG_STORE_FILE;
+		store = true;
+	} else if (e == NULL)
 		what = "it is missing";
 	else if (l->missing == 0)
 		what = "the log begins behind the checkpoint";
@@ -306,6 +310,7 @@ check_missing(struct logcheck *c)
 		what = "its header is damaged";
 	}
 	fault_found(c, &c->missing, LOG_DAMAGED, number, offset, what);
+	c->missing.store = store;
 	return 0;
 }
 

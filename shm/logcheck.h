@@ -32,6 +32,7 @@ enum log_witness {
 struct log_fault {
 	enum log_verdict verdict;
 	bool unneeded; /* the checkpoint has what it held: no boot looks */
+	bool store; /* the store's file is missing, which may have held it */
 	uint32_t segment, offset;
 	const char *what; /* static */
 	uint64_t vlsn; /* newest good one before it */
@@ -39,10 +40,13 @@ struct log_fault {
 	enum log_witness witness; /* of durable */
 };
 
+#define LOG_STORE_FILE "store/data.mdb" /* below data_dir */
+
 /* What else than the log tells of its records; 0 = nothing does. */
 struct log_known {
 	uint64_t hint;
 	bool checkpoint_read; /* store/ was read, or there is none */
+	bool store_gone; /* there is no LOG_STORE_FILE */
 	uint64_t checkpoint; /* VLSN that it holds */
 	uint64_t term; /* of that record */
 	int64_t time_ms; /* of that record */

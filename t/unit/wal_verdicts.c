@@ -78,6 +78,10 @@ boot_says(struct verdict *out)
 		strcpy(out->name, "gone");
 		return;
 	}
+	at = strstr(h.region.seq->error, "it may hold what the log lacks");
+	if (at != NULL &&
+	    sscanf(at, "%*[a-z ], wal/%8x.seg", &out->segment) == 1)
+		strcpy(out->name, "damaged");
 	at = strstr(h.region.seq->error, "/wal/0");
 	if (at != NULL && sscanf(at, "/wal/%8x.seg: offset %u:", &out->segment,
 			      &out->offset) == 2)

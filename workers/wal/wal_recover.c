@@ -355,6 +355,22 @@ refuse_damage(struct recovery *rec)
 }
 
 /*
+ * The log begins with what a store had not, and there is none: of the two, the
+ * segment may have been recycled, while the store's file may be put back.
+ */
+static int
+refuse_store(struct recovery *rec)
+{
+	const struct log_fault *f = &rec->check.missing;
+
+	(void)refuse_call(rec, LOG_STORE_FILE, "open", ENOENT);
+	snprintf(rec->why, sizeof(rec->why),
+	    "it may hold what the log lacks, wal/%08x.seg", f->segment);
+	force_tell(rec, rec->why, sizeof(rec->why));
+	return -ECANCELED;
+}
+
+/*
  * There is no log, but there was one, says whatever tells of its records, or
  * the members file.
  */
@@ -632,7 +648,8 @@ damage_met(struct recovery *rec)
 	int rc;
 
 	if (!w->w->force && !w->w->readonly)
-		return refuse_damage(rec);
+		return c->missing.store ? refuse_store(rec)
+					: refuse_damage(rec);
 	damage_tell(rec);
 	/* Readonly: the checkpoint is served; nothing is changed. */
 	if (w->w->readonly)
