@@ -195,13 +195,19 @@ h_fork(struct harness *h)
 	h_fork_at(h, SHUTDOWN_NONE);
 }
 
-/* Boot and wait for its segment: 0, or negative with the region's error. */
+/* Wait for its segment: 0, or negative with the region's error. */
+__attribute__((unused)) static int
+h_booted(struct harness *h)
+{
+	return seq_wait(h->region.seq, PHASE_RAFT_METADATA_REPLAY,
+	    mono_ns() + H_WAIT_MS * NS_PER_MS, NULL, NULL);
+}
+
 __attribute__((unused)) static int
 h_boot(struct harness *h)
 {
 	h_fork(h);
-	return seq_wait(h->region.seq, PHASE_RAFT_METADATA_REPLAY,
-	    mono_ns() + H_WAIT_MS * NS_PER_MS, NULL, NULL);
+	return h_booted(h);
 }
 
 /* Has the process ended? Its status is kept. */

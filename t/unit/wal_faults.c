@@ -16,7 +16,10 @@ static struct bad_call {
 	_Atomic int probe; /* what a probe's steps give, 0 = their own */
 	_Atomic int probes;
 	_Atomic int writes; /* of any segment */
+	_Atomic uint64_t word; /* wal_failed at the newest of them */
 } * fault;
+
+static const struct control *watched; /* whose word it is; NULL = nobody's */
 
 static int
 hook(enum wal_op op, int res)
@@ -29,6 +32,8 @@ hook(enum wal_op op, int res)
 	}
 	if (op == WAL_OP_WRITE)
 		atomic_fetch_add(&fault->writes, 1);
+	if (op == WAL_OP_WRITE && watched != NULL)
+		atomic_store(&fault->word, atomic_load(&watched->wal_failed));
 	if (atomic_load(&fault->op) != (int)op)
 		return res;
 	if (atomic_load(&fault->countdown) > 0 &&
@@ -620,6 +625,55 @@ test_kills(enum conf_wal_io io, const char *under, int rounds)
 	h_free(&h);
 }
 
+/*
+ * A boot that was told nothing has gone on with a log whose flush had failed:
+ * the word of that holds no more. A boot that is told again must not make it
+ * hold, at no instruction.
+ */
+static void
+test_void_word(void)
+{
+	struct harness h;
+	char link[128], aside[128], first[sizeof(h.region.path)];
+	uint64_t number = 1;
+
+	h_new(&h, "/dev/shm");
+	h.keep_region = true;
+	snprintf(link, sizeof(link), "%s/region", h.dir);
+	snprintf(aside, sizeof(aside), "%s/aside", h.dir);
+	is_i64(h_boot(&h), 0, "boots");
+	h_elect(&h, 1);
+	ok(h_write(&h, 10, 100, &number), "writes");
+	fault_set((int)WAL_OP_WRITE, 1, -EIO, 0);
+	h_push(&h, REC_OP, 0, "lost", 4);
+	h_ring(&h);
+	ok(wait_until(h_ended(&h), H_WAIT_MS), "a flush fails");
+	fault_set(-1, 0, 0, 0);
+	is_u64(atomic_load(&h.region.control->wal_failed), 12, "told");
+	memcpy(first, h.region.path, sizeof(first));
+	h_kill(&h);
+	ok(rename(link, aside) == 0, "another run_dir");
+	h.keep_region = false;
+	is_i64(h_boot(&h), 0, "boots");
+	h_elect(&h, 2);
+	ok(h_write(&h, 10, 100, &number), "ten more");
+	ok(h_stop(&h), "ends");
+	ok(rename(aside, link) == 0, "the first run_dir again");
+	h_region(&h);
+	watched = h.region.control;
+	is_u64(atomic_load(&watched->wal_failed), 12, "its word");
+	h_fork_at(&h, SHUTDOWN_NONE);
+	is_i64(h_booted(&h), 0, "boots");
+	is_u64(atomic_load(&fault->word), 0,
+	    "is gone before anything makes it hold");
+	is_u64(position_get(&h.region.pos->durable), h.acked_vlsn,
+	    "all that was answered is there");
+	watched = NULL;
+	ok(h_stop(&h), "ends");
+	shm_unlink(first);
+	h_free(&h);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -637,6 +691,7 @@ main(int argc, char **argv)
 	test_dropped(CONF_WAL_IO_BUFFERED, WAL_OP_SYNC);
 	test_header(CONF_WAL_IO_AUTO, WAL_OP_WRITE);
 	test_header(CONF_WAL_IO_BUFFERED, WAL_OP_SYNC);
+	test_void_word();
 	test_unreadable();
 	test_tail();
 	test_tail_short(CONF_WAL_IO_AUTO);

@@ -256,6 +256,7 @@ struct wal {
 	uint64_t term_start; /* VLSN of own_term's first record */
 	uint64_t boot_term; /* newest term in the log when it was scanned */
 	uint64_t own_term; /* term whose first record is ours, 0 = none */
+	bool failed_before; /* wal_failed holds: recovery has judged it */
 	bool stopping;
 	bool told; /* a term that cannot be was logged */
 

@@ -756,6 +756,7 @@ know(struct recovery *rec)
 	    l->newest != UINT32_MAX ? l->entry[l->newest].info.generation : 0,
 	    NULL);
 	known->failed = failed_before(rec);
+	w->failed_before = known->failed != 0;
 	if (!w->w->force)
 		return;
 	rec->term_seen = known->term;

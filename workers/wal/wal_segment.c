@@ -190,13 +190,6 @@ first_write(struct wal *w, int fd)
 	return rc;
 }
 
-static bool
-failed_before(const struct wal *w)
-{
-	return atomic_load_explicit(
-		   &w->r->control->wal_failed, memory_order_relaxed) != 0;
-}
-
 int
 wal_segment_first(struct wal *w)
 {
@@ -211,9 +204,15 @@ wal_segment_first(struct wal *w)
 	if (fd < 0)
 		return wal_boot_fault(w, path, "create", -fd);
 	header_append(w, fd, size);
-	/* What had failed before holds while this header is on its way. */
-	if (failed_before(w))
+	/*
+	 * What had failed before holds while this header is on its way. A word
+	 * that holds no more goes before its other parts do: by them it would.
+	 */
+	if (w->failed_before)
 		wal_failed_set(w);
+	else
+		atomic_store_explicit(
+		    &w->r->control->wal_failed, 0, memory_order_release);
 	rc = first_write(w, fd);
 	if (rc != 0) {
 		/* The header, too, can be read then and be on no disk. */
