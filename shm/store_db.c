@@ -7,17 +7,22 @@
 #include <sys/stat.h>
 
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "shm/assert.h"
 #include "shm/bits.h"
 #include "shm/map_read.h"
 #include "shm/record.h"
 #include "shm/store_db_int.h"
+
+#define LOCK_ROOM (4096 + STORE_READERS * 128) /* lock.mdb has, at most */
 
 #define STORE_DBS     8
 #define STORE_READERS 126
@@ -173,6 +178,27 @@ open_env(struct store_db *db, const char *path, enum store_db_mode mode,
 	return store_db_errno(mdb_env_open(db->env, path, flags, 0640));
 }
 
+/*
+ * LMDB writes its lock file through a map: with no block behind it on a full
+ * disk that is a SIGBUS.
+ */
+static int
+lock_room(const char *path)
+{
+	char name[PATH_MAX];
+	int fd, rc = 0;
+
+	snprintf(name, sizeof(name), "%s/lock.mdb", path);
+	fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+	if (fd == -1)
+		return -errno;
+	if (fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, LOCK_ROOM) != 0 &&
+	    errno != EOPNOTSUPP)
+		rc = -errno;
+	close(fd);
+	return rc;
+}
+
 int
 store_db_open(struct store_db *db, const char *path, enum store_db_mode mode,
     uint64_t map_size, char *why, size_t why_size)
@@ -185,7 +211,9 @@ store_db_open(struct store_db *db, const char *path, enum store_db_mode mode,
 	if (write && mkdir(path, 0750) != 0 && errno != EEXIST)
 		return explain(
 		    -errno, why, why_size, "%s: %s", path, strerror(errno));
-	rc = open_env(db, path, mode, map_size);
+	rc = write ? lock_room(path) : 0;
+	if (rc == 0)
+		rc = open_env(db, path, mode, map_size);
 	if (rc == 0)
 		rc = check_size(db, path, why, why_size);
 	if (rc == 0)
@@ -197,6 +225,46 @@ store_db_open(struct store_db *db, const char *path, enum store_db_mode mode,
 	else if (why[0] == '\0')
 		explain(rc, why, why_size, "%s: %s", path, strerror(-rc));
 	store_db_close(db);
+	return rc;
+}
+
+static int
+make_env(const char *name)
+{
+	MDB_env *env;
+	int fd, rc = mdb_env_create(&env);
+
+	if (rc != 0)
+		return store_db_errno(rc);
+	rc = store_db_errno(
+	    mdb_env_open(env, name, MDB_NOSUBDIR | MDB_NOLOCK, 0640));
+	if (rc == 0)
+		rc = store_db_errno(mdb_env_get_fd(env, &fd));
+	if (rc == 0 && fdatasync(fd) != 0)
+		rc = -errno;
+	mdb_env_close(env);
+	return rc;
+}
+
+int
+store_db_make(const char *path, char *why, size_t why_size)
+{
+	char name[PATH_MAX], made[PATH_MAX];
+	int rc = 0;
+
+	snprintf(name, sizeof(name), "%s/data.mdb", path);
+	snprintf(made, sizeof(made), "%s/data.new", path);
+	if (mkdir(path, 0750) != 0 && errno != EEXIST)
+		return explain(
+		    -errno, why, why_size, "%s: %s", path, strerror(errno));
+	(void)unlink(made);
+	rc = make_env(made);
+	if (rc == 0 && rename(made, name) != 0)
+		rc = -errno;
+	if (rc != 0) {
+		(void)unlink(made);
+		explain(rc, why, why_size, "%s: %s", made, strerror(-rc));
+	}
 	return rc;
 }
 

@@ -91,6 +91,12 @@ struct store_item {
 int store_db_open(struct store_db *db, const char *path,
     enum store_db_mode mode, uint64_t map_size, char *why, size_t why_size);
 void store_db_close(struct store_db *db);
+/*
+ * Make an empty data.mdb in the directory path, durably and whole: under
+ * another name until both of its first pages are on disk, for one alone is
+ * damage. 0 or -errno. Blocks.
+ */
+int store_db_make(const char *path, char *why, size_t why_size);
 /* Which file data.mdb is. 0 or -errno. */
 int store_db_file(const struct store_db *db, uint64_t *dev, uint64_t *ino);
 /* Is it that one? 0, -EREMCHG or -errno. ino 0: not known, any is. */

@@ -12,6 +12,22 @@ plan skip_all => "$why: cannot mount a small file system" if $why;
 
 sub small_disk { return World::Disk->new( fs => 'tmpfs', size => $_[0] . 'm' ) }
 
+# A first boot on a disk of so many pages and no more: what it has made of a
+# store does not stand in its way when there is room.
+for my $pages ( 3 .. 8 ) {
+	my $disk = World::Disk->new( fs => 'tmpfs', size => 4 * $pages . 'k' );
+	my $n    = Nodelife->new( node => { data_dir => $disk->dir . '/data' } );
+	$n->{data} = $disk->dir . '/data';
+	next if !eval { $n->found; 1 };
+	$n->spawn;
+	eventually { slurp( $n->{log} ) =~ /the boot waits: .*No space left/ }
+	"$pages pages: a first boot waits";
+	system( 'mount', '-o', 'remount,size=64m', $disk->dir ) == 0 or die;
+	is $n->wait_boot, 'serves', 'and goes on when there are more';
+	is $n->client->cmd(qw(SET a 1)), 'OK', 'and serves';
+	is $n->stop, 0, 'stopped';
+}
+
 for my $io (qw(auto buffered)) {
 	my $disk = small_disk(64);
 	my $n = Nodelife->new(

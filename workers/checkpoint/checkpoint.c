@@ -256,8 +256,11 @@ boot_write(struct checkpoint *c, char *why, size_t n)
 	uint64_t used;
 	int rc;
 
-	if ((rc = boot_may_write(c, why, n)) != 0 ||
-	    (rc = open_files(c, &db, STORE_DB_WRITE, why, n)) != 0)
+	if ((rc = boot_may_write(c, why, n)) != 0)
+		return rc;
+	if (boot_is_new(c) && (rc = store_db_make(c->path, why, n)) != 0)
+		return rc;
+	if ((rc = open_files(c, &db, STORE_DB_WRITE, why, n)) != 0)
 		return rc;
 	rc = names_sync(c, why, n);
 	if (rc == 0 && (rc = checkpoint_settle(&db)) != 0)
