@@ -205,11 +205,11 @@ test_unread(void)
 	conf.listen.client_memory = 4 << 20;
 	a = client();
 	b = client();
-	ask_much(a, 600);
+	ask_much(a, 900);
 	ok(a->park == PARK_NOT && gw_conn_unsent(a) > 2 * GW_OUT_HIGH,
 	    "%zu bytes unread, and there is memory: it is read",
 	    gw_conn_unsent(a));
-	ask_much(b, 600);
+	ask_much(b, 300);
 	ok(b->park == PARK_OUTPUT && gw_conn_unsent(b) > GW_OUT_HIGH &&
 		gw_conn_unsent(b) < 2 * GW_OUT_HIGH,
 	    "a quarter of client_memory is held: it rests");
@@ -219,7 +219,12 @@ test_unread(void)
 	gw_conn_resume(&gw, a);
 	ok(a->park == PARK_NOT && b->park == PARK_OUTPUT,
 	    "who has read goes on");
+	ask_much(a, 300);
+	memory_turn(0);
+	ok(b->park == PARK_OUTPUT, "who has not does not, as long as it is");
 	gone(a);
+	memory_turn(0);
+	ok(b->park == PARK_NOT, "there is memory again: nor does the other");
 	gone(b);
 	conf.listen.client_memory = limit;
 }

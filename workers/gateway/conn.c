@@ -562,6 +562,7 @@ conn_rests(struct gateway *g, struct conn *c)
 	if (known ? gw_output_rests(g, c)
 		  : gw_conn_unsent(c) >= GW_OUT_UNAUTH) {
 		gw_conn_park(g, c, PARK_OUTPUT);
+		g->output_rests = true;
 		return true;
 	}
 	if (gw_write_crowded(g, c)) {

@@ -252,6 +252,7 @@ struct gateway {
 
 	/* memory.c */
 	bool memory_high; /* above half of client_memory */
+	bool output_rests; /* somebody does that has too much to read */
 	size_t memory_seen, memory_peak;
 	uint64_t memory_look_ns, trim_ns; /* the next, at the earliest */
 	uint64_t memory_rest_ns; /* a look takes its time: none before */

@@ -361,6 +361,19 @@ memory_trim(struct gateway *g, size_t used)
 	g->trim_ns = g->loop.now_ns + TRIM_NS;
 }
 
+/* There is memory again: who does not read may be one that writes first. */
+static void
+output_goes_on(struct gateway *g)
+{
+	struct conn *c;
+	uint32_t i = 0;
+
+	g->output_rests = false;
+	while ((c = conn_next(g, &i)) != NULL)
+		if (c->park == PARK_OUTPUT && (c->flags & CONN_AUTHED) != 0)
+			gw_conn_resume(g, c);
+}
+
 /* Somebody was to end its request, and is at it no more. */
 static bool
 runner_over(struct gateway *g)
@@ -387,6 +400,8 @@ gw_memory_turn(struct gateway *g)
 
 	if ((used > limit / 2 || g->memory_high) && look_is_due(g, used, limit))
 		memory_look(g, limit);
+	if (g->output_rests && used < gw_output_ceiling(g) / 2)
+		output_goes_on(g);
 	if (chunk_bytes(g->mute.c) > MUTE_KEEP)
 		sink_reset(&g->mute);
 	memory_trim(g, used);
