@@ -113,6 +113,7 @@ SKIP: {
 		eventually {
 			my $s = $n->stat;
 			$s && $s->{node_restarts} == $round && $s->{can_write}
+			  && $s->{phase} eq 'gateway_enable'
 		} 5, "fault $round is over: boots soon, and uncounted";
 	}
 	is waits(), undef, 'and serves';
