@@ -143,70 +143,71 @@ ctl_printable(char *text)
 	return text;
 }
 
-/* A boot that is done: what is served, and if not all of it why. */
-static void
-say_served(const struct region *r)
+/*
+ * What is served, or how far a boot or a stop is. What keeps it from more is
+ * its reason; is that the first of the troubles that stand?
+ */
+static bool
+say_served(const struct region *r, const struct trouble_info *first)
 {
-	static struct trouble_info t[TROUBLE_COUNT];
-	struct commit_view view;
+	enum shutdown_step step =
+	    atomic_load_explicit(&r->seq->shutdown, memory_order_acquire);
 	unsigned stops =
-	    trouble_list(r, t) > 0 ? trouble_stops_of(t[0].kind) : 0;
+	    first != NULL ? trouble_stops_of(first->kind) : STOPS_NOTHING;
+	bool booted = seq_reached(r->seq, PHASE_GATEWAY_ENABLE);
+	struct commit_view view;
 
 	commit_view_read(r->commit, &view);
-	if ((stops & STOPS_READS) != 0)
-		printf(": not serving: %s\n", ctl_printable(t[0].text));
+	if (step != SHUTDOWN_NONE) {
+		printf("stopping: %s", shutdown_name(step));
+		return stops != STOPS_NOTHING;
+	}
+	if ((stops & STOPS_READS) != 0 &&
+	    (booted || first->kind == TROUBLE_BOOT_WAITS)) {
+		printf("not serving");
+		return true;
+	}
+	if (!booted)
+		printf("not serving: %s",
+		    phase_name(atomic_load_explicit(
+			&r->seq->phase, memory_order_acquire)));
 	else if (view.readonly != 0)
-		printf(": serving reads only: recovery mode readonly\n");
-	else if (stops != 0)
-		printf(": serving, but writes are refused: %s\n",
-		    ctl_printable(t[0].text));
+		printf("serving reads only: recovery mode readonly");
+	else if (stops != STOPS_NOTHING)
+		printf("serving, but no writes");
 	else if (!commit_is_master(r))
-		printf(": serving, but writes are refused: its role is %s\n",
+		printf("serving, but writes are refused: its role is %s",
 		    role_name(view.role));
 	else
-		printf(": serving\n");
+		printf("serving");
+	return booted && view.readonly == 0 && stops != STOPS_NOTHING;
 }
 
-/* A stop: its step, and what it waits for. */
-static void
-say_stopping(const struct region *r, enum shutdown_step step)
-{
-	static struct trouble_info t[TROUBLE_COUNT];
-
-	printf(": stopping: %s", shutdown_name(step));
-	if (trouble_list(r, t) > 0 &&
-	    trouble_stops_of(t[0].kind) != STOPS_NOTHING)
-		printf(": %s", ctl_printable(t[0].text));
-	printf("\n");
-}
-
-/* "serving", or how far its boot or its stop is. */
+/*
+ * Each trouble has a text that says what becomes of writes, and what to do; one
+ * may have its cause in another (store_full in checkpoint_failed).
+ */
 static void
 say_state(const struct ctl *c, const struct ctl_life *l)
 {
+	static struct trouble_info t[TROUBLE_COUNT];
 	char waits[1024];
-	const struct sequencer *s = l->region.seq;
-	struct trouble_info t;
-	enum shutdown_step step;
-	enum phase phase;
+	unsigned count, i = 0;
 
 	if (!l->has_region || !region_alive(&l->region)) {
 		if (pidfile_waits_read(c->run_dir, waits, sizeof(waits)))
-			printf(": the boot waits: %s\n", waits);
+			printf("the boot waits: %s\n", waits);
 		else
-			printf(": its region is not to be had\n");
+			printf("its region is not to be had\n");
 		return;
 	}
-	step = atomic_load_explicit(&s->shutdown, memory_order_acquire);
-	phase = atomic_load_explicit(&s->phase, memory_order_acquire);
-	if (step != 0)
-		say_stopping(&l->region, step);
-	else if (trouble_read(&l->region, TROUBLE_BOOT_WAITS, &t))
-		printf(": not serving: %s\n", ctl_printable(t.text));
-	else if (phase == PHASE_GATEWAY_ENABLE)
-		say_served(&l->region);
-	else
-		printf(": not serving: %s\n", phase_name(phase));
+	count = trouble_list(&l->region, t);
+	if (say_served(&l->region, count > 0 ? t : NULL))
+		printf(": %s", ctl_printable(t[i++].text));
+	printf("\n");
+	for (; i < count; i++)
+		printf("%s: %s\n", trouble_name(t[i].kind),
+		    ctl_printable(t[i].text));
 }
 
 int
@@ -217,9 +218,9 @@ ctl_status(const struct ctl *c)
 
 	if (rc == CTL_OK) {
 		if (l.pid != 0)
-			printf("running, pid %d", l.pid);
+			printf("running, pid %d: ", l.pid);
 		else
-			printf("running");
+			printf("running: ");
 		say_state(c, &l);
 	} else {
 		ctl_say_life(c, rc);

@@ -234,6 +234,9 @@ SKIP: {
 	my $why = qr/^ERR the store is full .*fork: Resource.*processes/;
 	like $error, $why, "no fork: refused after $took writes";
 	is_refusing( $n, $c, $why, 'no fork' );
+	like( ( $n->run( 'nodelifectl', '-r', $n->{run}, 'status' ) )[1],
+		qr/: serving, but no writes: .* full .*refused.*\ncheckpoint_failed: .*fork: .*processes/,
+		'no fork: status has what it is and why' );
 	ok $limit->('--nproc=1000:'), 'the limit is raised';
 	takes_writes( $n, $c, 'no fork, then there is' );
 	$limit->('--fsize=100000:');

@@ -15,6 +15,10 @@ sub trouble {
 	return join "\n",
 	  map { $_->{text} } grep { $_->{kind} eq $kind } @{ $s->{troubles} // [] };
 }
+sub status {
+	my ($node) = @_;
+	return ( $node->run( 'nodelifectl', '-r', $node->{run}, 'status' ) )[1];
+}
 sub write_probe { return ( $_[0]->http('/readyz?want=write') )[0] }
 
 # A node that has given up while the kernel keeps one of its processes: no page,
@@ -64,8 +68,33 @@ for my $name ( sort keys %stops ) {
 	eventually { trouble( $n, $kind ) eq '' } 'and when it is over';
 	is write_probe($n), 200, 'writes are served';
 }
+{
+	my $vlsn = $n->workers->{vlsn};
+	kill 'STOP', $vlsn;
+	eventually { trouble( $n, 'worker_silent' ) } 'a warning stands';
+	like status($n),
+	  qr/^running, pid \d+: serving\nworker_silent: vlsn .*kill -CONT\)\n\z/,
+	  'status has it on a line of its own';
+	kill 'CONT', $vlsn;
+}
 is scalar( grep { $_->{restarts} } @{ $n->stat->{workers} } ), 0, 'nobody was killed';
 is $n->stop, 0, 'stopped';
+
+# A first boot, before it serves.
+{
+	my $lock = $n->hold_boot;
+	$n->spawn;
+	$n->wait_held;
+	my $pid = $n->workers->{vlsn};
+	kill 'STOP', $pid;
+	eventually { status($n) =~ /: not serving: \w+\nworker_silent: vlsn .*kill -CONT\)$/m }
+	'a boot: status says what stands in its way'
+	  or diag status($n);
+	kill 'CONT', $pid;
+	close $lock;
+	$n->wait_serving;
+	is $n->stop, 0, 'stopped';
+}
 
 # In the foreground, with its log elsewhere.
 $n->configure( node => { log => "$n->{dir}/own.log" } );
@@ -101,6 +130,8 @@ SKIP: {
 		  /^wal: flush of VLSN \d+: in flight for \d+\.\d s: writes wait: .*disk/;
 	} 'a flush that hangs is told';
 	note sprintf 'after %.1f s', now() - $begun;
+	like status($m), qr/: serving, but no writes: wal: flush .*writes wait: .*disk/,
+	  'status: writes wait, nothing is refused';
 	is write_probe($m), 503, 'the write probe turns';
 	like slurp( $m->{log} ), qr/wal: flush of VLSN \d+: in flight/, 'the log says so';
 	my ($age) = ( $m->http('/metrics') )[1] =~ /^nodelife_oldest_flush_seconds (\S+)/m;

@@ -75,7 +75,7 @@ for my $level (qw(sync no_sync)) {
 	my ( $code, $out ) = $n->run( 'nodelifectl', '-r', $n->{run}, 'status' );
 	is $code, 0, "$level: nodelifectl status: a node runs";
 	like $out,
-	  qr/: serving, but writes are refused: .*File too large: .*ulimit -f/,
+	  qr/: serving, but no writes: .*File too large: .*ulimit -f/,
 	  "$level: and does not take writes";
 
 	limit( $wal, 'unlimited' );
