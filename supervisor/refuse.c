@@ -64,7 +64,6 @@ refuse_code(int error)
 	switch (error < 0 ? -error : error) {
 	case EACCES:
 	case EPERM:
-	case EROFS:
 		return EX_NOPERM;
 	case EADDRINUSE:
 	case EBUSY:

@@ -175,6 +175,24 @@ $n->configure( node => { user => 'nobody', log => 'stderr' } );
 	waitpid $pid, 0;
 }
 
+# A file system that takes nothing is a fault of the machine: a service manager
+# tries again, which it does not after 77.
+SKIP: {
+	skip 'cannot mount a tmpfs here', 4
+	  if system("mount -t tmpfs nodelife-test '$n->{run}'") != 0;
+	for my $how ( [ 'ro', 'Read-only' ], [ 'remount,rw,size=4k', 'No space' ] ) {
+		if ( $how->[0] eq 'ro' ) { system "mount -o remount,ro '$n->{run}'" }
+		else {
+			system "mount -o $how->[0] '$n->{run}'";
+			open my $f, '>', "$n->{run}/filler" or die;
+			$f->autoflush;
+			1 while syswrite $f, 'f' x 4096;
+		}
+		start_says( 73, qr{\Q$n->{run}\E\S*: .*: $how->[1]}, "run_dir: $how->[1]" );
+	}
+	system "umount '$n->{run}'";
+}
+
 # A mount that is missing: not to be founded.
 my $m = Nodelife->new;
 my $fstab = "$m->{dir}/fstab";
