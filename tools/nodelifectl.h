@@ -40,13 +40,14 @@ struct ctl_life {
 	int pidfd; /* -1 = none */
 	bool has_region;
 	struct region region;
+	char data_lock[CONF_PATH_SIZE + 8]; /* who has it hides; "" = nobody */
 };
 
 /* life.c: look; CTL_OK: it lives. ctl_life_end() in any case. */
 int ctl_life(const struct ctl *c, struct ctl_life *l);
 void ctl_life_end(struct ctl_life *l);
 /* Says why it does not, or is not known to; returns the code. */
-int ctl_say_life(const struct ctl *c, int code);
+int ctl_say_life(const struct ctl *c, const struct ctl_life *l, int code);
 /* The region is the node's user's, the terminal perhaps root's. */
 const char *ctl_printable(char *text);
 /* Prints what state the node is in. An exit code. */

@@ -7,8 +7,10 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -65,6 +67,37 @@ region_pid(const struct region *r)
 	return pid;
 }
 
+/*
+ * Of a node that is found by its file: does one have the data, which something
+ * in the place of run_dir does not hide? Asking shares the lock for a moment,
+ * and a start waits for it.
+ */
+static bool
+data_held(const struct ctl *c, char *path, size_t size)
+{
+	struct conf_errors errs = { 0 };
+	struct conf conf;
+	int fd;
+	bool held;
+
+	path[0] = '\0';
+	if (c->file == NULL)
+		return false;
+	if (conf_load(&conf, c->file, &errs) == 0) {
+		snprintf(path, size, "%s/lock", conf.node.data_dir);
+		conf_free(&conf);
+	}
+	conf_errors_free(&errs);
+	fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	held = fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) != 0 &&
+	       errno == EWOULDBLOCK;
+	if (fd >= 0)
+		close(fd);
+	if (!held)
+		path[0] = '\0';
+	return held;
+}
+
 int
 ctl_life(const struct ctl *c, struct ctl_life *l)
 {
@@ -98,7 +131,10 @@ ctl_life(const struct ctl *c, struct ctl_life *l)
 		return CTL_OK;
 	if (fd == -EACCES || held == -EACCES || rc == -EACCES)
 		return CTL_DENIED;
-	return fd == -ENOTDIR ? CTL_FAILED : CTL_NOT_RUNNING;
+	return fd == -ENOTDIR ||
+		       data_held(c, l->data_lock, sizeof(l->data_lock))
+		   ? CTL_FAILED
+		   : CTL_NOT_RUNNING;
 }
 
 void
@@ -111,11 +147,17 @@ ctl_life_end(struct ctl_life *l)
 }
 
 int
-ctl_say_life(const struct ctl *c, int code)
+ctl_say_life(const struct ctl *c, const struct ctl_life *l, int code)
 {
 	if (code == CTL_DENIED)
 		ctl_say("%s: permission denied: be root or the node's user",
 		    c->run_dir);
+	else if (l->data_lock[0] != '\0')
+		ctl_say("%s: a node has it, which is not to be seen in its run "
+			"directory %s: is something mounted over that "
+			"(findmnt)? take it away; if run_dir was changed in %s "
+			"while it ran, name the one before (-r RUN_DIR)",
+		    l->data_lock, c->run_dir, c->file);
 	else if (code == CTL_FAILED)
 		ctl_say("%s: it, or a part of its path, is no directory: "
 			"whether a node runs with it is not to be seen from "
@@ -223,7 +265,7 @@ ctl_status(const struct ctl *c)
 			printf("running: ");
 		say_state(c, &l);
 	} else {
-		ctl_say_life(c, rc);
+		ctl_say_life(c, &l, rc);
 	}
 	ctl_life_end(&l);
 	return rc;

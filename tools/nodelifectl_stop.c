@@ -110,7 +110,7 @@ ctl_stop(const struct ctl *c)
 	int rc = ctl_life(c, &l);
 
 	if (rc != CTL_OK)
-		ctl_say_life(c, rc);
+		ctl_say_life(c, &l, rc);
 	else if ((rc = ask_or_signal(c, &l)) == CTL_OK)
 		rc = wait_gone(c, &l);
 	ctl_life_end(&l);

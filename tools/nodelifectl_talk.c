@@ -39,7 +39,7 @@ not_answering(const struct ctl *c, int error)
 		    c->run_dir, strerror(error), l.pid);
 		rc = CTL_FAILED;
 	} else {
-		ctl_say_life(c, rc);
+		ctl_say_life(c, &l, rc);
 	}
 	ctl_life_end(&l);
 	return rc;

@@ -11,7 +11,11 @@ use Test::More;
 my $n = Nodelife->new;
 # A region that nothing leads to is ours to remove.
 my @regions;
-END { unlink @regions }
+END {
+	local $?;
+	unlink @regions;
+	system "umount -l '$n->{run}' 2>/dev/null" if $n;
+}
 
 sub lose_region {
 	push @regions, readlink "$n->{run}/region";
@@ -79,6 +83,28 @@ $n->start;
 	eventually { ( ctl('config') )[0] == 0 } 'which is true';
 	is $n->stop, 0, 'stopped';
 	File::Path::remove_tree("$n->{run}.away");
+}
+
+# Something mounted over run_dir hides the node, not the lock of its data.
+SKIP: {
+	$n->start;
+	if ( system("mount -t tmpfs -o ro nodelife-test '$n->{run}' 2>/dev/null") != 0 ) {
+		$n->stop;
+		skip 'cannot mount a tmpfs here', 15;
+	}
+	for my $cmd (qw(status drain config stop)) {
+		( $code, undef, $err ) = $n->run( 'nodelifectl', '-c', $n->{ini}, '-t', 5, $cmd );
+		is $code, 1, "$cmd: run_dir is covered: 1, not 69";
+		like $err,
+		  qr{\Q$n->{data}\E/lock: a node has it, .*\Q$n->{run}\E.*findmnt.*if run_dir was changed in},
+		  'by whom it is known, and what helps';
+		unlike $err, qr/start it/, 'a second one is not';
+	}
+	system "umount '$n->{run}'";
+	eventually { ( ctl('config') )[0] == 0 } 'uncovered: it answers';
+	is $n->stop, 0, 'stopped';
+	is( ( $n->run( 'nodelifectl', '-c', $n->{ini}, 'status' ) )[0],
+		69, 'and then none runs' );
 }
 
 # What serves reads only says so.
