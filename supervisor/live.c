@@ -232,7 +232,9 @@ tell_descriptors(struct node *n)
 		int pid = (int)n->child[slot].pid;
 
 		at = atomic_load_explicit(&row->no_fd_ns, memory_order_acquire);
-		if (pid == 0 || at == 0 || n->now_ns > at + NO_FD_NS)
+		/* Nor is it of the process before in this slot. */
+		if (pid == 0 || at < n->child[slot].started_ns ||
+		    n->now_ns > at + NO_FD_NS)
 			continue;
 		f.error = atomic_load_explicit(
 		    &row->no_fd_error, memory_order_relaxed);

@@ -90,6 +90,25 @@ SKIP: {
 	is $last->cmd('PING'), 'PONG', 'one takes the place';
 	like $n->client->cmd('PING'), qr/max number/, 'the next one has none';
 	eventually { trouble() } 'it stands again';
+	kill 'KILL', $gateway;
+	my $next = 0;
+	wait_until { ( $next = $n->workers->{gateway0} // $gateway ) != $gateway };
+	my $blamed = '';
+	wait_until {
+		my $said = trouble();
+		$blamed = $said if $said =~ /pid $next\b/;
+		$blamed || !$said;
+	};
+	is $blamed, '', 'its successor is not blamed';
+	eventually { ( eval { $n->client->cmd('PING') } // '' ) eq 'PONG' } 'and serves';
+	$gateway = $next;
+	limit( highest($gateway) + 1 );
+	my @taken;
+	wait_until {
+		push @taken, $n->client;
+		$taken[-1]->cmd('PING') ne 'PONG'
+	};
+	eventually { trouble() } 'until it has none';
 	ok limit('4096'), 'the limit is raised';
 	eventually { !trouble() } 'that helps, too';
 	is $n->client->cmd('PING'), 'PONG', 'clients are served';
