@@ -19,6 +19,7 @@
 #include "shm/table.h"
 #include "supervisor/daemon.h"
 #include "supervisor/limits.h"
+#include "supervisor/listen.h"
 
 #define KILLS_NS (4 * NS_PER_S) /* a kill is of late for up to twice this */
 #define UP_NS    (2 * NS_PER_S) /* so long up is no longer down, at the least */
@@ -136,6 +137,8 @@ child_start(struct node *n, unsigned slot)
 	}
 	if (pid < 0)
 		return -errno;
+	if (slot == SLOT_HEALTH)
+		listen_pages(&n->listen);
 	c->pid = pid;
 	c->killed = c->ended = c->replaced = false;
 	atomic_store_explicit(
@@ -330,6 +333,10 @@ child_reaped(struct node *n, unsigned slot, int status)
 	}
 	/* A boot waits for the next of those that it can do without. */
 	node_seq_died(n, slot, worker_is_spare(slot) ? NULL : how);
+	if (n->child[slot].replaced) {
+		child_restart_later(n, slot, 0);
+		return;
+	}
 	node_decide(n, slot, kind, what);
 }
 
@@ -428,7 +435,8 @@ child_restart_later(struct node *n, unsigned slot, uint64_t delay_ms)
 {
 	struct child *c = &n->child[slot];
 
-	restart_note(&c->history, n->now_ns);
+	if (!c->replaced)
+		restart_note(&c->history, n->now_ns);
 	c->restarts++;
 	c->restart_at_ns = n->now_ns + delay_ms * NS_PER_MS;
 	atomic_store_explicit(&n->region.slots->row[slot].restart_at_ns,

@@ -341,6 +341,20 @@ node_decide(
 	}
 }
 
+/* Who tells what is waited for; if it cannot be had nobody connects in vain. */
+static void
+health_again(struct node *n)
+{
+	int rc;
+
+	n->keep_health = true;
+	if (n->child[SLOT_HEALTH].pid != 0 ||
+	    (rc = child_start(n, SLOT_HEALTH)) == 0)
+		return;
+	listen_pages_refuse(&n->listen);
+	log_warnx("health: fork: %s", strerror(-rc));
+}
+
 /* Nobody is left. */
 static void
 all_gone(struct node *n)
@@ -358,6 +372,7 @@ all_gone(struct node *n)
 	}
 	n->mode = NODE_PAUSED;
 	n->boot_at_ns = n->now_ns + n->boot_delay_ms * NS_PER_MS;
+	health_again(n);
 }
 
 /* No region can be made: the one that was tells why, by its pages, too. */
@@ -365,7 +380,6 @@ static void
 pause_again(struct node *n, const char *why)
 {
 	uint64_t delay_ms = node_world_delay(n);
-	int rc;
 
 	if (node_waited_out(n, n->waits_since_ns)) {
 		node_say_waited(n, why);
@@ -375,11 +389,8 @@ pause_again(struct node *n, const char *why)
 	}
 	n->mode = NODE_PAUSED;
 	n->boot_at_ns = n->now_ns + delay_ms * NS_PER_MS;
-	n->keep_health = true;
 	node_boot_waits(n, why, delay_ms);
-	if (n->child[SLOT_HEALTH].pid == 0 &&
-	    (rc = child_start(n, SLOT_HEALTH)) != 0)
-		log_warnx("health: fork: %s", strerror(-rc));
+	health_again(n);
 }
 
 static void

@@ -261,19 +261,7 @@ open_clients(struct listeners *l, const struct conf *conf,
 	return listen_unix_refuse("[listen] client_unix", path, l->fd[rc]);
 }
 
-/* The control socket, listening; or -errno. */
-static int
-control_socket(const char *path, const struct rights *rights, uint64_t until_ns)
-{
-	int fd = listen_unix(path, rights, until_ns), rc;
-
-	if (fd < 0 || listen(fd, CONTROL_BACKLOG) == 0)
-		return fd;
-	rc = -errno;
-	close(fd);
-	return rc;
-}
-
+/* It listens when there is health, which accepts. */
 static int
 open_control(struct listeners *l, const struct conf *conf,
     const struct rights *rights, uint64_t until_ns)
@@ -284,7 +272,7 @@ open_control(struct listeners *l, const struct conf *conf,
 	control_path(conf, path, sizeof(path));
 	/* The process id file is ours, so nobody is behind this name. */
 	listen_unix_remove(path);
-	if ((rc = l->control_fd = control_socket(path, rights, until_ns)) >= 0)
+	if ((rc = l->control_fd = listen_unix(path, rights, until_ns)) >= 0)
 		return 0;
 	return listen_unix_refuse("control socket", path, rc);
 }
@@ -348,6 +336,20 @@ listen_again(struct listeners *l)
 			(void)listen(l->fd[i], SOMAXCONN);
 }
 
+void
+listen_pages(struct listeners *l)
+{
+	(void)listen(l->http_fd, HTTP_BACKLOG);
+	(void)listen(l->control_fd, CONTROL_BACKLOG);
+}
+
+/* A unix socket that was shut down would not listen again. */
+void
+listen_pages_refuse(struct listeners *l)
+{
+	shutdown(l->http_fd, SHUT_RDWR);
+}
+
 static void
 close_fd(int *fd)
 {
@@ -384,7 +386,7 @@ listen_control_again(
 	control_path(conf, path, sizeof(path));
 	if (l->control_fd < 0 || !is_missing(path))
 		return 0;
-	return replaced(&l->control_fd, control_socket(path, rights, 0));
+	return replaced(&l->control_fd, listen_unix(path, rights, 0));
 }
 
 int

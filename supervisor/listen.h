@@ -30,6 +30,9 @@ int listen_check(const struct conf *conf);
 void listen_refuse(struct listeners *l, bool for_good);
 /* Undo a refusal that was not for good, as a gateway's listen() would. */
 void listen_again(struct listeners *l);
+/* Health is there, which accepts on http and the control socket; or is not. */
+void listen_pages(struct listeners *l);
+void listen_pages_refuse(struct listeners *l);
 /*
  * Is the unix socket's name still there? 0; 1: it was removed, and another
  * socket has it: processes that have the old one know nothing of it; -errno.

@@ -5,12 +5,20 @@
 # a mount namespace of our own, which needs root.
 use strict;
 use warnings;
+use IO::Socket::INET;
 use Nodelife;
+use Socket;
 use Test::More;
 use World;
 
 my $why = World::own_shm('64m');
 plan skip_all => $why if $why;
+
+sub connects {
+	my ($path) = @_;
+	socket my $s, AF_UNIX, SOCK_STREAM, 0 or die "socket: $!";
+	return connect( $s, pack_sockaddr_un($path) ) ? 1 : 0;
+}
 
 sub troubles {
 	my ($n) = @_;
@@ -66,6 +74,10 @@ $n->spawn;
 eventually { slurp( $n->{log} ) =~ /boot waits: memory: .dev.shm has/ }
 'a first boot waits, too';
 ok !$n->gone, 'and does not end';
+eventually {
+	( $n->run( 'nodelifectl', '-r', $n->{run}, 'status' ) )[1] =~ /the boot waits: memory/;
+} 'nodelifectl tells';
+is connects("$n->{run}/control.sock"), 0, 'and nobody connects who would not be answered';
 unlink '/dev/shm/filler';
 $n->wait_serving;
 is $n->client->cmd(qw(GET k)), 1, 'until there is room';
@@ -103,6 +115,46 @@ for my $name (qw(vlsn checkpoint health)) {
 }
 is $n->stat->{node_restarts}, 0, 'the node never booted again';
 is $n->stop, 0, 'stopped';
+
+# Health is replaced for a control socket that was removed: no fault of its own.
+$n->configure( restart =>
+	  { limit => 1, backoff_min => '10ms', backoff_max => '5s' } );
+$n->start;
+for my $i ( 1 .. 4 ) {
+	my $health = $n->workers->{health};
+	unlink "$n->{run}/control.sock";
+	eventually { ( $n->workers->{health} // $health ) != $health && -S "$n->{run}/control.sock" }
+	"the control socket is removed ($i): another health has a new one";
+}
+is $n->stat->{troubles}[0], undef, 'it is not told to stay down';
+is( ( $n->run( 'nodelifectl', '-r', $n->{run}, 'status' ) )[0], 0, 'the last is at work' );
+is $n->stop, 0, 'stopped';
+
+# No process can be forked: whoever asks gets an answer in every pause, or none
+# connects.
+SKIP: {
+	my $lacks = World::lacks('pids');
+	skip $lacks, 1 if $lacks;
+	$n->configure( restart =>
+		  { limit => 2, backoff_min => '300ms', backoff_max => '300ms' } );
+	$n->start;
+	my $group = World::Group->new('pids')->add( $n->{pid}, values %{ $n->workers } );
+	my $pages = sub { return ( $n->http('/readyz') )[0] };
+	my $tries = sub { return ( $n->stat // {} )->{node_restarts} // 0 };
+	$group->pids(2);
+	kill 'KILL', $n->workers->{store};
+	eventually { $tries->() > 2 && $pages->() == 503 } 'pages say that it waits';
+	$group->pids(1);
+	my $from = $tries->();
+	eventually {
+		$tries->() > $from
+		  && !IO::Socket::INET->new( PeerAddr => $n->addr('http'), Timeout => 1 )
+	} 'nobody can say so: nobody is let in';
+	$group->pids('max');
+	$n->wait_serving;
+	eventually { $pages->() == 200 } 'and when that is over all is well';
+	is $n->stop, 0, 'stopped';
+}
 
 # A node that fails again and again keeps the region of its first failure.
 $n->configure( restart =>
