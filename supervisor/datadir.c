@@ -167,8 +167,11 @@ datadir_open(const struct conf *conf, const struct rights *rights, int *dir_fd,
 	if (fd == -ENOENT)
 		return datadir_refuse_missing(conf, "does not exist");
 	if (fd < 0)
-		return refuse_in(fd == -EACCES ? EX_NOPERM : EX_CONFIG, dir, "",
-		    "open", fd, NULL);
+		return refuse_in(
+		    fault_kind(-fd, PLACE_DATA) == FAULT_WORLD || fd == -EACCES
+			? refuse_code(fd)
+			: EX_CONFIG,
+		    dir, "", "open", fd, NULL);
 	if ((rc = check_identity(conf, fd)) != 0 ||
 	    (rc = access_check(conf, rights, fd)) != 0)
 		goto out;

@@ -62,7 +62,7 @@ struct stat_sample {
 					   UINT64_MAX = not yet */
 	struct commit_view view;
 	char member[MEMBER_NAME_MAX]; /* of the master; "" = unknown */
-	bool is_master, can_read, log_full;
+	bool can_write, can_read, log_full;
 	uint64_t generation; /* of the group */
 	struct stat_positions pos;
 	uint64_t wal_bytes, newest_lsn;

@@ -131,8 +131,8 @@ role_set(json_t *top, const struct stat_sample *s)
 	set_u64(top, "members", s->view.member_count);
 	set_u64(top, "quorum", s->view.quorum);
 	set_bool(top, "can_write",
-	    s->life == LIFE_LIVE && s->is_master &&
-		(s->stops & STOPS_WRITES) == 0);
+	    s->life == LIFE_LIVE && (s->stops & STOPS_WRITES) == 0 &&
+		s->can_write);
 	set_bool(top, "can_read",
 	    s->life == LIFE_LIVE && (s->stops & STOPS_READS) == 0 &&
 		s->can_read);

@@ -151,15 +151,17 @@ static void
 view_take(const struct region *r, struct stat_sample *out)
 {
 	const struct commit_state *cs = r->commit;
+	bool booted;
 
 	commit_view_read(cs, &out->view);
 	out->member[0] = '\0';
 	if (out->view.master >= 0 && out->view.master < MEMBER_MAX)
 		text_clean(out->member, sizeof(out->member),
 		    cs->name[out->view.master], MEMBER_NAME_MAX);
-	out->is_master = commit_is_master(r);
-	out->can_read = out->seq.phase == PHASE_GATEWAY_ENABLE &&
-			!out->seq.failed && commit_serves_reads(r);
+	booted = out->seq.phase == PHASE_GATEWAY_ENABLE && !out->seq.failed;
+	out->can_read = booted && commit_serves_reads(r);
+	out->can_write =
+	    booted && commit_is_master(r) && out->view.readonly == 0;
 }
 
 static void
