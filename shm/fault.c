@@ -23,6 +23,10 @@
 #define MOUNT_AGAIN                                                            \
 	"stop the node, check (fsck) and mount it again, start the node"
 
+#define PROCESSES                                                              \
+	"too many processes: raise the user's limit (ulimit -u) and "          \
+	"restart, or end some, or raise the control group's (pids.max)"
+
 static const char GOES_ON[] = "; the node goes on by itself then";
 
 static const struct remedy {
@@ -107,6 +111,9 @@ static const struct remedy {
 	{ ENOENT, ON_DISK, FAULT_SETUP, "create it, or correct the path" },
 	{ ENOTDIR, ON_DISK, FAULT_SETUP,
 	    "a part of the path is no directory: correct the path" },
+	{ EISDIR, ON_DISK, FAULT_SETUP,
+	    "a directory is where a file must be: move it away, and put back "
+	    "the file that was there" },
 	{ ELOOP, ON_DISK, FAULT_SETUP,
 	    "a part of the path is a symbolic link of another user's: name "
 	    "what it leads to, or give the link to root (chown -h root)" },
@@ -131,9 +138,9 @@ static const struct remedy {
 	    "free memory, or raise the limit of the control group (memory.max, "
 	    "of version 1 memory.limit_in_bytes) or, by prlimit, of the "
 	    "processes (ulimit -v)" },
-	{ EAGAIN, AT(PROCESS), FAULT_WORLD,
-	    "too many processes: raise the user's limit (ulimit -u) and "
-	    "restart, or end some, or raise the control group's (pids.max)" },
+	{ EAGAIN, AT(PROCESS), FAULT_WORLD, PROCESSES },
+	/* What io_uring says when it could have no thread. */
+	{ ECANCELED, ON_DISK, FAULT_WORLD, PROCESSES },
 };
 
 static const struct remedy *

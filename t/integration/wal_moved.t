@@ -178,14 +178,14 @@ eventually { trouble( $n, 'boot_waits' ) =~ /\Q$data\E: .*findmnt/ }
 'a boot waits for a directory that is gone';
 rename "$data.own", $data or die;
 is $n->wait_boot, 'serves', 'and goes on';
-rename "$data/node", "$data/away" or die;
-kill 'KILL', $n->workers->{store};
-eventually {
-	trouble( $n, 'boot_waits' ) =~ m{\Q$data\E/node: read: No such file.*findmnt}
+for my $name (qw(node state)) {
+	my $says = qr{\Q$data\E/$name: (read: No such file|missing).*findmnt};
+	rename "$data/$name", "$data/away" or die;
+	kill 'KILL', $n->workers->{store};
+	eventually { trouble( $n, 'boot_waits' ) =~ $says } "and for the file $name";
+	rename "$data/away", "$data/$name" or die;
+	is $n->wait_boot, 'serves', 'and goes on';
 }
-'and for the node file';
-rename "$data/away", "$data/node" or die;
-is $n->wait_boot, 'serves', 'and goes on';
 is $n->stop, 0, 'stopped';
 
 # At the first boot of a start nothing hangs on either directory: it ends, and

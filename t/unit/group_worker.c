@@ -494,13 +494,17 @@ test_foreign(void)
 	refused(RECOVERY_NORMAL, "of another node", "its state is refused");
 	refused(RECOVERY_FORCE, "of another node", "also with force");
 	unlinkat(fd, "state", 0);
+	mkdirat(fd, "state", 0700);
+	refused(RECOVERY_NORMAL, "/state: read: Is a directory: a directory is",
+	    "a directory in its place is refused");
+	unlinkat(fd, "state", AT_REMOVEDIR);
 	test_write_fails();
 	conf.node.type = CONF_TYPE_ARBITER;
 	refused(RECOVERY_NORMAL, "electable",
 	    "a group of one that cannot be is refused");
 	conf.node.type = CONF_TYPE_ELECTABLE;
 	unlinkat(fd, NODE_FILE_NAME, 0);
-	refused(RECOVERY_NORMAL, "file 'node'", "no node file");
+	refused(RECOVERY_NORMAL, "/node: ", "no node file");
 	unlinkat(fd, "state", 0);
 	close(fd);
 }

@@ -91,6 +91,8 @@ test_remedies(void)
 	ok(strstr(fault_remedy(EPERM, PLACE_RING), "seccomp") != NULL &&
 		strstr(fault_remedy(EPERM, PLACE_RING), "sysctl") != NULL,
 	    "io_uring refused: both who may have");
+	ok(strstr(fault_remedy(ECANCELED, PLACE_DATA), "pids.max") != NULL,
+	    "io_uring without a thread is told as too many processes");
 	ok(strstr(fault_remedy(ENOSPC, PLACE_DATA), "inodes") != NULL,
 	    "no space may be no inodes");
 	ok(strstr(fault_remedy(ENOSPC, PLACE_SHM), "/dev/shm") != NULL,
@@ -137,7 +139,7 @@ test_kinds(void)
 {
 	static const int world[] = { EIO, EROFS, ENOSPC, EDQUOT, EFBIG, ENODEV,
 		ESTALE, ENOMEM, EMFILE };
-	static const int setup[] = { EACCES, EPERM, ENOENT, ENOTDIR };
+	static const int setup[] = { EACCES, EPERM, ENOENT, ENOTDIR, EISDIR };
 	size_t i;
 
 	for (i = 0; i < NITEMS(world); i++)

@@ -105,14 +105,13 @@ forced_tell(struct group *g, unsigned forced)
 			    group_forced_text(bit));
 }
 
-/* Is it the disk's, not the data's? Then it is told as what it is. */
+/* Is it no word on the data? Then it is told as what it is, and waited for. */
 static bool
 disk_fault(int error)
 {
 	enum fault_kind kind = fault_kind(error, PLACE_DATA);
 
-	/* A file that is missing tells something of the data, too. */
-	return kind == FAULT_WORLD || (kind == FAULT_SETUP && error != ENOENT);
+	return kind == FAULT_WORLD || kind == FAULT_SETUP;
 }
 
 /* (term, vote) is not on disk. */
@@ -171,10 +170,9 @@ end(struct group *g, const struct group_actions *a)
 static void
 boot_failed(struct group *g, int rc, const char *why)
 {
-	const struct fault f = { .object = g->w->conf->node.data_dir,
-		.what = why,
-		.error = -rc,
-		.place = PLACE_DATA };
+	const struct fault f = {
+		.object = why, .what = "", .error = -rc, .place = PLACE_DATA
+	};
 
 	if (g->state_error != 0 || !disk_fault(-rc)) {
 		end(g, &(struct group_actions){ .fail = true, .why = why });

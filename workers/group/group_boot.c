@@ -102,7 +102,8 @@ log_read(struct group *g, char *why, size_t why_size)
 		rc = log_end(g, c, at = end);
 	if (rc != 0)
 		rc = refuse(why, why_size, rc,
-		    "log: record %" PRIu64 "%s%s: %s", at,
+		    "%s/wal: record %" PRIu64 "%s%s: %s",
+		    g->w->conf->node.data_dir, at,
 		    c != NULL && cursor_place(c)[0] != '\0' ? " at " : "",
 		    c != NULL ? cursor_place(c) : "", strerror(-rc));
 	if (c != NULL)
@@ -299,7 +300,8 @@ state_lost(struct group *g, int rc, char *why, size_t why_size)
 	if (rc != -ENOENT && rc != -EBADMSG)
 		return state_refuse(g, why, why_size, rc, "read: %s", what);
 	return state_refuse(g, why, why_size, rc,
-	    "%s: this node's term and vote are lost%s", what, state_remedy(g));
+	    "%s: this node's term and vote are %s%s", what,
+	    rc == -ENOENT ? "in it" : "lost", state_remedy(g));
 }
 
 /* What is there belongs to this node. */
@@ -349,7 +351,8 @@ group_boot_read(struct group *g, char *why, size_t why_size)
 
 	rc = node_file_read(g->w->data_dir, &g->node, text, sizeof(text));
 	if (rc != 0)
-		return refuse(why, why_size, rc, "file 'node': %s", text);
+		return refuse(why, why_size, rc, "%s/" NODE_FILE_NAME ": %s",
+		    g->w->conf->node.data_dir, text);
 	rc = log_read(g, why, why_size);
 	if (rc != 0 && !g->w->readonly)
 		return rc;
@@ -415,8 +418,9 @@ generation_raise(struct group *g, char *why, size_t why_size)
 		return 0;
 	rc = node_generation_raise(g->w->data_dir, &g->node);
 	if (rc != 0)
-		return refuse(
-		    why, why_size, rc, "file 'node': %s", strerror(-rc));
+		return refuse(why, why_size, rc,
+		    "%s/" NODE_FILE_NAME ": write: %s",
+		    g->w->conf->node.data_dir, strerror(-rc));
 	g->state.generation = g->node.generation;
 	position_set(&pos->generation, g->node.generation);
 	position_set(&pos->raised, 1);
