@@ -49,7 +49,8 @@ node_stop(struct node *n, const char *why)
 	case NODE_STOPPING:
 		return;
 	case NODE_ENDING: /* a restart was wanted: now it is not */
-		log_info("stop: %s", why);
+		event_add(
+		    &n->region, SLOT_SUPERVISOR, EVENT_INFO, "stop: %s", why);
 		node_boots_no_more(n);
 		return;
 	case NODE_PAUSED: /* health may be there, and answer who asked */

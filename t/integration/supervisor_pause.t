@@ -105,7 +105,8 @@ SKIP: {
 	for my $round ( 1 .. 6 ) {
 		my $wal = $n->workers->{wal};
 		$limit->( $wal, 4096 );
-		$n->client->cmd( 'SET', 'x', $round );
+		my $c = $n->client;
+		wait_until { $c->cmd( 'SET', 'x', $round ) =~ /LOGFAILED|UNKNOWNOUTCOME/ };
 		kill 'STOP', $n->{pid} if $round == 1;
 		$limit->( $wal, 'unlimited' );
 		wait_until { Nodelife::zombie($wal) } if $round == 1;
