@@ -254,7 +254,7 @@ worker_store_refused(const struct worker *w, enum phase phase, int error)
 {
 	bool moved = error == -EREMCHG;
 	bool dir = moved && worker_data_dir_check(w) == -EREMCHG;
-	char path[CONF_PATH_SIZE + 16], text[FAULT_TEXT_MAX];
+	char path[CONF_PATH_SIZE + 16];
 	const struct fault f = { .object = path,
 		.call = dir ? "stat" : "open",
 		.error = -error,
@@ -263,6 +263,5 @@ worker_store_refused(const struct worker *w, enum phase phase, int error)
 
 	snprintf(path, sizeof(path), "%s%s", w->conf->node.data_dir,
 	    dir ? "" : "/store/data.mdb");
-	log_errorx("%s", fault_text(text, sizeof(text), &f));
-	seq_fault(w->region->seq, phase, w->slot, &f);
+	worker_boot_fault(w, phase, &f);
 }
