@@ -186,7 +186,8 @@ static const struct conf_key table[] = {
 	    .def = "none", .optional = true, .min = 64 * MIB, .max = 16 * TIB,
 	    .multiple = MIB,
 	    .help = "What the store may have on disk, in use; when it has "
-		    "that, writes are refused but deletions. none: the "
+		    "that, writes are refused but deletions, until keys are "
+		    "deleted or the node starts with more. none: the "
 		    "checkpoint's file grows while the disk has room." },
 	{ "store", "table_size", CONF_KIND_SIZE, AT(store.table_size),
 	    .def = "64M", .min = 8 * MIB, .max = 16 * GIB, .multiple = MIB,

@@ -51,8 +51,8 @@ enum trouble_stops { STOPS_NOTHING = 0, STOPS_WRITES = 1, STOPS_READS = 2 };
 	X(STORE_FULL, "store_full", SLOT_STORE, STOPS_WRITES,                  \
 	    "The store has what map_size allows, or checkpoints fail "         \
 	    "and shared memory runs out; what frees room is taken on.",        \
-	    "Delete keys (DEL, FLUSHALL) or raise map_size; or mend "          \
-	    "what checkpoint_failed tells of.")                                \
+	    "Delete keys (DEL, FLUSHALL), or raise map_size, stop the node "   \
+	    "and start it; or mend what checkpoint_failed tells of.")          \
 	X(STORE_MEMORY, "store_memory", SLOT_STORE, STOPS_WRITES,              \
 	    "/dev/shm has no memory for changes to the store: they "           \
 	    "wait.",                                                           \
