@@ -188,6 +188,13 @@ const char *hist_name(enum hist which);
 const char *hist_unit(enum hist which);
 const char *hist_help(enum hist which);
 
+/*
+ * How the supervisor begins what says why a node stops: by itself, or because
+ * it was asked; who looks at a region later finds the reason by it.
+ */
+#define EVENT_NODE_STOPS "the node stops: "
+#define EVENT_STOP       "stop: "
+
 /* Record an event and log it at the same level. */
 __attribute__((format(printf, 4, 5))) void event_add(struct region *r,
     unsigned slot, enum event_level level, const char *fmt, ...);

@@ -77,7 +77,8 @@ say_stop(struct node *n, const char *what, const char *why)
 	bool more = why[0] != '\0' && !seq_failed(n->region.seq);
 
 	event_add(&n->region, SLOT_SUPERVISOR, EVENT_ERROR,
-	    "the node stops: %s%s%s", cause, more ? ": " : "", more ? why : "");
+	    EVENT_NODE_STOPS "%s%s%s", cause, more ? ": " : "",
+	    more ? why : "");
 	say(n, cause);
 }
 
@@ -101,7 +102,7 @@ node_say_waited(struct node *n, const char *cause)
 	char buf[NODE_WAITED_MAX];
 
 	event_add(&n->region, SLOT_SUPERVISOR, EVENT_ERROR,
-	    "the node stops: %s", node_waited_text(n, cause, buf));
+	    EVENT_NODE_STOPS "%s", node_waited_text(n, cause, buf));
 	say(n, buf);
 }
 

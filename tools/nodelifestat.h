@@ -133,6 +133,12 @@ void
 screen_print(FILE *out, const struct region *r, const struct stat_sample *s,
     const struct stat_delta *d, unsigned rows, bool colour);
 
+/*
+ * Why the node stops or is over: what the supervisor said of that, else its
+ * last word, else why the boot failed. Writes at most size bytes, returns buf.
+ */
+char *cause_text(const struct region *r, char *buf, size_t size);
+
 /* Texts; each writes at most size bytes and returns buf. */
 char *text_count(char *buf, size_t size, uint64_t n); /* 12,345,678 */
 char *text_short(char *buf, size_t size, double n); /* 4 digits: 12.3k */

@@ -53,6 +53,59 @@ events_after(const struct region *r, uint64_t *seen)
 	}
 }
 
+static bool
+begins(const char *text, const char *with)
+{
+	return strncmp(text, with, strlen(with)) == 0;
+}
+
+/* That a trouble is over begins with its name. */
+static bool
+is_trouble(const char *text)
+{
+	for (unsigned kind = 0; kind < TROUBLE_COUNT; kind++) {
+		const char *name = trouble_name(kind);
+
+		if (begins(text, name) && text[strlen(name)] == ' ')
+			return true;
+	}
+	return false;
+}
+
+/* The supervisor's last event that says why; NULL = none does. */
+static const struct event *
+find_cause(const struct event *list, unsigned n)
+{
+	const struct event *last = NULL;
+
+	while (n-- > 0) {
+		const char *text = list[n].text;
+
+		if (list[n].slot != SLOT_SUPERVISOR)
+			continue;
+		if (begins(text, EVENT_NODE_STOPS) || begins(text, EVENT_STOP))
+			return &list[n];
+		if (last == NULL && !begins(text, "the node has stopped") &&
+		    !is_trouble(text))
+			last = &list[n];
+	}
+	return last;
+}
+
+char *
+cause_text(const struct region *r, char *buf, size_t size)
+{
+	static struct event list[EVENT_COUNT];
+	static struct seq_snapshot snap;
+	const struct event *e =
+	    find_cause(list, event_list(r->events, list, EVENT_COUNT));
+
+	if (e != NULL)
+		return text_clean(buf, size, e->text, EVENT_TEXT_MAX);
+	seq_snapshot(r->seq, &snap);
+	return text_clean(buf, size, snap.error, SEQ_ERROR_MAX);
+}
+
 int
 stat_events(struct stat_target *t, bool follow)
 {

@@ -225,7 +225,11 @@ rows_alarms(struct screen *sc)
 		snprintf(text, sizeof(text), "failed: %s", error);
 		row_wrapped(sc, BAD, "", 0, text);
 	}
-	if (s->seq.shutdown != SHUTDOWN_NONE)
+	if (s->life == LIFE_ENDED) {
+		snprintf(text, sizeof(text), "ended: %s",
+		    cause_text(sc->r, error, sizeof(error)));
+		row_wrapped(sc, HEADING, "", 0, text);
+	} else if (s->seq.shutdown != SHUTDOWN_NONE)
 		row(sc, HEADING, "stopping: %s",
 		    shutdown_name(s->seq.shutdown));
 	rows_troubles(sc);

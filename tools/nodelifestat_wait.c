@@ -12,47 +12,12 @@
 #include <inttypes.h>
 #include <poll.h>
 #include <stdlib.h>
-#include <string.h>
 
 #define LOOK_MS        5 /* between looks for a region */
 #define REPLACE_MS     1000 /* for a region that was over at the first look */
 #define ALIVE_CHECK_NS NS_PER_S /* a SIGKILLed supervisor wakes nobody */
 
 enum verdict { WAIT_REACHED, WAIT_FAILED, WAIT_TIMED_OUT, WAIT_OVER };
-
-/*
- * The supervisor's last word but its farewell says why a node is over; that a
- * trouble is over begins with its name.
- */
-static bool
-is_cause(const struct event *e)
-{
-	static const char farewell[] = "the node has stopped";
-	size_t len;
-
-	for (unsigned kind = 0; kind < TROUBLE_COUNT; kind++) {
-		len = strlen(trouble_name(kind));
-		if (strncmp(e->text, trouble_name(kind), len) == 0 &&
-		    e->text[len] == ' ')
-			return false;
-	}
-	return e->slot == SLOT_SUPERVISOR &&
-	       strncmp(e->text, farewell, sizeof(farewell) - 1) != 0;
-}
-
-static void
-cause_text(const struct region *r, char *buf, size_t size)
-{
-	static struct event list[EVENT_COUNT];
-	static struct seq_snapshot snap;
-	unsigned i = event_list(r->events, list, EVENT_COUNT);
-
-	while (i > 0 && !is_cause(&list[i - 1]))
-		i--;
-	seq_snapshot(r->seq, &snap);
-	text_clean(buf, size, i > 0 ? list[i - 1].text : snap.error,
-	    i > 0 ? EVENT_TEXT_MAX : SEQ_ERROR_MAX);
-}
 
 /* Look for a region until it is one of a node that is not over. */
 static enum verdict

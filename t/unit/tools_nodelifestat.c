@@ -339,6 +339,13 @@ region_of_the_dead(enum region_state state)
 		region_fill(&r);
 		event_add(&r, SLOT_SUPERVISOR, EVENT_ERROR,
 		    "the node stops: its disk is gone");
+		seq_shutdown(r.seq, SHUTDOWN_DRAINING_LISTENERS);
+		/* What is told of the end is not the cause of it. */
+		trouble_begin_text(
+		    &r, TROUBLE_LOG_STALLED, "wal: flush of VLSN 7: in flight");
+		event_add(&r, SLOT_SUPERVISOR, EVENT_ERROR,
+		    "wal (pid 7): killed 5 s ago and still there");
+		trouble_end(&r, TROUBLE_LOG_STALLED);
 		event_add(&r, SLOT_SUPERVISOR, EVENT_INFO,
 		    "the node has stopped, exit code 70");
 		if (state != REGION_LIVE)
@@ -369,6 +376,11 @@ test_gone(void)
 		is_i64(stat_run("", out, sizeof(out)), 0, "on the screen");
 		ok(strstr(out, table[i].word) != NULL, "it is %s, too",
 		    table[i].word);
+		if (table[i].state == REGION_ENDED)
+			ok(strstr(out, "ended: the node stops: its disk is") !=
+				    NULL &&
+				strstr(out, "stopping:") == NULL,
+			    "and says why, not what it did last: %s", out);
 		is_i64(stat_run("-w gateway_enable", out, sizeof(out)), 1,
 		    "nothing to wait for");
 		ok(strstr(out, "its disk is gone") != NULL,
