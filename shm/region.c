@@ -26,7 +26,6 @@
 #include "shm/region_link.h"
 #include "shm/table.h"
 
-#define REGION_PAGE 4096
 #define RING_CLIENT_SIZE                                                       \
 	(RING_REQUEST_SIZE + RING_RETURN_SIZE + RING_RESULT_SIZE)
 
@@ -715,7 +714,7 @@ region_file_held(int fd)
 {
 	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
 
-	return fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+	return fcntl(fd, F_OFD_GETLK, &lock) != 0 || lock.l_type != F_UNLCK;
 }
 
 bool

@@ -230,7 +230,8 @@ void region_trim_dead(const char *run_dir);
 /*
  * Regions of all nodes of this user (and of this process') that no process has
  * any more: the black boxes, those that their run_dir links, are trimmed, the
- * others removed. For root, too: see region_orphan().
+ * others removed; those of other builds lose all but the first page. Root does
+ * so with everybody's, but removes none of others'. See region_orphan().
  */
 void region_sweep(uid_t uid);
 /* Bytes of /dev/shm that the regions have which run_dir links. */

@@ -13,6 +13,8 @@
 
 #define REGION_SHM_DIR "/dev/shm"
 #define REGION_PREFIX  "nodelife." /* of every region's name in it */
+#define REGION_NAMES   REGION_PREFIX "?*.[0-9]*.????????" /* a pattern */
+#define REGION_PAGE    4096
 
 /*
  * All of these are for root, too, though others may own run_dir and the files:
@@ -50,7 +52,7 @@ int region_link_restore(int run_dir, const char *shm_name);
 int region_head_check(
     const struct region_head *head, uint64_t size, char *why, size_t why_size);
 bool region_head_alive(const struct region_head *head);
-/* Has anybody the lock that a maker, and who inherits it, has? */
+/* Has anybody the lock that a maker, and who inherits it, has, or may have? */
 bool region_file_held(int fd);
 void
 region_sections_trim(int fd, const struct region_place section[SECT_COUNT]);

@@ -1,12 +1,18 @@
 /*
  * Regions whose node is gone: memory that nobody gives back. A node sweeps
- * those of its user before it counts its own. That somebody lives is told by
- * the lock on the file, which is true in any pid namespace; nothing else of
- * the file is trusted further than to be looked up.
+ * those of its user, root everybody's, before it counts its own. That somebody
+ * lives is told by the lock on the file, which is true in any pid namespace.
+ *
+ * Anybody may make names in /dev/shm, and a link to another's file under them.
+ * So all is asked of the open file: an ordinary one, of no other name, whose
+ * owner wrote our magic into it; and it is that file which loses memory. What
+ * stands in it decides no more than which of it, and a name goes only if it
+ * still leads there: it is the owner's then, as the directory is sticky.
  */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -15,21 +21,12 @@
 #include "shm/process.h"
 #include "shm/region_link.h"
 
-/* Is it a whole region of this build, one of the user's, that nobody has? */
+/* An ordinary file of no other name, which nobody has. */
 static bool
-is_dead(int fd, uid_t uid, struct region_head *head)
+is_left(int fd, struct stat *st)
 {
-	struct stat st;
-	char why[8];
-
-	return path_file_check(fd) == 0 && fstat(fd, &st) == 0 &&
-	       (st.st_uid == uid || st.st_uid == geteuid()) &&
-	       !region_file_held(fd) &&
-	       pread(fd, head, sizeof(*head), 0) == (ssize_t)sizeof(*head) &&
-	       region_head_check(
-		   head, (uint64_t)st.st_size, why, sizeof(why)) == 0 &&
-	       head->run_dir[0] == '/' &&
-	       memchr(head->run_dir, '\0', sizeof(head->run_dir)) != NULL;
+	return path_file_check(fd) == 0 && fstat(fd, st) == 0 &&
+	       !region_file_held(fd);
 }
 
 /*
@@ -42,7 +39,8 @@ is_black_box(const struct region_head *head, const char *name)
 	bool leads;
 	int dir;
 
-	if (head->mount_space != mount_space())
+	if (head->mount_space != mount_space() || head->run_dir[0] != '/' ||
+	    memchr(head->run_dir, '\0', sizeof(head->run_dir)) == NULL)
 		return true;
 	if ((dir = path_dir_open(head->run_dir)) < 0)
 		return dir != -ENOENT && dir != -ENOTDIR;
@@ -59,20 +57,50 @@ remove_same(int shm, const char *name, int fd)
 }
 
 static void
-sweep_one(int shm, const char *name, uid_t uid)
+punch_behind_head(int fd, off_t size)
+{
+	if (size > REGION_PAGE)
+		(void)fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+		    REGION_PAGE, size - REGION_PAGE);
+}
+
+/*
+ * Others' are for root alone, which does not go where their heads lead: a user
+ * may have made a file system there that never answers.
+ */
+static void
+sweep_file(int shm, const char *name, int fd, uid_t uid)
 {
 	struct region_head head;
+	struct stat st;
+	char why[8];
+	bool ours;
+	int rc;
+
+	if (!is_left(fd, &st))
+		return;
+	ours = st.st_uid == uid || st.st_uid == geteuid();
+	if ((!ours && geteuid() != 0) ||
+	    pread(fd, &head, sizeof(head), 0) != (ssize_t)sizeof(head))
+		return;
+	rc = region_head_check(&head, (uint64_t)st.st_size, why, sizeof(why));
+	if (rc == -EPROTO)
+		punch_behind_head(fd, st.st_size);
+	else if (rc == 0 && ours && !is_black_box(&head, name))
+		remove_same(shm, name, fd);
+	else if (rc == 0)
+		region_sections_trim(fd, head.section);
+}
+
+static void
+sweep_one(int shm, const char *name, uid_t uid)
+{
 	int fd = openat(
 	    shm, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 
 	if (fd < 0)
 		return;
-	if (is_dead(fd, uid, &head)) {
-		if (is_black_box(&head, name))
-			region_sections_trim(fd, head.section);
-		else
-			remove_same(shm, name, fd);
-	}
+	sweep_file(shm, name, fd, uid);
 	close(fd);
 }
 
@@ -85,8 +113,7 @@ region_sweep(uid_t uid)
 	if (dir == NULL)
 		return;
 	while ((e = readdir(dir)) != NULL)
-		if (strncmp(e->d_name, REGION_PREFIX, strlen(REGION_PREFIX)) ==
-		    0)
+		if (fnmatch(REGION_NAMES, e->d_name, 0) == 0)
 			sweep_one(dirfd(dir), e->d_name, uid);
 	closedir(dir);
 }

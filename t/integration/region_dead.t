@@ -80,6 +80,66 @@ ok -e $elsewhere, 'it is left to who can see its run_dir';
 cmp_ok( ( stat _ )[12], '<', $was, 'without its bulk' );
 unlink $elsewhere;
 
+# Of another build only the magic is known, as the page that it is in. The
+# word at 24 is the layout; whoever lives has it as it was before.
+sub other_build {
+	my ($file) = @_;
+	open my $f, '+<', $file or die "$file: $!";
+	sysseek $f, 24, 0;
+	sysread $f, my $layout, 8;
+	sysseek $f, 24, 0;
+	syswrite $f, ~$layout;
+	return $file;
+}
+sub kb { return ( lstat $_[0] )[12] / 2 }
+
+# All that a sweep may look at, at the end of a node.
+sub swept {
+	$n->start;
+	return is $n->stop, 0, 'swept';
+}
+
+sub left_dead {
+	$other->start->kill9;
+	return readlink "$other->{run}/region";
+}
+my $dead = other_build( left_dead() );
+link $dead, '/dev/shm/nodelife.n3.1.01234567';
+my $kb = kb($dead);
+swept();
+is kb($dead), $kb, 'what has a second name may be anything';
+unlink '/dev/shm/nodelife.n3.1.01234567';
+rename $dead, '/dev/shm/nodelife.mine';
+swept();
+is kb('/dev/shm/nodelife.mine'), $kb, 'and what has no name of a region';
+rename '/dev/shm/nodelife.mine', $dead;
+swept();
+ok -e $dead, 'a dead one of another build keeps its name';
+cmp_ok kb($dead), '<=', 4, 'and its first page';
+
+my $c = $other->start->client;
+$lives = other_build( readlink "$other->{run}/region" );
+$kb    = kb($lives);
+swept();
+cmp_ok kb($lives), '>=', $kb, 'one that lives is left alone';
+is $c->cmd('PING'), 'PONG', 'and goes on';
+other_build($lives);
+is $other->stop, 0, 'stopped';
+
+# Of another user root gives back the memory, and follows nothing that he says:
+# there is no such run_dir any more.
+$dead = left_dead();
+chown 65534, 65534, $dead;
+File::Path::remove_tree( $other->{run} );
+$kb = kb($dead);
+swept();
+ok -e $dead, q{another user's dead one keeps its name};
+cmp_ok kb($dead), '<', $kb, 'without its bulk';
+other_build($dead);
+swept();
+cmp_ok kb($dead), '<=', 4, 'or, of another build, all but its first page';
+unlink $dead;
+
 # What is none of ours.
 World::put( '/dev/shm/nodelife.mine', 'x' x 8192 );
 symlink $lives, '/dev/shm/nodelife.link';
