@@ -6,6 +6,7 @@
 #include "shm/logcheck.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 #include "shm/log_judge.h"
 #include "shm/position.h"
@@ -60,6 +61,23 @@ logcheck_verdict(const struct logcheck *c)
 	return c->fault.verdict;
 }
 
+void
+log_fault_good(const struct log_fault *f, char *out, size_t size)
+{
+	char good[64];
+
+	if (f->vlsn < f->first)
+		snprintf(good, sizeof(good), "in no record");
+	else if (f->first > 1)
+		snprintf(good, sizeof(good), "from record %ju to %ju",
+		    (uintmax_t)f->first, (uintmax_t)f->vlsn);
+	else
+		snprintf(
+		    good, sizeof(good), "up to record %ju", (uintmax_t)f->vlsn);
+	snprintf(out, size, "good %s, %ju were durable by %s", good,
+	    (uintmax_t)f->durable, log_witness_name(f->witness));
+}
+
 const struct log_fault *
 logcheck_first(const struct logcheck *c)
 {
@@ -103,6 +121,7 @@ fault_found(struct logcheck *c, struct log_fault *keep,
 		.segment = segment,
 		.offset = offset,
 		.what = what,
+		.first = c->first,
 		.vlsn = c->vlsn,
 		.durable = c->durable,
 		.committed = c->committed,
@@ -246,72 +265,156 @@ entry_of(const struct segment_list *l, uint32_t number)
 /*
  * Without a checkpoint's word, the hint may be behind what retention went by.
  * That takes the oldest, and takes it by name: a file that is still there was
- * not taken.
+ * not taken. Is it so of what entry i continues?
  */
 static bool
-taken_by_retention(const struct segment_list *l)
+taken_by_retention(const struct segment_list *l, uint32_t i)
 {
-	uint32_t i;
+	uint32_t number = l->entry[i].info.prev_number, k;
 
-	for (i = 0; i < l->oldest; i++)
-		if (l->entry[i].number == l->missing ||
-		    (l->entry[i].state == SEGMENT_VALID &&
-			l->entry[i].number < l->missing))
+	for (k = 0; k < i; k++)
+		if (l->entry[k].number == number ||
+		    (l->entry[k].state == SEGMENT_VALID &&
+			l->entry[k].number < number))
 			return false;
 	return true;
 }
 
+/* Is what lies between c->vlsn and entry i needed? */
 static bool
-beginning_needed(const struct logcheck *c)
+gap_needed(const struct logcheck *c, uint32_t i)
 {
-	const struct segment_list *l = &c->list;
-	uint64_t first = l->entry[l->oldest].info.first_vlsn;
+	const struct segment_info *info = &c->list.entry[i].info;
 
-	if (logcheck_base(&c->known) + 1 >= first)
+	if (c->vlsn + 1 >= info->first_vlsn)
 		return false;
 	if (c->known.checkpoint_read)
 		return true;
-	return l->missing != 0 &&
-	       (c->known.hint != 0 || !taken_by_retention(l));
+	return info->prev_number != 0 &&
+	       (c->known.hint != 0 || !taken_by_retention(&c->list, i));
 }
 
-/* Is what the oldest segment continues needed? */
+/* Behind a gap what is good begins anew. */
+static void
+good_from(struct logcheck *c, uint32_t i)
+{
+	uint64_t first = c->list.entry[i].info.first_vlsn;
+
+	if (c->vlsn + 1 >= first)
+		return;
+	c->first = first;
+	c->vlsn = first - 1;
+}
+
+static const char *
+end_wrong(uint32_t end, const struct segment_info *next)
+{
+	return end < next->prev_end ? "the chain breaks in a closed segment"
+				    : "the next segment does not continue it";
+}
+
+/* What entry i continues is not there, or not all; end: of the one before. */
 static int
-check_missing(struct logcheck *c)
+gap_found(struct logcheck *c, uint32_t i, const struct segment_scan *end)
 {
 	const struct segment_list *l = &c->list;
+	const struct segment_info *info = &l->entry[i].info;
 	const struct segment_entry *e;
 	uint32_t number, offset = 0;
 	bool store = false;
 	const char *what;
 
-	if (!beginning_needed(c))
-		return 0;
-	number = l->missing != 0 ? l->missing : l->entry[l->oldest].number;
+	number = info->prev_number != 0 ? info->prev_number : info->number;
 	e = entry_of(l, number);
-	c->vlsn = logcheck_base(&c->known);
-	if (e == NULL && c->known.store_gone && taken_by_retention(l)) {
+	if (e == NULL && c->known.store_gone && taken_by_retention(l, i)) {
 		what = "it is missing, and so is " LOG_STORE_FILE;
-		store = true;
+		store = c->missing.verdict != LOG_DAMAGED;
 	} else if (e == NULL)
 		what = "it is missing";
-	else if (l->missing == 0)
+	else if (info->prev_number == 0)
 		what = "the log begins behind the checkpoint";
-	else if (e->state == SEGMENT_VALID) {
-		what = "it is cut short";
-		offset = e->file_size < SEGMENT_SIZE_MAX
-			     ? (uint32_t)e->file_size
-			     : 0;
-	} else {
+	else if (e->state != SEGMENT_VALID) {
 		int rc = unreadable(c, e);
 
 		if (rc != 0)
 			return rc;
 		what = "its header is damaged";
+	} else if (e->file_size < info->prev_end) {
+		what = "it is cut short";
+		offset = (uint32_t)e->file_size;
+	} else {
+		what = end_wrong(end->offset, info);
+		offset = end->offset;
 	}
 	fault_found(c, &c->missing, LOG_DAMAGED, number, offset, what);
-	c->missing.store = store;
+	c->missing.store |= store;
 	return 0;
+}
+
+/* It was whole when listed: has a running node taken it away? */
+static bool
+taken_away(const struct logcheck *c, int rc)
+{
+	return c->living && (rc == -ENOENT || rc == -ENODATA || rc == -EBADMSG);
+}
+
+/*
+ * A segment that is of no more use is read for what it tells: a chain within
+ * one holds without those before it. *end: where that stops.
+ */
+static int
+count_segment(
+    struct logcheck *c, const struct segment_entry *e, struct segment_scan *end)
+{
+	struct segment_reader r;
+	struct record record;
+	int rc =
+	    segment_reader_open(&r, c->wal_dir, e->number, CHECK_CHUNK, true);
+
+	segment_scan_begin(end, &e->info);
+	if (rc == 0) {
+		r.limit = e->end;
+		while ((rc = segment_reader_next(&r, &record, NULL)) == 0)
+			;
+		*end = r.scan;
+		segment_reader_close(&r);
+	}
+	witness_heads(c, end->durable, end->committed);
+	if (rc == -ENODATA || rc == -EIO || taken_away(c, rc))
+		return 0;
+	return failed_at(c, rc, e->number, end->offset, "read");
+}
+
+/*
+ * Is what the oldest segment continues needed? Then those before it tell what
+ * is good, and what else of them is missing.
+ */
+static int
+check_missing(struct logcheck *c)
+{
+	const struct segment_list *l = &c->list;
+	struct segment_scan end = { 0 };
+	bool needed;
+	uint32_t i;
+	int rc = 0;
+
+	c->vlsn = logcheck_base(&c->known);
+	needed = gap_needed(c, l->oldest);
+	for (i = 0; needed && l->missing != 0 && i < l->oldest; i++) {
+		if (l->entry[i].state != SEGMENT_VALID)
+			continue;
+		if (gap_needed(c, i) && (rc = gap_found(c, i, &end)) != 0)
+			return rc;
+		good_from(c, i);
+		if ((rc = count_segment(c, &l->entry[i], &end)) != 0)
+			return rc;
+		if (end.vlsn > c->vlsn)
+			c->vlsn = end.vlsn;
+	}
+	if (needed)
+		rc = gap_found(c, l->oldest, &end);
+	good_from(c, l->oldest);
+	return rc;
 }
 
 /* ---- the chain ---- */
@@ -384,9 +487,7 @@ judge_closed(
 	if (c->living && !there_now(c, c->list.entry[i].number))
 		return;
 	fault_found(c, keep, LOG_DAMAGED, c->tail_number, c->tail_end,
-	    c->tail_end < n->prev_end
-		? "the chain breaks in a closed segment"
-		: "the next segment does not continue it");
+	    end_wrong(c->tail_end, n));
 }
 
 /* Records that were durable are not behind the log's end: whose fault? */
@@ -498,8 +599,7 @@ check_segment(struct logcheck *c, uint32_t i, bool needed)
 	struct segment_reader r;
 	int rc = source_open(c, e, &r);
 
-	/* It was whole when listed: a running node took it away. */
-	if (c->living && (rc == -ENOENT || rc == -ENODATA || rc == -EBADMSG))
+	if (taken_away(c, rc))
 		return 0;
 	if (rc != 0)
 		return failed_at(c, rc, e->number, 0, "open");
@@ -535,32 +635,18 @@ segment_want(struct logcheck *c, uint32_t i)
 	    next == UINT32_MAX ? 0 : c->list.entry[next].info.first_vlsn);
 }
 
-/*
- * Behind damage nothing is good, but what is there is counted: a chain within
- * a segment holds without those before it.
- */
+/* Behind damage nothing is good, but what is there is counted. */
 static int
 count_behind(struct logcheck *c, uint32_t i)
 {
-	struct segment_reader r;
-	struct record rec;
+	struct segment_scan end;
 	int rc = 0;
 
-	for (; i != UINT32_MAX; i = segment_list_next(&c->list, i)) {
-		const struct segment_entry *e = &c->list.entry[i];
-
-		rc = segment_reader_open(
-		    &r, c->wal_dir, e->number, CHECK_CHUNK, true);
-		if (rc != 0)
-			break;
-		r.limit = e->end;
-		while ((rc = segment_reader_next(&r, &rec, NULL)) == 0)
-			if (rec.vlsn > c->behind)
-				c->behind = rec.vlsn;
-		witness_heads(c, r.scan.durable, r.scan.committed);
-		segment_reader_close(&r);
+	for (; rc == 0 && i != UINT32_MAX; i = segment_list_next(&c->list, i)) {
+		rc = count_segment(c, &c->list.entry[i], &end);
+		c->behind = end.vlsn;
 	}
-	return rc == -ENODATA || rc == -EIO ? 0 : rc;
+	return rc;
 }
 
 static int
@@ -577,6 +663,8 @@ check_chain(struct logcheck *c)
 		if (want == LOGCHECK_SKIP)
 			continue;
 		c->vlsn = l->entry[i].info.first_vlsn - 1;
+		if (c->fault.verdict == LOG_DAMAGED)
+			c->first = c->vlsn + 1;
 		rc = check_segment(c, i, i >= c->start);
 		if (rc == 0 && c->fault.verdict == LOG_DAMAGED && !c->all)
 			return count_behind(c, segment_list_next(l, i));
@@ -643,6 +731,7 @@ logcheck_run(struct logcheck *c)
 	int rc;
 
 	drop_failed(c);
+	c->first = 1;
 	c->start = c->tail_entry = UINT32_MAX;
 	witness(c, k->hint, WITNESS_HINT);
 	witness(c, k->checkpoint, WITNESS_CHECKPOINT);

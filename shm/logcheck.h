@@ -35,7 +35,11 @@ struct log_fault {
 	bool store; /* the store's file is missing, which may have held it */
 	uint32_t segment, offset;
 	const char *what; /* static */
-	uint64_t vlsn; /* newest good one before it */
+	/*
+	 * Good before it, and 1 if nothing older is lacking; none if first >
+	 * vlsn. Before a gap what the checkpoint holds counts.
+	 */
+	uint64_t first, vlsn;
 	uint64_t durable, committed; /* known when what follows was written */
 	enum log_witness witness; /* of durable */
 };
@@ -108,6 +112,7 @@ struct logcheck {
 	uint32_t start; /* entry where the scan began, or UINT32_MAX */
 	uint64_t durable, committed; /* highest that anything tells */
 	enum log_witness witness; /* of durable */
+	uint64_t first; /* as a fault's, by now */
 	/* The end of what chains. */
 	uint64_t vlsn, term;
 	int64_t time_ms;
@@ -131,6 +136,9 @@ enum log_verdict logcheck_verdict(const struct logcheck *c);
 const struct log_fault *logcheck_first(const struct logcheck *c);
 /* Where a boot begins to scan: what is before it holds nothing it needs. */
 uint64_t logcheck_base(const struct log_known *known);
+/* "good up to record N, M were durable by ...": for a message on it. */
+void log_fault_good(const struct log_fault *f, char *out, size_t size);
+#define LOG_FAULT_GOOD_MAX 128
 const char *log_verdict_name(enum log_verdict verdict);
 const char *log_witness_name(enum log_witness witness);
 

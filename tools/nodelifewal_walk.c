@@ -28,16 +28,15 @@ struct walk {
 void
 walk_print_fault(FILE *out, const struct log_fault *f)
 {
-	char name[SEGMENT_NAME_MAX];
+	char name[SEGMENT_NAME_MAX], good[LOG_FAULT_GOOD_MAX];
 
 	segment_name(name, f->segment);
+	log_fault_good(f, good, sizeof(good));
 	fprintf(out,
-	    "%s%s: wal/%s offset %" PRIu32 ": %s (good up to VLSN %" PRIu64
-	    ", known durable %" PRIu64 " by %s, committed %" PRIu64 ")\n",
+	    "%s%s: wal/%s offset %" PRIu32 ": %s (%s, %" PRIu64 " committed)\n",
 	    log_verdict_name(f->verdict),
 	    f->unneeded ? ", but the checkpoint has what it held" : "", name,
-	    f->offset, f->what, f->vlsn, f->durable,
-	    log_witness_name(f->witness), f->committed);
+	    f->offset, f->what, good, f->committed);
 }
 
 void

@@ -1,8 +1,9 @@
 /*
  * One judge: over logs mutilated in hundreds of ways, by seed, what a normal
- * boot says (good, torn, damaged; which file, which offset) is what
- * `nodelifewal verify` says; and the boot's scan leaves every byte of the data
- * directory as it was. ROUNDS sets how many, SEED replays.
+ * boot says (good, torn, damaged; which file, which offset, and of damage what
+ * is good) is what `nodelifewal verify` says; and the boot's scan leaves every
+ * byte of the data directory as it was. ROUNDS sets how many, SEED replays.
+ * What is good and what force would drop is true, whatever is missing.
  */
 #include <sys/stat.h>
 
@@ -24,12 +25,29 @@ static struct segment_build log_of[SEGMENTS];
 struct verdict {
 	char name[16]; /* good, torn, damaged, gone */
 	unsigned segment, offset; /* of the fault, else of the log's end */
+	char good[80]; /* of damage: what else is good */
 };
 
 static unsigned
 rnd(unsigned below)
 {
 	return (unsigned)rand_r(&seed) % below;
+}
+
+/* "good up to record 9, 10 were durable by ..." */
+static void
+good_take(struct verdict *out, const char *text)
+{
+	const char *at = strstr(text, "good ");
+	char *end;
+
+	if (at == NULL)
+		return;
+	(void)sscanf(at, "%79[^;]", out->good);
+	/* The tool adds ", N committed". */
+	if ((end = strstr(out->good, " committed")) != NULL)
+		*(char *)memrchr(out->good, ',', (size_t)(end - out->good)) =
+		    '\0';
 }
 
 /* What a normal boot makes of it. */
@@ -84,8 +102,10 @@ boot_says(struct verdict *out)
 		strcpy(out->name, "damaged");
 	at = strstr(h.region.seq->error, "/wal/0");
 	if (at != NULL && sscanf(at, "/wal/%8x.seg: offset %u:", &out->segment,
-			      &out->offset) == 2)
+			      &out->offset) == 2) {
 		strcpy(out->name, "damaged");
+		good_take(out, at);
+	}
 }
 
 /* What nodelifewal verify says: the first damage, else what the end is. */
@@ -126,8 +146,11 @@ tool_says(struct verdict *out, char *text, size_t size)
 		if (fault != (strcmp(out->name, "good") != 0))
 			continue;
 		if (sscanf(at, "wal/%8x.seg offset %u", &out->segment,
-			&out->offset) == 2)
-			break;
+			&out->offset) != 2)
+			continue;
+		if (strcmp(out->name, "damaged") == 0)
+			good_take(out, at);
+		break;
 	}
 }
 
@@ -315,8 +338,11 @@ same(const struct verdict *boot, const struct verdict *tool)
 	/* There is no log, and nothing tells of one. */
 	if (strcmp(tool->name, "error") == 0)
 		return strcmp(boot->name, "good") == 0 && boot->segment == 0;
-	return strcmp(boot->name, tool->name) == 0 &&
-	       boot->segment == tool->segment && boot->offset == tool->offset;
+	if (strcmp(boot->name, tool->name) != 0 ||
+	    boot->segment != tool->segment || boot->offset != tool->offset)
+		return false;
+	/* A boot that misses the store tells of that. */
+	return boot->good[0] == '\0' || strcmp(boot->good, tool->good) == 0;
 }
 
 static void
@@ -384,6 +410,121 @@ test_cut(void)
 	    "cut to its header: %s %x", boot.name, boot.segment);
 }
 
+#define GAP_SEGMENTS 7u
+#define GAP_RECORDS  3u /* in each: 1 to 3, 4 to 6, ... 19 to 21 */
+
+/* What is done to the log, and what is true then. 0 ends a list. */
+struct gap_case {
+	const char *what;
+	unsigned gone[4], cut[3]; /* segments; cut: behind its first record */
+	unsigned broken; /* segment: a byte of its second record */
+	uint64_t checkpoint; /* UINT64_MAX = none that can be read */
+	unsigned named; /* segment */
+	const char *good, *drop;
+};
+
+static const struct gap_case gap_cases[] = {
+	{ "one is missing", { 3 }, { 0 }, 0, 0, 3, "good up to record 6, ",
+	    "drop records 1 to 9 (9), and" },
+	{ "one is cut", { 0 }, { 3 }, 0, 0, 3, "good up to record 7, ",
+	    "drop records 1 to 9 (9), and" },
+	{ "two are missing", { 3, 5 }, { 0 }, 0, 0, 3, "good up to record 6, ",
+	    "drop records 1 to 15 (15), and" },
+	{ "two in a row are missing", { 3, 4 }, { 0 }, 0, 0, 4,
+	    "good up to record 6, ", "drop records 1 to 12 (12), and" },
+	{ "two are cut", { 0 }, { 2, 5 }, 0, 0, 2, "good up to record 4, ",
+	    "drop records 1 to 15 (15), and" },
+	{ "one is broken, a later one missing", { 5 }, { 0 }, 2, 0, 2,
+	    "good up to record 4, ", "drop records 1 to 15 (15), and" },
+	{ "the first one, too", { 1, 3 }, { 0 }, 0, 0, 1, "good in no record, ",
+	    "drop records 1 to 9 (9), and" },
+	{ "one is missing, and a later one broken", { 3 }, { 0 }, 5, 0, 3,
+	    "good up to record 6, ",
+	    "drop records 1 to 9 (9) and 14 to 21 (8 at least), and" },
+	{ "a checkpoint in what is good", { 3, 5 }, { 0 }, 0, 2, 3,
+	    "good up to record 6, ", "drop records 3 to 15 (13), and" },
+	{ "one in the first gap", { 3, 5 }, { 0 }, 0, 8, 3,
+	    "good up to record 8, ", "drop records 9 to 15 (7), and" },
+	{ "one between the gaps", { 3, 5 }, { 0 }, 0, 10, 5,
+	    "good up to record 12, ", "drop records 11 to 15 (5), and" },
+	{ "one in what is cut", { 1, 2 }, { 5 }, 0, 14, 5,
+	    "good up to record 14, ", "drop records 15 to 15 (1), and" },
+	{ "the oldest recycled, none to be read", { 1, 2, 5 }, { 0 }, 0,
+	    UINT64_MAX, 5, "good from record 7 to 12, ",
+	    "drop records 7 to 15 (9), and" },
+	{ "the same, and one broken in the end", { 1, 2 }, { 0 }, 5, UINT64_MAX,
+	    5, "good from record 7 to 13, ",
+	    "drop records 14 to 21 (8 at least), and" },
+};
+
+static void
+gap_make(const struct gap_case *g)
+{
+	struct segment_build b[GAP_SEGMENTS];
+	char name[SEGMENT_NAME_MAX];
+	unsigned i;
+	int fd;
+
+	dir_remove(h.data_dir, "store");
+	dir_remove(h.data_dir, "index");
+	unlinkat(h.wal_dir, LOG_HINT_NAME, 0);
+	for (i = 0; i < GAP_SEGMENTS; i++) {
+		build_begin(&b[i], i + 1, SIZE, i > 0 ? &b[i - 1] : NULL);
+		build_flush(&b[i], GAP_RECORDS, 100);
+		if (g->broken == i + 1)
+			b[i].bytes[b[i].record[2].offset + 60] ^= 1;
+		build_write(&b[i], h.wal_dir);
+	}
+	for (i = 0; g->gone[i] != 0; i++) {
+		segment_name(name, g->gone[i]);
+		unlinkat(h.wal_dir, name, 0);
+	}
+	for (i = 0; g->cut[i] != 0; i++) {
+		segment_name(name, g->cut[i]);
+		fd = openat(h.wal_dir, name, O_WRONLY | O_CLOEXEC);
+		if (ftruncate(fd, b[g->cut[i] - 1].record[2].offset) != 0)
+			abort();
+		close(fd);
+	}
+	for (i = 0; i < GAP_SEGMENTS; i++)
+		build_free(&b[i]);
+	if (g->checkpoint != 0)
+		h_checkpoint(
+		    &h, g->checkpoint == UINT64_MAX ? 1 : g->checkpoint);
+	if (g->checkpoint != UINT64_MAX)
+		return;
+	fd = openat(h.data_dir, "store/data.mdb", O_WRONLY | O_TRUNC);
+	if (pwrite(fd, "junk", 4, 8188) != 4)
+		abort();
+	close(fd);
+}
+
+/* Segments between are missing, cut or broken. */
+static void
+test_gaps(void)
+{
+	static char text[16384];
+	struct verdict boot, tool;
+	const char *error = h.region.seq->error;
+	unsigned i;
+
+	for (i = 0; i < sizeof(gap_cases) / sizeof(gap_cases[0]); i++) {
+		const struct gap_case *g = &gap_cases[i];
+
+		gap_make(g);
+		tool_says(&tool, text, sizeof(text));
+		boot_says(&boot);
+		ok(same(&boot, &tool) && tool.segment == g->named &&
+			strncmp(tool.good, g->good, strlen(g->good)) == 0 &&
+			strstr(error, g->drop) != NULL,
+		    "%s: boot and verify name it, and say what is lost",
+		    g->what);
+		if (!same(&boot, &tool) || tool.segment != g->named ||
+		    strstr(error, g->drop) == NULL)
+			diag("boot: %s\nverify: %s", error, tool.good);
+	}
+}
+
 int
 main(void)
 {
@@ -412,6 +553,7 @@ main(void)
 		skip_all("no io_uring here");
 	loop_on(&w.loop, WAL_KIND_SCAN, wal_scan_done);
 	test_cut();
+	test_gaps();
 	test_verdicts(rounds != NULL ? (unsigned)atoi(rounds) : 400);
 	loop_close(&w.loop);
 	for (i = 0; i < SEGMENTS; i++)

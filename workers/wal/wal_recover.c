@@ -290,27 +290,46 @@ append(char *buf, size_t size, const char *fmt, ...)
 	va_end(ap);
 }
 
-/* "; force would drop records A to B, and keep FILES in salvage/". */
+/* "drop records A to B (N)"; false: there are none. */
+static bool
+range_tell(char *buf, size_t size, const char *lead, uint64_t from, uint64_t to,
+    const char *least)
+{
+	if (from > to)
+		return false;
+	append(buf, size, "%s %ju to %ju (%ju%s)", lead, (uintmax_t)from,
+	    (uintmax_t)to, (uintmax_t)(to - from + 1), least);
+	return true;
+}
+
+/*
+ * "; force would drop records A to B, and keep FILES in salvage/": those before
+ * a gap, good or not, and those behind damage.
+ */
 static void
 force_tell(const struct recovery *rec, char *buf, size_t size)
 {
 	const struct logcheck *c = &rec->check;
-	uint64_t base = logcheck_base(&c->known);
-	uint64_t from = c->vlsn + 1;
+	const char *lead = "drop records";
+	bool gap = c->missing.verdict == LOG_DAMAGED;
+	uint64_t from = logcheck_base(&c->known) + 1;
 	uint64_t to = c->durable > c->behind ? c->durable : c->behind;
 	uint32_t i, first = 0, last = 0, files = 0;
+	bool told = false;
 
-	if (c->missing.verdict == LOG_DAMAGED) {
-		from = base + 1;
-		to = c->list.entry[c->list.oldest].info.first_vlsn - 1;
-	} else if (force_begins_anew(rec))
-		from = base + 1;
 	append(buf, size, "; recovery_mode = force would ");
-	if (from <= to)
-		append(buf, size, "drop records %ju to %ju (%ju%s)",
-		    (uintmax_t)from, (uintmax_t)to, (uintmax_t)(to - from + 1),
-		    c->missing.verdict == LOG_DAMAGED ? "" : " at least");
-	else
+	if (gap) {
+		if (from < c->missing.first)
+			from = c->missing.first;
+		told = range_tell(buf, size, lead, from,
+		    c->list.entry[c->list.oldest].info.first_vlsn - 1, "");
+		lead = told ? " and" : lead;
+	}
+	if (!force_begins_anew(rec))
+		from = c->vlsn + 1;
+	if (!gap || c->fault.verdict == LOG_DAMAGED)
+		told |= range_tell(buf, size, lead, from, to, " at least");
+	if (!told)
 		append(buf, size, "drop no record known of");
 	for (i = 0; i < c->list.count; i++)
 		if (force_moves(rec, i)) {
@@ -332,20 +351,18 @@ static int
 refuse_damage(struct recovery *rec)
 {
 	const struct log_fault *f = logcheck_first(&rec->check);
-	char name[SEGMENT_NAME_MAX];
+	char name[SEGMENT_NAME_MAX], good[LOG_FAULT_GOOD_MAX];
 
+	log_fault_good(f, good, sizeof(good));
 	segment_name(name, f->segment);
 	wal_path(rec->w, rec->object, sizeof(rec->object), "wal/%s", name);
 	rec->call = NULL;
 	rec->error = EBADMSG;
 	snprintf(
 	    rec->what, sizeof(rec->what), "offset %u: %s", f->offset, f->what);
-	snprintf(rec->why, sizeof(rec->why),
-	    "the log is good up to record %ju, %ju were durable by %s",
-	    (uintmax_t)f->vlsn, (uintmax_t)rec->check.durable,
-	    log_witness_name(rec->check.witness));
+	snprintf(rec->why, sizeof(rec->why), "the log is %s", good);
 	/* It may be an older copy, put there while the region stayed. */
-	if (rec->check.witness == WITNESS_LIFE)
+	if (f->witness == WITNESS_LIFE)
 		append(rec->why, sizeof(rec->why),
 		    ", as %s/region tells: if this is an older copy that is to "
 		    "replace what was here, remove that link",
@@ -402,13 +419,13 @@ static void
 damage_tell(struct recovery *rec)
 {
 	const struct log_fault *f = logcheck_first(&rec->check);
+	char good[LOG_FAULT_GOOD_MAX];
 
+	log_fault_good(f, good, sizeof(good));
 	event_add(rec->w->r, SLOT_WAL, EVENT_ERROR,
-	    "%s: wal/%08x.seg offset %u: %s (good up to record %ju, %ju were "
-	    "durable by %s)",
+	    "%s: wal/%08x.seg offset %u: %s (%s)",
 	    rec->w->w->force ? "forced" : "readonly", f->segment, f->offset,
-	    f->what, (uintmax_t)f->vlsn, (uintmax_t)rec->check.durable,
-	    log_witness_name(rec->check.witness));
+	    f->what, good);
 }
 
 /*
