@@ -62,6 +62,8 @@ struct positions {
 	struct position store_used; /* W: checkpoint. bytes of its file that are
 				       in use, as of `checkpointed` */
 	struct position refuses; /* W: store. enum refuses */
+	struct position holds; /* W: store. 1: gateways append nothing now, a
+				  checkpoint under way makes room */
 	struct position unreadable; /* W: who meets it. mono_ns of the last read
 				       of the checkpoint that the disk did not
 				       give; the store clears it, 0 = none */

@@ -68,7 +68,8 @@ enum busy {
 	BUSY_NOT = 0,
 	BUSY_BUFFER = 1, /* wal: the WAL buffer is full */
 	BUSY_RETURN = 2, /* wal: a client's return ring is full */
-	BUSY_TABLE = 3, /* store: both table generations are full */
+	BUSY_TABLE = 3, /* store: both table generations are full; gateway: so
+			   full that writes wait for the checkpoint */
 	BUSY_RESULT = 4, /* store: a gateway's result ring is full */
 	BUSY_REQUEST = 5, /* gateway: its request ring is full */
 	BUSY_SPACE = 6, /* wal: no space on the disk */

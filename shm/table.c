@@ -46,8 +46,8 @@ gen_layout(struct table_gen *g, uint64_t off, uint64_t table_size)
 	off += TABLE_SLOTS * sizeof(uint64_t);
 	g->arena_off = off;
 	g->arena_nominal = table_size;
-	g->arena_size =
-	    align_up(table_size + REC_BOUND_MAX + TABLE_SLACK, PAGE);
+	g->arena_size = align_up(
+	    table_size + TABLE_OVERRUN + REC_BOUND_MAX + TABLE_SLACK, PAGE);
 	off += g->arena_size;
 	g->span = off - g->bucket_off;
 	return off;

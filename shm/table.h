@@ -37,6 +37,12 @@
  * transaction has 65,536 at most.
  */
 #define TABLE_SLACK (UINT64_C(4) << 20)
+/*
+ * What was accepted when a generation got full while the other one is being
+ * written may go this far beyond the nominal end, each record of it with its
+ * bound behind that: the WAL buffer bounds how much that is.
+ */
+#define TABLE_OVERRUN (UINT64_C(64) << 20)
 
 /* What an entry is (`kind`); EXISTED and ABSENT tell of the state before. */
 enum table_flag {
@@ -123,7 +129,7 @@ struct table_gen {
 	uint64_t bucket_count; /* power of two */
 	uint64_t slot_off;
 	uint64_t arena_off;
-	uint64_t arena_size; /* bytes, with REC_BOUND_MAX and TABLE_SLACK */
+	uint64_t arena_size; /* bytes: all that is said above */
 	uint64_t arena_nominal; /* bytes; table_size */
 	uint64_t span; /* bytes from bucket_off to the arena's end */
 	uint64_t zero0;

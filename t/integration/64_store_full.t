@@ -241,7 +241,14 @@ SKIP: {
 		'no fork: status has what it is and why' );
 	ok $limit->('--nproc=1000:'), 'the limit is raised';
 	takes_writes( $n, $c, 'no fork, then there is' );
+	# At once: what is accepted runs ahead of what is applied.
 	$limit->('--fsize=100000:');
+	my @answers = $c->pipeline(
+		map { [ 'SET', "burst$_", 'v' x 16_000 ] } 1 .. 2048 );
+	my $last = grep { $_ eq 'OK' } @answers;
+	cmp_ok $last, '<', 2048, "a burst: refused after $last writes";
+	is length( $c->cmd( 'GET', "burst$last" ) // '' ), 16_000,
+	  'a burst: what was answered is read';
 	$error = ( fill( $c, 8192 ) )[1];
 	like $error, qr/^ERR the store is full .*File too large/,
 	  "a limit of a file's size: refused";

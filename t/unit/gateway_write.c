@@ -347,6 +347,36 @@ test_full(void)
 	gone(b);
 }
 
+/* The store waits for a checkpoint: writes wait in front of the log. */
+static void
+test_held(void)
+{
+	struct conn *a = client(), *b = client();
+	struct seen seen = { 0 };
+
+	position_set(&region.pos->holds, 1);
+	say(a, "SET k v\r\nPING\r\n");
+	say(b, "PING\r\nMSET j w\r\n");
+	is_str(heard(b), "+PONG\r\n", "who does not write is served");
+	turn();
+	ok(!wal_take(&seen), "nothing is appended");
+	is_u64(a->park, PARK_RING, "a write waits");
+	is_u64(b->park, PARK_RING, "the next one, too");
+	is_u64(atomic_load(&region.slots->row[SLOT_GATEWAY].busy_with),
+	    BUSY_TABLE, "and it says what for");
+	ok(!gw_write_pending(&gw), "nothing to do until that is over");
+	position_set(&region.pos->holds, 0);
+	ok(gw_write_pending(&gw), "now there is");
+	turn();
+	wal_accept();
+	commit(last_vlsn);
+	turn();
+	is_str(heard(a), "+OK\r\n+PONG\r\n", "it is answered");
+	is_str(heard(b), "+OK\r\n", "in turn");
+	gone(a);
+	gone(b);
+}
+
 /* A value larger than the ring travels in parts while others wait. */
 static void
 test_parts(void)
@@ -536,6 +566,7 @@ main(void)
 	test_mute();
 	test_multi();
 	test_full();
+	test_held();
 	test_parts();
 	test_gone();
 	test_roles();

@@ -520,13 +520,16 @@ test_checkpoints(void)
 	node_free(&n);
 }
 
-/* No checkpoint can be written: both tables fill, then writers wait. */
+/*
+ * No checkpoint is written: both tables fill. Then writers are to wait, and
+ * what they were answered is applied, so that nobody who reads does.
+ */
 static void
 test_both_full(void)
 {
 	struct node n;
 	struct slot_row *row;
-	uint8_t value[1000];
+	uint8_t value[60000];
 	char key[32];
 	unsigned i;
 
@@ -535,21 +538,32 @@ test_both_full(void)
 	node_start(&n);
 	row = &n.h.region.slots->row[SLOT_STORE];
 	end_pid(&n.checkpoint_pid);
-	for (i = 0; i < 3000; i++) {
+	for (i = 0; i < 50; i++) {
+		snprintf(key, sizeof(key), "key%u", i);
+		op(&n, OP_SET, 0, key, value, sizeof(value), false);
+	}
+	ok(wait_until(all_applied(&n), H_WAIT_MS),
+	    "both tables full: what was accepted is applied");
+	ok(wait_until(position_get(&n.h.region.pos->holds) == 1, H_WAIT_MS),
+	    "gateways are to wait");
+	ok(count_of(&n, C_STORE_STALLS) > 0, "a stall is counted");
+	ok(has_value(&n, "key0", value, sizeof(value)), "reads go on");
+	ok(has_value(&n, "key49", value, sizeof(value)), "with all of it");
+	for (; i < 1400; i++) {
 		snprintf(key, sizeof(key), "key%u", i);
 		op(&n, OP_SET, 0, key, value, sizeof(value), false);
 		if (atomic_load(&row->busy_with) == BUSY_TABLE)
 			break;
 	}
 	ok(wait_until(atomic_load(&row->busy_with) == BUSY_TABLE, H_WAIT_MS),
-	    "both tables full: apply waits");
-	ok(count_of(&n, C_STORE_STALLS) > 0, "a stall is counted");
-	ok(has_value(&n, "key0", value, sizeof(value)), "reads go on");
+	    "as far as there is address space");
 	fork_checkpoint(&n);
 	ok(wait_until(all_applied(&n), H_WAIT_MS),
 	    "with checkpoint back all is applied");
 	snprintf(key, sizeof(key), "key%u", i - 1);
 	ok(has_value(&n, key, value, sizeof(value)), "nothing is lost");
+	ok(wait_until(position_get(&n.h.region.pos->holds) == 0, H_WAIT_MS),
+	    "and gateways go on");
 	node_kill(&n);
 	node_free(&n);
 }

@@ -475,10 +475,17 @@ ring_has_room(struct bytering *q)
 	return q->tail - q->seen_head <= q->size / 2;
 }
 
+/* Does the store wait for a checkpoint with all that is new? */
+static bool
+is_held(const struct gateway *g)
+{
+	return position_get(&g->r->pos->holds) != 0;
+}
+
 bool
 gw_write_room(struct gateway *g)
 {
-	return g->big.payload == NULL && !window_full(g) &&
+	return !is_held(g) && g->big.payload == NULL && !window_full(g) &&
 	       ring_has_room(&g->req);
 }
 
@@ -529,7 +536,7 @@ gw_write_append(struct gateway *g, struct conn *c, const struct request *rq)
 	uint64_t tail = g->req.tail;
 	int rc;
 
-	if (g->big.payload != NULL || window_full(g))
+	if (is_held(g) || g->big.payload != NULL || window_full(g))
 		return -EAGAIN;
 	gw_turn_work(g, len / 4096);
 	if (len > REQ_PART_MAX) {
@@ -931,10 +938,12 @@ static void
 busy_publish(struct gateway *g)
 {
 	_Atomic uint32_t *busy = &g->r->slots->row[g->slot].busy_with;
-	uint32_t now = g->big.payload != NULL || g->stalled_count != 0
-			   ? BUSY_REQUEST
-			   : BUSY_NOT;
+	uint32_t now = BUSY_NOT;
 
+	if (g->big.payload != NULL)
+		now = BUSY_REQUEST;
+	else if (g->stalled_count != 0)
+		now = is_held(g) ? BUSY_TABLE : BUSY_REQUEST;
 	if (atomic_load_explicit(busy, memory_order_relaxed) != now)
 		atomic_store_explicit(busy, now, memory_order_relaxed);
 }

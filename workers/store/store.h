@@ -157,6 +157,8 @@ bool store_freeze_pending(const struct store *s);
 
 /* How much room there is decides what is taken of writes. */
 void store_full_turn(struct store *s);
+/* Do gateways append nothing for now? */
+bool store_holds(const struct store *s);
 /* Is a checkpoint due, for it to be known how much room there is? */
 bool store_full_wants_freeze(const struct store *s);
 

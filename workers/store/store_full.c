@@ -61,6 +61,39 @@ by_table(const struct store *s)
 	return used < nominal / 8 * 7 ? REFUSES_GROWTH : REFUSES_DELETES;
 }
 
+/*
+ * Writes wait in front of the log, not behind it: there they would be answered
+ * and not applied, and whoever reads would wait for them. A checkpoint that
+ * fails is no reason to wait any more, but to refuse.
+ */
+static bool
+is_holding(const struct store *s)
+{
+	return store_is_frozen(s) &&
+	       !trouble_stands(s->r, TROUBLE_CHECKPOINT_FAILED) &&
+	       table_used(&s->table) >= s->table.g->arena_nominal / 4 * 3;
+}
+
+static void
+hold_turn(struct store *s)
+{
+	bool holding = is_holding(s);
+
+	if (holding == store_holds(s))
+		return;
+	position_set(&s->r->pos->holds, holding);
+	if (holding)
+		counter_add(s->r->counters, SLOT_STORE, C_STORE_STALLS, 1);
+	else
+		store_ring_gateways(s, true);
+}
+
+bool
+store_holds(const struct store *s)
+{
+	return position_get(&s->r->pos->holds) != 0;
+}
+
 bool
 store_full_wants_freeze(const struct store *s)
 {
@@ -113,13 +146,12 @@ tell_flushed(struct store *s)
 	s->flushed_told = flushed;
 }
 
-void
-store_full_turn(struct store *s)
+static void
+refuse_turn(struct store *s)
 {
 	enum refuses level, before = refuses_now(s);
 	bool was_over = s->over;
 
-	tell_flushed(s);
 	s->over = is_over(s);
 	level = by_table(s);
 	if (s->over && level == REFUSES_NOTHING)
@@ -131,4 +163,13 @@ store_full_turn(struct store *s)
 	else
 		tell(s, level);
 	position_set(&s->r->pos->refuses, level);
+}
+
+void
+store_full_turn(struct store *s)
+{
+	tell_flushed(s);
+	refuse_turn(s);
+	/* Last: who need not wait any more finds out whether it is refused. */
+	hold_turn(s);
 }
