@@ -63,6 +63,7 @@ enum ret_status {
 	RET_STOPPING = 3, /* shutting down: nothing was appended */
 	RET_LOG_FAILED = 4, /* the log is closed: nothing was appended */
 	RET_AWAY = 5, /* no path leads to the log: nothing was appended */
+	RET_NO_SEGMENT = 6, /* it has no room, but the disk does: the same */
 };
 
 /*

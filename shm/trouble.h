@@ -38,10 +38,14 @@ enum trouble_stops { STOPS_NOTHING = 0, STOPS_WRITES = 1, STOPS_READS = 2 };
 	X(LOG_FULL, "log_full", SLOT_WAL, STOPS_WRITES,                        \
 	    "The log has no room for a further segment.",                      \
 	    "Free space or inodes on its disk.")                               \
+	X(LOG_SEGMENT, "log_segment", SLOT_WAL, STOPS_WRITES,                  \
+	    "No further segment can be made, though its disk has room.",       \
+	    "Mend the rights or the disk as the text says.")                   \
 	X(LOG_SPACE, "log_space", SLOT_WAL, STOPS_NOTHING,                     \
 	    "The next segment cannot be made; there is room in this one "      \
 	    "still.",                                                          \
-	    "Free space or inodes on its disk before that is full.")           \
+	    "Free space or inodes on its disk, or mend what the text says, "   \
+	    "before that is full.")                                            \
 	X(LOG_MEMORY, "log_memory", SLOT_WAL, STOPS_WRITES,                    \
 	    "/dev/shm has no memory for the log's buffer: writes wait.",       \
 	    "Free space in /dev/shm, or enlarge it.")                          \

@@ -8,13 +8,13 @@
 #include <grp.h>
 #include <liburing.h>
 #include <limits.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "shm/assert.h"
+#include "shm/denied.h"
 #include "shm/fault.h"
 #include "shm/log.h"
 
@@ -145,18 +145,6 @@ look_into(struct found *f, int data_fd, const char *dir)
 	closedir(list);
 }
 
-static const char *
-user_name(uid_t uid, char buf[32])
-{
-	const struct passwd *pw = getpwuid(uid);
-
-	if (pw != NULL)
-		snprintf(buf, 32, "%s", pw->pw_name);
-	else
-		snprintf(buf, 32, "%u", (unsigned)uid);
-	return buf;
-}
-
 /* "./x/." is x. */
 static void
 full_path(const struct found *f, char *buf, size_t size)
@@ -178,42 +166,22 @@ full_path(const struct found *f, char *buf, size_t size)
 static void
 command(const struct found *f, const char *path, char *buf, size_t size)
 {
-	char whose[64];
-	bool owner = f->st.st_mode != 0 && f->st.st_uid == f->rights->uid;
+	const struct rights *r = f->rights;
+	char owner[64];
 
 	if (f->error != EACCES)
 		buf[0] = '\0';
 	else if (f->count > 1)
-		snprintf(buf, size, "chown -R %s %s",
-		    rights_owner(f->rights, whose), f->conf->node.data_dir);
-	else if (owner)
-		snprintf(buf, size, "chmod u+rw%s %s",
-		    S_ISDIR(f->st.st_mode) ? "x" : "", path);
+		snprintf(buf, size, "chown -R %s %s", rights_owner(r, owner),
+		    f->conf->node.data_dir);
 	else
-		snprintf(buf, size, "chown %s %s",
-		    rights_owner(f->rights, whose), path);
-}
-
-/* "Permission denied for user x (owner root, mode 0600), and 2 more" */
-static void
-describe(const struct found *f, const char *user, char *buf, size_t size)
-{
-	char owner[32], whose[80] = "", more[32] = "";
-
-	if (f->st.st_mode != 0)
-		snprintf(whose, sizeof(whose), " (owner %s, mode %04o)",
-		    user_name(f->st.st_uid, owner),
-		    (unsigned)f->st.st_mode & 07777);
-	if (f->count > 1)
-		snprintf(more, sizeof(more), ", and %u more", f->count - 1);
-	snprintf(buf, size, "%s for user %s%s%s", strerror(f->error), user,
-	    whose, more);
+		denied_command(buf, size, r->uid, r->gid, path, &f->st);
 }
 
 static int
 refuse_found(struct found *f, int dir_fd)
 {
-	char user[32], what[256], path[PATH_MAX], how[PATH_MAX + 64];
+	char what[256], path[PATH_MAX], how[PATH_MAX + 64];
 	struct fault fault = { .object = path,
 		.call = "open",
 		.error = f->error,
@@ -225,9 +193,11 @@ refuse_found(struct found *f, int dir_fd)
 	/* Who could not look may be told by who can. */
 	if (fstatat(dir_fd, f->path, &f->st, 0) != 0)
 		f->st.st_mode = 0;
-	user_name(f->rights->uid, user);
 	full_path(f, path, sizeof(path));
-	describe(f, user, what, sizeof(what));
+	denied_what(what, sizeof(what), f->error, f->rights->uid, &f->st);
+	if (f->count > 1)
+		snprintf(what + strlen(what), sizeof(what) - strlen(what),
+		    ", and %u more", f->count - 1);
 	command(f, path, how, sizeof(how));
 	return refuse_fault(refuse_code(f->error), &fault);
 }
@@ -269,11 +239,11 @@ refuse_barred(const struct found *f, const char *dir)
 		.what = what };
 	struct stat st;
 
-	user_name(f->rights->uid, user);
+	denied_user(user, f->rights->uid);
 	if (dir[0] != '\0' && stat(dir, &st) == 0)
 		snprintf(what, sizeof(what),
 		    "%s for user %s, who may not pass %s (owner %s, mode %04o)",
-		    strerror(EACCES), user, dir, user_name(st.st_uid, owner),
+		    strerror(EACCES), user, dir, denied_user(owner, st.st_uid),
 		    (unsigned)st.st_mode & 07777);
 	else
 		snprintf(what, sizeof(what),

@@ -283,6 +283,7 @@ is_machines(const struct node *n, enum trouble kind)
 	case TROUBLE_LOG_STALLED:
 	case TROUBLE_DATA_DIR:
 	case TROUBLE_LOG_FULL:
+	case TROUBLE_LOG_SEGMENT:
 	case TROUBLE_LOG_MEMORY:
 	case TROUBLE_STATE_FAILED:
 	case TROUBLE_STORE_MEMORY:

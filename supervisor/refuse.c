@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "shm/denied.h"
 #include "shm/log.h"
 
 int
@@ -127,11 +128,5 @@ rights_find(struct rights *r, const char *user)
 const char *
 rights_owner(const struct rights *r, char buf[64])
 {
-	const struct passwd *pw = getpwuid(r->uid);
-
-	if (pw != NULL)
-		snprintf(buf, 64, "%s:", pw->pw_name);
-	else
-		snprintf(buf, 64, "%u:%u", (unsigned)r->uid, (unsigned)r->gid);
-	return buf;
+	return denied_owner(buf, 64, r->uid, r->gid);
 }

@@ -221,14 +221,46 @@ told(int rc, const char *why)
 	return rc;
 }
 
+void
+worker_denied(const struct worker *w, struct fault *f, struct denied *d)
+{
+	if (f->place == PLACE_DATA)
+		denied_explain(f, w->conf->node.data_dir, d);
+}
+
+void
+worker_denied_one(const struct worker *w, struct fault *f,
+    const char *const *names, struct denied *d)
+{
+	char path[PATH_MAX];
+
+	for (; f->error == EACCES && *names != NULL; names++) {
+		struct fault one = { .object = path,
+			.call = "open",
+			.error = EACCES,
+			.place = PLACE_DATA };
+
+		snprintf(path, sizeof(path), "%s/%s", w->conf->node.data_dir,
+		    *names);
+		worker_denied(w, &one, d);
+		if (one.what != NULL) {
+			*f = one;
+			return;
+		}
+	}
+}
+
 int
 worker_boot_fault(
     const struct worker *w, enum phase phase, const struct fault *f)
 {
 	char text[FAULT_TEXT_MAX];
+	struct fault full = *f;
+	struct denied d;
 
-	return told(seq_fault(w->region->seq, phase, w->slot, f),
-	    fault_text(text, sizeof(text), f));
+	worker_denied(w, &full, &d);
+	return told(seq_fault(w->region->seq, phase, w->slot, &full),
+	    fault_text(text, sizeof(text), &full));
 }
 
 int

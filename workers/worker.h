@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include "conf/conf.h"
+#include "shm/denied.h"
 #include "shm/region.h"
 
 #define LISTEN_MAX 8 /* client sockets: TCP addresses and one unix */
@@ -57,6 +58,17 @@ enum worker_keep {
  * then PDEATHSIG and the parent check. Exits on failure, having logged.
  */
 void worker_open(struct worker *w, const char *title, unsigned keep);
+/*
+ * Before a fault of data_dir's files is told: want of rights is explained, in
+ * d, as denied_explain() does.
+ */
+void worker_denied(const struct worker *w, struct fault *f, struct denied *d);
+/*
+ * The same of a boot's fault that is told in other words: is it one of these
+ * files (NULL-terminated, in data_dir)? Then f becomes the fault of that.
+ */
+void worker_denied_one(const struct worker *w, struct fault *f,
+    const char *const *names, struct denied *d);
 /*
  * The boot fails at this gate: the supervisor tells it, in one line, or the
  * log if the gate is passed. As seq_fault() and seq_fail().

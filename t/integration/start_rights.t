@@ -39,8 +39,9 @@ for my $file (
 	my $err = start_says( 77,
 		qr{\Q$path\E: open: Permission denied for user nobody \(owner root, mode 0[67]00\)},
 		"$file is root's" );
-	my ($command) = $err =~ /: (chown \S+ \S+)$/m;
-	is $command, "chown nobody: $path", "$file: the command";
+	my ($command) = $err =~ /: (chown (?:-R )?\S+ \S+)$/m;
+	my $all = -d $path ? ' -R' : '';
+	is $command, "chown$all nobody: $path", "$file: the command";
 	system $command;
 }
 chmod 0440, "$n->{data}/state";

@@ -45,7 +45,7 @@ struct harness {
 	uint32_t seq; /* newest request */
 	uint32_t seq_answered; /* requests answered, in order */
 	uint64_t acked_vlsn; /* VLSN of the newest RET_OK */
-	uint32_t refused[RET_AWAY + 1]; /* by status */
+	uint32_t refused[RET_NO_SEGMENT + 1]; /* by status */
 	bool readonly, force;
 	bool keep_region; /* of the life that ends, as a node does */
 	uint64_t wal_failed; /* the coming boot drops from there on */
@@ -307,7 +307,7 @@ h_answers(struct harness *h)
 		h->seq_answered = r.seq + r.count - 1;
 		if (r.status == RET_OK)
 			h->acked_vlsn = r.vlsn + r.count - 1;
-		if (r.status <= RET_AWAY)
+		if (r.status < sizeof(h->refused) / sizeof(h->refused[0]))
 			h->refused[r.status] += r.count;
 		bytering_advance(&h->ret, len);
 	}

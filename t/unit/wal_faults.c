@@ -533,8 +533,9 @@ test_rename(void)
 
 /* No further file can be made, for whatever reason. */
 static void
-test_nospace(int error, const char *says)
+test_nospace(int error, enum trouble kind, const char *says)
 {
+	unsigned status = error == ENOSPC ? RET_LOG_FULL : RET_NO_SEGMENT;
 	struct trouble_info t = { .text = "" };
 	uint64_t number = 1, before;
 	struct harness h;
@@ -553,10 +554,10 @@ test_nospace(int error, const char *says)
 		if (!h_push(&h, REC_OP, 0, p, sizeof(p))) {
 			h_ring(&h);
 			h_apply(&h);
-		} else if (h.refused[RET_LOG_FULL] == 0)
+		} else if (h.refused[status] == 0)
 			number++;
 		h_answers(&h);
-		refused = h.refused[RET_LOG_FULL] != 0;
+		refused = h.refused[status] != 0;
 	} while (!refused && number < before + 300000);
 	ok(refused, "a full disk refuses writes");
 	ok(wait_until(h_answered(&h), H_WAIT_MS), "all are answered");
@@ -564,15 +565,14 @@ test_nospace(int error, const char *says)
 	       counter_sum(h.region.counters, C_WAL_NOSPACE) >= 1) &&
 		counter_sum(h.region.counters, C_WAL_REFUSED) >= 1,
 	    "counted");
-	ok(trouble_read(&h.region, TROUBLE_LOG_FULL, &t) &&
+	ok(trouble_read(&h.region, kind, &t) &&
 		strncmp(t.text, h.dir, strlen(h.dir)) == 0 &&
 		strstr(t.text, says) != NULL,
 	    "path, call and errno: %s", t.text);
 	is_u64(waitpid(h.pid, &h.status, WNOHANG), 0, "the worker lives");
 	fault_set(-1, 0, 0, 0);
 	ok(wait_until(
-	       (h_ring(&h), !trouble_stands(&h.region, TROUBLE_LOG_FULL)),
-	       H_WAIT_MS),
+	       (h_ring(&h), !trouble_stands(&h.region, kind)), H_WAIT_MS),
 	    "space returns, which is told");
 	before = h.acked_vlsn;
 	number = before;
@@ -703,8 +703,10 @@ main(int argc, char **argv)
 	test_nth(CONF_WAL_IO_AUTO, WAL_OP_SYNC, -EIO, "fsync");
 	test_nth(CONF_WAL_IO_AUTO, WAL_OP_ALLOC, -ENOSPC, "fallocate");
 	test_rename();
-	test_nospace(ENOSPC, ": fallocate: No space left on device: ");
-	test_nospace(EROFS, ": fallocate: Read-only file system: ");
+	test_nospace(
+	    ENOSPC, TROUBLE_LOG_FULL, ": fallocate: No space left on device: ");
+	test_nospace(
+	    EROFS, TROUBLE_LOG_SEGMENT, ": fallocate: Read-only file system: ");
 	test_kills(CONF_WAL_IO_AUTO, "/tmp", 25);
 	test_kills(CONF_WAL_IO_BUFFERED, "/dev/shm", 15);
 	return tap_done();

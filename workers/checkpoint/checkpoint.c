@@ -58,11 +58,15 @@ fault_where(int rc)
 static int
 boot_fail(struct checkpoint *c, int rc, const char *why)
 {
-	const struct fault f = { .object = why,
+	static const char *const files[] = { "store/data.mdb", "store/lock.mdb",
+		NULL };
+	struct fault f = { .object = why,
 		.error = -rc,
 		.place = fault_where(rc),
 		.what = "" };
+	struct denied d;
 
+	worker_denied_one(c->w, &f, files, &d);
 	worker_boot_fault(c->w, PHASE_CLUSTER_CATALOG_OPEN, &f);
 	return WORKER_EXIT_FAILED;
 }
@@ -417,6 +421,7 @@ failed(struct checkpoint *c, int rc, const char *call)
 {
 	bool in_dir = c->writing == NULL; /* nobody has looked at the file */
 	char object[sizeof(c->path) + 16], what[64] = "";
+	struct denied d;
 	struct fault f = { .object = object,
 		.call = call,
 		.error = -rc,
@@ -443,6 +448,7 @@ failed(struct checkpoint *c, int rc, const char *call)
 		f.error = ENOMEM;
 		f.place = PLACE_PROCESS;
 	}
+	worker_denied(c->w, &f, &d);
 	trouble_begin(c->r, TROUBLE_CHECKPOINT_FAILED, &f);
 	counter_add(c->r->counters, SLOT_CHECKPOINT, C_CHECKPOINTS_FAILED, 1);
 	c->backoff_ns =

@@ -26,6 +26,9 @@ static const struct {
 	[RET_AWAY] = { "LOGFAILED data_dir leads to another directory; nothing "
 		       "was written",
 	    "LOGFAILED nothing was written", TROUBLE_DATA_DIR },
+	[RET_NO_SEGMENT] = { "ERR no further segment of the log can be made; "
+			     "nothing was written",
+	    "ERR nothing was written", TROUBLE_LOG_SEGMENT },
 };
 
 static void

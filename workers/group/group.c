@@ -119,7 +119,8 @@ static void
 state_fault(struct group *g)
 {
 	char path[PATH_MAX];
-	const struct fault f = { .object = path,
+	struct denied d;
+	struct fault f = { .object = path,
 		.call = "write",
 		.error = g->state_error,
 		.place = PLACE_DATA,
@@ -129,6 +130,7 @@ state_fault(struct group *g)
 
 	snprintf(
 	    path, sizeof(path), "%s/" STATE_FILE, g->w->conf->node.data_dir);
+	worker_denied(g->w, &f, &d);
 	/* Of a boot the supervisor tells. */
 	if (seq_fault(g->r->seq, PHASE_RAFT_METADATA_REPLAY, g->w->slot, &f) ==
 	    -EALREADY)
@@ -170,14 +172,18 @@ end(struct group *g, const struct group_actions *a)
 static void
 boot_failed(struct group *g, int rc, const char *why)
 {
-	const struct fault f = {
+	static const char *const files[] = { STATE_FILE, MEMBERS_FILE,
+		NODE_FILE_NAME, NULL };
+	struct fault f = {
 		.object = why, .what = "", .error = -rc, .place = PLACE_DATA
 	};
+	struct denied d;
 
 	if (g->state_error != 0 || !disk_fault(-rc)) {
 		end(g, &(struct group_actions){ .fail = true, .why = why });
 		return;
 	}
+	worker_denied_one(g->w, &f, files, &d);
 	worker_boot_fault(g->w, PHASE_RAFT_METADATA_REPLAY, &f);
 	g->ended = true;
 	g->exit_code = WORKER_EXIT_FAILED;

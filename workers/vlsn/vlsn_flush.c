@@ -189,7 +189,8 @@ static void
 failed_tell(struct vlsn *v, enum flush_state at, int error)
 {
 	char path[PATH_MAX];
-	const struct fault f = { .object = path,
+	struct denied d;
+	struct fault f = { .object = path,
 		.call = flush_state_name(at),
 		.error = -error,
 		.place = PLACE_DATA,
@@ -199,6 +200,7 @@ failed_tell(struct vlsn *v, enum flush_state at, int error)
 
 	snprintf(
 	    path, sizeof(path), "%s/" INDEX_PATH, v->w->conf->node.data_dir);
+	worker_denied(v->w, &f, &d);
 	trouble_begin(v->r, TROUBLE_INDEX_FAILED, &f);
 }
 

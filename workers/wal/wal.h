@@ -146,6 +146,8 @@ struct wal_keeper {
 	int error;
 	const char *error_call;
 	char error_name[32];
+	struct denied denied; /* if that is for want of rights: what it is */
+	const char *error_what, *error_command; /* in it; NULL = it is not */
 	bool error_late; /* the file was there already */
 	char drop[32]; /* name of a file that is to go; "" = none is */
 	bool drop_reserve; /* the reserve is */

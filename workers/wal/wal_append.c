@@ -240,7 +240,8 @@ refusal(struct wal *w, const struct wal_req *req)
 		return role_begins_term(w) ? DRAIN_LATER : refusal_by_role(w);
 	/* What a full log has left is the group's. */
 	if (req->type != REC_MEMBER && wal_keeper_full(w))
-		return RET_LOG_FULL;
+		return wal_is_nospace(-w->keeper.error) ? RET_LOG_FULL
+							: RET_NO_SEGMENT;
 	return RET_OK;
 }
 
@@ -403,7 +404,7 @@ request_refuse(
 		return false;
 	}
 	c->refused = true;
-	if (status == RET_LOG_FULL)
+	if (status == RET_LOG_FULL || status == RET_NO_SEGMENT)
 		wal_full_tell(w, true);
 	wal_count(w, C_WAL_REFUSED, 1);
 	return true;

@@ -55,7 +55,8 @@ wal_path(const struct wal *w, char *out, size_t size, const char *fmt, ...)
 static void
 tell(struct wal *w, const char *object, const char *call, int error)
 {
-	const struct fault f = { .object = object,
+	struct denied d;
+	struct fault f = { .object = object,
 		.call = call,
 		.error = error,
 		.place = PLACE_DATA,
@@ -63,6 +64,7 @@ tell(struct wal *w, const char *object, const char *call, int error)
 		.goes_on = true };
 
 	w->probe.error = error;
+	worker_denied(w->w, &f, &d);
 	trouble_begin(w->r, TROUBLE_LOG_FAILED, &f);
 }
 
@@ -259,9 +261,14 @@ wal_probe_deadline(const struct wal *w)
 int
 wal_boot_failed(struct wal *w, const struct fault *f)
 {
+	struct fault full = *f;
+	struct denied d;
+
+	worker_denied(w->w, &full, &d);
 	/* The scan's gate is fired when the segment is begun. */
-	if (seq_fault(w->r->seq, PHASE_WAL_RECOVERY, SLOT_WAL, f) == -EALREADY)
-		worker_boot_fault(w->w, PHASE_RAFT_METADATA_REPLAY, f);
+	if (seq_fault(w->r->seq, PHASE_WAL_RECOVERY, SLOT_WAL, &full) ==
+	    -EALREADY)
+		worker_boot_fault(w->w, PHASE_RAFT_METADATA_REPLAY, &full);
 	return -f->error;
 }
 

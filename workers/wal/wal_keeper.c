@@ -55,12 +55,31 @@ keeper_fault(const struct wal *w, char path[PATH_MAX], const char *effect)
 	const struct wal_keeper *k = &w->keeper;
 
 	wal_path(w, path, PATH_MAX, "wal/%s", k->error_name);
-	return (struct fault){ .object = path,
+	return (struct fault){
+		.object = k->error_what != NULL ? k->denied.path : path,
 		.call = k->error_call,
 		.error = k->error,
 		.place = PLACE_DATA,
 		.effect = effect,
-		.goes_on = true };
+		.what = k->error_what,
+		.goes_on = true,
+		.command = k->error_command,
+	};
+}
+
+/* Once for each error, since it asks for names of users. */
+static void
+explain(struct wal *w)
+{
+	struct wal_keeper *k = &w->keeper;
+	char path[PATH_MAX];
+	struct fault f;
+
+	k->error_what = k->error_command = NULL;
+	f = keeper_fault(w, path, NULL);
+	worker_denied(w->w, &f, &k->denied);
+	k->error_what = f.what;
+	k->error_command = f.command;
 }
 
 /* The one in use is the last: writes go on to its end. */
@@ -83,19 +102,25 @@ space_tell(struct wal *w)
 void
 wal_full_tell(struct wal *w, bool full)
 {
+	bool space = disk_is_full(w);
 	char path[PATH_MAX];
 	struct fault f;
 
-	if (!full) {
+	if (!full || !space)
 		trouble_end(w->r, TROUBLE_LOG_FULL);
+	if (!full || space)
+		trouble_end(w->r, TROUBLE_LOG_SEGMENT);
+	if (!full) {
 		space_tell(w);
 		return;
 	}
 	trouble_end(w->r, TROUBLE_LOG_SPACE);
 	f = keeper_fault(w, path,
-	    "the log has no room: writes are refused, reads go on, nothing is "
-	    "lost");
-	trouble_begin(w->r, TROUBLE_LOG_FULL, &f);
+	    space ? "the log has no room: writes are refused, reads go on, "
+		    "nothing is lost"
+		  : "no further segment can be made: writes are refused, "
+		    "reads go on, nothing is lost");
+	trouble_begin(w->r, space ? TROUBLE_LOG_FULL : TROUBLE_LOG_SEGMENT, &f);
 }
 
 void
@@ -115,6 +140,7 @@ wal_keeper_failed(struct wal *w, const char *name, const char *call, int error)
 	strlcpy(k->error_name, name, sizeof(k->error_name));
 	if (!first)
 		return;
+	explain(w);
 	if (disk_is_full(w))
 		wal_count(w, C_WAL_NOSPACE, 1);
 	if (spares_ahead(w) == 0)
