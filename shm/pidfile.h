@@ -20,8 +20,9 @@ int pidfile_lock(int fd);
 int pidfile_holder(const char *run_dir, int *pid);
 
 /*
- * run_dir/waits: what the first boot waits for, while there is no region to say
- * so in. NULL = for nothing (any more). It may fail: the log says it, too.
+ * run_dir/waits: what the first boot waits for, while there is no region that
+ * tools could read. NULL = for nothing (any more). It may fail: the log says
+ * it, too.
  */
 void pidfile_waits(const char *run_dir, const char *text);
 /* The same for who asks; what stands there means something only while

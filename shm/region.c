@@ -387,6 +387,28 @@ failed_take(struct region *r, const struct region *before, int run_dir)
 	    &c->wal_failed, failed.from, memory_order_relaxed);
 }
 
+/* All that is in a map of zeros. */
+static int
+region_fill(struct region *r, const struct region_head *head,
+    const struct region_spec *spec, int run_dir)
+{
+	int rc;
+
+	r->head = (struct region_head *)r->base;
+	memcpy(r->head, head, sizeof(*head));
+	memcpy(r->section, head->section, sizeof(r->section));
+	sections_resolve(r);
+	if ((rc = sections_init(r, spec)) != 0)
+		return rc;
+	failed_take(r, spec->before, run_dir);
+	atomic_store_explicit(
+	    &r->head->state, REGION_LIVE, memory_order_relaxed);
+	/* Pairs with the acquire in region_head_check(): all of it is there. */
+	atomic_store_explicit(
+	    &r->head->magic, REGION_MAGIC, memory_order_release);
+	return 0;
+}
+
 static int
 region_build(struct region *r, const struct region_spec *spec, int run_dir,
     char *why, size_t why_size)
@@ -413,20 +435,27 @@ region_build(struct region *r, const struct region_spec *spec, int run_dir,
 		r->base = NULL;
 		return shm_refused("mmap", errno, NULL, why, why_size);
 	}
-	r->head = (struct region_head *)r->base;
-	memcpy(r->head, &head, sizeof(head));
-	memcpy(r->section, head.section, sizeof(r->section));
-	sections_resolve(r);
-	if ((rc = sections_init(r, spec)) != 0 ||
-	    (rc = walbuf_map_twice(r)) != 0)
+	if ((rc = region_fill(r, &head, spec, run_dir)) != 0)
 		return rc;
-	failed_take(r, spec->before, run_dir);
-	atomic_store_explicit(
-	    &r->head->state, REGION_LIVE, memory_order_relaxed);
-	/* Pairs with the acquire in region_head_check(): all of it is there. */
-	atomic_store_explicit(
-	    &r->head->magic, REGION_MAGIC, memory_order_release);
-	return 0;
+	return walbuf_map_twice(r);
+}
+
+/* Up to the table's head: nobody is there who would need the rest. */
+static int
+region_build_private(
+    struct region *r, const struct region_spec *spec, int run_dir)
+{
+	struct region_head head = { 0 };
+
+	head_fill(&head, spec);
+	r->size = head.section[SECT_TABLE].off + sizeof(struct table_head);
+	r->base = mmap(NULL, r->size, PROT_READ | PROT_WRITE,
+	    MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (r->base == MAP_FAILED) {
+		r->base = NULL;
+		return -errno;
+	}
+	return region_fill(r, &head, spec, run_dir);
 }
 
 /* A name that nobody had, and the link to it. */
@@ -468,16 +497,38 @@ link_refused(const char *run_dir, int error, char *why, size_t why_size)
 	fault_text(why, why_size, &f);
 }
 
+static void
+handle_init(struct region *r, const struct region_spec *spec)
+{
+	memset(r, 0, sizeof(*r));
+	r->fd = -1;
+	r->writable = true;
+	strlcpy(r->node, spec->node, sizeof(r->node));
+}
+
+int
+region_create_private(struct region *r, const struct region_spec *spec)
+{
+	int dir = path_dir_open(spec->run_dir), rc;
+
+	handle_init(r, spec);
+	rc = region_build_private(r, spec, dir);
+	if (dir >= 0)
+		close(dir);
+	if (rc == 0)
+		lock_self(r, SLOT_SUPERVISOR, 1);
+	else
+		region_unmap(r);
+	return rc;
+}
+
 int
 region_create(struct region *r, const struct region_spec *spec, char *why,
     size_t why_size)
 {
 	int dir, rc;
 
-	memset(r, 0, sizeof(*r));
-	r->fd = -1;
-	r->writable = true;
-	strlcpy(r->node, spec->node, sizeof(r->node));
+	handle_init(r, spec);
 	explain(why, why_size, "%s", "");
 	dir = path_dir_open(spec->run_dir);
 	if (dir < 0 && spec->before != NULL)

@@ -168,7 +168,7 @@ struct table_head;
 struct region {
 	uint8_t *base;
 	uint64_t size;
-	int fd;
+	int fd; /* -1 = private */
 	bool writable;
 	char path[128]; /* name under /dev/shm, with the slash; "" = none */
 	struct region_head *head;
@@ -200,6 +200,12 @@ struct region {
  */
 int region_create(struct region *r, const struct region_spec *spec, char *why,
     size_t why_size);
+/*
+ * Where none can be made: one that only this process and its children have, in
+ * their own memory, for pages and troubles. No file (fd -1), no name, no WAL
+ * buffer, of the table the head. 0 or -errno.
+ */
+int region_create_private(struct region *r, const struct region_spec *spec);
 /*
  * Creator: is run_dir/region still there? 0; 1: somebody had removed it, and
  * it leads to this region again; -errno.

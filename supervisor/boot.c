@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "shm/log.h"
+#include "shm/pidfile.h"
 #include "shm/trouble.h"
 #include "supervisor/limits.h"
 #include "supervisor/watchdog_core.h"
@@ -82,11 +83,13 @@ carry_waiting(struct node *n)
 	trouble_carry(&n->region, TROUBLE_BOOT_WAITS, n->waits_since_ns, text);
 }
 
-static int
-make_region(struct node *n, char why[FAULT_TEXT_MAX])
+static struct region_spec
+spec_of(const struct node *n)
 {
 	struct conf_need need;
-	struct region_spec spec = {
+
+	conf_need(&n->conf, &need);
+	return (struct region_spec){
 		.node = n->conf.node.name,
 		.group = n->conf.node.group,
 		.data_dir = n->conf.node.data_dir,
@@ -95,35 +98,82 @@ make_region(struct node *n, char why[FAULT_TEXT_MAX])
 		.http_addr = n->listen.http_addr,
 		.walbuf_size = n->conf.wal.buffer_size,
 		.table_size = n->conf.store.table_size,
+		.memory_least = need.region_least,
 		.gateway_count = n->conf.node.gateways,
 		.node_restarts = n->restarts,
 		.recovery_mode = (enum recovery_mode)n->conf.boot.recovery_mode,
 		.before = n->has_region ? &n->region : NULL,
 		.keep_prev = n->after_failure,
 	};
-	int orphan = n->has_region ? 0 : region_orphan(n->conf.node.run_dir);
+}
+
+static void
+own_row(struct node *n)
+{
+	struct slot_row *row = &n->region.slots->row[SLOT_SUPERVISOR];
+
+	atomic_store_explicit(&row->pid, getpid(), memory_order_relaxed);
+	atomic_store_explicit(&row->incarnation, 1, memory_order_relaxed);
+	atomic_store_explicit(
+	    &row->started_ns, n->now_ns, memory_order_relaxed);
+	atomic_store_explicit(
+	    &row->heartbeat_ns, n->now_ns, memory_order_relaxed);
+	atomic_store_explicit(&row->state, SLOT_RUNNING, memory_order_release);
+	counter_add(
+	    n->region.counters, SLOT_SUPERVISOR, C_NODE_RESTARTS, n->restarts);
+	for (unsigned slot = 0; slot < SLOT_MAX; slot++)
+		atomic_store_explicit(&n->region.slots->row[slot].restarts,
+		    n->child[slot].restarts, memory_order_relaxed);
+}
+
+/* It takes the place of the one before. */
+static void
+region_adopt(struct node *n, const struct region *fresh)
+{
+	log_level_word(&fresh->control->log_level);
+	log_reopen_word(&fresh->control->log_reopens);
+	if (n->has_region) {
+		region_end(&n->region, REGION_SUPERSEDED);
+		region_unmap(&n->region);
+	}
+	n->region = *fresh;
+	n->has_region = true;
+	n->bells.wakes = n->region.wakes;
+	own_row(n);
+	node_control_set(n);
+}
+
+/* A boot that waits has pages; if there is no memory even for that, the log. */
+static void
+make_private(struct node *n)
+{
+	struct region_spec spec = spec_of(n);
+	struct region own;
+
+	if (!n->has_region && region_create_private(&own, &spec) == 0)
+		region_adopt(n, &own);
+}
+
+static int
+make_region(struct node *n, char why[FAULT_TEXT_MAX])
+{
+	struct region_spec spec = spec_of(n);
+	bool is_first = !node_has_file(n);
+	int orphan = is_first ? region_orphan(n->conf.node.run_dir) : 0;
 	struct region fresh;
 	int rc;
 
-	conf_need(&n->conf, &need);
-	spec.memory_least = need.region_least;
 	if ((rc = region_create(&fresh, &spec, why, FAULT_TEXT_MAX)) != 0)
 		return no_region(n, rc, why);
 	/* So that the node's user may look at it. */
 	if (n->rights.drop &&
 	    fchown(fresh.fd, n->rights.uid, n->rights.gid) != 0)
 		log_warn("region: chown");
-	log_level_word(&fresh.control->log_level);
-	log_reopen_word(&fresh.control->log_reopens);
-	if (n->has_region) {
-		region_end(&n->region, REGION_SUPERSEDED);
-		region_unmap(&n->region);
-	}
-	n->after_failure = n->has_region;
-	n->region = fresh;
-	n->has_region = true;
+	region_adopt(n, &fresh);
+	n->after_failure = !is_first;
+	if (is_first)
+		pidfile_waits(n->conf.node.run_dir, NULL);
 	carry_waiting(n);
-	n->bells.wakes = n->region.wakes;
 	if (orphan != 0)
 		event_add(&n->region, SLOT_SUPERVISOR, EVENT_WARN,
 		    "the node before (pid %d) did not stop in order; its "
@@ -172,39 +222,21 @@ start_all(struct node *n)
 	return rc;
 }
 
-static void
-own_row(struct node *n)
-{
-	struct slot_row *row = &n->region.slots->row[SLOT_SUPERVISOR];
-
-	atomic_store_explicit(&row->pid, getpid(), memory_order_relaxed);
-	atomic_store_explicit(&row->incarnation, 1, memory_order_relaxed);
-	atomic_store_explicit(
-	    &row->started_ns, n->now_ns, memory_order_relaxed);
-	atomic_store_explicit(
-	    &row->heartbeat_ns, n->now_ns, memory_order_relaxed);
-	atomic_store_explicit(&row->state, SLOT_RUNNING, memory_order_release);
-	counter_add(
-	    n->region.counters, SLOT_SUPERVISOR, C_NODE_RESTARTS, n->restarts);
-	for (unsigned slot = 0; slot < SLOT_MAX; slot++)
-		atomic_store_explicit(&n->region.slots->row[slot].restarts,
-		    n->child[slot].restarts, memory_order_relaxed);
-}
-
 int
 node_boot(struct node *n, char why[FAULT_TEXT_MAX])
 {
 	int rc;
 
 	n->now_ns = n->boot_started_ns = n->live_checked_ns = mono_ns();
-	if ((rc = node_fit(n, why)) != 0 || (rc = make_region(n, why)) != 0)
+	if ((rc = node_fit(n, why)) != 0 || (rc = make_region(n, why)) != 0) {
+		if (rc == NODE_BOOT_WAITS)
+			make_private(n);
 		return rc;
+	}
 	n->mode = NODE_BOOTING;
 	n->phase = PHASE_BOOT;
 	memset(n->stage_ns, 0, sizeof(n->stage_ns));
 	n->held_ns = n->held_seen_ns = 0;
-	own_row(n);
-	node_control_set(n);
 	if ((rc = register_gates(n)) != 0)
 		return refuse(EX_SOFTWARE, "boot: gates: %s", strerror(-rc));
 	event_add(&n->region, SLOT_SUPERVISOR, EVENT_INFO,

@@ -212,10 +212,10 @@ node_boot_waits(struct node *n, const char *what, uint64_t delay_ms)
 	    "the boot waits: %s; tried again in %llu ms", what,
 	    (unsigned long long)delay_ms);
 	tell_pause(n, text, news, delay_ms);
-	if (!n->has_region && news) {
+	if (!n->has_region && news)
 		log_errorx("the boot waits: %s", what);
+	if (!node_has_file(n) && news)
 		pidfile_waits(n->conf.node.run_dir, what);
-	}
 	/* What begins is said as a trouble. */
 	if (news && (n->ready_fd >= 0 || !began)) {
 		snprintf(text, sizeof(text), "the boot waits: %s", what);
@@ -376,9 +376,8 @@ all_gone(struct node *n)
 	health_again(n);
 }
 
-/* No region can be made: the one that was tells why, by its pages, too. */
-static void
-pause_again(struct node *n, const char *why)
+void
+node_pause(struct node *n, const char *why)
 {
 	uint64_t delay_ms = node_world_delay(n);
 
@@ -411,7 +410,7 @@ pause_turn(struct node *n)
 	if (rc == 0)
 		rc = node_boot(n, why);
 	if (rc == NODE_BOOT_WAITS) {
-		pause_again(n, why);
+		node_pause(n, why);
 	} else if (rc != 0) {
 		n->exit_code = rc;
 		n->finished = true;

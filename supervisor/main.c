@@ -263,8 +263,10 @@ clean_up(struct node *n)
 		region_unmap(&n->region);
 	}
 	/* What lost its link on the way. */
-	if (n->pidfile.fd >= 0)
+	if (n->pidfile.fd >= 0) {
+		pidfile_waits(n->conf.node.run_dir, NULL);
 		region_sweep(n->rights.drop ? n->rights.uid : geteuid());
+	}
 	listen_close(&n->listen, &n->conf);
 	daemon_pidfile_remove(&n->pidfile);
 }
@@ -310,8 +312,9 @@ stopped_within(const struct node *n, uint64_t delay_ms)
 }
 
 /*
- * The first region: as long as the world does not let it be made there is
- * none to say so in, only the log, a file in run_dir and who started us.
+ * The first region. What keeps it from being made is waited out as in any
+ * pause; where not even a private one is to be had there are the log, a file in
+ * run_dir and who started us to say so.
  */
 static int
 first_boot(struct node *n)
@@ -321,6 +324,10 @@ first_boot(struct node *n)
 	int rc;
 
 	while ((rc = node_boot(n, why)) == NODE_BOOT_WAITS) {
+		if (n->has_region) {
+			node_pause(n, why);
+			return 0;
+		}
 		if (node_waited_out(n, n->waits_since_ns)) {
 			rc = refuse(
 			    EX_TEMPFAIL, "%s", node_waited_text(n, why, text));
@@ -336,7 +343,6 @@ first_boot(struct node *n)
 			break;
 		}
 	}
-	pidfile_waits(n->conf.node.run_dir, NULL);
 	return rc;
 }
 

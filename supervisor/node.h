@@ -81,7 +81,7 @@ struct node {
 	struct bells bells;
 	int signal_fd;
 	bool has_region;
-	struct region region;
+	struct region region; /* private as long as none could be made */
 
 	enum node_mode mode;
 	uint64_t now_ns;
@@ -138,6 +138,13 @@ struct gate_row {
 	unsigned slot;
 	const char *proves;
 };
+
+/* Has a boot had a region that is not private? */
+static inline bool
+node_has_file(const struct node *n)
+{
+	return n->has_region && n->region.fd >= 0;
+}
 
 /* table.c: rows in start order; NULL past the end. */
 const struct worker_row *worker_row_at(unsigned index);
@@ -212,6 +219,11 @@ void node_decide(
     struct node *n, unsigned slot, enum exit_kind kind, const char *what);
 /* It cannot boot for a fault of the world: say so, and when to try again. */
 void node_boot_waits(struct node *n, const char *what, uint64_t delay_ms);
+/*
+ * No region could be made; node_boot() said why. It waits beside the one that
+ * there is, with health, or has waited as long as it may.
+ */
+void node_pause(struct node *n, const char *why);
 /* How long to wait before the next boot; counts as one more. */
 uint64_t node_world_delay(struct node *n);
 /* Has [restart] give_up passed since then? */

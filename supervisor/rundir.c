@@ -83,7 +83,7 @@ look_at_all(struct node *n, struct run_dir_look *look)
 		return;
 	rc = control_again(n);
 	mended(look, "control socket", rc);
-	if (n->has_region)
+	if (node_has_file(n))
 		mended(look, "region",
 		    region_link_again(&n->region, n->conf.node.run_dir));
 	rc = listen_clients_again(&n->listen, &n->conf, &n->rights);

@@ -69,7 +69,11 @@ my ( $code, $out ) = $n->run( 'nodelifectl', '-r', $n->{run}, 'stop' );
 is $code, 0, 'nodelifectl stop' or diag $out;
 is $n->wait_exit, 0, 'ends it';
 
-# A first boot.
+# A first boot: its region is in its own memory, and nobody's black box.
+$served = readlink "$n->{run}/region";
+my $http = IO::Socket::INET->new( Listen => 1, LocalAddr => '127.0.0.1' )->sockport;
+$n->configure( listen => { http => "127.0.0.1:$http" } );
+sub page { return http_get( "127.0.0.1:$http", @_ ) }
 $n->spawn;
 eventually { slurp( $n->{log} ) =~ /boot waits: memory: .dev.shm has/ }
 'a first boot waits, too';
@@ -77,11 +81,49 @@ ok !$n->gone, 'and does not end';
 eventually {
 	( $n->run( 'nodelifectl', '-r', $n->{run}, 'status' ) )[1] =~ /the boot waits: memory/;
 } 'nodelifectl tells';
-is connects("$n->{run}/control.sock"), 0, 'and nobody connects who would not be answered';
+eventually {
+	my ( $code, $body ) = page('/readyz');
+	$code == 503 && $body =~ /"status": "waiting".*boot waits: memory.*enlarge it/s;
+} 'so do the pages';
+is( ( page('/livez') )[0], 200, 'it lives: nobody shall end it for that' );
+is connects("$n->{run}/control.sock"), 1, 'who connects is answered';
+is readlink "$n->{run}/region", $served, 'the black box is where it was';
+$n->signal('HUP');
+eventually { slurp( $n->{log} ) =~ /reload: changed: nothing/ } 'a reload is heard';
 unlink '/dev/shm/filler';
 $n->wait_serving;
 is $n->client->cmd(qw(GET k)), 1, 'until there is room';
+is troubles($n), '', 'nothing is in its way then';
+is readlink "$n->{run}/region.prev", $served, 'and the black box is the one before';
+ok !-e "$n->{run}/waits", 'nothing is left of the wait';
 is $n->stop, 0, 'stopped';
+World::fill('/dev/shm');
+$n->spawn;
+eventually { ( page('/readyz') )[0] == 503 } 'another waits';
+( $code, $out ) = $n->run( 'nodelifectl', '-r', $n->{run}, 'stop' );
+is $code, 0, 'nodelifectl stop' or diag $out;
+is $n->wait_exit, 0, 'ends it, too';
+ok !-e "$n->{run}/waits", 'and it waits for nothing any more';
+unlink '/dev/shm/filler';
+
+# No memory for any region, not even one that nobody else has: the pages are
+# not there, the rest is as ever.
+SKIP: {
+	skip 'a sanitizer needs all addresses', 1 if build_dir() =~ /san$/;
+	my $lacks = World::lacks('prlimit');
+	skip $lacks, 1 if $lacks;
+	$n->spawn( 'sh', '-c', 'ulimit -S -v 40000 && exec "$@"', 'sh',
+		build_dir() . '/nodelifed', '-f', '-c', $n->{ini} );
+	eventually {
+		( $n->run( 'nodelifectl', '-r', $n->{run}, 'status' ) )[1] =~ /the boot waits: .*ulimit -v/;
+	} 'a first boot without memory for a region waits';
+	is( ( page('/readyz') )[0], 0, 'nobody connects who would not be answered' );
+	is connects("$n->{run}/control.sock"), 0, 'nor to the control socket';
+	World::must( 'prlimit', '--pid', $n->{pid}, '--as=unlimited:' );
+	$n->wait_serving;
+	ok !-e "$n->{run}/waits", 'with memory it goes on';
+	is $n->stop, 0, 'stopped';
+}
 
 World::fill('/dev/shm');
 $n->configure( restart => { limit => 2, give_up => '1s' } );

@@ -199,7 +199,7 @@ static void
 test_file_limit(const struct region_spec *spec)
 {
 	struct rlimit before, low;
-	struct region r;
+	struct region r, own;
 
 	getrlimit(RLIMIT_FSIZE, &before);
 	low = before;
@@ -208,6 +208,9 @@ test_file_limit(const struct region_spec *spec)
 	setrlimit(RLIMIT_FSIZE, &low);
 	is_i64(region_create(&r, spec, why, sizeof(why)), -EFBIG,
 	    "a limit of a file's size");
+	is_i64(region_create_private(&own, spec), 0, "bounds no private one");
+	ok(own.fd == -1 && own.path[0] == '\0', "which is no file");
+	region_unmap(&own);
 	setrlimit(RLIMIT_FSIZE, &before);
 	signal(SIGXFSZ, SIG_DFL);
 	ok(strstr(why, "/dev/shm: ") == why && strstr(why, "ulimit -f") != NULL,
@@ -568,10 +571,48 @@ trimmed(void)
 	fixture_close(&f);
 }
 
+/* Between two regions: what wal said is handed on, who has it mapped sees it.
+ */
+static int
+private_child(void *arg)
+{
+	struct region *r = arg;
+
+	trouble_begin_text(r, TROUBLE_BOOT_WAITS, "of a child");
+	return 0;
+}
+
+static void private(void)
+{
+	struct region own;
+	struct fixture f;
+
+	fixture_open(&f);
+	atomic_store(&f.r.control->wal_failed_log, 5);
+	atomic_store(&f.r.control->wal_failed, 7);
+	region_end(&f.r, REGION_ENDED);
+	region_unmap(&f.r);
+	is_i64(region_create_private(&own, &f.spec), 0, "a private one");
+	is_u64(atomic_load(&own.control->wal_failed), 7,
+	    "knows what wal said in the one before");
+	is_i64(child_end(child_start(private_child, &own)), 0, "a child");
+	ok(trouble_stands(&own, TROUBLE_BOOT_WAITS), "shares it");
+	f.spec.before = &own;
+	is_i64(region_create(&f.r, &f.spec, why, sizeof(why)), 0, "the next");
+	is_u64(atomic_load(&f.r.control->wal_failed), 7, "knows it, too");
+	is_u64(
+	    atomic_load(&f.r.control->wal_failed_log), 5, "and of which log");
+	region_end(&own, REGION_SUPERSEDED);
+	region_trim(&own);
+	region_unmap(&own);
+	fixture_close(&f);
+}
+
 int
 main(void)
 {
 	created();
+	private();
 	trimmed();
 	rings();
 	refusals();
