@@ -133,6 +133,14 @@ struct histograms {
 
 enum event_level { EVENT_INFO, EVENT_WARN, EVENT_ERROR };
 
+/* Who looks at a region later finds by it why the node stopped. */
+enum event_kind {
+	EVENT_PLAIN, /* may be why, if nothing says so */
+	EVENT_CAUSE, /* why the node stops: by itself, or because it was asked
+		      */
+	EVENT_ASIDE /* not why: a trouble is over; the end itself */
+};
+
 /* W: any process, once it has taken the number. R: all, by the number. */
 struct event {
 	_Alignas(CACHE_LINE) _Atomic uint64_t number; /* 1-based; stored last
@@ -141,7 +149,8 @@ struct event {
 	uint64_t mono_ns;
 	uint8_t slot;
 	uint8_t level; /* enum event_level */
-	uint8_t zero[6];
+	uint8_t kind; /* enum event_kind */
+	uint8_t zero[5];
 	char text[EVENT_TEXT_MAX];
 };
 
@@ -188,16 +197,13 @@ const char *hist_name(enum hist which);
 const char *hist_unit(enum hist which);
 const char *hist_help(enum hist which);
 
-/*
- * How the supervisor begins what says why a node stops: by itself, or because
- * it was asked; who looks at a region later finds the reason by it.
- */
-#define EVENT_NODE_STOPS "the node stops: "
-#define EVENT_STOP       "stop: "
-
 /* Record an event and log it at the same level. */
 __attribute__((format(printf, 4, 5))) void event_add(struct region *r,
     unsigned slot, enum event_level level, const char *fmt, ...);
+/* The same of a kind that is not EVENT_PLAIN. */
+__attribute__((format(printf, 5, 6))) void
+event_add_as(struct region *r, unsigned slot, enum event_level level,
+    enum event_kind kind, const char *fmt, ...);
 /* The newest up to n events, oldest first. Returns how many. */
 unsigned event_list(const struct events *e, struct event *out, unsigned n);
 

@@ -19,7 +19,7 @@
 
 static void
 event_store(struct events *e, unsigned slot, enum event_level level,
-    const char text[EVENT_TEXT_MAX])
+    enum event_kind kind, const char text[EVENT_TEXT_MAX])
 {
 	uint64_t number =
 	    atomic_fetch_add_explicit(&e->next, 1, memory_order_relaxed) + 1;
@@ -32,6 +32,7 @@ event_store(struct events *e, unsigned slot, enum event_level level,
 	ev->mono_ns = mono_ns();
 	ev->slot = (uint8_t)slot;
 	ev->level = (uint8_t)level;
+	ev->kind = (uint8_t)kind;
 	memcpy(ev->text, text, EVENT_TEXT_MAX);
 	/* Pairs with the acquire in event_copy(). */
 	atomic_store_explicit(&ev->number, number, memory_order_release);
@@ -54,23 +55,42 @@ event_log(enum event_level level, const char *text)
 	fatalx("event: level %d is none", (int)level);
 }
 
+static void
+event_vadd(struct region *r, unsigned slot, enum event_level level,
+    enum event_kind kind, const char *fmt, va_list ap)
+{
+	char text[WHOLE_MAX] = "", kept[EVENT_TEXT_MAX] = "";
+
+	ASSERT(r->writable);
+	ASSERT(slot < SLOT_MAX);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	/* What was cut can be told from what was short. */
+	if (strlcpy(kept, text, sizeof(kept)) >= sizeof(kept))
+		memcpy(kept + sizeof(kept) - 4, "...", 4);
+	event_store(r->events, slot, level, kind, kept);
+	event_log(level, text);
+}
+
 void
 event_add(struct region *r, unsigned slot, enum event_level level,
     const char *fmt, ...)
 {
-	char text[WHOLE_MAX] = "", kept[EVENT_TEXT_MAX] = "";
 	va_list ap;
 
-	ASSERT(r->writable);
-	ASSERT(slot < SLOT_MAX);
 	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
+	event_vadd(r, slot, level, EVENT_PLAIN, fmt, ap);
 	va_end(ap);
-	/* What was cut can be told from what was short. */
-	if (strlcpy(kept, text, sizeof(kept)) >= sizeof(kept))
-		memcpy(kept + sizeof(kept) - 4, "...", 4);
-	event_store(r->events, slot, level, kept);
-	event_log(level, text);
+}
+
+void
+event_add_as(struct region *r, unsigned slot, enum event_level level,
+    enum event_kind kind, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	event_vadd(r, slot, level, kind, fmt, ap);
+	va_end(ap);
 }
 
 static bool

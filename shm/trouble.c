@@ -130,8 +130,8 @@ end(struct region *r, enum trouble kind, const char *how)
 	since = atomic_load_explicit(&row->since_ns, memory_order_relaxed);
 	atomic_store_explicit(&row->standing, false, memory_order_release);
 	seconds = now > since ? (double)(now - since) / 1e9 : 0.0;
-	event_add(r, kinds[kind].slot, EVENT_INFO, "%s %s after %.1f s",
-	    kinds[kind].name, how, seconds);
+	event_add_as(r, kinds[kind].slot, EVENT_INFO, EVENT_ASIDE,
+	    "%s %s after %.1f s", kinds[kind].name, how, seconds);
 	log_say("%s %s after %.1f s", kinds[kind].name, how, seconds);
 }
 

@@ -76,9 +76,8 @@ say_stop(struct node *n, const char *what, const char *why)
 	/* A failed boot needs no further reason. */
 	bool more = why[0] != '\0' && !seq_failed(n->region.seq);
 
-	event_add(&n->region, SLOT_SUPERVISOR, EVENT_ERROR,
-	    EVENT_NODE_STOPS "%s%s%s", cause, more ? ": " : "",
-	    more ? why : "");
+	event_add_as(&n->region, SLOT_SUPERVISOR, EVENT_ERROR, EVENT_CAUSE,
+	    "the node stops: %s%s%s", cause, more ? ": " : "", more ? why : "");
 	say(n, cause);
 }
 
@@ -101,8 +100,8 @@ node_say_waited(struct node *n, const char *cause)
 {
 	char buf[NODE_WAITED_MAX];
 
-	event_add(&n->region, SLOT_SUPERVISOR, EVENT_ERROR,
-	    EVENT_NODE_STOPS "%s", node_waited_text(n, cause, buf));
+	event_add_as(&n->region, SLOT_SUPERVISOR, EVENT_ERROR, EVENT_CAUSE,
+	    "the node stops: %s", node_waited_text(n, cause, buf));
 	say(n, buf);
 }
 

@@ -254,8 +254,9 @@ clean_up(struct node *n)
 {
 	if (n->has_region) {
 		trouble_writer_died(&n->region, SLOT_SUPERVISOR);
-		event_add(&n->region, SLOT_SUPERVISOR, EVENT_INFO,
-		    "the node has stopped, exit code %d", n->exit_code);
+		event_add_as(&n->region, SLOT_SUPERVISOR, EVENT_INFO,
+		    EVENT_ASIDE, "the node has stopped, exit code %d",
+		    n->exit_code);
 		log_level_word(NULL);
 		log_reopen_word(NULL);
 		region_end(&n->region, REGION_ENDED);

@@ -49,8 +49,8 @@ node_stop(struct node *n, const char *why)
 	case NODE_STOPPING:
 		return;
 	case NODE_ENDING: /* a restart was wanted: now it is not */
-		event_add(&n->region, SLOT_SUPERVISOR, EVENT_INFO,
-		    EVENT_STOP "%s", why);
+		event_add_as(&n->region, SLOT_SUPERVISOR, EVENT_INFO,
+		    EVENT_CAUSE, "stop: %s", why);
 		node_boots_no_more(n);
 		return;
 	case NODE_PAUSED: /* health may be there, and answer who asked */
@@ -60,8 +60,8 @@ node_stop(struct node *n, const char *why)
 	}
 	n->mode = NODE_STOPPING;
 	children_forget_restarts(n);
-	event_add(
-	    &n->region, SLOT_SUPERVISOR, EVENT_INFO, EVENT_STOP "%s", why);
+	event_add_as(&n->region, SLOT_SUPERVISOR, EVENT_INFO, EVENT_CAUSE,
+	    "stop: %s", why);
 	trouble_drop(&n->region, TROUBLE_BOOT_WAITS);
 	notify("STOPPING=1\nSTATUS=stopping");
 	for (unsigned slot = 0; slot < SLOT_MAX; slot++)
@@ -94,7 +94,7 @@ kill_offenders(struct node *n, uint32_t offenders)
 		if ((offenders & 1u << slot) == 0 || n->child[slot].killed)
 			continue;
 		event_add(&n->region, SLOT_SUPERVISOR, EVENT_WARN,
-		    EVENT_STOP "%s: %s (pid %d) not done in %u ms: killed",
+		    "stop: %s: %s (pid %d) not done in %u ms: killed",
 		    shutdown_name(n->step), slot_name(slot),
 		    (int)n->child[slot].pid, n->conf.shutdown.phase_budget_ms);
 		child_kill(n, slot, NULL);

@@ -53,25 +53,6 @@ events_after(const struct region *r, uint64_t *seen)
 	}
 }
 
-static bool
-begins(const char *text, const char *with)
-{
-	return strncmp(text, with, strlen(with)) == 0;
-}
-
-/* That a trouble is over begins with its name. */
-static bool
-is_trouble(const char *text)
-{
-	for (unsigned kind = 0; kind < TROUBLE_COUNT; kind++) {
-		const char *name = trouble_name(kind);
-
-		if (begins(text, name) && text[strlen(name)] == ' ')
-			return true;
-	}
-	return false;
-}
-
 /* The supervisor's last event that says why; NULL = none does. */
 static const struct event *
 find_cause(const struct event *list, unsigned n)
@@ -79,14 +60,11 @@ find_cause(const struct event *list, unsigned n)
 	const struct event *last = NULL;
 
 	while (n-- > 0) {
-		const char *text = list[n].text;
-
 		if (list[n].slot != SLOT_SUPERVISOR)
 			continue;
-		if (begins(text, EVENT_NODE_STOPS) || begins(text, EVENT_STOP))
+		if (list[n].kind == EVENT_CAUSE)
 			return &list[n];
-		if (last == NULL && !begins(text, "the node has stopped") &&
-		    !is_trouble(text))
+		if (last == NULL && list[n].kind == EVENT_PLAIN)
 			last = &list[n];
 	}
 	return last;

@@ -337,7 +337,7 @@ region_of_the_dead(enum region_state state)
 		if (region_new(&r, why, sizeof(why)) != 0)
 			_exit(1);
 		region_fill(&r);
-		event_add(&r, SLOT_SUPERVISOR, EVENT_ERROR,
+		event_add_as(&r, SLOT_SUPERVISOR, EVENT_ERROR, EVENT_CAUSE,
 		    "the node stops: its disk is gone");
 		seq_shutdown(r.seq, SHUTDOWN_DRAINING_LISTENERS);
 		/* What is told of the end is not the cause of it. */
@@ -346,7 +346,10 @@ region_of_the_dead(enum region_state state)
 		event_add(&r, SLOT_SUPERVISOR, EVENT_ERROR,
 		    "wal (pid 7): killed 5 s ago and still there");
 		trouble_end(&r, TROUBLE_LOG_STALLED);
-		event_add(&r, SLOT_SUPERVISOR, EVENT_INFO,
+		event_add(&r, SLOT_SUPERVISOR, EVENT_WARN,
+		    "stop: draining_clients: wal (pid 7) not done in 5000 ms: "
+		    "killed");
+		event_add_as(&r, SLOT_SUPERVISOR, EVENT_INFO, EVENT_ASIDE,
 		    "the node has stopped, exit code 70");
 		if (state != REGION_LIVE)
 			region_end(&r, state);
