@@ -400,7 +400,7 @@ gw_memory_turn(struct gateway *g)
 
 	if ((used > limit / 2 || g->memory_high) && look_is_due(g, used, limit))
 		memory_look(g, limit);
-	if (g->output_rests && used < gw_output_ceiling(g) / 2)
+	if (g->output_rests && used < gw_output_ceiling(g))
 		output_goes_on(g);
 	if (chunk_bytes(g->mute.c) > MUTE_KEEP)
 		sink_reset(&g->mute);
