@@ -86,7 +86,7 @@ log_file_give(int dir, const char *name, int fd)
 	if (!me.has_owner || fstat(fd, &st) != 0 || st.st_uid != 0 ||
 	    path_file_check(fd) != 0 ||
 	    fstatat(dir, name, &named, AT_SYMLINK_NOFOLLOW) != 0 ||
-	    named.st_dev != st.st_dev || named.st_ino != st.st_ino)
+	    !path_same_file(&named, &st))
 		return;
 	if (fchown(fd, me.uid, me.gid) == -1)
 		log_warn("log: %s: owner", name);

@@ -205,8 +205,5 @@ path_leads_to(int dir, const char *name, bool follow, int fd)
 	if (fstat(fd, &open_file) != 0 ||
 	    fstatat(dir, name, &named, follow ? 0 : AT_SYMLINK_NOFOLLOW) != 0)
 		return -errno;
-	return open_file.st_dev == named.st_dev &&
-		       open_file.st_ino == named.st_ino
-		   ? 0
-		   : -EREMCHG;
+	return path_same_file(&open_file, &named) ? 0 : -EREMCHG;
 }

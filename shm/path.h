@@ -9,6 +9,7 @@
 #define SHM_PATH_H
 
 #include <stdbool.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 /*
@@ -26,6 +27,13 @@ int path_dir_make(const char *path, mode_t mode);
 int path_parent_open(const char *path, const char **name);
 /* May nobody but root change what is in it, or are we not root anyway? */
 bool path_dir_is_safe(int dir_fd);
+/* Are both of one file? */
+static inline bool
+path_same_file(const struct stat *a, const struct stat *b)
+{
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
 /*
  * Does the name (in dir, or AT_FDCWD) lead to what is open as fd? 0; -EREMCHG:
  * it leads to something else; or -errno: it leads nowhere. A link that stands

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "shm/path.h"
+
 /* Read a small file of /proc. Its length, or 0. */
 static size_t
 proc_read(const char *path, char *buf, size_t size)
@@ -104,7 +106,7 @@ process_has_open(int pid, const struct stat *file)
 		return false;
 	while (!found && (e = readdir(dir)) != NULL)
 		found = fstatat(dirfd(dir), e->d_name, &st, 0) == 0 &&
-			st.st_dev == file->st_dev && st.st_ino == file->st_ino;
+			path_same_file(&st, file);
 	closedir(dir);
 	return found;
 }

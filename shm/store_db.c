@@ -19,6 +19,7 @@
 #include "shm/assert.h"
 #include "shm/bits.h"
 #include "shm/map_read.h"
+#include "shm/path.h"
 #include "shm/record.h"
 #include "shm/store_db_int.h"
 
@@ -268,30 +269,44 @@ store_db_make(const char *path, char *why, size_t why_size)
 	return rc;
 }
 
-int
-store_db_file(const struct store_db *db, uint64_t *dev, uint64_t *ino)
+static int
+db_stat(const struct store_db *db, struct stat *out)
 {
-	struct stat st;
 	int fd, rc = store_db_errno(mdb_env_get_fd(db->env, &fd));
 
 	if (rc != 0)
 		return rc;
-	if (fstat(fd, &st) != 0)
-		return -errno;
+	return fstat(fd, out) == 0 ? 0 : -errno;
+}
+
+int
+store_db_file(const struct store_db *db, uint64_t *dev, uint64_t *ino)
+{
+	struct stat st;
+	int rc = db_stat(db, &st);
+
+	if (rc != 0)
+		return rc;
 	*dev = st.st_dev;
 	*ino = st.st_ino;
 	return 0;
 }
 
 int
+store_file_is(const struct stat *st, uint64_t dev, uint64_t ino)
+{
+	const struct stat known = { .st_dev = dev, .st_ino = ino };
+
+	return ino == 0 || path_same_file(st, &known) ? 0 : -EREMCHG;
+}
+
+int
 store_db_is(const struct store_db *db, uint64_t dev, uint64_t ino)
 {
-	uint64_t is_dev, is_ino;
-	int rc = store_db_file(db, &is_dev, &is_ino);
+	struct stat st;
+	int rc = db_stat(db, &st);
 
-	if (rc != 0 || ino == 0)
-		return rc;
-	return is_dev == dev && is_ino == ino ? 0 : -EREMCHG;
+	return rc != 0 ? rc : store_file_is(&st, dev, ino);
 }
 
 void

@@ -29,6 +29,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 #define STORE_FORMAT     2u
 #define STORE_FORMAT_1   1u
@@ -101,6 +102,8 @@ int store_db_make(const char *path, char *why, size_t why_size);
 int store_db_file(const struct store_db *db, uint64_t *dev, uint64_t *ino);
 /* Is it that one? 0, -EREMCHG or -errno. ino 0: not known, any is. */
 int store_db_is(const struct store_db *db, uint64_t dev, uint64_t ino);
+/* The same of what stat() told. */
+int store_file_is(const struct stat *st, uint64_t dev, uint64_t ino);
 /* LMDB's result as -errno; damage of any kind is -EBADMSG. */
 int store_db_errno(int rc);
 

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "shm/path.h"
 #include "supervisor/listen.h"
 #include "supervisor/refuse.h"
 
@@ -60,8 +61,7 @@ check_dirs(const struct conf *conf)
 
 	if (!place_find(conf->node.data_dir, &data) ||
 	    !place_find(conf->node.run_dir, &run) ||
-	    data.there.st_dev != run.there.st_dev ||
-	    data.there.st_ino != run.there.st_ino ||
+	    !path_same_file(&data.there, &run.there) ||
 	    strcmp(data.below, run.below) != 0)
 		return 0;
 	return refuse(EX_CONFIG,

@@ -138,10 +138,7 @@ look(const char *path, const struct table_head *t)
 	snprintf(name, sizeof(name), "%s/data.mdb", path);
 	if (stat(name, &st) != 0)
 		return -errno;
-	return t->file_ino == 0 ||
-		       (st.st_dev == t->file_dev && st.st_ino == t->file_ino)
-		   ? 0
-		   : -EREMCHG;
+	return store_file_is(&st, t->file_dev, t->file_ino);
 }
 
 /* Is it t's file, and has nobody put an older one into it? */

@@ -193,7 +193,8 @@ struct wal_away {
 	bool asked; /* in flight: nothing here moves */
 	uint64_t asked_ns, vlsn; /* of the last look: when, and the newest */
 	uint32_t number; /* of the segment it is asked for */
-	struct statx held, named; /* by its descriptor, by its path */
+	struct stat held; /* by its descriptor */
+	struct statx named; /* by its path */
 	char path[PATH_MAX];
 };
 

@@ -12,6 +12,9 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#include "shm/path.h"
 
 static void
 tell(struct wal *w, int error)
@@ -33,10 +36,15 @@ tell(struct wal *w, int error)
 }
 
 static bool
-same_file(const struct statx *a, const struct statx *b)
+leads_there(const struct wal_away *a)
 {
-	return a->stx_dev_major == b->stx_dev_major &&
-	       a->stx_dev_minor == b->stx_dev_minor && a->stx_ino == b->stx_ino;
+	const struct statx *x = &a->named;
+	const struct stat named = {
+		.st_dev = makedev(x->stx_dev_major, x->stx_dev_minor),
+		.st_ino = x->stx_ino,
+	};
+
+	return path_same_file(&named, &a->held);
 }
 
 void
@@ -53,7 +61,7 @@ wal_away_done(
 	/* Its name may have changed meanwhile. */
 	if (a->number != w->segment.info.number)
 		return;
-	if (res == 0 && !same_file(&a->named, &a->held))
+	if (res == 0 && !leads_there(a))
 		res = -EREMCHG;
 	/* Any other error tells nothing of where the path leads. */
 	if (res != 0 && res != -ENOENT && res != -ENOTDIR && res != -EREMCHG)
@@ -79,8 +87,7 @@ wal_away_turn(struct wal *w)
 	    w->stopping || a->asked || w->segment.fd < 0)
 		return;
 	if (a->number != w->segment.info.number) {
-		if (statx(w->segment.fd, "", AT_EMPTY_PATH, STATX_INO,
-			&a->held) != 0)
+		if (fstat(w->segment.fd, &a->held) != 0)
 			return;
 		a->number = w->segment.info.number;
 		segment_name(name, a->number);
