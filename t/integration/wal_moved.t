@@ -188,6 +188,33 @@ for my $name (qw(node state)) {
 }
 is $n->stop, 0, 'stopped';
 
+# The membership is in the file members alone once its record was recycled.
+{
+	my $m = Nodelife->new(%small)->start;
+	my ( $members, $k ) = ( "$m->{data}/members", 0 );
+	my $says = qr{\Q$members\E: missing: .*recovery_mode = force: .*findmnt};
+	$c = $m->client;
+	ok wait_until {
+		$c->cmd( 'SET', 'k' . $k++ % 50, 'x' x 100_000 ) for 1 .. 45;
+		$m->run( 'nodelifectl', '-r', $m->{run}, 'checkpoint' );
+		return $m->stat->{positions}{first} > 1;
+	}, 'a log that begins later';
+	rename $members, "$members.away" or die;
+	kill 'KILL', $m->workers->{store};
+	ok wait_until { trouble( $m, 'boot_waits' ) =~ $says || $m->gone },
+	  'without the file members: told';
+	ok !$m->gone, 'a boot waits for it';
+	rename "$members.away", $members or die;
+	is $m->wait_boot, 'serves', 'and goes on';
+	is $m->stop, 0, 'stopped';
+	rename $members, "$members.away" or die;
+	my $from = -s $m->{log};
+	is $m->spawn->wait_exit, 1, 'a start without it ends';
+	like substr( slurp( $m->{log} ), $from ), $says, 'and says the same';
+	$m->configure( boot => { recovery_mode => 'force' } )->start;
+	is $m->stop, 0, 'force goes on';
+}
+
 # At the first boot of a start nothing hangs on either directory: it ends, and
 # the next start takes the one that is there.
 my $held = $n->hold_boot;

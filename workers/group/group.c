@@ -421,6 +421,28 @@ deadline(void *ctx)
 
 /* ---- life ---- */
 
+/*
+ * The core misses the membership. Is that because its file cannot be had? Then
+ * it may be put back.
+ */
+static bool
+members_away(struct group *g, const struct group_actions *a)
+{
+	char why[CONF_PATH_SIZE + 256];
+	int rc = g->filed_error;
+
+	if (a->forced != GROUP_FORCED_MEMBERS || !disk_fault(-rc))
+		return false;
+	snprintf(why, sizeof(why),
+	    "%s/" MEMBERS_FILE ": %s%s: the group's membership is in it, the "
+	    "log does not go back to its record; if the file is lost, boot "
+	    "once with [boot] recovery_mode = force",
+	    g->w->conf->node.data_dir, rc == -ENOENT ? "" : "read: ",
+	    rc == -ENOENT ? "missing" : strerror(-rc));
+	boot_failed(g, rc, why);
+	return true;
+}
+
 /* Would the core refuse what was read? Then it does so now. */
 static bool
 boot_refused(struct group *g)
@@ -435,7 +457,7 @@ boot_refused(struct group *g)
 		.booted = &b,
 		.now_ns = clock_ns(CLOCK_BOOTTIME) },
 	    &out);
-	if (out.fail)
+	if (out.fail && !members_away(g, &out))
 		act(g, &out);
 	return out.fail;
 }

@@ -54,6 +54,7 @@ struct group {
 	struct state state; /* as it is on disk, or on its way */
 	struct membership newest, filed;
 	bool filed_known; /* `filed` is what the members file holds */
+	int filed_error; /* why not, -errno */
 	uint64_t log_term;
 	const char *state_lost; /* what force is to replace, NULL = nothing */
 	bool state_missing; /* it is to be made */

@@ -181,6 +181,7 @@ members_find(struct group *g, char *why, size_t why_size)
 	int rc = members_read(g);
 
 	g->filed_known = rc == 0;
+	g->filed_error = rc;
 	if (rc != 0 && rc != -ENOENT)
 		event_add(g->r, g->w->slot, EVENT_WARN,
 		    "members: %s; the log's membership is taken",
