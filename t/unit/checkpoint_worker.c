@@ -15,6 +15,7 @@
 #include <poll.h>
 #include <stdarg.h>
 
+#include "conf/node_file.h"
 #include "shm/trouble.h"
 #include "t/lib/format1.h"
 #include "t/shm_fixture.h"
@@ -72,6 +73,11 @@ static struct fixture fix;
 static struct conf conf;
 static struct worker worker;
 static char data[64], store[80];
+static struct node_file node = { .format = NODE_FILE_FORMAT,
+	.node = "unit",
+	.group = "g",
+	.generation = 1,
+	.incarnation = 1 };
 
 static void
 store_remove(void)
@@ -188,7 +194,6 @@ worker_stop(pid_t pid)
 static int
 write_it(void *arg)
 {
-	static const uint8_t uuid[16];
 	struct checkpoint_work work;
 	struct store_db db;
 	char why[256];
@@ -198,7 +203,7 @@ write_it(void *arg)
 	    &db, store, STORE_DB_WRITE, UINT64_C(1) << 30, why, sizeof(why));
 	if (rc == 0)
 		rc = checkpoint_write(
-		    &db, fix.r.table, arg, uuid, NULL, NULL, &work);
+		    &db, fix.r.table, arg, node.group_uuid, NULL, NULL, &work);
 	return rc == 0 ? 0 : 1;
 }
 
@@ -453,6 +458,22 @@ test_format1(bool readonly)
 	node_end();
 }
 
+/* A store of a group, without the file that names it: no foreign store. */
+static void
+test_node_away(void)
+{
+	struct table_gen *g = node_begin(9);
+
+	memset(node.group_uuid, 7, sizeof(node.group_uuid));
+	is_i64(child_end(child_start(write_it, g)), 0, "a group's store");
+	is_i64(child_end(worker_start()), WORKER_EXIT_FAILED,
+	    "its node file is away");
+	ok(strstr(fix.r.seq->error, "/node: read: No such file") != NULL &&
+		seq_error_kind(fix.r.seq) == FAULT_SETUP,
+	    "it says: %s", fix.r.seq->error);
+	node_end();
+}
+
 int
 main(void)
 {
@@ -468,6 +489,7 @@ main(void)
 	test_killed();
 	test_settles();
 	test_settles_boot();
+	test_node_away();
 	store_remove();
 	return tap_done();
 }

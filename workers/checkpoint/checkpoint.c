@@ -39,6 +39,7 @@ static struct checkpoint {
 	bool walked; /* by store_db_verify_apart() */
 	bool opened;
 	uint8_t group_uuid[16];
+	int node_error; /* the node file could not be read: -errno */
 	uint64_t retry_ns; /* not before; 0 = at once */
 	uint64_t backoff_ns;
 	uint32_t wanted_seen; /* control.checkpoint_wanted */
@@ -111,6 +112,12 @@ boot_verify(
 	}
 	if (st.vlsn != 0 && memcmp(st.group_uuid, none, 16) != 0 &&
 	    memcmp(st.group_uuid, c->group_uuid, 16) != 0) {
+		if (c->node_error != 0) {
+			snprintf(why, n, "%.160s/" NODE_FILE_NAME ": read: %s",
+			    c->w->conf->node.data_dir,
+			    strerror(-c->node_error));
+			return c->node_error;
+		}
 		snprintf(why, n,
 		    "store/data.mdb belongs to another group than the node "
 		    "file says");
@@ -136,7 +143,8 @@ read_uuid(struct checkpoint *c)
 	struct node_file nf;
 	char why[128];
 
-	if (node_file_read(c->w->data_dir, &nf, why, sizeof(why)) == 0)
+	c->node_error = node_file_read(c->w->data_dir, &nf, why, sizeof(why));
+	if (c->node_error == 0)
 		memcpy(c->group_uuid, nf.group_uuid, sizeof(c->group_uuid));
 }
 
