@@ -210,8 +210,8 @@ store_db_open(struct store_db *db, const char *path, enum store_db_mode mode,
 	memset(db, 0, sizeof(*db));
 	why[0] = '\0';
 	if (write && mkdir(path, 0750) != 0 && errno != EEXIST)
-		return explain(
-		    -errno, why, why_size, "%s: %s", path, strerror(errno));
+		return explain(-errno, why, why_size, "%s: mkdir: %s", path,
+		    strerror(errno));
 	rc = write ? lock_room(path) : 0;
 	if (rc == 0)
 		rc = open_env(db, path, mode, map_size);
@@ -224,7 +224,7 @@ store_db_open(struct store_db *db, const char *path, enum store_db_mode mode,
 	if (why[0] == '\0' && rc == -EBADMSG)
 		explain(rc, why, why_size, "%s/data.mdb: damaged", path);
 	else if (why[0] == '\0')
-		explain(rc, why, why_size, "%s: %s", path, strerror(-rc));
+		explain(rc, why, why_size, "%s: open: %s", path, strerror(-rc));
 	store_db_close(db);
 	return rc;
 }
@@ -256,15 +256,15 @@ store_db_make(const char *path, char *why, size_t why_size)
 	snprintf(name, sizeof(name), "%s/data.mdb", path);
 	snprintf(made, sizeof(made), "%s/data.new", path);
 	if (mkdir(path, 0750) != 0 && errno != EEXIST)
-		return explain(
-		    -errno, why, why_size, "%s: %s", path, strerror(errno));
+		return explain(-errno, why, why_size, "%s: mkdir: %s", path,
+		    strerror(errno));
 	(void)unlink(made);
 	rc = make_env(made);
 	if (rc == 0 && rename(made, name) != 0)
 		rc = -errno;
 	if (rc != 0) {
 		(void)unlink(made);
-		explain(rc, why, why_size, "%s: %s", made, strerror(-rc));
+		explain(rc, why, why_size, "%s: make: %s", made, strerror(-rc));
 	}
 	return rc;
 }

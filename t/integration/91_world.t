@@ -69,7 +69,7 @@ my @cases = (
 	{ name => 'read-only', needs => [qw(root loop)], disk => {},
 		begin => sub { $_[0]{disk}->remount('ro') },
 		end   => sub { $_[0]{disk}->remount('rw') },
-		cause => qr{Read-only file system}, remedy => qr{mount it writable},
+		cause => qr{/\S+: [\w ]+: Read-only file system}, remedy => qr{mount it writable},
 		not => { running => 'busy' } },
 	# Which no file system takes back while the node has it open: it is to be
 	# stopped, and keeps to its directory until then.

@@ -107,7 +107,7 @@ boot_verify(
 	 */
 	mdb_reader_check(db->env, &dead);
 	if ((rc = boot_state(db, &st, &used)) != 0) {
-		snprintf(why, n, "store/data.mdb: %s", strerror(-rc));
+		snprintf(why, n, "store/data.mdb: read: %s", strerror(-rc));
 		return rc;
 	}
 	if (st.vlsn != 0 && memcmp(st.group_uuid, none, 16) != 0 &&
@@ -195,7 +195,7 @@ open_files(struct checkpoint *c, struct store_db *db, enum store_db_mode mode,
 
 	if (rc == -EIO && write && checkpoint_error(c->path, rc) == -ENOSPC) {
 		rc = -ENOSPC;
-		snprintf(why, n, "store/data.mdb: %s", strerror(-rc));
+		snprintf(why, n, "store/data.mdb: write: %s", strerror(-rc));
 	}
 	return rc;
 }
@@ -279,7 +279,7 @@ boot_write(struct checkpoint *c, char *why, size_t n)
 		snprintf(why, n, "store/data.mdb: write: %s", strerror(-rc));
 	c->child.settled = rc == 0;
 	if (rc == 0 && (rc = boot_state(&db, &st, &used)) != 0)
-		snprintf(why, n, "store/data.mdb: %s", strerror(-rc));
+		snprintf(why, n, "store/data.mdb: read: %s", strerror(-rc));
 	if (rc == 0 && st.format == STORE_FORMAT_1 &&
 	    (rc = convert(c, &db, why, n)) != 0)
 		return rc;
@@ -320,7 +320,7 @@ boot(struct checkpoint *c)
 	    c->path, sizeof(c->path), "%s/store", c->w->conf->node.data_dir);
 	read_uuid(c);
 	if ((rc = worker_data_dir_check(c->w)) != 0)
-		snprintf(why, sizeof(why), "%.180s: %s",
+		snprintf(why, sizeof(why), "%.180s: stat: %s",
 		    c->w->conf->node.data_dir,
 		    rc == -EREMCHG ? FAULT_MOVED : strerror(-rc));
 	else
