@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "shm/path.h"
@@ -26,6 +27,22 @@ proc_read(const char *path, char *buf, size_t size)
 		n = 0;
 	buf[n] = '\0';
 	return (size_t)n;
+}
+
+void
+process_unlimit(char *buf, size_t size, int supervisor, int self)
+{
+	struct rlimit rl;
+	int n;
+
+	buf[0] = '\0';
+	if (getrlimit(RLIMIT_FSIZE, &rl) != 0 || rl.rlim_cur == RLIM_INFINITY)
+		return;
+	n = snprintf(
+	    buf, size, "prlimit --pid %d --fsize=unlimited", supervisor);
+	if (self != 0 && self != supervisor && n > 0 && (size_t)n < size)
+		snprintf(buf + n, size - (size_t)n,
+		    "; prlimit --pid %d --fsize=unlimited", self);
 }
 
 void

@@ -18,6 +18,12 @@ uint64_t process_start(int pid);
 char process_state(int pid);
 /* Is one of its descriptors this file? No, too, if that cannot be seen. */
 bool process_has_open(int pid, const struct stat *file);
+/*
+ * "prlimit --pid ..." for the processes that a limit of the size of files must
+ * be taken from when this one met it: the supervisor, which hands it down, and
+ * this one unless that is the same or self is 0. "" if it has no such limit.
+ */
+void process_unlimit(char *buf, size_t size, int supervisor, int self);
 /* The system's boot id as text; "" if unreadable. */
 void system_boot_id(char *out, size_t size);
 /* Which namespaces this process is in: whose pids it sees, whose mounts. */

@@ -248,12 +248,16 @@ static int
 shm_refused(
     const char *call, int error, const char *what, char *why, size_t why_size)
 {
+	char command[128] = "";
 	const struct fault f = { .object = REGION_SHM_DIR,
 		.call = call,
 		.error = error,
 		.place = PLACE_SHM,
-		.what = what };
+		.what = what,
+		.command = command };
 
+	if (error == EFBIG)
+		process_unlimit(command, sizeof(command), getpid(), 0);
 	fault_text(why, why_size, &f);
 	return -error;
 }

@@ -208,8 +208,8 @@ node_boot_waits(struct node *n, const char *what, uint64_t delay_ms)
 		n->waits_since_ns = n->now_ns;
 	strlcpy(n->waits_for, what, sizeof(n->waits_for));
 	snprintf(text, sizeof(text),
-	    "the boot waits: %s; tried again in %llu ms", what,
-	    (unsigned long long)delay_ms);
+	    "the boot waits: tried again in %llu ms: %s",
+	    (unsigned long long)delay_ms, what);
 	tell_pause(n, text, news, delay_ms);
 	if (!n->has_region && news)
 		log_errorx("the boot waits: %s", what);

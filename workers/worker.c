@@ -22,6 +22,7 @@
 #include "shm/locks.h"
 #include "shm/log.h"
 #include "shm/path.h"
+#include "shm/process.h"
 
 /* stdio, log, region, bells, lock, data_dir, listeners, http, control. */
 #define KEEP_MAX (3 + 2 + SLOT_MAX + 2 + LISTEN_MAX + 2)
@@ -222,14 +223,23 @@ told(int rc, const char *why)
 }
 
 void
-worker_denied(const struct worker *w, struct fault *f, struct denied *d)
+worker_explain(const struct worker *w, struct fault *f, struct denied *d)
 {
-	if (f->place == PLACE_DATA)
-		denied_explain(f, w->conf->node.data_dir, d);
+	if (f->place != PLACE_DATA)
+		return;
+	denied_explain(f, w->conf->node.data_dir, d);
+	if (f->error == EFBIG) {
+		/* Of a boot that fails, this process will be gone. */
+		process_unlimit(d->command, sizeof(d->command),
+		    w->supervisor_pid,
+		    seq_reached(w->region->seq, PHASE_GATEWAY_ENABLE) ? getpid()
+								      : 0);
+		f->command = d->command;
+	}
 }
 
 void
-worker_denied_one(const struct worker *w, struct fault *f,
+worker_explain_one(const struct worker *w, struct fault *f,
     const char *const *names, struct denied *d)
 {
 	char path[PATH_MAX];
@@ -242,7 +252,7 @@ worker_denied_one(const struct worker *w, struct fault *f,
 
 		snprintf(path, sizeof(path), "%s/%s", w->conf->node.data_dir,
 		    *names);
-		worker_denied(w, &one, d);
+		worker_explain(w, &one, d);
 		if (one.what != NULL) {
 			*f = one;
 			return;
@@ -258,7 +268,7 @@ worker_boot_fault(
 	struct fault full = *f;
 	struct denied d;
 
-	worker_denied(w, &full, &d);
+	worker_explain(w, &full, &d);
 	return told(seq_fault(w->region->seq, phase, w->slot, &full),
 	    fault_text(text, sizeof(text), &full));
 }

@@ -59,15 +59,16 @@ enum worker_keep {
  */
 void worker_open(struct worker *w, const char *title, unsigned keep);
 /*
- * Before a fault of data_dir's files is told: want of rights is explained, in
- * d, as denied_explain() does.
+ * Before a fault of data_dir's files is told: what this process knows better
+ * than the table, in d: want of rights, as denied_explain() does; the command
+ * against a limit of the size of files.
  */
-void worker_denied(const struct worker *w, struct fault *f, struct denied *d);
+void worker_explain(const struct worker *w, struct fault *f, struct denied *d);
 /*
  * The same of a boot's fault that is told in other words: is it one of these
  * files (NULL-terminated, in data_dir)? Then f becomes the fault of that.
  */
-void worker_denied_one(const struct worker *w, struct fault *f,
+void worker_explain_one(const struct worker *w, struct fault *f,
     const char *const *names, struct denied *d);
 /*
  * The boot fails at this gate: the supervisor tells it, in one line, or the

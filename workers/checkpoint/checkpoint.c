@@ -67,7 +67,7 @@ boot_fail(struct checkpoint *c, int rc, const char *why)
 		.what = "" };
 	struct denied d;
 
-	worker_denied_one(c->w, &f, files, &d);
+	worker_explain_one(c->w, &f, files, &d);
 	worker_boot_fault(c->w, PHASE_CLUSTER_CATALOG_OPEN, &f);
 	return WORKER_EXIT_FAILED;
 }
@@ -456,7 +456,7 @@ failed(struct checkpoint *c, int rc, const char *call)
 		f.error = ENOMEM;
 		f.place = PLACE_PROCESS;
 	}
-	worker_denied(c->w, &f, &d);
+	worker_explain(c->w, &f, &d);
 	trouble_begin(c->r, TROUBLE_CHECKPOINT_FAILED, &f);
 	counter_add(c->r->counters, SLOT_CHECKPOINT, C_CHECKPOINTS_FAILED, 1);
 	c->backoff_ns =

@@ -130,7 +130,7 @@ state_fault(struct group *g)
 
 	snprintf(
 	    path, sizeof(path), "%s/" STATE_FILE, g->w->conf->node.data_dir);
-	worker_denied(g->w, &f, &d);
+	worker_explain(g->w, &f, &d);
 	/* Of a boot the supervisor tells. */
 	if (seq_fault(g->r->seq, PHASE_RAFT_METADATA_REPLAY, g->w->slot, &f) ==
 	    -EALREADY)
@@ -183,7 +183,7 @@ boot_failed(struct group *g, int rc, const char *why)
 		end(g, &(struct group_actions){ .fail = true, .why = why });
 		return;
 	}
-	worker_denied_one(g->w, &f, files, &d);
+	worker_explain_one(g->w, &f, files, &d);
 	worker_boot_fault(g->w, PHASE_RAFT_METADATA_REPLAY, &f);
 	g->ended = true;
 	g->exit_code = WORKER_EXIT_FAILED;

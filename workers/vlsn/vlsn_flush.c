@@ -200,7 +200,7 @@ failed_tell(struct vlsn *v, enum flush_state at, int error)
 
 	snprintf(
 	    path, sizeof(path), "%s/" INDEX_PATH, v->w->conf->node.data_dir);
-	worker_denied(v->w, &f, &d);
+	worker_explain(v->w, &f, &d);
 	trouble_begin(v->r, TROUBLE_INDEX_FAILED, &f);
 }
 

@@ -64,7 +64,7 @@ tell(struct wal *w, const char *object, const char *call, int error)
 		.goes_on = true };
 
 	w->probe.error = error;
-	worker_denied(w->w, &f, &d);
+	worker_explain(w->w, &f, &d);
 	trouble_begin(w->r, TROUBLE_LOG_FAILED, &f);
 }
 
@@ -264,7 +264,7 @@ wal_boot_failed(struct wal *w, const struct fault *f)
 	struct fault full = *f;
 	struct denied d;
 
-	worker_denied(w->w, &full, &d);
+	worker_explain(w->w, &full, &d);
 	/* The scan's gate is fired when the segment is begun. */
 	if (seq_fault(w->r->seq, PHASE_WAL_RECOVERY, SLOT_WAL, &full) ==
 	    -EALREADY)

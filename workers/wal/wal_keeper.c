@@ -77,7 +77,7 @@ explain(struct wal *w)
 
 	k->error_what = k->error_command = NULL;
 	f = keeper_fault(w, path, NULL);
-	worker_denied(w->w, &f, &k->denied);
+	worker_explain(w->w, &f, &k->denied);
 	k->error_what = f.what;
 	k->error_command = f.command;
 }
