@@ -53,8 +53,9 @@ const char *ctl_printable(char *text);
 /* Prints what state the node is in. An exit code. */
 int ctl_status(const struct ctl *c);
 
-/* talk.c: a connection to the control socket, or -errno. */
-int ctl_dial(const struct ctl *c);
+/* talk.c: a connection to the control socket, or -errno: -ETIMEDOUT if its
+ * queue stays full for left_ms. */
+int ctl_dial(const struct ctl *c, int left_ms);
 /*
  * talk.c: send one request line, print the answer (to stdout, errors to
  * stderr). An exit code.

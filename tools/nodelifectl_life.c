@@ -21,7 +21,7 @@
 #include "shm/trouble.h"
 
 /* Who is alive takes a connection at once, or is full of them. */
-#define DIAL_NS (2 * NS_PER_S)
+#define DIAL_MS 2000
 
 /* Who made the control socket listen, as the kernel has it; 0 = not here. */
 static int
@@ -103,15 +103,13 @@ ctl_life(const struct ctl *c, struct ctl_life *l)
 {
 	char path[CONF_RUN_DIR_SIZE + 16], why[256];
 	int fd, held, said, rc;
-	struct ctl soon = *c;
+	int left_ms = ctl_left_ms(c);
 
-	if (soon.deadline_ns > mono_ns() + DIAL_NS)
-		soon.deadline_ns = mono_ns() + DIAL_NS;
 	*l = (struct ctl_life){ .pidfd = -1 };
 	snprintf(path, sizeof(path), "%s/region", c->run_dir);
 	rc = region_attach(&l->region, path, why, sizeof(why));
 	l->has_region = rc == 0;
-	fd = ctl_dial(&soon);
+	fd = ctl_dial(c, left_ms < DIAL_MS ? left_ms : DIAL_MS);
 	held = pidfile_holder(c->run_dir, &said);
 	if (fd >= 0)
 		l->pid = peer_pid(fd);

@@ -46,10 +46,10 @@ not_answering(const struct ctl *c, int error)
 }
 
 int
-ctl_dial(const struct ctl *c)
+ctl_dial(const struct ctl *c, int left_ms)
 {
 	struct sockaddr_un un = { .sun_family = AF_UNIX };
-	int fd, rc, left_ms = ctl_left_ms(c);
+	int fd, rc;
 	/* A time-out of 0 would be none. */
 	struct timeval tv = { .tv_sec = left_ms / 1000,
 		.tv_usec = left_ms % 1000 * 1000 + 1 };
@@ -162,6 +162,29 @@ report(char *reply)
 	return CTL_FAILED;
 }
 
+/* As ctl_dial(); while nobody takes the connection that is said. */
+static int
+dial_patiently(const struct ctl *c, const char *line)
+{
+	bool said = c->quiet;
+
+	for (;;) {
+		int left_ms = ctl_left_ms(c);
+		int fd = ctl_dial(c, left_ms < LOOK_MS ? left_ms : LOOK_MS);
+
+		if (fd != -ETIMEDOUT || left_ms <= LOOK_MS)
+			return fd;
+		if (!said)
+			ctl_say("%s: %s/control.sock: its queue is full and "
+				"nobody takes from it: the health worker "
+				"hangs, or gets no processor; waiting",
+			    line, c->run_dir);
+		said = true;
+		if (!c->quiet)
+			say_troubles(c, line);
+	}
+}
+
 int
 ctl_talk(const struct ctl *c, const char *line)
 {
@@ -169,7 +192,7 @@ ctl_talk(const struct ctl *c, const char *line)
 	ssize_t n;
 	int fd;
 
-	n = fd = ctl_dial(c);
+	n = fd = dial_patiently(c, line);
 	if (fd < 0 && fd != -ETIMEDOUT)
 		return not_answering(c, -fd);
 	if (fd >= 0) {
@@ -181,8 +204,9 @@ ctl_talk(const struct ctl *c, const char *line)
 	if (n == -ETIMEDOUT && c->quiet)
 		return CTL_TIMEOUT;
 	if (n == -ETIMEDOUT) {
-		ctl_say("%s: no answer in %.3g s; it may still happen", line,
-		    (double)c->timeout_ms / 1000);
+		ctl_say("%s: no answer in %.3g s; it %s", line,
+		    (double)c->timeout_ms / 1000,
+		    fd >= 0 ? "may still happen" : "was not heard");
 		return CTL_TIMEOUT;
 	}
 	if (n < 0) {

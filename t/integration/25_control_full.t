@@ -26,7 +26,11 @@ is 0 + $!, EAGAIN, @crowd . ' connections: no more fit';
 my @ctl = ( 'nodelifectl', '-r', $n->{run} );
 my ( $code, undef, $err ) = $n->run( @ctl, qw(-t 1 loglevel) );
 is $code, 2, 'no answer in time: 2';
-like $err, qr/no answer in 1 s/, 'says so';
+like $err, qr/no answer in 1 s; it was not heard/, 'says so';
+( $code, undef, $err ) = $n->run( @ctl, qw(-t 2.5 loglevel) );
+like $err, qr/loglevel: \S+control.sock: its queue is full .*\n.*no answer in 2.5 s/s,
+  'and, when it waits for long, for whom'
+  or diag $err;
 ( $code, undef, $err ) = $n->run( @ctl, 'stop' );
 is $code, 0, "stop goes by signal: $err";
 like $err, qr/SIGTERM/, 'and says so';
