@@ -417,6 +417,7 @@ serving(struct node *n)
 	uint64_t us = (mono_ns() - n->boot_started_ns) / 1000;
 
 	n->mode = NODE_SERVING;
+	n->served_ns = n->now_ns;
 	n->hold_until_ns = 0;
 	n->after_failure = false;
 	n->waits_since_ns = 0;

@@ -136,6 +136,30 @@ is_spare(const struct node *n, unsigned slot)
 	return (children_alive(n) & ~(1u << slot)) >> SLOT_GATEWAY != 0;
 }
 
+/*
+ * A disk that takes a probe may fail at once under writes, boot after boot: one
+ * that lived for backoff_max before such a fault begins a new row.
+ */
+static void
+note_over(struct node *n)
+{
+	uint64_t began_ns = n->now_ns, soon_ns;
+	struct trouble_info t;
+
+	for (unsigned kind = 0; kind < TROUBLE_COUNT; kind++) {
+		if (kind != TROUBLE_LOG_FAILED && kind != TROUBLE_STATE_FAILED)
+			continue;
+		/* Its worker may be gone: then it stands no more. */
+		(void)trouble_read(&n->region, kind, &t);
+		if (t.since_ns >= n->served_ns && t.since_ns < began_ns)
+			began_ns = t.since_ns;
+	}
+	soon_ns = n->served_ns + n->conf.restart.backoff_max_ms * NS_PER_MS;
+	n->over_again =
+	    n->over_before && began_ns < soon_ns ? n->over_again + 1 : 0;
+	n->over_before = true;
+}
+
 static struct restart_in
 decision(struct node *n, unsigned slot, enum exit_kind kind)
 {
@@ -152,6 +176,7 @@ decision(struct node *n, unsigned slot, enum exit_kind kind)
 		.ever_served = n->ever_served,
 		.worker_recent = restart_recent(&c->history, n->now_ns, window),
 		.node_recent = restart_recent(&n->history, n->now_ns, window),
+		.over_again = n->over_again,
 		.world_recent = restart_recent(&n->world, n->now_ns, window),
 		.waited_ms = n->waits_since_ns != 0
 				 ? (n->now_ns - n->waits_since_ns) / NS_PER_MS
@@ -319,6 +344,8 @@ node_decide(
 
 	if (n->mode != NODE_BOOTING && n->mode != NODE_SERVING)
 		return;
+	if (kind == EXIT_OVER)
+		note_over(n);
 	in = decision(n, slot, kind);
 	out = restart_decide(&in);
 

@@ -88,6 +88,9 @@ struct node {
 	struct child child[SLOT_MAX];
 	struct restart_history history; /* node restarts that are counted */
 	struct restart_history world; /* those for faults of the world */
+	uint64_t served_ns; /* since when it serves, or did last; 0 = never */
+	bool over_before; /* a boot followed a fault that was over */
+	unsigned over_again; /* see struct restart_in */
 	unsigned restarts;
 	bool ever_served;
 	uint64_t oom_kills; /* of our control group, some seconds ago, */

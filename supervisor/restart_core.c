@@ -100,7 +100,8 @@ boot_again(const struct restart_in *in)
 static struct restart_out
 over(const struct restart_in *in)
 {
-	struct restart_out out = outcome(RESTART_NODE, backoff(in, 0), "");
+	struct restart_out out =
+	    outcome(RESTART_NODE, backoff(in, in->over_again), "");
 
 	out.counted = false;
 	return out;

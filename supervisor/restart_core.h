@@ -54,6 +54,8 @@ struct restart_in {
 	bool ever_served; /* gateway_enable was reached since the start */
 	unsigned worker_recent, node_recent; /* restarts within the window */
 	unsigned world_recent; /* those for faults of the world: not counted */
+	unsigned over_again; /* OVER: boots in a row that such a fault ended
+				again soon after they served */
 	uint64_t waited_ms; /* since the node stopped serving for such a one */
 	uint64_t give_up_ms; /* 0 = never */
 	unsigned limit;

@@ -182,6 +182,10 @@ test_world(void)
 	ok(out.action == RESTART_NODE && !out.counted,
 	    "a fault that is over: a boot that does not count");
 	is_u64(out.delay_ms, in.backoff_min_ms, "and is not waited for longer");
+	in.over_again = 2;
+	out = restart_decide(&in);
+	is_u64(out.delay_ms, 4 * in.backoff_min_ms,
+	    "unless it was over before, and boots failed soon again");
 
 	in = usual();
 	in.boot_failed = true;
