@@ -98,6 +98,37 @@ $n->configure( shutdown => { phase_budget => '500ms' } );
 }
 $n->configure( shutdown => { phase_budget => '30s' } );
 
+# The same in a later boot: nothing is lost by that either.
+$n->configure( restart => { backoff_min => '1ms', backoff_max => '1ms', limit => 100 } );
+$n->start;
+{
+	my $wal;
+	my $scans = sub {
+		my $s = $n->stat // {};
+		return $s->{node_restarts} && grep { $_->{phase} eq 'wal_recovery' && $_->{subsystem} eq 'wal' }
+		  @{ $s->{gates} };
+	};
+	ok wait_until(
+		sub {
+			my %before = %{ $n->workers };
+			kill 'KILL', $before{store};
+			$wal = $n->wait_worker( 'wal', $before{wal} );
+			kill 'STOP', $wal;
+			return 1 if $scans->();
+			kill 'CONT', $wal;
+			$n->wait_serving;
+			return 0;
+		} ), 'another boot, of which wal is stopped while it opens the log';
+	my $said = length slurp( $n->{log} );
+	$n->signal('TERM');
+	ok wait_until(
+		sub { substr( slurp( $n->{log} ), $said ) =~ /stop: SIGTERM$/m } ),
+	  'the node is stopped';
+	kill 'CONT', $wal;
+	is $n->wait_exit, 0, 'when wal goes on: exit 0';
+	unlike substr( slurp( $n->{log} ), $said ), qr/warn|error/, 'and nothing went wrong';
+}
+
 # Reload.
 $n->start;
 {

@@ -38,6 +38,7 @@ static struct checkpoint {
 	uint64_t vlsn; /* on disk, found by the boot */
 	bool walked; /* by store_db_verify_apart() */
 	bool opened;
+	bool unwanted; /* the boot has ended before it was opened */
 	uint8_t group_uuid[16];
 	int node_error; /* the node file could not be read: -errno */
 	uint64_t retry_ns; /* not before; 0 = at once */
@@ -224,14 +225,16 @@ convert(struct checkpoint *c, struct store_db *db, char *why, size_t n)
 	return open_files(c, db, STORE_DB_WRITE, why, n);
 }
 
-/* A boot that log, term or membership refuse changes nothing here. */
+/*
+ * A boot that log, term or membership refuse changes nothing here, nor does one
+ * that is stopped.
+ */
 static int
-boot_may_write(struct checkpoint *c, char *why, size_t n)
+boot_may_write(struct checkpoint *c)
 {
 	int rc = seq_wait(c->r->seq, PHASE_WAL_RECOVERY, 0, boot_beat, c);
 
-	if (rc != 0)
-		snprintf(why, n, "the boot has ended");
+	c->unwanted = rc != 0;
 	return rc;
 }
 
@@ -268,7 +271,7 @@ boot_write(struct checkpoint *c, char *why, size_t n)
 	uint64_t used;
 	int rc;
 
-	if ((rc = boot_may_write(c, why, n)) != 0)
+	if ((rc = boot_may_write(c)) != 0)
 		return rc;
 	if (boot_is_new(c) && (rc = store_db_make(c->path, why, n)) != 0)
 		return rc;
@@ -309,7 +312,10 @@ boot_files(struct checkpoint *c, char *why, size_t n)
 	return rc == 0 || rc == -ENOENT ? boot_write(c, why, n) : rc;
 }
 
-/* 0, or the exit code; the sequencer has been told. */
+/*
+ * 0, or the exit code; the sequencer has been told. A stop or a failure
+ * elsewhere is none of ours: then the loop only answers the shutdown bus.
+ */
 static int
 boot(struct checkpoint *c)
 {
@@ -325,8 +331,8 @@ boot(struct checkpoint *c)
 		    rc == -EREMCHG ? FAULT_MOVED : strerror(-rc));
 	else
 		rc = boot_files(c, why, sizeof(why));
-	if (rc == -ESHUTDOWN || (rc == -ECANCELED && seq_failed(c->r->seq)))
-		return WORKER_EXIT_FAILED;
+	if (c->unwanted)
+		return 0;
 	if (rc != 0)
 		return boot_fail(c, rc, why);
 	c->opened = true;
