@@ -25,6 +25,9 @@
 #include "shm/record.h"
 #include "supervisor/listen.h"
 
+/* Between two tries to have health in a pause. */
+#define HEALTH_AGAIN_NS (NS_PER_S / 2)
+
 static void
 end_begin(struct node *n, bool boot_again)
 {
@@ -368,18 +371,25 @@ node_decide(
 	}
 }
 
-/* Who tells what is waited for; if it cannot be had nobody connects in vain. */
+/*
+ * Who tells what is waited for, and answers on the control socket: if it died,
+ * or cannot be had, it is tried again. Meanwhile nobody connects in vain.
+ */
 static void
 health_again(struct node *n)
 {
 	int rc;
 
 	n->keep_health = true;
-	if (n->child[SLOT_HEALTH].pid != 0 ||
-	    (rc = child_start(n, SLOT_HEALTH)) == 0)
+	if (n->child[SLOT_HEALTH].pid != 0 || n->now_ns < n->health_again_ns)
 		return;
-	listen_pages_refuse(&n->listen);
-	log_warnx("health: fork: %s", strerror(-rc));
+	n->health_again_ns = n->now_ns + HEALTH_AGAIN_NS;
+	rc = child_start(n, SLOT_HEALTH);
+	if (rc != 0)
+		listen_pages_refuse(&n->listen);
+	if (rc != 0 && n->health_error != rc)
+		log_warnx("health: fork: %s", strerror(-rc));
+	n->health_error = rc;
 }
 
 /* Nobody is left. */
@@ -425,8 +435,10 @@ pause_turn(struct node *n)
 	char why[FAULT_TEXT_MAX] = "";
 	int rc;
 
-	if (n->now_ns < n->boot_at_ns)
+	if (n->now_ns < n->boot_at_ns) {
+		health_again(n);
 		return;
+	}
 	/* Who asks health is not cut off for a try that must fail. */
 	if ((rc = node_fit(n, why)) == 0 && children_alive(n) != 0) {
 		n->keep_health = false;

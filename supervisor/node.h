@@ -115,6 +115,8 @@ struct node {
 	uint64_t boot_delay_ms;
 	uint64_t boot_at_ns; /* PAUSED */
 	bool keep_health; /* ENDING, PAUSED: its pages say what is waited for */
+	uint64_t health_again_ns; /* PAUSED: not started before */
+	int health_error; /* why it could not be the last time; 0 = it could */
 	uint64_t
 	    waits_since_ns; /* not serving for a fault of the world; or 0 */
 	char waits_for[FAULT_TEXT_MAX]; /* "" = for nothing */

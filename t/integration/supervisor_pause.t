@@ -73,6 +73,11 @@ $n->configure( restart => { backoff_min => '60s', backoff_max => '60s' } );
 $n->start;
 kill 'KILL', $n->workers->{store};
 eventually { waits() } 'a pause';
+my $health = $n->workers->{health};
+kill 'KILL', $health;
+wait_until { ( $n->workers->{health} // $health ) != $health } 5;
+is( ( $n->run( 'nodelifectl', '-r', $n->{run}, qw(-t 2 loglevel) ) )[0], 0,
+	'in which the control socket answers, also when health has died' );
 is $n->stop, 0, 'stopped in it';
 is waits(), undef, 'the region that is left tells of no boot to come';
 like slurp( $n->{log} ), qr/boot_waits ended with the node after/, 'the log closes it';
