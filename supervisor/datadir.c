@@ -17,6 +17,7 @@
 #include "conf/node_file.h"
 #include "shm/assert.h"
 #include "shm/bits.h"
+#include "shm/holders.h"
 #include "shm/path.h"
 #include "supervisor/access.h"
 #include "supervisor/mounts.h"
@@ -152,6 +153,15 @@ datadir_lock(int dir_fd, bool make, unsigned wait_ms)
 		return fd;
 	close(fd);
 	return rc;
+}
+
+void
+datadir_holders(int dir_fd, char *buf, size_t buf_size)
+{
+	struct stat file = { 0 };
+
+	(void)fstatat(dir_fd, DATADIR_LOCK, &file, 0);
+	holders_of_file(&file, buf, buf_size);
 }
 
 int

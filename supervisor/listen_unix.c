@@ -24,8 +24,8 @@
 #include <unistd.h>
 
 #include "shm/bits.h"
+#include "shm/holders.h"
 #include "shm/path.h"
-#include "supervisor/holders.h"
 
 #define UNIX_MODE 0660
 

@@ -20,7 +20,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "supervisor/holders.h"
+#include "shm/holders.h"
 #include "t/lib/kill_steps.h"
 #include "t/tap.h"
 

@@ -4,7 +4,7 @@
  * and the one that hangs in the kernel is the one to name. So: who has the
  * file open.
  */
-#include "supervisor/holders.h"
+#include "shm/holders.h"
 
 #include <ctype.h>
 #include <dirent.h>
@@ -17,7 +17,6 @@
 #include <unistd.h>
 
 #include "shm/process.h"
-#include "supervisor/datadir.h"
 
 #define STATE_BOUND 1 /* in /proc/net/unix: bound or listening, no peer */
 
@@ -69,15 +68,6 @@ holders_of_file(const struct stat *file, char *buf, size_t buf_size)
 		used += name_holder(e->d_name, buf + used, buf_size - used);
 	}
 	closedir(proc);
-}
-
-void
-datadir_holders(int dir_fd, char *buf, size_t buf_size)
-{
-	struct stat file = { 0 };
-
-	(void)fstatat(dir_fd, DATADIR_LOCK, &file, 0);
-	holders_of_file(&file, buf, buf_size);
 }
 
 /* What all sockets have in common; false if that cannot be had. */

@@ -1,8 +1,8 @@
 /*
  * Who has a file open: for refusals, which name whom to look at.
  */
-#ifndef SUPERVISOR_HOLDERS_H
-#define SUPERVISOR_HOLDERS_H
+#ifndef SHM_HOLDERS_H
+#define SHM_HOLDERS_H
 
 #include <stddef.h>
 #include <sys/stat.h>
