@@ -33,6 +33,9 @@ __attribute__((format(printf, 1, 2))) void ctl_say(const char *fmt, ...);
 /* Milliseconds left, for poll(); 0 when time is up. */
 int ctl_left_ms(const struct ctl *c);
 
+/* Has anybody the lock of data_dir? Asked when nothing else tells of a node. */
+enum ctl_data { CTL_DATA_FREE, CTL_DATA_HELD, CTL_DATA_SILENT };
+
 /* What is known of the node behind the run directory. */
 struct ctl_life {
 	bool alive;
@@ -40,7 +43,9 @@ struct ctl_life {
 	int pidfd; /* -1 = none */
 	bool has_region;
 	struct region region;
-	char data_lock[CONF_PATH_SIZE + 8]; /* who has it hides; "" = nobody */
+	enum ctl_data data;
+	char data_lock[CONF_PATH_SIZE + 8];
+	char data_holders[512]; /* "pid 7 (nodelifed: wal [n1]), ..." */
 };
 
 /* life.c: look; CTL_OK: it lives. ctl_life_end() in any case. */
@@ -48,6 +53,11 @@ int ctl_life(const struct ctl *c, struct ctl_life *l);
 void ctl_life_end(struct ctl_life *l);
 /* Says why it does not, or is not known to; returns the code. */
 int ctl_say_life(const struct ctl *c, const struct ctl_life *l, int code);
+/*
+ * data.c: ask for the lock, if the node is named by its file. SILENT: there was
+ * no answer by the deadline (or for 100 ms, if that is later).
+ */
+void ctl_data(const struct ctl *c, struct ctl_life *l);
 /* The region is the node's user's, the terminal perhaps root's. */
 const char *ctl_printable(char *text);
 /* Prints what state the node is in. An exit code. */

@@ -7,10 +7,8 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -67,37 +65,6 @@ region_pid(const struct region *r)
 	return pid;
 }
 
-/*
- * Of a node that is found by its file: does one have the data, which something
- * in the place of run_dir does not hide? Asking shares the lock for a moment,
- * and a start waits for it.
- */
-static bool
-data_held(const struct ctl *c, char *path, size_t size)
-{
-	struct conf_errors errs = { 0 };
-	struct conf conf;
-	int fd;
-	bool held;
-
-	path[0] = '\0';
-	if (c->file == NULL)
-		return false;
-	if (conf_load(&conf, c->file, &errs) == 0) {
-		snprintf(path, size, "%s/lock", conf.node.data_dir);
-		conf_free(&conf);
-	}
-	conf_errors_free(&errs);
-	fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	held = fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) != 0 &&
-	       errno == EWOULDBLOCK;
-	if (fd >= 0)
-		close(fd);
-	if (!held)
-		path[0] = '\0';
-	return held;
-}
-
 int
 ctl_life(const struct ctl *c, struct ctl_life *l)
 {
@@ -129,10 +96,12 @@ ctl_life(const struct ctl *c, struct ctl_life *l)
 		return CTL_OK;
 	if (fd == -EACCES || held == -EACCES || rc == -EACCES)
 		return CTL_DENIED;
-	return fd == -ENOTDIR ||
-		       data_held(c, l->data_lock, sizeof(l->data_lock))
-		   ? CTL_FAILED
-		   : CTL_NOT_RUNNING;
+	if (fd == -ENOTDIR)
+		return CTL_FAILED;
+	ctl_data(c, l);
+	return l->data == CTL_DATA_HELD     ? CTL_FAILED
+	       : l->data == CTL_DATA_SILENT ? CTL_TIMEOUT
+					    : CTL_NOT_RUNNING;
 }
 
 void
@@ -144,18 +113,43 @@ ctl_life_end(struct ctl_life *l)
 		region_unmap(&l->region);
 }
 
+/*
+ * The data says more than run_dir. A supervisor that has it is hidden; without
+ * one it is what the kernel keeps of a node.
+ */
+static void
+say_data(const struct ctl *c, const struct ctl_life *l)
+{
+	bool hidden = strstr(l->data_holders, "supervisor [") != NULL ||
+		      strncmp(l->data_holders, "pid ", 4) != 0;
+
+	if (l->data == CTL_DATA_SILENT)
+		ctl_say("%s: its file system does not answer: no node is to be "
+			"seen in run directory %s, whether one has the data "
+			"cannot be told: look at the disk (dmesg, findmnt)",
+		    l->data_lock, c->run_dir);
+	else if (hidden)
+		ctl_say("%s: in use by %s: that node is not to be seen in its "
+			"run directory %s: is something mounted over that "
+			"(findmnt)? take it away; if run_dir was changed in %s "
+			"while it ran, name the one before (-r RUN_DIR)",
+		    l->data_lock, l->data_holders, c->run_dir, c->file);
+	else
+		ctl_say("%s: in use by %s, though no supervisor runs: what is "
+			"left of a node ends when the kernel lets it go, look "
+			"at its disk (dmesg), and what is no node's is to be "
+			"ended; until then none starts",
+		    l->data_lock, l->data_holders);
+}
+
 int
 ctl_say_life(const struct ctl *c, const struct ctl_life *l, int code)
 {
 	if (code == CTL_DENIED)
 		ctl_say("%s: permission denied: be root or the node's user",
 		    c->run_dir);
-	else if (l->data_lock[0] != '\0')
-		ctl_say("%s: a node has it, which is not to be seen in its run "
-			"directory %s: is something mounted over that "
-			"(findmnt)? take it away; if run_dir was changed in %s "
-			"while it ran, name the one before (-r RUN_DIR)",
-		    l->data_lock, c->run_dir, c->file);
+	else if (l->data != CTL_DATA_FREE)
+		say_data(c, l);
 	else if (code == CTL_FAILED)
 		ctl_say("%s: it, or a part of its path, is no directory: "
 			"whether a node runs with it is not to be seen from "

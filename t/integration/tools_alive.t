@@ -4,9 +4,11 @@
 use strict;
 use warnings;
 use Nodelife;
+use Fcntl qw(:flock FD_CLOEXEC F_SETFD O_RDWR);
 use File::Path ();
 use POSIX ();
 use Test::More;
+use World;
 
 my $n = Nodelife->new;
 # A region that nothing leads to is ours to remove.
@@ -96,7 +98,7 @@ SKIP: {
 		( $code, undef, $err ) = $n->run( 'nodelifectl', '-c', $n->{ini}, '-t', 5, $cmd );
 		is $code, 1, "$cmd: run_dir is covered: 1, not 69";
 		like $err,
-		  qr{\Q$n->{data}\E/lock: a node has it, .*\Q$n->{run}\E.*findmnt.*if run_dir was changed in},
+		  qr{\Q$n->{data}\E/lock: in use by pid $n->{pid} .*\Q$n->{run}\E.*findmnt.*if run_dir was changed in},
 		  'by whom it is known, and what helps';
 		unlike $err, qr/start it/, 'a second one is not';
 	}
@@ -105,6 +107,60 @@ SKIP: {
 	is $n->stop, 0, 'stopped';
 	is( ( $n->run( 'nodelifectl', '-c', $n->{ini}, 'status' ) )[0],
 		69, 'and then none runs' );
+}
+
+# What the kernel keeps of a node whose supervisor is gone hides nothing.
+{
+	pipe my $told, my $tell or die;
+	my $left = fork // die;
+	if ( !$left ) {
+		Nodelife::die_with_parent();
+		$0 = 'nodelifed: wal [n1]';
+		open my $f, '<', "$n->{data}/lock" or die;
+		flock $f, LOCK_EX or die;
+		close $tell;
+		sleep 600;
+		POSIX::_exit(0);
+	}
+	close $tell;
+	sysread $told, my $byte, 1;
+	for my $cmd (qw(status drain stop)) {
+		( $code, undef, $err ) = $n->run( 'nodelifectl', '-c', $n->{ini}, '-t', 5, $cmd );
+		is $code, 1, "$cmd: a worker is left: 1";
+		like $err, qr{\Q$n->{data}\E/lock: in use by pid $left \(nodelifed: wal \[n1\]\), .*dmesg},
+		  'which, and what to look at';
+		unlike $err, qr/mounted over|start it/, 'nothing is mounted, none is to be started';
+	}
+	kill 'KILL', $left;
+	waitpid $left, 0;
+	is( ( $n->run( 'nodelifectl', '-c', $n->{ini}, 'status' ) )[0], 69, 'then none runs' );
+}
+
+# A file system that never answers does not hold up who has a deadline.
+SKIP: {
+	my $why = World::lacks(qw(root fuse));
+	skip $why, 4 if $why;
+	my $hung = "$n->{dir}/hung";
+	mkdir $hung;
+	sysopen my $dev, '/dev/fuse', O_RDWR or die "/dev/fuse: $!";
+	fcntl $dev, F_SETFD, 0;
+	World::keep( umount => $hung );
+	World::must( 'mount', '-i', '-t', 'fuse', '-o',
+		'fd=' . fileno($dev) . ',rootmode=40755,user_id=0,group_id=0', 'hung', $hung );
+	fcntl $dev, F_SETFD, FD_CLOEXEC;
+	$n->configure( node => { data_dir => "$hung/data" } );
+	for my $cmd (qw(status stop)) {
+		my $run = $n->run_begin( 'nodelifectl', '-c', $n->{ini}, '-t', 1, $cmd );
+		my $done = wait_until { waitpid( $run->{pid}, POSIX::WNOHANG() ) != 0 };
+		is $done && $? >> 8, 2, "$cmd: data_dir's file system hangs: 2";
+		like slurp("$run->{out}.err"), qr{\Q$hung\E/data/lock: .*does not answer.*findmnt},
+		  'says so';
+		kill 'KILL', $run->{pid} if !$done;
+	}
+	close $dev;    # now it fails
+	system "umount -l '$hung'";
+	World::drop( umount => $hung );
+	$n->configure( node => { data_dir => $n->{data} } );
 }
 
 # What serves reads only says so.
