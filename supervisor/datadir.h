@@ -9,7 +9,7 @@
 #include "supervisor/refuse.h"
 
 #define DATADIR_LOCK    "lock"
-#define DATADIR_WAIT_MS 5000 /* for a node that is about to be gone */
+#define DATADIR_WAIT_MS 5000 /* for who is about to be gone, or only looks */
 
 /*
  * Open conf's data_dir, check it against conf and take its lock. 0: *dir_fd
@@ -33,7 +33,8 @@ int datadir_refuse_missing(const struct conf *conf, const char *what);
 
 /*
  * --init: found a group of one in conf's data_dir, which must be empty and is
- * made if it does not exist. 0 or an exit code, having refused.
+ * made if it does not exist. 0 or an exit code, having refused. Blocks as
+ * datadir_open().
  */
 int datadir_found(const struct conf *conf, const struct rights *rights);
 

@@ -139,7 +139,7 @@ datadir_found(const struct conf *conf, const struct rights *rights)
 		goto out;
 	}
 	if (rc == 0)
-		rc = lock_fd = datadir_lock(dir_fd, true, 0);
+		rc = lock_fd = datadir_lock(dir_fd, true, DATADIR_WAIT_MS);
 	/* Once more: another founding may have had the lock until now. */
 	if (rc >= 0 &&
 	    (rc = check_empty(dir_fd, name, sizeof(name))) == -ENOTEMPTY) {

@@ -7,7 +7,9 @@
 #include "supervisor/datadir.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -203,6 +205,29 @@ empty_it(void)
 	rmdir(conf.node.data_dir);
 }
 
+/* Who looks whether somebody has the lock shares it for a moment. */
+static void
+test_founding_looked_at(void)
+{
+	int dir_fd, lock_fd;
+	pid_t pid;
+
+	empty_it();
+	mkdir(conf.node.data_dir, 0750);
+	dir_fd = open(conf.node.data_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	lock_fd = openat(dir_fd, DATADIR_LOCK, O_RDWR | O_CREAT, 0640);
+	ok(flock(lock_fd, LOCK_SH) == 0, "somebody looks at the lock");
+	if ((pid = fork()) == 0) {
+		poll(NULL, 0, 200);
+		_exit(0);
+	}
+	close(lock_fd);
+	is_i64(datadir_found(&conf, &self), 0, "a founding waits for that");
+	waitpid(pid, NULL, 0);
+	close(dir_fd);
+	empty_it();
+}
+
 static void
 test_killed_founding(void)
 {
@@ -259,6 +284,7 @@ main(void)
 	test_identity();
 	test_rights();
 	test_lock();
+	test_founding_looked_at();
 	test_killed_founding();
 	clean_up();
 	return tap_done();
