@@ -25,9 +25,11 @@
 #include "shm/wake.h"
 #include "shm/walbuf.h"
 
-#define REGION_MAGIC   UINT64_C(0x65666c65646f6e01) /* "\1nodelfe" */
-#define REGION_VERSION 1u
-#define NODE_NAME_MAX  64
+#define REGION_MAGIC UINT64_C(0x65666c65646f6e01) /* "\1nodelfe" */
+/* From 2 on whoever has a region holds the lock on its file. */
+#define REGION_VERSION        2u
+#define REGION_VERSION_LOCKED 2u
+#define NODE_NAME_MAX         64
 
 enum region_state {
 	REGION_LIVE = 1,

@@ -84,7 +84,8 @@ sweep_file(int shm, const char *name, int fd, uid_t uid)
 	    pread(fd, &head, sizeof(head), 0) != (ssize_t)sizeof(head))
 		return;
 	rc = region_head_check(&head, (uint64_t)st.st_size, why, sizeof(why));
-	if (rc == -EPROTO)
+	/* Of those before that nobody knows whether somebody has them. */
+	if (rc == -EPROTO && head.version >= REGION_VERSION_LOCKED)
 		punch_behind_head(fd, st.st_size);
 	else if (rc == 0 && ours && !is_black_box(&head, name))
 		remove_same(shm, name, fd);

@@ -80,8 +80,17 @@ ok -e $elsewhere, 'it is left to who can see its run_dir';
 cmp_ok( ( stat _ )[12], '<', $was, 'without its bulk' );
 unlink $elsewhere;
 
-# Of another build only the magic is known, as the page that it is in. The
-# word at 24 is the layout; whoever lives has it as it was before.
+# Of another build only the magic is known, as the page that it is in, and the
+# version, at 8. The word at 24 is the layout; whoever lives has it as it was
+# before.
+sub version {
+	my ( $file, $version ) = @_;
+	open my $f, '+<', $file or die "$file: $!";
+	sysseek $f, 8, 0;
+	syswrite $f, pack 'L', $version;
+	return;
+}
+
 sub other_build {
 	my ($file) = @_;
 	open my $f, '+<', $file or die "$file: $!";
@@ -113,6 +122,10 @@ rename $dead, '/dev/shm/nodelife.mine';
 swept();
 is kb('/dev/shm/nodelife.mine'), $kb, 'and what has no name of a region';
 rename '/dev/shm/nodelife.mine', $dead;
+version( $dead, 1 );
+swept();
+is kb($dead), $kb, 'of a release whose nodes hold no lock it may be alive';
+version( $dead, 3 );
 swept();
 ok -e $dead, 'a dead one of another build keeps its name';
 cmp_ok kb($dead), '<=', 4, 'and its first page';

@@ -161,7 +161,7 @@ refusals(void)
 	refusal("magic", &h, h.total_size, -EBADMSG, "magic");
 	h = good;
 	h.version++;
-	refusal("version", &h, h.total_size, -EPROTO, "layout version 2");
+	refusal("version", &h, h.total_size, -EPROTO, "layout version 3");
 	h = good;
 	h.head_size -= 8;
 	refusal("head size", &h, h.total_size, -EPROTO, "head of");
