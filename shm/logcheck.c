@@ -490,9 +490,17 @@ judge_closed(
 	    end_wrong(c->tail_end, n));
 }
 
-/* Records that were durable are not behind the log's end: whose fault? */
+/* Has a boot gone on behind the log's end, by what it left of this file? */
+static bool
+end_trimmed(const struct logcheck *c)
+{
+	return c->list.entry[c->tail_entry].file_size ==
+	       segment_trimmed_size(c->tail_end);
+}
+
+/* What was durable is not behind the log's end: whose fault? */
 static void
-end_damaged(struct logcheck *c, bool inside)
+end_damaged(struct logcheck *c, bool inside, bool trimmed)
 {
 	uint32_t segment = c->known.indexed_segment;
 
@@ -502,7 +510,13 @@ end_damaged(struct logcheck *c, bool inside)
 	if (!inside && c->known.indexed > c->vlsn && segment > c->tail_number)
 		fault_found(
 		    c, &c->fault, LOG_DAMAGED, segment, 0, "it is missing");
-	else
+	else if (trimmed) {
+		c->rest = true;
+		/* All of this had been durable when that one was begun. */
+		witness_heads(c, c->vlsn, 0);
+		fault_found(c, &c->fault, LOG_DAMAGED, c->tail_number,
+		    c->tail_end, "the segment that continues it is missing");
+	} else
 		fault_found(c, &c->fault, LOG_DAMAGED, c->tail_number,
 		    c->tail_end, "records that were durable are not there");
 }
@@ -519,6 +533,7 @@ judge_open(struct logcheck *c, struct segment_reader *r, bool *again)
 	struct segment_batch seen = { 0 };
 	enum judge_verdict verdict;
 	int rc = segment_reader_look(r, &seen);
+	bool inside;
 
 	if (rc != 0)
 		return failed_at(c, rc, c->tail_number, c->tail_end, "read");
@@ -531,11 +546,12 @@ judge_open(struct logcheck *c, struct segment_reader *r, bool *again)
 	*again = *again && verdict != JUDGE_CLEAN;
 	if (*again || verdict == JUDGE_CLEAN)
 		return 0;
-	if (in.cut)
+	inside = in.inside || in.behind;
+	if (in.cut && (inside || !end_trimmed(c)))
 		fault_found(c, &c->fault, LOG_DAMAGED, c->tail_number,
 		    c->tail_end, "the file is cut short");
 	else if (verdict == JUDGE_DAMAGED)
-		end_damaged(c, in.inside || in.behind);
+		end_damaged(c, inside, in.cut);
 	else
 		fault_found(c, &c->fault, LOG_TORN, c->tail_number, c->tail_end,
 		    in.inside ? "the last flush is torn"

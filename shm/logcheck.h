@@ -8,7 +8,8 @@
  * The place where the chain stops is judged by log_judge.h. Damage, too: a
  * segment that is missing and holds what the checkpoint lacks; a header that
  * is none, with flushes of that segment behind it; a newest segment that is
- * shorter than its header says.
+ * shorter than its header says: it was cut, or, if a boot did that when it went
+ * on in another one, that one is missing.
  */
 #ifndef SHM_LOGCHECK_H
 #define SHM_LOGCHECK_H
@@ -116,6 +117,7 @@ struct logcheck {
 	/* The end of what chains. */
 	uint64_t vlsn, term;
 	int64_t time_ms;
+	bool rest; /* a segment of unknown length is missing behind it */
 	uint64_t behind; /* newest VLSN found in segments behind damage */
 	uint32_t tail_entry, tail_number, tail_end, tail_crc;
 	bool dropped; /* ... before a record whose flush had failed */

@@ -108,6 +108,13 @@ struct segment_batch {
 	uint32_t length;
 };
 
+/* What a boot leaves of a file that ends there, gone on in another one. */
+static inline uint64_t
+segment_trimmed_size(uint32_t end)
+{
+	return align_up(end, SEGMENT_BLOCK_MAX) + SEGMENT_BLOCK_MAX;
+}
+
 void segment_name(char out[SEGMENT_NAME_MAX], uint32_t number);
 /* The number in a segment's file name, or 0 if it is no such name. */
 uint32_t segment_number(const char *name);

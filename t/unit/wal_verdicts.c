@@ -410,6 +410,65 @@ test_cut(void)
 	    "cut to its header: %s %x", boot.name, boot.segment);
 }
 
+#define TRIM_SIZE (4 * SEGMENT_BLOCK_MAX)
+
+/* Two segments; the first as a boot leaves it that has begun the second. */
+static void
+trimmed_make(void)
+{
+	char name[SEGMENT_NAME_MAX];
+	struct segment_build b[2];
+	int fd;
+
+	data_make();
+	dir_remove(h.data_dir, "wal");
+	dir_remove(h.data_dir, "store");
+	dir_remove(h.data_dir, "index");
+	mkdirat(h.data_dir, "wal", 0750);
+	close(h.wal_dir);
+	h.wal_dir =
+	    openat(h.data_dir, "wal", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	for (unsigned i = 0; i < 2; i++) {
+		build_begin(&b[i], i + 1, TRIM_SIZE, i > 0 ? &b[0] : NULL);
+		build_flush(&b[i], 3, 100);
+		build_flush(&b[i], 2, 100);
+		build_write(&b[i], h.wal_dir);
+	}
+	segment_name(name, 1);
+	fd = openat(h.wal_dir, name, O_WRONLY | O_CLOEXEC);
+	if (ftruncate(fd, (off_t)segment_trimmed_size(b[0].at)) != 0)
+		abort();
+	close(fd);
+	build_free(&b[0]);
+	build_free(&b[1]);
+}
+
+/* Its size tells of one that went on, which is missing, and not of a cut. */
+static void
+test_trimmed(void)
+{
+	static char text[16384];
+	const char *error = h.region.seq->error;
+	struct verdict boot, tool;
+
+	trimmed_make();
+	tool_says(&tool, text, sizeof(text));
+	boot_says(&boot);
+	ok(same(&boot, &tool) && strcmp(boot.name, "good") == 0,
+	    "trimmed, and gone on with: good");
+	unlinkat(h.wal_dir, "00000002.seg", 0);
+	tool_says(&tool, text, sizeof(text));
+	boot_says(&boot);
+	ok(same(&boot, &tool) && strcmp(boot.name, "damaged") == 0 &&
+		boot.segment == 1 &&
+		strstr(text, "the segment that continues it is missing") !=
+		    NULL &&
+		strstr(error, "the segment that continues it is missing") !=
+		    NULL &&
+		strstr(error, "drop every record behind 5") != NULL,
+	    "without the one that went on: %s", error);
+}
+
 #define GAP_SEGMENTS 7u
 #define GAP_RECORDS  3u /* in each: 1 to 3, 4 to 6, ... 19 to 21 */
 
@@ -553,6 +612,7 @@ main(void)
 		skip_all("no io_uring here");
 	loop_on(&w.loop, WAL_KIND_SCAN, wal_scan_done);
 	test_cut();
+	test_trimmed();
 	test_gaps();
 	test_verdicts(rounds != NULL ? (unsigned)atoi(rounds) : 400);
 	loop_close(&w.loop);

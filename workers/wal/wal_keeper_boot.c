@@ -193,8 +193,7 @@ wal_keeper_trim(struct wal *w)
 	if (k->olds == 0)
 		return;
 	old = &k->old[k->olds - 1];
-	size = align_up(w->segment.info.prev_end, SEGMENT_BLOCK_MAX) +
-	       SEGMENT_BLOCK_MAX;
+	size = segment_trimmed_size(w->segment.info.prev_end);
 	if (old->number != w->segment.info.prev_number || size >= old->size)
 		return;
 	segment_name(name, old->number);

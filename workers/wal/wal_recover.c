@@ -329,6 +329,11 @@ force_tell(const struct recovery *rec, char *buf, size_t size)
 		from = c->vlsn + 1;
 	if (!gap || c->fault.verdict == LOG_DAMAGED)
 		told |= range_tell(buf, size, lead, from, to, " at least");
+	if (c->rest && from > to) {
+		append(buf, size, "%s every record behind %ju",
+		    told ? " and" : "drop", (uintmax_t)c->vlsn);
+		told = true;
+	}
 	if (!told)
 		append(buf, size, "drop no record known of");
 	for (i = 0; i < c->list.count; i++)
