@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "shm/index_file.h"
+#include "t/lib/kill_steps.h"
 #include "t/lib/segment_build.h"
 #include "t/lib/wal_harness.h"
 #include "workers/wal/wal.h"
@@ -469,6 +470,66 @@ test_trimmed(void)
 	    "without the one that went on: %s", error);
 }
 
+/* A forced boot, up to where its own segment would begin. */
+static void
+force_run(void)
+{
+	static struct wal forced;
+
+	if (loop_open(&forced.loop, &h.region, &h.worker.bells, SLOT_WAL, 16,
+		&forced, &no_hooks) != 0)
+		_exit(1);
+	loop_on(&forced.loop, WAL_KIND_SCAN, wal_scan_done);
+	memset(h.region.seq, 0, sizeof(*h.region.seq));
+	seq_init(h.region.seq, RECOVERY_FORCE);
+	position_set(&h.region.pos->raised, 0);
+	h.worker.force = true;
+	forced.w = &h.worker;
+	forced.r = &h.region;
+	forced.conf = &h.conf;
+	forced.dir = -1;
+	if (wal_recover(&forced) != 0)
+		_exit(1);
+}
+
+/*
+ * A forced boot that drops what went on behind a trimmed segment, killed
+ * anywhere: the next one finds the damage still, or a log that is good.
+ */
+static void
+test_force_killed(void)
+{
+	unsigned n, good = 0, damaged = 0, bad = 0;
+	struct verdict boot;
+	int rc = 1, fd;
+
+	for (n = 0; rc > 0; n++) {
+		trimmed_make();
+		dir_remove(h.data_dir, "salvage");
+		fd = openat(h.wal_dir, "00000002.seg", O_WRONLY | O_CLOEXEC);
+		if (pwrite(fd, "junk", 4, 20) != 4)
+			abort();
+		close(fd);
+		if ((rc = killed_at(n, force_run)) < 0)
+			break;
+		boot_says(&boot);
+		if (strcmp(boot.name, "good") == 0 && boot.segment == 1)
+			good++;
+		else if (strcmp(boot.name, "damaged") == 0 && boot.segment == 2)
+			damaged++;
+		else if (bad++ == 0)
+			diag("killed at %u: %s", n, h.region.seq->error);
+	}
+	if (rc == -EPERM) {
+		ok(true, "kills # SKIP ptrace is not allowed here");
+		return;
+	}
+	ok(rc == 0 && damaged > 0 && good > 0,
+	    "force killed at %u steps: in %u the damage is there, in %u not", n,
+	    damaged, good);
+	is_u64(bad, 0, "and nothing else is");
+}
+
 #define GAP_SEGMENTS 7u
 #define GAP_RECORDS  3u /* in each: 1 to 3, 4 to 6, ... 19 to 21 */
 
@@ -613,6 +674,7 @@ main(void)
 	loop_on(&w.loop, WAL_KIND_SCAN, wal_scan_done);
 	test_cut();
 	test_trimmed();
+	test_force_killed();
 	test_gaps();
 	test_verdicts(rounds != NULL ? (unsigned)atoi(rounds) : 400);
 	loop_close(&w.loop);

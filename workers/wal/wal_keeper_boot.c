@@ -285,6 +285,28 @@ salvage_tail(struct wal *w, const char *name, off_t size, int salvage)
 }
 
 /*
+ * A file that is shorter than its header says tells of more behind it. That is
+ * given up: a forced boot that is killed before its own segment has begun
+ * leaves a log that ends here.
+ */
+static int
+size_restore(struct wal *w, const char *name, struct segment_entry *e)
+{
+	int fd, rc;
+
+	if (e->file_size >= e->info.size)
+		return 0;
+	fd = openat(w->dir, name, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	rc = ftruncate(fd, e->info.size) == 0 ? wal_file_sync(fd) : -errno;
+	if (rc == 0)
+		e->file_size = e->info.size;
+	close(fd);
+	return rc;
+}
+
+/*
  * Newest first: should it end half way, what is left is still a log that ends
  * behind the damage, and the next boot finds that again.
  */
@@ -329,6 +351,8 @@ wal_keeper_salvage(
 		segment_name(name, list->entry[last].number);
 		rc = salvage_tail(
 		    w, name, (off_t)list->entry[last].file_size, salvage);
+		if (rc == 0)
+			rc = size_restore(w, name, &list->entry[last]);
 	}
 	if (rc == 0)
 		rc = salvage_rest(w, list, last, salvage);
