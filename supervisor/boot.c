@@ -225,6 +225,7 @@ start_all(struct node *n)
 int
 node_boot(struct node *n, char why[FAULT_TEXT_MAX])
 {
+	struct fault f;
 	int rc;
 
 	n->now_ns = n->boot_started_ns = n->live_checked_ns = mono_ns();
@@ -256,11 +257,10 @@ node_boot(struct node *n, char why[FAULT_TEXT_MAX])
 		event_add(&n->region, SLOT_SUPERVISOR, EVENT_WARN, "%s",
 		    n->exposed[i]);
 	notify("STATUS=booting");
-	if ((rc = start_all(n)) != 0)
-		node_seq_fault(n, &(struct fault){ .object = "boot",
-				      .call = "fork",
-				      .error = -rc,
-				      .place = PLACE_PROCESS });
+	if ((rc = start_all(n)) != 0) {
+		f = child_start_fault("boot", rc);
+		node_seq_fault(n, &f);
+	}
 	return 0;
 }
 

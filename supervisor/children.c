@@ -124,6 +124,8 @@ child_start(struct node *n, unsigned slot)
 	int rc;
 
 	ASSERT(c->pid == 0);
+	if (slot == SLOT_HEALTH && (rc = listen_pages(&n->listen)) != 0)
+		return rc;
 	row_begin(n, slot);
 	worker_fill(&w, n, slot, supervisor);
 	if ((pid = fork()) == 0) {
@@ -135,10 +137,12 @@ child_start(struct node *n, unsigned slot)
 			daemon_leave_stdio();
 		exit(row->main(&w));
 	}
-	if (pid < 0)
-		return -errno;
-	if (slot == SLOT_HEALTH)
-		listen_pages(&n->listen);
+	if (pid < 0) {
+		rc = -errno;
+		if (slot == SLOT_HEALTH)
+			listen_pages_refuse(&n->listen);
+		return rc;
+	}
 	c->pid = pid;
 	c->killed = c->ended = c->replaced = false;
 	atomic_store_explicit(
@@ -387,15 +391,15 @@ children_reap(struct node *n)
 	orphans_reap(n);
 }
 
-static void
-fork_refused(unsigned slot, int error, char text[FAULT_TEXT_MAX])
+struct fault
+child_start_fault(const char *whom, int rc)
 {
-	const struct fault f = { .object = slot_name(slot),
-		.call = "fork",
-		.error = error,
-		.place = PLACE_PROCESS };
+	bool port = rc == -EADDRINUSE; /* health's */
 
-	fault_text(text, FAULT_TEXT_MAX, &f);
+	return (struct fault){ .object = port ? "[listen] http" : whom,
+		.call = port ? "listen" : "fork",
+		.error = -rc,
+		.place = port ? PLACE_LISTEN : PLACE_PROCESS };
 }
 
 void
@@ -449,6 +453,7 @@ void
 children_restart(struct node *n)
 {
 	char text[FAULT_TEXT_MAX];
+	struct fault f;
 	int rc;
 
 	if (n->mode != NODE_BOOTING && n->mode != NODE_SERVING)
@@ -463,8 +468,8 @@ children_restart(struct node *n)
 		c->restart_at_ns =
 		    n->now_ns + n->conf.restart.backoff_max_ms * NS_PER_MS;
 		row_state(n, slot, SLOT_BACKOFF);
-		fork_refused(slot, -rc, text);
-		child_down(n, slot, text);
+		f = child_start_fault(slot_name(slot), rc);
+		child_down(n, slot, fault_text(text, sizeof(text), &f));
 	}
 }
 

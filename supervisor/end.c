@@ -378,6 +378,8 @@ node_decide(
 static void
 health_again(struct node *n)
 {
+	char text[FAULT_TEXT_MAX];
+	struct fault f;
 	int rc;
 
 	n->keep_health = true;
@@ -385,10 +387,10 @@ health_again(struct node *n)
 		return;
 	n->health_again_ns = n->now_ns + HEALTH_AGAIN_NS;
 	rc = child_start(n, SLOT_HEALTH);
-	if (rc != 0)
-		listen_pages_refuse(&n->listen);
-	if (rc != 0 && n->health_error != rc)
-		log_warnx("health: fork: %s", strerror(-rc));
+	if (rc != 0 && n->health_error != rc) {
+		f = child_start_fault(slot_name(SLOT_HEALTH), rc);
+		log_warnx("%s", fault_text(text, sizeof(text), &f));
+	}
 	n->health_error = rc;
 }
 

@@ -261,7 +261,6 @@ open_clients(struct listeners *l, const struct conf *conf,
 	return listen_unix_refuse("[listen] client_unix", path, l->fd[rc]);
 }
 
-/* It listens when there is health, which accepts. */
 static int
 open_control(struct listeners *l, const struct conf *conf,
     const struct rights *rights, uint64_t until_ns)
@@ -285,12 +284,7 @@ open_http(struct listeners *l, const struct conf *conf, uint64_t until_ns)
 	/* One socket: a name with several addresses counts by its first. */
 	rc = bind_all("http", conf->listen.http, &l->http_fd, 1, l->http_addr,
 	    sizeof(l->http_addr), until_ns);
-	if (rc < 0)
-		return -rc;
-	set_option(l->http_fd, SOL_SOCKET, SO_REUSEADDR, 1);
-	if (listen(l->http_fd, HTTP_BACKLOG) == 0)
-		return 0;
-	return refuse_address("http", conf->listen.http, NULL, -errno);
+	return rc < 0 ? -rc : 0;
 }
 
 int
@@ -336,11 +330,15 @@ listen_again(struct listeners *l)
 			(void)listen(l->fd[i], SOMAXCONN);
 }
 
-void
+int
 listen_pages(struct listeners *l)
 {
-	(void)listen(l->http_fd, HTTP_BACKLOG);
-	(void)listen(l->control_fd, CONTROL_BACKLOG);
+	set_option(l->http_fd, SOL_SOCKET, SO_REUSEADDR, 1);
+	/* Ours, not health's: who connects there may ask for its process. */
+	if (listen(l->http_fd, HTTP_BACKLOG) == 0 &&
+	    listen(l->control_fd, CONTROL_BACKLOG) == 0)
+		return 0;
+	return -errno;
 }
 
 /* A unix socket that was shut down would not listen again. */

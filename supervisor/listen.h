@@ -12,10 +12,10 @@
 #define LISTEN_RETRY_MS 10
 
 /*
- * Bind what conf says. Client sockets are only bound: gateways listen() when
- * the boot gets there. http and control listen at once. 0 or an exit code,
- * having refused; then nothing is open. May ask DNS. Blocks up to
- * wait_ms over addresses that are in use.
+ * Bind what conf says: gateways listen() when the boot gets there, the rest
+ * does with health, by listen_pages(). 0 or an exit code, having refused; then
+ * nothing is open. May ask DNS. Blocks up to wait_ms over addresses that are in
+ * use.
  */
 int listen_open(struct listeners *l, const struct conf *conf,
     const struct rights *rights, unsigned wait_ms);
@@ -30,8 +30,11 @@ int listen_check(const struct conf *conf);
 void listen_refuse(struct listeners *l, bool for_good);
 /* Undo a refusal that was not for good, as a gateway's listen() would. */
 void listen_again(struct listeners *l);
-/* Health is there, which accepts on http and the control socket; or is not. */
-void listen_pages(struct listeners *l);
+/*
+ * For health, which accepts on http and the control socket from its first turn
+ * on: 0 or -errno. Without it http refuses.
+ */
+int listen_pages(struct listeners *l);
 void listen_pages_refuse(struct listeners *l);
 /*
  * Is the unix socket's name still there? 0; 1: it was removed, and another

@@ -335,7 +335,6 @@ first_boot(struct node *n)
 			break;
 		}
 		delay_ms = node_world_delay(n);
-		listen_pages_refuse(&n->listen);
 		node_boot_waits(n, why, delay_ms);
 		daemon_ready(&n->ready_fd, DAEMON_BOOTING);
 		if (stopped_within(n, delay_ms)) {

@@ -55,8 +55,8 @@ struct child {
 
 struct listeners {
 	int fd[LISTEN_MAX]; /* clients: bound; -1 = none */
-	int http_fd; /* listening */
-	int control_fd; /* listening */
+	int http_fd; /* bound; listens for health */
+	int control_fd; /* bound; listens from the first health on */
 	char client_addr[64], http_addr[64]; /* as bound */
 };
 
@@ -160,8 +160,9 @@ bool worker_is_spare(unsigned slot);
 
 /* children.c. Slots that have a process, as a mask. */
 uint32_t children_alive(const struct node *n);
-/* Fork the slot's next process. 0 or -errno. */
+/* Fork the slot's next process. 0 or -errno; whose fault that is, of whom. */
 int child_start(struct node *n, unsigned slot);
+struct fault child_start_fault(const char *whom, int rc);
 /* SIGKILL, once; `why` (NULL: it is known) becomes an event. */
 void child_kill(struct node *n, unsigned slot, const char *why);
 void child_restart_later(struct node *n, unsigned slot, uint64_t delay_ms);

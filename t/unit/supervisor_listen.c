@@ -87,13 +87,15 @@ test_in_use(void)
 		strcmp(la.client_addr, "127.0.0.1:0") != 0,
 	    "is named: %s", la.client_addr);
 	ok(!can_dial(la.fd[0]), "bound, not listening");
-	ok(can_dial(la.http_fd) && !can_dial(la.control_fd),
-	    "http listens, control does not yet");
+	ok(!can_dial(la.http_fd) && !can_dial(la.control_fd),
+	    "nor do http and control");
+	ok(listen_pages(&la) == 0 && can_dial(la.http_fd) &&
+		can_dial(la.control_fd),
+	    "with health they do");
 	listen_pages_refuse(&la);
-	ok(!can_dial(la.http_fd), "without health it refuses");
-	listen_pages(&la);
-	ok(can_dial(la.http_fd) && can_dial(la.control_fd),
-	    "with health both listen");
+	ok(!can_dial(la.http_fd), "without it http refuses");
+	ok(listen_pages(&la) == 0 && can_dial(la.http_fd),
+	    "until there is another");
 	conf_of(&b, "b", la.client_addr);
 	is_i64(listen_open(&lb, &b, &nobody, 0), EX_UNAVAILABLE,
 	    "bound by another that does not listen yet: refused");

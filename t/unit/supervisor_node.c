@@ -5,9 +5,11 @@
  * stop that was asked for while a node restart was under way is one. Held
  * listeners are not taken from a gateway that has just begun to listen. What
  * hangs in the kernel is named. A reload does not look like the end of a boot.
+ * Health's sockets listen before it is there to accept, and refuse without it.
  */
 #include "supervisor/node.h"
 
+#include <errno.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -363,6 +365,61 @@ test_reload_notice(void)
 	unlink(un.sun_path);
 }
 
+static int
+a_socket(int family)
+{
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+	struct sockaddr_in in = { .sin_family = AF_INET,
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int rc;
+
+	/* Without a name the kernel chooses one. */
+	rc = family == AF_UNIX
+		 ? bind(fd, (struct sockaddr *)&un, sizeof(sa_family_t))
+		 : bind(fd, (struct sockaddr *)&in, sizeof(in));
+	return rc == 0 ? fd : -1;
+}
+
+static bool
+listens(int fd)
+{
+	socklen_t len = sizeof(int);
+	int is = 0;
+
+	return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &is, &len) == 0 &&
+	       is != 0;
+}
+
+static bool forks_refused, listened;
+
+/* What the linker finds first. */
+pid_t
+fork(void)
+{
+	if (!forks_refused)
+		return _Fork();
+	listened = listens(n.listen.http_fd) && listens(n.listen.control_fd);
+	errno = EAGAIN;
+	return -1;
+}
+
+static void
+test_health(void)
+{
+	begin();
+	n.listen.http_fd = a_socket(AF_INET);
+	n.listen.control_fd = a_socket(AF_UNIX);
+	forks_refused = true;
+	is_i64(child_start(&n, SLOT_HEALTH), -EAGAIN, "health is not forked");
+	ok(listened, "its sockets listened before");
+	ok(!listens(n.listen.http_fd), "now http refuses");
+	forks_refused = false;
+	close(n.listen.http_fd);
+	close(n.listen.control_fd);
+	end();
+}
+
 int
 main(void)
 {
@@ -379,6 +436,7 @@ main(void)
 	test_hold();
 	test_stuck();
 	test_reload_notice();
+	test_health();
 	snprintf(path, sizeof(path), "%s/region.prev", dir);
 	unlink(path);
 	snprintf(path, sizeof(path), "%s/region", dir);
