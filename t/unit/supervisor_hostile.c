@@ -8,6 +8,7 @@
 #include "supervisor/node.h"
 
 #include <limits.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -106,7 +107,9 @@ hostile_region(void)
 {
 	struct region *r = &n.region;
 
-	*r = (struct region){ .fd = -1, .writable = true };
+	/* Not a private one: it has a file. */
+	*r = (struct region){ .fd = open("/dev/null", O_RDWR | O_CLOEXEC),
+		.writable = true };
 	r->head = section(sizeof(*r->head));
 	r->seq = section(sizeof(*r->seq));
 	r->slots = section(sizeof(*r->slots));
