@@ -4,8 +4,11 @@
  * another socket that is bound but does not listen yet (a second node that is
  * starting), so the first try goes without it; only if that fails, perhaps on
  * connections of an earlier node in TIME_WAIT, the second goes with it. The
- * gateway sets the option before listen(), which its connections inherit, so
+ * option is set before listen(), by gateways, too: connections inherit it, so
  * that they in turn do not stand in a later bind's way.
+ *
+ * A socket that does not listen, not yet or not for a while, has the option
+ * off: then nobody can have its port, whatever he sets.
  */
 #include "supervisor/listen.h"
 
@@ -35,6 +38,33 @@ set_option(int fd, int level, int name, int value)
 }
 
 static int
+set_reuse(int fd, int value)
+{
+	return set_option(fd, SOL_SOCKET, SO_REUSEADDR, value);
+}
+
+static int
+listen_begin(int fd, int backlog)
+{
+	int rc = set_reuse(fd, 1);
+
+	if (rc == 0 && listen(fd, backlog) == 0)
+		return 0;
+	if (rc == 0)
+		rc = -errno;
+	set_reuse(fd, 0);
+	return rc;
+}
+
+/* Not close(): workers have it, too. */
+static void
+listen_end(int fd)
+{
+	set_reuse(fd, 0);
+	shutdown(fd, SHUT_RDWR);
+}
+
+static int
 bind_fd(int fd, const struct conf_addr *a)
 {
 	if (bind(fd, (const struct sockaddr *)&a->addr, a->addr_len) == 0)
@@ -58,9 +88,10 @@ tcp_bind_to(const struct conf_addr *a)
 	if (rc == 0)
 		rc = bind_fd(fd, a);
 	if (rc == -EADDRINUSE) {
-		rc = set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+		rc = set_reuse(fd, 1);
 		if (rc == 0)
 			rc = bind_fd(fd, a);
+		set_reuse(fd, 0);
 	}
 	if (rc == 0)
 		return fd;
@@ -314,12 +345,12 @@ void
 listen_refuse(struct listeners *l, bool for_good)
 {
 	/*
-	 * Not close(): workers have the sockets, too. Clients of a unix
-	 * socket are on this host and have nowhere else to go meanwhile.
+	 * Clients of a unix socket are on this host and have nowhere else to go
+	 * meanwhile.
 	 */
 	for (unsigned i = 0; i < LISTEN_MAX && l->fd[i] >= 0; i++)
 		if (for_good || !is_unix(l->fd[i]))
-			shutdown(l->fd[i], SHUT_RDWR);
+			listen_end(l->fd[i]);
 }
 
 void
@@ -327,25 +358,23 @@ listen_again(struct listeners *l)
 {
 	for (unsigned i = 0; i < LISTEN_MAX && l->fd[i] >= 0; i++)
 		if (!is_unix(l->fd[i]))
-			(void)listen(l->fd[i], SOMAXCONN);
+			(void)listen_begin(l->fd[i], SOMAXCONN);
 }
 
 int
 listen_pages(struct listeners *l)
 {
-	set_option(l->http_fd, SOL_SOCKET, SO_REUSEADDR, 1);
+	int rc = listen_begin(l->http_fd, HTTP_BACKLOG);
+
 	/* Ours, not health's: who connects there may ask for its process. */
-	if (listen(l->http_fd, HTTP_BACKLOG) == 0 &&
-	    listen(l->control_fd, CONTROL_BACKLOG) == 0)
-		return 0;
-	return -errno;
+	return rc == 0 ? listen_begin(l->control_fd, CONTROL_BACKLOG) : rc;
 }
 
 /* A unix socket that was shut down would not listen again. */
 void
 listen_pages_refuse(struct listeners *l)
 {
-	shutdown(l->http_fd, SHUT_RDWR);
+	listen_end(l->http_fd);
 }
 
 static void

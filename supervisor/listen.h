@@ -23,9 +23,9 @@ int listen_open(struct listeners *l, const struct conf *conf,
 int listen_check(const struct conf *conf);
 /*
  * Refuse connections from now on, also those that wait to be accepted, in
- * every process that has the sockets. TCP ports stay bound, so a later
- * listen() opens them again; a unix socket could not, so it is left out
- * unless this is for good.
+ * every process that has the sockets. TCP ports stay bound, nobody else can
+ * have them, and a later listen() opens them again; a unix socket could not, so
+ * it is left out unless this is for good.
  */
 void listen_refuse(struct listeners *l, bool for_good);
 /* Undo a refusal that was not for good, as a gateway's listen() would. */

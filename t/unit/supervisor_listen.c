@@ -1,9 +1,10 @@
 /*
  * Listening sockets: a port that somebody has bound, listening or not, is
  * refused at once; connections in TIME_WAIT are no reason to; what was
- * refused for a while listens again; dead unix sockets are replaced, live
- * ones, listening or not, are not, and who has them is named. What a killed
- * process left, or holds for a moment after its end, does not stop a start.
+ * refused for a while listens again, and nobody has taken its port; dead unix
+ * sockets are replaced, live ones, listening or not, are not, and who has them
+ * is named. What a killed process left, or holds for a moment after its end,
+ * does not stop a start.
  */
 #include "supervisor/listen.h"
 
@@ -64,6 +65,23 @@ can_dial(int fd)
 	return s >= 0;
 }
 
+/* Another program, of the kind that does what it can to have the port. */
+static int
+rob(int fd)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = sizeof(ss);
+	int s, one = 1;
+
+	getsockname(fd, (struct sockaddr *)&ss, &len);
+	s = socket(ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) == 0 &&
+	    bind(s, (struct sockaddr *)&ss, len) == 0 && listen(s, 1) == 0)
+		return s;
+	close(s);
+	return -1;
+}
+
 /* What a gateway does at transport_bind. */
 static bool
 gateway_listens(int fd)
@@ -80,6 +98,7 @@ test_in_use(void)
 {
 	struct conf a, b;
 	struct listeners la, lb;
+	int robber, one = 1;
 
 	conf_of(&a, "a", "127.0.0.1:0");
 	is_i64(listen_open(&la, &a, &nobody, 0), 0, "a port of the system's");
@@ -94,8 +113,17 @@ test_in_use(void)
 	    "with health they do");
 	listen_pages_refuse(&la);
 	ok(!can_dial(la.http_fd), "without it http refuses");
+	is_i64(rob(la.http_fd), -1, "and keeps its port");
 	ok(listen_pages(&la) == 0 && can_dial(la.http_fd),
 	    "until there is another");
+	listen_pages_refuse(&la);
+	setsockopt(la.http_fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	robber = rob(la.http_fd);
+	is_i64(
+	    listen_pages(&la), -EADDRINUSE, "taken in the moment that it may");
+	close(robber);
+	is_i64(rob(la.http_fd), -1, "it is ours again when that one is gone");
+	ok(listen_pages(&la) == 0 && can_dial(la.http_fd), "and listens");
 	conf_of(&b, "b", la.client_addr);
 	is_i64(listen_open(&lb, &b, &nobody, 0), EX_UNAVAILABLE,
 	    "bound by another that does not listen yet: refused");
@@ -130,6 +158,7 @@ test_time_wait(void)
 	conf_of(&a, "a", addr);
 	is_i64(
 	    listen_open(&l, &a, &nobody, 0), 0, "its port can be had at once");
+	is_i64(rob(l.fd[0]), -1, "by one only");
 	listen_close(&l, &a);
 }
 
@@ -153,6 +182,7 @@ test_hold(void)
 	    "who waits to be accepted is let go");
 	close(waiting);
 	ok(!can_dial(l.fd[0]), "nobody gets in");
+	is_i64(rob(l.fd[0]), -1, "nor takes the port");
 	ok(can_dial(l.fd[1]), "but locally");
 	ok(gateway_listens(l.fd[0]) && can_dial(l.fd[0]), "it listens again");
 	listen_refuse(&l, true);
