@@ -108,6 +108,9 @@ static const struct remedy {
 	{ EREMCHG, AT(DATA), FAULT_SETUP,
 	    "put back the one that it was started with; if this one is right, "
 	    "stop the node and start it" },
+	{ EIDRM, AT(DATA), FAULT_SETUP,
+	    "stop the node and start it, which makes a new one, or put back "
+	    "the one that was here" },
 	{ ENOENT, ON_DISK, FAULT_SETUP, "create it, or correct the path" },
 	{ ENOTDIR, ON_DISK, FAULT_SETUP,
 	    "a part of the path is no directory: correct the path" },
@@ -197,6 +200,8 @@ fault_text(char *buf, size_t size, const struct fault *f)
 		part(buf, size, f->what);
 	else if (f->error == EREMCHG)
 		part(buf, size, FAULT_MOVED);
+	else if (f->error == EIDRM)
+		part(buf, size, FAULT_LOCK_GONE);
 	else if (f->error != 0)
 		part(buf, size, strerror(f->error));
 	part(buf, size, f->effect);

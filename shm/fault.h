@@ -38,6 +38,8 @@ enum fault_kind {
 #define FAULT_MOVED "it is not the directory that this node was started with"
 /* And of a file in it. */
 #define FAULT_OTHER_FILE "it is not the file that was written"
+/* EIDRM, of the lock file. */
+#define FAULT_LOCK_GONE "the one that the node's readers share is gone"
 
 struct fault {
 	const char *object; /* path, member or key; never empty */

@@ -36,9 +36,8 @@ kv_open(struct kv **out, struct region *r, const char *store_dir, unsigned slot,
 	kv->r = r;
 	kv->t = r->table;
 	kv->slot = slot;
-	rc = store_db_open(&kv->db, store_dir, mode, 0, why, sizeof(why));
-	if (rc == 0)
-		rc = store_db_is(&kv->db, kv->t->file_dev, kv->t->file_ino);
+	rc = store_db_open_same(
+	    &kv->db, store_dir, mode, 0, &kv->t->files, why, sizeof(why));
 	if (rc != 0)
 		goto out;
 	rc = store_db_errno(

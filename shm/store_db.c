@@ -18,10 +18,12 @@
 
 #include "shm/assert.h"
 #include "shm/bits.h"
+#include "shm/fault.h"
 #include "shm/map_read.h"
 #include "shm/path.h"
 #include "shm/record.h"
 #include "shm/store_db_int.h"
+#include "shm/table.h"
 
 #define LOCK_ROOM (4096 + STORE_READERS * 128) /* lock.mdb has, at most */
 
@@ -70,7 +72,7 @@ explain(int rc, char *why, size_t size, const char *fmt, ...)
 	return rc;
 }
 
-/* ---- opening ---- */
+/* ---- what is in them ---- */
 
 /* Not there: format 1, or nobody has written anything yet. */
 static int
@@ -200,33 +202,189 @@ lock_room(const char *path)
 	return rc;
 }
 
+/* ---- which files ---- */
+
+static bool
+is_file(const struct stat *st, const struct store_file *f)
+{
+	const struct stat known = { .st_dev = f->dev, .st_ino = f->ino };
+
+	return path_same_file(st, &known);
+}
+
+/* By name. */
+static int
+look(const char *path, const struct store_files *files)
+{
+	char name[PATH_MAX];
+	struct stat st;
+
+	snprintf(name, sizeof(name), "%s/data.mdb", path);
+	if (stat(name, &st) != 0)
+		return -errno;
+	if (files->data.ino != 0 && !is_file(&st, &files->data))
+		return -EREMCHG;
+	if (files->lock.ino == 0)
+		return 0;
+	snprintf(name, sizeof(name), "%s/lock.mdb", path);
+	if (stat(name, &st) != 0)
+		return errno == ENOENT ? -EIDRM : -errno;
+	return is_file(&st, &files->lock) ? 0 : -EIDRM;
+}
+
+/*
+ * LMDB does not tell which descriptor is the lock file's. It has just opened
+ * it, so all below are open.
+ */
+static bool
+is_open(const struct store_file *f)
+{
+	struct stat st;
+	int fd;
+
+	for (fd = 0;; fd++) {
+		if (fstat(fd, &st) == 0) {
+			if (is_file(&st, f))
+				return true;
+		} else if (errno == EBADF) {
+			return false;
+		}
+	}
+}
+
+static int
+data_file(const struct store_db *db, struct store_file *out)
+{
+	struct stat st;
+	int fd, rc = store_db_errno(mdb_env_get_fd(db->env, &fd));
+
+	if (rc != 0)
+		return rc;
+	if (fstat(fd, &st) != 0)
+		return -errno;
+	out->dev = st.st_dev;
+	out->ino = st.st_ino;
+	return 0;
+}
+
+/* By what is open: a name may have led elsewhere in between. */
+static int
+look_opened(const struct store_db *db, const char *path)
+{
+	const struct store_files *files = db->files;
+	struct store_file data;
+	int rc = data_file(db, &data);
+
+	if (rc != 0)
+		return rc;
+	if (files->data.ino != 0 &&
+	    (data.dev != files->data.dev || data.ino != files->data.ino))
+		return -EREMCHG;
+	if (files->lock.ino == 0 || is_open(&files->lock))
+		return 0;
+	/* Of a file system that is read-only LMDB reads without. */
+	rc = look(path, files);
+	return rc != 0 ? rc : -EROFS;
+}
+
 int
-store_db_open(struct store_db *db, const char *path, enum store_db_mode mode,
-    uint64_t map_size, char *why, size_t why_size)
+store_db_same(const struct store_db *db)
+{
+	const char *path;
+	int rc = store_db_errno(mdb_env_get_path(db->env, &path));
+
+	return rc != 0 || db->files == NULL ? rc : look(path, db->files);
+}
+
+int
+store_db_files(const struct store_db *db, struct store_files *out)
+{
+	char name[PATH_MAX];
+	const char *path;
+	unsigned flags;
+	struct stat st;
+	int rc;
+
+	memset(out, 0, sizeof(*out));
+	if ((rc = data_file(db, &out->data)) != 0)
+		return rc;
+	if ((rc = mdb_env_get_flags(db->env, &flags)) != 0 ||
+	    (rc = mdb_env_get_path(db->env, &path)) != 0)
+		return store_db_errno(rc);
+	if ((flags & MDB_NOLOCK) != 0)
+		return 0;
+	snprintf(name, sizeof(name), "%s/lock.mdb", path);
+	if (stat(name, &st) != 0)
+		return -errno;
+	out->lock.dev = st.st_dev;
+	out->lock.ino = st.st_ino;
+	return is_open(&out->lock) ? 0 : -EIDRM;
+}
+
+/* ---- opening ---- */
+
+/* Files that are not there are made only if none are given. */
+static int
+find_files(struct store_db *db, const char *path, bool write)
+{
+	if (db->files != NULL)
+		return look(path, db->files);
+	if (write && mkdir(path, 0750) != 0 && errno != EEXIST)
+		return -errno;
+	return write ? lock_room(path) : 0;
+}
+
+static int
+explain_open(int rc, const char *path, char *why, size_t n)
+{
+	switch (rc) {
+	case -EBADMSG:
+		return explain(rc, why, n, "%s/data.mdb: damaged", path);
+	case -EREMCHG:
+		return explain(
+		    rc, why, n, "%s/data.mdb: " FAULT_OTHER_FILE, path);
+	case -EIDRM:
+		return explain(
+		    rc, why, n, "%s/lock.mdb: " FAULT_LOCK_GONE, path);
+	default:
+		return explain(rc, why, n, "%s: open: %s", path, strerror(-rc));
+	}
+}
+
+int
+store_db_open_same(struct store_db *db, const char *path,
+    enum store_db_mode mode, uint64_t map_size, const struct store_files *files,
+    char *why, size_t why_size)
 {
 	bool write = mode == STORE_DB_WRITE;
 	int rc;
 
 	memset(db, 0, sizeof(*db));
+	db->files = files;
 	why[0] = '\0';
-	if (write && mkdir(path, 0750) != 0 && errno != EEXIST)
-		return explain(-errno, why, why_size, "%s: mkdir: %s", path,
-		    strerror(errno));
-	rc = write ? lock_room(path) : 0;
+	rc = find_files(db, path, write);
 	if (rc == 0)
 		rc = open_env(db, path, mode, map_size);
+	if (rc == 0 && files != NULL)
+		rc = look_opened(db, path);
 	if (rc == 0)
 		rc = check_size(db, path, why, why_size);
 	if (rc == 0)
 		rc = open_all(db, write, path, why, why_size);
 	if (rc == 0)
 		return 0;
-	if (why[0] == '\0' && rc == -EBADMSG)
-		explain(rc, why, why_size, "%s/data.mdb: damaged", path);
-	else if (why[0] == '\0')
-		explain(rc, why, why_size, "%s: open: %s", path, strerror(-rc));
+	if (why[0] == '\0')
+		explain_open(rc, path, why, why_size);
 	store_db_close(db);
 	return rc;
+}
+
+int
+store_db_open(struct store_db *db, const char *path, enum store_db_mode mode,
+    uint64_t map_size, char *why, size_t why_size)
+{
+	return store_db_open_same(
+	    db, path, mode, map_size, NULL, why, why_size);
 }
 
 static int
@@ -267,46 +425,6 @@ store_db_make(const char *path, char *why, size_t why_size)
 		explain(rc, why, why_size, "%s: make: %s", made, strerror(-rc));
 	}
 	return rc;
-}
-
-static int
-db_stat(const struct store_db *db, struct stat *out)
-{
-	int fd, rc = store_db_errno(mdb_env_get_fd(db->env, &fd));
-
-	if (rc != 0)
-		return rc;
-	return fstat(fd, out) == 0 ? 0 : -errno;
-}
-
-int
-store_db_file(const struct store_db *db, uint64_t *dev, uint64_t *ino)
-{
-	struct stat st;
-	int rc = db_stat(db, &st);
-
-	if (rc != 0)
-		return rc;
-	*dev = st.st_dev;
-	*ino = st.st_ino;
-	return 0;
-}
-
-int
-store_file_is(const struct stat *st, uint64_t dev, uint64_t ino)
-{
-	const struct stat known = { .st_dev = dev, .st_ino = ino };
-
-	return ino == 0 || path_same_file(st, &known) ? 0 : -EREMCHG;
-}
-
-int
-store_db_is(const struct store_db *db, uint64_t dev, uint64_t ino)
-{
-	struct stat st;
-	int rc = db_stat(db, &st);
-
-	return rc != 0 ? rc : store_file_is(&st, dev, ino);
 }
 
 void

@@ -48,8 +48,11 @@ enum store_db_mode {
 	STORE_DB_NOLOCK /* readonly recovery: changes no file at all */
 };
 
+struct store_files; /* shm/table.h */
+
 struct store_db {
 	MDB_env *env;
+	const struct store_files *files; /* of store_db_open_same(), or NULL */
 	MDB_dbi kv, chunks, due, slots, meta; /* due = 0: format 1 */
 	uint32_t page_size;
 	MDB_cursor *cursor; /* between put_begin and put_end, else NULL */
@@ -98,12 +101,20 @@ void store_db_close(struct store_db *db);
  * damage. 0 or -errno. Blocks.
  */
 int store_db_make(const char *path, char *why, size_t why_size);
-/* Which file data.mdb is. 0 or -errno. */
-int store_db_file(const struct store_db *db, uint64_t *dev, uint64_t *ino);
-/* Is it that one? 0, -EREMCHG or -errno. ino 0: not known, any is. */
-int store_db_is(const struct store_db *db, uint64_t dev, uint64_t ino);
-/* The same of what stat() told. */
-int store_file_is(const struct stat *st, uint64_t dev, uint64_t ino);
+/* Which files are open. 0 or -errno. */
+int store_db_files(const struct store_db *db, struct store_files *out);
+/*
+ * As store_db_open(), but of the files that the others of a running node have
+ * open, and of no other; makes none. All of them agree through lock.mdb: with
+ * another one a writer does not see the readers, nor a reader what is written.
+ * files must stay. Also -EREMCHG: data.mdb is another one; -EIDRM: lock.mdb is
+ * gone, or another one.
+ */
+int store_db_open_same(struct store_db *db, const char *path,
+    enum store_db_mode mode, uint64_t map_size, const struct store_files *files,
+    char *why, size_t why_size);
+/* Does the path still lead to them? As store_db_open_same(). */
+int store_db_same(const struct store_db *db);
 /* LMDB's result as -errno; damage of any kind is -EBADMSG. */
 int store_db_errno(int rc);
 

@@ -188,6 +188,15 @@ struct table_reader {
 	uint64_t zero[6];
 };
 
+/* Files by what they are, not by their names; all zeros = not known. */
+struct store_file {
+	uint64_t dev, ino;
+};
+struct store_files {
+	struct store_file data; /* store/data.mdb */
+	struct store_file lock; /* store/lock.mdb; readonly recovery has none */
+};
+
 struct table_head {
 	_Alignas(CACHE_LINE) uint32_t version; /* W: creator */
 	uint32_t zero0;
@@ -196,8 +205,8 @@ struct table_head {
 	_Atomic uint32_t opened; /* W: checkpoint. Futex word: bumped when the
 				    files of the store exist and are sound */
 	_Atomic uint32_t readers_died; /* W: supervisor: count */
-	uint64_t file_dev, file_ino; /* W: checkpoint, before `opened`: which
-					store/data.mdb it is */
+	struct store_files files; /* W: checkpoint, before `opened`: which
+				     ones all have open */
 	/*
 	 * table_view(): number of the active generation, and whether the one
 	 * before is frozen; only ever rises. The number's parity says which

@@ -304,6 +304,8 @@ worker_store_refused(const struct worker *w, enum phase phase, int error)
 		.place = PLACE_DATA };
 
 	snprintf(path, sizeof(path), "%s%s", w->conf->node.data_dir,
-	    dir ? "" : "/store/data.mdb");
+	    dir               ? ""
+	    : error == -EIDRM ? "/store/lock.mdb"
+			      : "/store/data.mdb");
 	worker_boot_fault(w, phase, &f);
 }

@@ -86,7 +86,7 @@ for my $case (
 	is $c->cmd( 'SET', 'late', $what ), 'OK', "$what: a write";
 	isnt checkpoint(), 0, 'a checkpoint fails';
 	like trouble( $n, 'checkpoint_failed' ),
-	  qr{^\Q$db\E: checkpoint: $why.*put it back before the node stops},
+	  qr{^\Q$db\E: checkpoint: $why.*put store/ back as it was before the node stops},
 	  'and says why, and what to do';
 	ok $what eq 'gone' ? !-e $dir : slurp($db) eq slurp("$db.old"), 'it has left all as it was';
 	rename "$data.away", $dir or die;

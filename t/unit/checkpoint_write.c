@@ -1055,6 +1055,76 @@ test_cut(void)
 	rig_close(&g);
 }
 
+static void
+step_move(void *arg)
+{
+	const char *const *names = arg;
+
+	(void)rename(names[0], names[1]);
+}
+
+/* What is written counts only in the files that all have open. */
+static void
+test_same(void)
+{
+	struct rig g;
+	struct store_files files;
+	struct checkpoint_work work;
+	char names[2][2][160], why[256];
+	static const int wants[] = { -ENOENT, -EIDRM };
+	static const uint8_t uuid[16] = { 1 };
+	const char *move[2];
+	size_t i;
+	int rc;
+
+	rig_open(&g, 8 * MIB);
+	rig_set(&g, "a", "1");
+	cycle(&g);
+	rig_must(store_db_files(&g.db, &files));
+	ok(files.data.ino != 0 && files.lock.ino != 0 &&
+		files.data.ino != files.lock.ino,
+	    "which files are open is known");
+	rig_set(&g, "a", "2");
+	rig_must(rig_freeze(&g));
+	g.db.files = &files;
+	for (i = 0; i < NITEMS(wants); i++) {
+		snprintf(names[i][0], sizeof(names[i][0]), "%s/%s.mdb", g.path,
+		    i == 0 ? "data" : "lock");
+		snprintf(names[i][1], sizeof(names[i][1]), "%s/away", g.path);
+		move[0] = names[i][0];
+		move[1] = names[i][1];
+		rc = checkpoint_write(&g.db, g.r.table,
+		    &g.r.table->gen[g.w.g == g.r.table->gen], uuid, step_move,
+		    move, &work);
+		ok(rc == wants[i], "%s is moved before the commit", move[0]);
+		is_u64(rig_state(&g).vlsn, 1, "nothing is written");
+		rig_must(rename(move[1], move[0]));
+	}
+	g.db.files = NULL;
+	rig_must(rig_checkpoint(&g));
+	kv_end(g.kv);
+	rig_kv_close(g.kv);
+	g.kv = NULL;
+	store_db_close(&g.db);
+	rc = store_db_open_same(
+	    &g.db, g.path, STORE_DB_WRITE, 1u << 30, &files, why, sizeof(why));
+	is_i64(rc, 0, "opened by what they are");
+	store_db_close(&g.db);
+	for (i = 0; i < NITEMS(wants); i++) {
+		rig_must(rename(names[i][0], names[i][1]));
+		rc = store_db_open_same(&g.db, g.path, STORE_DB_WRITE, 1u << 30,
+		    &files, why, sizeof(why));
+		ok(rc == wants[i], "not there: %s", why);
+		ok(access(names[i][0], F_OK) != 0, "and none is made");
+		rig_must(close(open(names[i][0], O_CREAT | O_WRONLY, 0600)));
+		rc = store_db_open_same(
+		    &g.db, g.path, STORE_DB_READ, 0, &files, why, sizeof(why));
+		ok(rc == (i == 0 ? -EREMCHG : -EIDRM), "another one: %s", why);
+		rig_must(rename(names[i][1], names[i][0]));
+	}
+	rig_close(&g);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -1070,6 +1140,7 @@ main(int argc, char **argv)
 	test_memory();
 	test_map_full();
 	test_disk_full();
+	test_same();
 	test_cut();
 	test_flips();
 	return tap_done();

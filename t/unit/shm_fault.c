@@ -139,7 +139,8 @@ test_kinds(void)
 {
 	static const int world[] = { EIO, EROFS, ENOSPC, EDQUOT, EFBIG, ENODEV,
 		ESTALE, ENOMEM, EMFILE };
-	static const int setup[] = { EACCES, EPERM, ENOENT, ENOTDIR, EISDIR };
+	static const int setup[] = { EACCES, EPERM, ENOENT, ENOTDIR, EISDIR,
+		EREMCHG, EIDRM };
 	size_t i;
 
 	for (i = 0; i < NITEMS(world); i++)

@@ -129,9 +129,12 @@ boot_verify(
 		    c->path, true, VERIFY_BUDGET_NS, why, n);
 	if (rc != 0)
 		return rc;
-	if (is_first_life(c) && (rc = store_db_file(db, &c->r->table->file_dev,
-				     &c->r->table->file_ino)) != 0)
+	if (is_first_life(c) &&
+	    (rc = store_db_files(db, &c->r->table->files)) != 0) {
+		snprintf(why, n, "store/lock.mdb: %s",
+		    rc == -EIDRM ? FAULT_LOCK_GONE : strerror(-rc));
 		return rc;
+	}
 	c->walked = true;
 	c->vlsn = st.vlsn;
 	position_set(&c->r->pos->store_used, used);
@@ -191,8 +194,9 @@ open_files(struct checkpoint *c, struct store_db *db, enum store_db_mode mode,
     char *why, size_t n)
 {
 	bool write = mode == STORE_DB_WRITE;
-	int rc = store_db_open(db, c->path, mode,
-	    write ? checkpoint_map(c->path, c->w->conf) : 0, why, n);
+	int rc = store_db_open_same(db, c->path, mode,
+	    write ? checkpoint_map(c->path, c->w->conf) : 0,
+	    is_first_life(c) ? NULL : &c->r->table->files, why, n);
 
 	if (rc == -EIO && write && checkpoint_error(c->path, rc) == -ENOSPC) {
 		rc = -ENOSPC;
@@ -312,6 +316,17 @@ boot_files(struct checkpoint *c, char *why, size_t n)
 	return rc == 0 || rc == -ENOENT ? boot_write(c, why, n) : rc;
 }
 
+static int
+boot_dir(struct checkpoint *c, char *why, size_t n)
+{
+	int rc = worker_data_dir_check(c->w);
+
+	if (rc != 0)
+		snprintf(why, n, "%.180s: stat: %s", c->w->conf->node.data_dir,
+		    rc == -EREMCHG ? FAULT_MOVED : strerror(-rc));
+	return rc;
+}
+
 /*
  * 0, or the exit code; the sequencer has been told. A stop or a failure
  * elsewhere is none of ours: then the loop only answers the shutdown bus.
@@ -320,17 +335,19 @@ static int
 boot(struct checkpoint *c)
 {
 	char why[256];
-	int rc;
+	int rc, dir;
 
 	snprintf(
 	    c->path, sizeof(c->path), "%s/store", c->w->conf->node.data_dir);
 	read_uuid(c);
-	if ((rc = worker_data_dir_check(c->w)) != 0)
-		snprintf(why, sizeof(why), "%.180s: stat: %s",
-		    c->w->conf->node.data_dir,
-		    rc == -EREMCHG ? FAULT_MOVED : strerror(-rc));
-	else
+	if ((rc = boot_dir(c, why, sizeof(why))) == 0)
 		rc = boot_files(c, why, sizeof(why));
+	/* It may have been moved meanwhile, and they with it. */
+	if (checkpoint_away(rc) && (dir = boot_dir(c, why, sizeof(why))) != 0)
+		rc = dir;
+	/* A later life needs only whose it is: its child looks, and tells. */
+	if (!is_first_life(c) && c->node_error == 0 && checkpoint_away(rc))
+		rc = 0;
 	if (c->unwanted)
 		return 0;
 	if (rc != 0)
@@ -446,14 +463,15 @@ failed(struct checkpoint *c, int rc, const char *call)
 
 	if (in_dir && rc == -EREMCHG)
 		f.object = c->w->conf->node.data_dir;
-	if (!in_dir && (rc == -EREMCHG || rc == -ENOENT || rc == -ENOTDIR)) {
+	if (!in_dir && rc != -EIDRM && checkpoint_away(rc)) {
 		f.what = rc == -EREMCHG ? FAULT_OTHER_FILE : NULL;
 		f.effect = "not written, tried again; what was written before "
-			   "is in the file that was here: put it back before "
-			   "the node stops; reads go on, writes while [store] "
-			   "table_size has room";
+			   "is in the file that was here: put store/ back as "
+			   "it was before the node stops; reads go on, writes "
+			   "while [store] table_size has room";
 	}
-	snprintf(object, sizeof(object), "%s/data.mdb", c->path);
+	snprintf(object, sizeof(object), "%s/%s.mdb", c->path,
+	    rc == -EIDRM ? "lock" : "data");
 	if (rc == -EINTR) {
 		/* The kernel does so when it is short of memory. */
 		snprintf(what, sizeof(what), KILLED " (signal %d)",

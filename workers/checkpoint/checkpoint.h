@@ -7,6 +7,7 @@
 #define WORKERS_CHECKPOINT_CHECKPOINT_H
 
 #include <sys/types.h>
+#include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include "ipc/loop.h"
@@ -72,6 +73,14 @@ int checkpoint_settle(const struct store_db *db);
 int checkpoint_convert(const char *path, const struct conf *conf,
     void (*beat)(void *arg, uint64_t done, uint64_t all), void *arg);
 
+/* Of rc: what the running node has open is not where a boot would look. */
+static inline bool
+checkpoint_away(int rc)
+{
+	return rc == -EREMCHG || rc == -EIDRM || rc == -ENOENT ||
+	       rc == -ENOTDIR;
+}
+
 /* The process that writes; one at a time. */
 struct checkpoint_report;
 struct checkpoint_child {
@@ -85,7 +94,7 @@ struct checkpoint_child {
 
 /*
  * Fork it. t and g are shared memory, path is data_dir/store, base what was
- * published: a file that is not t's, or holds less than base, is left alone. 0
+ * published: files that are not t's, or hold less than base, are left alone. 0
  * or -errno, of fork(2) and its like.
  */
 int checkpoint_child_start(struct checkpoint_child *ch, const char *path,
@@ -94,9 +103,8 @@ int checkpoint_child_start(struct checkpoint_child *ch, const char *path,
 void checkpoint_child_kill(struct checkpoint_child *ch);
 /*
  * What it did: as checkpoint_write(); -EINTR: killed; -EBADMSG also: crashed;
- * -EIO also: the file could not be read; see killed_by; -ENOENT, -ENOTDIR,
- * -EREMCHG: the file is not there, or is another one or less. -EAGAIN: it has
- * not ended.
+ * -EIO also: the file could not be read; see killed_by; checkpoint_away(): a
+ * file is not there, or is another one or less. -EAGAIN: it has not ended.
  */
 int checkpoint_child_reap(
     struct checkpoint_child *ch, struct checkpoint_work *work);

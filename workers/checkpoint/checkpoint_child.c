@@ -124,35 +124,14 @@ checkpoint_settle(const struct store_db *db)
 	return rc;
 }
 
-/*
- * Does the path still lead to the file of t? Opening it would make another one:
- * with no more in it than what has changed since, under a VLSN that says it is
- * all.
- */
+/* Has nobody put an older state into the file? */
 static int
-look(const char *path, const struct table_head *t)
-{
-	char name[CONF_PATH_SIZE + 32];
-	struct stat st;
-
-	snprintf(name, sizeof(name), "%s/data.mdb", path);
-	if (stat(name, &st) != 0)
-		return -errno;
-	return store_file_is(&st, t->file_dev, t->file_ino);
-}
-
-/* Is it t's file, and has nobody put an older one into it? */
-static int
-look_inside(
-    const struct store_db *db, const struct table_head *t, uint64_t base)
+look_inside(const struct store_db *db, uint64_t base)
 {
 	struct store_state st;
 	MDB_txn *txn;
-	int rc = store_db_is(db, t->file_dev, t->file_ino);
+	int rc = store_db_errno(mdb_txn_begin(db->env, NULL, MDB_RDONLY, &txn));
 
-	if (rc == 0)
-		rc = store_db_errno(
-		    mdb_txn_begin(db->env, NULL, MDB_RDONLY, &txn));
 	if (rc != 0)
 		return rc;
 	rc = store_db_state(db, txn, &st);
@@ -168,16 +147,15 @@ child_run(struct checkpoint_report *report, const struct child_job *job)
 	char why[256];
 	int rc;
 
-	if ((rc = look(job->path, t)) != 0)
-		return rc;
-	rc = store_db_open(&db, job->path, STORE_DB_WRITE,
-	    checkpoint_map(job->path, job->conf), why, sizeof(why));
+	rc = store_db_open_same(&db, job->path, STORE_DB_WRITE,
+	    checkpoint_map(job->path, job->conf), &t->files, why, sizeof(why));
 	if (rc != 0) {
-		log_errorx("%s", why);
+		if (!checkpoint_away(rc)) /* the trouble says it all */
+			log_errorx("%s", why);
 		return checkpoint_error(job->path, rc);
 	}
 	db.memory = job->conf->store.checkpoint_memory;
-	rc = look_inside(&db, t, job->base);
+	rc = look_inside(&db, job->base);
 	if (rc == 0)
 		reserve(&db);
 	if (rc == 0 && !job->settled)
@@ -187,6 +165,9 @@ child_run(struct checkpoint_report *report, const struct child_job *job)
 		    &db, t, job->g, job->group_uuid, NULL, NULL, &report->work);
 	if (rc == 0)
 		reserve(&db);
+	/* What is told counts only where a boot finds it. */
+	if (rc == 0)
+		rc = store_db_same(&db);
 	store_db_close(&db);
 	return rc;
 }

@@ -384,9 +384,12 @@ commit(struct writer *w)
 	int fd, rc;
 
 	w->txn = NULL;
-	if ((rc = mdb_env_get_fd(w->db->env, &fd)) != 0) {
+	rc = store_db_same(w->db);
+	if (rc == 0)
+		rc = store_db_errno(mdb_env_get_fd(w->db->env, &fd));
+	if (rc != 0) {
 		mdb_txn_abort(txn);
-		return store_db_errno(rc);
+		return rc;
 	}
 	checkpoint_pace(fd, w->step, w->arg);
 	rc = mdb_txn_commit(txn);

@@ -212,7 +212,8 @@ boot_store(struct gateway *g)
 		rc = kv_open(&g->kv, g->r, path, g->slot, g->w->readonly);
 	if (rc != 0) {
 		worker_store_refused(g->w, PHASE_TRANSPORT_BIND, rc);
-		return WORKER_EXIT_FAILED;
+		/* A boot makes one, which all open. */
+		return rc == -EIDRM ? WORKER_EXIT_RESTART : WORKER_EXIT_FAILED;
 	}
 	kv_set_over(g->kv, gw_turn_is_over, g);
 	return 0;
