@@ -218,8 +218,10 @@ int store_db_convert(struct store_db *db,
 int store_db_verify(const struct store_db *db, uint64_t budget_ns,
     uint64_t seed, bool *whole, char *why, size_t why_size);
 /*
- * store_db_verify() in a child process: its death by a signal is -EBADMSG,
- * too. Blocks until that has ended.
+ * store_db_verify() in a child process: a crash, or a walk that does not end,
+ * is -EBADMSG, too. What could not be read, or looked at, is no damage: -EIO,
+ * -ETIMEDOUT, -ENOMEM (also: it was killed) or what else the system said.
+ * Blocks until that has ended.
  */
 int store_db_verify_apart(const char *path, bool nolock, uint64_t budget_ns,
     char *why, size_t why_size);

@@ -4,10 +4,13 @@
  */
 #include "shm/store_db.h"
 
+#include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -20,33 +23,42 @@
 
 #define CLOCK_EVERY  64 /* items between two looks at the clock */
 #define WHY_MAX      256
-#define VERIFY_MAX_S 60 /* a walk that never ends is damage, too */
+#define VERIFY_MAX_S 60 /* longer is a disk that hangs */
+#define VERIFY_CPU_S 20 /* and this a walk in a circle: damage, too */
 
 struct verify {
 	const struct store_db *db;
 	MDB_txn *txn;
 	uint64_t deadline_ns;
-	uint64_t items, timed, chunks;
+	uint64_t items, timed, chunks, chunks_timed;
 	uint8_t *scratch;
 	char *why;
 	size_t why_size;
 };
 
-__attribute__((format(printf, 2, 3))) static int
-damaged(struct verify *v, const char *fmt, ...)
+/*
+ * What was read is wrong. Of a call: its rc, which may as well say that it
+ * could not read.
+ */
+__attribute__((format(printf, 3, 4))) static int
+damaged(struct verify *v, int rc, const char *fmt, ...)
 {
 	va_list ap;
 
 	va_start(ap, fmt);
 	vsnprintf(v->why, v->why_size, fmt, ap);
 	va_end(ap);
-	return -EBADMSG;
+	return rc == -EIO || rc == -ENOMEM ? rc : -EBADMSG;
 }
 
 static bool
-time_is_up(const struct verify *v)
+time_is_up(struct verify *v)
 {
-	return v->items % CLOCK_EVERY == 0 && mono_ns() > v->deadline_ns;
+	/* A long value is worth a look each. */
+	if (v->items % CLOCK_EVERY != 0 && v->chunks == v->chunks_timed)
+		return false;
+	v->chunks_timed = v->chunks;
+	return mono_ns() > v->deadline_ns;
 }
 
 /* One item: its checksum, and that of each of its chunks. */
@@ -57,18 +69,19 @@ verify_item(struct verify *v, const MDB_val *k, const MDB_val *d)
 	struct store_item item;
 	uint64_t from;
 	size_t n;
+	int rc;
 
 	if (k->mv_size > 511 || store_item_decode(k->mv_data, k->mv_size,
 				    d->mv_data, d->mv_size, &item) != 0)
-		return damaged(v, "an item's checksum is wrong");
+		return damaged(v, 0, "an item's checksum is wrong");
 	v->items++;
 	if (item.expire_ms != 0)
 		v->timed++;
 	for (from = 0; item.data == NULL && from < item.len; from += n) {
 		n = item.len - from < size ? item.len - from : size;
-		if (store_db_chunks(
-			v->db, v->txn, &item, from, n, v->scratch) != 0)
-			return damaged(v,
+		rc = store_db_chunks(v->db, v->txn, &item, from, n, v->scratch);
+		if (rc != 0)
+			return damaged(v, rc,
 			    "chunk %" PRIu64 " of a value is missing or wrong",
 			    from / size);
 		v->chunks++;
@@ -97,8 +110,8 @@ verify_path(struct verify *v, const MDB_val *k)
 	int rc = mdb_get(v->txn, v->db->kv, &key, &d);
 
 	if (rc != 0)
-		return damaged(
-		    v, "a key is not found where it is: %s", mdb_strerror(rc));
+		return damaged(v, store_db_errno(rc),
+		    "a key is not found where it is: %s", mdb_strerror(rc));
 	return 0;
 }
 
@@ -118,7 +131,7 @@ verify_place(struct verify *v, const MDB_val *last, const MDB_val *k)
 	if (last->mv_data == NULL)
 		return verify_path(v, k);
 	if (!in_order(last, k))
-		return damaged(v, "keys are out of order");
+		return damaged(v, 0, "keys are out of order");
 	if (same_leaf(v, last, k))
 		return 0;
 	rc = verify_path(v, last);
@@ -145,7 +158,8 @@ walk_items(struct verify *v)
 	}
 	mdb_cursor_close(c);
 	if (bad == 0 && rc != MDB_NOTFOUND)
-		bad = damaged(v, "the tree of keys: %s", mdb_strerror(rc));
+		bad = damaged(v, store_db_errno(rc), "the tree of keys: %s",
+		    mdb_strerror(rc));
 	if (bad == 0 && last.mv_data != NULL)
 		bad = verify_path(v, &last);
 	return bad;
@@ -165,14 +179,14 @@ walk_due(struct verify *v, uint64_t *count)
 	memset(&d, 0, sizeof(d));
 	*count = 0;
 	while ((rc = store_db_due_next(v->db, v->txn, &d)) == 0) {
-		if (store_db_item(v->db, v->txn, d.key, d.key_len, &item) !=
-			0 ||
-		    item.expire_ms != d.expire_ms || item.vlsn != d.vlsn)
-			return damaged(v, "an expiry entry is of no key");
+		rc = store_db_item(v->db, v->txn, d.key, d.key_len, &item);
+		if (rc != 0 || item.expire_ms != d.expire_ms ||
+		    item.vlsn != d.vlsn)
+			return damaged(v, rc, "an expiry entry is of no key");
 		if (++*count % CLOCK_EVERY == 0 && mono_ns() > v->deadline_ns)
 			return -ETIME;
 	}
-	return rc == -ENOENT ? 0 : damaged(v, "the tree of expiry");
+	return rc == -ENOENT ? 0 : damaged(v, rc, "the tree of expiry");
 }
 
 static int
@@ -181,16 +195,18 @@ walk_slots(struct verify *v)
 	uint64_t vlsn, found = 0;
 	uint32_t slot;
 	MDB_stat st;
+	int rc;
 
 	if (mdb_stat(v->txn, v->db->slots, &st) != 0)
-		return damaged(v, "the tree of slots");
+		return damaged(v, 0, "the tree of slots");
 	for (slot = 0; st.ms_entries != 0 && slot < 65536; slot++) {
-		if (store_db_slot(v->db, v->txn, slot, &vlsn) != 0)
-			return damaged(v, "slot %u", slot);
+		rc = store_db_slot(v->db, v->txn, slot, &vlsn);
+		if (rc != 0)
+			return damaged(v, rc, "slot %u", slot);
 		found += vlsn != 0;
 	}
 	if (found != st.ms_entries)
-		return damaged(v, "the number of slots is wrong");
+		return damaged(v, 0, "the number of slots is wrong");
 	return 0;
 }
 
@@ -206,34 +222,34 @@ walk_whole(struct verify *v)
 	size_t n;
 	int rc;
 
-	if (store_db_state(v->db, v->txn, &st) != 0)
-		return damaged(v, "the state record");
-	if (store_db_terms(v->db, v->txn, &terms, &n) != 0)
-		return damaged(v, "the list of terms");
+	if ((rc = store_db_state(v->db, v->txn, &st)) != 0)
+		return damaged(v, rc, "the state record");
+	if ((rc = store_db_terms(v->db, v->txn, &terms, &n)) != 0)
+		return damaged(v, rc, "the list of terms");
 	free(terms);
 	if ((rc = walk_items(v)) != 0)
 		return rc;
 	rc = mdb_get(v->txn, v->db->meta, &k, &d);
 	if (rc == 0) {
 		if (store_item_decode("", 0, d.mv_data, d.mv_size, &item) != 0)
-			return damaged(v, "the empty key's item");
+			return damaged(v, 0, "the empty key's item");
 		k.mv_size = 0;
 		if ((rc = verify_item(v, &k, &d)) != 0)
 			return rc;
 	}
 	if (v->items != st.keys)
-		return damaged(v,
+		return damaged(v, 0,
 		    "%" PRIu64 " keys, but %" PRIu64 " were counted", v->items,
 		    st.keys);
 	if (mdb_stat(v->txn, v->db->chunks, &ms) != 0 ||
 	    ms.ms_entries != v->chunks)
-		return damaged(v, "the number of chunks is wrong");
+		return damaged(v, 0, "the number of chunks is wrong");
 	if (st.format == STORE_FORMAT) {
 		if ((rc = walk_due(v, &timed)) != 0)
 			return rc;
 		if (timed != v->timed)
 			return damaged(
-			    v, "the number of expiry entries is wrong");
+			    v, 0, "the number of expiry entries is wrong");
 	}
 	return walk_slots(v);
 }
@@ -255,7 +271,7 @@ walk_random(struct verify *v, uint64_t seed)
 		if (rc == 0)
 			rc = verify_item(v, &k, &d);
 		else
-			rc = damaged(v, "the tree of keys");
+			rc = damaged(v, rc, "the tree of keys");
 	} while (rc == 0 && mono_ns() < v->deadline_ns);
 	mdb_cursor_close(c);
 	return rc;
@@ -288,65 +304,185 @@ store_db_verify(const struct store_db *db, uint64_t budget_ns, uint64_t seed,
 	return rc;
 }
 
-/* The child: LMDB wants an environment opened after the fork. */
+/* What the child says; one write. */
+struct report {
+	int rc;
+	char why[WHY_MAX];
+};
+
+static struct {
+	int report; /* descriptor */
+	uint64_t size; /* of data.mdb */
+} child;
+
+static void
+say(int rc, const char *why)
+{
+	struct report r = { .rc = rc };
+
+	snprintf(r.why, sizeof(r.why), "%s", why);
+	_exit(write(child.report, &r, sizeof(r)) != sizeof(r));
+}
+
+/*
+ * Is the address in the file's map, behind its end? There a damaged tree leads;
+ * before it, the disk did not give the page.
+ */
+static bool
+behind_end(uintptr_t at)
+{
+	FILE *maps = fopen("/proc/self/maps", "re");
+	uintptr_t from, to;
+	uint64_t offset;
+	char line[512];
+	bool is = false;
+
+	while (maps != NULL && !is && fgets(line, sizeof(line), maps) != NULL)
+		is = sscanf(line, "%" SCNxPTR "-%" SCNxPTR " %*s %" SCNx64,
+			 &from, &to, &offset) == 3 &&
+		     at >= from && at < to && at - from + offset >= child.size;
+	if (maps != NULL)
+		fclose(maps);
+	return is;
+}
+
+/* It comes from an instruction that reads the map, in no library call. */
+static void
+unreadable(int sig, siginfo_t *si, void *context)
+{
+	(void)sig;
+	(void)context;
+	if (si->si_code > 0 && behind_end((uintptr_t)si->si_addr))
+		say(-EBADMSG, "its tree leads behind the end of the file");
+	say(-EIO, "");
+}
+
+static void
+child_signals(void)
+{
+	const struct itimerval cpu = { .it_value.tv_sec = VERIFY_CPU_S };
+	struct sigaction sa = { .sa_sigaction = unreadable,
+		.sa_flags = SA_SIGINFO | SA_RESETHAND };
+
+	/* A crash is the answer here, not a core file. */
+	signal(SIGSEGV, SIG_DFL);
+	signal(SIGABRT, SIG_DFL);
+	signal(SIGALRM, SIG_DFL);
+	signal(SIGVTALRM, SIG_DFL);
+	sigaction(SIGBUS, &sa, NULL);
+	alarm(VERIFY_MAX_S);
+	setitimer(ITIMER_VIRTUAL, &cpu, NULL);
+}
+
+/* Who looks has had it open with all that is in it, and nobody writes now. */
 static int
-verify_child(const char *path, bool nolock, uint64_t budget_ns, int report)
+open_error(const char *path, int rc)
+{
+	char name[PATH_MAX];
+
+	snprintf(name, sizeof(name), "%s/data.mdb", path);
+	return rc == -EAGAIN || (rc == -ENOENT && access(name, F_OK) == 0)
+		   ? -EBADMSG
+		   : rc;
+}
+
+/* The child: LMDB wants an environment opened after the fork. */
+static void
+verify_child(const char *path, bool nolock, uint64_t budget_ns)
 {
 	struct store_db db;
+	struct stat st = { 0 };
 	char why[WHY_MAX];
 	bool whole;
-	int rc;
+	int fd, rc;
 
+	child_signals();
 	rc = store_db_open(&db, path, nolock ? STORE_DB_NOLOCK : STORE_DB_READ,
 	    0, why, sizeof(why));
+	rc = open_error(path, rc);
+	if (rc == 0 && (rc = store_db_errno(mdb_env_get_fd(db.env, &fd))) == 0)
+		rc = fstat(fd, &st) == 0 ? 0 : -errno;
+	child.size = (uint64_t)st.st_size;
 	if (rc == 0)
 		rc = store_db_verify(
 		    &db, budget_ns, mono_ns(), &whole, why, sizeof(why));
-	if (rc != 0 && write(report, why, strlen(why)) < 0)
-		return 2;
-	store_db_close(&db);
-	return rc == 0 ? 0 : 1;
+	say(rc, why);
+}
+
+/* Only a crash speaks of the file. */
+static int
+death(int status, struct report *r)
+{
+	int sig = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+
+	switch (sig) {
+	case SIGSEGV:
+	case SIGABRT:
+	case SIGFPE:
+	case SIGILL:
+	case SIGVTALRM:
+		snprintf(r->why, sizeof(r->why),
+		    "reading its tree ends in signal %d", sig);
+		return -EBADMSG;
+	case SIGALRM:
+		snprintf(
+		    r->why, sizeof(r->why), "no end in %d s", VERIFY_MAX_S);
+		return -ETIMEDOUT;
+	case SIGBUS:
+		return -EIO;
+	default:
+		/* The kernel does so when it is short of memory. */
+		snprintf(r->why, sizeof(r->why),
+		    "its process was killed (signal %d)", sig);
+		return -ENOMEM;
+	}
 }
 
 static int
-verify_verdict(int status, int report, const char *path, char *why, size_t n)
+verify_verdict(int status, int from, const char *path, char *why, size_t n)
 {
-	char text[WHY_MAX] = "";
+	struct report r = { 0 };
 
-	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
-		return 0;
-	if (read(report, text, sizeof(text) - 1) < 0)
-		text[0] = '\0';
-	if (WIFSIGNALED(status))
-		snprintf(text, sizeof(text),
-		    "reading its tree ends in signal %d", WTERMSIG(status));
-	snprintf(why, n, "%s/data.mdb: damaged: %s", path, text);
-	return -EBADMSG;
+	if (read(from, &r, sizeof(r)) != sizeof(r))
+		r.rc = death(status, &r);
+	if (r.rc == -EBADMSG)
+		snprintf(why, n, "%s/data.mdb: damaged: %s", path, r.why);
+	else if (r.rc != 0 && WIFSIGNALED(status) && r.why[0] != '\0')
+		snprintf(why, n, "%s/data.mdb: read: %s", path, r.why);
+	else if (r.rc != 0)
+		snprintf(
+		    why, n, "%s/data.mdb: read: %s", path, strerror(-r.rc));
+	return r.rc;
+}
+
+static int
+told(int rc, const char *path, char *why, size_t n)
+{
+	snprintf(why, n, "%s/data.mdb: a process to read it: %s", path,
+	    strerror(-rc));
+	return rc;
 }
 
 int
 store_db_verify_apart(const char *path, bool nolock, uint64_t budget_ns,
     char *why, size_t why_size)
 {
-	int pipe_fd[2], status, rc;
+	int pipe_fd[2], status, rc = 0;
 	pid_t pid;
 
 	if (pipe(pipe_fd) != 0)
-		return -errno;
+		return told(-errno, path, why, why_size);
 	pid = fork();
 	if (pid == 0) {
-		/* A crash is the answer here, not a core file. */
-		signal(SIGSEGV, SIG_DFL);
-		signal(SIGBUS, SIG_DFL);
-		signal(SIGABRT, SIG_DFL);
-		alarm(VERIFY_MAX_S);
-		_exit(verify_child(path, nolock, budget_ns, pipe_fd[1]));
+		child.report = pipe_fd[1];
+		verify_child(path, nolock, budget_ns);
 	}
-	rc = pid < 0 ? -errno : 0;
+	if (pid < 0)
+		rc = told(-errno, path, why, why_size);
 	close(pipe_fd[1]);
 	while (rc == 0 && waitpid(pid, &status, 0) != pid)
 		if (errno != EINTR)
-			rc = -errno;
+			rc = told(-errno, path, why, why_size);
 	if (rc == 0)
 		rc = verify_verdict(status, pipe_fd[0], path, why, why_size);
 	close(pipe_fd[0]);

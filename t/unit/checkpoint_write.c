@@ -962,7 +962,8 @@ test_flips(void)
 	char file[128], key[32], why[256];
 	struct rig g;
 	struct stat sb;
-	unsigned i, n, found = 0, harmless = 0, missed = 0, seen_later = 0;
+	unsigned i, n, found = 0, harmless = 0, missed = 0, blamed = 0,
+		       seen_later = 0;
 	struct op_arg argv[2];
 	char value[3500];
 	off_t at;
@@ -1002,6 +1003,9 @@ test_flips(void)
 		    g.path, true, 10 * NS_PER_S, why, sizeof(why));
 		if (status != 0) {
 			found++;
+			blamed += status != -EBADMSG;
+			if (status != -EBADMSG)
+				diag("flip at %jd: %s", (intmax_t)at, why);
 		} else {
 			status = in_child(read_all, g.path, keys);
 			if (status == 0)
@@ -1019,6 +1023,7 @@ test_flips(void)
 	diag("%u flips: %u found at boot, %u found by readers, %u harmless",
 	    FLIPS, found, seen_later, harmless);
 	is_u64(missed, 0, "no flipped bit gives a wrong answer");
+	is_u64(blamed, 0, "what is found is damage, not the disk's fault");
 	ok(found > FLIPS / 10, "flips are found");
 	ok(in_child(read_all, g.path, keys) == 0, "put right: all is right");
 	rig_close(&g);
@@ -1052,6 +1057,38 @@ test_cut(void)
 	rig_must(unlink(file));
 	is_i64(store_db_open(&db, g.path, STORE_DB_NOLOCK, 0, why, sizeof(why)),
 	    -ENOENT, "no file is no damage");
+	rig_close(&g);
+}
+
+/* What could not be looked at is no damage. */
+static void
+test_unread(void)
+{
+	struct rlimit was, few;
+	struct rig g;
+	char why[256];
+	int fd, rc;
+
+	rig_open(&g, 8 * MIB);
+	rig_set(&g, "a", "1");
+	cycle(&g);
+	rig_must(getrlimit(RLIMIT_NOFILE, &was));
+	fd = dup(STDERR_FILENO);
+	close(fd);
+	few = was;
+	few.rlim_cur = (rlim_t)fd + 2; /* as many as a pipe takes */
+	rig_must(setrlimit(RLIMIT_NOFILE, &few));
+	rc = store_db_verify_apart(
+	    g.path, true, 10 * NS_PER_S, why, sizeof(why));
+	few.rlim_cur = (rlim_t)fd;
+	ok(rc == -EMFILE && strstr(why, "damaged") == NULL,
+	    "no descriptor for the file: %s", why);
+	rig_must(setrlimit(RLIMIT_NOFILE, &few));
+	rc = store_db_verify_apart(
+	    g.path, true, 10 * NS_PER_S, why, sizeof(why));
+	ok(rc == -EMFILE && strstr(why, "data.mdb: ") != NULL,
+	    "nor for the pipe: %s", why);
+	rig_must(setrlimit(RLIMIT_NOFILE, &was));
 	rig_close(&g);
 }
 
@@ -1140,6 +1177,7 @@ main(int argc, char **argv)
 	test_memory();
 	test_map_full();
 	test_disk_full();
+	test_unread();
 	test_same();
 	test_cut();
 	test_flips();
