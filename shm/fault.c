@@ -2,7 +2,7 @@
  * Messages for admins; see fault.h. The remedy table is looked through from
  * the top: the first row that has the errno and the place counts. A remedy
  * must do no harm wherever the row can be met: none but damage's speaks of
- * restoring or of force. What needs a restart stands first and says so: that
+ * restoring or of force. What needs a start stands first and says so: that
  * the node goes on by itself is said behind the last.
  */
 #include "shm/fault.h"
@@ -24,8 +24,9 @@
 	"stop the node, check (fsck) and mount it again, start the node"
 
 #define PROCESSES                                                              \
-	"too many processes: raise the user's limit (ulimit -u) and "          \
-	"restart, or end some, or raise the control group's (pids.max)"
+	"too many processes: raise the user's limit (ulimit -u), stop the "    \
+	"node and start it, or end some, or raise the control group's "        \
+	"(pids.max)"
 
 static const char GOES_ON[] = "; the node goes on by itself then";
 
@@ -47,8 +48,8 @@ static const struct remedy {
 	    "a container's system call filter (seccomp) must pass "
 	    "io_uring_setup, io_uring_enter and io_uring_register" },
 	{ ENOMEM, AT(RING), FAULT_WORLD,
-	    "raise the limit of locked memory (ulimit -l, LimitMEMLOCK=) and "
-	    "restart, or the control group's memory limit" },
+	    "raise the limit of locked memory (ulimit -l, LimitMEMLOCK=), "
+	    "stop the node and start it, or the control group's memory limit" },
 	{ EADDRINUSE, AT(LISTEN), FAULT_SETUP,
 	    "another program has this address (ss -ltnp): end it, or choose "
 	    "another one in [listen]" },
@@ -62,11 +63,13 @@ static const struct remedy {
 	    "ports below 1024 need root at the start: choose a higher one in "
 	    "[listen]" },
 	{ ENOSPC, AT(SHM), FAULT_WORLD,
-	    "make [store] table_size smaller and restart, or free space in "
+	    "make [store] table_size smaller, stop the node and start it, or "
+	    "free space in "
 	    "/dev/shm (df /dev/shm), or mount it larger (mount -o "
 	    "remount,size=)" },
 	{ ENOSPC, AT(STORE), FAULT_WORLD,
-	    "raise [store] map_size and restart, or delete keys (DEL, "
+	    "raise [store] map_size, stop the node and start it, or delete "
+	    "keys (DEL, "
 	    "FLUSHALL)" },
 	{ EIO, ANYWHERE, FAULT_WORLD,
 	    "look at the disk (dmesg, smartctl) and replace it if it fails" },
@@ -80,7 +83,8 @@ static const struct remedy {
 	    "the user's quota is used up: free space or raise it (quota)" },
 	{ EFBIG, ANYWHERE, FAULT_WORLD,
 	    "a limit of the size of files was hit: raise it (ulimit -f, "
-	    "LimitFSIZE=) and restart, or that of the running processes "
+	    "LimitFSIZE=), stop the node and start it, or that of the running "
+	    "processes "
 	    "(prlimit --fsize)" },
 	{ ENODEV, ON_DISK | STARTS, FAULT_WORLD,
 	    "the device is gone: bring it back, " MOUNT_AGAIN },
@@ -133,8 +137,9 @@ static const struct remedy {
 	{ EPROTONOSUPPORT, AT(DATA), FAULT_SETUP,
 	    "a newer release wrote it: start that one" },
 	{ EMFILE, ANYWHERE, FAULT_WORLD,
-	    "raise the limit of descriptors (ulimit -n, LimitNOFILE=) and "
-	    "restart, or that of the running processes (prlimit --nofile)" },
+	    "raise the limit of descriptors (ulimit -n, LimitNOFILE=), stop "
+	    "the node and start it, or that of the running processes (prlimit "
+	    "--nofile)" },
 	{ ENFILE, ANYWHERE, FAULT_WORLD,
 	    "the machine is out of descriptors: raise sysctl fs.file-max" },
 	{ ENOMEM, ANYWHERE, FAULT_WORLD,

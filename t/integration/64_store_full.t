@@ -82,10 +82,10 @@ my %small = ( table_size => '8M', max_value => '1M', checkpoint_wal => '64M' );
 	my ( $took, $error ) = fill( $c, 8192 );
 	my $why = qr/^ERR the store is full \(\[store\] map_size = 64M\)/;
 	like $error, $why, "map_size: refused after $took writes";
-	like $error, qr/DEL.*FLUSHALL.*raise it and restart/, 'map_size: saying what to do';
+	like $error, qr/DEL.*FLUSHALL.*raise it, stop the node and start it$/, 'map_size: saying what to do';
 	cmp_ok $took * 16_000, '>', 40_000_000, 'map_size: and not before';
 	is_refusing( $n, $c, $why, 'map_size' );
-	like trouble( $n, 'store_full' ), qr/map_size = 64M.*map_size and restart, or delete keys.*; the node goes on/,
+	like trouble( $n, 'store_full' ), qr/map_size = 64M.*map_size, stop the node and start it, or delete keys.*; the node goes on/,
 	  'map_size: the screen names the key and what to do';
 	my $since = now();
 	wait_until { now() > $since + 2 || $n->gone };

@@ -110,7 +110,7 @@ test_restarts(void)
 {
 	static const char *const fixed[] = { "map_size", "table_size", "ulimit",
 		"Limit" };
-	static const char then[] = " and restart, or ";
+	static const char then[] = ", stop the node and start it, or ";
 	const char *at, *end;
 	unsigned place, i, told = 0;
 	int error;
@@ -131,7 +131,7 @@ test_restarts(void)
 					ok(false, "%s: %s: %s", strerror(error),
 					    fixed[i], remedy);
 			}
-	ok(told > 20, "%u of them say that they need a restart", told);
+	ok(told > 20, "%u of them say that they need a start", told);
 }
 
 static void

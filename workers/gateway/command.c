@@ -365,7 +365,8 @@ call_full(struct call *k)
 	conf_size_format(limit, size, sizeof(size));
 	call_error(k,
 	    "ERR the store is full ([store] map_size = %s): nothing was "
-	    "changed, only %s taken: delete keys, or raise it and restart",
+	    "changed, only %s taken: delete keys, or raise it, stop the "
+	    "node and start it",
 	    limit != 0 ? size : "none", taken);
 	return VERDICT_DONE;
 }
