@@ -78,6 +78,12 @@ kill 'KILL', $health;
 wait_until { ( $n->workers->{health} // $health ) != $health } 5;
 is( ( $n->run( 'nodelifectl', '-r', $n->{run}, qw(-t 2 loglevel) ) )[0], 0,
 	'in which the control socket answers, also when health has died' );
+unlink "$n->{run}/control.sock";
+eventually {
+	-S "$n->{run}/control.sock"
+	  && ( $n->run( 'nodelifectl', '-r', $n->{run}, qw(-t 2 loglevel) ) )[0] == 0
+	  && ( $n->http('/readyz') )[0] == 503;
+} 'or the socket was removed';
 is $n->stop, 0, 'stopped in it';
 is waits(), undef, 'the region that is left tells of no boot to come';
 like slurp( $n->{log} ), qr/boot_waits ended with the node after/, 'the log closes it';
