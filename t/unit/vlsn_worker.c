@@ -473,15 +473,41 @@ file_true(void)
 	return wrong == 0;
 }
 
+/* What wal has sampled and not flushed yet is no more durable for a load. */
+static void
+test_ahead(void)
+{
+	struct segment_build *b = &build[SEGMENTS - 1];
+	uint64_t durable = b->info.first_vlsn - 1;
+	pid_t pid;
+
+	unlinkat(data_dir, "index/vlsn.idx", 0);
+	node_begin(false);
+	position_set(&fix.r.pos->durable, durable);
+	pid = boot();
+	nudge();
+	ok(wait_until(file_last() != 0, WAIT_MS), "a new file");
+	ok(file_last() <= durable,
+	    "ends at %" PRIu64 ", and what is durable at %" PRIu64, file_last(),
+	    durable);
+	position_set(&fix.r.pos->durable, b->vlsn);
+	nudge();
+	ok(wait_until(file_last() > durable, WAIT_MS), "the rest comes later");
+	ok(file_true(), "no sample is false");
+	worker_stop(pid);
+	node_end();
+}
+
 /* Killed again and again while samples come in; then left to finish. */
 static void
 test_kills(void)
 {
 	struct segment_build *b = &build[SEGMENTS - 1];
 	uint32_t i = 1, round, to;
-	unsigned wrong = 0;
+	unsigned untrue = 0, late = 0;
 	uint64_t last = 0;
 	pid_t pid;
+	int end;
 
 	/* A log that only begins to grow has no file that knows more. */
 	unlinkat(data_dir, "index/vlsn.idx", 0);
@@ -498,13 +524,17 @@ test_kills(void)
 		nudge();
 		wait_until(false, rnd() % 12);
 		kill(pid, SIGKILL);
-		if (child_end(pid) != 1000 + SIGKILL || !file_true())
-			wrong++;
+		if ((end = child_end(pid)) != 1000 + SIGKILL)
+			ok(false, "round %u: it has ended before, with %d: %s",
+			    round, end, fix.r.seq->error);
+		if (!file_true() || file_last() > pos_get(&fix.r.pos->durable))
+			untrue++;
 		pid = worker_start();
 		if (!wait_until(worker_runs(), WAIT_MS))
-			wrong++;
+			late++;
 	}
-	is_u64(wrong, 0, "killed again and again: no false sample");
+	is_u64(late, 0, "killed again and again: the next one runs");
+	is_u64(untrue, 0, "no sample is false, or ahead of durable");
 	for (i = 1; i < b->count; i++)
 		if (b->record[i - 1].type == REC_BATCH &&
 		    found_below(b->record[i].vlsn) == 0)
@@ -529,6 +559,7 @@ main(void)
 	test_stale();
 	for (page = 0; page < 3; page++)
 		test_damage(page * INDEX_PAGE + 100 + page);
+	test_ahead();
 	test_kills();
 	test_liar();
 	test_readonly();

@@ -119,6 +119,9 @@ flush_rewrite(struct vlsn *v, const struct vmap_range *range, uint64_t durable)
 		 ? -ENOMEM
 		 : flush_collect(v, range->lo, durable, &ring, &v->flush_next);
 	n = rc == 0 ? vmap_old_copy(v->r->vmap, old, VMAP_OLD_ENTRIES) : 0;
+	/* A load took all that the map had. */
+	while (n > 0 && old[n - 1].vlsn > durable)
+		n--;
 	all = rc == 0 ? malloc((n + ring.count + 1) * sizeof(*all)) : NULL;
 	if (all != NULL) {
 		n = index_merge(old, n, ring.pair, ring.count, all, &dropped);
