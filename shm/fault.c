@@ -115,6 +115,9 @@ static const struct remedy {
 	{ EIDRM, AT(DATA), FAULT_SETUP,
 	    "stop the node and start it, which makes a new one, or put back "
 	    "the one that was here" },
+	{ EBUSY, AT(DATA), FAULT_WORLD,
+	    "if that process does not end, the kernel keeps it: look at the "
+	    "disk (dmesg)" },
 	{ ENOENT, ON_DISK, FAULT_SETUP, "create it, or correct the path" },
 	{ ENOTDIR, ON_DISK, FAULT_SETUP,
 	    "a part of the path is no directory: correct the path" },

@@ -40,6 +40,8 @@ enum fault_kind {
 #define FAULT_OTHER_FILE "it is not the file that was written"
 /* EIDRM, of the lock file. */
 #define FAULT_LOCK_GONE "the one that the node's readers share is gone"
+/* EBUSY of data.mdb, behind who it is. */
+#define FAULT_WRITES "still writes it"
 
 struct fault {
 	const char *object; /* path, member or key; never empty */

@@ -47,8 +47,8 @@ name_holder(const char *pid, char *buf, size_t buf_size)
 	return len < 0 ? 0 : (size_t)len;
 }
 
-void
-holders_of_file(const struct stat *file, char *buf, size_t buf_size)
+static void
+name_all(const struct stat *file, bool to_write, char *buf, size_t buf_size)
 {
 	struct dirent *e;
 	size_t used = 0;
@@ -61,13 +61,25 @@ holders_of_file(const struct stat *file, char *buf, size_t buf_size)
 	while ((e = readdir(proc)) != NULL && used + 32 < buf_size) {
 		if (!isdigit((unsigned char)e->d_name[0]) ||
 		    (pid = (int)strtol(e->d_name, NULL, 10)) == getpid() ||
-		    !process_has_open(pid, file))
+		    !process_has_open(pid, file, to_write))
 			continue;
 		if (used > 0)
 			used += strlcpy(buf + used, ", ", buf_size - used);
 		used += name_holder(e->d_name, buf + used, buf_size - used);
 	}
 	closedir(proc);
+}
+
+void
+holders_of_file(const struct stat *file, char *buf, size_t buf_size)
+{
+	name_all(file, false, buf, buf_size);
+}
+
+void
+writers_of_file(const struct stat *file, char *buf, size_t buf_size)
+{
+	name_all(file, true, buf, buf_size);
 }
 
 /* What all sockets have in common; false if that cannot be had. */

@@ -12,6 +12,8 @@
  * process" if nobody is seen (/proc hides what is another user's).
  */
 void holders_of_file(const struct stat *file, char *buf, size_t buf_size);
+/* The same of those that may write it. */
+void writers_of_file(const struct stat *file, char *buf, size_t buf_size);
 /* The same of the socket that is bound to the path. */
 void holders_of_socket(const char *path, char *buf, size_t buf_size);
 

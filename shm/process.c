@@ -109,8 +109,18 @@ process_start(int pid)
 	return strtoull(at, NULL, 10);
 }
 
+/* The rights of the link are those that the descriptor has. */
+static bool
+is_to_write(int dir, const char *name)
+{
+	struct stat st;
+
+	return fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       (st.st_mode & S_IWUSR) != 0;
+}
+
 bool
-process_has_open(int pid, const struct stat *file)
+process_has_open(int pid, const struct stat *file, bool to_write)
 {
 	char path[40];
 	struct dirent *e;
@@ -123,7 +133,8 @@ process_has_open(int pid, const struct stat *file)
 		return false;
 	while (!found && (e = readdir(dir)) != NULL)
 		found = fstatat(dirfd(dir), e->d_name, &st, 0) == 0 &&
-			path_same_file(&st, file);
+			path_same_file(&st, file) &&
+			(!to_write || is_to_write(dirfd(dir), e->d_name));
 	closedir(dir);
 	return found;
 }

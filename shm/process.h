@@ -16,8 +16,11 @@
 uint64_t process_start(int pid);
 /* The letter of /proc/PID/stat: R, S, D, T, ...; 0 = unknown. */
 char process_state(int pid);
-/* Is one of its descriptors this file? No, too, if that cannot be seen. */
-bool process_has_open(int pid, const struct stat *file);
+/*
+ * Is one of its descriptors this file, to_write: one that it may write by? No,
+ * too, if that cannot be seen.
+ */
+bool process_has_open(int pid, const struct stat *file, bool to_write);
 /*
  * "prlimit --pid ..." for the processes that a limit of the size of files must
  * be taken from when this one met it: the supervisor, which hands it down, and

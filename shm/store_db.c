@@ -7,9 +7,8 @@
 #include <sys/stat.h>
 
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,15 +19,11 @@
 #include "shm/bits.h"
 #include "shm/fault.h"
 #include "shm/map_read.h"
-#include "shm/path.h"
 #include "shm/record.h"
 #include "shm/store_db_int.h"
 #include "shm/table.h"
 
-#define LOCK_ROOM (4096 + STORE_READERS * 128) /* lock.mdb has, at most */
-
-#define STORE_DBS     8
-#define STORE_READERS 126
+#define STORE_DBS 8
 
 static inline uint64_t
 get_be64(const uint8_t *p)
@@ -181,165 +176,20 @@ open_env(struct store_db *db, const char *path, enum store_db_mode mode,
 	return store_db_errno(mdb_env_open(db->env, path, flags, 0640));
 }
 
-/*
- * LMDB writes its lock file through a map: with no block behind it on a full
- * disk that is a SIGBUS.
- */
-static int
-lock_room(const char *path)
-{
-	char name[PATH_MAX];
-	int fd, rc = 0;
-
-	snprintf(name, sizeof(name), "%s/lock.mdb", path);
-	fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
-	if (fd == -1)
-		return -errno;
-	if (fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, LOCK_ROOM) != 0 &&
-	    errno != EOPNOTSUPP)
-		rc = -errno;
-	close(fd);
-	return rc;
-}
-
-/* ---- which files ---- */
-
-static bool
-is_file(const struct stat *st, const struct store_file *f)
-{
-	const struct stat known = { .st_dev = f->dev, .st_ino = f->ino };
-
-	return path_same_file(st, &known);
-}
-
-/* By name. */
-static int
-look(const char *path, const struct store_files *files)
-{
-	char name[PATH_MAX];
-	struct stat st;
-
-	snprintf(name, sizeof(name), "%s/data.mdb", path);
-	if (stat(name, &st) != 0)
-		return -errno;
-	if (files->data.ino != 0 && !is_file(&st, &files->data))
-		return -EREMCHG;
-	if (files->lock.ino == 0)
-		return 0;
-	snprintf(name, sizeof(name), "%s/lock.mdb", path);
-	if (stat(name, &st) != 0)
-		return errno == ENOENT ? -EIDRM : -errno;
-	return is_file(&st, &files->lock) ? 0 : -EIDRM;
-}
-
-/*
- * LMDB does not tell which descriptor is the lock file's. It has just opened
- * it, so all below are open.
- */
-static bool
-is_open(const struct store_file *f)
-{
-	struct stat st;
-	int fd;
-
-	for (fd = 0;; fd++) {
-		if (fstat(fd, &st) == 0) {
-			if (is_file(&st, f))
-				return true;
-		} else if (errno == EBADF) {
-			return false;
-		}
-	}
-}
-
-static int
-data_file(const struct store_db *db, struct store_file *out)
-{
-	struct stat st;
-	int fd, rc = store_db_errno(mdb_env_get_fd(db->env, &fd));
-
-	if (rc != 0)
-		return rc;
-	if (fstat(fd, &st) != 0)
-		return -errno;
-	out->dev = st.st_dev;
-	out->ino = st.st_ino;
-	return 0;
-}
-
-/* By what is open: a name may have led elsewhere in between. */
-static int
-look_opened(const struct store_db *db, const char *path)
-{
-	const struct store_files *files = db->files;
-	struct store_file data;
-	int rc = data_file(db, &data);
-
-	if (rc != 0)
-		return rc;
-	if (files->data.ino != 0 &&
-	    (data.dev != files->data.dev || data.ino != files->data.ino))
-		return -EREMCHG;
-	if (files->lock.ino == 0 || is_open(&files->lock))
-		return 0;
-	/* Of a file system that is read-only LMDB reads without. */
-	rc = look(path, files);
-	return rc != 0 ? rc : -EROFS;
-}
-
-int
-store_db_same(const struct store_db *db)
-{
-	const char *path;
-	int rc = store_db_errno(mdb_env_get_path(db->env, &path));
-
-	return rc != 0 || db->files == NULL ? rc : look(path, db->files);
-}
-
-int
-store_db_files(const struct store_db *db, struct store_files *out)
-{
-	char name[PATH_MAX];
-	const char *path;
-	unsigned flags;
-	struct stat st;
-	int rc;
-
-	memset(out, 0, sizeof(*out));
-	if ((rc = data_file(db, &out->data)) != 0)
-		return rc;
-	if ((rc = mdb_env_get_flags(db->env, &flags)) != 0 ||
-	    (rc = mdb_env_get_path(db->env, &path)) != 0)
-		return store_db_errno(rc);
-	if ((flags & MDB_NOLOCK) != 0)
-		return 0;
-	snprintf(name, sizeof(name), "%s/lock.mdb", path);
-	if (stat(name, &st) != 0)
-		return -errno;
-	out->lock.dev = st.st_dev;
-	out->lock.ino = st.st_ino;
-	return is_open(&out->lock) ? 0 : -EIDRM;
-}
-
 /* ---- opening ---- */
-
-/* Files that are not there are made only if none are given. */
-static int
-find_files(struct store_db *db, const char *path, bool write)
-{
-	if (db->files != NULL)
-		return look(path, db->files);
-	if (write && mkdir(path, 0750) != 0 && errno != EEXIST)
-		return -errno;
-	return write ? lock_room(path) : 0;
-}
 
 static int
 explain_open(int rc, const char *path, char *why, size_t n)
 {
+	char who[128];
+
 	switch (rc) {
 	case -EBADMSG:
 		return explain(rc, why, n, "%s/data.mdb: damaged", path);
+	case -EBUSY:
+		store_db_writers(path, who, sizeof(who));
+		return explain(
+		    rc, why, n, "%s/data.mdb: %s " FAULT_WRITES, path, who);
 	case -EREMCHG:
 		return explain(
 		    rc, why, n, "%s/data.mdb: " FAULT_OTHER_FILE, path);
@@ -362,11 +212,11 @@ store_db_open_same(struct store_db *db, const char *path,
 	memset(db, 0, sizeof(*db));
 	db->files = files;
 	why[0] = '\0';
-	rc = find_files(db, path, write);
+	rc = store_files_find(db, path, write);
 	if (rc == 0)
 		rc = open_env(db, path, mode, map_size);
-	if (rc == 0 && files != NULL)
-		rc = look_opened(db, path);
+	if (rc == 0)
+		rc = store_files_opened(db, path);
 	if (rc == 0)
 		rc = check_size(db, path, why, why_size);
 	if (rc == 0)
@@ -432,6 +282,8 @@ store_db_close(struct store_db *db)
 {
 	if (db->env != NULL)
 		mdb_env_close(db->env);
+	if (db->held > 0)
+		close(db->held);
 	memset(db, 0, sizeof(*db));
 }
 

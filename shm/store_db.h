@@ -52,6 +52,7 @@ struct store_files; /* shm/table.h */
 
 struct store_db {
 	MDB_env *env;
+	int held; /* data.mdb, its writer's lock; 0 = none */
 	const struct store_files *files; /* of store_db_open_same(), or NULL */
 	MDB_dbi kv, chunks, due, slots, meta; /* due = 0: format 1 */
 	uint32_t page_size;
@@ -89,8 +90,9 @@ struct store_item {
 
 /*
  * Open data_dir/store at path. WRITE creates directory and files. 0 or
- * -errno: -ENOENT: there is none (READ); -EBADMSG: damaged. why[] says what
- * and where, for the admin. Logs nothing.
+ * -errno: -ENOENT: there is none (READ); -EBADMSG: damaged; -EBUSY: another
+ * process has it open to WRITE, a second later, too. why[] says what and where,
+ * for the admin. Logs nothing.
  */
 int store_db_open(struct store_db *db, const char *path,
     enum store_db_mode mode, uint64_t map_size, char *why, size_t why_size);
@@ -115,6 +117,8 @@ int store_db_open_same(struct store_db *db, const char *path,
     char *why, size_t why_size);
 /* Does the path still lead to them? As store_db_open_same(). */
 int store_db_same(const struct store_db *db);
+/* Who has it open to write, as writers_of_file(). */
+void store_db_writers(const char *path, char *buf, size_t buf_size);
 /* LMDB's result as -errno; damage of any kind is -EBADMSG. */
 int store_db_errno(int rc);
 

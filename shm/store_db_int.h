@@ -4,6 +4,17 @@
 
 #include "shm/store_db.h"
 
+/* At most; of lock.mdb. */
+#define STORE_READERS 126
+
+/*
+ * Before LMDB opens the files at path: are they those that are to be opened?
+ * To write, they are held, and made if none are given. 0 or -errno, as
+ * store_db_open_same().
+ */
+int store_files_find(struct store_db *db, const char *path, bool write);
+/* Behind it: is what is open what was looked at? */
+int store_files_opened(const struct store_db *db, const char *path);
 /* The database and the key of an item (the empty key stands elsewhere). */
 MDB_dbi store_item_place(
     const struct store_db *db, const void *key, size_t key_len, MDB_val *out);

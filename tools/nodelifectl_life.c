@@ -41,7 +41,8 @@ file_pid(const struct ctl *c, int said)
 	struct stat st;
 
 	snprintf(path, sizeof(path), "%s/" PIDFILE_NAME, c->run_dir);
-	if (said > 0 && stat(path, &st) == 0 && process_has_open(said, &st))
+	if (said > 0 && stat(path, &st) == 0 &&
+	    process_has_open(said, &st, false))
 		return said;
 	return 0;
 }
@@ -60,7 +61,7 @@ region_pid(const struct region *r)
 	if (r->head->pid_space != pid_space())
 		return 0;
 	if (geteuid() == 0 &&
-	    (fstat(r->fd, &st) != 0 || !process_has_open(pid, &st)))
+	    (fstat(r->fd, &st) != 0 || !process_has_open(pid, &st, false)))
 		return 0;
 	return pid;
 }

@@ -3,7 +3,9 @@
 # read what was. So a node that runs opens the one that its boot made, or none.
 use strict;
 use warnings;
+use Fcntl qw(:flock);
 use Nodelife;
+use POSIX ();
 use Test::More;
 
 my $n    = Nodelife->new(
@@ -81,6 +83,38 @@ ok -e $lock, 'with a lock file that all share';
 is trouble( $n, 'checkpoint_failed' ), '', 'nothing stands';
 unlink "$data.away/lock.mdb";
 rmdir "$data.away" or die;
+
+# The kernel keeps a writer, in a disk that does not answer, say: the next boot
+# has a lock file of its own, and does not write beside him.
+is $c->cmd( 'INCR', 'n' ), ++$is, 'a write';
+pipe my $told, my $tell or die;
+my $left = fork // die;
+if ( !$left ) {
+	Nodelife::die_with_parent();
+	$0 = 'nodelifed: checkpoint: writing';
+	open my $f, '+<', $db or die;
+	flock $f, LOCK_EX or die;
+	close $tell;
+	sleep 600;
+	POSIX::_exit(0);
+}
+close $tell;
+sysread $told, my $byte, 1;
+kill 'STOP', $left;
+unlink $lock;
+my $was = slurp($db);
+kill 'KILL', $n->workers->{gateway0};
+eventually {
+	slurp( $n->{log} ) =~
+	  /boot waits: .*data\.mdb: pid $left \(nodelifed: checkpoint: writing\) still writes it: .*dmesg/;
+} 'a writer is left: a boot waits, and says for whom';
+ok !$n->gone, 'the node does not end';
+ok slurp($db) eq $was, 'and has written nothing';
+kill 'KILL', $left;
+waitpid $left, 0;
+$n->wait_serving;
+$c = $n->client;
+is count_on(), 0, 'he is gone: the node goes on by itself';
 
 # What was answered is there, whatever the next start finds.
 is $c->cmd( 'INCR', 'n' ), ++$is, 'a write';

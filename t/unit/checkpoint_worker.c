@@ -260,10 +260,22 @@ hold_writer(void *told)
 		pause();
 }
 
+/* Says text who it is that keeps others from writing? */
+static bool
+is_named(const char *text, pid_t pid)
+{
+	char want[64];
+
+	snprintf(want, sizeof(want), "/data.mdb: checkpoint: pid %d (", pid);
+	return strstr(text, want) != NULL &&
+	       strstr(text, "still writes it: ") != NULL;
+}
+
 static void
 test_orphan(void)
 {
 	_Atomic int *holds = shared_zeros(sizeof(*holds));
+	struct trouble_info t = { .text = "" };
 	struct slot_row *row;
 	pid_t orphan, pid;
 	uint64_t began;
@@ -279,12 +291,57 @@ test_orphan(void)
 	ok(wait_until(
 	       atomic_load(&row->heartbeat_ns) > began + BEAT_NS, WAIT_MS),
 	    "and lives");
+	ok(wait_until(trouble_read(&fix.r, TROUBLE_CHECKPOINT_FAILED, &t) &&
+			  is_named(t.text, orphan),
+	       WAIT_MS),
+	    "it tells who is in the way: %s", t.text);
 	is_u64(position_get(&fix.r.pos->checkpointed), 0,
 	    "its writer waits for the orphan");
 	kill(orphan, SIGKILL);
 	is_i64(child_end(orphan), 1000 + SIGKILL, "which dies");
 	ok(wait_until(position_get(&fix.r.pos->checkpointed) == 6, WAIT_MS),
 	    "then it writes");
+	worker_stop(pid);
+	node_end();
+	munmap(holds, sizeof(*holds));
+}
+
+/*
+ * The same behind a boot, whose lock.mdb is another one: LMDB's own lock in it
+ * keeps nobody out.
+ */
+static void
+test_orphan_apart(void)
+{
+	_Atomic int *holds = shared_zeros(sizeof(*holds));
+	char lock[100], who[32];
+	pid_t orphan, pid;
+
+	snprintf(lock, sizeof(lock), "%s/lock.mdb", store);
+	node_begin(6);
+	orphan = child_start(hold_writer, holds);
+	ok(wait_until(atomic_load(holds) == 1, WAIT_MS),
+	    "an orphan is in its transaction");
+	snprintf(who, sizeof(who), "pid %d (", orphan);
+	kill(orphan, SIGSTOP);
+	ok(unlink(lock) == 0, "lock.mdb is removed");
+	atomic_store(&fix.r.table->opened, 0);
+	atomic_store(&metas->count, 0);
+	is_i64(child_end(worker_start()), WORKER_EXIT_FAILED,
+	    "no boot opens the store");
+	ok(strstr(fix.r.seq->error, who) != NULL &&
+		strstr(fix.r.seq->error, "still writes it: ") != NULL,
+	    "it says why: %s", fix.r.seq->error);
+	is_i64(seq_error_kind(fix.r.seq), FAULT_WORLD, "which is waited out");
+	is_u64(atomic_load(&metas->count), 0, "nothing was written");
+	node_end();
+	kill(orphan, SIGKILL);
+	is_i64(child_end(orphan), 1000 + SIGKILL, "the orphan dies");
+	node_begin(6);
+	atomic_store(&fix.r.table->opened, 0);
+	pid = worker_start();
+	ok(wait_until(position_get(&fix.r.pos->checkpointed) == 6, WAIT_MS),
+	    "then a boot goes on");
 	worker_stop(pid);
 	node_end();
 	munmap(holds, sizeof(*holds));
@@ -484,6 +541,7 @@ main(void)
 	metas = shared_zeros(sizeof(*metas));
 	test_untold();
 	test_orphan();
+	test_orphan_apart();
 	test_format1(true);
 	test_format1(false);
 	test_killed();

@@ -138,7 +138,7 @@ static void
 test_kinds(void)
 {
 	static const int world[] = { EIO, EROFS, ENOSPC, EDQUOT, EFBIG, ENODEV,
-		ESTALE, ENOMEM, EMFILE };
+		ESTALE, ENOMEM, EMFILE, EBUSY };
 	static const int setup[] = { EACCES, EPERM, ENOENT, ENOTDIR, EISDIR,
 		EREMCHG, EIDRM };
 	size_t i;

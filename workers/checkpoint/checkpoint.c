@@ -451,7 +451,7 @@ static void
 failed(struct checkpoint *c, int rc, const char *call)
 {
 	bool in_dir = c->writing == NULL; /* nobody has looked at the file */
-	char object[sizeof(c->path) + 16], what[64] = "";
+	char object[sizeof(c->path) + 16], what[160] = "";
 	struct denied d;
 	struct fault f = { .object = object,
 		.call = call,
@@ -479,6 +479,11 @@ failed(struct checkpoint *c, int rc, const char *call)
 		f.what = what;
 		f.error = ENOMEM;
 		f.place = PLACE_PROCESS;
+	}
+	if (rc == -EBUSY) {
+		store_db_writers(c->path, what, sizeof(what));
+		strlcat(what, " " FAULT_WRITES, sizeof(what));
+		f.what = what;
 	}
 	worker_explain(c->w, &f, &d);
 	trouble_begin(c->r, TROUBLE_CHECKPOINT_FAILED, &f);

@@ -150,7 +150,8 @@ child_run(struct checkpoint_report *report, const struct child_job *job)
 	rc = store_db_open_same(&db, job->path, STORE_DB_WRITE,
 	    checkpoint_map(job->path, job->conf), &t->files, why, sizeof(why));
 	if (rc != 0) {
-		if (!checkpoint_away(rc)) /* the trouble says it all */
+		/* Of these the trouble says all. */
+		if (!checkpoint_away(rc) && rc != -EBUSY)
 			log_errorx("%s", why);
 		return checkpoint_error(job->path, rc);
 	}
