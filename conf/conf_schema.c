@@ -174,9 +174,9 @@ static const struct conf_key table[] = {
 	{ "wal", "disk_stall_limit", CONF_KIND_DURATION,
 	    AT(wal.disk_stall_limit_ms), .def = "1s", .min = 100,
 	    .max = 10 * MIN, .live = true,
-	    .help = "A flush of the WAL that takes longer is told as a "
-		    "trouble, and /readyz?want=write answers 503 until it is "
-		    "done." },
+	    .help = "A flush of the WAL, or a checkpoint that writes wait for, "
+		    "that takes longer is told as a trouble, and "
+		    "/readyz?want=write answers 503 until it is done." },
 	{ "wal", "max_clock_step", CONF_KIND_DURATION,
 	    AT(wal.max_clock_step_ms), .def = "10s", .min = SEC, .max = DAY,
 	    .help = "A clock that is set by more than this is told of; behind "

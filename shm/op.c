@@ -342,6 +342,64 @@ need_setrange(int64_t offset, const struct op_arg *argv)
 	return need_entry(argv, (uint64_t)offset + argv[1].len);
 }
 
+#define NUMBER_TEXT_MAX 5120 /* of a long double, all digits */
+
+static uint64_t
+reach_keys(uint32_t argc, const struct op_arg *argv)
+{
+	uint64_t bytes = 0;
+	uint32_t i;
+
+	for (i = 0; i < argc; i++)
+		bytes += need_entry(argv + i, 0);
+	return bytes;
+}
+
+static uint64_t
+reach_setrange(int64_t offset, const struct op_arg *argv, uint64_t longest)
+{
+	uint64_t bytes = need_setrange(offset, argv);
+	uint64_t copied = need_entry(argv, longest);
+
+	return bytes == 0 || bytes > copied ? bytes : copied;
+}
+
+uint64_t
+op_reach(uint16_t code, int64_t num, uint32_t argc, const struct op_arg *argv,
+    uint64_t longest)
+{
+	switch (code) {
+	case OP_SET:
+	case OP_SETNX:
+	case OP_GETSET:
+		return need_entry(argv, argv[1].len);
+	case OP_MSET:
+	case OP_MSETNX:
+		return need_pairs(argc, argv);
+	case OP_APPEND:
+		return need_entry(argv, longest + argv[1].len);
+	case OP_SETRANGE:
+		return reach_setrange(num, argv, longest);
+	case OP_INCRBY:
+	case OP_INCRBYFLOAT:
+		return need_entry(argv, NUMBER_TEXT_MAX);
+	case OP_GETEX:
+	case OP_EXPIREAT:
+	case OP_PERSIST:
+		return need_entry(argv, longest);
+	case OP_RENAME:
+		return need_entry(argv, 0) + need_entry(argv + 1, longest);
+	case OP_DEL:
+	case OP_GETDEL:
+	case OP_EXPIRED:
+		return reach_keys(argc, argv);
+	case OP_FLUSHALL:
+		return table_bytes(0, 0);
+	default:
+		return 0;
+	}
+}
+
 uint64_t
 op_need(uint16_t code, uint16_t flags, int64_t num, uint32_t argc,
     const struct op_arg *argv)

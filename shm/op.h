@@ -136,6 +136,12 @@ bool op_frees(unsigned code);
  */
 uint64_t op_need(uint16_t code, uint16_t flags, int64_t num, uint32_t argc,
     const struct op_arg *argv);
+/*
+ * The most that it may take whatever it meets, if the value that its first key
+ * has, where it copies that, is `longest` bytes long.
+ */
+uint64_t op_reach(uint16_t code, int64_t num, uint32_t argc,
+    const struct op_arg *argv, uint64_t longest);
 const char *op_name(unsigned code);
 
 #endif

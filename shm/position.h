@@ -62,8 +62,9 @@ struct positions {
 	struct position store_used; /* W: checkpoint. bytes of its file that are
 				       in use, as of `checkpointed` */
 	struct position refuses; /* W: store. enum refuses */
-	struct position holds; /* W: store. 1: gateways append nothing now, a
-				  checkpoint under way makes room */
+	struct position room; /* W: store. bytes of the table that writes which
+				 are not applied yet may reach, of all gateways
+				 together */
 	struct position unreadable; /* W: who meets it. mono_ns of the last read
 				       of the checkpoint that the disk did not
 				       give; the store clears it, 0 = none */

@@ -46,8 +46,8 @@ gen_layout(struct table_gen *g, uint64_t off, uint64_t table_size)
 	off += TABLE_SLOTS * sizeof(uint64_t);
 	g->arena_off = off;
 	g->arena_nominal = table_size;
-	g->arena_size = align_up(
-	    table_size + TABLE_OVERRUN + REC_BOUND_MAX + TABLE_SLACK, PAGE);
+	g->arena_size =
+	    align_up(table_size + REC_BOUND_MAX + TABLE_SLACK, PAGE);
 	off += g->arena_size;
 	g->span = off - g->bucket_off;
 	return off;
@@ -384,7 +384,7 @@ table_used(const struct table_writer *w)
 bool
 table_want_freeze(const struct table_writer *w)
 {
-	return table_used(w) >= w->g->arena_nominal / 4 * 3;
+	return table_used(w) >= table_share(w->g);
 }
 
 const struct table_entry *

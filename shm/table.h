@@ -37,12 +37,6 @@
  * transaction has 65,536 at most.
  */
 #define TABLE_SLACK (UINT64_C(4) << 20)
-/*
- * What was accepted when a generation got full while the other one is being
- * written may go this far beyond the nominal end, each record of it with its
- * bound behind that: the WAL buffer bounds how much that is.
- */
-#define TABLE_OVERRUN (UINT64_C(64) << 20)
 
 /* What an entry is (`kind`); EXISTED and ABSENT tell of the state before. */
 enum table_flag {
@@ -129,7 +123,7 @@ struct table_gen {
 	uint64_t bucket_count; /* power of two */
 	uint64_t slot_off;
 	uint64_t arena_off;
-	uint64_t arena_size; /* bytes: all that is said above */
+	uint64_t arena_size; /* bytes, with REC_BOUND_MAX and TABLE_SLACK */
 	uint64_t arena_nominal; /* bytes; table_size */
 	uint64_t span; /* bytes from bucket_off to the arena's end */
 	uint64_t zero0;
@@ -227,6 +221,13 @@ table_gen_at(struct table_head *t, uint64_t number)
 	return &t->gen[number & 1];
 }
 
+/* Of the arena, what writes may fill before its generation is frozen. */
+static inline uint64_t
+table_share(const struct table_gen *g)
+{
+	return g->arena_nominal / 4 * 3;
+}
+
 static inline uint64_t
 table_view(uint64_t number, bool frozen)
 {
@@ -297,7 +298,7 @@ int table_ensure(struct table_writer *w, uint64_t bytes);
 int table_ensure_bucket(struct table_writer *w, uint32_t hash);
 /* The same for a key's slot. */
 int table_ensure_slot(struct table_writer *w, const void *key, size_t key_len);
-/* Bytes used of the active arena; 3/4 of nominal asks for a freeze. */
+/* Bytes used of the active arena; its share asks for a freeze. */
 uint64_t table_used(const struct table_writer *w);
 bool table_want_freeze(const struct table_writer *w);
 /*

@@ -57,6 +57,11 @@ enum trouble_stops { STOPS_NOTHING = 0, STOPS_WRITES = 1, STOPS_READS = 2 };
 	    "and shared memory runs out; what frees room is taken on.",        \
 	    "Delete keys (DEL, FLUSHALL), or raise map_size, stop the node "   \
 	    "and start it; or mend what checkpoint_failed tells of.")          \
+	X(STORE_WAITS, "store_waits", SLOT_SUPERVISOR, STOPS_WRITES,           \
+	    "Writes wait longer than disk_stall_limit for the checkpoint "     \
+	    "that makes room for them.",                                       \
+	    "Look at the disk, or at what keeps the checkpoint worker from "   \
+	    "its work (worker_down, worker_silent).")                          \
 	X(STORE_MEMORY, "store_memory", SLOT_STORE, STOPS_WRITES,              \
 	    "/dev/shm has no memory for changes to the store: they "           \
 	    "wait.",                                                           \

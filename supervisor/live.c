@@ -209,6 +209,64 @@ tell_stalled(struct node *n)
 	trouble_begin(&n->region, TROUBLE_LOG_STALLED, &f);
 }
 
+/* Does a gateway hold writes back until there is room for them? */
+static bool
+writes_wait(const struct node *n)
+{
+	for (unsigned slot = SLOT_GATEWAY; slot < SLOT_MAX; slot++) {
+		const struct slot_row *row = &n->region.slots->row[slot];
+
+		if (n->child[slot].pid != 0 &&
+		    atomic_load_explicit(
+			&row->busy_with, memory_order_relaxed) == BUSY_TABLE)
+			return true;
+	}
+	/* Or are refused by now, because they did. */
+	return trouble_stands(&n->region, TROUBLE_STORE_WAITS) &&
+	       position_get(&n->region.pos->refuses) != REFUSES_NOTHING;
+}
+
+/* Since when no checkpoint has made the room that somebody waits for; 0. */
+static uint64_t
+room_wanted_since(struct node *n)
+{
+	uint64_t at = position_get(&n->region.pos->checkpointed);
+	bool wait = writes_wait(n);
+
+	if (!wait || at != n->room_after || n->room_ns == 0) {
+		n->room_after = at;
+		n->room_ns = wait ? n->now_ns : 0;
+	}
+	return n->room_ns;
+}
+
+static void
+tell_waits(struct node *n)
+{
+	uint64_t since_ns = room_wanted_since(n);
+	uint64_t limit_ns =
+	    (uint64_t)n->conf.wal.disk_stall_limit_ms * NS_PER_MS;
+	char object[CONF_PATH_SIZE + 32], what[80];
+	bool down = n->child[SLOT_CHECKPOINT].pid == 0;
+	struct fault f = { .object = object,
+		.error = down ? 0 : ETIMEDOUT,
+		.place = PLACE_DATA,
+		.what = what,
+		.effect = "writes wait, reads go on",
+		.goes_on = true };
+
+	if (since_ns == 0 || n->now_ns - since_ns < limit_ns) {
+		trouble_end(&n->region, TROUBLE_STORE_WAITS);
+		return;
+	}
+	snprintf(
+	    object, sizeof(object), "%s/store/data.mdb", n->conf.node.data_dir);
+	snprintf(what, sizeof(what), "a checkpoint makes no room for %.1f s%s",
+	    (double)(n->now_ns - since_ns) / 1e9,
+	    down ? ", its worker is down" : "");
+	trouble_begin(&n->region, TROUBLE_STORE_WAITS, &f);
+}
+
 /*
  * A gateway that had no descriptor for a client not long ago. That it came by
  * one since may have been for a moment: who turns clients away now and then is
@@ -287,6 +345,7 @@ is_machines(const struct node *n, enum trouble kind)
 	case TROUBLE_LOG_MEMORY:
 	case TROUBLE_STATE_FAILED:
 	case TROUBLE_STORE_MEMORY:
+	case TROUBLE_STORE_WAITS:
 		return true;
 	case TROUBLE_STORE_FULL:
 		return trouble_stands(&n->region, TROUBLE_CHECKPOINT_FAILED);
@@ -324,6 +383,7 @@ tell_held_up(struct node *n, bool late)
 		return;
 	tell_silent(n);
 	tell_stalled(n);
+	tell_waits(n);
 }
 
 static void

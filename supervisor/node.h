@@ -115,6 +115,8 @@ struct node {
 	uint64_t boot_delay_ms;
 	uint64_t boot_at_ns; /* PAUSED */
 	bool keep_health; /* ENDING, PAUSED: its pages say what is waited for */
+	uint64_t room_ns; /* since when writes wait for a checkpoint after */
+	uint64_t room_after; /* this VLSN; 0 = none does */
 	uint64_t health_again_ns; /* PAUSED: not started before */
 	int health_error; /* why it could not be the last time; 0 = it could */
 	uint64_t

@@ -78,6 +78,7 @@ set_up(void)
 	worker.slot = SLOT_GATEWAY;
 	worker.incarnation = 7;
 	worker.region = &region;
+	position_set(&region.pos->room, UINT64_MAX / 2);
 	worker.conf = &conf;
 	worker.bells.wakes = region.wakes;
 	memset(worker.bells.fd, 0xff, sizeof(worker.bells.fd));

@@ -4,6 +4,8 @@
  */
 #include "t/lib/gateway_rig.h"
 
+#include "shm/table.h"
+
 static void
 test_early(void)
 {
@@ -354,7 +356,7 @@ test_held(void)
 	struct conn *a = client(), *b = client();
 	struct seen seen = { 0 };
 
-	position_set(&region.pos->holds, 1);
+	position_set(&region.pos->room, 0);
 	say(a, "SET k v\r\nPING\r\n");
 	say(b, "PING\r\nMSET j w\r\n");
 	is_str(heard(b), "+PONG\r\n", "who does not write is served");
@@ -365,7 +367,7 @@ test_held(void)
 	is_u64(atomic_load(&region.slots->row[SLOT_GATEWAY].busy_with),
 	    BUSY_TABLE, "and it says what for");
 	ok(!gw_write_pending(&gw), "nothing to do until that is over");
-	position_set(&region.pos->holds, 0);
+	position_set(&region.pos->room, UINT64_MAX / 2);
 	ok(gw_write_pending(&gw), "now there is");
 	turn();
 	wal_accept();
@@ -375,6 +377,80 @@ test_held(void)
 	is_str(heard(b), "+OK\r\n", "in turn");
 	gone(a);
 	gone(b);
+}
+
+/* What is not applied reaches no further than there is room. */
+static void
+test_reach(void)
+{
+	struct conn *a = client(), *b = client(), *d = client();
+	uint64_t share = table_share(&region.table->gen[0]);
+	uint64_t longest = conf.store.max_value;
+	uint32_t flushed;
+	char value[3000], set[3100];
+
+	memset(value, 'v', sizeof(value) - 1);
+	value[sizeof(value) - 1] = '\0';
+	snprintf(set, sizeof(set), "SET k %s\r\n", value);
+	position_set(&region.pos->applied, last_vlsn);
+	position_set(&region.pos->room, 2 * sizeof(value) + 200);
+	ok(gw.reach.bytes == 0 || gw.reach.count != 0,
+	    "what is applied is not");
+	say(a, set);
+	say(b, set);
+	ok(a->park == PARK_NOT && b->park == PARK_NOT, "two fit");
+	say(a, set);
+	is_u64(a->park, PARK_RING, "a third waits");
+	say(b, "SET k v\r\n");
+	is_u64(b->park, PARK_RING, "nobody goes before it");
+	flushed = gw.next_seq;
+	say(d, "FLUSHALL\r\n");
+	is_u64(d->park, PARK_NOT, "but a FLUSHALL");
+	turn();
+	wal_accept();
+	commit(last_vlsn);
+	turn();
+	ok(!gw_write_pending(&gw), "committed is not applied");
+	ok(position_get(&region.pos->apply_wanted) != 0, "which is asked for");
+	store_int(flushed, 0);
+	position_set(&region.pos->applied, last_vlsn - 2);
+	ok(gw_write_pending(&gw), "one is");
+	turn();
+	ok(a->park == PARK_NOT && b->park == PARK_NOT, "both go on");
+	turn();
+	wal_accept();
+	commit(last_vlsn);
+	position_set(&region.pos->applied, last_vlsn);
+	turn();
+	ok(gw.reach.count != 0, "until somebody asks");
+	position_set(&region.pos->room, share / 2);
+	snprintf(set, sizeof(set), "SETRANGE k %llu x\r\n",
+	    (unsigned long long)share);
+	/* It is sure to be longer than what it may find. */
+	conf.store.max_value = share + 1;
+	flushed = gw.next_seq;
+	say(a, set);
+	is_u64(a->park, PARK_RING, "one that is larger than all waits");
+	position_set(&region.pos->room, share);
+	turn();
+	is_u64(a->park, PARK_NOT, "until it has the table for itself");
+	say(b, "SET k v\r\n");
+	is_u64(b->park, PARK_RING, "and others wait for it");
+	position_set(&region.pos->refuses, REFUSES_GROWTH);
+	turn();
+	ok(strstr(heard(b), "-ERR the store is full") != NULL,
+	    "or are refused when checkpoints fail");
+	position_set(&region.pos->refuses, REFUSES_NOTHING);
+	position_set(&region.pos->room, UINT64_MAX / 2);
+	conf.store.max_value = longest;
+	turn();
+	wal_accept();
+	commit(last_vlsn);
+	store_int(flushed, 0);
+	turn();
+	gone(a);
+	gone(b);
+	gone(d);
 }
 
 /* A value larger than the ring travels in parts while others wait. */
@@ -567,6 +643,7 @@ main(void)
 	test_multi();
 	test_full();
 	test_held();
+	test_reach();
 	test_parts();
 	test_gone();
 	test_roles();

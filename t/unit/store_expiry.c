@@ -64,6 +64,7 @@ node_open(void)
 	n.s.loop.bells = &n.h.worker.bells;
 	n.s.loop.now_ns = NOW_NS;
 	store_expiry_open(&n.s);
+	position_set(&n.r.pos->room, 1 << 20);
 	region_ring(&n.r, CLIENT_STORE, RING_REQUEST, &n.request);
 	region_ring(&n.r, CLIENT_STORE, RING_RETURN, &n.ret);
 }

@@ -521,15 +521,16 @@ test_checkpoints(void)
 }
 
 /*
- * No checkpoint is written: both tables fill. Then writers are to wait, and
- * what they were answered is applied, so that nobody who reads does.
+ * No checkpoint is written: both tables fill. There is no room for new writes
+ * then, and with what comes all the same apply waits.
  */
 static void
 test_both_full(void)
 {
 	struct node n;
 	struct slot_row *row;
-	uint8_t value[60000];
+	uint8_t value[1000];
+	uint64_t share;
 	char key[32];
 	unsigned i;
 
@@ -537,33 +538,38 @@ test_both_full(void)
 	node_new(&n);
 	node_start(&n);
 	row = &n.h.region.slots->row[SLOT_STORE];
+	share = table_share(&n.h.region.table->gen[0]);
+	ok(wait_until(position_get(&n.h.region.pos->room) == share, H_WAIT_MS),
+	    "what is on its way may fill a generation");
 	end_pid(&n.checkpoint_pid);
-	for (i = 0; i < 50; i++) {
+	for (i = 0; i < 3000; i++) {
 		snprintf(key, sizeof(key), "key%u", i);
 		op(&n, OP_SET, 0, key, value, sizeof(value), false);
+		if (i % 50 == 49)
+			(void)wait_until(all_applied(&n), H_WAIT_MS);
+		if (position_get(&n.h.region.pos->room) == 0)
+			break;
 	}
-	ok(wait_until(all_applied(&n), H_WAIT_MS),
-	    "both tables full: what was accepted is applied");
-	ok(wait_until(position_get(&n.h.region.pos->holds) == 1, H_WAIT_MS),
-	    "gateways are to wait");
+	ok(wait_until(position_get(&n.h.region.pos->room) == 0, H_WAIT_MS),
+	    "both tables full: there is no room");
+	ok(wait_until(all_applied(&n), H_WAIT_MS), "all is applied");
 	ok(count_of(&n, C_STORE_STALLS) > 0, "a stall is counted");
 	ok(has_value(&n, "key0", value, sizeof(value)), "reads go on");
-	ok(has_value(&n, "key49", value, sizeof(value)), "with all of it");
-	for (; i < 1400; i++) {
+	for (; i < 4000; i++) {
 		snprintf(key, sizeof(key), "key%u", i);
 		op(&n, OP_SET, 0, key, value, sizeof(value), false);
 		if (atomic_load(&row->busy_with) == BUSY_TABLE)
 			break;
 	}
 	ok(wait_until(atomic_load(&row->busy_with) == BUSY_TABLE, H_WAIT_MS),
-	    "as far as there is address space");
+	    "beyond the end: apply waits");
 	fork_checkpoint(&n);
 	ok(wait_until(all_applied(&n), H_WAIT_MS),
 	    "with checkpoint back all is applied");
 	snprintf(key, sizeof(key), "key%u", i - 1);
 	ok(has_value(&n, key, value, sizeof(value)), "nothing is lost");
-	ok(wait_until(position_get(&n.h.region.pos->holds) == 0, H_WAIT_MS),
-	    "and gateways go on");
+	ok(wait_until(position_get(&n.h.region.pos->room) == share, H_WAIT_MS),
+	    "and there is room");
 	node_kill(&n);
 	node_free(&n);
 }

@@ -49,6 +49,7 @@ struct plan {
 	struct vbuf payload; /* REC_MULTI */
 	uint32_t op_count;
 	uint64_t need; /* op_need() of all of them */
+	uint64_t reach; /* gw_reach_of() */
 	bool writes;
 	enum refuses level; /* the least of gw_write_level() */
 	bool local_reads; /* SCAN reads the store from here */
@@ -246,6 +247,8 @@ plan_op_begin(struct plan *p)
 	p->copying = true;
 	p->op_count++;
 	p->need += op_need(b->code, b->flags, b->num, b->argc, b->argv);
+	if (op_writes(b->code))
+		p->reach += gw_reach_of(p->k->g, b);
 	if (op_writes(b->code) &&
 	    (!p->writes || gw_write_level(b->code) < p->level))
 		p->level = gw_write_level(b->code);
@@ -627,11 +630,21 @@ static enum verdict
 exec_append(struct plan *p)
 {
 	struct call *k = p->k;
-	struct request rq = {
-		.type = REC_MULTI, .bytes = &p->payload, .exec = p->x
-	};
-	int rc = gw_write_append(k->g, k->c, &rq);
+	struct request rq = { .type = REC_MULTI,
+		.bytes = &p->payload,
+		.exec = p->x,
+		.level = p->writes ? p->level : REFUSES_ALL,
+		.reach = p->reach };
+	int rc;
 
+	/* No record takes more than its bound. */
+	if (rq.reach > k->g->w->conf->store.max_record)
+		rq.reach = k->g->w->conf->store.max_record;
+	rc = gw_write_append(k->g, k->c, &rq);
+	if (rc == -EAGAIN) {
+		gw_conn_stall(k->g, k->c, p->payload.len);
+		return VERDICT_PARKED;
+	}
 	if (rc != 0)
 		return call_error_done(k, "ERR no memory for this transaction");
 	p->x = NULL; /* the node's now */
@@ -688,8 +701,12 @@ exec_read_settle(struct plan *p, bool far)
 
 	sink_reset(&p->out);
 	if (!k->g->w->readonly && commit_is_master(k->g->r) &&
-	    p->payload.len <= REQ_PAYLOAD_MAX && gw_write_room(k->g))
-		return exec_append(p);
+	    p->payload.len <= REQ_PAYLOAD_MAX) {
+		if (gw_write_room(k->g))
+			return exec_append(p);
+		gw_conn_stall(k->g, k->c, p->payload.len);
+		return VERDICT_PARKED;
+	}
 	return call_error_done(k, far ? EXEC_FAR
 				      : "ERR the store changes too "
 					"fast for this transaction");

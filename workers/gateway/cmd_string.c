@@ -492,6 +492,8 @@ write_step(struct call *k, struct job *job)
 	if (!write_allowed(k) || !write_has_room(k, b))
 		return VERDICT_DONE;
 	rq.early = b->early;
+	rq.level = gw_write_level(b->code);
+	rq.reach = gw_reach_of(k->g, b);
 	rc = gw_write_append(k->g, k->c, &rq);
 	return rc == 0 ? VERDICT_DONE : run_parked(k, rc);
 }
@@ -516,11 +518,13 @@ run_write(struct call *k, const struct built *b)
 		.flags = b->flags,
 		.num = b->num,
 		.argc = b->argc,
-		.argv = b->argv };
+		.argv = b->argv,
+		.level = gw_write_level(b->code) };
 	int rc;
 
 	if (!write_allowed(k) || !write_fits(k, b) || !write_has_room(k, b))
 		return VERDICT_DONE;
+	rq.reach = gw_reach_of(k->g, b);
 	rc = gw_write_append(k->g, k->c, &rq);
 	return rc == 0 ? VERDICT_DONE : run_parked(k, rc);
 }
@@ -674,7 +678,8 @@ gw_run_set(struct call *k)
 		.early = true,
 		.code = OP_SET,
 		.argc = 2,
-		.argv = k->argv + 1 };
+		.argv = k->argv + 1,
+		.level = REFUSES_GROWTH };
 	int rc;
 
 	if (k->argc != 3 || k->argv[1].len > KEY_MAX ||
@@ -682,6 +687,7 @@ gw_run_set(struct call *k)
 	    k->argv[2].len > LONG_REQUEST || k->g->w->readonly ||
 	    !commit_is_master(k->g->r) || !gw_write_taken(k->g, REFUSES_GROWTH))
 		return gw_run_op(k);
+	rq.reach = op_reach(OP_SET, 0, rq.argc, rq.argv, 0);
 	rc = gw_write_append(k->g, k->c, &rq);
 	return rc == 0 ? VERDICT_DONE : run_parked(k, rc);
 }

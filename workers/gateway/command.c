@@ -355,10 +355,14 @@ call_full(struct call *k)
 	struct trouble_info t;
 	char size[24];
 
-	if (trouble_read(k->g->r, TROUBLE_CHECKPOINT_FAILED, &t)) {
+	if (trouble_read(k->g->r, TROUBLE_CHECKPOINT_FAILED, &t) ||
+	    trouble_read(k->g->r, TROUBLE_STORE_WAITS, &t)) {
 		call_error(k,
-		    "ERR the store is full (checkpoints fail): nothing was "
-		    "changed, only %s taken: %s",
+		    "ERR the store is full (%s): nothing was changed, only %s "
+		    "taken: %s",
+		    t.kind == TROUBLE_CHECKPOINT_FAILED
+			? "checkpoints fail"
+			: "a checkpoint does not end",
 		    taken, t.text);
 		return VERDICT_DONE;
 	}

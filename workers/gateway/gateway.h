@@ -195,6 +195,27 @@ struct ret_run {
 };
 
 /* A request in parts that the ring has not wholly taken yet. */
+#define REACH_MARKS 64
+
+/* Requests up to seq, from where the mark before ends. */
+struct reach_mark {
+	uint32_t seq;
+	bool placed; /* vlsn is seq's; 0 = refused */
+	uint64_t vlsn;
+	uint64_t bytes; /* their reach */
+};
+
+/* What was appended and is not applied. */
+struct reach {
+	struct reach_mark mark[REACH_MARKS];
+	uint32_t first, count;
+	uint64_t bytes; /* of all marks */
+	uint64_t longest; /* of a request in them; a value is no longer */
+	uint32_t held, held_generation; /* who waits for room; 0 = nobody */
+	enum refuses held_level;
+	uint64_t held_bytes;
+};
+
 struct big_request {
 	uint8_t *payload; /* NULL = none */
 	size_t len, sent;
@@ -279,6 +300,7 @@ struct gateway {
 	uint32_t result_seq;
 	size_t result_used; /* of the piece at the ring's head */
 	struct big_request big;
+	struct reach reach;
 	uint32_t maker, maker_generation; /* of the next; generation 0 = none */
 	uint64_t seen_committed;
 	uint64_t lost; /* seen: gw_write_lost() */
@@ -517,6 +539,8 @@ bool gw_result_end(struct result *r, struct sink *out);
 struct request {
 	uint8_t type; /* REC_OP or REC_MULTI */
 	bool early;
+	enum refuses level; /* gw_write_level() */
+	uint64_t reach; /* gw_reach_of(), of all operations */
 	/* REC_OP */
 	uint16_t code, flags;
 	int64_t num;
@@ -529,6 +553,22 @@ struct request {
 /* 0; -EAGAIN: no room, park and come again; -ENOMEM. */
 int
 gw_write_append(struct gateway *g, struct conn *c, const struct request *rq);
+
+/* ---- reach.c ---- */
+/* The most of the table that a write may take, looked up if it matters. */
+struct built;
+uint64_t gw_reach_of(struct gateway *g, const struct built *b);
+/* May c append so much? If not it waits, and nobody goes before it. */
+bool gw_reach_may(struct gateway *g, const struct conn *c, uint64_t bytes,
+    enum refuses level);
+/* Does somebody wait for room that is not there yet? */
+bool gw_reach_holds(struct gateway *g);
+/* Appended; wal gave VLSNs from `vlsn` on, 0 = it refused them. */
+void gw_reach_add(struct gateway *g, uint32_t seq, uint64_t bytes);
+void gw_reach_returned(
+    struct gateway *g, uint32_t seq, uint32_t count, uint64_t vlsn);
+/* At the turn's end: have the store apply what somebody waits for. */
+void gw_reach_turn(struct gateway *g);
 
 /* ---- read.c ---- */
 enum read_verdict { READ_NOW, READ_PARKED, READ_REFUSED };

@@ -375,6 +375,7 @@ node_claim(struct gateway *g, struct conn *c, const struct request *rq)
 			early_begin(g);
 	}
 	n->count++;
+	gw_reach_add(g, g->next_seq, rq->reach);
 	*window_at(g, g->next_seq) = (uint32_t)(n - g->nodes) + 1;
 	g->next_seq++;
 	return true;
@@ -475,18 +476,11 @@ ring_has_room(struct bytering *q)
 	return q->tail - q->seen_head <= q->size / 2;
 }
 
-/* Does the store wait for a checkpoint with all that is new? */
-static bool
-is_held(const struct gateway *g)
-{
-	return position_get(&g->r->pos->holds) != 0;
-}
-
 bool
 gw_write_room(struct gateway *g)
 {
-	return !is_held(g) && g->big.payload == NULL && !window_full(g) &&
-	       ring_has_room(&g->req);
+	return !gw_reach_holds(g) && g->big.payload == NULL &&
+	       !window_full(g) && ring_has_room(&g->req);
 }
 
 /*
@@ -536,7 +530,8 @@ gw_write_append(struct gateway *g, struct conn *c, const struct request *rq)
 	uint64_t tail = g->req.tail;
 	int rc;
 
-	if (is_held(g) || g->big.payload != NULL || window_full(g))
+	if (g->big.payload != NULL || window_full(g) ||
+	    !gw_reach_may(g, c, rq->reach, rq->level))
 		return -EAGAIN;
 	gw_turn_work(g, len / 4096);
 	if (len > REQ_PART_MAX) {
@@ -666,6 +661,8 @@ ret_take(struct gateway *g, const struct wal_ret *ret)
 	if (ret->incarnation != g->incarnation || ret->count == 0 ||
 	    ret->count > behind || behind > 2 * GW_WINDOW)
 		return;
+	gw_reach_returned(
+	    g, ret->seq, ret->count, ret->status == RET_OK ? ret->vlsn : 0);
 	if (!run_push(g, ret))
 		fatalx("no memory for the log's answers");
 	if (ret->status == RET_OK)
@@ -943,7 +940,7 @@ busy_publish(struct gateway *g)
 	if (g->big.payload != NULL)
 		now = BUSY_REQUEST;
 	else if (g->stalled_count != 0)
-		now = is_held(g) ? BUSY_TABLE : BUSY_REQUEST;
+		now = gw_reach_holds(g) ? BUSY_TABLE : BUSY_REQUEST;
 	if (atomic_load_explicit(busy, memory_order_relaxed) != now)
 		atomic_store_explicit(busy, now, memory_order_relaxed);
 }
@@ -951,6 +948,7 @@ busy_publish(struct gateway *g)
 void
 gw_write_publish(struct gateway *g)
 {
+	gw_reach_turn(g);
 	busy_publish(g);
 	if (!g->req_published)
 		return;

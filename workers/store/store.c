@@ -482,9 +482,10 @@ store_deadline(void *ctx)
 		at = store_read_deadline(s);
 	if (store_is_leaving(s) && s->loop.now_ns + LEAVE_NS < at)
 		at = s->loop.now_ns + LEAVE_NS;
-	/* Memory of the machine comes back, a checkpoint fails, without a bell.
-	 */
-	if ((s->busy == BUSY_TABLE || store_holds(s)) &&
+	/* Memory of the machine comes back, a trouble comes or goes, without a
+	   bell. */
+	if ((s->busy == BUSY_TABLE || position_get(&s->r->pos->room) == 0 ||
+		position_get(&s->r->pos->refuses) != REFUSES_NOTHING) &&
 	    s->loop.now_ns + FULL_LOOK_NS < at)
 		at = s->loop.now_ns + FULL_LOOK_NS;
 	return at;

@@ -150,6 +150,8 @@ bool store_is_leaving(const struct store *s);
  * is void. True if something changed.
  */
 bool store_let_go(struct store *s);
+/* Has the active generation its share, and can it be frozen? */
+bool store_freeze_is_due(const struct store *s);
 /* Would store_freeze_turn() do something? */
 bool store_freeze_pending(const struct store *s);
 
@@ -157,8 +159,8 @@ bool store_freeze_pending(const struct store *s);
 
 /* How much room there is decides what is taken of writes. */
 void store_full_turn(struct store *s);
-/* Do gateways append nothing for now? */
-bool store_holds(const struct store *s);
+/* positions.room, before what takes of it is shown as applied. */
+void store_room_publish(struct store *s);
 /* Is a checkpoint due, for it to be known how much room there is? */
 bool store_full_wants_freeze(const struct store *s);
 

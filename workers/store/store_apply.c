@@ -247,6 +247,7 @@ store_publish(struct store *s)
 	uint64_t before = position_get(&s->r->pos->applied);
 	bool waited;
 
+	store_room_publish(s);
 	position_set(&s->r->pos->applied, s->applied);
 	/* Who raised apply_wanted after this look sees `applied`. */
 	atomic_thread_fence(memory_order_seq_cst);
@@ -355,7 +356,8 @@ store_apply_batch(struct store *s)
 			break;
 		if ((rc = place_cursor(s)) == 0)
 			rc = apply_next(s, limit);
-		if (rc != 0)
+		/* At the same place in any life of the log: see room_now(). */
+		if (rc != 0 || store_freeze_is_due(s))
 			break;
 		if (s->beats == beats)
 			continue;

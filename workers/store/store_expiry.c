@@ -231,7 +231,8 @@ static bool
 may_ask(const struct store *s)
 {
 	/* The last of the table's room is not for what is hidden anyway. */
-	return s->expiry.flight_count < EXPIRY_FLIGHT && !store_holds(s) &&
+	return s->expiry.flight_count < EXPIRY_FLIGHT &&
+	       position_get(&s->r->pos->room) != 0 &&
 	       position_get(&s->r->pos->refuses) < REFUSES_DELETES;
 }
 

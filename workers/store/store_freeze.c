@@ -137,24 +137,22 @@ store_freeze_turn(struct store *s)
 }
 
 bool
+store_freeze_is_due(const struct store *s)
+{
+	return s->parts_origin == 0 && table_want_freeze(&s->table) &&
+	       table_can_freeze(&s->table);
+}
+
+bool
 store_freeze_pending(const struct store *s)
 {
 	return drop_due(s) || (freeze_due(s) && table_can_freeze(&s->table));
 }
 
-/*
- * While nothing is served, all that is in the log may come. Later only what
- * was accepted until store_full.c held up the gateways: nobody who reads shall
- * wait for a checkpoint.
- */
 bool
 store_has_room(struct store *s)
 {
-	uint64_t room = s->table.g->arena_nominal;
-
-	if (!s->replaying)
-		room += TABLE_OVERRUN;
-	if (table_used(&s->table) < room)
+	if (table_used(&s->table) < s->table.g->arena_nominal)
 		return true;
 	if (s->busy != BUSY_TABLE)
 		counter_add(s->r->counters, SLOT_STORE, C_STORE_STALLS, 1);

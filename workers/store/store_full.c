@@ -13,7 +13,8 @@
 #include "shm/trouble.h"
 #include "workers/store/store.h"
 
-#define NEAR_LEAST (UINT64_C(1) << 20) /* of the table, for a checkpoint */
+#define PATIENCE_NS (10 * NS_PER_S) /* of writes that wait; then refused */
+#define NEAR_LEAST  (UINT64_C(1) << 20) /* of the table, for a checkpoint */
 
 static uint64_t
 limit_of(const struct store *s)
@@ -44,6 +45,17 @@ is_over(const struct store *s)
 	return used >= (s->over ? limit - limit / 64 : limit);
 }
 
+/* A checkpoint that neither fails nor ends is as good as one that fails. */
+static bool
+waits_long(const struct store *s)
+{
+	struct trouble_info t;
+
+	return trouble_stands(s->r, TROUBLE_STORE_WAITS) &&
+	       trouble_read(s->r, TROUBLE_STORE_WAITS, &t) &&
+	       s->loop.now_ns > t.since_ns + PATIENCE_NS;
+}
+
 /*
  * The table's room while nothing goes out of it: half of it is for what is
  * accepted already, for deletions, and the last eighth for a FLUSHALL.
@@ -54,44 +66,47 @@ by_table(const struct store *s)
 	uint64_t used = table_used(&s->table);
 	uint64_t nominal = s->table.g->arena_nominal;
 
-	if (!store_is_frozen(s) ||
-	    !trouble_stands(s->r, TROUBLE_CHECKPOINT_FAILED) ||
-	    used < nominal / 2)
+	if (table_can_freeze(&s->table) ||
+	    (!waits_long(s) &&
+		(!trouble_stands(s->r, TROUBLE_CHECKPOINT_FAILED) ||
+		    used < nominal / 2)))
 		return REFUSES_NOTHING;
 	return used < nominal / 8 * 7 ? REFUSES_GROWTH : REFUSES_DELETES;
 }
 
 /*
- * Writes wait in front of the log, not behind it: there they would be answered
- * and not applied, and whoever reads would wait for them. A checkpoint that
- * fails is no reason to wait any more, but to refuse.
+ * Writes wait in front of the log for a checkpoint that makes room, not behind
+ * it: see workers/gateway/reach.c. What is on its way may fill the share of
+ * one generation: of this one, if it cannot be frozen, else of the next. Then
+ * all of it is applied without a further checkpoint, by a replay as well.
  */
-static bool
-is_holding(const struct store *s)
+static uint64_t
+room_now(const struct store *s)
 {
-	return store_is_frozen(s) &&
-	       !trouble_stands(s->r, TROUBLE_CHECKPOINT_FAILED) &&
-	       table_used(&s->table) >= s->table.g->arena_nominal / 4 * 3;
+	uint64_t share = table_share(s->table.g);
+	uint64_t used = table_used(&s->table);
+
+	/* A stop ends checkpoints, not the log. */
+	if (loop_shutdown(&s->loop) != SHUTDOWN_NONE)
+		return UINT64_MAX / 2;
+	if (table_can_freeze(&s->table))
+		return share;
+	return used < share ? share - used : 0;
 }
 
-static void
-hold_turn(struct store *s)
+void
+store_room_publish(struct store *s)
 {
-	bool holding = is_holding(s);
+	uint64_t room = room_now(s), before = position_get(&s->r->pos->room);
 
-	if (holding == store_holds(s))
+	if (room == before)
 		return;
-	position_set(&s->r->pos->holds, holding);
-	if (holding)
+	position_set(&s->r->pos->room, room);
+	if (room == 0)
 		counter_add(s->r->counters, SLOT_STORE, C_STORE_STALLS, 1);
-	else
+	/* Less of it is told by who asks. */
+	if (room > before)
 		store_ring_gateways(s, true);
-}
-
-bool
-store_holds(const struct store *s)
-{
-	return position_get(&s->r->pos->holds) != 0;
 }
 
 bool
@@ -128,8 +143,10 @@ tell(struct store *s, enum refuses level)
 		f.error = ENOSPC;
 		f.place = PLACE_STORE;
 	} else {
-		snprintf(
-		    what, sizeof(what), "the store is full (checkpoints fail)");
+		snprintf(what, sizeof(what), "the store is full (%s)",
+		    trouble_stands(s->r, TROUBLE_CHECKPOINT_FAILED)
+			? "checkpoints fail"
+			: "a checkpoint does not end");
 	}
 	trouble_begin(s->r, TROUBLE_STORE_FULL, &f);
 }
@@ -163,6 +180,8 @@ refuse_turn(struct store *s)
 	else
 		tell(s, level);
 	position_set(&s->r->pos->refuses, level);
+	/* Who waits for room may be refused now. */
+	store_ring_gateways(s, true);
 }
 
 void
@@ -170,6 +189,5 @@ store_full_turn(struct store *s)
 {
 	tell_flushed(s);
 	refuse_turn(s);
-	/* Last: who need not wait any more finds out whether it is refused. */
-	hold_turn(s);
+	store_room_publish(s);
 }

@@ -1,0 +1,88 @@
+# Writes that must wait for a checkpoint wait in front of the log: whoever reads
+# does not wait with them, however much a few bytes make of the table, and a
+# node that is killed meanwhile boots again. That it lasts is told, and in the
+# end writes are refused.
+use strict;
+use warnings;
+use Nodelife;
+use Test::More;
+
+my %small = ( table_size => '8M', max_value => '1M', checkpoint_wal => '64M' );
+
+sub trouble {
+	my ( $n, $kind ) = @_;
+	my $s = $n->stat or return;
+	my ($t) = grep { $_->{kind} eq $kind } @{ $s->{troubles} };
+	return $t && $t->{text};
+}
+
+sub send_all {
+	my ( $c, @commands ) = @_;
+	$c->raw( join '', map { Nodelife::Client::encode(@$_) } @commands );
+	return;
+}
+
+# No checkpoint ends: its worker is stopped, so that nothing fails either.
+{
+	my $n = Nodelife->new( store => {%small}, liveness => { timeout => '5m' } );
+	$n->start;
+	my ( $c, $w ) = ( $n->client, $n->client );
+	is $c->cmd(qw(SET k0 v)), 'OK', 'a key';
+	my $checkpoint = $n->workers->{checkpoint};
+	kill STOP => $checkpoint;
+	send_all( $w, map { [ 'SET', "k$_", 'v' x 16_000 ] } 1 .. 2048 );
+	eventually { trouble( $n, 'store_waits' ) } 'that writes wait is told';
+	like trouble( $n, 'store_waits' ),
+	  qr{store/data\.mdb: a checkpoint makes no room for [\d.]+ s: writes wait, reads go on: .*disk},
+	  'with what for';
+	ok !$n->stat->{can_write}, 'it cannot write';
+	is( ( $n->http('/readyz?want=write') )[0], 503, 'and says so' );
+	is $c->cmd(qw(GET k0)), 'v', 'reads go on';
+	ok $c->cmd('DBSIZE') > 500, 'of all that was accepted';
+	is ref( ( $c->pipeline( ['MULTI'], [qw(GET k0)], ['EXEC'] ) )[2] ), 'ARRAY',
+	  'transactions that read, too';
+	eventually { trouble( $n, 'store_full' ) } 'in the end writes are refused';
+	like $c->cmd(qw(SET x 1)), qr/^ERR the store is full \(a checkpoint does not end\)/,
+	  'saying why';
+	is $c->cmd(qw(DEL k0)), 1, 'but deletions';
+	kill CONT => $checkpoint;
+	eventually { ( $c->cmd(qw(SET x 1)) // '' ) eq 'OK' } 'it goes on by itself';
+	eventually { !trouble( $n, 'store_waits' ) && !trouble( $n, 'store_full' ) }
+	  'and says so';
+	is $n->stat->{node_restarts}, 0, 'without a restart';
+	kill STOP => $checkpoint;
+	send_all( $n->client, map { [ 'SET', "k$_", 'v' x 16_000 ] } 1 .. 2048 );
+	eventually { trouble( $n, 'store_waits' ) } 'once more';
+	$n->kill9->start;
+	ok $n->client->cmd('DBSIZE') > 500, 'a node that is killed meanwhile boots';
+	is $n->stop, 0, 'and stops';
+}
+
+# Few bytes that make much of the table, and checkpoints that fail.
+SKIP: {
+	my $n = Nodelife->new( store => {%small} );
+	$n->start;
+	my ( $c, $w ) = ( $n->client, $n->client );
+	is $c->cmd( 'SET', 'long', 'v' x 1_000_000 ), 'OK', 'a long value';
+	my $checkpoint = $n->workers->{checkpoint};
+	skip 'there is no prlimit(1)', 1
+	  if system( 'prlimit', "--pid=$checkpoint", '--fsize=100000:' ) != 0;
+	send_all( $w, map { [ 'SETRANGE', "s$_", 1_000_000, 'x' ] } 1 .. 300 );
+	send_all( $w, map { [ 'APPEND', 'long', 'x' ] } 1 .. 300 );
+	send_all( $w, map { [ 'EXPIRE', 'long', 1000 + $_ ] } 1 .. 300 );
+	eventually { trouble( $n, 'checkpoint_failed' ) } 'checkpoints fail';
+	ok length $c->cmd(qw(GET long)) >= 1_000_000, 'a few bytes, much of the table: reads go on';
+	$n->kill9->start;
+	$c = $n->client;
+	ok length $c->cmd(qw(GET long)) >= 1_000_000, 'and after a boot';
+	$checkpoint = $n->workers->{checkpoint};
+	system 'prlimit', "--pid=$checkpoint", '--fsize=100000:';
+	$w = $n->client;
+	send_all( $w, map { [ 'SETRANGE', "s$_", 1_000_000, 'x' ] } 1 .. 300 );
+	eventually { trouble( $n, 'store_full' ) } 'full';
+	is $c->cmd('FLUSHALL'), 'OK', 'FLUSHALL is taken';
+	is $c->cmd(qw(GET long)), undef, 'and applied';
+	is $n->stat->{node_restarts}, 0, 'no restart';
+	is $n->stop, 0, 'stopped';
+}
+done_testing;
