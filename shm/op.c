@@ -400,6 +400,13 @@ op_reach(uint16_t code, int64_t num, uint32_t argc, const struct op_arg *argv,
 	}
 }
 
+bool
+op_copies(unsigned code)
+{
+	return code == OP_APPEND || code == OP_SETRANGE || code == OP_GETEX ||
+	       code == OP_EXPIREAT || code == OP_PERSIST || code == OP_RENAME;
+}
+
 uint64_t
 op_need(uint16_t code, uint16_t flags, int64_t num, uint32_t argc,
     const struct op_arg *argv)

@@ -142,6 +142,8 @@ uint64_t op_need(uint16_t code, uint16_t flags, int64_t num, uint32_t argc,
  */
 uint64_t op_reach(uint16_t code, int64_t num, uint32_t argc,
     const struct op_arg *argv, uint64_t longest);
+/* Does that depend on it? */
+bool op_copies(unsigned code);
 const char *op_name(unsigned code);
 
 #endif

@@ -64,7 +64,8 @@ struct positions {
 	struct position refuses; /* W: store. enum refuses */
 	struct position room; /* W: store. bytes of the table that writes which
 				 are not applied yet may reach, of all gateways
-				 together */
+				 together; 3/4 of a generation or more = none is
+				 being written */
 	struct position unreadable; /* W: who meets it. mono_ns of the last read
 				       of the checkpoint that the disk did not
 				       give; the store clears it, 0 = none */

@@ -221,6 +221,9 @@ table_gen_at(struct table_head *t, uint64_t number)
 	return &t->gen[number & 1];
 }
 
+/* positions.room of a node that stops: nobody waits for any. */
+#define TABLE_ROOM_ANY (UINT64_MAX / 2)
+
 /* Of the arena, what writes may fill before its generation is frozen. */
 static inline uint64_t
 table_share(const struct table_gen *g)

@@ -79,10 +79,33 @@ SKIP: {
 	system 'prlimit', "--pid=$checkpoint", '--fsize=100000:';
 	$w = $n->client;
 	send_all( $w, map { [ 'SETRANGE', "s$_", 1_000_000, 'x' ] } 1 .. 300 );
+	send_all( $n->client, ['MULTI'], [ 'SETRANGE', 'm', 1_000_000, 'x' ],
+		( map { [ 'EXPIRE', 'm', 1000 + $_ ] } 1 .. 58 ), ['EXEC'] );
 	eventually { trouble( $n, 'store_full' ) } 'full';
 	is $c->cmd('FLUSHALL'), 'OK', 'FLUSHALL is taken';
 	is $c->cmd(qw(GET long)), undef, 'and applied';
 	is $n->stat->{node_restarts}, 0, 'no restart';
+	system 'prlimit', "--pid=$checkpoint", '--fsize=unlimited:';
+	is $n->stop, 0, 'stopped';
+}
+
+# A log that fails takes what is on its way along, and holds nobody.
+SKIP: {
+	my $n = Nodelife->new;
+	$n->start;
+	my ( $c, $w ) = ( $n->client, $n->client );
+	is $c->cmd(qw(SET k v)), 'OK', 'a key';
+	my $wal = $n->workers->{wal};
+	skip 'there is no prlimit(1)', 1
+	  if system( 'prlimit', "--pid=$wal", '--fsize=4096:' ) != 0;
+	my @answers = $w->pipeline( map { [ 'EXPIRE', 'k', 1000 + $_ ] } 1 .. 10 );
+	is grep( {/^(UNKNOWNOUTCOME|LOGFAILED)/} @answers ), 10,
+	  'a log that fails: what was on its way is answered';
+	like $c->cmd(qw(EXPIRE k 5)), qr/^LOGFAILED/, 'and what comes';
+	like $c->cmd(qw(SET x y)),    qr/^LOGFAILED/, 'at once';
+	system 'prlimit', "--pid=$wal", '--fsize=unlimited:';
+	eventually { ( eval { $n->client->cmd(qw(SET x y)) } // '' ) eq 'OK' }
+	  'it goes on by itself';
 	is $n->stop, 0, 'stopped';
 }
 done_testing;

@@ -13,6 +13,7 @@
 #include <unistd.h>
 #include "shm/assert.h"
 #include "shm/record.h"
+#include "shm/table.h"
 #include "t/tap.h"
 #include "workers/gateway/command.h"
 #include "workers/gateway/job.h"
@@ -78,7 +79,7 @@ set_up(void)
 	worker.slot = SLOT_GATEWAY;
 	worker.incarnation = 7;
 	worker.region = &region;
-	position_set(&region.pos->room, UINT64_MAX / 2);
+	position_set(&region.pos->room, TABLE_ROOM_ANY);
 	worker.conf = &conf;
 	worker.bells.wakes = region.wakes;
 	memset(worker.bells.fd, 0xff, sizeof(worker.bells.fd));

@@ -51,6 +51,9 @@ struct plan {
 	uint64_t need; /* op_need() of all of them */
 	uint64_t reach; /* gw_reach_of() */
 	bool writes;
+	bool copies; /* op_copies() */
+	bool waited; /* for a place in the ring, or in the table */
+	uint32_t seq; /* of the gateway's next request when it was begun */
 	enum refuses level; /* the least of gw_write_level() */
 	bool local_reads; /* SCAN reads the store from here */
 	bool counts; /* DBSIZE is in it */
@@ -247,8 +250,11 @@ plan_op_begin(struct plan *p)
 	p->copying = true;
 	p->op_count++;
 	p->need += op_need(b->code, b->flags, b->num, b->argc, b->argv);
+	if (!p->writes)
+		p->seq = p->k->g->next_seq;
 	if (op_writes(b->code))
 		p->reach += gw_reach_of(p->k->g, b);
+	p->copies |= op_copies(b->code);
 	if (op_writes(b->code) &&
 	    (!p->writes || gw_write_level(b->code) < p->level))
 		p->level = gw_write_level(b->code);
@@ -627,6 +633,14 @@ exec_read_anew(struct plan *p)
 }
 
 static enum verdict
+exec_stall(struct plan *p)
+{
+	p->waited = true;
+	gw_conn_stall(p->k->g, p->k->c, p->payload.len);
+	return VERDICT_PARKED;
+}
+
+static enum verdict
 exec_append(struct plan *p)
 {
 	struct call *k = p->k;
@@ -637,14 +651,16 @@ exec_append(struct plan *p)
 		.reach = p->reach };
 	int rc;
 
-	/* No record takes more than its bound. */
-	if (rq.reach > k->g->w->conf->store.max_record)
+	/*
+	 * No record takes more than its bound. One that copies may take that
+	 * when others have written since its keys were looked at.
+	 */
+	if ((p->copies && (p->waited || p->seq != k->g->next_seq)) ||
+	    rq.reach > k->g->w->conf->store.max_record)
 		rq.reach = k->g->w->conf->store.max_record;
 	rc = gw_write_append(k->g, k->c, &rq);
-	if (rc == -EAGAIN) {
-		gw_conn_stall(k->g, k->c, p->payload.len);
-		return VERDICT_PARKED;
-	}
+	if (rc == -EAGAIN)
+		return exec_stall(p);
 	if (rc != 0)
 		return call_error_done(k, "ERR no memory for this transaction");
 	p->x = NULL; /* the node's now */
@@ -683,10 +699,8 @@ exec_write(struct plan *p)
 		return call_full(k);
 	if (!exec_answer(p, &v))
 		return v;
-	if (!gw_write_room(k->g)) {
-		gw_conn_stall(k->g, k->c, p->payload.len);
-		return VERDICT_PARKED;
-	}
+	if (!gw_write_room(k->g))
+		return exec_stall(p);
 	return exec_append(p);
 }
 
@@ -704,8 +718,7 @@ exec_read_settle(struct plan *p, bool far)
 	    p->payload.len <= REQ_PAYLOAD_MAX) {
 		if (gw_write_room(k->g))
 			return exec_append(p);
-		gw_conn_stall(k->g, k->c, p->payload.len);
-		return VERDICT_PARKED;
+		return exec_stall(p);
 	}
 	return call_error_done(k, far ? EXEC_FAR
 				      : "ERR the store changes too "

@@ -687,7 +687,7 @@ gw_run_set(struct call *k)
 	    k->argv[2].len > LONG_REQUEST || k->g->w->readonly ||
 	    !commit_is_master(k->g->r) || !gw_write_taken(k->g, REFUSES_GROWTH))
 		return gw_run_op(k);
-	rq.reach = op_reach(OP_SET, 0, rq.argc, rq.argv, 0);
+	rq.reach = gw_reach_set(k->g, rq.argv);
 	rc = gw_write_append(k->g, k->c, &rq);
 	return rc == 0 ? VERDICT_DONE : run_parked(k, rc);
 }

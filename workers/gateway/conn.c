@@ -952,6 +952,9 @@ wake_list(struct gateway *g, struct conn_list *list, size_t len)
 static void
 wake_stalled(struct gateway *g)
 {
+	if (g->stalled_count == 0 || gw_reach_holds(g))
+		return;
+	gw_reach_wake(g);
 	if (g->big_next)
 		wake_list(g, &g->stalled_big, SIZE_MAX);
 	wake_list(g, &g->stalled, 0);

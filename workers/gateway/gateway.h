@@ -196,24 +196,36 @@ struct ret_run {
 
 /* A request in parts that the ring has not wholly taken yet. */
 #define REACH_MARKS 64
+#define REACH_KEYS  1024
 
 /* Requests up to seq, from where the mark before ends. */
 struct reach_mark {
 	uint32_t seq;
-	bool placed; /* vlsn is seq's; 0 = refused */
+	bool placed; /* vlsn is known: when it is applied they are */
 	uint64_t vlsn;
 	uint64_t bytes; /* their reach */
+	uint64_t longest; /* the largest of it; no value gets longer */
+};
+
+/* Keys of a slot have values of at most this length until seq is applied. */
+struct reach_key {
+	uint32_t seq;
+	uint64_t longest;
 };
 
 /* What was appended and is not applied. */
 struct reach {
 	struct reach_mark mark[REACH_MARKS];
+	struct reach_key key[REACH_KEYS];
 	uint32_t first, count;
+	uint32_t applied_seq; /* requests up to here are */
 	uint64_t bytes; /* of all marks */
-	uint64_t longest; /* of a request in them; a value is no longer */
-	uint32_t held, held_generation; /* who waits for room; 0 = nobody */
-	enum refuses held_level;
+	uint64_t longest; /* as published */
+	uint32_t held, held_generation; /* first to wait for room; 0 = nobody */
 	uint64_t held_bytes;
+	uint64_t least_bytes; /* of those that wait; UINT64_MAX = nobody does */
+	enum refuses least_level;
+	uint64_t held_room; /* positions.room when they were held */
 };
 
 struct big_request {
@@ -555,14 +567,22 @@ int
 gw_write_append(struct gateway *g, struct conn *c, const struct request *rq);
 
 /* ---- reach.c ---- */
-/* The most of the table that a write may take, looked up if it matters. */
+void gw_reach_init(struct gateway *g);
+/*
+ * The most of the table that an operation may take if it is appended next, as
+ * far as is known now; notes what it may make of its keys.
+ */
 struct built;
 uint64_t gw_reach_of(struct gateway *g, const struct built *b);
-/* May c append so much? If not it waits, and nobody goes before it. */
+/* The same of a plain SET. */
+uint64_t gw_reach_set(struct gateway *g, const struct op_arg argv[2]);
+/* May c append so much? If not it waits (PARK_RING). */
 bool gw_reach_may(struct gateway *g, const struct conn *c, uint64_t bytes,
     enum refuses level);
-/* Does somebody wait for room that is not there yet? */
+/* Is there no room for any of those that wait? */
 bool gw_reach_holds(struct gateway *g);
+/* Those that wait are about to ask again. */
+void gw_reach_wake(struct gateway *g);
 /* Appended; wal gave VLSNs from `vlsn` on, 0 = it refused them. */
 void gw_reach_add(struct gateway *g, uint32_t seq, uint64_t bytes);
 void gw_reach_returned(

@@ -1,14 +1,16 @@
 /*
  * The reach of a write: the most that it may take of the table's memory. What
  * this gateway has appended and the store has not applied reaches no further
- * than positions.room, so what was accepted always finds its place: a write
- * that would go beyond waits in front of the log. Behind it, it would be
- * answered and not applied, and whoever reads would wait for it.
+ * than its part of positions.room, so what was accepted always finds its place:
+ * a write that would go beyond waits in front of the log. Behind it, it would
+ * be answered and not applied, and whoever reads would wait for it.
  *
  * What the state decides is asked of the state: of an operation that copies
  * the value it finds, the reach is that value's length now, or what a write
- * under way may make of it. Only if it matters: a look-up may go to the disk.
+ * under way may make of it.
  */
+#include <errno.h>
+
 #include "shm/table.h"
 #include "workers/gateway/command.h"
 #include "workers/gateway/gateway.h"
@@ -17,6 +19,24 @@ static struct reach_mark *
 mark_at(struct reach *r, uint32_t i)
 {
 	return &r->mark[(r->first + i) % REACH_MARKS];
+}
+
+/* For other gateways: no value gets longer by what is under way here. */
+static void
+longest_publish(struct gateway *g)
+{
+	struct reach *r = &g->reach;
+	uint64_t longest = 0;
+	uint32_t i;
+
+	for (i = 0; i < r->count; i++)
+		if (mark_at(r, i)->longest > longest)
+			longest = mark_at(r, i)->longest;
+	if (longest == r->longest)
+		return;
+	r->longest = longest;
+	atomic_store_explicit(
+	    &g->r->slots->row[g->slot].longest, longest, memory_order_release);
 }
 
 /* What is applied by now reaches nothing any more. */
@@ -30,85 +50,131 @@ drop_applied(struct gateway *g)
 	while (r->count != 0 && (m = mark_at(r, 0))->placed &&
 	       m->vlsn <= applied) {
 		r->bytes -= m->bytes;
+		r->applied_seq = m->seq;
 		r->first++;
 		r->count--;
 	}
-	if (r->count == 0)
-		r->longest = 0;
+	longest_publish(g);
 }
 
-/* This gateway's share of the room; *whole: nothing but room is in the way. */
+/*
+ * This gateway's part of the room; *whole: nothing but writes under way is in
+ * it. Of several each takes its part again while the others' are under way.
+ */
 static uint64_t
 room_for(const struct gateway *g, enum refuses level, bool *whole)
 {
 	const struct table_gen *gen = &g->r->table->gen[0];
 	uint64_t room = position_get(&g->r->pos->room);
+	uint32_t parts = g->r->head->gateway_count;
 
 	*whole = room >= table_share(gen);
 	/* What is refused later may go further, too. */
 	if (level == REFUSES_DELETES)
 		room += gen->arena_nominal / 8;
-	return room / g->r->head->gateway_count;
+	return parts == 1 ? room : room / parts / 4 * 3;
 }
 
-/* One that is larger than all the room goes alone, into an empty table. */
+/*
+ * One that is larger than all the room goes alone, into an empty table. What
+ * a log that has failed takes no more is refused there.
+ */
 static bool
-fits(struct gateway *g, uint64_t bytes, enum refuses level)
+fits(struct gateway *g, uint64_t bytes, enum refuses level, bool *whole)
+{
+	struct reach *r = &g->reach;
+
+	if (r->bytes + bytes <= room_for(g, level, whole) ||
+	    gw_write_lost(g) != UINT64_MAX)
+		return true;
+	/* Before the room: what is applied is taken off that first. */
+	drop_applied(g);
+	return r->bytes + bytes <= room_for(g, level, whole) ||
+	       (r->count == 0 && *whole);
+}
+
+/* The first who waits for room, if he is still there. */
+static struct conn *
+held_now(struct gateway *g)
+{
+	struct reach *r = &g->reach;
+	struct conn *c;
+
+	if (r->held_generation == 0)
+		return NULL;
+	c = gw_conn_find(g, r->held, r->held_generation);
+	if (c == NULL || c->park != PARK_RING)
+		r->held_generation = 0;
+	return r->held_generation != 0 ? c : NULL;
+}
+
+/* The first who waits goes first, unless a checkpoint is in his way. */
+static bool
+somebody_fits(struct gateway *g)
 {
 	struct reach *r = &g->reach;
 	bool whole;
 
-	if (r->bytes + bytes <= room_for(g, level, &whole))
+	if (!gw_write_taken(g, r->least_level))
 		return true;
-	/* Before the room: what is applied is taken off that first. */
-	drop_applied(g);
-	return r->bytes + bytes <= room_for(g, level, &whole) ||
-	       (r->count == 0 && whole);
-}
-
-/* Who waits for room; nobody passes him, or a large one would wait for ever. */
-static struct conn *
-held_now(struct gateway *g)
-{
-	struct conn *c;
-
-	if (g->reach.held_generation == 0)
-		return NULL;
-	c = gw_conn_find(g, g->reach.held, g->reach.held_generation);
-	if (c == NULL || c->park != PARK_RING)
-		g->reach.held_generation = 0;
-	return g->reach.held_generation != 0 ? c : NULL;
+	(void)room_for(g, r->least_level, &whole);
+	return fits(g,
+	    whole && held_now(g) != NULL ? r->held_bytes : r->least_bytes,
+	    r->least_level, &whole);
 }
 
 bool
 gw_reach_holds(struct gateway *g)
 {
-	const struct reach *r = &g->reach;
+	struct reach *r = &g->reach;
 
-	return held_now(g) != NULL && gw_write_taken(g, r->held_level) &&
-	       !fits(g, r->held_bytes, r->held_level);
+	/* Their reach is asked again when the room is another one. */
+	return r->least_bytes != UINT64_MAX &&
+	       position_get(&g->r->pos->room) == r->held_room &&
+	       !somebody_fits(g);
 }
 
+void
+gw_reach_wake(struct gateway *g)
+{
+	g->reach.least_bytes = UINT64_MAX;
+}
+
+/*
+ * Nobody passes who only waits for others' writes to be applied, or a large
+ * one would wait for ever. While a checkpoint is in the way others may.
+ */
 bool
 gw_reach_may(
     struct gateway *g, const struct conn *c, uint64_t bytes, enum refuses level)
 {
 	struct reach *r = &g->reach;
-	const struct conn *held;
+	bool whole, room;
 
 	if (level == REFUSES_ALL)
 		return true;
+	room = fits(g, bytes, level, &whole);
 	if (r->held_generation == c->generation && r->held == c->index)
 		r->held_generation = 0;
-	if ((held = held_now(g)) != NULL)
-		return false;
-	if (fits(g, bytes, level))
+	if (room && (!whole || held_now(g) == NULL))
 		return true;
-	r->held = c->index;
-	r->held_generation = c->generation;
-	r->held_bytes = bytes;
-	r->held_level = level;
+	if (held_now(g) == NULL) {
+		r->held = c->index;
+		r->held_generation = c->generation;
+		r->held_bytes = bytes;
+	}
+	if (bytes < r->least_bytes) {
+		r->least_bytes = bytes;
+		r->least_level = level;
+	}
+	r->held_room = position_get(&g->r->pos->room);
 	return false;
+}
+
+static uint32_t
+key_slot(const struct op_arg *key)
+{
+	return table_slot(key->data, key->len) % REACH_KEYS;
 }
 
 void
@@ -127,8 +193,10 @@ gw_reach_add(struct gateway *g, uint32_t seq, uint64_t bytes)
 	m->placed = false;
 	m->bytes += bytes;
 	r->bytes += bytes;
+	if (bytes > m->longest)
+		m->longest = bytes;
 	if (bytes > r->longest)
-		r->longest = bytes;
+		longest_publish(g);
 }
 
 void
@@ -146,8 +214,29 @@ gw_reach_returned(
 		if (m->seq - seq >= count)
 			return;
 		m->placed = true;
-		m->vlsn = vlsn != 0 ? vlsn + (m->seq - seq) : 0;
+		/* Refused; others in this mark may not be. */
+		m->vlsn = vlsn != 0 ? vlsn + (m->seq - seq)
+				    : position_get(&g->r->pos->appended);
 	}
+}
+
+/* What the process before in this slot has left under way may be anything. */
+void
+gw_reach_init(struct gateway *g)
+{
+	struct reach *r = &g->reach;
+	uint64_t appended = position_get(&g->r->pos->appended);
+	bool whole;
+
+	*r = (struct reach){ .least_bytes = UINT64_MAX,
+		.applied_seq = g->next_seq - 1 };
+	atomic_store_explicit(
+	    &g->r->slots->row[g->slot].longest, 0, memory_order_release);
+	if (appended <= position_get(&g->r->pos->applied))
+		return;
+	gw_reach_add(g, g->next_seq - 1, room_for(g, REFUSES_GROWTH, &whole));
+	mark_at(r, 0)->placed = true;
+	mark_at(r, 0)->vlsn = appended;
 }
 
 void
@@ -155,7 +244,7 @@ gw_reach_turn(struct gateway *g)
 {
 	struct reach_mark *m;
 
-	if (held_now(g) == NULL)
+	if (g->reach.least_bytes == UINT64_MAX)
 		return;
 	drop_applied(g);
 	if (g->reach.count == 0 || !(m = mark_at(&g->reach, 0))->placed)
@@ -165,32 +254,99 @@ gw_reach_turn(struct gateway *g)
 	g->want_apply = true;
 }
 
+/* What writes under way here may make of the key's value; 0 = none does. */
+static uint64_t
+length_here(const struct gateway *g, const struct op_arg *key)
+{
+	const struct reach_key *k = &g->reach.key[key_slot(key)];
+
+	return (int32_t)(k->seq - g->reach.applied_seq) > 0 ? k->longest : 0;
+}
+
+static uint64_t
+length_elsewhere(const struct gateway *g)
+{
+	uint64_t most = 0, other;
+	uint32_t i;
+
+	for (i = 0; i < g->r->head->gateway_count; i++) {
+		if (SLOT_GATEWAY + i == g->slot)
+			continue;
+		other = atomic_load_explicit(
+		    &g->r->slots->row[SLOT_GATEWAY + i].longest,
+		    memory_order_acquire);
+		if (other > most)
+			most = other;
+	}
+	return most;
+}
+
 /* The longest value that the key may have when the operation is applied. */
 static uint64_t
 length_now(struct gateway *g, const struct op_arg *key)
 {
-	uint64_t most = g->w->conf->store.max_value;
-	struct kv_item item;
+	uint64_t here = length_here(g, key), there = length_elsewhere(g);
+	struct kv_item item = { .len = g->w->conf->store.max_value };
 	int rc;
 
-	if (gw_read_begin(g) != 0)
-		return most;
-	rc = kv_get(g->kv, key->data, key->len, 0, &item);
-	gw_turn_read(g, 1);
-	if (rc != 0)
-		item.len = rc == -ENOENT ? 0 : most;
-	return item.len > g->reach.longest ? item.len : g->reach.longest;
+	/* Looked at first: what is applied since is found below. */
+	if (gw_read_begin(g) == 0) {
+		rc = kv_get(g->kv, key->data, key->len, 0, &item);
+		gw_turn_read(g, 1);
+		if (rc != 0)
+			item.len =
+			    rc == -ENOENT ? 0 : g->w->conf->store.max_value;
+	}
+	if (here > item.len)
+		item.len = here;
+	return there > item.len ? there : item.len;
+}
+
+/* Until seq is applied the key's value may be as long as this. */
+static void
+key_note(struct gateway *g, const struct op_arg *key, uint64_t longest)
+{
+	struct reach_key *k = &g->reach.key[key_slot(key)];
+
+	if (longest > length_here(g, key))
+		k->longest = longest;
+	k->seq = g->next_seq;
+}
+
+uint64_t
+gw_reach_set(struct gateway *g, const struct op_arg argv[2])
+{
+	uint64_t bytes = op_reach(OP_SET, 0, 2, argv, 0);
+
+	key_note(g, &argv[0], bytes);
+	return bytes;
 }
 
 uint64_t
 gw_reach_of(struct gateway *g, const struct built *b)
 {
-	uint64_t least = op_reach(b->code, b->num, b->argc, b->argv, 0);
-	uint64_t most = op_reach(
-	    b->code, b->num, b->argc, b->argv, g->w->conf->store.max_value);
+	const struct op_arg *argv = b->argv;
+	uint64_t bytes = op_reach(b->code, b->num, b->argc, argv, 0);
+	uint32_t i;
 
-	if (least == most || fits(g, most, gw_write_level(b->code)))
-		return most;
-	return op_reach(
-	    b->code, b->num, b->argc, b->argv, length_now(g, &b->argv[0]));
+	if (op_copies(b->code) &&
+	    position_get(&g->r->pos->room) != TABLE_ROOM_ANY)
+		bytes = op_reach(
+		    b->code, b->num, b->argc, argv, length_now(g, &argv[0]));
+	switch (b->code) {
+	case OP_MSET:
+	case OP_MSETNX:
+		for (i = 0; i + 1 < b->argc; i += 2)
+			key_note(g, &argv[i], argv[i + 1].len);
+		break;
+	case OP_RENAME:
+		key_note(g, &argv[1], bytes);
+		break;
+	case OP_DEL:
+	case OP_FLUSHALL:
+		break;
+	default:
+		key_note(g, &argv[0], bytes);
+	}
+	return bytes;
 }

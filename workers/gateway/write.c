@@ -28,6 +28,7 @@ gw_write_init(struct gateway *g)
 	g->node_free = GW_NONE;
 	g->next_seq = g->oldest_seq = 1;
 	g->lost = UINT64_MAX;
+	gw_reach_init(g);
 	/* A gateway that was killed has left its bit behind. */
 	g->commit_waited = true;
 	gw_write_commit_waited(g);
@@ -479,8 +480,8 @@ ring_has_room(struct bytering *q)
 bool
 gw_write_room(struct gateway *g)
 {
-	return !gw_reach_holds(g) && g->big.payload == NULL &&
-	       !window_full(g) && ring_has_room(&g->req);
+	return g->big.payload == NULL && !window_full(g) &&
+	       ring_has_room(&g->req);
 }
 
 /*
@@ -493,8 +494,9 @@ gw_write_may_make(struct gateway *g, size_t len)
 {
 	const struct conn *c = gw_conn_find(g, g->maker, g->maker_generation);
 
-	return gw_write_room(g) && (len <= GW_REQUEST_BIG || c == NULL ||
-				       c->job == NULL || c->park != PARK_TURN);
+	return gw_write_room(g) && !gw_reach_holds(g) &&
+	       (len <= GW_REQUEST_BIG || c == NULL || c->job == NULL ||
+		   c->park != PARK_TURN);
 }
 
 void
@@ -967,5 +969,5 @@ gw_write_pending(struct gateway *g)
 		return true;
 	if (g->big.payload != NULL)
 		return ring_has_room(&g->req);
-	return g->stalled_count != 0 && gw_write_room(g);
+	return g->stalled_count != 0 && gw_write_room(g) && !gw_reach_holds(g);
 }

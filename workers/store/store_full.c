@@ -88,9 +88,12 @@ room_now(const struct store *s)
 
 	/* A stop ends checkpoints, not the log. */
 	if (loop_shutdown(&s->loop) != SHUTDOWN_NONE)
-		return UINT64_MAX / 2;
+		return TABLE_ROOM_ANY;
 	if (table_can_freeze(&s->table))
 		return share;
+	/* Never all of it: that says that nothing is in the way. */
+	if (used < TABLE_UNIT)
+		used = TABLE_UNIT;
 	return used < share ? share - used : 0;
 }
 
