@@ -521,6 +521,7 @@ test_node_away(void)
 {
 	struct table_gen *g = node_begin(9);
 
+	unlinkat(worker.data_dir, NODE_FILE_NAME, 0);
 	memset(node.group_uuid, 7, sizeof(node.group_uuid));
 	is_i64(child_end(child_start(write_it, g)), 0, "a group's store");
 	is_i64(child_end(worker_start()), WORKER_EXIT_FAILED,
@@ -531,11 +532,40 @@ test_node_away(void)
 	node_end();
 }
 
+/* Whose a new store is can be told by the node file only. */
+static void
+test_node_unread(void)
+{
+	node_begin(8);
+	atomic_store(&fix.r.table->opened, 0);
+	ok(unlinkat(worker.data_dir, NODE_FILE_NAME, 0) == 0 &&
+		mkdirat(worker.data_dir, NODE_FILE_NAME, 0700) == 0,
+	    "a node file that cannot be read");
+	is_i64(child_end(worker_start()), WORKER_EXIT_FAILED, "ends a boot");
+	ok(strstr(fix.r.seq->error, "/node: read: Is a directory") != NULL,
+	    "it says: %s", fix.r.seq->error);
+	is_u64(atomic_load(&fix.r.table->opened), 0, "nothing is opened");
+	unlinkat(worker.data_dir, NODE_FILE_NAME, AT_REMOVEDIR);
+	is_i64(node_file_write(worker.data_dir, &node), 0, "it is back");
+	node_end();
+}
+
+static bool
+node_make(void)
+{
+	int dir = open(data, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	bool made = dir != -1 && node_file_write(dir, &node) == 0;
+
+	if (dir != -1)
+		close(dir);
+	return made;
+}
+
 int
 main(void)
 {
 	strcpy(data, "/tmp/checkpoint_worker.XXXXXX");
-	if (mkdtemp(data) == NULL)
+	if (mkdtemp(data) == NULL || !node_make())
 		skip_all("no directory can be made here");
 	snprintf(store, sizeof(store), "%s/store", data);
 	metas = shared_zeros(sizeof(*metas));
@@ -547,6 +577,7 @@ main(void)
 	test_killed();
 	test_settles();
 	test_settles_boot();
+	test_node_unread();
 	test_node_away();
 	store_remove();
 	return tap_done();

@@ -40,7 +40,7 @@ static struct checkpoint {
 	bool opened;
 	bool unwanted; /* the boot has ended before it was opened */
 	uint8_t group_uuid[16];
-	int node_error; /* the node file could not be read: -errno */
+	bool node_known; /* that is so */
 	uint64_t retry_ns; /* not before; 0 = at once */
 	uint64_t backoff_ns;
 	uint32_t wanted_seen; /* control.checkpoint_wanted */
@@ -113,12 +113,6 @@ boot_verify(
 	}
 	if (st.vlsn != 0 && memcmp(st.group_uuid, none, 16) != 0 &&
 	    memcmp(st.group_uuid, c->group_uuid, 16) != 0) {
-		if (c->node_error != 0) {
-			snprintf(why, n, "%.160s/" NODE_FILE_NAME ": read: %s",
-			    c->w->conf->node.data_dir,
-			    strerror(-c->node_error));
-			return c->node_error;
-		}
 		snprintf(why, n,
 		    "store/data.mdb belongs to another group than the node "
 		    "file says");
@@ -141,15 +135,21 @@ boot_verify(
 	return 0;
 }
 
-static void
-read_uuid(struct checkpoint *c)
+/* Not known, a new store would be nobody's, and one of this group another's. */
+static int
+read_uuid(struct checkpoint *c, char *why, size_t n)
 {
 	struct node_file nf;
-	char why[128];
+	char text[128];
+	int rc = node_file_read(c->w->data_dir, &nf, text, sizeof(text));
 
-	c->node_error = node_file_read(c->w->data_dir, &nf, why, sizeof(why));
-	if (c->node_error == 0)
+	c->node_known = rc == 0;
+	if (rc == 0)
 		memcpy(c->group_uuid, nf.group_uuid, sizeof(c->group_uuid));
+	else
+		snprintf(why, n, "%.160s/" NODE_FILE_NAME ": read: %s",
+		    c->w->conf->node.data_dir, strerror(-rc));
+	return rc;
 }
 
 /*
@@ -339,14 +339,14 @@ boot(struct checkpoint *c)
 
 	snprintf(
 	    c->path, sizeof(c->path), "%s/store", c->w->conf->node.data_dir);
-	read_uuid(c);
-	if ((rc = boot_dir(c, why, sizeof(why))) == 0)
+	if ((rc = boot_dir(c, why, sizeof(why))) == 0 &&
+	    (rc = read_uuid(c, why, sizeof(why))) == 0)
 		rc = boot_files(c, why, sizeof(why));
 	/* It may have been moved meanwhile, and they with it. */
 	if (checkpoint_away(rc) && (dir = boot_dir(c, why, sizeof(why))) != 0)
 		rc = dir;
 	/* A later life needs only whose it is: its child looks, and tells. */
-	if (!is_first_life(c) && c->node_error == 0 && checkpoint_away(rc))
+	if (!is_first_life(c) && c->node_known && checkpoint_away(rc))
 		rc = 0;
 	if (c->unwanted)
 		return 0;
