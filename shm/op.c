@@ -342,8 +342,6 @@ need_setrange(int64_t offset, const struct op_arg *argv)
 	return need_entry(argv, (uint64_t)offset + argv[1].len);
 }
 
-#define NUMBER_TEXT_MAX 5120 /* of a long double, all digits */
-
 static uint64_t
 reach_keys(uint32_t argc, const struct op_arg *argv)
 {
@@ -382,7 +380,7 @@ op_reach(uint16_t code, int64_t num, uint32_t argc, const struct op_arg *argv,
 		return reach_setrange(num, argv, longest);
 	case OP_INCRBY:
 	case OP_INCRBYFLOAT:
-		return need_entry(argv, NUMBER_TEXT_MAX);
+		return need_entry(argv, OP_NUMBER_MAX);
 	case OP_GETEX:
 	case OP_EXPIREAT:
 	case OP_PERSIST:

@@ -24,6 +24,7 @@
 
 #define OP_HEADER_SIZE 16
 #define KEY_MAX        511
+#define OP_NUMBER_MAX  5120 /* of a long double, all digits */
 /* Redis' proto-max-bulk-len: no value grows beyond it. */
 #define OP_VALUE_MAX (INT64_C(512) << 20)
 

@@ -649,15 +649,19 @@ exec_append(struct plan *p)
 		.exec = p->x,
 		.level = p->writes ? p->level : REFUSES_ALL,
 		.reach = p->reach };
+	uint64_t bound = k->g->w->conf->store.max_record;
+	bool late;
 	int rc;
 
 	/*
 	 * No record takes more than its bound. One that copies may take that
 	 * when others have written since its keys were looked at.
 	 */
-	if ((p->copies && (p->waited || p->seq != k->g->next_seq)) ||
-	    rq.reach > k->g->w->conf->store.max_record)
-		rq.reach = k->g->w->conf->store.max_record;
+	late = p->waited || p->seq != k->g->next_seq;
+	if ((p->copies && late) || rq.reach > bound)
+		rq.reach = bound;
+	if (late && p->writes)
+		gw_reach_late(k->g, rq.reach);
 	rc = gw_write_append(k->g, k->c, &rq);
 	if (rc == -EAGAIN)
 		return exec_stall(p);

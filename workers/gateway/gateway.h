@@ -207,16 +207,18 @@ struct reach_mark {
 	uint64_t longest; /* the largest of it; no value gets longer */
 };
 
-/* Keys of a slot have values of at most this length until seq is applied. */
+/* Until seq is applied a key's value may be as long as this. */
 struct reach_key {
 	uint32_t seq;
+	uint32_t hash; /* whose; 0 = of several keys */
 	uint64_t longest;
 };
 
 /* What was appended and is not applied. */
 struct reach {
 	struct reach_mark mark[REACH_MARKS];
-	struct reach_key key[REACH_KEYS];
+	struct reach_key key[REACH_KEYS]; /* by hash */
+	struct reach_key any; /* whatever the key */
 	uint32_t first, count;
 	uint32_t applied_seq; /* requests up to here are */
 	uint64_t bytes; /* of all marks */
@@ -585,6 +587,11 @@ bool gw_reach_holds(struct gateway *g);
 void gw_reach_wake(struct gateway *g);
 /* Appended; wal gave VLSNs from `vlsn` on, 0 = it refused them. */
 void gw_reach_add(struct gateway *g, uint32_t seq, uint64_t bytes);
+/*
+ * What was noted of the next request is older than what others have appended
+ * since: its keys may get as long as this.
+ */
+void gw_reach_late(struct gateway *g, uint64_t longest);
 void gw_reach_returned(
     struct gateway *g, uint32_t seq, uint32_t count, uint64_t vlsn);
 /* At the turn's end: have the store apply what somebody waits for. */

@@ -171,12 +171,6 @@ gw_reach_may(
 	return false;
 }
 
-static uint32_t
-key_slot(const struct op_arg *key)
-{
-	return table_slot(key->data, key->len) % REACH_KEYS;
-}
-
 void
 gw_reach_add(struct gateway *g, uint32_t seq, uint64_t bytes)
 {
@@ -254,13 +248,67 @@ gw_reach_turn(struct gateway *g)
 	g->want_apply = true;
 }
 
-/* What writes under way here may make of the key's value; 0 = none does. */
-static uint64_t
-length_here(const struct gateway *g, const struct op_arg *key)
+static bool
+is_under_way(const struct gateway *g, const struct reach_key *k)
 {
-	const struct reach_key *k = &g->reach.key[key_slot(key)];
+	return (int32_t)(k->seq - g->reach.applied_seq) > 0;
+}
 
-	return (int32_t)(k->seq - g->reach.applied_seq) > 0 ? k->longest : 0;
+static struct reach_key *
+key_of(struct gateway *g, const struct op_arg *key, uint32_t *hash)
+{
+	*hash = table_hash(g->r->table, key->data, key->len);
+	return &g->reach.key[*hash % REACH_KEYS];
+}
+
+/* What writes under way here make of the key's value; false: none does. */
+static bool
+length_here(struct gateway *g, const struct op_arg *key, uint64_t *longest)
+{
+	uint32_t hash;
+	struct reach_key *k = key_of(g, key, &hash);
+	const struct reach_key *any = &g->reach.any;
+
+	if (is_under_way(g, any)) {
+		*longest = any->longest;
+		if (is_under_way(g, k) && k->longest > *longest)
+			*longest = k->longest;
+		return true;
+	}
+	*longest = k->longest;
+	return is_under_way(g, k) && (k->hash == hash || k->hash == 0);
+}
+
+/*
+ * The next request makes it so long, at most; `sure`: just that, whatever it
+ * finds. What comes later comes behind it in the log, too.
+ */
+static void
+key_note(
+    struct gateway *g, const struct op_arg *key, uint64_t longest, bool sure)
+{
+	uint32_t hash;
+	struct reach_key *k = key_of(g, key, &hash);
+
+	if (is_under_way(g, k) && k->hash != hash) {
+		k->hash = 0;
+		sure = false;
+	} else if (!is_under_way(g, k)) {
+		*k = (struct reach_key){ .hash = hash };
+	}
+	if (sure || longest > k->longest)
+		k->longest = longest;
+	k->seq = g->next_seq;
+}
+
+void
+gw_reach_late(struct gateway *g, uint64_t longest)
+{
+	struct reach_key *any = &g->reach.any;
+
+	if (!is_under_way(g, any) || longest > any->longest)
+		any->longest = longest;
+	any->seq = g->next_seq;
 }
 
 static uint64_t
@@ -285,11 +333,14 @@ length_elsewhere(const struct gateway *g)
 static uint64_t
 length_now(struct gateway *g, const struct op_arg *key)
 {
-	uint64_t here = length_here(g, key), there = length_elsewhere(g);
+	uint64_t here, there = length_elsewhere(g);
 	struct kv_item item = { .len = g->w->conf->store.max_value };
 	int rc;
 
 	/* Looked at first: what is applied since is found below. */
+	drop_applied(g);
+	if (!length_here(g, key, &here))
+		here = 0;
 	if (gw_read_begin(g) == 0) {
 		rc = kv_get(g->kv, key->data, key->len, 0, &item);
 		gw_turn_read(g, 1);
@@ -302,51 +353,68 @@ length_now(struct gateway *g, const struct op_arg *key)
 	return there > item.len ? there : item.len;
 }
 
-/* Until seq is applied the key's value may be as long as this. */
+/* What the operation makes of its keys, which have at most `longest` now. */
 static void
-key_note(struct gateway *g, const struct op_arg *key, uint64_t longest)
+keys_note(struct gateway *g, const struct built *b, uint64_t longest)
 {
-	struct reach_key *k = &g->reach.key[key_slot(key)];
+	const struct op_arg *argv = b->argv;
+	bool sure = (b->flags & (OPF_NX | OPF_XX | OPF_IFEQ)) == 0;
+	uint64_t end;
+	uint32_t i;
 
-	if (longest > length_here(g, key))
-		k->longest = longest;
-	k->seq = g->next_seq;
+	switch (b->code) {
+	case OP_SET:
+	case OP_GETSET:
+		key_note(g, &argv[0], argv[1].len, sure);
+		break;
+	case OP_SETNX:
+		key_note(g, &argv[0], argv[1].len, false);
+		break;
+	case OP_MSET:
+	case OP_MSETNX:
+		for (i = 0; i + 1 < b->argc; i += 2)
+			key_note(
+			    g, &argv[i], argv[i + 1].len, b->code == OP_MSET);
+		break;
+	case OP_APPEND:
+		key_note(g, &argv[0], longest + argv[1].len, true);
+		break;
+	case OP_SETRANGE:
+		end = (uint64_t)b->num + argv[1].len;
+		key_note(g, &argv[0], end > longest ? end : longest, true);
+		break;
+	case OP_INCRBY:
+	case OP_INCRBYFLOAT:
+		key_note(g, &argv[0], OP_NUMBER_MAX, false);
+		break;
+	case OP_RENAME:
+		key_note(g, &argv[1], longest, false);
+		break;
+	case OP_DEL:
+	case OP_GETDEL:
+		for (i = 0; i < b->argc; i++)
+			key_note(g, &argv[i], 0, true);
+		break;
+	default:
+		break;
+	}
 }
 
 uint64_t
 gw_reach_set(struct gateway *g, const struct op_arg argv[2])
 {
-	uint64_t bytes = op_reach(OP_SET, 0, 2, argv, 0);
-
-	key_note(g, &argv[0], bytes);
-	return bytes;
+	key_note(g, &argv[0], argv[1].len, true);
+	return op_reach(OP_SET, 0, 2, argv, 0);
 }
 
 uint64_t
 gw_reach_of(struct gateway *g, const struct built *b)
 {
-	const struct op_arg *argv = b->argv;
-	uint64_t bytes = op_reach(b->code, b->num, b->argc, argv, 0);
-	uint32_t i;
+	uint64_t longest = 0;
 
 	if (op_copies(b->code) &&
 	    position_get(&g->r->pos->room) != TABLE_ROOM_ANY)
-		bytes = op_reach(
-		    b->code, b->num, b->argc, argv, length_now(g, &argv[0]));
-	switch (b->code) {
-	case OP_MSET:
-	case OP_MSETNX:
-		for (i = 0; i + 1 < b->argc; i += 2)
-			key_note(g, &argv[i], argv[i + 1].len);
-		break;
-	case OP_RENAME:
-		key_note(g, &argv[1], bytes);
-		break;
-	case OP_DEL:
-	case OP_FLUSHALL:
-		break;
-	default:
-		key_note(g, &argv[0], bytes);
-	}
-	return bytes;
+		longest = length_now(g, &b->argv[0]);
+	keys_note(g, b, longest);
+	return op_reach(b->code, b->num, b->argc, b->argv, longest);
 }
