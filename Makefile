@@ -118,6 +118,14 @@ $B/t/sim/%: $B/t/sim/%.o $(ALLLIBS)
 	@echo "  LINK	$@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(ALLLIBS) -Wl,--end-group $(LIBS)
 
+# The simulated disk, by itself; libc's functions are its own.
+$B/t/sim/node/%.o: private override HARDEN =
+SIMFS	 = $B/t/sim/node/fs_test
+$(SIMFS): $(patsubst %,$B/t/sim/node/%.o,fs_test fs_test_stub sim_disk sim_fd \
+    sim_files sim_files_libc sim_fs sim_lock) $(LOWLIBS)
+	@echo "  LINK	$@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(LOWLIBS) -Wl,--end-group $(LIBS)
+
 # Attackers and witnesses know nothing of the node: no archive is linked.
 HOSTILE	 = $B/t/hostile/attack $B/t/hostile/witness
 $B/t/hostile/attack: $B/t/hostile/script.o
@@ -160,7 +168,7 @@ unit: $(UNIT)
 	t/run -j2 $(UNIT)
 
 # The tests of a build: unit programs, simulator, node tests.
-tests: all $(UNIT) $(SIM) $(HOSTILE) $(CLOCK) $(TERMINAL)
+tests: all $(UNIT) $(SIM) $(SIMFS) $(HOSTILE) $(CLOCK) $(TERMINAL)
 
 # The same on three builds; a node test on a build is BUILD/t/integration/X.t.
 check:
@@ -169,14 +177,15 @@ check:
 	@$(MAKE) --no-print-directory -j$(JOBS) $(SANBUILD) tests
 	@$(MAKE) --no-print-directory -j$(JOBS) $(FUZZBUILD) fuzzers objects
 	@NODELIFE_BUILD=$B t/run --timer -j2 $(NODETESTS) $(SANTESTS) \
-	    $(UNIT) $(SIM) $(UNIT:$B/%=$B/san/%) $(SIM:$B/%=$B/san/%) \
+	    $(UNIT) $(SIM) $(SIMFS) $(UNIT:$B/%=$B/san/%) \
+	    $(SIM:$B/%=$B/san/%) $(SIMFS:$B/%=$B/san/%) \
 	    $(sort $(wildcard t/unit/*.t t/lint/*.t)) t/leftovers.t
 
 fuzzers: $(FUZZERS:%=$B/t/fuzz/%)
 
 # What fuzzers do not need: built by clang all the same, for its warnings.
 objects: $(patsubst %.c,$B/%.o,$(sort $(wildcard supervisor/*.c tools/*.c \
-	t/unit/*.c t/sim/*.c t/bench/*.c t/hostile/*.c)))
+	t/unit/*.c t/sim/*.c t/sim/node/*.c t/bench/*.c t/hostile/*.c)))
 
 fuzz:
 	@tools/deps.sh check
@@ -192,7 +201,7 @@ san:
 	@tools/deps.sh check
 	@$(MAKE) --no-print-directory -j$(JOBS) $(SANBUILD) tests
 	t/run --timer -j2 $(SANTESTS) $(UNIT:$B/%=$B/san/%) \
-	    $(SIM:$B/%=$B/san/%) t/leftovers.t
+	    $(SIM:$B/%=$B/san/%) $(SIMFS:$B/%=$B/san/%) t/leftovers.t
 
 sim: $(SIM)
 	$(SIM) $(SEEDS)
