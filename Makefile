@@ -118,13 +118,26 @@ $B/t/sim/%: $B/t/sim/%.o $(ALLLIBS)
 	@echo "  LINK	$@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(ALLLIBS) -Wl,--end-group $(LIBS)
 
-# The simulated disk, by itself; libc's functions are its own.
+# The simulated disk, by itself. libc's functions are its own: no copies that
+# check, no points in blocks.
 $B/t/sim/node/%.o: private override HARDEN =
+$B/t/sim/node/%.o: private override SAN := $(filter-out -fsanitize-coverage=%,$(SAN))
 SIMFS	 = $B/t/sim/node/fs_test
 $(SIMFS): $(patsubst %,$B/t/sim/node/%.o,fs_test fs_test_stub sim_disk sim_fd \
     sim_files sim_files_libc sim_fs sim_lock) $(LOWLIBS)
 	@echo "  LINK	$@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(LOWLIBS) -Wl,--end-group $(LIBS)
+
+# A whole node in one process: libc's and liburing's functions are its own, and
+# each simulated process has the product's static variables for itself.
+NODESIM	 = $B/t/sim/node/node_sim
+nodesim	 = $(filter-out t/sim/node/fs_test%,$(sort $(wildcard t/sim/node/*.c)))
+SIMWRAP	 = $(foreach w,$(WORKERS),-Wl,--wrap=$w_main)
+$(NODESIM): $(nodesim:%.c=$B/%.o) $(ALLLIBS) t/sim/node/private.lds
+	@echo "  LINK	$@"
+	$(Q)$(CC) $(LDFLAGS) -rdynamic $(SIMWRAP) -o $@ $(filter %.o,$^) \
+	    -Wl,--start-group $(ALLLIBS) -Wl,--end-group $(LIBS) -ldl \
+	    -Wl,-T,t/sim/node/private.lds
 
 # Attackers and witnesses know nothing of the node: no archive is linked.
 HOSTILE	 = $B/t/hostile/attack $B/t/hostile/witness
@@ -151,6 +164,7 @@ help:
 	@echo 'lint     formatting, room rules, man pages'
 	@echo 'san      build with ASan and UBSan into $$B/san, run the tests on it'
 	@echo 'sim      simulate the group core: SEEDS=$(SEEDS)'
+	@echo 'node-sim simulate a whole node under faults: SEEDS=300'
 	@echo 'fuzz     fuzz every parser: SECONDS=$(SECONDS) each'
 	@echo 'hostile  attack a node: SECONDS=$(SECONDS); SEED, SLOTS, SHM, MEMORY, SAN=1'
 	@echo 'bench    compare with redis-server on this machine; BENCH=ROW picks,'
@@ -206,6 +220,10 @@ san:
 sim: $(SIM)
 	$(SIM) $(SEEDS)
 
+node-sim: SEEDS = 300
+node-sim: $(NODESIM)
+	$(NODESIM) -n $(SEEDS)
+
 # SAN=1: on the build with sanitizers. t/hostile/README.md tells the others.
 hostile:
 	@tools/deps.sh check
@@ -257,7 +275,7 @@ clean:
 
 always:
 
-.PHONY: all always help deps run unit tests check fuzzers objects fuzz lint san sim bench \
-	hostile attackers install uninstall clean
+.PHONY: all always help deps run unit tests check fuzzers objects fuzz lint san sim node-sim \
+	bench hostile attackers install uninstall clean
 .SECONDARY:
 -include $(shell find $B -name '*.d' 2>/dev/null)

@@ -1,0 +1,78 @@
+/*
+ * Private to the simulator: the world around one node. What the model knows,
+ * what the parts tell each other.
+ */
+#ifndef T_SIM_NODE_SIM_NODE_H
+#define T_SIM_NODE_SIM_NODE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "supervisor/node.h"
+#include "workers/worker.h"
+
+struct kv;
+
+#define KEYS 64
+
+enum write_state {
+	WRITE_SENT, /* what comes of it is not known (yet) */
+	WRITE_PLACED, /* the log says where it is */
+	WRITE_ACKED,
+	WRITE_REFUSED
+};
+
+/* One write of a client; its number is in its values. */
+struct write {
+	uint8_t state, type, slot;
+	bool early; /* acknowledged when committed, else with its result */
+	bool left; /* who sent it is dead */
+	uint32_t seq, incarnation, life;
+	uint64_t vlsn;
+	uint64_t reach; /* of the table's room, the most */
+	uint32_t len;
+	uint8_t *payload;
+};
+
+struct world {
+	/* What this seed is like. */
+	uint32_t writes_wanted, window;
+	unsigned gateways;
+	unsigned fat; /* one value in so many is long; 0: few are */
+	bool disk_fails, stalls;
+	unsigned harm; /* events of chaos to come */
+	bool harm_waits; /* one does, for writes */
+	uint64_t pause_ns; /* between two bursts of writes */
+	struct conf conf;
+
+	struct write *write; /* room for all that are wanted, and some */
+	uint32_t count, acked;
+	uint32_t lives; /* of gateways: names them */
+	uint64_t checked; /* boot_id of the newest region that was */
+	unsigned checks;
+	uint64_t progress_ns; /* the last of what shows that it goes on */
+	bool over; /* no more writes, no more harm, */
+	uint64_t stop_ns; /* until it is stopped in order; 0 = it was */
+	unsigned checks_before; /* then */
+
+	/* As long as there is one. */
+	int supervisor; /* pid */
+	struct node *node;
+	int exit_code; /* of the newest one that ended by itself, */
+	bool ended; /* if it did */
+	bool harmed; /* while it ran */
+	uint64_t start_ns; /* when the next one starts; 0 = it has */
+	unsigned starts, kills, power_losses, boots;
+};
+
+extern struct world world;
+
+/* sim_world.c: set it up and begin; the seed's end is sim_run()'s. */
+void world_begin(void);
+void world_progress(void);
+void world_wrote(void); /* a burst of writes has just been sent */
+/* sim_client.c: compare what the node has with what it was given. */
+void client_check(struct worker *w, struct kv *kv);
+/* sim_outside.c: the power is lost, /dev/shm is empty. */
+void sim_region_forget(void);
+
+#endif
