@@ -78,6 +78,32 @@ damage(struct cursor *c, uint32_t number, uint32_t offset)
 	return -EBADMSG;
 }
 
+bool
+cursor_unread(int rc)
+{
+	switch (rc) {
+	case 0:
+	case -EAGAIN:
+	case -EBADMSG:
+	case -ENODATA:
+	case -ENOENT:
+	case -EPROTONOSUPPORT:
+	case -ESTALE:
+		return false;
+	default:
+		return true;
+	}
+}
+
+/* What reading that segment gave: of a failure it is known where. */
+static int
+looked(struct cursor *c, uint32_t number, int rc)
+{
+	if (cursor_unread(rc))
+		snprintf(c->place, sizeof(c->place), "wal/%08x.seg", number);
+	return rc;
+}
+
 static uint64_t
 buffer_oldest(const struct cursor *c)
 {
@@ -111,7 +137,7 @@ enter_file(struct cursor *c, uint32_t number)
 	rc =
 	    segment_reader_open(&fresh, c->wal_dir, number, CURSOR_CHUNK, true);
 	if (rc != 0)
-		return rc;
+		return looked(c, number, rc);
 	leave(c);
 	c->reader = fresh;
 	/* The source is the reader itself, which has moved. */
@@ -130,24 +156,30 @@ newest_segment(const struct cursor *c)
 /*
  * A closed segment is the log's up to where its successor goes on. Records may
  * stand behind that, good ones of this chain: those that a failed flush left.
- * So none is read before it is known whether the segment is closed.
+ * So none is read before it is known whether the segment is closed, nor while
+ * a file that may tell cannot be read.
  */
-static void
+static int
 bound(struct cursor *c)
 {
 	uint32_t n, newest, number = c->reader.scan.number;
 	struct segment_reader fresh;
+	int rc;
 
 	if (c->reader.limit != 0 || (newest = newest_segment(c)) == number)
-		return;
+		return 0;
 	for (n = number + 1; n <= newest && c->reader.limit == 0; n++) {
-		if (segment_reader_open(
-			&fresh, c->wal_dir, n, SEGMENT_BLOCK_MAX, true) != 0)
+		rc = segment_reader_open(
+		    &fresh, c->wal_dir, n, SEGMENT_BLOCK_MAX, true);
+		if (cursor_unread(rc))
+			return looked(c, n, rc);
+		if (rc != 0)
 			continue;
 		if (fresh.info.prev_number == number)
 			c->reader.limit = fresh.info.prev_end;
 		segment_reader_close(&fresh);
 	}
+	return 0;
 }
 
 /* From a segment's end to the one that continues it exactly there. */
@@ -167,7 +199,7 @@ enter_next(struct cursor *c)
 		if (rc == -ENOENT || rc == -ENODATA)
 			continue;
 		if (rc != 0)
-			return rc;
+			return looked(c, n, rc);
 		fits = fresh.info.prev_number == number &&
 		       fresh.info.prev_end == end &&
 		       fresh.info.prev_crc == seed;
@@ -190,7 +222,8 @@ file_next(struct cursor *c, struct record *out)
 	int rc;
 
 	while (c->mode == CURSOR_FILE) {
-		bound(c);
+		if ((rc = bound(c)) != 0)
+			return rc;
 		rc = segment_reader_next(&c->reader, out, NULL);
 		if (rc == 0 && out->vlsn == 0)
 			continue;
@@ -198,9 +231,9 @@ file_next(struct cursor *c, struct record *out)
 			c->vlsn = out->vlsn;
 			return 0;
 		}
-		if (rc != -ENODATA)
-			return rc;
 		number = c->reader.scan.number;
+		if (rc != -ENODATA)
+			return looked(c, number, rc);
 		offset = c->reader.scan.offset;
 		if (enter_buffer(c, lsn_make(number, offset)))
 			break;
@@ -308,7 +341,10 @@ cursor_release(struct cursor *c)
 	    &c->r->walbuf.h->store_hold, c->position, memory_order_release);
 }
 
-/* Without a sample: the segment whose header says that it holds vlsn. */
+/*
+ * Without a sample: the segment whose header says that it holds vlsn. If there
+ * is none, one that cannot be read may be it.
+ */
 static int
 seek_by_headers(struct cursor *c, uint64_t vlsn)
 {
@@ -324,8 +360,12 @@ seek_by_headers(struct cursor *c, uint64_t vlsn)
 		     i = segment_list_next(&list, i))
 			if (list.entry[i].info.first_vlsn <= vlsn)
 				number = list.entry[i].number;
+	rc = number == 0 ? -ENOENT : 0;
+	for (i = 0; rc == -ENOENT && i < list.count; i++)
+		if (list.entry[i].unreadable)
+			rc = looked(c, list.entry[i].number, -EIO);
 	segment_list_free(&list);
-	return number == 0 ? -ENOENT : enter_file(c, number);
+	return rc == 0 ? enter_file(c, number) : rc;
 }
 
 /*
@@ -368,13 +408,14 @@ seek_by_sample(struct cursor *c, uint64_t vlsn)
 	rc = enter_file(c, lsn_segment(pair.lsn));
 	if (rc != 0)
 		return rc;
-	bound(c);
+	if ((rc = bound(c)) != 0)
+		return rc;
 	if (c->reader.limit != 0 && lsn_offset(pair.lsn) >= c->reader.limit)
 		return -EBADMSG;
 	rc = segment_reader_seek(&c->reader, lsn_offset(pair.lsn), pair.vlsn);
 	if (rc == 0)
 		c->vlsn = pair.vlsn - 1;
-	return rc;
+	return looked(c, lsn_segment(pair.lsn), rc);
 }
 
 /* Is the place such that the next record can be vlsn, or one before it? */
@@ -384,10 +425,12 @@ seek_place(struct cursor *c, uint64_t vlsn)
 	int rc;
 
 	leave(c);
+	c->place[0] = '\0';
 	rc = seek_by_sample(c, vlsn);
 	if (rc == 0)
 		return 0;
 	leave(c);
+	c->place[0] = '\0';
 	rc = seek_by_headers(c, vlsn);
 	if (rc == 0)
 		c->vlsn = c->reader.scan.vlsn;

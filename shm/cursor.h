@@ -37,7 +37,15 @@ bool cursor_valid(const struct cursor *c);
  * Called once per batch, after `applied` was published.
  */
 void cursor_release(struct cursor *c);
-/* Where damage was met: "wal/00000007.seg offset 12345"; "" if none. */
+/*
+ * Of a failure: is it no word about the log, but a read of it that failed? It
+ * may be there when it is read again, behind a cursor_seek().
+ */
+bool cursor_unread(int rc);
+/*
+ * Where damage was met: "wal/00000007.seg offset 12345"; what could not be
+ * read: "wal/00000007.seg"; "" if none.
+ */
 const char *cursor_place(const struct cursor *c);
 
 #endif

@@ -133,6 +133,33 @@ test_holder(void)
 	cursor_close(c);
 }
 
+/* What goes on behind `from` cannot be read: what was dropped is not taken. */
+static void
+test_bound_unread(struct cursor *c, uint64_t from)
+{
+	uint64_t lsn = atomic_load(&h.region.walbuf.h->newest_lsn);
+	char name[SEGMENT_NAME_MAX];
+	struct record rec;
+	int rc;
+
+	segment_name(name, lsn_segment(lsn));
+	renameat(h.wal_dir, name, h.wal_dir, "aside");
+	mkdirat(h.wal_dir, name, 0700);
+	rc = cursor_seek(c, from - 3);
+	while (rc == 0)
+		rc = cursor_next(c, durable(), &rec);
+	is_i64(
+	    rc, -EISDIR, "a successor that cannot be read is no missing one");
+	ok(strstr(cursor_place(c), name) != NULL, "it is named: %s",
+	    cursor_place(c));
+	unlinkat(h.wal_dir, name, AT_REMOVEDIR);
+	renameat(h.wal_dir, "aside", h.wal_dir, name);
+	is_i64(cursor_seek(c, from - 3), 0, "then it can");
+	while ((rc = cursor_next(c, durable(), &rec)) == 0)
+		;
+	is_i64(rc, -EAGAIN, "and is read");
+}
+
 /*
  * Records whose flush had failed are whole in the file, and none of the log:
  * where the next segment goes on without them, so does who reads.
@@ -163,6 +190,7 @@ test_dropped(void)
 			type = rec.type;
 	is_i64(rc, -EAGAIN, "to the end");
 	is_u64(type, REC_TERM, "over the same record");
+	test_bound_unread(c, from);
 	number -= 3;
 	cursor_close(c);
 }
