@@ -77,6 +77,7 @@ enum busy {
 	BUSY_SPACE = 6, /* wal: no space on the disk */
 	BUSY_BOOT = 7, /* waiting for a boot phase */
 	BUSY_MEMORY = 8, /* wal: /dev/shm has none for the WAL buffer */
+	BUSY_LOG = 9, /* store: the log cannot be read */
 	BUSY_MAX
 };
 

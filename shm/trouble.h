@@ -67,7 +67,8 @@ enum trouble_stops { STOPS_NOTHING = 0, STOPS_WRITES = 1, STOPS_READS = 2 };
 	    "wait.",                                                           \
 	    "Free space in /dev/shm, or enlarge it.")                          \
 	X(STORE_FAILED, "store_failed", SLOT_STORE, STOPS_NOTHING,             \
-	    "The store's file cannot be read.", "Look at its disk.")           \
+	    "The store's file, or the log, cannot be read.",                   \
+	    "Look at its disk.")                                               \
 	X(CHECKPOINT_FAILED, "checkpoint_failed", SLOT_CHECKPOINT,             \
 	    STOPS_NOTHING,                                                     \
 	    "Checkpoints fail; writes go on until shared memory runs "         \

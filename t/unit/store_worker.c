@@ -2,13 +2,34 @@
  * The store and checkpoint workers whole, beside a real wal: results, payloads
  * in parts, logged expiry, freezing and checkpoints, kill -9 of checkpoint and
  * of all, both tables full, a full result ring, a client's death, boots that
- * must be refused, readonly recovery.
+ * must be refused, a log that cannot be read, readonly recovery.
  */
 #include "t/lib/wal_harness.h"
 
 #include "shm/kv.h"
 #include "shm/op.h"
 #include "shm/table.h"
+#include "shm/trouble.h"
+
+#define LOG_READ SEGMENT_BLOCK_MAX /* nothing else is read in such pieces */
+
+/* Reads of the log by the store fail from this place in a file on. */
+static _Atomic int64_t *unread_from;
+static bool in_store;
+
+ssize_t
+pread(int fd, void *buf, size_t n, off_t at)
+{
+	struct iovec iov = { buf, n };
+
+	if (!in_store || n < LOG_READ || at < atomic_load(unread_from))
+		return preadv2(fd, &iov, 1, at, 0);
+	errno = EIO;
+	return -1;
+}
+
+ssize_t
+pread64(int fd, void *buf, size_t n, off_t at) __attribute__((alias("pread")));
 
 struct node {
 	struct harness h;
@@ -42,8 +63,10 @@ fork_store(struct node *n)
 	n->store.data_dir = dup(n->h.data_dir);
 	fflush(stdout);
 	n->store_pid = fork();
-	if (n->store_pid == 0)
+	if (n->store_pid == 0) {
+		in_store = true;
 		_exit(store_main(&n->store));
+	}
 	close(n->store.data_dir);
 }
 
@@ -795,6 +818,74 @@ test_ahead_of_log(void)
 	node_free(&n);
 }
 
+/* Records that the boot must have, and the disk does not give now. */
+static void
+test_log_unread(void)
+{
+	const char *error;
+	struct node n;
+
+	node_new(&n);
+	node_start(&n);
+	set(&n, "a", "1");
+	node_kill(&n);
+	atomic_store(unread_from, 0);
+	is_i64(node_boot(&n, PHASE_DATA_GROUPS_REPLAY), -ECANCELED,
+	    "no boot without what the log has");
+	error = n.h.region.seq->error;
+	ok(strstr(error, "/wal/00000001.seg: read: Input/output error: look") !=
+		    NULL &&
+		seq_error_kind(n.h.region.seq) == FAULT_WORLD,
+	    "it says: %s", error);
+	node_kill(&n);
+	atomic_store(unread_from, INT64_MAX);
+	node_start(&n);
+	ok(has_value(&n, "a", "1", 1), "it is there in the next");
+	node_kill(&n);
+	node_free(&n);
+}
+
+/* The same behind the place where the replay begins: it waits there. */
+static void
+test_replay_unread(void)
+{
+	struct trouble_info told = { 0 };
+	uint64_t number = 1, applied;
+	struct sequencer *seq;
+	struct node n;
+
+	node_new(&n);
+	node_start(&n);
+	set(&n, "a", "1");
+	ok(h_write(&n.h, 200, 10000, &number), "2 MB that nobody can apply");
+	set(&n, "a", "2");
+	node_kill(&n);
+	atomic_store(unread_from, 1 << 20);
+	is_i64(node_boot(&n, PHASE_CATALOG_SANITY_CHECK), 0, "a boot begins");
+	ok(wait_until(trouble_read(&n.h.region, TROUBLE_STORE_FAILED, &told),
+	       H_WAIT_MS),
+	    "it tells");
+	ok(strstr(told.text, "/wal/00000001.seg: read: Input/output error") !=
+		NULL,
+	    "what: %s", told.text);
+	node_read(&n);
+	applied = position_get(&n.h.region.pos->applied);
+	ok(applied > 2 && has_value(&n, "a", "1", 1),
+	    "what is applied can be read");
+	atomic_store(unread_from, INT64_MAX);
+	seq = n.h.region.seq;
+	is_i64(seq_wait(seq, PHASE_DATA_GROUPS_REPLAY,
+		   mono_ns() + H_WAIT_MS * NS_PER_MS, NULL, NULL),
+	    0, "it goes on by itself");
+	h_elect(&n.h, ++n.term);
+	ok(wait_until(has_value(&n, "a", "2", 1), H_WAIT_MS), "to the end");
+	ok(wait_until(
+	       !trouble_stands(&n.h.region, TROUBLE_STORE_FAILED), H_WAIT_MS),
+	    "and nothing is told any more");
+	node_kill(&n);
+	node_free(&n);
+}
+
 static void
 test_damaged(void)
 {
@@ -878,6 +969,11 @@ int
 main(int argc, char **argv)
 {
 	setproctitle_init(argc, argv, environ);
+	unread_from = mmap(NULL, sizeof(*unread_from), PROT_READ | PROT_WRITE,
+	    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (unread_from == MAP_FAILED)
+		abort();
+	atomic_store(unread_from, INT64_MAX);
 	test_results();
 	test_full_ring();
 	test_orphan_parts();
@@ -887,6 +983,8 @@ main(int argc, char **argv)
 	test_bounds();
 	test_stop();
 	test_ahead_of_log();
+	test_log_unread();
+	test_replay_unread();
 	test_damaged();
 	test_readonly();
 	return tap_done();

@@ -224,6 +224,20 @@ skip_to(struct store *s, uint64_t vlsn)
 	position_set(&s->r->pos->applied, vlsn);
 }
 
+static void
+log_refused(struct store *s, int error)
+{
+	char path[CONF_PATH_SIZE + 64];
+	const struct fault f = {
+		.object = store_log_path(s, path, sizeof(path)),
+		.call = "read",
+		.error = error,
+		.place = PLACE_DATA,
+	};
+
+	worker_boot_fault(s->w, PHASE_CATALOG_SANITY_CHECK, &f);
+}
+
 /*
  * The checkpoint is not ahead of the log, and the log has what follows it.
  * force: a gap is skipped, loudly; what was in it is lost here.
@@ -257,6 +271,10 @@ boot_check(struct store *s)
 	}
 	if (s->applied < end &&
 	    (rc = cursor_seek(s->cursor, s->applied + 1)) != 0) {
+		if (cursor_unread(rc)) {
+			log_refused(s, -rc);
+			return false;
+		}
 		place = cursor_place(s->cursor);
 		seq_fail(seq, PHASE_CATALOG_SANITY_CHECK, SLOT_STORE,
 		    "store/data.mdb is as of VLSN %llu, but no segment in wal/ "
@@ -482,9 +500,10 @@ store_deadline(void *ctx)
 		at = store_read_deadline(s);
 	if (store_is_leaving(s) && s->loop.now_ns + LEAVE_NS < at)
 		at = s->loop.now_ns + LEAVE_NS;
-	/* Memory of the machine comes back, a trouble comes or goes, without a
-	   bell. */
-	if ((s->busy == BUSY_TABLE || position_get(&s->r->pos->room) == 0 ||
+	/* Memory of the machine or a disk comes back, a trouble comes or goes,
+	   without a bell. */
+	if ((s->busy == BUSY_TABLE || s->busy == BUSY_LOG ||
+		position_get(&s->r->pos->room) == 0 ||
 		position_get(&s->r->pos->refuses) != REFUSES_NOTHING) &&
 	    s->loop.now_ns + FULL_LOOK_NS < at)
 		at = s->loop.now_ns + FULL_LOOK_NS;

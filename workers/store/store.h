@@ -170,6 +170,10 @@ bool store_full_wants_freeze(const struct store *s);
 void store_read_failed(struct store *s);
 /* The same, and a pause: kv.unreadable. False: the node stops. */
 bool store_read_again(void *ctx);
+/* What of the log could not be read, as a path into buf. Returns buf. */
+const char *store_log_path(const struct store *s, char *buf, size_t size);
+/* That stands now. */
+void store_log_failed(struct store *s, int error);
 /* What gateways met; and the end of it. */
 void store_read_turn(struct store *s);
 uint64_t store_read_deadline(const struct store *s);

@@ -214,14 +214,31 @@ place_cursor(struct store *s)
 	return rc;
 }
 
+/* What the disk does not give now is read again: *busy says so. */
+static int
+next_record(
+    struct store *s, uint64_t limit, struct record *out, enum busy *busy)
+{
+	int rc;
+
+	if ((rc = place_cursor(s)) == 0)
+		rc = cursor_next(s->cursor, limit, out);
+	if (!cursor_unread(rc))
+		return rc;
+	store_log_failed(s, -rc);
+	s->seek = true;
+	*busy = BUSY_LOG;
+	return -EAGAIN;
+}
+
 /* Why the batch ended: 0 (more may be there), -EAGAIN, or a failure. */
 static int
-apply_next(struct store *s, uint64_t limit)
+apply_next(struct store *s, uint64_t limit, enum busy *busy)
 {
 	struct record rec;
 	int rc;
 
-	if ((rc = cursor_next(s->cursor, limit, &rec)) != 0)
+	if ((rc = next_record(s, limit, &rec, busy)) != 0)
 		return rc;
 	if (rec.vlsn <= s->applied)
 		return 0;
@@ -354,8 +371,7 @@ store_apply_batch(struct store *s)
 	for (n = 0; n < STORE_BATCH_RECORDS && s->applied < limit; n++) {
 		if ((busy = held_back(s)) != BUSY_NOT)
 			break;
-		if ((rc = place_cursor(s)) == 0)
-			rc = apply_next(s, limit);
+		rc = apply_next(s, limit, &busy);
 		/* At the same place in any life of the log: see room_now(). */
 		if (rc != 0 || store_freeze_is_due(s))
 			break;

@@ -1,8 +1,9 @@
 /*
- * A file that the disk does not give, or not all of it. What is applied waits
- * for what it must read, since nothing else may stand in its place; what need
- * not be known now is looked up again later; clients are told for their keys,
- * and gateways leave word here. It is told as long as somebody meets it.
+ * A file that the disk does not give, or not all of it: the store's, or one of
+ * the log. What is applied waits for what it must read, since nothing else may
+ * stand in its place; what need not be known now is looked up again later;
+ * clients are told for their keys, and gateways leave word here. It is told as
+ * long as somebody meets it.
  */
 #include <errno.h>
 #include <poll.h>
@@ -20,22 +21,49 @@ met_last(const struct store *s)
 	return position_get(&s->r->pos->unreadable);
 }
 
-void
-store_read_failed(struct store *s)
+static void
+failed(struct store *s, const char *path, int error, const char *effect)
 {
-	char object[CONF_PATH_SIZE + 32];
-	struct fault f = { .object = object,
+	const struct fault f = { .object = path,
 		.call = "read",
-		.error = EIO,
+		.error = error,
 		.place = PLACE_DATA,
-		.effect = "keys there cannot be read, records that need them "
-			  "wait; nothing is lost",
+		.effect = effect,
 		.goes_on = true };
 
 	position_set(&s->r->pos->unreadable, mono_ns());
-	snprintf(object, sizeof(object), "%s/store/data.mdb",
-	    s->w->conf->node.data_dir);
 	trouble_begin(s->r, TROUBLE_STORE_FAILED, &f);
+}
+
+void
+store_read_failed(struct store *s)
+{
+	char path[CONF_PATH_SIZE + 32];
+
+	snprintf(
+	    path, sizeof(path), "%s/store/data.mdb", s->w->conf->node.data_dir);
+	failed(s, path, EIO,
+	    "keys there cannot be read, records that need them wait; nothing "
+	    "is lost");
+}
+
+const char *
+store_log_path(const struct store *s, char *buf, size_t size)
+{
+	const char *place = cursor_place(s->cursor);
+
+	snprintf(buf, size, "%s/%s", s->w->conf->node.data_dir,
+	    place[0] != '\0' ? place : "wal");
+	return buf;
+}
+
+void
+store_log_failed(struct store *s, int error)
+{
+	char path[CONF_PATH_SIZE + 64];
+
+	failed(s, store_log_path(s, path, sizeof(path)), error,
+	    "what follows in the log waits, reads go on; nothing is lost");
 }
 
 bool
