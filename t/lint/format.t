@@ -4,7 +4,7 @@ use warnings;
 use Test::More;
 
 my @files = glob '{shm,ipc,conf,supervisor,tools,workers,workers/*}/*.[ch]'
-  . ' t/*.[ch] t/*/*.[ch]';
+  . ' t/*.[ch] t/*/*.[ch] t/*/*/*.[ch]';
 my @bad;
 for my $f (@files) {
 	my $want = `clang-format --style=file '$f'`;
