@@ -89,6 +89,8 @@ struct positions {
 					VLSN */
 	struct position member; /* W: wal. VLSN of the newest REC_MEMBER in
 				   the log, 0 = none */
+	struct position filed; /* W: group. that VLSN, once the members file
+				  holds the record durably: the log may go */
 	struct position generation; /* W: wal and then group, at boot */
 	struct position raised; /* W: the same. 1 = this boot began it */
 	struct position term; /* W: wal, at boot. the newest term that the log

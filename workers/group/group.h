@@ -104,6 +104,8 @@ int group_boot_force(
 /* Start to store (term, vote); state_write becomes _DURABLE or _FAILED. */
 void group_state_store(struct group *g, uint64_t term, uint64_t vote);
 /* Start (or go on with) the members file, if one is wanted and it is time. */
+/* The members file holds the record of this VLSN, durably. */
+void group_members_filed(struct group *g, uint64_t vlsn);
 void group_members_save(struct group *g);
 void group_io_open(struct group *g);
 /* Something is in flight. */

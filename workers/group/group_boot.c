@@ -125,8 +125,10 @@ members_read(struct group *g)
 	fd = openat(g->w->data_dir, MEMBERS_FILE, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
+	/* Its name may not be on the disk yet: a boot before was killed. */
 	n = read(fd, buf, MEMBER_FILE_MAX);
-	if (n < 0)
+	if (n < 0 ||
+	    (!g->w->readonly && (fsync(fd) != 0 || fsync(g->w->data_dir) != 0)))
 		n = -errno;
 	close(fd);
 	return n < 0 ? (int)n : member_file_decode(buf, (size_t)n, &g->filed);
@@ -182,6 +184,8 @@ members_find(struct group *g, char *why, size_t why_size)
 
 	g->filed_known = rc == 0;
 	g->filed_error = rc;
+	if (g->filed_known)
+		group_members_filed(g, g->filed.vlsn);
 	if (rc != 0 && rc != -ENOENT)
 		event_add(g->r, g->w->slot, EVENT_WARN,
 		    "members: %s; the log's membership is taken",

@@ -160,6 +160,14 @@ members_failed(struct group *g, int res)
 	    strerror(res < 0 ? -res : ENOSPC));
 }
 
+void
+group_members_filed(struct group *g, uint64_t vlsn)
+{
+	/* Another log's, of before a force, files nothing of this one. */
+	if (vlsn == position_get(&g->r->pos->member))
+		position_set(&g->r->pos->filed, vlsn);
+}
+
 static void
 members_done(
     void *ctx, uint32_t slot, uint32_t generation, int res, uint32_t flags)
@@ -183,6 +191,7 @@ members_done(
 		return;
 	}
 	members_close(g);
+	group_members_filed(g, g->members_vlsn);
 	g->members_told = false;
 	g->members_retry_ns = 0;
 	g->members_wanted = g->members_vlsn != g->core.current.vlsn;

@@ -218,6 +218,7 @@ static bool
 oldest_may_go(const struct wal *w)
 {
 	uint64_t done = position_get(&w->r->pos->checkpointed), kept = 0;
+	uint64_t member = position_get(&w->r->pos->member);
 	const struct wal_keeper *k = &w->keeper;
 	uint32_t i;
 
@@ -225,6 +226,10 @@ oldest_may_go(const struct wal *w)
 		return false;
 	/* A boot looks at the newest record: a log is never left without. */
 	if (old_end(w, 0) > w->durable)
+		return false;
+	/* Nor is the group, of its membership. */
+	if (member >= position_get(&w->r->pos->first) &&
+	    member < old_end(w, 0) && position_get(&w->r->pos->filed) != member)
 		return false;
 	if (disk_is_full(w))
 		return true;
