@@ -40,6 +40,10 @@ struct exec {
 	struct exec_item item[];
 };
 
+/* A transaction up to this size is looked at again within a turn. */
+#define AGAIN_BYTES (64u * 1024)
+#define AGAIN_ARGS  64u
+
 /* EXEC at work. */
 struct plan {
 	struct job job;
@@ -640,6 +644,38 @@ exec_stall(struct plan *p)
 	return VERDICT_PARKED;
 }
 
+/*
+ * The reach anew, as of the request that it will be: others may have written
+ * to its keys since. False: that is too much for one turn.
+ */
+static bool
+exec_reach(struct plan *p)
+{
+	struct op_arg argv[AGAIN_ARGS];
+	struct built b = { .argv = argv };
+	struct op_multi m;
+	const uint8_t *at, *arg;
+	struct op op;
+
+	if (p->payload.len > AGAIN_BYTES ||
+	    op_multi_decode(p->payload.data, p->payload.len, &m) != 0)
+		return false;
+	p->reach = 0;
+	for (at = m.ops; op_multi_next(&m, &at, &op);) {
+		if (op.argc > AGAIN_ARGS)
+			return false;
+		b.code = op.code;
+		b.flags = op.flags;
+		b.num = op.num;
+		arg = op.args;
+		for (b.argc = 0; op_arg_next(&op, &arg, &argv[b.argc]);)
+			b.argc++;
+		if (op_writes(op.code))
+			p->reach += gw_reach_of(p->k->g, &b);
+	}
+	return true;
+}
+
 static enum verdict
 exec_append(struct plan *p)
 {
@@ -657,7 +693,8 @@ exec_append(struct plan *p)
 	 * No record takes more than its bound. One that copies may take that
 	 * when others have written since its keys were looked at.
 	 */
-	late = p->waited || p->seq != k->g->next_seq;
+	late = (p->waited || p->seq != k->g->next_seq) && !exec_reach(p);
+	rq.reach = p->reach;
 	if ((p->copies && late) || rq.reach > bound)
 		rq.reach = bound;
 	if (late && p->writes)

@@ -937,7 +937,7 @@ wake_list(struct gateway *g, struct conn_list *list, size_t len)
 	uint32_t left = g->stalled_count;
 	struct conn *c;
 
-	for (; left != 0 && gw_write_may_make(g, len); left--) {
+	for (; left != 0 && gw_write_may_go(g, len); left--) {
 		if ((c = list_pop(g, list)) == NULL)
 			return;
 		gw_conn_resume(g, c);

@@ -225,6 +225,7 @@ struct reach {
 	uint64_t longest; /* as published */
 	uint32_t held, held_generation; /* first to wait for room; 0 = nobody */
 	uint64_t held_bytes;
+	enum refuses held_level;
 	uint64_t least_bytes; /* of those that wait; UINT64_MAX = nobody does */
 	enum refuses least_level;
 	uint64_t held_room; /* positions.room when they were held */
@@ -515,6 +516,7 @@ bool gw_write_room(struct gateway *g);
 enum refuses gw_write_level(unsigned code);
 bool gw_write_taken(const struct gateway *g, enum refuses level);
 /* May one of so many bytes be made for it? */
+bool gw_write_may_go(struct gateway *g, size_t len); /* who waits, ask */
 bool gw_write_may_make(struct gateway *g, size_t len);
 /* One of so many bytes is made, in turns, for c; 0 = it is made. */
 void gw_write_makes(struct gateway *g, const struct conn *c, size_t len);

@@ -118,9 +118,9 @@ somebody_fits(struct gateway *g)
 	if (!gw_write_taken(g, r->least_level))
 		return true;
 	(void)room_for(g, r->least_level, &whole);
-	return fits(g,
-	    whole && held_now(g) != NULL ? r->held_bytes : r->least_bytes,
-	    r->least_level, &whole);
+	return whole && held_now(g) != NULL
+		   ? fits(g, r->held_bytes, r->held_level, &whole)
+		   : fits(g, r->least_bytes, r->least_level, &whole);
 }
 
 bool
@@ -162,6 +162,7 @@ gw_reach_may(
 		r->held = c->index;
 		r->held_generation = c->generation;
 		r->held_bytes = bytes;
+		r->held_level = level;
 	}
 	if (bytes < r->least_bytes) {
 		r->least_bytes = bytes;

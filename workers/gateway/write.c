@@ -490,13 +490,18 @@ gw_write_room(struct gateway *g)
  * up nobody.
  */
 bool
-gw_write_may_make(struct gateway *g, size_t len)
+gw_write_may_go(struct gateway *g, size_t len)
 {
 	const struct conn *c = gw_conn_find(g, g->maker, g->maker_generation);
 
-	return gw_write_room(g) && !gw_reach_holds(g) &&
-	       (len <= GW_REQUEST_BIG || c == NULL || c->job == NULL ||
-		   c->park != PARK_TURN);
+	return gw_write_room(g) && (len <= GW_REQUEST_BIG || c == NULL ||
+				       c->job == NULL || c->park != PARK_TURN);
+}
+
+bool
+gw_write_may_make(struct gateway *g, size_t len)
+{
+	return gw_write_may_go(g, len) && !gw_reach_holds(g);
 }
 
 void
