@@ -100,6 +100,31 @@ test_keep_size(void)
 	h_free(&h);
 }
 
+/* The group's membership stays in the log until it is in a file. */
+static void
+test_keep_member(void)
+{
+	uint64_t number = 1;
+	struct harness h;
+
+	h_new(&h, "/dev/shm");
+	is_i64(h_boot(&h), 0, "boots");
+	position_set(&h.region.pos->member, 5);
+	position_set(&h.region.pos->checkpointed, 20000);
+	h_elect(&h, 1);
+	ok(h_write(&h, 20000, 1000, &number), "20 MB in segments of 4");
+	h_ring(&h);
+	ok(h_write(&h, 10, 100, &number), "the keeper has had its turns");
+	is_u64(position_get(&h.region.pos->first), 1,
+	    "a checkpoint has all of it, no file the membership: nothing goes");
+	position_set(&h.region.pos->filed, 5);
+	h_ring(&h);
+	ok(wait_until(position_get(&h.region.pos->first) > 5, H_WAIT_MS),
+	    "filed: it goes");
+	h_kill(&h);
+	h_free(&h);
+}
+
 /* A checkpoint may hold all there is: the newest record stays in the log. */
 static void
 test_keep_newest(void)
@@ -655,6 +680,7 @@ main(int argc, char **argv)
 	test_fence();
 	test_recycling();
 	test_keep_size();
+	test_keep_member();
 	test_keep_newest();
 	test_boots();
 	test_last_head();
