@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdarg.h>
@@ -22,6 +23,12 @@
 #include "shm/record.h"
 #include "shm/store_db_int.h"
 #include "shm/table.h"
+
+#define META_PAGE      4096
+#define META_BYTES     160
+#define META_MAP_SIZE  32
+#define META_LAST_PAGE 136
+#define META_MAP_MAX   (UINT64_C(1) << 46)
 
 #define STORE_DBS 8
 
@@ -155,6 +162,34 @@ check_size(struct store_db *db, const char *path, char *why, size_t n)
 	return 0;
 }
 
+/*
+ * Does a meta page ask for more than any file can have? LMDB maps what it says
+ * before anything checks it, and what comes of that looks like want of memory.
+ * Where the words are: MDB_meta of LMDB 0.9, behind a page's head.
+ */
+static bool
+meta_is_wild(const char *path)
+{
+	uint8_t page[META_BYTES];
+	char name[PATH_MAX];
+	struct stat st;
+	bool wild = false;
+	int fd;
+
+	snprintf(name, sizeof(name), "%s/data.mdb", path);
+	if ((fd = open(name, O_RDONLY | O_CLOEXEC)) < 0)
+		return false;
+	for (unsigned i = 0; i < 2 && !wild; i++)
+		wild = fstat(fd, &st) == 0 &&
+		       pread(fd, page, sizeof(page), i * META_PAGE) ==
+			   (ssize_t)sizeof(page) &&
+		       (get_le64(page + META_MAP_SIZE) > META_MAP_MAX ||
+			   get_le64(page + META_LAST_PAGE) >
+			       (uint64_t)st.st_size / META_PAGE);
+	close(fd);
+	return wild;
+}
+
 static int
 open_env(struct store_db *db, const char *path, enum store_db_mode mode,
     uint64_t map_size)
@@ -173,7 +208,8 @@ open_env(struct store_db *db, const char *path, enum store_db_mode mode,
 		return store_db_errno(rc);
 	if (map_size != 0 && (rc = mdb_env_set_mapsize(db->env, map_size)) != 0)
 		return store_db_errno(rc);
-	return store_db_errno(mdb_env_open(db->env, path, flags, 0640));
+	rc = store_db_errno(mdb_env_open(db->env, path, flags, 0640));
+	return rc != 0 && meta_is_wild(path) ? -EBADMSG : rc;
 }
 
 /* ---- opening ---- */

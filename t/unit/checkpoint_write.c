@@ -989,6 +989,14 @@ test_flips(void)
 	is_i64(store_db_verify_apart(
 		   g.path, true, 10 * NS_PER_S, why, sizeof(why)),
 	    0, "and verifies");
+	/* What it would map: a last page that no file has, in both metas. */
+	flip(file, 141, 0);
+	flip(file, 4096 + 141, 0);
+	is_i64(store_db_verify_apart(
+		   g.path, true, 10 * NS_PER_S, why, sizeof(why)),
+	    -EBADMSG, "a wild meta page is damage");
+	flip(file, 141, 0);
+	flip(file, 4096 + 141, 0);
 	for (n = 0; n < FLIPS; n++) {
 		at = (off_t)(((uint64_t)dice(1u << 30) << 16 ^ dice(1u << 30)) %
 			     (uint64_t)sb.st_size);
