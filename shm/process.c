@@ -93,6 +93,25 @@ process_state(int pid)
 	return at != NULL ? *at : 0;
 }
 
+bool
+process_stopped(int pid)
+{
+	char state = process_state(pid);
+
+	return state == 'T' || state == 't';
+}
+
+int
+process_child(int pid)
+{
+	char path[64], text[32];
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", pid, pid);
+	return proc_read(path, text, sizeof(text)) > 0
+		   ? (int)strtol(text, NULL, 10)
+		   : 0;
+}
+
 uint64_t
 process_start(int pid)
 {

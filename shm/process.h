@@ -16,6 +16,10 @@
 uint64_t process_start(int pid);
 /* The letter of /proc/PID/stat: R, S, D, T, ...; 0 = unknown. */
 char process_state(int pid);
+/* By a signal or a debugger. No, too, if that cannot be seen. */
+bool process_stopped(int pid);
+/* The first that its main thread forked; 0 = none, or it cannot be seen. */
+int process_child(int pid);
 /*
  * Is one of its descriptors this file, to_write: one that it may write by? No,
  * too, if that cannot be seen.

@@ -61,7 +61,8 @@ enum trouble_stops { STOPS_NOTHING = 0, STOPS_WRITES = 1, STOPS_READS = 2 };
 	    "Writes wait longer than disk_stall_limit for the checkpoint "     \
 	    "that makes room for them.",                                       \
 	    "Look at the disk, or at what keeps the checkpoint worker from "   \
-	    "its work (worker_down, worker_silent).")                          \
+	    "its work (worker_down, worker_silent); let its process go on "    \
+	    "if it was stopped.")                                              \
 	X(STORE_MEMORY, "store_memory", SLOT_STORE, STOPS_WRITES,              \
 	    "/dev/shm has no memory for changes to the store: they "           \
 	    "wait.",                                                           \

@@ -103,15 +103,13 @@ why_silent(const struct node *n, unsigned slot, uint64_t silent_ns)
 {
 	uint32_t is = atomic_load_explicit(
 	    &n->region.slots->row[slot].state, memory_order_relaxed);
-	char state;
 
 	if (silent_ns < STILL_NS)
 		return NULL;
-	state = process_state(n->child[slot].pid);
-	if (state == 'T' || state == 't')
+	if (process_stopped(n->child[slot].pid))
 		return "it was stopped by a signal or a debugger: let it go on "
 		       "(kill -CONT)";
-	if (state == 'D')
+	if (process_state(n->child[slot].pid) == 'D')
 		return fault_remedy(ETIMEDOUT, PLACE_DATA);
 	/* A boot's work has budgets of its own, and no heartbeat. */
 	return silent_ns > SILENT_NS &&
@@ -244,30 +242,51 @@ room_wanted_since(struct node *n)
 	return n->room_ns;
 }
 
+/* Who is to make that room, the worker or its child, and was stopped; 0. */
+static int
+room_maker_stopped(const struct node *n)
+{
+	int pid = n->child[SLOT_CHECKPOINT].pid;
+
+	if (pid != 0 && !process_stopped(pid))
+		pid = process_child(pid);
+	return process_stopped(pid) ? pid : 0;
+}
+
 static void
 tell_waits(struct node *n)
 {
 	uint64_t since_ns = room_wanted_since(n);
 	uint64_t limit_ns =
 	    (uint64_t)n->conf.wal.disk_stall_limit_ms * NS_PER_MS;
-	char object[CONF_PATH_SIZE + 32], what[80];
-	bool down = n->child[SLOT_CHECKPOINT].pid == 0;
+	char object[CONF_PATH_SIZE + 32], what[128], command[48] = "";
+	const char *why = "";
 	struct fault f = { .object = object,
-		.error = down ? 0 : ETIMEDOUT,
 		.place = PLACE_DATA,
 		.what = what,
 		.effect = "writes wait, reads go on",
-		.goes_on = true };
+		.goes_on = true,
+		.command = command };
+	int stopped;
 
 	if (since_ns == 0 || n->now_ns - since_ns < limit_ns) {
 		trouble_end(&n->region, TROUBLE_STORE_WAITS);
 		return;
 	}
+	if (n->child[SLOT_CHECKPOINT].pid == 0) {
+		why = ", its worker is down";
+	} else if ((stopped = room_maker_stopped(n)) != 0) {
+		n->room_stopped_ns = n->now_ns;
+		why = ", its process was stopped by a signal or a debugger";
+		snprintf(command, sizeof(command),
+		    "let it go on (kill -CONT %d)", stopped);
+	} else {
+		f.error = ETIMEDOUT;
+	}
 	snprintf(
 	    object, sizeof(object), "%s/store/data.mdb", n->conf.node.data_dir);
 	snprintf(what, sizeof(what), "a checkpoint makes no room for %.1f s%s",
-	    (double)(n->now_ns - since_ns) / 1e9,
-	    down ? ", its worker is down" : "");
+	    (double)(n->now_ns - since_ns) / 1e9, why);
 	trouble_begin(&n->region, TROUBLE_STORE_WAITS, &f);
 }
 
@@ -334,8 +353,8 @@ somebody_stuck(const struct node *n)
 
 /*
  * Is it a fault of the machine that keeps the node from writing? A store that
- * has what map_size allows is none, nor is a worker that is stopped or hangs,
- * unless not even SIGKILL ends it.
+ * has what map_size allows is none, nor is a process that is stopped, or a
+ * worker that hangs, unless not even SIGKILL ends it.
  */
 static bool
 is_machines(const struct node *n, enum trouble kind)
@@ -349,8 +368,9 @@ is_machines(const struct node *n, enum trouble kind)
 	case TROUBLE_LOG_MEMORY:
 	case TROUBLE_STATE_FAILED:
 	case TROUBLE_STORE_MEMORY:
-	case TROUBLE_STORE_WAITS:
 		return true;
+	case TROUBLE_STORE_WAITS:
+		return room_maker_stopped(n) == 0;
 	case TROUBLE_STORE_FULL:
 		return trouble_stands(&n->region, TROUBLE_CHECKPOINT_FAILED);
 	case TROUBLE_WRITER_SILENT:
@@ -359,6 +379,16 @@ is_machines(const struct node *n, enum trouble kind)
 	default:
 		return false;
 	}
+}
+
+/* Nor does the time count that the process was stopped for. */
+static uint64_t
+counts_since(const struct node *n, const struct trouble_info *t)
+{
+	return t->kind == TROUBLE_STORE_WAITS &&
+		       t->since_ns < n->room_stopped_ns
+		   ? n->room_stopped_ns
+		   : t->since_ns;
 }
 
 /* What keeps the node from writing longer than is allowed. */
@@ -370,9 +400,9 @@ give_up_turn(struct node *n)
 	if (n->mode != NODE_SERVING || n->conf.restart.give_up_ms == 0)
 		return;
 	for (unsigned kind = 0; kind < TROUBLE_COUNT; kind++)
-		if (is_machines(n, kind) &&
-		    trouble_read(&n->region, kind, &t) &&
-		    node_waited_out(n, t.since_ns)) {
+		if (trouble_read(&n->region, kind, &t) &&
+		    is_machines(n, kind) &&
+		    node_waited_out(n, counts_since(n, &t))) {
 			node_say_waited(n, t.text);
 			node_give_up(n, EX_TEMPFAIL);
 			return;

@@ -117,6 +117,7 @@ struct node {
 	bool keep_health; /* ENDING, PAUSED: its pages say what is waited for */
 	uint64_t room_ns; /* since when writes wait for a checkpoint after */
 	uint64_t room_after; /* this VLSN; 0 = none does */
+	uint64_t room_stopped_ns; /* whose process was last seen stopped then */
 	uint64_t health_again_ns; /* PAUSED: not started before */
 	int health_error; /* why it could not be the last time; 0 = it could */
 	uint64_t

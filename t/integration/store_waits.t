@@ -4,6 +4,7 @@
 # end writes are refused.
 use strict;
 use warnings;
+use Fcntl qw(:flock);
 use Nodelife;
 use Test::More;
 
@@ -33,7 +34,7 @@ sub send_all {
 	send_all( $w, map { [ 'SET', "k$_", 'v' x 16_000 ] } 1 .. 2048 );
 	eventually { trouble( $n, 'store_waits' ) } 'that writes wait is told';
 	like trouble( $n, 'store_waits' ),
-	  qr{store/data\.mdb: a checkpoint makes no room for [\d.]+ s: writes wait, reads go on: .*disk},
+	  qr{store/data\.mdb: a checkpoint makes no room for [\d.]+ s, its process was stopped.*: writes wait, reads go on: .*kill -CONT $checkpoint\)$},
 	  'with what for';
 	ok !$n->stat->{can_write}, 'it cannot write';
 	is( ( $n->http('/readyz?want=write') )[0], 503, 'and says so' );
@@ -56,6 +57,41 @@ sub send_all {
 	$n->kill9->start;
 	ok $n->client->cmd('DBSIZE') > 500, 'a node that is killed meanwhile boots';
 	is $n->stop, 0, 'and stops';
+}
+
+# The process that writes the checkpoint is stopped: no fault of the disk, and
+# nothing that [restart] give_up ends a node for.
+SKIP: {
+	skip '/proc does not tell of children', 1 if !-e "/proc/$$/task/$$/children";
+	my $n = Nodelife->new( store => {%small}, restart => { give_up => '2s' } );
+	$n->start;
+	my ( $c, $w ) = ( $n->client, $n->client );
+	is $c->cmd(qw(SET k0 v)), 'OK', 'a key';
+	my $checkpoint = $n->workers->{checkpoint};
+
+	# It waits for this, so it is there to be stopped.
+	open my $db, '+<', "$n->{data}/store/data.mdb" or die;
+	flock $db, LOCK_EX or die;
+	my $run = $n->run_begin( 'nodelifectl', '-r', $n->{run}, 'checkpoint' );
+	my $child;
+	eventually {
+		($child) = slurp("/proc/$checkpoint/task/$checkpoint/children") =~ /(\d+)/;
+		$child && kill STOP => $child;
+	} 'a process writes a checkpoint, and is stopped';
+	close $db;
+	send_all( $w, map { [ 'SET', "k$_", 'v' x 16_000 ] } 1 .. 2048 );
+	eventually { trouble( $n, 'store_waits' ) } 'that writes wait for it is told';
+	like trouble( $n, 'store_waits' ),
+	  qr{no room for [\d.]+ s, its process was stopped.*: writes wait, reads go on: .*kill -CONT $child\)$},
+	  'with what for';
+	my $since = now();
+	wait_until { now() > $since + 3 };
+	is $c->cmd(qw(GET k0)), 'v', 'the node does not end over it';
+	kill CONT => $child;
+	is( ( $n->run_end($run) )[0], 0, 'it goes on: a checkpoint' );
+	eventually { !trouble( $n, 'store_waits' ) } 'and all is well';
+	is $n->stat->{node_restarts}, 0, 'without a restart';
+	is $n->stop, 0, 'stopped';
 }
 
 # Few bytes that make much of the table, and checkpoints that fail.
