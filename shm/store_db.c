@@ -214,6 +214,19 @@ open_env(struct store_db *db, const char *path, enum store_db_mode mode,
 
 /* ---- opening ---- */
 
+/* What would be taken for a fault of the whole store, or never be opened. */
+static int
+look_kind(const char *path, bool lock, char *why, size_t n)
+{
+	char name[PATH_MAX];
+	int rc = store_files_kind(path, lock, name, sizeof(name));
+
+	if (rc == 0)
+		return 0;
+	return explain(rc, why, n, "%s: open: %s", name,
+	    rc == -EISDIR ? strerror(EISDIR) : "it is no regular file");
+}
+
 static int
 explain_open(int rc, const char *path, char *why, size_t n)
 {
@@ -248,7 +261,11 @@ store_db_open_same(struct store_db *db, const char *path,
 	memset(db, 0, sizeof(*db));
 	db->files = files;
 	why[0] = '\0';
-	rc = store_files_find(db, path, write);
+	rc = files != NULL
+		 ? 0
+		 : look_kind(path, mode != STORE_DB_NOLOCK, why, why_size);
+	if (rc == 0)
+		rc = store_files_find(db, path, write);
 	if (rc == 0)
 		rc = open_env(db, path, mode, map_size);
 	if (rc == 0)

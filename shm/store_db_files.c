@@ -211,6 +211,20 @@ store_db_files(const struct store_db *db, struct store_files *out)
 	return is_open(&out->lock) ? 0 : -EIDRM;
 }
 
+int
+store_files_kind(const char *path, bool lock, char *name, size_t n)
+{
+	static const char *const names[] = { "data.mdb", "lock.mdb" };
+	struct stat st;
+
+	for (unsigned i = 0; i < (lock ? 2 : 1); i++) {
+		snprintf(name, n, "%s/%s", path, names[i]);
+		if (stat(name, &st) == 0 && !S_ISREG(st.st_mode))
+			return S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL;
+	}
+	return 0;
+}
+
 /* Files that are not there are made only if none are given. */
 int
 store_files_find(struct store_db *db, const char *path, bool write)

@@ -8,6 +8,11 @@
 #define STORE_READERS 126
 
 /*
+ * Is data.mdb, and if asked lock.mdb, an ordinary file, or nothing? 0; -EISDIR
+ * or -EINVAL: name is of the first that is not.
+ */
+int store_files_kind(const char *path, bool lock, char *name, size_t n);
+/*
  * Before LMDB opens the files at path: are they those that are to be opened?
  * To write, they are held, and made if none are given. 0 or -errno, as
  * store_db_open_same().

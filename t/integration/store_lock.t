@@ -122,4 +122,26 @@ unlink $lock;
 is $n->stop, 0, 'stopped';
 is $n->start->client->cmd( 'GET', 'n' ), $is, 'a start without the file: nothing is lost';
 is $n->stop, 0, 'stopped';
+
+# What is no file is named, and what was there serves again.
+for my $path ( $db, $lock ) {
+	rename $path, "$data.away" or die;
+	for my $case (
+		[ 'a directory', sub { mkdir $path or die },             qr/Is a directory: .*move it away/ ],
+		[ 'a fifo',      sub { POSIX::mkfifo( $path, 0600 ) or die }, qr/it is no regular file/ ],
+	  )
+	{
+		my ( $what, $put, $says ) = @$case;
+		$put->();
+		unlink $n->{log};
+		$n->spawn;
+		is $n->wait_boot, 'gone', "$path is $what: no boot";
+		like slurp( $n->{log} ), qr{the node stops: .*\Q$path\E: open: $says}, 'it is named';
+		ok !-f $path, 'and left alone';
+		rmdir $path or unlink $path or die;
+	}
+	rename "$data.away", $path or die;
+	is $n->start->client->cmd( 'GET', 'n' ), $is, 'it is back: a start';
+	is $n->stop, 0, 'stopped';
+}
 done_testing;

@@ -250,7 +250,7 @@ boot_is_new(const struct checkpoint *c)
 
 	return fstatat(c->w->data_dir, "store/data.mdb", &st, 0) != 0
 		   ? errno == ENOENT
-		   : st.st_size == 0;
+		   : S_ISREG(st.st_mode) && st.st_size == 0;
 }
 
 static int
