@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "shm/path.h"
@@ -138,12 +139,29 @@ is_to_write(int dir, const char *name)
 	       (st.st_mode & S_IWUSR) != 0;
 }
 
+/*
+ * By what the kernel knows: it may be anybody's file, and a disk or a server
+ * that does not answer is not asked.
+ */
+static bool
+leads_to(int dir, const char *name, const struct stat *file)
+{
+	struct statx known;
+	struct stat st;
+
+	if (statx(dir, name, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_INO,
+		&known) != 0)
+		return false;
+	st.st_dev = makedev(known.stx_dev_major, known.stx_dev_minor);
+	st.st_ino = known.stx_ino;
+	return path_same_file(&st, file);
+}
+
 bool
 process_has_open(int pid, const struct stat *file, bool to_write)
 {
 	char path[40];
 	struct dirent *e;
-	struct stat st;
 	bool found = false;
 	DIR *dir;
 
@@ -151,8 +169,7 @@ process_has_open(int pid, const struct stat *file, bool to_write)
 	if ((dir = opendir(path)) == NULL)
 		return false;
 	while (!found && (e = readdir(dir)) != NULL)
-		found = fstatat(dirfd(dir), e->d_name, &st, 0) == 0 &&
-			path_same_file(&st, file) &&
+		found = leads_to(dirfd(dir), e->d_name, file) &&
 			(!to_write || is_to_write(dirfd(dir), e->d_name));
 	closedir(dir);
 	return found;

@@ -9,6 +9,8 @@ use IO::Socket::INET;
 use IO::Socket::UNIX;
 use Socket qw(SOCK_DGRAM);
 use Nodelife;
+use POSIX ();
+use World;
 
 my $n = Nodelife->new;
 my @d = ('nodelifed');
@@ -159,6 +161,34 @@ $n->start;
 	refused( $two->found, 69,
 		qr/client_unix: \S+: in use by pid \d+ \(nodelifed: \S+ \[n1\]\)/,
 		'a unix path in use' );
+	SKIP: {
+		my $lacks = World::lacks(qw(root loop fuse));
+		skip $lacks, 1 if $lacks;
+		my $disk = World::Disk->new( size => '64M', faulty => 1 );
+		my $pid  = fork // die;
+		if ( !$pid ) {
+			Nodelife::die_with_parent();
+			open my $f, '<', $disk->image or die;
+			sleep 600;
+		}
+		wait_until { grep { $_ eq $disk->image } map { readlink // '' } glob "/proc/$pid/fd/*" };
+		$disk->say( stat => 'hang' );
+
+		# What was written makes the kernel ask for the rest again.
+		open my $f, '>', $disk->dir . '/x' or die;
+		print $f 'x';
+		close $f;
+		system 'sync', '-f', $disk->dir;
+		my $run = $two->run_begin( @d, '-f', '-c', $two->{ini} );
+		my $end;
+		eventually { waitpid( $run->{pid}, POSIX::WNOHANG() ) and $end = $? }
+		'somebody has a file of a disk that hangs: a refusal comes';
+		kill 'KILL', $pid, $run->{pid};
+		$disk->say;
+		waitpid $pid, 0;
+		like( ( $two->run_end($run) )[2], qr/in use by pid \d+/, 'and names who has what it is about' );
+		is $end >> 8, 69, 'with its exit code';
+	}
 	my $c = Nodelife::Client->new( $fixed{client_unix} );
 	is $c->cmd('PING'), 'PONG', 'which stays where it was';
 	is $n->stop, 0, 'stopped';

@@ -267,6 +267,9 @@ sub new {
 
 sub dir { return $_[0]{dir} }
 
+# The file behind it.
+sub image { return $_[0]{image} }
+
 sub mount_tmpfs {
 	my ($self) = @_;
 	World::keep( umount => $self->{dir} );
@@ -348,9 +351,9 @@ sub thaw {
 	return;
 }
 
-# What a faulty one does with `read`, `write` and `flush` from now on: an
-# error's name, 'hang', or so many milliseconds that each takes. Nothing said:
-# it is well, and answers what hung.
+# What a faulty one does with `read`, `write`, `flush` and `stat` from now on, the
+# last of the file behind it: an error's name, 'hang', or so many milliseconds
+# that each takes. Nothing said: it is well, and answers what hung.
 sub say {
 	my ( $self, %faults ) = @_;
 	$self->{server}->say(%faults);
@@ -414,7 +417,7 @@ use constant {
 };
 use constant MAX => 1 << 20;    # bytes of one write
 
-my %names = ( READ, 'read', WRITE, 'write', FSYNC, 'flush' );
+my %names = ( READ, 'read', WRITE, 'write', FSYNC, 'flush', GETATTR, 'stat' );
 
 sub new {
 	my ( $class, $file, $dir ) = @_;
