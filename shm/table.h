@@ -224,11 +224,17 @@ table_gen_at(struct table_head *t, uint64_t number)
 /* positions.room of a node that stops: nobody waits for any. */
 #define TABLE_ROOM_ANY (UINT64_MAX / 2)
 
-/* Of the arena, what writes may fill before its generation is frozen. */
+/* What writes may fill of a generation before it is frozen. */
+static inline uint64_t
+table_size_share(uint64_t table_size)
+{
+	return table_size / 4 * 3;
+}
+
 static inline uint64_t
 table_share(const struct table_gen *g)
 {
-	return g->arena_nominal / 4 * 3;
+	return table_size_share(g->arena_nominal);
 }
 
 static inline uint64_t

@@ -179,13 +179,30 @@ tell_silent(struct node *n)
 	tell_silent_of(n, TROUBLE_SERVER_SILENT);
 }
 
+/*
+ * How long it lasts that began then (0 = it does not), if that is longer than a
+ * disk may take. Else 0, and the trouble is over.
+ */
+static uint64_t
+stalled_for(struct node *n, enum trouble kind, uint64_t since_ns)
+{
+	uint64_t limit_ns =
+	    (uint64_t)n->conf.wal.disk_stall_limit_ms * NS_PER_MS;
+	uint64_t ns =
+	    since_ns != 0 && n->now_ns > since_ns ? n->now_ns - since_ns : 0;
+
+	if (ns != 0 && ns >= limit_ns)
+		return ns;
+	trouble_end(&n->region, kind);
+	return 0;
+}
+
 static void
 tell_stalled(struct node *n)
 {
 	const struct positions *pos = n->region.pos;
-	uint64_t since_ns = position_get(&pos->flight_ns);
-	uint64_t limit_ns =
-	    (uint64_t)n->conf.wal.disk_stall_limit_ms * NS_PER_MS;
+	uint64_t ns =
+	    stalled_for(n, TROUBLE_LOG_STALLED, position_get(&pos->flight_ns));
 	char call[48], what[48];
 	const struct fault f = { .object = "wal",
 		.call = call,
@@ -195,15 +212,11 @@ tell_stalled(struct node *n)
 		.effect = "writes wait",
 		.goes_on = true };
 
-	if (since_ns == 0 || n->now_ns < since_ns ||
-	    n->now_ns - since_ns < limit_ns) {
-		trouble_end(&n->region, TROUBLE_LOG_STALLED);
+	if (ns == 0)
 		return;
-	}
 	snprintf(call, sizeof(call), "flush of VLSN %" PRIu64,
 	    position_get(&pos->flight_vlsn));
-	snprintf(what, sizeof(what), "in flight for %.1f s",
-	    (double)(n->now_ns - since_ns) / 1e9);
+	snprintf(what, sizeof(what), "in flight for %.1f s", (double)ns / 1e9);
 	trouble_begin(&n->region, TROUBLE_LOG_STALLED, &f);
 }
 
@@ -213,7 +226,7 @@ writes_wait(const struct node *n)
 {
 	/* For the checkpoint, that is: not for what is to be applied. */
 	if (position_get(&n->region.pos->room) >=
-	    n->conf.store.table_size / 4 * 3)
+	    table_size_share(n->conf.store.table_size))
 		return false;
 	for (unsigned slot = SLOT_GATEWAY; slot < SLOT_MAX; slot++) {
 		const struct slot_row *row = &n->region.slots->row[slot];
@@ -256,9 +269,7 @@ room_maker_stopped(const struct node *n)
 static void
 tell_waits(struct node *n)
 {
-	uint64_t since_ns = room_wanted_since(n);
-	uint64_t limit_ns =
-	    (uint64_t)n->conf.wal.disk_stall_limit_ms * NS_PER_MS;
+	uint64_t ns = stalled_for(n, TROUBLE_STORE_WAITS, room_wanted_since(n));
 	char object[CONF_PATH_SIZE + 32], what[128], command[48] = "";
 	const char *why = "";
 	struct fault f = { .object = object,
@@ -269,10 +280,8 @@ tell_waits(struct node *n)
 		.command = command };
 	int stopped;
 
-	if (since_ns == 0 || n->now_ns - since_ns < limit_ns) {
-		trouble_end(&n->region, TROUBLE_STORE_WAITS);
+	if (ns == 0)
 		return;
-	}
 	if (n->child[SLOT_CHECKPOINT].pid == 0) {
 		why = ", its worker is down";
 	} else if ((stopped = room_maker_stopped(n)) != 0) {
@@ -286,7 +295,7 @@ tell_waits(struct node *n)
 	snprintf(
 	    object, sizeof(object), "%s/store/data.mdb", n->conf.node.data_dir);
 	snprintf(what, sizeof(what), "a checkpoint makes no room for %.1f s%s",
-	    (double)(n->now_ns - since_ns) / 1e9, why);
+	    (double)ns / 1e9, why);
 	trouble_begin(&n->region, TROUBLE_STORE_WAITS, &f);
 }
 
