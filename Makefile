@@ -139,6 +139,19 @@ $(NODESIM): $(nodesim:%.c=$B/%.o) $(ALLLIBS) t/sim/node/private.lds
 	    -Wl,--start-group $(ALLLIBS) -Wl,--end-group $(LIBS) -ldl \
 	    -Wl,-T,t/sim/node/private.lds
 
+# Mistakes planted in the product, each a patch: the simulator must find it. It
+# is built with a point in each block. MUTANTS=NAME picks.
+MUTANTS	 = $(patsubst t/sim/node/mutants/%.patch,%,$(sort $(wildcard t/sim/node/mutants/*.patch)))
+MUTANT_SECONDS = 180
+MUTANTBUILD = B=$B/sim SAN=-fsanitize-coverage=trace-pc
+$B/mutant/%/node_sim: t/sim/node/mutants/%.patch $(NODESIM) t/sim/node/mutants/build.sh
+	@echo "  MUTANT	$@"
+	$(Q)ARCHIVES='$(ALLLIBS)' t/sim/node/mutants/build.sh $< $(@D) \
+	    $(CC) $(CPPFLAGS) $(PKGFLAGS) $(CFLAGS)
+	$(Q)$(CC) $(LDFLAGS) -rdynamic $(SIMWRAP) -o $@ $(nodesim:%.c=$B/%.o) \
+	    -Wl,--start-group $(addprefix $(@D)/,$(notdir $(ALLLIBS))) \
+	    -Wl,--end-group $(LIBS) -ldl -Wl,-T,t/sim/node/private.lds
+
 # Attackers and witnesses know nothing of the node: no archive is linked.
 HOSTILE	 = $B/t/hostile/attack $B/t/hostile/witness
 $B/t/hostile/attack: $B/t/hostile/script.o
@@ -165,6 +178,7 @@ help:
 	@echo 'san      build with ASan and UBSan into $$B/san, run the tests on it'
 	@echo 'sim      simulate the group core: SEEDS=$(SEEDS)'
 	@echo 'node-sim simulate a whole node under faults: SEEDS=300'
+	@echo 'node-sim-mutants  does it find planted mistakes? MUTANT_SECONDS=180 each'
 	@echo 'fuzz     fuzz every parser: SECONDS=$(SECONDS) each'
 	@echo 'hostile  attack a node: SECONDS=$(SECONDS); SEED, SLOTS, SHM, MEMORY, SAN=1'
 	@echo 'bench    compare with redis-server on this machine; BENCH=ROW picks,'
@@ -224,6 +238,12 @@ node-sim: SEEDS = 300
 node-sim: $(NODESIM)
 	$(NODESIM) -n $(SEEDS)
 
+node-sim-mutants:
+	@$(MAKE) --no-print-directory -j$(JOBS) $(MUTANTBUILD) mutants
+	@t/sim/node/mutants/run.sh $B/sim $(MUTANT_SECONDS) $(MUTANTS)
+
+mutants: $(MUTANTS:%=$B/mutant/%/node_sim)
+
 # SAN=1: on the build with sanitizers. t/hostile/README.md tells the others.
 hostile:
 	@tools/deps.sh check
@@ -276,6 +296,7 @@ clean:
 always:
 
 .PHONY: all always help deps run unit tests check fuzzers objects fuzz lint san sim node-sim \
+	node-sim-mutants mutants \
 	bench hostile attackers install uninstall clean
 .SECONDARY:
 -include $(shell find $B -name '*.d' 2>/dev/null)

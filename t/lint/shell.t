@@ -4,7 +4,8 @@ use warnings;
 use Test::More;
 
 for my $f ( 'tools/deps.sh', 'tools/run.sh', 't/run', '.ci/run',
-	'conf/nodelife.init' )
+	'conf/nodelife.init',
+	glob 't/sim/node/mutants/*.sh' )
 {
 	my $sh = $f eq '.ci/run' ? 'bash' : 'sh';
 	is system( $sh, '-n', $f ), 0, "$f parses";

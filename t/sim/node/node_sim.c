@@ -1,8 +1,13 @@
 /*
- * A whole node in one process, seed by seed: node_sim [-v] [-s SEED] [-n COUNT]
- * A seed that fails tells its story; the same seed does it again. README.md.
+ * A whole node in one process, seed by seed:
+ *	node_sim [-fqv] [-s SEED] [-n COUNT] [-t SECONDS] [-c CUT]
+ * A seed that fails is cut down to a short story, which is told; the same seed,
+ * with the same cut, does it again. With -f one must fail, and is the last.
+ * README.md.
  */
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 
 #include <errno.h>
@@ -17,7 +22,9 @@
 #include "t/sim/node/sim_core.h"
 #include "t/sim/node/sim_node.h"
 
-#define SEED_S     120 /* real time that a seed may take */
+#define SEED_S     40 /* of a processor, that a seed may take */
+#define SHRINK_S   40 /* to look for a shorter one */
+#define TRIES      3 /* each cut is scheduled in so many ways */
 #define TOLD_BYTES 16384 /* of a story's end */
 
 static int told = -1; /* the story: what the seed says on stderr */
@@ -25,8 +32,12 @@ static int told = -1; /* the story: what the seed says on stderr */
 static void
 seed_run(uint64_t seed, struct story *story, bool verbose)
 {
-	alarm(SEED_S);
-	if (!verbose && (ftruncate(told, 0) != 0 || dup2(told, 2) != 2))
+	const struct itimerval most = { .it_value.tv_sec = SEED_S };
+
+	setitimer(ITIMER_PROF, &most, NULL);
+	if (!verbose &&
+	    (ftruncate(told, 0) != 0 || lseek(told, 0, SEEK_SET) != 0 ||
+		dup2(told, 2) != 2))
 		abort();
 	sim_begin(seed, story);
 	world_begin();
@@ -46,14 +57,16 @@ story_print(void)
 		fwrite(buf, 1, (size_t)n, stdout);
 }
 
-/* Did it go well? */
+/* Did it go well? Nothing is said of it. */
 static bool
-seed_do(uint64_t seed, struct story *story, bool verbose)
+seed_try(
+    uint64_t seed, const struct cut *cut, struct story *story, bool verbose)
 {
 	int status;
 	pid_t pid;
 
 	memset(story, 0, sizeof(*story));
+	story->cut = *cut;
 	fflush(stdout);
 	if ((pid = fork()) == 0)
 		seed_run(seed, story, verbose);
@@ -65,9 +78,6 @@ seed_do(uint64_t seed, struct story *story, bool verbose)
 		snprintf(story->verdict, sizeof(story->verdict), "%s %d",
 		    WIFEXITED(status) ? "exit code" : "signal",
 		    WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
-	if (!verbose)
-		story_print();
-	printf("# seed %" PRIu64 " failed: %s\n", seed, story->verdict);
 	return false;
 }
 
@@ -80,42 +90,211 @@ now_s(void)
 	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
 }
 
+/* ---- a shorter story ---- */
+
+struct shrink {
+	uint64_t seed;
+	struct story story;
+	struct story *tried;
+	double until;
+};
+
+/* The same is wrong: what is said up to the first number. */
+static bool
+same_verdict(const char *a, const char *b)
+{
+	size_t n = strcspn(a, "0123456789");
+
+	return strncmp(a, b, n != 0 ? n : 1) == 0;
+}
+
+/* Does it fail without that, too? Then it is what goes on. */
+static bool
+shrink_to(struct shrink *s, struct cut cut)
+{
+	uint32_t again = cut.again;
+
+	for (uint32_t i = 0; i < TRIES && now_s() < s->until; i++) {
+		cut.again = again + i;
+		if (seed_try(s->seed, &cut, s->tried, false) ||
+		    !same_verdict(s->story.verdict, s->tried->verdict))
+			continue;
+		s->story = *s->tried;
+		return true;
+	}
+	return false;
+}
+
+static void
+shrink_writes(struct shrink *s)
+{
+	struct cut cut;
+
+	do {
+		cut = s->story.cut;
+		cut.writes = s->story.writes / 2;
+	} while (cut.writes != 0 && shrink_to(s, cut));
+}
+
+/* So many at a time, each but those that are gone. */
+static void
+shrink_harms(struct shrink *s, unsigned n)
+{
+	uint32_t bits;
+	struct cut cut;
+
+	for (unsigned i = 0; i < s->story.harms; i += n) {
+		cut = s->story.cut;
+		bits = (uint32_t)((UINT64_C(1) << n) - 1) << i;
+		if (i + n < s->story.harms || i < 32)
+			cut.dropped |= bits;
+		if (cut.dropped != s->story.cut.dropped)
+			(void)shrink_to(s, cut);
+	}
+}
+
+static void
+shrink(struct shrink *s)
+{
+	struct cut cut;
+
+	shrink_writes(s);
+	for (unsigned n = 16; n != 0; n /= 2)
+		shrink_harms(s, n);
+	for (uint32_t bit = 1; bit < CUT_END; bit <<= 1) {
+		cut = s->story.cut;
+		cut.without |= bit;
+		(void)shrink_to(s, cut);
+	}
+	shrink_writes(s);
+}
+
+static void
+shrink_tell(uint64_t seed, struct story *story)
+{
+	struct shrink s = { .seed = seed,
+		.story = *story,
+		.tried = story,
+		.until = now_s() + SHRINK_S };
+
+	shrink(&s);
+	(void)seed_try(seed, &s.story.cut, story, false);
+	story_print();
+	printf("# seed %" PRIu64 " with %u writes, %u harms: %s\n"
+	       "# again: node_sim -v -n 1 -s %" PRIu64 " -c %u,%x,%x,%u\n",
+	    seed, s.story.writes, story->done, story->verdict, seed,
+	    s.story.cut.writes, s.story.cut.dropped, s.story.cut.without,
+	    s.story.cut.again);
+	*story = s.story;
+}
+
+/* What the seeds took of a processor, whatever else the machine does. */
+static double
+cpu_s(void)
+{
+	struct rusage u;
+
+	getrusage(RUSAGE_CHILDREN, &u);
+	return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+	       (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
+}
+
+struct wish {
+	uint64_t seed, count;
+	double seconds;
+	bool verbose, find, quiet;
+	struct cut cut;
+};
+
+static const char usage[] =
+    "usage: node_sim [-fqv] [-s SEED] [-n COUNT] [-t SECONDS] [-c CUT]\n";
+
+static bool
+wish_read(struct wish *w, int argc, char **argv)
+{
+	bool counted = false;
+	int ch;
+
+	while ((ch = getopt(argc, argv, "c:fqvs:n:t:")) != -1) {
+		switch (ch) {
+		case 'c':
+			if (sscanf(optarg, "%u,%x,%x,%u", &w->cut.writes,
+				&w->cut.dropped, &w->cut.without,
+				&w->cut.again) != 4)
+				return false;
+			break;
+		case 'f':
+			w->find = true;
+			break;
+		case 'q':
+			w->quiet = true;
+			break;
+		case 'v':
+			w->verbose = true;
+			break;
+		case 's':
+			w->seed = strtoull(optarg, NULL, 10);
+			break;
+		case 'n':
+			w->count = strtoull(optarg, NULL, 10);
+			counted = true;
+			break;
+		case 't':
+			w->seconds = strtod(optarg, NULL);
+			break;
+		default:
+			return false;
+		}
+	}
+	/* For a time, and no number is given: as many as that gives. */
+	if (w->seconds != 0 && !counted)
+		w->count = UINT64_MAX - w->seed;
+	return optind == argc;
+}
+
+/* Did it go well? Else why not is told. */
+static bool
+seed_do(uint64_t seed, const struct wish *w, struct story *story)
+{
+	if (seed_try(seed, &w->cut, story, w->verbose))
+		return true;
+	if (!w->verbose && !w->quiet)
+		story_print();
+	printf("# seed %" PRIu64 " failed: %s\n", seed, story->verdict);
+	if (!w->verbose && !w->quiet)
+		shrink_tell(seed, story);
+	return false;
+}
+
 int
 main(int argc, char **argv)
 {
-	uint64_t seed = 1, count = 100, failed = 0;
-	bool verbose = false;
+	struct wish w = { .seed = 1, .count = 100 };
+	uint64_t i, failed = 0;
 	struct story *story;
-	double began = now_s();
-	int ch;
 
-	while ((ch = getopt(argc, argv, "vs:n:")) != -1) {
-		switch (ch) {
-		case 'v':
-			verbose = true;
-			break;
-		case 's':
-			seed = strtoull(optarg, NULL, 10);
-			break;
-		case 'n':
-			count = strtoull(optarg, NULL, 10);
-			break;
-		default:
-			fprintf(stderr,
-			    "usage: node_sim [-v] [-s SEED] [-n COUNT]\n");
-			return 2;
-		}
+	if (!wish_read(&w, argc, argv)) {
+		fputs(usage, stderr);
+		return 2;
 	}
 	story = mmap(NULL, sizeof(*story), PROT_READ | PROT_WRITE,
 	    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	told = memfd_create("story", MFD_CLOEXEC);
 	if (story == MAP_FAILED || told < 0)
 		abort();
-	for (uint64_t i = 0; i < count; i++)
-		failed += !seed_do(seed + i, story, verbose);
-	printf("# %" PRIu64 " seeds from %" PRIu64 ", %" PRIu64
-	       " failed, %.1f a second\n",
-	    count, seed, failed, (double)count / (now_s() - began));
-	printf("1..1\n%sok 1 - no seed fails\n", failed != 0 ? "not " : "");
-	return failed != 0;
+	for (i = 0; i < w.count && !(w.find && failed != 0) &&
+		    (w.seconds == 0 || cpu_s() < w.seconds);
+	     i++)
+		failed += !seed_do(w.seed + i, &w, story);
+	if (!w.find)
+		printf("# %" PRIu64 " seeds from %" PRIu64 ", %" PRIu64
+		       " failed, %.1f a second of a processor\n1..1\n%sok 1 - "
+		       "no seed fails\n",
+		    i, w.seed, failed, (double)i / cpu_s(),
+		    failed != 0 ? "not " : "");
+	else
+		printf("# %s: %" PRIu64 " seeds, %.1f s%s%s\n",
+		    failed != 0 ? "found" : "not found", i, cpu_s(),
+		    failed != 0 ? ": " : "", failed != 0 ? story->verdict : "");
+	return (failed != 0) != w.find;
 }

@@ -1,8 +1,8 @@
 /*
  * Clients, in the place of a gateway and of health: a process of the node that
- * appends writes by its rings, remembers what was acknowledged, and after each
- * boot, before it writes, compares the store with the log and the log with
- * what it was told.
+ * appends writes by its rings, remembers what was acknowledged, and reads what
+ * they made. What must come of it sim_check.c looks at, after each boot, before
+ * it writes.
  */
 #include "t/sim/node/sim_core.h"
 
@@ -15,19 +15,18 @@
 
 #include "ipc/loop.h"
 #include "shm/kv.h"
+#include "shm/bits.h"
 #include "shm/log.h"
+#include "shm/log_clock.h"
 #include "shm/op.h"
 #include "shm/record.h"
-#include "shm/segment.h"
 #include "shm/table.h"
 #include "t/sim/node/sim_node.h"
 
-#define CHUNK       (1u << 20) /* of the log, a read */
-#define APPLY_NS    (60 * NS_PER_S) /* the store has so long for the rest */
 #define BURST_MAX   8
 #define RING_CLIENT 64
-#define VALUE_MAX   400000u
 #define WRITE_MAX   (2 * VALUE_MAX + 256)
+#define EXPIRE_MS   20000 /* the longest that a key is to live */
 #define APPEND_LEN  40
 
 struct client {
@@ -43,6 +42,8 @@ struct client {
 	uint64_t seen_committed;
 	uint64_t
 	    before; /* VLSN up to which others before it in its slot wrote */
+	uint64_t
+	    read_index; /* what it reads must be as new; 0 = it reads not */
 };
 
 /* ---- what is written ---- */
@@ -60,8 +61,8 @@ value_len(uint32_t number)
 	return 12 + (uint32_t)(x >> 8) % (x % 20 == 0 ? 60000 : 1200);
 }
 
-static uint32_t
-value_fill(uint8_t *at, uint32_t number, uint32_t len)
+uint32_t
+client_value(uint8_t *at, uint32_t number, uint32_t len)
 {
 	snprintf((char *)at, 12, "%010u:", number);
 	for (uint32_t i = 11; i < len; i++)
@@ -69,8 +70,8 @@ value_fill(uint8_t *at, uint32_t number, uint32_t len)
 	return len;
 }
 
-static struct op_arg
-key_of(char buf[16], unsigned key)
+struct op_arg
+client_key(char buf[16], unsigned key)
 {
 	int n = snprintf(buf, 16, "key%u", key);
 
@@ -111,27 +112,50 @@ length_most(const struct client *c, const struct op_arg *key)
 	       (uint64_t)others * 2 * APPEND_LEN;
 }
 
+/* By what one in a hundred writes is. */
+static uint16_t
+op_code(bool number, uint64_t kind)
+{
+	if (kind == 99)
+		return OP_FLUSHALL;
+	if (kind >= 80)
+		return OP_DEL;
+	if (kind < 65 - (number ? 55 : 0))
+		return OP_SET;
+	return number ? OP_INCRBY : OP_APPEND;
+}
+
+/* Of some keys the values are numbers, and some are to expire. */
 static uint32_t
 op_make(const struct client *c, struct write *o, uint8_t *at, uint32_t number)
 {
 	/* Not static: another client may run before it is encoded. */
 	uint8_t *value = malloc(VALUE_MAX);
-	uint64_t kind = sim_rand_below(100);
-	unsigned argc = kind < 80 ? 2 : kind < 99 ? 1 : 0;
-	uint16_t code = kind < 65   ? OP_SET
-			: kind < 80 ? OP_APPEND
-			: kind < 99 ? OP_DEL
-				    : OP_FLUSHALL;
+	unsigned k = (unsigned)sim_rand_below(KEYS);
+	uint16_t code = op_code(k < KEYS_NUMBER, sim_rand_below(100));
+	unsigned argc = code == OP_SET || code == OP_APPEND ? 2
+			: code != OP_FLUSHALL               ? 1
+							    : 0;
 	struct op_arg arg[2];
+	int64_t num = 0;
 	char key[16];
 
-	arg[0] = key_of(key, (unsigned)sim_rand_below(KEYS));
+	arg[0] = client_key(key, k);
 	arg[1].data = value;
-	arg[1].len = value_fill(
-	    value, number, code == OP_SET ? value_len(number) : APPEND_LEN);
-	op_encode(at, code, 0, 0, argc, arg);
+	if (code == OP_SET && k < KEYS_NUMBER)
+		arg[1].len =
+		    (uint32_t)snprintf((char *)value, 16, "%u", number % 1000);
+	else
+		arg[1].len = client_value(value, number,
+		    code == OP_SET ? value_len(number) : APPEND_LEN);
+	if (code == OP_INCRBY)
+		num = (int64_t)number - 100;
+	else if (code == OP_SET && sim_chance(world.expiry))
+		num = log_now_ms(c->r->pos, mono_ns(), wall_ms(), 10000) - 100 +
+		      (int64_t)(sim_rand_below(EXPIRE_MS) >> sim_rand_below(8));
+	op_encode(at, code, 0, num, argc, arg);
 	/* What this write itself has made of the key counts, too. */
-	o->reach += op_reach(code, 0, argc, arg,
+	o->reach += op_reach(code, num, argc, arg,
 	    code == OP_APPEND ? length_most(c, &arg[0]) + o->reach : 0);
 	free(value);
 	return (uint32_t)op_size(argc, arg);
@@ -322,6 +346,7 @@ acked(struct write *o)
 		return;
 	o->state = WRITE_ACKED;
 	world.acked++;
+	world_acked();
 	world_progress();
 }
 
@@ -407,6 +432,77 @@ committed(struct client *c)
 	}
 }
 
+/* ---- what is read ---- */
+
+static int
+read_key(struct kv *kv, unsigned key, struct seen *out)
+{
+	struct kv_item item = { 0 };
+	uint8_t *value;
+	char buf[16];
+	struct op_arg k = client_key(buf, key);
+	int rc = kv_get(kv, k.data, k.len, 0, &item);
+
+	*out = (struct seen){ .key = (uint8_t)key };
+	if (rc != 0)
+		return rc == -ENOENT ? 0 : rc;
+	value = malloc(item.len + 1);
+	rc = kv_copy(kv, &item, 0, item.len, value);
+	out->len = item.len;
+	out->crc = crc32c(0, value, item.len);
+	free(value);
+	return rc;
+}
+
+/* Some keys, as of one moment. */
+static int
+read_keys(struct client *c, struct reading *out)
+{
+	struct kv_moment moment = { 0 };
+	int rc = kv_begin(c->kv);
+
+	if (rc != 0)
+		return rc;
+	rc = kv_hold(c->kv, &moment);
+	for (unsigned i = 0; rc == 0 && i < SEEN_MAX; i++)
+		rc = read_key(
+		    c->kv, (unsigned)sim_rand_below(KEYS), &out->seen[i]);
+	kv_release(c->kv);
+	kv_end(c->kv);
+	return rc;
+}
+
+/*
+ * A read that begins now must see what is committed now, and nothing that is
+ * not when it has ended.
+ */
+static void
+reading_turn(struct client *c)
+{
+	struct reading r = { 0 };
+
+	if (!c->serves || c->kv == NULL || world.readings >= READINGS ||
+	    world.checked != c->r->head->boot_id[0])
+		return;
+	if (c->read_index == 0) {
+		if (!sim_chance(4) || !commit_can_read(c->r))
+			return;
+		c->read_index = commit_vlsn(c->r);
+	}
+	if (position_get(&c->r->pos->applied) < c->read_index) {
+		position_raise(&c->r->pos->apply_wanted, c->read_index);
+		bell_ring(&c->w->bells, SLOT_STORE);
+		return;
+	}
+	r.from = c->read_index;
+	c->read_index = 0;
+	if (read_keys(c, &r) != 0)
+		return;
+	r.to = commit_vlsn(c->r);
+	if (world.readings < READINGS)
+		world.reading[world.readings++] = r;
+}
+
 /* ---- the loop ---- */
 
 static void
@@ -430,6 +526,7 @@ client_turn(void *ctx)
 	returns(c);
 	results(c);
 	committed(c);
+	reading_turn(c);
 	stop_turn(c);
 	burst(c);
 }
@@ -440,7 +537,9 @@ client_pending(void *ctx)
 	struct client *c = ctx;
 
 	return bytering_ready(&c->ret) || bytering_ready(&c->res) ||
-	       commit_vlsn(c->r) != c->seen_committed;
+	       commit_vlsn(c->r) != c->seen_committed ||
+	       (c->read_index != 0 &&
+		   position_get(&c->r->pos->applied) >= c->read_index);
 }
 
 static uint64_t
@@ -590,395 +689,4 @@ health_main(struct worker *w)
 	rc = loop_run(&h->loop);
 	loop_close(&h->loop);
 	return rc == 0 ? 0 : WORKER_EXIT_FAILED;
-}
-
-/* ---- the check ---- */
-
-struct model_value {
-	bool known; /* the log says what it is */
-	uint32_t len; /* 0 = no such key */
-	uint8_t *data;
-};
-
-/* What a store is that has applied a log. */
-struct model {
-	struct model_value value[KEYS];
-	uint64_t vlsn;
-	uint8_t *seen; /* by number of write: is it in the log? */
-	uint64_t origin; /* of the parts: whose */
-	bool whole; /* their beginning is in the log, too */
-	uint32_t parts_len;
-	uint8_t *parts;
-};
-
-static unsigned
-key_number(const struct op_arg *key)
-{
-	char buf[16] = "";
-
-	if (key->len < sizeof(buf))
-		memcpy(buf, key->data, key->len);
-	return (unsigned)strtoul(buf + 3, NULL, 10) % KEYS;
-}
-
-/* The number of the write that it is of. */
-static uint32_t
-value_number(const struct model *m, const struct op_arg *value)
-{
-	static uint8_t want[VALUE_MAX];
-	char buf[11] = "";
-	uint32_t number = UINT32_MAX;
-
-	if (value->len >= 12 && value->len <= VALUE_MAX) {
-		memcpy(buf, value->data, 10);
-		number = (uint32_t)strtoul(buf, NULL, 10);
-		(void)value_fill(want, number, value->len);
-	}
-	if (number >= world.count || memcmp(want, value->data, value->len) != 0)
-		sim_fail("VLSN %ju of the log: a value that nobody wrote: "
-			 "%u bytes, %.12s",
-		    (uintmax_t)m->vlsn, value->len, value->data);
-	return number;
-}
-
-static void
-model_cut(struct model *m, unsigned key)
-{
-	free(m->value[key].data);
-	m->value[key] = (struct model_value){ .known = true };
-}
-
-static void
-model_append(struct model *m, unsigned key, const struct op_arg *value)
-{
-	struct model_value *v = &m->value[key];
-
-	v->data = realloc(v->data, v->len + value->len);
-	if (v->data == NULL)
-		abort();
-	memcpy(v->data + v->len, value->data, value->len);
-	v->len += value->len;
-}
-
-static void
-model_op(struct model *m, const struct op *op)
-{
-	const uint8_t *at = op->args;
-	struct op_arg key = { 0 }, value = { 0 };
-	unsigned k;
-
-	(void)op_arg_next(op, &at, &key);
-	if (op_arg_next(op, &at, &value))
-		m->seen[value_number(m, &value)] = 1;
-	k = key_number(&key);
-	switch (op->code) {
-	case OP_SET:
-		model_cut(m, k);
-		model_append(m, k, &value);
-		return;
-	case OP_APPEND:
-		model_append(m, k, &value);
-		return;
-	case OP_DEL:
-		if (key.len != 0)
-			model_cut(m, k);
-		return;
-	case OP_FLUSHALL:
-		for (k = 0; k < KEYS; k++)
-			model_cut(m, k);
-		return;
-	default:
-		sim_fail("VLSN %ju of the log: operation %u, which nobody "
-			 "wrote",
-		    (uintmax_t)m->vlsn, op->code);
-	}
-}
-
-static void
-model_apply(struct model *m, const struct record *rec)
-{
-	struct op_multi multi;
-	const uint8_t *at;
-	struct op op;
-
-	if (rec->type == REC_OP &&
-	    op_decode(rec->payload, rec->payload_len, &op) == 0) {
-		model_op(m, &op);
-	} else if (rec->type == REC_MULTI &&
-		   op_multi_decode(rec->payload, rec->payload_len, &multi) ==
-		       0) {
-		at = multi.ops;
-		while (op_multi_next(&multi, &at, &op))
-			model_op(m, &op);
-	}
-}
-
-/*
- * Parts stay until what they are parts of, or something else comes. True: the
- * record has its whole payload.
- */
-static bool
-model_part(struct model *m, struct record *rec)
-{
-	bool more = rec->type == REC_PART;
-	bool of_parts = more || (rec->flags & REC_HAS_PARTS) != 0;
-
-	if (!of_parts || rec->origin >> 32 != m->origin)
-		m->parts_len = 0;
-	m->origin = rec->origin >> 32;
-	if (!of_parts)
-		m->whole = true;
-	/* What the log begins with may have begun before it. */
-	if (!of_parts || !m->whole) {
-		m->whole |= !more;
-		return !of_parts;
-	}
-	if (!more && m->parts_len == 0)
-		return false;
-	m->parts = realloc(m->parts, m->parts_len + rec->payload_len + 1);
-	if (m->parts == NULL)
-		abort();
-	memcpy(m->parts + m->parts_len, rec->payload, rec->payload_len);
-	m->parts_len += rec->payload_len;
-	rec->payload = m->parts;
-	rec->payload_len = m->parts_len;
-	if (!more)
-		m->parts_len = 0;
-	return !more;
-}
-
-/* Is what was acknowledged at that place this record? */
-static void
-check_acked(const struct record *rec)
-{
-	for (uint32_t i = 0; i < world.count; i++) {
-		const struct write *o = &world.write[i];
-
-		if (o->state != WRITE_ACKED || o->vlsn != rec->vlsn)
-			continue;
-		if (o->type != rec->type || o->len != rec->payload_len ||
-		    memcmp(o->payload, rec->payload, o->len) != 0)
-			sim_fail("write %u was acknowledged at VLSN %ju: the "
-				 "log has another there",
-			    i, (uintmax_t)rec->vlsn);
-	}
-}
-
-static void
-model_begin(struct model *m, uint64_t first)
-{
-	/* On a full disk it keeps less than it should. */
-	if (first != 1 && world.conf.wal.keep_size != 0 && !world.disk_fails)
-		sim_fail("the log begins with VLSN %ju", (uintmax_t)first);
-	for (unsigned key = 0; key < KEYS; key++)
-		m->value[key].known = first == 1;
-	m->whole = first == 1;
-}
-
-static int
-read_segment(struct model *m, struct segment_reader *r, uint64_t limit)
-{
-	struct record rec;
-	int rc;
-
-	while ((rc = segment_reader_next(r, &rec, NULL)) == 0) {
-		if (rec.vlsn == 0 || rec.vlsn > limit)
-			continue;
-		/* What a checkpoint holds may have left the log. */
-		if (rec.vlsn != m->vlsn + 1 && m->vlsn != 0)
-			sim_fail("the log: VLSN %ju follows %ju",
-			    (uintmax_t)rec.vlsn, (uintmax_t)m->vlsn);
-		if (m->vlsn == 0)
-			model_begin(m, rec.vlsn);
-		m->vlsn = rec.vlsn;
-		if (model_part(m, &rec)) {
-			check_acked(&rec);
-			model_apply(m, &rec);
-		}
-	}
-	/* The end of what chains is told by how much there was. */
-	return rc == -EIO ? rc : 0;
-}
-
-static int
-read_log(struct model *m, int data_dir, uint64_t limit)
-{
-	int dir = openat(data_dir, "wal", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	struct segment_list l;
-	struct segment_reader r;
-	int rc;
-
-	if (dir < 0)
-		return -errno;
-	if ((rc = segment_list_load(&l, dir, false)) != 0) {
-		close(dir);
-		return rc;
-	}
-	for (uint32_t i = 0; i < l.count; i++)
-		if (l.entry[i].unreadable)
-			rc = -EIO;
-	for (uint32_t i = l.newest == UINT32_MAX ? UINT32_MAX : l.oldest;
-	     rc == 0 && i != UINT32_MAX; i = segment_list_next(&l, i)) {
-		rc = segment_reader_open(
-		    &r, dir, l.entry[i].number, CHUNK, false);
-		if (rc != 0)
-			break;
-		r.limit = l.entry[i].end;
-		rc = read_segment(m, &r, limit);
-		segment_reader_close(&r);
-	}
-	segment_list_free(&l);
-	close(dir);
-	return rc;
-}
-
-static void
-model_free(struct model *m)
-{
-	for (unsigned key = 0; key < KEYS; key++)
-		model_cut(m, key);
-	free(m->parts);
-	free(m->seen);
-	memset(m, 0, sizeof(*m));
-}
-
-/*
- * A segment may be given up while the log is read, a read may fail: again, for
- * as long as that may last.
- */
-static void
-model_make(struct model *m, int data_dir, uint64_t limit)
-{
-	uint64_t until = mono_ns() + APPLY_NS;
-	int rc;
-
-	for (;;) {
-		memset(m, 0, sizeof(*m));
-		m->seen = calloc(1, world.count + 1);
-		rc = read_log(m, data_dir, limit);
-		if (rc == 0 && m->vlsn == limit)
-			return;
-		if (mono_ns() > until)
-			sim_fail("the log ends at VLSN %ju, %ju is committed: "
-				 "%s",
-			    (uintmax_t)m->vlsn, (uintmax_t)limit,
-			    strerror(-rc));
-		model_free(m);
-		sim_sleep_until(sim_now_ns() + 20 * NS_PER_MS);
-	}
-}
-
-static void
-check_writes(const struct model *m)
-{
-	for (uint32_t i = 0; i < world.count; i++) {
-		const struct write *o = &world.write[i];
-
-		if (o->state == WRITE_ACKED && o->vlsn > m->vlsn)
-			sim_fail("write %u, acknowledged at VLSN %ju, is lost: "
-				 "the log ends at %ju",
-			    i, (uintmax_t)o->vlsn, (uintmax_t)m->vlsn);
-		if (o->state == WRITE_REFUSED && m->seen[i])
-			sim_fail("write %u was refused, and is in the log", i);
-	}
-}
-
-static void
-check_key(const struct model *m, struct kv *kv, unsigned key)
-{
-	const struct model_value *want = &m->value[key];
-	struct kv_item item = { 0 };
-	uint8_t *value = NULL;
-	char buf[16];
-	struct op_arg k = key_of(buf, key);
-	int rc = kv_get(kv, k.data, k.len, 0, &item);
-
-	if (rc == 0) {
-		if ((value = malloc(item.len + 1)) == NULL)
-			abort();
-		rc = kv_copy(kv, &item, 0, item.len, value);
-	}
-	if (rc != 0 && rc != -ENOENT)
-		sim_fail("%s cannot be read: %s", buf, strerror(-rc));
-	if (want->known &&
-	    (item.len != want->len ||
-		(want->len != 0 && memcmp(value, want->data, want->len) != 0)))
-		sim_fail("%s: the store has %ju bytes, %.10s, the log up to "
-			 "VLSN %ju says %u, %.10s",
-		    buf, (uintmax_t)item.len,
-		    value != NULL ? (char *)value : "", (uintmax_t)m->vlsn,
-		    want->len, want->len != 0 ? (char *)want->data : "");
-	free(value);
-}
-
-static void
-key_count(void *arg, const void *key, size_t len)
-{
-	struct op_arg k = { key, (uint32_t)len };
-	uint64_t *found = arg;
-
-	*found |= UINT64_C(1) << key_number(&k);
-}
-
-static void
-check_store(const struct model *m, struct kv *kv)
-{
-	struct kv_scan pos = { 0 };
-	uint64_t found = 0;
-	int rc;
-
-	if ((rc = kv_begin(kv)) != 0)
-		sim_fail("the store cannot be read: %s", strerror(-rc));
-	for (unsigned key = 0; key < KEYS; key++)
-		check_key(m, kv, key);
-	while (rc == 0 && !pos.done)
-		rc = kv_scan(kv, &pos, 100, 0, key_count, &found);
-	kv_end(kv);
-	if (rc != 0)
-		sim_fail("the store cannot be walked: %s", strerror(-rc));
-	for (unsigned key = 0; key < KEYS; key++)
-		if (m->value[key].known &&
-		    (found >> key & 1) != (m->value[key].len != 0))
-			sim_fail("key%u: a walk says %s", key,
-			    (found >> key & 1) != 0 ? "it is there"
-						    : "there is none");
-}
-
-/*
- * What a reader waits for: the term's first record, by which all before it is
- * committed, and then the store.
- */
-static uint64_t
-wait_applied(struct region *r)
-{
-	uint64_t until = mono_ns() + APPLY_NS, limit;
-
-	while (!commit_can_read(r) ||
-	       position_get(&r->pos->applied) < commit_vlsn(r)) {
-		limit = commit_vlsn(r);
-		position_raise(&r->pos->apply_wanted, limit);
-		if (mono_ns() > until)
-			sim_fail("applied stays at VLSN %ju, %ju is "
-				 "committed, nothing can be read",
-			    (uintmax_t)position_get(&r->pos->applied),
-			    (uintmax_t)limit);
-		sim_sleep_until(sim_now_ns() + NS_PER_MS);
-	}
-	return commit_vlsn(r);
-}
-
-void
-client_check(struct worker *w, struct kv *kv)
-{
-	uint64_t limit = wait_applied(w->region);
-	struct model m;
-
-	model_make(&m, w->data_dir, limit);
-	check_writes(&m);
-	check_store(&m, kv);
-	model_free(&m);
-	world.checks++;
-	world_progress();
-	sim_tell("checked: VLSN %ju, %u writes, %u acknowledged",
-	    (uintmax_t)limit, world.count, world.acked);
 }

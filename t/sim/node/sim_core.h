@@ -9,8 +9,33 @@
 #include <stdint.h>
 #include "t/sim/node/sim.h"
 
+/* What a seed goes without: so what fails is told in fewer words. */
+enum cut_without {
+	CUT_EARLY = 1, /* harm in the first moments of serving */
+	CUT_STALLS = 2,
+	CUT_SLOW = 4, /* hiccups of the ring */
+	CUT_BLOCKS = 8, /* points in blocks */
+	CUT_SPURIOUS = 16,
+	CUT_EXPIRY = 32,
+	CUT_FAT = 64,
+	CUT_GATEWAYS = 128, /* but one */
+	CUT_WINDOW = 256, /* one write at a time */
+	CUT_PRIORITIES = 512,
+	CUT_END = 1024
+};
+
+struct cut {
+	uint32_t writes; /* at most; 0 = all */
+	uint32_t dropped; /* harms, a bit each */
+	uint32_t without;
+	uint32_t again; /* scheduled otherwise */
+};
+
 /* Shared with the process that waits for the seed's. */
 struct story {
+	struct cut cut;
+	uint32_t writes, harms; /* that there may be */
+	uint32_t done; /* harms */
 	bool failed;
 	char verdict[512];
 };
@@ -28,10 +53,19 @@ struct sim_schedule {
 /* What is told goes to stderr. */
 void sim_begin(uint64_t seed, struct story *story);
 struct sim_schedule *sim_schedule(void);
+struct story *sim_story(void);
+/*
+ * Chance of its own for something that is numbered: the same whatever else
+ * happens. For events only, until sim_chance_back().
+ */
+void sim_chance_of(uint64_t number);
+void sim_chance_back(void);
+void sim_chance_again(uint32_t again); /* from here on all is otherwise */
 /* Until sim_stop(). Fails the seed when nobody can ever run. */
 void sim_run(void);
 void sim_stop(void);
 uint64_t sim_steps(void), sim_switches(void);
+void sim_wall_step(int64_t ns); /* CLOCK_REALTIME is set */
 /* Kill it at so many points of its own from now. */
 void sim_kill_after(int pid, unsigned points);
 /* Begin anew, as fn(arg), on a stack of its own: what fork gave is dropped. */

@@ -7,12 +7,17 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include "shm/op.h"
 #include "supervisor/node.h"
 #include "workers/worker.h"
 
 struct kv;
 
-#define KEYS 64
+#define KEYS        64
+#define KEYS_NUMBER 8 /* the first ones, whose values are numbers */
+#define VALUE_MAX   400000u
+#define SEEN_MAX    3 /* keys of a read */
+#define READINGS    400 /* between two checks */
 
 enum write_state {
 	WRITE_SENT, /* what comes of it is not known (yet) */
@@ -33,19 +38,36 @@ struct write {
 	uint8_t *payload;
 };
 
+/* What a read saw of a key; len 0 = that there is none. */
+struct seen {
+	uint8_t key;
+	uint32_t len, crc;
+};
+
+/* Of a moment between two VLSNs. */
+struct reading {
+	uint64_t from, to;
+	bool fits; /* it is what the log says */
+	struct seen seen[SEEN_MAX];
+};
+
 struct world {
 	/* What this seed is like. */
 	uint32_t writes_wanted, window;
 	unsigned gateways;
+	unsigned expiry; /* one value in so many is to expire; 0: none is */
 	unsigned fat; /* one value in so many is long; 0: few are */
 	bool disk_fails, stalls;
 	unsigned harm; /* events of chaos to come */
-	bool harm_waits; /* one does, for writes */
+	unsigned harms; /* of them, that have been */
+	enum { HARM_COMES, HARM_AT_WRITE, HARM_AT_ACK } harm_waits;
 	uint64_t pause_ns; /* between two bursts of writes */
 	struct conf conf;
 
 	struct write *write; /* room for all that are wanted, and some */
 	uint32_t count, acked;
+	struct reading reading[READINGS];
+	unsigned readings;
 	uint32_t lives; /* of gateways: names them */
 	uint64_t checked; /* boot_id of the newest region that was */
 	unsigned checks;
@@ -70,7 +92,11 @@ extern struct world world;
 void world_begin(void);
 void world_progress(void);
 void world_wrote(void); /* a burst of writes has just been sent */
-/* sim_client.c: compare what the node has with what it was given. */
+void world_acked(void); /* one was acknowledged */
+/* sim_client.c: a value that tells what wrote it; its length. A key's name. */
+uint32_t client_value(uint8_t *at, uint32_t number, uint32_t len);
+struct op_arg client_key(char buf[16], unsigned key);
+/* sim_check.c: compare what the node has with what it was given. */
 void client_check(struct worker *w, struct kv *kv);
 /* sim_outside.c: the power is lost, /dev/shm is empty. */
 void sim_region_forget(void);

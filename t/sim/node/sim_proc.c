@@ -70,8 +70,9 @@ struct event {
 extern char sim_private_begin[], sim_private_end[];
 
 static struct {
-	uint64_t random[2];
+	uint64_t seed, random[2], random_aside[2];
 	uint64_t now_ns, orders, steps, switches;
+	int64_t wall_ns; /* by how much it was set */
 	int64_t blocks; /* to go, till one is a point */
 	struct sim_schedule how;
 	struct sim_proc *procs, *self, *private_in, *forked;
@@ -120,6 +121,29 @@ splitmix(uint64_t *x)
 	return z ^ (z >> 31);
 }
 
+void
+sim_chance_of(uint64_t number)
+{
+	uint64_t x = sim.seed ^ number << 32;
+
+	memcpy(sim.random_aside, sim.random, sizeof(sim.random));
+	sim.random[0] = splitmix(&x);
+	sim.random[1] = splitmix(&x);
+}
+
+void
+sim_chance_back(void)
+{
+	memcpy(sim.random, sim.random_aside, sizeof(sim.random));
+}
+
+void
+sim_chance_again(uint32_t again)
+{
+	if (again != 0)
+		sim.random[0] ^= UINT64_C(0x9e3779b97f4a7c15) * again;
+}
+
 /* ---- small things ---- */
 
 uint64_t
@@ -131,7 +155,13 @@ sim_now_ns(void)
 uint64_t
 sim_wall_ns(void)
 {
-	return WALL_NS + sim.now_ns;
+	return WALL_NS + sim.now_ns + (uint64_t)sim.wall_ns;
+}
+
+void
+sim_wall_step(int64_t ns)
+{
+	sim.wall_ns += ns;
 }
 
 struct sim_proc *
@@ -150,6 +180,12 @@ struct sim_schedule *
 sim_schedule(void)
 {
 	return &sim.how;
+}
+
+struct story *
+sim_story(void)
+{
+	return sim.story;
 }
 
 uint64_t
@@ -969,6 +1005,7 @@ sim_begin(uint64_t seed, struct story *story)
 	memset(&sim, 0, sizeof(sim));
 	sim.random[0] = splitmix(&x);
 	sim.random[1] = splitmix(&x);
+	sim.seed = seed;
 	sim.now_ns = START_NS;
 	sim.story = story;
 	/* Beyond what pids can be: nothing of /proc is of ours. */

@@ -395,6 +395,17 @@ bad_disk(void)
 }
 
 static void
+step_clock(void)
+{
+	int64_t ms = (int64_t)(sim_rand_below(200000) >> sim_rand_below(12));
+
+	if (sim_chance(2))
+		ms = -ms;
+	sim_tell("the clock is set by %jd ms", (intmax_t)ms);
+	sim_wall_step(ms * (int64_t)NS_PER_MS);
+}
+
+static void
 ring_supervisor(void *arg)
 {
 	struct node *n = arg;
@@ -426,12 +437,10 @@ kill_supervisor(void)
 }
 
 static void
-harm_do(void)
+harm_kind(void)
 {
 	uint64_t what = sim_rand_below(100);
 
-	world.harm--;
-	world.harmed = true;
 	if (what < 35) {
 		kill_worker();
 	} else if (what < 45) {
@@ -444,48 +453,85 @@ harm_do(void)
 		stop_node();
 	} else if (what < 90 && world.disk_fails) {
 		bad_disk();
+	} else if (what < 94) {
+		step_clock();
 	} else {
 		slow_disk();
 	}
 }
 
+/* The next one; its kind is its own, whatever was before. */
+static void
+harm_do(bool at_ack)
+{
+	unsigned number = world.harms++;
+
+	world.harm--;
+	world.harm_waits = HARM_COMES;
+	if ((sim_story()->cut.dropped >> number & 1) != 0)
+		return;
+	world.harmed = true;
+	sim_story()->done++;
+	sim_tell("harm %u", number);
+	sim_chance_of(number);
+	if (at_ack && sim_chance(2))
+		power_loss(NULL);
+	else
+		harm_kind();
+	sim_chance_back();
+}
+
 /*
- * Most harm waits for a client's next writes, to meet them under way; if there
- * are none, for the next harm.
+ * Most harm waits for a client's next writes, to meet them under way, or for
+ * the next answer, when all that it tells must be there; if there are none,
+ * for the next harm.
  */
 static void
 harm(void *arg)
 {
+	uint64_t ns;
+
 	(void)arg;
 	if (world.over || world.harm == 0)
 		return;
-	if (!world.harm_waits && world.count < world.writes_wanted &&
-	    !sim_chance(4)) {
-		world.harm_waits = true;
-	} else {
-		world.harm_waits = false;
-		harm_do();
-	}
-	sim_event(
-	    sim_now_ns() + (sim_rand_below(HARM_NS) >> sim_rand_below(14)),
-	    harm, NULL);
+	sim_chance_of(1000 + world.harms);
+	if (world.harm_waits == HARM_COMES &&
+	    world.count < world.writes_wanted && !sim_chance(4))
+		world.harm_waits = sim_chance(3) ? HARM_AT_ACK : HARM_AT_WRITE;
+	else
+		world.harm_waits = HARM_COMES;
+	ns = sim_rand_below(HARM_NS) >> sim_rand_below(14);
+	sim_chance_back();
+	if (world.harm_waits == HARM_COMES)
+		harm_do(false);
+	sim_event(sim_now_ns() + ns, harm, NULL);
 }
 
 static void
 harm_now(void *arg)
 {
-	(void)arg;
 	if (!world.over && world.harm != 0)
-		harm_do();
+		harm_do(arg != NULL);
 }
 
 void
 world_wrote(void)
 {
-	if (!world.harm_waits)
+	if (world.harm_waits != HARM_AT_WRITE)
 		return;
-	world.harm_waits = false;
+	world.harm_waits = HARM_COMES;
 	sim_event(sim_now_ns() + sim_rand_below(NS_PER_MS / 2), harm_now, NULL);
+}
+
+void
+world_acked(void)
+{
+	if (world.harm_waits != HARM_AT_ACK || !sim_chance(4))
+		return;
+	world.harm_waits = HARM_COMES;
+	sim_event(
+	    sim_now_ns() + (sim_rand_below(NS_PER_MS) >> sim_rand_below(20)),
+	    harm_now, &world);
 }
 
 /* ---- the watch ---- */
@@ -567,10 +613,13 @@ harm_early(void)
 	if (boot == seen)
 		return;
 	seen = boot;
-	if (world.harm != 0 && sim_chance(3))
+	if (world.harm != 0 && sim_chance(3) &&
+	    (sim_story()->cut.without & CUT_EARLY) == 0) {
+		sim_story()->done++;
 		sim_event(sim_now_ns() + (sim_rand_below(64 * NS_PER_MS) >>
 					     sim_rand_below(12)),
 		    power_loss, NULL);
+	}
 }
 
 static void
@@ -610,6 +659,37 @@ configure(struct conf *c)
 	c->restart.limit = 1000;
 }
 
+/* What a shorter story goes without. */
+static void
+cut_take(struct sim_schedule *how)
+{
+	const struct cut *cut = &sim_story()->cut;
+
+	if (cut->writes != 0 && cut->writes < world.writes_wanted)
+		world.writes_wanted = cut->writes;
+	if ((cut->without & CUT_STALLS) != 0)
+		how->stall_one_in = 0;
+	if ((cut->without & CUT_SLOW) != 0)
+		sim_ring_settings(false, 0, 0);
+	if ((cut->without & CUT_BLOCKS) != 0)
+		how->block_one_in = 0;
+	if ((cut->without & CUT_SPURIOUS) != 0)
+		how->spurious_one_in = 0;
+	if ((cut->without & CUT_PRIORITIES) != 0)
+		how->priorities = false;
+	if ((cut->without & CUT_EXPIRY) != 0)
+		world.expiry = 0;
+	if ((cut->without & CUT_FAT) != 0)
+		world.fat = 0;
+	if ((cut->without & CUT_GATEWAYS) != 0)
+		world.conf.node.gateways = world.gateways = 1;
+	if ((cut->without & CUT_WINDOW) != 0)
+		world.window = 1;
+	sim_story()->writes = world.writes_wanted;
+	sim_story()->harms = world.harm;
+	sim_chance_again(cut->again);
+}
+
 void
 world_begin(void)
 {
@@ -619,6 +699,7 @@ world_begin(void)
 	world.writes_wanted =
 	    20 + (uint32_t)(sim_rand_below(4000) >> sim_rand_below(5));
 	world.fat = sim_chance(4) ? 3 : 0;
+	world.expiry = sim_chance(2) ? 1u << sim_rand_below(5) : 0;
 	world.write =
 	    calloc(world.writes_wanted + GATEWAY_MAX, sizeof(*world.write));
 	world.window = 1 + (uint32_t)sim_rand_below(64);
@@ -632,11 +713,12 @@ world_begin(void)
 	how->change_one_in = 16u << sim_rand_below(6);
 	how->stall_one_in = sim_chance(3) ? 1u << (12 + sim_rand_below(6)) : 0;
 	how->block_one_in = sim_chance(4) ? 0 : 2u << sim_rand_below(12);
-	world.stalls = how->stall_one_in != 0;
 	how->spurious_one_in = sim_chance(4) ? 50 : 0;
 	sim_ring_settings(sim_chance(3), 2000,
 	    sim_chance(2) ? 0 : NS_PER_MS << sim_rand_below(5));
 	configure(&world.conf);
+	cut_take(how);
+	world.stalls = how->stall_one_in != 0;
 	for (size_t i = 0; i < NITEMS(folders); i++) {
 		size_t n = (size_t)(folders[i].end - folders[i].begin);
 
