@@ -45,6 +45,7 @@ static const uint64_t fixed_size[] = {
 	[SECT_HISTOGRAMS] = sizeof(struct histograms),
 	[SECT_EVENTS] = sizeof(struct events),
 	[SECT_TROUBLES] = sizeof(struct troubles),
+	[SECT_REACH] = sizeof(struct reach_table),
 	[SECT_RINGS] = sizeof(struct client_rings) * CLIENT_MAX,
 	[SECT_RING_DATA] = (uint64_t)RING_CLIENT_SIZE * CLIENT_MAX,
 	[SECT_VMAP] = sizeof(struct vmap),
@@ -100,6 +101,7 @@ sections_resolve(struct region *r)
 	r->hists = section_at(r, SECT_HISTOGRAMS);
 	r->events = section_at(r, SECT_EVENTS);
 	r->troubles = section_at(r, SECT_TROUBLES);
+	r->reach = section_at(r, SECT_REACH);
 	r->rings = section_at(r, SECT_RINGS);
 	r->vmap = section_at(r, SECT_VMAP);
 	r->walbuf.h = section_at(r, SECT_WALBUF_HEAD);

@@ -17,6 +17,7 @@
 #include "shm/commit.h"
 #include "shm/counters.h"
 #include "shm/position.h"
+#include "shm/reach.h"
 #include "shm/request.h"
 #include "shm/sequencer.h"
 #include "shm/slots.h"
@@ -48,6 +49,7 @@ enum section {
 	SECT_HISTOGRAMS,
 	SECT_EVENTS,
 	SECT_TROUBLES,
+	SECT_REACH,
 	SECT_RINGS, /* CLIENT_MAX x struct client_rings */
 	SECT_RING_DATA, /* per client: request, ret, result bytes */
 	SECT_VMAP,
@@ -187,6 +189,7 @@ struct region {
 	struct histograms *hists;
 	struct events *events;
 	struct troubles *troubles;
+	struct reach_table *reach;
 	struct client_rings *rings;
 	struct vmap *vmap;
 	struct walbuf walbuf; /* mapped twice; data NULL in tools */

@@ -59,9 +59,7 @@ struct slot_row {
 	_Atomic int32_t no_fd_error; /* W: gateway, errno of the last accept
 					that failed, at: */
 	_Atomic uint64_t no_fd_ns; /* 0 = none did. R: supervisor */
-	_Atomic uint64_t longest; /* W: gateway. No value gets longer by what it
-				     has under way. R: gateways */
-	uint8_t pad2[16]; /* zero */
+	uint8_t pad2[24]; /* zero */
 };
 _Static_assert(sizeof(struct slot_row) == 2 * CACHE_LINE, "two lines");
 

@@ -204,14 +204,22 @@ struct reach_mark {
 	bool placed; /* vlsn is known: when it is applied they are */
 	uint64_t vlsn;
 	uint64_t bytes; /* their reach */
-	uint64_t longest; /* the largest of it; no value gets longer */
 };
 
-/* Until seq is applied a key's value may be as long as this. */
+/*
+ * Until seq is applied a key's value may be as long as this, as a later write
+ * of this gateway finds it. For others: shm/reach.h.
+ */
 struct reach_key {
 	uint32_t seq;
 	uint32_t hash; /* whose; 0 = of several keys */
 	uint64_t longest;
+};
+
+/* Of who waits for room. */
+struct reach_need {
+	uint64_t bytes;
+	enum refuses level;
 };
 
 /* What was appended and is not applied. */
@@ -222,12 +230,10 @@ struct reach {
 	uint32_t first, count;
 	uint32_t applied_seq; /* requests up to here are */
 	uint64_t bytes; /* of all marks */
-	uint64_t longest; /* as published */
+	struct reach_shared *shared; /* its own; NULL: there is no other */
 	uint32_t held, held_generation; /* first to wait for room; 0 = nobody */
-	uint64_t held_bytes;
-	enum refuses held_level;
-	uint64_t least_bytes; /* of those that wait; UINT64_MAX = nobody does */
-	enum refuses least_level;
+	struct reach_need first_need; /* of that one */
+	struct reach_need least; /* bytes UINT64_MAX: nobody waits */
 	uint64_t held_room; /* positions.room when they were held */
 };
 

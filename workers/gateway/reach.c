@@ -15,28 +15,16 @@
 #include "workers/gateway/command.h"
 #include "workers/gateway/gateway.h"
 
+static uint64_t
+larger(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
 static struct reach_mark *
 mark_at(struct reach *r, uint32_t i)
 {
 	return &r->mark[(r->first + i) % REACH_MARKS];
-}
-
-/* For other gateways: no value gets longer by what is under way here. */
-static void
-longest_publish(struct gateway *g)
-{
-	struct reach *r = &g->reach;
-	uint64_t longest = 0;
-	uint32_t i;
-
-	for (i = 0; i < r->count; i++)
-		if (mark_at(r, i)->longest > longest)
-			longest = mark_at(r, i)->longest;
-	if (longest == r->longest)
-		return;
-	r->longest = longest;
-	atomic_store_explicit(
-	    &g->r->slots->row[g->slot].longest, longest, memory_order_release);
 }
 
 /* What is applied by now reaches nothing any more. */
@@ -54,7 +42,9 @@ drop_applied(struct gateway *g)
 		r->first++;
 		r->count--;
 	}
-	longest_publish(g);
+	if (r->shared != NULL)
+		atomic_store_explicit(&r->shared->applied_seq, r->applied_seq,
+		    memory_order_release);
 }
 
 /*
@@ -113,14 +103,15 @@ static bool
 somebody_fits(struct gateway *g)
 {
 	struct reach *r = &g->reach;
+	const struct reach_need *need = &r->least;
 	bool whole;
 
-	if (!gw_write_taken(g, r->least_level))
+	if (!gw_write_taken(g, need->level))
 		return true;
-	(void)room_for(g, r->least_level, &whole);
-	return whole && held_now(g) != NULL
-		   ? fits(g, r->held_bytes, r->held_level, &whole)
-		   : fits(g, r->least_bytes, r->least_level, &whole);
+	(void)room_for(g, need->level, &whole);
+	if (whole && held_now(g) != NULL)
+		need = &r->first_need;
+	return fits(g, need->bytes, need->level, &whole);
 }
 
 bool
@@ -129,7 +120,7 @@ gw_reach_holds(struct gateway *g)
 	struct reach *r = &g->reach;
 
 	/* Their reach is asked again when the room is another one. */
-	return r->least_bytes != UINT64_MAX &&
+	return r->least.bytes != UINT64_MAX &&
 	       position_get(&g->r->pos->room) == r->held_room &&
 	       !somebody_fits(g);
 }
@@ -137,7 +128,7 @@ gw_reach_holds(struct gateway *g)
 void
 gw_reach_wake(struct gateway *g)
 {
-	g->reach.least_bytes = UINT64_MAX;
+	g->reach.least.bytes = UINT64_MAX;
 }
 
 /*
@@ -148,26 +139,25 @@ bool
 gw_reach_may(
     struct gateway *g, const struct conn *c, uint64_t bytes, enum refuses level)
 {
+	const struct reach_need need = { .bytes = bytes, .level = level };
 	struct reach *r = &g->reach;
-	bool whole, room;
+	bool whole, room, first;
 
 	if (level == REFUSES_ALL)
 		return true;
 	room = fits(g, bytes, level, &whole);
 	if (r->held_generation == c->generation && r->held == c->index)
 		r->held_generation = 0;
-	if (room && (!whole || held_now(g) == NULL))
+	first = held_now(g) == NULL;
+	if (room && (!whole || first))
 		return true;
-	if (held_now(g) == NULL) {
+	if (first) {
 		r->held = c->index;
 		r->held_generation = c->generation;
-		r->held_bytes = bytes;
-		r->held_level = level;
+		r->first_need = need;
 	}
-	if (bytes < r->least_bytes) {
-		r->least_bytes = bytes;
-		r->least_level = level;
-	}
+	if (bytes < r->least.bytes)
+		r->least = need;
 	r->held_room = position_get(&g->r->pos->room);
 	return false;
 }
@@ -188,19 +178,25 @@ gw_reach_add(struct gateway *g, uint32_t seq, uint64_t bytes)
 	m->placed = false;
 	m->bytes += bytes;
 	r->bytes += bytes;
-	if (bytes > m->longest)
-		m->longest = bytes;
-	if (bytes > r->longest)
-		longest_publish(g);
 }
 
+/* What a refused one has noted ends with what was appended before it. */
 void
 gw_reach_returned(
     struct gateway *g, uint32_t seq, uint32_t count, uint64_t vlsn)
 {
 	struct reach *r = &g->reach;
+	uint64_t appended = position_get(&g->r->pos->appended);
 	uint32_t i;
 
+	if (r->shared != NULL) {
+		/* The VLSN first: with an older seq it holds for longer. */
+		atomic_store_explicit(&r->shared->placed_vlsn,
+		    vlsn != 0 ? vlsn + count - 1 : appended,
+		    memory_order_release);
+		atomic_store_explicit(&r->shared->placed_seq, seq + count - 1,
+		    memory_order_release);
+	}
 	for (i = 0; i < r->count; i++) {
 		struct reach_mark *m = mark_at(r, i);
 
@@ -210,43 +206,8 @@ gw_reach_returned(
 			return;
 		m->placed = true;
 		/* Refused; others in this mark may not be. */
-		m->vlsn = vlsn != 0 ? vlsn + (m->seq - seq)
-				    : position_get(&g->r->pos->appended);
+		m->vlsn = vlsn != 0 ? vlsn + (m->seq - seq) : appended;
 	}
-}
-
-/* What the process before in this slot has left under way may be anything. */
-void
-gw_reach_init(struct gateway *g)
-{
-	struct reach *r = &g->reach;
-	uint64_t appended = position_get(&g->r->pos->appended);
-	bool whole;
-
-	*r = (struct reach){ .least_bytes = UINT64_MAX,
-		.applied_seq = g->next_seq - 1 };
-	atomic_store_explicit(
-	    &g->r->slots->row[g->slot].longest, 0, memory_order_release);
-	if (appended <= position_get(&g->r->pos->applied))
-		return;
-	gw_reach_add(g, g->next_seq - 1, room_for(g, REFUSES_GROWTH, &whole));
-	mark_at(r, 0)->placed = true;
-	mark_at(r, 0)->vlsn = appended;
-}
-
-void
-gw_reach_turn(struct gateway *g)
-{
-	struct reach_mark *m;
-
-	if (g->reach.least_bytes == UINT64_MAX)
-		return;
-	drop_applied(g);
-	if (g->reach.count == 0 || !(m = mark_at(&g->reach, 0))->placed)
-		return;
-	/* The store rings when it is. */
-	position_raise(&g->r->pos->apply_wanted, m->vlsn);
-	g->want_apply = true;
 }
 
 static bool
@@ -262,27 +223,41 @@ key_of(struct gateway *g, const struct op_arg *key, uint32_t *hash)
 	return &g->reach.key[*hash % REACH_KEYS];
 }
 
-/* What writes under way here make of the key's value; false: none does. */
-static bool
-length_here(struct gateway *g, const struct op_arg *key, uint64_t *longest)
+/* What writes under way here make of a key's value, at most. */
+static uint64_t
+length_here(struct gateway *g, const struct op_arg *key)
 {
-	uint32_t hash;
-	struct reach_key *k = key_of(g, key, &hash);
 	const struct reach_key *any = &g->reach.any;
+	uint64_t longest = is_under_way(g, any) ? any->longest : 0;
+	uint32_t hash;
+	const struct reach_key *k = key_of(g, key, &hash);
 
-	if (is_under_way(g, any)) {
-		*longest = any->longest;
-		if (is_under_way(g, k) && k->longest > *longest)
-			*longest = k->longest;
-		return true;
-	}
-	*longest = k->longest;
-	return is_under_way(g, k) && (k->hash == hash || k->hash == 0);
+	if (is_under_way(g, k) && (k->hash == hash || k->hash == 0) &&
+	    k->longest > longest)
+		longest = k->longest;
+	return longest;
+}
+
+/* What is under way of `word` stays in it, whichever the key. */
+static void
+word_note(struct gateway *g, _Atomic uint64_t *word, uint64_t longest)
+{
+	uint64_t old = atomic_load_explicit(word, memory_order_relaxed);
+	uint32_t before = (uint32_t)old;
+
+	if ((int32_t)((uint32_t)(old >> 32) - g->reach.applied_seq) > 0 &&
+	    before > longest)
+		longest = before;
+	if (longest > UINT32_MAX)
+		longest = UINT32_MAX;
+	/* Before the request: who finds that in the log can find this. */
+	atomic_store_explicit(
+	    word, (uint64_t)g->next_seq << 32 | longest, memory_order_release);
 }
 
 /*
  * The next request makes it so long, at most; `sure`: just that, whatever it
- * finds. What comes later comes behind it in the log, too.
+ * finds. What comes later from here comes behind it in the log, too.
  */
 static void
 key_note(
@@ -291,6 +266,9 @@ key_note(
 	uint32_t hash;
 	struct reach_key *k = key_of(g, key, &hash);
 
+	if (g->reach.shared != NULL)
+		word_note(
+		    g, &g->reach.shared->key[hash % REACH_WORDS], longest);
 	if (is_under_way(g, k) && k->hash != hash) {
 		k->hash = 0;
 		sure = false;
@@ -302,30 +280,61 @@ key_note(
 	k->seq = g->next_seq;
 }
 
-void
-gw_reach_late(struct gateway *g, uint64_t longest)
+static void
+any_note(struct gateway *g, uint32_t seq, uint64_t longest)
 {
 	struct reach_key *any = &g->reach.any;
 
 	if (!is_under_way(g, any) || longest > any->longest)
 		any->longest = longest;
-	any->seq = g->next_seq;
+	any->seq = seq;
+}
+
+void
+gw_reach_late(struct gateway *g, uint64_t longest)
+{
+	if (g->reach.shared != NULL)
+		word_note(g, &g->reach.shared->any, longest);
+	any_note(g, g->next_seq, longest);
+}
+
+/* The length in another gateway's word, if that is under way. */
+static uint64_t
+word_length(const struct gateway *g, struct reach_shared *other,
+    const _Atomic uint64_t *at)
+{
+	uint64_t word = atomic_load_explicit(at, memory_order_acquire);
+	uint32_t seq = (uint32_t)(word >> 32);
+	uint32_t placed;
+
+	if ((int32_t)(seq - atomic_load_explicit(&other->applied_seq,
+				memory_order_acquire)) <= 0)
+		return 0;
+	placed = atomic_load_explicit(&other->placed_seq, memory_order_acquire);
+	if ((int32_t)(seq - placed) <= 0 &&
+	    atomic_load_explicit(&other->placed_vlsn, memory_order_acquire) <=
+		position_get(&g->r->pos->applied))
+		return 0;
+	return (uint32_t)word;
 }
 
 static uint64_t
-length_elsewhere(const struct gateway *g)
+length_elsewhere(const struct gateway *g, const struct op_arg *key)
 {
-	uint64_t most = 0, other;
-	uint32_t i;
+	uint32_t hash, i;
+	uint64_t most = 0;
 
+	if (g->reach.shared == NULL)
+		return 0;
+	hash = table_hash(g->r->table, key->data, key->len);
 	for (i = 0; i < g->r->head->gateway_count; i++) {
-		if (SLOT_GATEWAY + i == g->slot)
+		struct reach_shared *other = &g->r->reach->of[i];
+
+		if (other == g->reach.shared)
 			continue;
-		other = atomic_load_explicit(
-		    &g->r->slots->row[SLOT_GATEWAY + i].longest,
-		    memory_order_acquire);
-		if (other > most)
-			most = other;
+		most = larger(most, larger(word_length(g, other, &other->any),
+					word_length(g, other,
+					    &other->key[hash % REACH_WORDS])));
 	}
 	return most;
 }
@@ -334,14 +343,13 @@ length_elsewhere(const struct gateway *g)
 static uint64_t
 length_now(struct gateway *g, const struct op_arg *key)
 {
-	uint64_t here, there = length_elsewhere(g);
 	struct kv_item item = { .len = g->w->conf->store.max_value };
+	uint64_t longest;
 	int rc;
 
 	/* Looked at first: what is applied since is found below. */
 	drop_applied(g);
-	if (!length_here(g, key, &here))
-		here = 0;
+	longest = larger(length_here(g, key), length_elsewhere(g, key));
 	if (gw_read_begin(g) == 0) {
 		rc = kv_get(g->kv, key->data, key->len, 0, &item);
 		gw_turn_read(g, 1);
@@ -349,9 +357,62 @@ length_now(struct gateway *g, const struct op_arg *key)
 			item.len =
 			    rc == -ENOENT ? 0 : g->w->conf->store.max_value;
 	}
-	if (here > item.len)
-		item.len = here;
-	return there > item.len ? there : item.len;
+	return larger(longest, item.len);
+}
+
+/* What the process before in this slot has left under way may be anything. */
+static void
+shared_init(struct gateway *g, uint64_t appended)
+{
+	struct reach_shared *shared = &g->r->reach->of[g->slot - SLOT_GATEWAY];
+	uint32_t i;
+
+	/* Its words hold, whatever their number, until they are gone. */
+	atomic_store(&shared->placed_vlsn, appended);
+	atomic_store(&shared->placed_seq, g->reach.applied_seq);
+	atomic_store(&shared->applied_seq, g->reach.applied_seq);
+	atomic_store(&shared->any,
+	    (uint64_t)g->reach.any.seq << 32 | g->w->conf->store.max_value);
+	for (i = 0; i < REACH_WORDS; i++)
+		atomic_store(&shared->key[i], 0);
+	/* From now on they are none, and `any` ends when all is applied. */
+	atomic_store(&shared->placed_seq, g->reach.any.seq);
+	g->reach.shared = shared;
+}
+
+void
+gw_reach_init(struct gateway *g)
+{
+	struct reach *r = &g->reach;
+	uint64_t appended = position_get(&g->r->pos->appended);
+	uint32_t before = g->next_seq - 1;
+	bool whole;
+
+	/* As if all of it were the request before the first. */
+	*r = (struct reach){ .least.bytes = UINT64_MAX,
+		.applied_seq = before - 1 };
+	any_note(g, before, g->w->conf->store.max_value);
+	gw_reach_add(g, before, room_for(g, REFUSES_GROWTH, &whole));
+	mark_at(r, 0)->placed = true;
+	mark_at(r, 0)->vlsn = appended;
+	if (g->r->head->gateway_count > 1)
+		shared_init(g, appended);
+	drop_applied(g);
+}
+
+void
+gw_reach_turn(struct gateway *g)
+{
+	struct reach_mark *m;
+
+	if (g->reach.least.bytes == UINT64_MAX)
+		return;
+	drop_applied(g);
+	if (g->reach.count == 0 || !(m = mark_at(&g->reach, 0))->placed)
+		return;
+	/* The store rings when it is. */
+	position_raise(&g->r->pos->apply_wanted, m->vlsn);
+	g->want_apply = true;
 }
 
 /* What the operation makes of its keys, which have at most `longest` now. */
@@ -382,7 +443,7 @@ keys_note(struct gateway *g, const struct built *b, uint64_t longest)
 		break;
 	case OP_SETRANGE:
 		end = (uint64_t)b->num + argv[1].len;
-		key_note(g, &argv[0], end > longest ? end : longest, true);
+		key_note(g, &argv[0], larger(end, longest), true);
 		break;
 	case OP_INCRBY:
 	case OP_INCRBYFLOAT:
