@@ -21,6 +21,7 @@ use File::Temp ();
 use IO::Socket::INET;
 use IO::Socket::UNIX;
 use JSON::PP ();
+use List::Util qw(max min);
 use POSIX    ();
 use Socket   qw(SOL_SOCKET SO_LINGER);
 use Time::HiRes ();
@@ -46,17 +47,21 @@ sub build_dir { return Cwd::abs_path( $ENV{NODELIFE_BUILD} // 'build' ) }
 # Seconds of a clock that nobody sets.
 sub now { return Time::HiRes::clock_gettime( Time::HiRes::CLOCK_MONOTONIC() ) }
 
-# Ask cond every millisecond until it holds; false after the deadline. That is
-# there for what never comes: no wait for what does come needs a shorter one,
-# and a busy machine may need it all.
+# Ask cond every millisecond until it holds; one that takes its time, as it runs
+# a program, a third of the time at most: what it waits for needs the CPU, too.
+# False after the deadline. That is there for what never comes: no wait for what
+# does come needs a shorter one, and a busy machine may need it all.
 sub wait_until (&;$) {
 	my ( $cond, $deadline ) = @_;
-	my $end = now() + ( $deadline // 60 );
+	my $asked = now();
+	my $end   = $asked + ( $deadline // 60 );
 	while (1) {
 		my $got = $cond->();
 		return $got if $got;
-		return 0 if now() > $end;
-		select undef, undef, undef, 0.001;
+		my $now = now();
+		return 0 if $now > $end;
+		select undef, undef, undef, max( 0.001, min( 0.05, 2 * ( $now - $asked ) ) );
+		$asked = now();
 	}
 }
 
