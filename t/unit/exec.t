@@ -6,7 +6,7 @@ use File::Temp qw(tempdir);
 use Test::More;
 
 my $dir = tempdir( CLEANUP => 1 );
-delete @ENV{qw(NODELIFE_CHECK HARNESS_IS_VERBOSE)};
+delete @ENV{qw(NODELIFE_CHECK HARNESS_IS_VERBOSE TEST_LINGER)};
 $ENV{NODELIFE_TMP} = $dir;
 
 # Run a script below t/exec: (exit code, what it said).
@@ -63,10 +63,14 @@ unlike $said, qr/\Q$old\E/, 'but none from before it began';
 is scalar( grep { unlink } glob "$old.*" ), 1, 'which stays';
 is_deeply [ glob "$new.*" ], [], 'the other does not';
 
+( $code, $said ) = run_test('select undef, undef, undef, 0.2 if !fork');
+is $code, 0, 'a process that soon follows the test is not left behind';
+
+$ENV{TEST_LINGER} = 1;
 ( $code, $said ) = run_test( <<'SCRIPT' );
 if ( !fork ) { setpgrp; exit if fork; select undef, undef, undef, 600; }
 SCRIPT
-is $code, 1, 'and an orphan';
+is $code, 1, 'an orphan stays: failed';
 my ($pid) = $said =~ /left behind a process, (\d+)/;
 ok $pid, 'it is named';
 ok !-e "/proc/$pid", 'and killed';
