@@ -111,6 +111,10 @@ FUZZBUILD = B=$B/fuzz CC=clang SAN='-fsanitize=fuzzer-no-link,address' HARDEN=
 NODETESTS = $(sort $(wildcard t/integration/*.t))
 # Packaging and memory have nothing to say about a build with sanitizers.
 SANTESTS = $(patsubst %,$B/san/%,$(filter-out %_install.t %_idle.t,$(NODETESTS)))
+SANUNITS = $(patsubst $B/%,$B/san/%,$(UNIT) $(SIM) $(SIMFS))
+# One more than two cores have room for, as node tests mostly wait (what may run
+# beside what: t/testrules.yml). Those with sanitizers, which take longer, first.
+BESIDE	 = -j3
 SEEDS	 = 100000
 SECONDS	 = 60
 
@@ -204,10 +208,9 @@ check:
 	@$(MAKE) --no-print-directory -j$(JOBS) tests
 	@$(MAKE) --no-print-directory -j$(JOBS) $(SANBUILD) tests
 	@$(MAKE) --no-print-directory -j$(JOBS) $(FUZZBUILD) fuzzers objects
-	@NODELIFE_BUILD=$B t/run --timer -j2 $(NODETESTS) $(SANTESTS) \
-	    $(UNIT) $(SIM) $(SIMFS) $(UNIT:$B/%=$B/san/%) \
-	    $(SIM:$B/%=$B/san/%) $(SIMFS:$B/%=$B/san/%) \
-	    $(sort $(wildcard t/unit/*.t t/lint/*.t)) t/leftovers.t
+	@NODELIFE_BUILD=$B t/run --timer $(BESIDE) $(SANTESTS) $(NODETESTS) \
+	    $(sort $(wildcard t/unit/*.t t/lint/*.t)) \
+	    $(SANUNITS) $(UNIT) $(SIM) $(SIMFS) t/leftovers.t
 
 fuzzers: $(FUZZERS:%=$B/t/fuzz/%)
 
@@ -228,8 +231,7 @@ lint:
 san:
 	@tools/deps.sh check
 	@$(MAKE) --no-print-directory -j$(JOBS) $(SANBUILD) tests
-	t/run --timer -j2 $(SANTESTS) $(UNIT:$B/%=$B/san/%) \
-	    $(SIM:$B/%=$B/san/%) $(SIMFS:$B/%=$B/san/%) t/leftovers.t
+	t/run --timer $(BESIDE) $(SANTESTS) $(SANUNITS) t/leftovers.t
 
 sim: $(SIM)
 	$(SIM) $(SEEDS)
