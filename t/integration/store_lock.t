@@ -3,10 +3,9 @@
 # read what was. So a node that runs opens the one that its boot made, or none.
 use strict;
 use warnings;
-use Fcntl qw(:flock);
 use Nodelife;
-use POSIX ();
 use Test::More;
+use World;
 
 my $n    = Nodelife->new(
 	wal   => { segment_size => '4M', buffer_size => '4M', keep_size => 0 },
@@ -87,19 +86,7 @@ rmdir "$data.away" or die;
 # The kernel keeps a writer, in a disk that does not answer, say: the next boot
 # has a lock file of its own, and does not write beside him.
 is $c->cmd( 'INCR', 'n' ), ++$is, 'a write';
-pipe my $told, my $tell or die;
-my $left = fork // die;
-if ( !$left ) {
-	Nodelife::die_with_parent();
-	$0 = 'nodelifed: checkpoint: writing';
-	open my $f, '+<', $db or die;
-	flock $f, LOCK_EX or die;
-	close $tell;
-	sleep 600;
-	POSIX::_exit(0);
-}
-close $tell;
-sysread $told, my $byte, 1;
+my $left = World::holder( 'nodelifed: checkpoint: writing', $db );
 kill 'STOP', $left;
 unlink $lock;
 my $was = slurp($db);

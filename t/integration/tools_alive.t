@@ -4,7 +4,7 @@
 use strict;
 use warnings;
 use Nodelife;
-use Fcntl qw(:flock FD_CLOEXEC F_SETFD O_RDWR);
+use Fcntl qw(FD_CLOEXEC F_SETFD O_RDWR);
 use File::Path ();
 use POSIX ();
 use Test::More;
@@ -111,19 +111,7 @@ SKIP: {
 
 # What the kernel keeps of a node whose supervisor is gone hides nothing.
 {
-	pipe my $told, my $tell or die;
-	my $left = fork // die;
-	if ( !$left ) {
-		Nodelife::die_with_parent();
-		$0 = 'nodelifed: wal [n1]';
-		open my $f, '<', "$n->{data}/lock" or die;
-		flock $f, LOCK_EX or die;
-		close $tell;
-		sleep 600;
-		POSIX::_exit(0);
-	}
-	close $tell;
-	sysread $told, my $byte, 1;
+	my $left = World::holder( 'nodelifed: wal [n1]', "$n->{data}/lock" );
 	for my $cmd (qw(status drain stop)) {
 		( $code, undef, $err ) = $n->run( 'nodelifectl', '-c', $n->{ini}, '-t', 5, $cmd );
 		is $code, 1, "$cmd: a worker is left: 1";

@@ -16,6 +16,7 @@ use strict;
 use warnings;
 use Carp;
 use Cwd        ();
+use Fcntl      qw(LOCK_EX);
 use File::Path ();
 use File::Temp ();
 use Nodelife;
@@ -127,6 +128,27 @@ sub fill {
 sub free_kb {
 	my ($dir) = @_;
 	return ( must( 'df', '-k', '--output=avail', $dir ) =~ /(\d+)\s*$/ )[0];
+}
+
+# A process of this title that has locked the file, as what the kernel keeps of a
+# node that is gone; its pid. It ends with the test.
+sub holder {
+	my ( $title, $file ) = @_;
+	pipe my $told, my $tell or croak "pipe: $!";
+	my $pid = fork // croak "fork: $!";
+	if ( $pid == 0 ) {
+		Nodelife::die_with_parent();
+		$0 = $title;
+		open my $f, '+<', $file or POSIX::_exit(1);
+		flock $f, LOCK_EX or POSIX::_exit(1);
+		syswrite $tell, '.';
+		close $tell;
+		sleep 600;
+		POSIX::_exit(0);
+	}
+	close $tell;
+	sysread $told, my $byte, 1 or croak "$file: cannot be locked";
+	return $pid;
 }
 
 # The environment for a program whose wall clock is apart from the machine's by
