@@ -58,14 +58,21 @@ ok $n->gone, 'it is gone when stop returns';
 is $n->wait_exit, 0, 'in order';
 unlink "$n->{run}/region";
 
-# Neither region nor socket: the lock tells, a signal is heard.
+# Neither region nor socket: the lock tells, a signal is heard. The supervisor
+# rests until it has come.
 $n->start;
+kill 'STOP', $n->{pid};
 lose_region();
 unlink "$n->{run}/control.sock";
 ( $code, undef, $err ) = ctl('config');
 is $code, 1, 'config without a socket: 1, not 69';
 like $err, qr/though the node runs \(supervisor pid $n->{pid}\)/, 'says so';
-( $code, undef, $err ) = ctl('stop');
+my $stop = $n->run_begin( 'nodelifectl', '-r', $n->{run}, 'stop' );
+wait_until {
+	slurp("/proc/$n->{pid}/status") =~ /^ShdPnd:\s*(\w+)/m && hex($1) & 1 << 14;
+};
+kill 'CONT', $n->{pid};
+( $code, undef, $err ) = $n->run_end($stop);
 is $code, 0, "stop without it: $err";
 like $err, qr/sent SIGTERM/, 'by signal';
 is $n->wait_exit, 0, 'in order';
