@@ -114,13 +114,14 @@ log_now_ms(const struct positions *pos, uint64_t mono_ns, int64_t wall_ms,
 }
 
 int64_t
-log_clock_seen(
-    struct log_seen *s, uint64_t mono_ns, int64_t now_ms, int64_t max_step_ms)
+log_clock_seen(struct log_seen *s, uint64_t mono_ns, int64_t now_ms,
+    int64_t max_step_ms, uint64_t back_ns)
 {
 	int64_t passed_ms = (int64_t)((mono_ns - s->mono_ns) / NS_PER_MS);
 	bool held = s->held_ns != 0 && mono_ns - s->held_ns >= HELD_MAX_NS;
+	bool went_back = back_ns > s->mono_ns;
 
-	if (now_ms >= s->ms || held ||
+	if (now_ms >= s->ms || held || went_back ||
 	    s->ms - now_ms > max_step_ms - passed_ms) {
 		*s = (struct log_seen){ now_ms, mono_ns, 0 };
 		return now_ms;

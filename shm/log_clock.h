@@ -72,8 +72,11 @@ struct log_seen {
 	uint64_t held_ns; /* since when ms is told again; 0 = it is not */
 };
 
-/* What to tell where log_now_ms() is now_ms. */
-int64_t log_clock_seen(
-    struct log_seen *s, uint64_t mono_ns, int64_t now_ms, int64_t max_step_ms);
+/*
+ * What to tell where log_now_ms() is now_ms. back_ns: positions.clock_back,
+ * read before; who was told nothing since then believes what it is told now.
+ */
+int64_t log_clock_seen(struct log_seen *s, uint64_t mono_ns, int64_t now_ms,
+    int64_t max_step_ms, uint64_t back_ns);
 
 #endif

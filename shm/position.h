@@ -80,6 +80,8 @@ struct positions {
 	struct position clock_meet; /* W: wal. CLOCK_MONOTONIC ns when the wall
 				       clock comes up with log time, 0 = it has;
 				       log_clock.h */
+	struct position clock_back; /* W: wal, after both. CLOCK_MONOTONIC ns
+				       when log time went back; 0 = never */
 	struct position wal_bytes; /* W: wal. bytes appended since boot */
 	struct position checkpoint_bytes; /* W: store. wal_bytes when the last
 					 freeze happened */

@@ -155,12 +155,16 @@ test_others(void)
 	    "of what cannot: much");
 }
 
+static int64_t went_back_ms; /* after the beginning; 0 = it did not */
+
 /* So long after the beginning, with this told by log_now_ms(). */
 static int64_t
 seen(struct log_seen *s, int64_t after_ms, int64_t now_ms)
 {
-	return log_clock_seen(
-	    s, (uint64_t)(5000 + after_ms) * NS_PER_MS, now_ms, STEP);
+	return log_clock_seen(s, (uint64_t)(5000 + after_ms) * NS_PER_MS,
+	    now_ms, STEP,
+	    went_back_ms == 0 ? 0
+			      : (uint64_t)(5000 + went_back_ms) * NS_PER_MS);
 }
 
 static void
@@ -186,6 +190,19 @@ test_seen(void)
 	is_i64(seen(&s, 9000, T0 + 3900 - STEP), T0 + 3999 - STEP,
 	    "less is not believed");
 	is_i64(seen(&s, 90000, T0 + 100000), T0 + 100000, "ahead is");
+
+	s = (struct log_seen){ 0, 0, 0 };
+	is_i64(seen(&s, 0, T0), T0, "one that is not asked for 4 s");
+	went_back_ms = 3000;
+	is_i64(seen(&s, 4000, T0 + 4000 - 7000), T0 - 3000,
+	    "12 s back by a record, then 5 s ahead: it is told");
+	is_i64(seen(&s, 4100, T0 - 3100), T0 - 3000, "once");
+	is_i64(seen(&s, 4200, T0 - 2800), T0 - 2800, "and goes on from there");
+	is_i64(seen(&s, 4300, T0 - 4000), T0 - 2800, "held again");
+	went_back_ms = 4400;
+	is_i64(seen(&s, 4500, T0 - 3900), T0 - 3900,
+	    "until a record that comes meanwhile");
+	went_back_ms = 0;
 }
 
 int

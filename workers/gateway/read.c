@@ -18,12 +18,15 @@ int64_t
 gw_now_ms(struct gateway *g)
 {
 	int64_t max_step = g->w->conf->wal.max_clock_step_ms;
+	uint64_t back_ns;
 
 	if (g->now_ms != 0)
 		return g->now_ms;
+	/* Before what it is judged with. */
+	back_ns = position_get(&g->r->pos->clock_back);
 	g->now_ms = log_clock_seen(&g->seen, g->loop.now_ns,
 	    log_now_ms(g->r->pos, g->loop.now_ns, wall_ms(), max_step),
-	    max_step);
+	    max_step, back_ns);
 	return g->now_ms;
 }
 

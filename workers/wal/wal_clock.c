@@ -133,6 +133,7 @@ wal_clock_back(struct wal *w)
 	wal_append_own(w, REC_CLOCK, payload, sizeof(payload));
 	wal_publish_appended(w);
 	meet_publish(w, 0);
+	position_set(&w->r->pos->clock_back, mono_ns());
 	w->clock_due = false;
 	say_back(w, step);
 }
