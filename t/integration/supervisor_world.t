@@ -192,10 +192,22 @@ SKIP: {
 		$tries->() > $from
 		  && !IO::Socket::INET->new( PeerAddr => $n->addr('http'), Timeout => 1 )
 	} 'nobody can say so: nobody is let in';
+	my @ctl = ( 'nodelifectl', '-r', $n->{run} );
+	like( ( $n->run( @ctl, 'status' ) )[1], qr/: not serving: the boot waits: .*fork: .*pids\.max/,
+		'status says so' );
+	like( ( $n->run( @ctl, '-t', 2, 'config' ) )[2],
+		qr/config: waits: the boot waits: .*fork: .*config: no answer in 2 s/s,
+		'who waits for an answer is told what for' );
 	$group->pids('max');
 	$n->wait_serving;
 	eventually { $pages->() == 200 } 'and when that is over all is well';
-	is $n->stop, 0, 'stopped';
+	$group->pids(1);
+	kill 'KILL', $n->workers->{store};
+	eventually { ( $n->run( @ctl, 'status' ) )[1] =~ /the boot waits/ } 'it waits again';
+	my ( $code, undef, $err ) = $n->run( @ctl, 'stop' );
+	is $code, 0, 'stop is heard all the same';
+	like $err, qr/sent SIGTERM/, 'by a signal';
+	is $n->wait_exit, 0, 'stopped';
 }
 
 # A node that fails again and again keeps the region of its first failure.
