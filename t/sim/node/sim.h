@@ -132,7 +132,8 @@ struct sim_disk;
 
 struct sim_disk_faults {
 	unsigned fail_write, fail_flush, short_write, lying_flush, fail_read;
-	/* one in so many, 0 = never */
+	/* one in so many, 0 = never; */
+	char only; /* of this directory's files: its first letter; 0 = all */
 	uint64_t room; /* bytes that are free */
 	uint64_t delay_ns; /* of each operation */
 	uint64_t hang_until_ns;

@@ -158,8 +158,10 @@ model_op(struct model *m, const struct op *op, const struct record *rec)
 		model_add(m, k, op->num);
 		break;
 	case OP_DEL:
-		if (key.len != 0)
-			model_cut(m, k);
+		/* One that is over goes with a record of its own. */
+		if (key.len == 0 || is_over(v, rec->time_ms))
+			return;
+		model_cut(m, k);
 		break;
 	case OP_EXPIRED:
 		if (v->len != 0 && v->vlsn == (uint64_t)op->num &&
@@ -443,11 +445,14 @@ check_key(struct model *m, struct kv *kv, unsigned key)
 	    (item.len != want->len || item.expire_ms != want->expire_ms ||
 		(want->len != 0 && memcmp(value, want->data, want->len) != 0)))
 		snprintf(m->why, sizeof(m->why),
-		    "%s: the store has %ju bytes, %.10s, the log up to "
-		    "VLSN %ju says %u, %.10s",
+		    "%s: the store has %ju bytes, %.10s, of VLSN %ju until "
+		    "%jd, the log up to VLSN %ju says %u, %.10s, of %ju until "
+		    "%jd",
 		    buf, (uintmax_t)item.len,
-		    value != NULL ? (char *)value : "", (uintmax_t)m->vlsn,
-		    want->len, want->len != 0 ? (char *)want->data : "");
+		    value != NULL ? (char *)value : "", (uintmax_t)item.vlsn,
+		    (intmax_t)item.expire_ms, (uintmax_t)m->vlsn, want->len,
+		    want->len != 0 ? (char *)want->data : "",
+		    (uintmax_t)want->vlsn, (intmax_t)want->expire_ms);
 	free(value);
 	return m->why[0] == '\0';
 }
@@ -477,7 +482,7 @@ check_store(struct model *m, struct kv *kv)
 	kv_end(kv);
 	if (rc != 0)
 		sim_fail("the store cannot be walked: %s", strerror(-rc));
-	for (unsigned key = 0; key < KEYS; key++)
+	for (unsigned key = 0; key < KEYS && m->why[0] == '\0'; key++)
 		if (m->value[key].known &&
 		    (found >> key & 1) != (m->value[key].len != 0))
 			snprintf(m->why, sizeof(m->why),

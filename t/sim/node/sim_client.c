@@ -140,6 +140,8 @@ op_make(const struct client *c, struct write *o, uint8_t *at, uint32_t number)
 	int64_t num = 0;
 	char key[16];
 
+	world.pair[1] = world.pair[0];
+	world.pair[0] = k;
 	arg[0] = client_key(key, k);
 	arg[1].data = value;
 	if (code == OP_SET && k < KEYS_NUMBER)
@@ -298,6 +300,7 @@ push(struct client *c)
 		return false;
 	}
 	o->seq = c->seq + 1;
+	o->sent_ns = c->loop.now_ns;
 	if (!push_parts(c, o)) {
 		/* It was never sent, but others' numbers may be above. */
 		o->state = WRITE_REFUSED;
@@ -459,14 +462,17 @@ static int
 read_keys(struct client *c, struct reading *out)
 {
 	struct kv_moment moment = { 0 };
+	bool pair = sim_chance(2);
 	int rc = kv_begin(c->kv);
 
 	if (rc != 0)
 		return rc;
 	rc = kv_hold(c->kv, &moment);
 	for (unsigned i = 0; rc == 0 && i < SEEN_MAX; i++)
-		rc = read_key(
-		    c->kv, (unsigned)sim_rand_below(KEYS), &out->seen[i]);
+		rc = read_key(c->kv,
+		    i < 2 && pair ? world.pair[i]
+				  : (unsigned)sim_rand_below(KEYS),
+		    &out->seen[i]);
 	kv_release(c->kv);
 	kv_end(c->kv);
 	return rc;

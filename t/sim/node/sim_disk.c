@@ -297,7 +297,7 @@ size_set(struct sim_inode *i, uint64_t size)
 ssize_t
 sim_content_read(const struct sim_inode *i, void *buf, size_t n, uint64_t at)
 {
-	if (sim_chance(i->disk->faults.fail_read))
+	if (sim_faulty(i, i->disk->faults.fail_read))
 		return -EIO;
 	if (at >= i->size)
 		return 0;
@@ -340,11 +340,11 @@ sim_content_write(struct sim_inode *i, const void *buf, size_t n, uint64_t at)
 		return 0;
 	if (at >= SIM_FILE_MAX || n > SIM_FILE_MAX - at)
 		return -EFBIG;
-	if (sim_chance(f->fail_write)) {
+	if (sim_faulty(i, f->fail_write)) {
 		write_fails(i, buf, n, at);
 		return -EIO;
 	}
-	if (n > SIM_BLOCK && sim_chance(f->short_write))
+	if (n > SIM_BLOCK && sim_faulty(i, f->short_write))
 		n = SIM_BLOCK * (1 + sim_rand_below((n - 1) / SIM_BLOCK));
 	n = pages_take(i, at, at + n) - at;
 	if (n == 0)
@@ -382,7 +382,7 @@ int
 sim_content_flush(struct sim_inode *i, uint64_t from, uint64_t to)
 {
 	const struct sim_disk_faults *f = &i->disk->faults;
-	bool fails = sim_chance(f->fail_flush);
+	bool fails = sim_faulty(i, f->fail_flush);
 	struct sim_block **at;
 	uint64_t b;
 

@@ -212,7 +212,7 @@ sim_dir_sync(struct sim_inode *dir)
 
 	if (sim_chance(d->faults.lying_flush))
 		return 0;
-	if (sim_chance(d->faults.fail_flush))
+	if (sim_faulty(dir, d->faults.fail_flush))
 		return -EIO;
 	for (i = d->inodes; i != NULL; i = i->next) {
 		i->open = i == dir;
@@ -464,6 +464,7 @@ sim_place_make(struct sim_place *p, mode_t mode)
 	p->inode = sim_inode_new(p->dir->disk, mode);
 	if (p->inode == NULL)
 		return -ENFILE;
+	p->inode->place = S_ISDIR(mode) ? p->name[0] : p->dir->place;
 	if (S_ISDIR(mode))
 		p->inode->parent = p->dir;
 	change_set(change_new(p->dir->disk), p->dir, p->name, p->inode);

@@ -51,6 +51,7 @@ struct sim_inode {
 	unsigned links; /* names, as the cache has them */
 	unsigned refs; /* descriptors, maps, operations in flight */
 	uint64_t changed_ns;
+	char place; /* a directory's first letter, and its files' */
 	bool counted; /* its pages are taken from the room */
 	bool kept; /* while what is of no use is looked for */
 
@@ -98,6 +99,14 @@ struct sim_disk {
 	ino_t next_number;
 	char name[32];
 };
+
+static inline bool
+sim_faulty(const struct sim_inode *i, unsigned one_in)
+{
+	char only = i->disk->faults.only;
+
+	return (only == 0 || only == i->place) && sim_chance(one_in);
+}
 
 /* An open file; of each there may be many descriptors. */
 struct sim_file_ref {

@@ -31,6 +31,7 @@ struct write {
 	uint8_t state, type, slot;
 	bool early; /* acknowledged when committed, else with its result */
 	bool left; /* who sent it is dead */
+	uint64_t sent_ns;
 	uint32_t seq, incarnation, life;
 	uint64_t vlsn;
 	uint64_t reach; /* of the table's room, the most */
@@ -57,7 +58,8 @@ struct world {
 	unsigned gateways;
 	unsigned expiry; /* one value in so many is to expire; 0: none is */
 	unsigned fat; /* one value in so many is long; 0: few are */
-	bool disk_fails, stalls;
+	bool disk_fails, stalls, slow;
+	bool holds_up; /* an answer may wait, though nothing is wrong */
 	unsigned harm; /* events of chaos to come */
 	unsigned harms; /* of them, that have been */
 	enum { HARM_COMES, HARM_AT_WRITE, HARM_AT_ACK } harm_waits;
@@ -66,6 +68,7 @@ struct world {
 
 	struct write *write; /* room for all that are wanted, and some */
 	uint32_t count, acked;
+	unsigned pair[2]; /* keys of the newest write with two of them */
 	struct reading reading[READINGS];
 	unsigned readings;
 	uint32_t lives; /* of gateways: names them */
@@ -84,6 +87,7 @@ struct world {
 	bool harmed; /* while it ran */
 	uint64_t start_ns; /* when the next one starts; 0 = it has */
 	unsigned starts, kills, power_losses, boots;
+	unsigned vain; /* starts since it last served, or was harmed */
 };
 
 extern struct world world;

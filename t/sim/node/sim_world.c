@@ -30,6 +30,8 @@
 #define CALM_NS      (7 * NS_PER_S) /* no stall or hiccup is longer */
 #define SLOW_NS      (2 * NS_PER_S)
 #define KILL_POINTS  3000
+#define VAIN_MAX     20
+#define ANSWER_NS    (700 * NS_PER_MS)
 
 struct world world;
 
@@ -367,8 +369,10 @@ static void
 bad_disk(void)
 {
 	struct sim_disk_faults *f = sim_disk_faults(sim_disk_find(DISK));
+	static const char places[] = { 'd', 'w', 's', 'v' };
 	unsigned one_in = 1u << sim_rand_below(7);
 
+	f->only = sim_chance(2) ? places[sim_rand_below(4)] : 0;
 	switch (sim_rand_below(5)) {
 	case 0:
 		f->fail_write = one_in;
@@ -386,10 +390,10 @@ bad_disk(void)
 		f->room = sim_rand_below(UINT64_C(16) << 20);
 		break;
 	}
-	sim_tell("the disk fails: 1 write in %u, flush %u, short %u, read %u, "
-		 "room %ju",
-	    f->fail_write, f->fail_flush, f->short_write, f->fail_read,
-	    (uintmax_t)f->room);
+	sim_tell("the disk fails%s%.1s: 1 write in %u, flush %u, short %u, "
+		 "read %u, room %ju",
+	    f->only != 0 ? " in " : "", &f->only, f->fail_write, f->fail_flush,
+	    f->short_write, f->fail_read, (uintmax_t)f->room);
 	sim_event(sim_now_ns() + (sim_rand_below(HARM_NS) >> sim_rand_below(8)),
 	    faults_end, f);
 }
@@ -471,6 +475,7 @@ harm_do(bool at_ack)
 	if ((sim_story()->cut.dropped >> number & 1) != 0)
 		return;
 	world.harmed = true;
+	world.vain = 0;
 	sim_story()->done++;
 	sim_tell("harm %u", number);
 	sim_chance_of(number);
@@ -546,6 +551,11 @@ restart_or_end(void)
 	if (world.ended && world.exit_code != 0 && !world.harmed &&
 	    !world.stalls)
 		sim_fail("the node ended with code %d", world.exit_code);
+	/* A stall may end a boot, but not each. */
+	if (world.start_ns == 0 && world.ended && world.exit_code != 0 &&
+	    ++world.vain > VAIN_MAX)
+		sim_fail("the node ended %u times in a row, with code %d",
+		    world.vain, world.exit_code);
 	world.ended = false;
 	if (world.start_ns == 0) {
 		world.start_ns =
@@ -553,6 +563,27 @@ restart_or_end(void)
 		world_progress();
 	} else if (sim_now_ns() >= world.start_ns) {
 		supervisor_start();
+	}
+}
+
+/*
+ * Where nothing holds it up, an answer does not wait for a timer: who sleeps
+ * is woken. Not with priorities, of which one may go hungry.
+ */
+static void
+look_answers(void)
+{
+	uint64_t now = sim_now_ns();
+
+	if (world.holds_up || world.harmed || world.over || !node_serves())
+		return;
+	for (uint32_t i = 0; i < world.count; i++) {
+		const struct write *o = &world.write[i];
+
+		if (o->state < WRITE_ACKED && !o->left && o->seq != 0 &&
+		    now > o->sent_ns + ANSWER_NS)
+			sim_fail("write %u has waited %.3f s for its answer", i,
+			    (double)(now - o->sent_ns) / 1e9);
 	}
 }
 
@@ -613,6 +644,7 @@ harm_early(void)
 	if (boot == seen)
 		return;
 	seen = boot;
+	world.vain = 0;
 	if (world.harm != 0 && sim_chance(3) &&
 	    (sim_story()->cut.without & CUT_EARLY) == 0) {
 		sim_story()->done++;
@@ -630,6 +662,7 @@ watch(void *arg)
 	harm_early();
 	if (world.node != NULL && world.node->has_region)
 		look_positions(&world.node->region);
+	look_answers();
 	end_if_done();
 	if (sim_now_ns() <= world.progress_ns + PROGRESS_NS) {
 		sim_event(sim_now_ns() + LOOK_NS, watch, NULL);
@@ -650,7 +683,7 @@ configure(struct conf *c)
 	c->node.gateways = world.gateways;
 	c->wal.segment_size = UINT64_C(4) << 20;
 	c->wal.buffer_size = UINT64_C(256) << 10;
-	c->wal.keep_size = sim_chance(4) ? 0 : UINT64_C(1) << 40;
+	c->wal.keep_size = sim_chance(2) ? 0 : UINT64_C(1) << 40;
 	c->wal.reserve = 1 << 20;
 	c->wal.io = (enum conf_wal_io)sim_rand_below(3);
 	c->store.table_size = UINT64_C(1) << 20;
@@ -669,8 +702,10 @@ cut_take(struct sim_schedule *how)
 		world.writes_wanted = cut->writes;
 	if ((cut->without & CUT_STALLS) != 0)
 		how->stall_one_in = 0;
-	if ((cut->without & CUT_SLOW) != 0)
+	if ((cut->without & CUT_SLOW) != 0) {
 		sim_ring_settings(false, 0, 0);
+		world.slow = false;
+	}
 	if ((cut->without & CUT_BLOCKS) != 0)
 		how->block_one_in = 0;
 	if ((cut->without & CUT_SPURIOUS) != 0)
@@ -687,6 +722,9 @@ cut_take(struct sim_schedule *how)
 		world.window = 1;
 	sim_story()->writes = world.writes_wanted;
 	sim_story()->harms = world.harm;
+	world.holds_up = how->stall_one_in != 0 || how->priorities ||
+			 world.slow ||
+			 (how->block_one_in != 0 && how->block_one_in < 256);
 	sim_chance_again(cut->again);
 }
 
@@ -698,7 +736,10 @@ world_begin(void)
 	memset(&world, 0, sizeof(world));
 	world.writes_wanted =
 	    20 + (uint32_t)(sim_rand_below(4000) >> sim_rand_below(5));
-	world.fat = sim_chance(4) ? 3 : 0;
+	world.fat = sim_chance(3) ? 1 + (unsigned)sim_rand_below(3) : 0;
+	/* So that there are many segments. */
+	if (world.fat == 1)
+		world.writes_wanted = 100 + (uint32_t)sim_rand_below(400);
 	world.expiry = sim_chance(2) ? 1u << sim_rand_below(5) : 0;
 	world.write =
 	    calloc(world.writes_wanted + GATEWAY_MAX, sizeof(*world.write));
@@ -714,8 +755,9 @@ world_begin(void)
 	how->stall_one_in = sim_chance(3) ? 1u << (12 + sim_rand_below(6)) : 0;
 	how->block_one_in = sim_chance(4) ? 0 : 2u << sim_rand_below(12);
 	how->spurious_one_in = sim_chance(4) ? 50 : 0;
-	sim_ring_settings(sim_chance(3), 2000,
-	    sim_chance(2) ? 0 : NS_PER_MS << sim_rand_below(5));
+	world.slow = !sim_chance(3);
+	sim_ring_settings(sim_chance(3), world.slow ? 2000 : 0,
+	    !world.slow || sim_chance(2) ? 0 : NS_PER_MS << sim_rand_below(5));
 	configure(&world.conf);
 	cut_take(how);
 	world.stalls = how->stall_one_in != 0;
