@@ -692,6 +692,21 @@ configure(struct conf *c)
 	c->restart.limit = 1000;
 }
 
+/* Little is done to it: who is not woken is seen by how long he sleeps. */
+static void
+calm_seed(struct sim_schedule *how)
+{
+	world.harm = (unsigned)sim_rand_below(3);
+	world.fat = 0;
+	world.slow = how->priorities = false;
+	world.writes_wanted = 20 + (uint32_t)sim_rand_below(200);
+	world.window = 1 + (uint32_t)sim_rand_below(3);
+	world.pause_ns = NS_PER_MS << sim_rand_below(6);
+	how->stall_one_in = 0;
+	how->block_one_in = 16u << sim_rand_below(6);
+	sim_ring_settings(sim_chance(3), 0, 0);
+}
+
 /* What a shorter story goes without. */
 static void
 cut_take(struct sim_schedule *how)
@@ -724,7 +739,7 @@ cut_take(struct sim_schedule *how)
 	sim_story()->harms = world.harm;
 	world.holds_up = how->stall_one_in != 0 || how->priorities ||
 			 world.slow ||
-			 (how->block_one_in != 0 && how->block_one_in < 256);
+			 (how->block_one_in != 0 && how->block_one_in < 16);
 	sim_chance_again(cut->again);
 }
 
@@ -758,6 +773,8 @@ world_begin(void)
 	world.slow = !sim_chance(3);
 	sim_ring_settings(sim_chance(3), world.slow ? 2000 : 0,
 	    !world.slow || sim_chance(2) ? 0 : NS_PER_MS << sim_rand_below(5));
+	if (sim_chance(8))
+		calm_seed(how);
 	configure(&world.conf);
 	cut_take(how);
 	world.stalls = how->stall_one_in != 0;
