@@ -10,13 +10,17 @@
 #include "shm/region.h"
 
 #define VIEW_WORDS (sizeof(struct commit_view) / 8)
+/* Without the quorum, which no question about the role needs. */
+#define ROLE_WORDS (offsetof(struct commit_view, quorum) / 8)
+_Static_assert(offsetof(struct commit_view, quorum) % 8 == 0, "whole words");
 
 static void
-view_load(const struct commit_state *cs, uint32_t seq, uint64_t *word)
+view_load(
+    const struct commit_state *cs, uint32_t seq, uint64_t *word, size_t words)
 {
 	size_t i;
 
-	for (i = 0; i < VIEW_WORDS; i++)
+	for (i = 0; i < words; i++)
 		word[i] = atomic_load_explicit(
 		    &cs->word[seq & 1][i], memory_order_relaxed);
 }
@@ -33,20 +37,29 @@ view_store(struct commit_state *cs, uint32_t seq, const uint64_t *word)
 		    &cs->word[seq & 1][i], word[i], memory_order_relaxed);
 }
 
-void
-commit_view_read(const struct commit_state *cs, struct commit_view *out)
+/* The first `words` of the view, as one moment had them. */
+static void
+view_read(const struct commit_state *cs, struct commit_view *out, size_t words)
 {
 	uint64_t word[VIEW_WORDS];
 	uint32_t seq;
+
+	ASSERT(words <= VIEW_WORDS);
 
 	/* Goes round only if a whole write ended meanwhile. */
 	do {
 		/* Pairs with the release in commit_view_write(). */
 		seq = atomic_load_explicit(&cs->seq, memory_order_acquire);
-		view_load(cs, seq, word);
+		view_load(cs, seq, word, words);
 		atomic_thread_fence(memory_order_acquire);
 	} while (seq != atomic_load_explicit(&cs->seq, memory_order_relaxed));
-	memcpy(out, word, sizeof(*out));
+	memcpy(out, word, words * sizeof(word[0]));
+}
+
+void
+commit_view_read(const struct commit_state *cs, struct commit_view *out)
+{
+	view_read(cs, out, VIEW_WORDS);
 }
 
 void
@@ -61,13 +74,29 @@ commit_view_write(struct commit_state *cs, const struct commit_view *in)
 	atomic_store_explicit(&cs->seq, seq + 1, memory_order_release);
 }
 
+/* Which members have it in this epoch: a mask. */
+static uint16_t
+members_have(uint16_t epoch, const uint64_t durable[MEMBER_MAX], uint64_t vlsn)
+{
+	uint16_t mask = 0;
+	unsigned i;
+
+	for (i = 0; i < MEMBER_MAX; i++)
+		if (word_epoch(durable[i]) == epoch &&
+		    word_vlsn(durable[i]) >= vlsn)
+			mask |= (uint16_t)(1u << i);
+	return mask;
+}
+
 uint64_t
 commit_rule(const struct commit_view *view, const uint64_t durable[MEMBER_MAX])
 {
 	uint64_t best = 0, vlsn;
-	unsigned i, j, have;
+	uint16_t have;
+	unsigned i;
 
-	if (view->quorum == 0)
+	/* Another process wrote it: that there is no table for is no quorum. */
+	if (__builtin_popcount(view->voters) > QUORUM_VOTERS_MAX)
 		return 0;
 	/* The answer is one of the voters' own positions. */
 	for (i = 0; i < MEMBER_MAX; i++) {
@@ -75,11 +104,8 @@ commit_rule(const struct commit_view *view, const uint64_t durable[MEMBER_MAX])
 		if ((view->voters >> i & 1) == 0 || vlsn <= best ||
 		    word_epoch(durable[i]) != view->epoch)
 			continue;
-		for (j = have = 0; j < MEMBER_MAX; j++)
-			have += (view->voters >> j & 1) != 0 &&
-				word_epoch(durable[j]) == view->epoch &&
-				word_vlsn(durable[j]) >= vlsn;
-		if (have >= view->quorum)
+		have = members_have(view->epoch, durable, vlsn);
+		if (quorum_has(&view->quorum, quorum_set(view->voters, have)))
 			best = vlsn;
 	}
 	return best;
@@ -131,7 +157,7 @@ commit_is_master(const struct region *r)
 {
 	struct commit_view view;
 
-	commit_view_read(r->commit, &view);
+	view_read(r->commit, &view, ROLE_WORDS);
 	return view.role == ROLE_MASTER && view.readonly == 0;
 }
 
@@ -148,7 +174,7 @@ commit_can_read(const struct region *r)
 	uint64_t term_start, committed;
 	struct commit_view view;
 
-	commit_view_read(r->commit, &view);
+	view_read(r->commit, &view, ROLE_WORDS);
 	if (view.role != ROLE_MASTER || !lease_holds(&view))
 		return false;
 	term_start = position_get(&r->pos->term_start);
@@ -165,6 +191,6 @@ commit_serves_reads(const struct region *r)
 {
 	struct commit_view view;
 
-	commit_view_read(r->commit, &view);
+	view_read(r->commit, &view, ROLE_WORDS);
 	return view.readonly != 0 || commit_can_read(r);
 }

@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include "shm/bits.h"
+#include "shm/quorum.h"
 
 #define MEMBER_MAX      16
 #define MEMBER_NAME_MAX 64
@@ -46,11 +47,11 @@ struct commit_view {
 	int8_t master; /* member index, -1 = unknown */
 	uint8_t member_count;
 	uint16_t voters; /* mask of members whose flush counts */
-	uint16_t quorum; /* how many of `voters` commit */
 	uint16_t readonly; /* 1 = recovery mode readonly */
-	uint32_t zero;
+	uint16_t zero[3];
+	struct quorum quorum; /* which sets of `voters` commit */
 };
-_Static_assert(sizeof(struct commit_view) == 32, "packed");
+_Static_assert(sizeof(struct commit_view) == 96, "packed");
 
 /* The shared form. W: group. R: all, by sequence count. */
 struct commit_state {
@@ -74,8 +75,8 @@ void commit_view_read(const struct commit_state *cs, struct commit_view *out);
 void commit_view_write(struct commit_state *cs, const struct commit_view *in);
 
 /*
- * Pure: the newest VLSN that `quorum` members of `voters` have in `durable`
- * words of this epoch; 0 = none.
+ * Pure: the newest VLSN that a quorum of the voters have in `durable` words of
+ * this epoch; 0 = none.
  */
 uint64_t
 commit_rule(const struct commit_view *view, const uint64_t durable[MEMBER_MAX]);

@@ -129,7 +129,8 @@ role_set(json_t *top, const struct stat_sample *s)
 	    s->member[0] != '\0' ? text(s->member, sizeof(s->member))
 				 : json_null());
 	set_u64(top, "members", s->view.member_count);
-	set_u64(top, "quorum", s->view.quorum);
+	set_u64(top, "voters", (unsigned)__builtin_popcount(s->view.voters));
+	set_u64(top, "quorum", quorum_least(&s->view.quorum));
 	set_bool(top, "can_write",
 	    s->life == LIFE_LIVE && (s->stops & STOPS_WRITES) == 0 &&
 		s->can_write);

@@ -28,16 +28,22 @@ static void
 try_record(const uint8_t *data, size_t len)
 {
 	static uint8_t again[MEMBER_RECORD_MAX];
-	struct member_quorums q;
+	struct quorums q;
+	unsigned voters;
 	struct membership m;
 
 	if (member_decode(data, len, 7, &m) != 0)
 		return;
 	expect(member_check(&m) == NULL, "accepted what cannot work");
-	q = member_quorums(&m);
+	member_quorums(&m, &q);
+	voters = (unsigned)__builtin_popcount(q.voters);
 	expect(q.voters >> m.count == 0, "voters that are no members");
-	expect(q.elect > 0 && q.elect <= __builtin_popcount(q.voters),
+	expect(quorum_least(&q.elect) > 0 && quorum_least(&q.elect) <= voters,
 	    "a quorum nobody can reach");
+	expect(quorum_least(&q.commit) > 0 && quorum_least(&q.commit) <= voters,
+	    "a commit nobody can reach");
+	expect(quorum_meets(&q.elect, &q.commit, voters),
+	    "an election without what is committed");
 	expect(member_encode(again, &m) == len && memcmp(again, data, len) == 0,
 	    "a record that changes when written again");
 }

@@ -43,7 +43,7 @@ be_master(void)
 		.role = ROLE_MASTER,
 		.member_count = 1,
 		.voters = 1,
-		.quorum = 1,
+		.quorum = quorum_count(1, 1),
 		.lease_until_ns = UINT64_MAX };
 
 	commit_view_write(region.commit, &view);

@@ -166,7 +166,7 @@ h_region(struct harness *h)
 	h->view.master = -1;
 	h->view.member_count = 1;
 	h->view.voters = 1;
-	h->view.quorum = 1;
+	h->view.quorum = quorum_count(1, 1);
 	h->view.lease_until_ns = UINT64_MAX;
 }
 

@@ -387,7 +387,8 @@ move_action(void)
 			me.todo.view.term = me.core.term;
 			me.todo.view.role = ROLE_MASTER;
 			me.todo.view.epoch = me.core.epoch;
-			me.todo.view.voters = me.todo.view.quorum = 1;
+			me.todo.view.voters = 1;
+			me.todo.view.quorum = quorum_count(1, 1);
 			commit_view_write(&me.commit, &me.todo.view);
 		}
 	} else if (me.publish_left) {

@@ -123,20 +123,48 @@ test_refusals(void)
 	ok(member_check(&m) != NULL, "a name that is not printable");
 }
 
+/* Is it any `least` of `count` voters? */
+static bool
+any(const struct quorum *q, unsigned least, unsigned count)
+{
+	struct quorum want = quorum_count(least, count);
+
+	return quorum_same(q, &want);
+}
+
 static void
 test_quorums(void)
 {
 	/* Types go round: electable, monitor, secondary, arbiter. */
 	struct membership m = sample(1);
-	struct member_quorums q = member_quorums(&m);
+	struct quorums q;
+	unsigned i;
 
-	ok(q.voters == 1 && q.elect == 1 && q.commit == 1, "one of one");
+	member_quorums(&m, &q);
+	ok(q.voters == 1 && any(&q.elect, 1, 1) && any(&q.commit, 1, 1),
+	    "one of one");
 	m = sample(4);
-	q = member_quorums(&m);
-	ok(q.voters == 9 && q.elect == 2, "arbiters vote, others do not");
+	member_quorums(&m, &q);
+	ok(q.voters == 9 && any(&q.elect, 2, 2) && any(&q.commit, 2, 2),
+	    "arbiters vote, others do not");
 	m = sample(9);
-	q = member_quorums(&m);
-	ok(q.voters == 0x199 && q.elect == 3 && q.commit == 3, "three of five");
+	member_quorums(&m, &q);
+	ok(q.voters == 0x199 && any(&q.elect, 3, 5) && any(&q.commit, 3, 5),
+	    "three of five");
+	m = sample(MEMBER_MAX);
+	member_quorums(&m, &q);
+	ok(q.voters == 0x9999 && any(&q.elect, 5, 8), "five of eight");
+	m.member[1].type = NODE_ARBITER;
+	ok(member_check(&m) == NULL, "nine voters");
+	m.member[2].type = NODE_ELECTABLE;
+	ok(member_check(&m) != NULL, "ten are more than there may be");
+	m.member[2].type = NODE_SECONDARY;
+	for (i = 1; i < 9; i++) {
+		m.policy = i;
+		if (member_check(&m) == NULL)
+			break;
+	}
+	is_u64(i, 9, "a policy that a record has no particulars of");
 	is_i64(member_find(&m, 0xabc004), 4, "found by incarnation");
 	is_i64(member_find(&m, 4), -1, "or not");
 }

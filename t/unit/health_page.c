@@ -88,7 +88,7 @@ be(enum role role, uint64_t committed)
 		.master = role == ROLE_MASTER ? 0 : -1,
 		.member_count = 1,
 		.voters = 1,
-		.quorum = 1,
+		.quorum = quorum_count(1, 1),
 		.lease_until_ns = UINT64_MAX };
 
 	strcpy(f.r.commit->name[0], "unit");

@@ -15,7 +15,7 @@ view_whole(void)
 		.role = ROLE_MASTER,
 		.master = -1,
 		.voters = 5,
-		.quorum = 2,
+		.quorum = quorum_count(2, 2),
 		.self = 1 };
 	struct commit_view got;
 
@@ -31,18 +31,23 @@ view_whole(void)
 static void
 view_fill(struct commit_view *v, uint64_t n)
 {
+	unsigned i;
+
 	memset(v, 0, sizeof(*v));
 	v->term = v->lease_until_ns = n;
-	v->epoch = v->quorum = v->voters = v->readonly = (uint16_t)n;
-	v->zero = (uint32_t)n;
+	v->epoch = v->voters = v->readonly = (uint16_t)n;
+	v->zero[0] = v->zero[1] = v->zero[2] = (uint16_t)n;
+	for (i = 0; i < QUORUM_WORDS; i++)
+		v->quorum.bit[i] = n;
 }
 
 static bool
 view_is_torn(const struct commit_view *v)
 {
-	return v->lease_until_ns != v->term || v->epoch != (uint16_t)v->term ||
-	       v->quorum != v->epoch || v->voters != v->epoch ||
-	       v->readonly != v->epoch || v->zero != (uint32_t)v->term;
+	struct commit_view whole;
+
+	view_fill(&whole, v->term);
+	return memcmp(v, &whole, sizeof(whole)) != 0;
 }
 
 static int
@@ -97,30 +102,98 @@ view_stress(void)
 
 /* Obvious: is there a set of `quorum` voters that all have it? */
 static uint64_t
-slow_rule(const struct commit_view *view, const uint64_t durable[MEMBER_MAX],
-    uint64_t newest)
+slow_rule(const struct commit_view *view, unsigned quorum,
+    const uint64_t durable[MEMBER_MAX], uint64_t newest)
 {
 	uint64_t vlsn;
 	unsigned i, have;
 
-	for (vlsn = newest; vlsn > 0 && view->quorum > 0; vlsn--) {
+	for (vlsn = newest; vlsn > 0 && quorum > 0; vlsn--) {
 		for (i = have = 0; i < MEMBER_MAX; i++)
 			if ((view->voters & 1u << i) != 0 &&
 			    word_epoch(durable[i]) == view->epoch &&
 			    word_vlsn(durable[i]) >= vlsn)
 				have++;
-		if (have >= view->quorum)
+		if (have >= quorum)
 			return vlsn;
 	}
 	return 0;
 }
 
+/* Obvious: is the set of all voters that have it in the table? */
+static uint64_t
+slow_table(const struct commit_view *view, const uint64_t durable[MEMBER_MAX],
+    uint64_t newest)
+{
+	unsigned i, set, bit;
+	uint64_t vlsn;
+
+	for (vlsn = newest; vlsn > 0; vlsn--) {
+		for (i = set = 0, bit = 1; i < MEMBER_MAX; i++) {
+			if ((view->voters & 1u << i) == 0)
+				continue;
+			if (word_epoch(durable[i]) == view->epoch &&
+			    word_vlsn(durable[i]) >= vlsn)
+				set += bit;
+			bit *= 2;
+		}
+		if (set != 0 && quorum_has(&view->quorum, set))
+			return vlsn;
+	}
+	return 0;
+}
+
+/* Members' words and at most 9 voters. */
+static unsigned
+random_state(struct commit_view *v, uint64_t d[MEMBER_MAX])
+{
+	unsigned i;
+
+	v->epoch = (uint16_t)(rnd() % 3);
+	v->voters = (uint16_t)rnd();
+	while (__builtin_popcount(v->voters) > QUORUM_VOTERS_MAX)
+		v->voters &= (uint16_t)rnd();
+	for (i = 0; i < MEMBER_MAX; i++)
+		d[i] = epoch_word(rnd() % 3, rnd() % 40);
+	return (unsigned)__builtin_popcount(v->voters);
+}
+
+static void
+random_rule(void)
+{
+	unsigned i, k, n, quorum, wrong = 0, some = 0;
+	uint64_t d[MEMBER_MAX], got;
+	struct commit_view v = { 0 };
+
+	for (k = 0; k < 20000; k++) {
+		n = random_state(&v, d);
+		quorum = (unsigned)(rnd() % 10);
+		memset(&v.quorum, 0, sizeof(v.quorum));
+		if (quorum > 0)
+			v.quorum = quorum_count(quorum, n);
+		got = commit_rule(&v, d);
+		some += got != 0;
+		wrong += got != slow_rule(&v, quorum, d, 40);
+	}
+	is_u64(wrong, 0, "20,000 random states agree with the slow rule");
+	ok(some > 1000, "%u of them commit something", some);
+	for (k = 0; k < 20000; k++) {
+		random_state(&v, d);
+		for (i = 0; i < QUORUM_WORDS; i++)
+			v.quorum.bit[i] = rnd();
+		wrong += commit_rule(&v, d) != slow_table(&v, d, 40);
+	}
+	is_u64(wrong, 0, "so do 20,000 with tables of any sets");
+}
+
 static void
 rule(void)
 {
-	struct commit_view v = { .epoch = 5, .voters = 7, .quorum = 2 };
+	struct commit_view v = {
+		.epoch = 5, .voters = 7, .quorum = quorum_count(2, 3)
+	};
 	uint64_t d[MEMBER_MAX] = { 0 };
-	unsigned i, k, wrong = 0;
+	unsigned i;
 
 	d[0] = epoch_word(5, 10);
 	is_u64(commit_rule(&v, d), 0, "one of three does not commit");
@@ -136,23 +209,34 @@ rule(void)
 	is_u64(commit_rule(&v, d), 0, "nor does it alone make a quorum");
 	v.voters = 0;
 	is_u64(commit_rule(&v, d), 0, "no voters");
-	v = (struct commit_view){ .epoch = 5, .voters = 1, .quorum = 1 };
+	v = (struct commit_view){
+		.epoch = 5, .voters = 1, .quorum = quorum_count(1, 1)
+	};
 	is_u64(commit_rule(&v, d), 10, "a group of one");
-	v.quorum = 0;
+	memset(&v.quorum, 0, sizeof(v.quorum));
 	is_u64(commit_rule(&v, d), 0, "no quorum is no quorum");
 	d[0] = epoch_word(5, VLSN_MASK);
-	v.quorum = 1;
+	v.quorum = quorum_count(1, 1);
 	is_u64(commit_rule(&v, d), VLSN_MASK, "the largest VLSN there can be");
 
-	for (k = 0; k < 20000; k++) {
-		v.epoch = (uint16_t)(rnd() % 3);
-		v.voters = (uint16_t)rnd();
-		v.quorum = (uint16_t)(rnd() % 10);
-		for (i = 0; i < MEMBER_MAX; i++)
-			d[i] = epoch_word(rnd() % 3, rnd() % 40);
-		wrong += commit_rule(&v, d) != slow_rule(&v, d, 40);
-	}
-	is_u64(wrong, 0, "20,000 random states agree with the slow rule");
+	/* Of 0, 1 and 2 the first has it, with others: not any two decide. */
+	v.voters = 0x1011;
+	v.quorum = (struct quorum){ { 1u << 3 | 1u << 5 | 1u << 7 } };
+	for (i = 0; i < MEMBER_MAX; i++)
+		d[i] = 0;
+	d[4] = epoch_word(5, 30);
+	d[12] = epoch_word(5, 20);
+	is_u64(commit_rule(&v, d), 0, "two that are no quorum");
+	d[0] = epoch_word(5, 10);
+	is_u64(commit_rule(&v, d), 10, "they wait for the one that counts");
+	d[0] = epoch_word(5, 25);
+	is_u64(commit_rule(&v, d), 25, "which is enough with either of them");
+
+	v.voters = 0x3ff;
+	memset(&v.quorum, 0xff, sizeof(v.quorum));
+	for (i = 0; i < MEMBER_MAX; i++)
+		d[i] = epoch_word(5, 10);
+	is_u64(commit_rule(&v, d), 0, "of ten voters nothing is known");
 }
 
 static void
@@ -161,7 +245,8 @@ master_view(struct region *r, uint16_t epoch, uint16_t voters, uint16_t quorum)
 	struct commit_view v = { .term = 1,
 		.epoch = epoch,
 		.voters = voters,
-		.quorum = quorum,
+		.quorum =
+		    quorum_count(quorum, (unsigned)__builtin_popcount(voters)),
 		.role = ROLE_MASTER,
 		.lease_until_ns = UINT64_MAX };
 
@@ -301,6 +386,7 @@ main(void)
 	view_whole();
 	view_stress();
 	rule();
+	random_rule();
 	fixture_open(&f);
 	advance(&f.r);
 	advance_race(&f.r);

@@ -96,9 +96,9 @@ region_fill(struct region *r)
 		.epoch = 3,
 		.role = ROLE_MASTER,
 		.lease_until_ns = UINT64_MAX,
-		.member_count = 1,
-		.voters = 1,
-		.quorum = 1 };
+		.member_count = 11,
+		.voters = 0x5d3,
+		.quorum = quorum_count(5, 7) };
 	uint64_t i;
 
 	commit_view_write(r->commit, &view);
@@ -125,7 +125,7 @@ json_checks(const char *text)
 	json_t *top = json_loads(text, 0, NULL), *w, *h;
 	const char *s = "", *role = "", *last = "", *busy = "";
 	json_int_t pid = 0, committed = 0, restarts = 0, node_restarts = 0,
-		   p99 = 0, term = 0;
+		   p99 = 0, term = 0, members = 0, voters = 0, quorum = 0;
 
 	if (!ok(top != NULL, "-j is JSON"))
 		return;
@@ -137,6 +137,10 @@ json_checks(const char *text)
 	is_str(role, "master", "role");
 	is_i64(pid, getpid(), "supervisor_pid");
 	is_i64(term, 7, "term");
+	json_unpack(top, "{s:I, s:I, s:I}", "members", &members, "voters",
+	    &voters, "quorum", &quorum);
+	ok(members == 11 && voters == 7 && quorum == 5,
+	    "members, who of them votes, how many commit at the least");
 	is_i64(node_restarts, 2, "node_restarts");
 	is_i64(committed, 980, "positions are plain VLSNs");
 	is_i64(json_integer_value(

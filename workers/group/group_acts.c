@@ -42,13 +42,14 @@ say_ready(struct group_core *c, struct group_actions *out)
 }
 
 /*
- * A quorum of one answers itself at any time; else the lease counts from the
- * last moment that it was one.
+ * Who is a commit quorum by itself is in every election quorum, and answers
+ * itself at any time: it needs no lease. Else the lease counts from the last
+ * moment that it was one.
  */
 static void
 lease_renew(struct group_core *c, uint64_t now_ns)
 {
-	if (group_alone(c))
+	if (group_commits_alone(c))
 		c->lease_until_ns = UINT64_MAX;
 	else if (c->lease_until_ns == UINT64_MAX)
 		c->lease_until_ns = now_ns + c->current.lease_ms * NS_PER_MS;
@@ -82,7 +83,7 @@ act_join(struct group_core *c, const struct group_event *ev,
 	c->member_wanted = c->current.vlsn == 0;
 	out->publish = true;
 	/* Boot waits for no peer: only one's own election is waited for. */
-	if (!group_alone(c))
+	if (!group_elects_alone(c))
 		say_ready(c, out);
 }
 
@@ -212,7 +213,7 @@ void
 act_member_appended(struct group_core *c, const struct group_event *ev,
     struct group_actions *out)
 {
-	struct member_quorums before = c->quorums;
+	struct quorums before = c->quorums;
 	int self = c->self;
 
 	ASSERT(ev->membership->vlsn > c->current.vlsn);
@@ -224,7 +225,7 @@ act_member_appended(struct group_core *c, const struct group_event *ev,
 		lease_renew(c, ev->now_ns);
 	out->publish = true;
 	if (before.voters != c->quorums.voters ||
-	    before.commit != c->quorums.commit || self != c->self)
+	    !quorum_same(&before.commit, &c->quorums.commit) || self != c->self)
 		(void)epoch_raise(c, out);
 }
 

@@ -30,7 +30,9 @@ group_act act_step_down;
 group_act act_stop;
 
 /* Shared by core and acts. */
-bool group_alone(const struct group_core *c);
+/* May this node elect itself without asking anybody? May it commit so? */
+bool group_elects_alone(const struct group_core *c);
+bool group_commits_alone(const struct group_core *c);
 void group_adopt(struct group_core *c, const struct membership *m);
 void group_view(const struct group_core *c, struct commit_view *out);
 /* A master that owes the log a membership asks for it (again). */

@@ -151,7 +151,7 @@ members_propose(struct group *g)
 	memset(m, 0, sizeof(*m));
 	memcpy(m->group_uuid, g->node.group_uuid, sizeof(m->group_uuid));
 	m->generation = g->node.generation;
-	m->policy = MEMBER_MAJORITY;
+	m->policy = QUORUM_MAJORITY;
 	m->lease_ms = conf->election.lease_ms;
 	m->count = 1;
 	self->incarnation = g->node.incarnation;

@@ -36,19 +36,33 @@ group_edge_legal(enum role from, enum role to)
 	return (edges[from].to & 1u << to) != 0;
 }
 
-/* May this node elect itself without asking anybody? */
+/* Does nobody else vote? Then what force goes over harms nobody else. */
 static bool
-alone(const struct group_core *c)
+only_voter(const struct group_core *c)
 {
-	return c->self >= 0 && c->quorums.elect == 1 &&
-	       (c->quorums.voters & 1u << c->self) != 0 &&
+	return c->self >= 0 && c->quorums.voters == 1u << c->self;
+}
+
+/* This node as a set of voters; empty if it is none. */
+static unsigned
+own_set(const struct group_core *c)
+{
+	return c->self < 0
+		   ? 0
+		   : quorum_set(c->quorums.voters, (uint16_t)(1u << c->self));
+}
+
+bool
+group_elects_alone(const struct group_core *c)
+{
+	return quorum_has(&c->quorums.elect, own_set(c)) &&
 	       c->current.member[c->self].type == NODE_ELECTABLE;
 }
 
 bool
-group_alone(const struct group_core *c)
+group_commits_alone(const struct group_core *c)
 {
-	return alone(c);
+	return quorum_has(&c->quorums.commit, own_set(c));
 }
 
 /* Take over a membership: who we are in it, and what a quorum is. */
@@ -58,7 +72,7 @@ group_adopt(struct group_core *c, const struct membership *m)
 	ASSERT(member_check(m) == NULL);
 	if (&c->current != m)
 		c->current = *m;
-	c->quorums = member_quorums(m);
+	member_quorums(m, &c->quorums);
 	c->self = member_find(m, c->incarnation);
 }
 
@@ -76,8 +90,8 @@ group_view(const struct group_core *c, struct commit_view *out)
 	out->master = master ? (int8_t)c->self : -1;
 	out->member_count = (uint8_t)c->current.count;
 	out->voters = c->quorums.voters;
-	out->quorum = c->quorums.commit;
 	out->readonly = c->readonly;
+	out->quorum = c->quorums.commit;
 	out->lease_until_ns = master ? c->lease_until_ns : 0;
 }
 
@@ -123,7 +137,7 @@ group_boot_damage(const struct group_boot *b)
 static void
 boot_renew(struct group_core *c, const struct group_boot *b)
 {
-	if (!alone(c) || c->current.generation >= b->generation)
+	if (!only_voter(c) || c->current.generation >= b->generation)
 		return;
 	c->current.generation = b->generation;
 	c->current.vlsn = 0;
@@ -163,7 +177,7 @@ boot_fact(
 	out->why = boot_foreign(c, b);
 	if (out->why != NULL)
 		return FACT_REFUSED;
-	if (b->mode == RECOVERY_FORCE && !alone(c)) {
+	if (b->mode == RECOVERY_FORCE && !only_voter(c)) {
 		out->why = "recovery mode force in a group of several: this "
 			   "node neither votes nor acknowledges, it must be "
 			   "restored from another member";
@@ -190,8 +204,8 @@ persisted_fact(struct group_core *c, const struct group_event *ev)
 	c->stored_term = c->term;
 	if (c->self >= 0 && c->vote == c->incarnation)
 		c->votes |= (uint16_t)(1u << c->self);
-	if (__builtin_popcount(c->votes & c->quorums.voters) >=
-	    c->quorums.elect)
+	if (quorum_has(
+		&c->quorums.elect, quorum_set(c->quorums.voters, c->votes)))
 		return FACT_ELECTED;
 	return FACT_VOTED;
 }
@@ -258,7 +272,7 @@ settled_fact(const struct group_core *c, const struct group_actions *out)
 		return FACT_COUNT;
 	if (out->fail || out->restart)
 		return FACT_COUNT;
-	if (!alone(c))
+	if (!group_elects_alone(c))
 		return FACT_COUNT;
 	return c->term == UINT64_MAX || c->epoch == UINT16_MAX ? FACT_SPENT
 							       : FACT_ALONE;

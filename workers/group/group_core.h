@@ -10,8 +10,8 @@
  *  - a node is master only of a term it won since it started;
  *  - the log epoch is raised before a new (term, vote) is stored and before a
  *    change of who commits; the view that allows commits again comes after;
- *  - a group whose election quorum this node is by itself needs no time-outs
- *    and no lease.
+ *  - a node that is an election quorum by itself waits for nobody to stand, and
+ *    one that is a commit quorum by itself needs no lease.
  *
  * Elections against other members need their votes; who feeds those in will
  * set bits in `votes` and step(); everything else is here.
@@ -119,7 +119,7 @@ struct group_core {
 	uint64_t incarnation;
 	struct membership current; /* newest in the log, committed or not */
 	struct membership previous; /* in force if `current` is cut */
-	struct member_quorums quorums; /* of current */
+	struct quorums quorums; /* of current */
 	int self; /* index in current; -1 = not in it */
 };
 

@@ -51,23 +51,52 @@ entry_check(const struct membership *m, uint32_t index)
 	return NULL;
 }
 
+/* Electable members and arbiters vote, and what they flushed counts. */
+static bool
+is_voter(const struct member *a)
+{
+	return a->type == NODE_ELECTABLE || a->type == NODE_ARBITER;
+}
+
+/* The tables of its voters; NULL, or why there can be none. */
+static const char *
+quorums_make(const struct membership *m, struct quorums *out)
+{
+	static const struct quorum_policy majority = { QUORUM_MAJORITY };
+	unsigned count = 0;
+	uint32_t i;
+
+	/* The particulars of the others are not in records of this format. */
+	if (m->policy != QUORUM_MAJORITY)
+		return "the quorum policy is unknown";
+	out->voters = 0;
+	for (i = 0; i < m->count; i++) {
+		if (!is_voter(&m->member[i]))
+			continue;
+		out->voters |= (uint16_t)(1u << i);
+		count++;
+	}
+	return quorum_make(&out->elect, &out->commit, &majority, NULL, count);
+}
+
 const char *
 member_check(const struct membership *m)
 {
+	struct quorums quorums;
 	const char *why;
 	bool electable = false;
 	uint32_t i;
 
 	if (m->count == 0 || m->count > MEMBER_MAX)
 		return "the number of members is out of bounds";
-	if (m->policy != MEMBER_MAJORITY)
-		return "the quorum policy is unknown";
 	for (i = 0; i < m->count; i++) {
 		if ((why = entry_check(m, i)) != NULL)
 			return why;
 		electable |= m->member[i].type == NODE_ELECTABLE;
 	}
-	return electable ? NULL : "no member is electable";
+	if (!electable)
+		return "no member is electable";
+	return quorums_make(m, &quorums);
 }
 
 static size_t
@@ -193,23 +222,12 @@ member_file_decode(const uint8_t *at, size_t n, struct membership *out)
 	    get_le64(at + 16), out);
 }
 
-struct member_quorums
-member_quorums(const struct membership *m)
+void
+member_quorums(const struct membership *m, struct quorums *out)
 {
-	struct member_quorums q = { 0 };
-	unsigned n = 0;
-	uint32_t i;
+	const char *why = quorums_make(m, out);
 
-	for (i = 0; i < m->count; i++) {
-		if (m->member[i].type != NODE_ELECTABLE &&
-		    m->member[i].type != NODE_ARBITER)
-			continue;
-		q.voters |= (uint16_t)(1u << i);
-		n++;
-	}
-	q.elect = (uint16_t)(n / 2 + 1);
-	q.commit = q.elect;
-	return q;
+	ASSERT(why == NULL);
 }
 
 int

@@ -6,7 +6,7 @@
  *	off size
  *	  0    2  format version, 1
  *	  2    2  member count, 1..MEMBER_MAX
- *	  4    4  quorum policy, enum member_policy
+ *	  4    4  quorum policy, enum quorum_policy_kind
  *	  8   16  group uuid
  *	 24    8  generation of the group
  *	 32    4  lease, ms
@@ -54,8 +54,6 @@
 #define MEMBER_FILE_HEAD  24
 #define MEMBER_FILE_MAX   (MEMBER_FILE_HEAD + MEMBER_RECORD_MAX)
 
-enum member_policy { MEMBER_MAJORITY = 0 };
-
 struct member {
 	uint64_t incarnation;
 	uint32_t priority;
@@ -68,23 +66,16 @@ struct membership {
 	uint64_t vlsn; /* of its record; 0 = not in the log (yet) */
 	uint64_t generation;
 	uint8_t group_uuid[16];
-	uint32_t policy; /* enum member_policy */
+	uint32_t policy; /* enum quorum_policy_kind */
 	uint32_t lease_ms;
 	uint32_t count;
 	struct member member[MEMBER_MAX];
 };
 
-/* What the rules need of a membership, derived by member_quorums(). */
-struct member_quorums {
-	uint16_t voters; /* mask: who votes and whose flush counts */
-	uint16_t elect; /* how many of them elect */
-	uint16_t commit; /* how many of them commit */
-};
-
 /*
  * Is it a membership that can work: counts, names (unique, printable),
- * incarnations (unique, not 0), types, at least one electable member? NULL, or
- * what is wrong with it (a constant text).
+ * incarnations (unique, not 0), types, at least one electable member, quorums
+ * that meet? NULL, or what is wrong with it (a constant text).
  */
 const char *member_check(const struct membership *m);
 /*
@@ -103,7 +94,8 @@ int member_decode(
 size_t member_file_encode(uint8_t *at, const struct membership *m);
 int member_file_decode(const uint8_t *at, size_t n, struct membership *out);
 
-struct member_quorums member_quorums(const struct membership *m);
+/* Of a membership that member_check() accepts. */
+void member_quorums(const struct membership *m, struct quorums *out);
 /* Index of the member of that incarnation, or -1. */
 int member_find(const struct membership *m, uint64_t incarnation);
 
