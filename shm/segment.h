@@ -25,7 +25,10 @@
  *	 68    4  size of the file, durable before this block is; 0 = a release
  *		  before this field wrote it
  *	 72    8  time of the record before the first VLSN
- *	 80	  zeros
+ *	 80    8  newest REC_MEMBER before the first VLSN, though the scan of a
+ *		  boot begins here; one before the oldest segment: none is left;
+ *		  0 = not told: a release before this field wrote it
+ *	 88	  zeros
  *
  * Payload of REC_BATCH, the head of what one flush carries:
  *	  0    8  durable: newest VLSN known flushed when it was written
@@ -50,20 +53,21 @@
 #include <stdint.h>
 #include "shm/record.h"
 
-#define SEGMENT_MAGIC     UINT32_C(0x53574c4e) /* "NLWS" */
-#define SEGMENT_VERSION   1u
-#define SEGMENT_UUID_OFF  8
-#define SEGMENT_GEN_OFF   24
-#define SEGMENT_NUM_OFF   32
-#define SEGMENT_BLOCK_OFF 36
-#define SEGMENT_FIRST_OFF 40
-#define SEGMENT_TERM_OFF  48
-#define SEGMENT_PNUM_OFF  56
-#define SEGMENT_PEND_OFF  60
-#define SEGMENT_PCRC_OFF  64
-#define SEGMENT_SIZE_OFF  68
-#define SEGMENT_TIME_OFF  72
-#define SEGMENT_PAYLOAD   80 /* bytes in use; zeros behind */
+#define SEGMENT_MAGIC      UINT32_C(0x53574c4e) /* "NLWS" */
+#define SEGMENT_VERSION    1u
+#define SEGMENT_UUID_OFF   8
+#define SEGMENT_GEN_OFF    24
+#define SEGMENT_NUM_OFF    32
+#define SEGMENT_BLOCK_OFF  36
+#define SEGMENT_FIRST_OFF  40
+#define SEGMENT_TERM_OFF   48
+#define SEGMENT_PNUM_OFF   56
+#define SEGMENT_PEND_OFF   60
+#define SEGMENT_PCRC_OFF   64
+#define SEGMENT_SIZE_OFF   68
+#define SEGMENT_TIME_OFF   72
+#define SEGMENT_MEMBER_OFF 80
+#define SEGMENT_PAYLOAD    88 /* bytes in use; zeros behind */
 
 #define BATCH_DURABLE_OFF   0
 #define BATCH_COMMITTED_OFF 8
@@ -93,6 +97,7 @@ struct segment_info {
 	uint64_t first_vlsn;
 	uint64_t term_before;
 	int64_t time_before_ms; /* of the record before first_vlsn */
+	uint64_t member; /* newest REC_MEMBER before that; 0 = not told */
 	int64_t begun_ms;
 	uint32_t prev_number;
 	uint32_t prev_end;

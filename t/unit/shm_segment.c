@@ -49,11 +49,13 @@ test_header(void)
 
 	build_begin(&b, 7, 65536, NULL);
 	build_flush(&b, 3, 10);
+	b.member = 2;
 	build_begin(&c, 8, 65536, &b);
 	is_i64(segment_decode(c.bytes, 4096, &info), 0, "header decodes");
 	ok(memcmp(&info, &c.info, sizeof(info)) == 0, "to what it was");
 	is_u64(info.prev_end, b.at, "with the end before");
 	is_u64(info.first_vlsn, 4, "and its first VLSN");
+	is_u64(info.member, 2, "and the membership's");
 	is_i64(segment_decode(c.bytes, 100, &info), -EAGAIN, "short");
 	for (bit = 0; bit < 4096 * 8; bit++) {
 		c.bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
@@ -62,6 +64,10 @@ test_header(void)
 		c.bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
 	}
 	ok(good, "each flipped bit of a header is seen");
+	c.info.member = c.info.first_vlsn;
+	segment_encode(c.bytes, &c.info);
+	is_i64(segment_decode(c.bytes, 4096, &info), -EBADMSG,
+	    "a membership behind where it begins is none before");
 	memset(c.bytes, 0, 4096);
 	is_i64(segment_decode(c.bytes, 4096, &info), -ENODATA, "zeros");
 	build_free(&b);

@@ -573,6 +573,67 @@ test_kinds(void)
 	wal_empty();
 }
 
+/* Segments of a term, a membership, and ops: 1..3, 4..5, 6..7. */
+static void
+members_make(bool told)
+{
+	struct segment_build b[3];
+	unsigned i;
+
+	wal_empty();
+	for (i = 0; i < 3; i++) {
+		build_begin(&b[i], i + 1, 65536, i > 0 ? &b[i - 1] : NULL);
+		if (!told)
+			build_untold(&b[i]);
+		build_head(&b[i]);
+		if (i == 0) {
+			build_record(&b[i], REC_TERM, 0);
+			build_record(&b[i], REC_MEMBER, 40);
+		} else
+			build_record(&b[i], REC_OP, 10);
+		build_record(&b[i], REC_OP, 10);
+		build_close(&b[i]);
+		build_write(&b[i], h.wal_dir);
+	}
+	for (i = 0; i < 3; i++)
+		build_free(&b[i]);
+}
+
+/* What wal and group then know of it. */
+static void
+members_are(uint64_t member, uint64_t position, const char *what)
+{
+	uint64_t before = counter_sum(h.region.counters, C_WAL_REPLAYED);
+
+	is_i64(recover_normal(), 0, what);
+	is_u64(w.member, member, "what the next header tells");
+	is_u64(position_get(&h.region.pos->member), position,
+	    "what group looks for");
+	is_u64(counter_sum(h.region.counters, C_WAL_REPLAYED) - before, 2,
+	    "no more is scanned than behind the checkpoint");
+}
+
+/* However far behind the checkpoint it lies, the membership is found. */
+static void
+test_member(void)
+{
+	h_checkpoint(&h, 5);
+	members_make(true);
+	members_are(2, 2, "a header tells of it");
+	put_byte(1, 4096 + 100, 0xff);
+	members_are(2, 2, "also where that is damaged");
+	unlinkat(h.wal_dir, "00000001.seg", 0);
+	members_are(2, 0, "and when it is gone");
+	members_make(false);
+	members_are(2, 2, "no header tells: it is looked for");
+	put_byte(1, 4096 + 100, 0xff);
+	members_are(0, 0, "what cannot be read is not needed");
+	unlinkat(h.wal_dir, "00000001.seg", 0);
+	members_are(3, 0, "none is left: that is known from now on");
+	dir_remove(h.data_dir, "store");
+	wal_empty();
+}
+
 int
 main(void)
 {
@@ -600,6 +661,7 @@ main(void)
 	test_flips();
 	test_junk();
 	test_kinds();
+	test_member();
 	loop_close(&w.loop);
 	h_region_end(&h);
 	h_free(&h);

@@ -48,6 +48,18 @@ log_record(struct cursor *c, uint64_t vlsn, struct record *out)
 	return rc;
 }
 
+/*
+ * Does the file hold the log's newest membership, or a newer one? Then the
+ * record is not read, for a checkpoint may be far behind it: what is there
+ * need not be good any more.
+ */
+static bool
+filed_suffices(const struct group *g, uint64_t vlsn)
+{
+	return g->filed_known && g->filed.vlsn >= vlsn &&
+	       g->filed.generation == g->node.generation;
+}
+
 static int
 log_members(struct group *g, struct cursor *c, uint64_t vlsn)
 {
@@ -75,13 +87,48 @@ log_end(struct group *g, struct cursor *c, uint64_t vlsn)
 	return rc;
 }
 
+/*
+ * The membership cannot be read. Of a disk's fault the supervisor tells what
+ * to do; force goes on without it, which begins a new generation.
+ */
+static int
+members_lost(struct group *g, int rc, char *why, size_t why_size)
+{
+	size_t len = strlen(why);
+
+	memset(&g->newest, 0, sizeof(g->newest));
+	if (g->w->force) {
+		event_add(g->r, g->w->slot, EVENT_ERROR,
+		    "force: %s: the membership in it is lost", why);
+		g->forced = true;
+		return 0;
+	}
+	if (rc == -EBADMSG)
+		snprintf(why + len, why_size - len,
+		    ": the group's membership is in it, and no file has it; "
+		    "restore this node, or boot once with [boot] "
+		    "recovery_mode = force, which accepts the loss");
+	return rc;
+}
+
+/* Where in the log it is that cannot be read. */
+static int
+log_refuse(struct group *g, const struct cursor *c, uint64_t vlsn, int rc,
+    char *why, size_t why_size)
+{
+	const char *place = c != NULL ? cursor_place(c) : "";
+
+	return refuse(why, why_size, rc, "%s/wal: record %" PRIu64 "%s%s: %s",
+	    g->w->conf->node.data_dir, vlsn, place[0] != '\0' ? " at " : "",
+	    place, strerror(-rc));
+}
+
 /* The newest membership in the log, and the term it ends in. */
 static int
 log_read(struct group *g, char *why, size_t why_size)
 {
 	uint64_t end = position_get(&g->r->pos->appended);
 	uint64_t member = position_get(&g->r->pos->member);
-	uint64_t at = member;
 	struct cursor *c = NULL;
 	int wal_dir, rc = 0;
 
@@ -96,16 +143,15 @@ log_read(struct group *g, char *why, size_t why_size)
 		rc = -errno;
 	if (rc == 0)
 		rc = cursor_open(&c, g->r, wal_dir, false);
-	if (rc == 0 && member != 0)
-		rc = log_members(g, c, member);
-	if (rc == 0)
-		rc = log_end(g, c, at = end);
 	if (rc != 0)
-		rc = refuse(why, why_size, rc,
-		    "%s/wal: record %" PRIu64 "%s%s: %s",
-		    g->w->conf->node.data_dir, at,
-		    c != NULL && cursor_place(c)[0] != '\0' ? " at " : "",
-		    c != NULL ? cursor_place(c) : "", strerror(-rc));
+		(void)log_refuse(g, c, end, rc, why, why_size);
+	if (rc == 0 && member != 0 && !filed_suffices(g, member) &&
+	    (rc = log_members(g, c, member)) != 0) {
+		(void)log_refuse(g, c, member, rc, why, why_size);
+		rc = members_lost(g, rc, why, why_size);
+	}
+	if (rc == 0 && (rc = log_end(g, c, end)) != 0)
+		(void)log_refuse(g, c, end, rc, why, why_size);
 	if (c != NULL)
 		cursor_close(c);
 	if (wal_dir >= 0)
@@ -180,10 +226,8 @@ static int
 members_find(struct group *g, char *why, size_t why_size)
 {
 	const char *bad;
-	int rc = members_read(g);
+	int rc = g->filed_error;
 
-	g->filed_known = rc == 0;
-	g->filed_error = rc;
 	if (g->filed_known)
 		group_members_filed(g, g->filed.vlsn);
 	if (rc != 0 && rc != -ENOENT)
@@ -358,6 +402,8 @@ group_boot_read(struct group *g, char *why, size_t why_size)
 	if (rc != 0)
 		return refuse(why, why_size, rc, "%s/" NODE_FILE_NAME ": %s",
 		    g->w->conf->node.data_dir, text);
+	g->filed_error = members_read(g);
+	g->filed_known = g->filed_error == 0;
 	rc = log_read(g, why, why_size);
 	if (rc != 0 && !g->w->readonly)
 		return rc;

@@ -225,6 +225,8 @@ struct wal {
 	uint64_t vlsn; /* newest given out */
 	uint64_t term; /* of that record */
 	int64_t time_ms; /* of that record */
+	uint64_t member; /* newest REC_MEMBER; before the log's first record:
+			    it has none; 0 = that is not known */
 	struct log_clock clock; /* log time; read once a turn */
 	struct log_clock_step clock_step; /* what is due, if clock_due */
 	bool clock_due;

@@ -108,8 +108,10 @@ record_append(struct wal *w, uint8_t type, uint8_t flags, uint64_t origin,
 	w->batch.records++;
 	if (w->position - w->batch.start >= WAL_BATCH_BYTES)
 		w->batch.full = true;
-	if (type == REC_MEMBER)
+	if (type == REC_MEMBER) {
+		w->member = w->vlsn;
 		position_set(&w->r->pos->member, w->vlsn);
+	}
 	if (type != REC_OP || (flags & REC_WANT_RESULT) != 0)
 		w->urgent = w->vlsn;
 	if (type == REC_TERM || type == REC_MEMBER)

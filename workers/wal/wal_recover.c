@@ -29,7 +29,8 @@ struct recovery {
 	struct wal_ahead *ahead;
 	struct node_file node;
 	uint64_t records, total, reported;
-	uint64_t member; /* VLSN of the newest membership record */
+	uint64_t member; /* as wal's */
+	uint32_t scanned; /* number of the first segment scanned */
 	uint64_t time_from; /* when the scan began */
 	uint32_t highest; /* number of any file, 0 = there is none */
 	bool sample; /* the next record may be a map sample */
@@ -224,6 +225,11 @@ take_source(
 	    e->end != 0 ? e->end : e->file_size);
 
 	rec->w->sampled = false;
+	if (rec->scanned == 0)
+		rec->scanned = e->number;
+	/* What is before the scan is known by the word of this header. */
+	if (rec->member < e->info.member)
+		rec->member = e->info.member;
 	rec->sure = rec->mark = 0;
 	rec->mark_vlsn = 0;
 	if (rc == 0)
@@ -519,24 +525,73 @@ flush_tail(struct recovery *rec)
 	return rc == 0 ? 0 : refuse_call(rec, path, call, -rc);
 }
 
+/* The newest membership record of a segment that was not scanned. */
+static int
+member_read(struct recovery *rec, const struct segment_entry *e)
+{
+	struct segment_reader r;
+	struct record record;
+	uint64_t member = 0;
+	uint32_t records = 0;
+	int rc =
+	    segment_reader_open(&r, rec->w->dir, e->number, 1024 * 1024, true);
+
+	if (rc != 0)
+		return rc;
+	r.limit = e->end;
+	while ((rc = segment_reader_next(&r, &record, NULL)) == 0) {
+		if (record.type == REC_MEMBER)
+			member = record.vlsn;
+		if (records++ % 1024 == 0)
+			loop_beat(&rec->w->loop);
+	}
+	if (rc == -ENODATA && r.scan.offset == e->end)
+		rc = 0;
+	if (rc == 0)
+		rec->member = member;
+	segment_reader_close(&r);
+	return rc;
+}
+
+/*
+ * No header told: a release before that field wrote them. The segments before
+ * the scan are read for it, once: what is begun next tells. What cannot be
+ * read of them no boot needs, so it ends nothing but the search.
+ */
+static void
+member_search(struct recovery *rec)
+{
+	const struct segment_list *l = &rec->check.list;
+	uint32_t i;
+
+	if (rec->member != 0 || rec->scanned == 0 || l->newest == UINT32_MAX)
+		return;
+	for (i = l->count; i-- > 0 && rec->member == 0;)
+		if (l->entry[i].in_chain && l->entry[i].number < rec->scanned &&
+		    member_read(rec, &l->entry[i]) != 0)
+			return;
+	if (rec->member == 0)
+		rec->member = l->entry[l->oldest].info.first_vlsn - 1;
+}
+
 static void
 publish(struct recovery *rec)
 {
 	struct positions *pos = rec->w->r->pos;
 	struct wal *w = rec->w;
-	uint64_t committed = rec->check.committed;
+	uint64_t committed = rec->check.committed, first = w->vlsn + 1;
 
 	if (committed > w->vlsn)
 		committed = w->vlsn;
+	if (rec->check.list.newest != UINT32_MAX)
+		first = rec->check.list.entry[rec->check.list.oldest]
+			    .info.first_vlsn;
 	position_set(&pos->appended, w->vlsn);
 	position_set(&pos->durable, w->vlsn);
 	position_set(&pos->committed, epoch_word(0, committed));
-	position_set(
-	    &pos->first, rec->check.list.newest == UINT32_MAX
-			     ? w->vlsn + 1
-			     : rec->check.list.entry[rec->check.list.oldest]
-				   .info.first_vlsn);
-	position_set(&pos->member, rec->member);
+	position_set(&pos->first, first);
+	w->member = rec->member;
+	position_set(&pos->member, rec->member >= first ? rec->member : 0);
 	position_set(&pos->clock_ms, (uint64_t)w->time_ms);
 	atomic_store_explicit(&w->r->walbuf.h->newest_lsn,
 	    lsn_make(rec->check.tail_number, rec->check.tail_end),
@@ -826,6 +881,8 @@ recover_steps(struct recovery *rec)
 	rc = recover_scan(rec);
 	if (rc == 0 && !w->w->readonly)
 		rc = flush_tail(rec);
+	if (rc == 0)
+		member_search(rec);
 	return rc;
 }
 

@@ -53,6 +53,7 @@ header_append(struct wal *w, int fd, uint64_t file_size)
 	s->info.first_vlsn = w->vlsn + 1;
 	s->info.term_before = w->term;
 	s->info.time_before_ms = w->time_ms;
+	s->info.member = w->member;
 	s->info.begun_ms = wall_ms();
 	s->fd = fd;
 	s->base = w->position;
