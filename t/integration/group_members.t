@@ -77,4 +77,45 @@ sub records {
 	is $n->stop, 0, 'ends';
 }
 
+# The first batch of the log rots: force gives the new generation's membership
+# the VLSN that the old one has in its file.
+{
+	my $n = Nodelife->new(%log)->start;
+	eventually { -e "$n->{data}/members" } 'filed';
+	is $n->stop, 0, 'ends';
+	my $old = slurp("$n->{data}/members");
+	open my $f, '+<', ( sort glob "$n->{data}/wal/*.seg" )[0] or die;
+	seek $f, 4096, 0;
+	print $f "\xaa" x 128;
+	close $f;
+	$n->configure( boot => { recovery_mode => 'force' } )->start;
+	is $n->stat->{positions}{member}, 2, 'forced: a record in its place';
+	eventually { slurp("$n->{data}/members") ne $old } 'is filed';
+	load($n);
+	eventually { $n->stat->{positions}{first} > 2 } 'and the log is cut';
+	$n->kill9->configure( boot => { recovery_mode => undef } )->start;
+	is_deeply [ records($n) ], [], 'a normal boot takes it from the file';
+	is $n->stop, 0, 'ends';
+
+	# So is one that no life has filed, of the VLSN that the file has.
+	$n = Nodelife->new(%log)->start;
+	eventually { -e "$n->{data}/members" } 'filed';
+	is $n->stop, 0, 'ends';
+	open $f, '+<', ( sort glob "$n->{data}/wal/*.seg" )[0] or die;
+	seek $f, 4096, 0;
+	print $f "\xaa" x 128;
+	close $f;
+	$old = slurp("$n->{data}/members");
+	mkdir "$n->{data}/members.tmp" or die;
+	$n->configure( boot => { recovery_mode => 'force' } )->start;
+	load($n);
+	is $n->stat->{positions}{first}, 1, 'what is not filed stays in the log';
+	$n->kill9->configure( boot => { recovery_mode => undef } );
+	rmdir "$n->{data}/members.tmp" or die;
+	$n->start;
+	eventually { slurp("$n->{data}/members") ne $old } 'the next life files it';
+	is $n->stat->{positions}{member}, 2, 'and has written no other';
+	is $n->stop, 0, 'ends';
+}
+
 done_testing;

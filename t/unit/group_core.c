@@ -353,6 +353,30 @@ test_spent(void)
 	ok(!a.persist, "and is not tried again");
 }
 
+/* What the log has may be another's than what the file has, of its VLSN. */
+static void
+test_same_vlsn(void)
+{
+	struct membership old = members(1, 2), new = members(1, 2);
+	struct group_core c;
+	struct group_actions a;
+
+	new.generation = 2;
+	(void)boot(&c, (struct group_boot){ .term = 3,
+			   .log_term = 3,
+			   .log_vlsn = 8,
+			   .generation = 2,
+			   .membership = &new,
+			   .fallback = &old });
+	(void)persisted(&c);
+	a = step(&c,
+	    (struct group_event){ .input = GROUP_MEMBER_COMMITTED, .vlsn = 2 });
+	ok(a.save_member, "an older generation's file is written anew");
+	a = step(&c,
+	    (struct group_event){ .input = GROUP_MEMBER_COMMITTED, .vlsn = 2 });
+	ok(!a.save_member, "once");
+}
+
 /* A master whose group grows must renew its lease; alone again, it stands. */
 static void
 test_membership(void)
@@ -509,6 +533,7 @@ main(void)
 	test_generation();
 	test_modes();
 	test_spent();
+	test_same_vlsn();
 	test_membership();
 	test_quorums();
 	test_votes();

@@ -322,6 +322,8 @@ refused(enum recovery_mode mode, const char *why, const char *name)
 static void
 test_log_lost(void)
 {
+	struct membership m;
+	struct wal_req req;
 	pid_t pid;
 
 	/* The file says VLSN 2, the log is empty. */
@@ -332,6 +334,15 @@ test_log_lost(void)
 	ok(ready() && view().role == ROLE_MASTER && view().term == 2,
 	    "force goes on in the next term");
 	ok(event_says("records are lost"), "loudly");
+	ok(take_request(&m, &req) && m.generation == 2, "in a new generation");
+	position_set(&f.r.pos->member, 2);
+	is_u64(position_get(&f.r.pos->filed), 0, "the file has another one");
+	position_set(&f.r.pos->term_start, epoch_word(1, 1));
+	give_return(req.seq, 2);
+	position_set(&f.r.pos->committed, epoch_word(1, 2));
+	bell_ring(&w.bells, SLOT_GROUP);
+	ok(wait_until(position_get(&f.r.pos->filed) == 2, TAP_WAIT_MS),
+	    "its membership is filed, though that had the same VLSN");
 	group_stop(pid);
 	unlinkat(w.data_dir, "members", 0);
 	region_over();

@@ -210,8 +210,8 @@ act(struct group *g, const struct group_actions *a)
 	if (a->append_member)
 		member_append(g);
 	if (a->save_member)
-		g->members_wanted =
-		    !g->filed_known || g->filed.vlsn != g->core.current.vlsn;
+		g->members_wanted = !g->filed_known ||
+				    !member_same(&g->filed, &g->core.current);
 	if (a->announce)
 		announce(g, a);
 	else if (a->why[0] != '\0')

@@ -53,7 +53,7 @@ struct group {
 	struct node_file node;
 	struct state state; /* as it is on disk, or on its way */
 	struct membership newest, filed;
-	bool filed_known; /* `filed` is what the members file holds */
+	bool filed_known; /* `filed` is what the members file holds, now */
 	int filed_error; /* why not, -errno */
 	uint64_t log_term;
 	const char *state_lost; /* what force is to replace, NULL = nothing */
@@ -71,7 +71,7 @@ struct group {
 	bool members_wanted; /* core.current is to be written */
 	uint64_t members_retry_ns;
 	bool members_told; /* a failure was logged */
-	uint64_t members_vlsn; /* of what is being written */
+	struct membership members_new; /* what is being written */
 	size_t members_len;
 	uint8_t members_buf[MEMBER_FILE_MAX];
 
@@ -103,9 +103,9 @@ int group_boot_force(
 
 /* Start to store (term, vote); state_write becomes _DURABLE or _FAILED. */
 void group_state_store(struct group *g, uint64_t term, uint64_t vote);
+/* The members file holds g->filed, the newest that is known, durably. */
+void group_members_filed(struct group *g);
 /* Start (or go on with) the members file, if one is wanted and it is time. */
-/* The members file holds the record of this VLSN, durably. */
-void group_members_filed(struct group *g, uint64_t vlsn);
 void group_members_save(struct group *g);
 void group_io_open(struct group *g);
 /* Something is in flight. */

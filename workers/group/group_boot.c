@@ -228,8 +228,6 @@ members_find(struct group *g, char *why, size_t why_size)
 	const char *bad;
 	int rc = g->filed_error;
 
-	if (g->filed_known)
-		group_members_filed(g, g->filed.vlsn);
 	if (rc != 0 && rc != -ENOENT)
 		event_add(g->r, g->w->slot, EVENT_WARN,
 		    "members: %s; the log's membership is taken",
@@ -237,6 +235,8 @@ members_find(struct group *g, char *why, size_t why_size)
 	if (g->newest.vlsn != 0 || g->filed_known) {
 		if (g->filed_known && filed_newer(g))
 			g->newest = g->filed;
+		if (g->filed_known && member_same(&g->filed, &g->newest))
+			group_members_filed(g);
 		return 0;
 	}
 	members_propose(g);

@@ -222,7 +222,8 @@ tick_fact(const struct group_core *c, const struct group_event *ev)
 static enum group_fact
 member_committed_fact(const struct group_core *c, const struct group_event *ev)
 {
-	if (ev->vlsn != c->current.vlsn || ev->vlsn == c->previous.vlsn)
+	if (ev->vlsn != c->current.vlsn ||
+	    member_same(&c->current, &c->previous))
 		return FACT_COUNT;
 	return c->self < 0 ? FACT_REMOVED : FACT_MEMBER_COMMITTED;
 }

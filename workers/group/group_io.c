@@ -161,11 +161,11 @@ members_failed(struct group *g, int res)
 }
 
 void
-group_members_filed(struct group *g, uint64_t vlsn)
+group_members_filed(struct group *g)
 {
-	/* Another log's, of before a force, files nothing of this one. */
-	if (vlsn == position_get(&g->r->pos->member))
-		position_set(&g->r->pos->filed, vlsn);
+	/* Of a newer one on its way the log holds the record still. */
+	if (g->filed.vlsn == position_get(&g->r->pos->member))
+		position_set(&g->r->pos->filed, g->filed.vlsn);
 }
 
 static void
@@ -191,10 +191,12 @@ members_done(
 		return;
 	}
 	members_close(g);
-	group_members_filed(g, g->members_vlsn);
+	g->filed = g->members_new;
+	g->filed_known = true;
+	group_members_filed(g);
 	g->members_told = false;
 	g->members_retry_ns = 0;
-	g->members_wanted = g->members_vlsn != g->core.current.vlsn;
+	g->members_wanted = !member_same(&g->filed, &g->core.current);
 }
 
 void
@@ -204,8 +206,8 @@ group_members_save(struct group *g)
 	    g->loop.now_ns < g->members_retry_ns)
 		return;
 	ASSERT(g->core.current.vlsn != 0);
-	g->members_vlsn = g->core.current.vlsn;
-	g->members_len = member_file_encode(g->members_buf, &g->core.current);
+	g->members_new = g->core.current;
+	g->members_len = member_file_encode(g->members_buf, &g->members_new);
 	g->members_write = MEMBERS_WRITE_OPEN;
 	if (!members_submit(g))
 		members_failed(g, -EBUSY);

@@ -73,6 +73,16 @@ struct membership {
 };
 
 /*
+ * Are both the same record's? A forced boot begins a generation, and may give
+ * its first one the VLSN that another had before.
+ */
+static inline bool
+member_same(const struct membership *a, const struct membership *b)
+{
+	return a->vlsn == b->vlsn && a->generation == b->generation;
+}
+
+/*
  * Is it a membership that can work: counts, names (unique, printable),
  * incarnations (unique, not 0), types, at least one electable member, quorums
  * that meet? NULL, or what is wrong with it (a constant text).
