@@ -52,6 +52,11 @@ enum trouble_stops { STOPS_NOTHING = 0, STOPS_WRITES = 1, STOPS_READS = 2 };
 	X(STATE_FAILED, "state_failed", SLOT_GROUP, STOPS_WRITES,              \
 	    "Term and vote cannot be stored.",                                 \
 	    "Mend the disk or the rights as the text says.")                   \
+	X(MEMBERS_FAILED, "members_failed", SLOT_GROUP, STOPS_NOTHING,         \
+	    "The members file cannot be written: the log, which has its "      \
+	    "record, is cut no more and grows.",                               \
+	    "Mend the disk or the rights as the text says, before the log "    \
+	    "has no room.")                                                    \
 	X(STORE_FULL, "store_full", SLOT_STORE, STOPS_WRITES,                  \
 	    "The store has what map_size allows, or checkpoints fail "         \
 	    "and shared memory runs out; what frees room is taken on.",        \

@@ -24,6 +24,11 @@ sub load {
 	return;
 }
 
+sub troubles {
+	my ($n) = @_;
+	return map { $_->{kind} } @{ $n->stat->{troubles} };
+}
+
 sub records {
 	my ($n) = @_;
 	my ( undef, $out ) = $n->run( 'nodelifewal', 'dump', $n->{data} );
@@ -40,14 +45,20 @@ sub records {
 		load($n);
 		is $n->stat->{positions}{member}, 2, "life $life knows the record";
 		is $n->stat->{positions}{first},  1, '... and keeps it';
+		is_deeply [ troubles($n) ], ['members_failed'], '... and says so';
+		like $n->stat->{troubles}[0]{text},
+		  qr{^\Q$n->{data}\E/members\.tmp: open: Is a directory: the log},
+		  '... of the file';
 		$n->kill9;
 		is_deeply [ records($n) ], [2], '... and writes no other';
 	}
-	rmdir "$n->{data}/members.tmp" or die;
 	system( 'cp', '-a', '--sparse=always', $n->{data}, "$n->{dir}/bad" ) == 0
 	  or die 'cp';
 	$n->start;
-	eventually { -e "$n->{data}/members" } 'the file can be written: it is';
+	is_deeply [ troubles($n) ], ['members_failed'], 'it stands again';
+	rmdir "$n->{data}/members.tmp" or die;
+	eventually { !troubles($n) } 'over, once it can be written';
+	ok -e "$n->{data}/members", 'and is';
 	load($n);
 	eventually { $n->stat->{positions}{first} > 2 } 'the log is cut';
 	$n->kill9;
@@ -58,6 +69,7 @@ sub records {
 	# A copy in which that record rots: nothing else has it.
 	File::Path::remove_tree( $n->{data} );
 	rename "$n->{dir}/bad", $n->{data} or die;
+	rmdir "$n->{data}/members.tmp" or die;
 	open my $f, '+<', ( sort glob "$n->{data}/wal/*.seg" )[0] or die;
 	seek $f, 4096 + 200, 0;
 	print $f "\xaa" x 64;

@@ -70,7 +70,7 @@ struct group {
 	enum members_write members_write;
 	bool members_wanted; /* core.current is to be written */
 	uint64_t members_retry_ns;
-	bool members_told; /* a failure was logged */
+	int members_error; /* errno that was told of, 0 = it can be written */
 	struct membership members_new; /* what is being written */
 	size_t members_len;
 	uint8_t members_buf[MEMBER_FILE_MAX];

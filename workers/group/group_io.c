@@ -11,11 +11,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "shm/assert.h"
 #include "shm/log.h"
+#include "shm/trouble.h"
 
 /* A members file that could not be written is tried anew after this. */
 #define MEMBERS_RETRY_NS (10 * NS_PER_S)
@@ -147,17 +150,42 @@ members_close(struct group *g)
 	g->members_write = MEMBERS_WRITE_IDLE;
 }
 
+/* What a step works on, and by which call. */
+static const struct {
+	const char *call, *name;
+} members_steps[] = {
+	[MEMBERS_WRITE_IDLE] = { "write", MEMBERS_TMP },
+	[MEMBERS_WRITE_OPEN] = { "open", MEMBERS_TMP },
+	[MEMBERS_WRITE_DATA] = { "write", MEMBERS_TMP },
+	[MEMBERS_WRITE_FLUSH] = { "fsync", MEMBERS_TMP },
+	[MEMBERS_WRITE_RENAME] = { "rename", MEMBERS_FILE },
+	[MEMBERS_WRITE_DIR] = { "fsync", "" },
+};
+
+/* Each error is told once: that asks for names of users. */
 static void
-members_failed(struct group *g, int res)
+members_failed(struct group *g, enum members_write step, int res)
 {
+	int error = res < 0 ? -res : ENOSPC;
+	char path[PATH_MAX];
+	struct denied d;
+	struct fault f = { .object = path,
+		.call = members_steps[step].call,
+		.error = error,
+		.place = PLACE_DATA,
+		.effect = "the log keeps the membership's record, and all "
+			  "behind it: it grows, nothing is lost",
+		.goes_on = true };
+
 	members_close(g);
 	g->members_retry_ns = g->loop.now_ns + MEMBERS_RETRY_NS;
-	if (g->members_told)
+	if (g->members_error == error)
 		return;
-	g->members_told = true;
-	event_add(g->r, g->w->slot, EVENT_ERROR,
-	    "members: cannot be written: %s; tried again every 10 s",
-	    strerror(res < 0 ? -res : ENOSPC));
+	g->members_error = error;
+	snprintf(path, sizeof(path), "%s/%s", g->w->conf->node.data_dir,
+	    members_steps[step].name);
+	worker_explain(g->w, &f, &d);
+	trouble_begin(g->r, TROUBLE_MEMBERS_FAILED, &f);
 }
 
 void
@@ -183,19 +211,20 @@ members_done(
 	g->members_write = members_write_next(before, res, g->members_len);
 	if (g->members_write != MEMBERS_WRITE_IDLE) {
 		if (!members_submit(g))
-			members_failed(g, -EBUSY);
+			members_failed(g, g->members_write, -EBUSY);
 		return;
 	}
 	if (before != MEMBERS_WRITE_DIR || res < 0) {
-		members_failed(g, res);
+		members_failed(g, before, res);
 		return;
 	}
 	members_close(g);
 	g->filed = g->members_new;
 	g->filed_known = true;
 	group_members_filed(g);
-	g->members_told = false;
+	g->members_error = 0;
 	g->members_retry_ns = 0;
+	trouble_end(g->r, TROUBLE_MEMBERS_FAILED);
 	g->members_wanted = !member_same(&g->filed, &g->core.current);
 }
 
@@ -210,7 +239,7 @@ group_members_save(struct group *g)
 	g->members_len = member_file_encode(g->members_buf, &g->members_new);
 	g->members_write = MEMBERS_WRITE_OPEN;
 	if (!members_submit(g))
-		members_failed(g, -EBUSY);
+		members_failed(g, MEMBERS_WRITE_OPEN, -EBUSY);
 }
 
 bool
