@@ -125,6 +125,45 @@ test_keep_member(void)
 	h_free(&h);
 }
 
+/* The membership before a newer one stays until that one is in force. */
+static void
+test_keep_member_before(void)
+{
+	struct wal_req req = { .len = sizeof(req),
+		.seq = 1,
+		.incarnation = 1,
+		.type = REC_MEMBER };
+	struct bytering ring;
+	uint64_t number = 1;
+	struct harness h;
+
+	h_new(&h, "/dev/shm");
+	is_i64(h_boot(&h), 0, "boots");
+	position_set(&h.region.pos->member, 5);
+	position_set(&h.region.pos->checkpointed, 20000);
+	h_elect(&h, 1);
+	ok(h_write(&h, 20000, 1000, &number), "20 MB in segments of 4");
+	h.view.quorum = quorum_count(2, 1);
+	h_epoch(&h);
+	region_ring(&h.region, CLIENT_GROUP, RING_REQUEST, &ring);
+	memcpy(bytering_reserve(&ring, req.len), &req, sizeof(req));
+	bytering_publish(&ring);
+	h_ring(&h);
+	ok(wait_until(position_get(&h.region.pos->member) == 20002 &&
+			  position_get(&h.region.pos->durable) == 20002,
+	       H_WAIT_MS),
+	    "another one is on disk, but not committed");
+	ok(!wait_until(position_get(&h.region.pos->first) > 1, 500),
+	    "the one before stays");
+	h.view.quorum = quorum_count(1, 1);
+	h_epoch(&h);
+	h_ring(&h);
+	ok(wait_until(position_get(&h.region.pos->first) > 5, H_WAIT_MS),
+	    "until that is committed");
+	h_kill(&h);
+	h_free(&h);
+}
+
 /* A checkpoint may hold all there is: the newest record stays in the log. */
 static void
 test_keep_newest(void)
@@ -681,6 +720,7 @@ main(int argc, char **argv)
 	test_recycling();
 	test_keep_size();
 	test_keep_member();
+	test_keep_member_before();
 	test_keep_newest();
 	test_boots();
 	test_last_head();

@@ -227,6 +227,7 @@ struct wal {
 	int64_t time_ms; /* of that record */
 	uint64_t member; /* newest REC_MEMBER; before the log's first record:
 			    it has none; 0 = that is not known */
+	uint64_t member_before; /* the one in force until that is committed */
 	struct log_clock clock; /* log time; read once a turn */
 	struct log_clock_step clock_step; /* what is due, if clock_due */
 	bool clock_due;
@@ -412,6 +413,8 @@ void wal_keeper_done(
     void *ctx, uint32_t slot, uint32_t generation, int res, uint32_t flags);
 void wal_keeper_hint_done(
     void *ctx, uint32_t slot, uint32_t generation, int res, uint32_t flags);
+/* The newest membership record that is on disk here and committed. */
+uint64_t wal_member_in_force(const struct wal *w);
 int wal_keeper_old_add(struct wal *w, const struct wal_old *old);
 /* The prepared file, handed over: descriptor and number; -1 = none yet. */
 int wal_keeper_take(struct wal *w, uint32_t *number, uint64_t *size);

@@ -109,6 +109,7 @@ record_append(struct wal *w, uint8_t type, uint8_t flags, uint64_t origin,
 	if (w->position - w->batch.start >= WAL_BATCH_BYTES)
 		w->batch.full = true;
 	if (type == REC_MEMBER) {
+		w->member_before = wal_member_in_force(w);
 		w->member = w->vlsn;
 		position_set(&w->r->pos->member, w->vlsn);
 	}

@@ -210,6 +210,17 @@ old_end(const struct wal *w, uint32_t i)
 				      : w->segment.info.first_vlsn;
 }
 
+uint64_t
+wal_member_in_force(const struct wal *w)
+{
+	uint64_t newest = position_get(&w->r->pos->member);
+
+	return newest <= w->durable &&
+		       newest <= word_vlsn(position_get(&w->r->pos->committed))
+		   ? newest
+		   : w->member_before;
+}
+
 /*
  * May the oldest segment go? All of it is in a checkpoint, and what stays
  * behind the checkpoint is as much as is to be kept (none, without space).
@@ -218,7 +229,7 @@ static bool
 oldest_may_go(const struct wal *w)
 {
 	uint64_t done = position_get(&w->r->pos->checkpointed), kept = 0;
-	uint64_t member = position_get(&w->r->pos->member);
+	uint64_t member = wal_member_in_force(w);
 	const struct wal_keeper *k = &w->keeper;
 	uint32_t i;
 

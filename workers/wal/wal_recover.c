@@ -30,6 +30,7 @@ struct recovery {
 	struct node_file node;
 	uint64_t records, total, reported;
 	uint64_t member; /* as wal's */
+	uint64_t member_before; /* likewise: it may not be committed */
 	uint32_t scanned; /* number of the first segment scanned */
 	uint64_t time_from; /* when the scan began */
 	uint32_t highest; /* number of any file, 0 = there is none */
@@ -210,8 +211,10 @@ take_record(struct recovery *rec, const struct record *r, uint32_t number,
 	}
 	rec->sample = false;
 	rec->records++;
-	if (r->type == REC_MEMBER)
+	if (r->type == REC_MEMBER) {
+		rec->member_before = rec->member;
 		rec->member = r->vlsn;
+	}
 }
 
 /* ---- the judge's callbacks ---- */
@@ -591,6 +594,7 @@ publish(struct recovery *rec)
 	position_set(&pos->committed, epoch_word(0, committed));
 	position_set(&pos->first, first);
 	w->member = rec->member;
+	w->member_before = rec->member_before;
 	position_set(&pos->member, rec->member >= first ? rec->member : 0);
 	position_set(&pos->clock_ms, (uint64_t)w->time_ms);
 	atomic_store_explicit(&w->r->walbuf.h->newest_lsn,
