@@ -692,7 +692,7 @@ force_anew(struct recovery *rec)
 	begin_anew(rec);
 	rec->check.tail_number = 0;
 	rec->check.tail_entry = UINT32_MAX;
-	rec->member = 0;
+	rec->member = rec->member_before = 0;
 }
 
 /* Force: give up what follows the damage, and say exactly what. */
