@@ -6,6 +6,9 @@
  */
 #include "t/lib/wal_harness.h"
 
+#include <stdarg.h>
+#include <sys/syscall.h>
+
 #include "shm/kv.h"
 #include "shm/op.h"
 #include "shm/table.h"
@@ -30,6 +33,30 @@ pread(int fd, void *buf, size_t n, off_t at)
 
 ssize_t
 pread64(int fd, void *buf, size_t n, off_t at) __attribute__((alias("pread")));
+
+/* This many times the store cannot open wal/: the machine has no descriptor. */
+static _Atomic int64_t *unopened;
+
+int
+openat(int dir, const char *path, int flags, ...)
+{
+	mode_t mode = 0;
+	va_list ap;
+
+	va_start(ap, flags);
+	if ((flags & (O_CREAT | O_TMPFILE)) != 0)
+		mode = va_arg(ap, mode_t);
+	va_end(ap);
+	if (in_store && strcmp(path, "wal") == 0 && atomic_load(unopened) > 0) {
+		atomic_fetch_sub(unopened, 1);
+		errno = ENFILE;
+		return -1;
+	}
+	return (int)syscall(SYS_openat, dir, path, flags, mode);
+}
+
+int openat64(int dir, const char *path, int flags, ...)
+    __attribute__((alias("openat")));
 
 struct node {
 	struct harness h;
@@ -845,6 +872,32 @@ test_log_unread(void)
 	node_free(&n);
 }
 
+/* The machine has no descriptor for the log's directory. */
+static void
+test_log_unopened(void)
+{
+	const char *error;
+	struct node n;
+
+	node_new(&n);
+	node_start(&n);
+	set(&n, "a", "1");
+	node_kill(&n);
+	atomic_store(unopened, 1);
+	is_i64(node_boot(&n, PHASE_DATA_GROUPS_REPLAY), -ECANCELED,
+	    "no boot without the log");
+	error = n.h.region.seq->error;
+	ok(strstr(error, "/wal: open: Too many open files in system: the "
+			 "machine") != NULL &&
+		seq_error_kind(n.h.region.seq) == FAULT_WORLD,
+	    "it says: %s", error);
+	node_kill(&n);
+	node_start(&n);
+	ok(has_value(&n, "a", "1", 1), "it is there in the next");
+	node_kill(&n);
+	node_free(&n);
+}
+
 /* The same behind the place where the replay begins: it waits there. */
 static void
 test_replay_unread(void)
@@ -974,6 +1027,10 @@ main(int argc, char **argv)
 	if (unread_from == MAP_FAILED)
 		abort();
 	atomic_store(unread_from, INT64_MAX);
+	unopened = mmap(NULL, sizeof(*unopened), PROT_READ | PROT_WRITE,
+	    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (unopened == MAP_FAILED)
+		abort();
 	test_results();
 	test_full_ring();
 	test_orphan_parts();
@@ -984,6 +1041,7 @@ main(int argc, char **argv)
 	test_stop();
 	test_ahead_of_log();
 	test_log_unread();
+	test_log_unopened();
 	test_replay_unread();
 	test_damaged();
 	test_readonly();

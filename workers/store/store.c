@@ -295,6 +295,10 @@ boot_check(struct store *s)
 static bool
 open_cursor(struct store *s)
 {
+	char path[CONF_PATH_SIZE + 8];
+	struct fault f = {
+		.object = path, .call = "open", .place = PLACE_DATA
+	};
 	int rc = 0;
 
 	s->wal_dir =
@@ -305,8 +309,9 @@ open_cursor(struct store *s)
 		rc = cursor_open(&s->cursor, s->r, s->wal_dir, true);
 	if (rc == 0)
 		return true;
-	seq_fail(s->r->seq, PHASE_CATALOG_SANITY_CHECK, SLOT_STORE,
-	    "open wal/: %s", strerror(-rc));
+	snprintf(path, sizeof(path), "%s/wal", s->w->conf->node.data_dir);
+	f.error = -rc;
+	worker_boot_fault(s->w, PHASE_CATALOG_SANITY_CHECK, &f);
 	return false;
 }
 
