@@ -7,7 +7,6 @@
 #include <sys/stat.h>
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdarg.h>
@@ -24,13 +23,11 @@
 #include "shm/store_db_int.h"
 #include "shm/table.h"
 
-#define META_PAGE      4096
-#define META_BYTES     160
-#define META_MAP_SIZE  32
-#define META_LAST_PAGE 136
-#define META_MAP_MAX   (UINT64_C(1) << 46)
-
-#define STORE_DBS 8
+/*
+ * Databases are made in one commit, before there is a state; "due" in one more
+ * for files of format 1.
+ */
+#define EMPTY_COMMITS 2
 
 static inline uint64_t
 get_be64(const uint8_t *p)
@@ -89,25 +86,46 @@ open_due(struct store_db *db, MDB_txn *txn, const struct store_state *st,
 	return rc == MDB_NOTFOUND && st->format != STORE_FORMAT ? 0 : rc;
 }
 
+/* Without a state nobody has written anything but empty databases. */
+static int
+look_empty(const struct store_db *db, MDB_txn *txn)
+{
+	const MDB_dbi dbis[] = { db->kv, db->chunks, db->slots, db->meta };
+	MDB_stat ms;
+	size_t i;
+	int rc;
+
+	for (i = 0; i < NITEMS(dbis); i++) {
+		if ((rc = mdb_stat(txn, dbis[i], &ms)) != 0)
+			return store_db_errno(rc);
+		if (ms.ms_entries != 0)
+			return -EILSEQ;
+	}
+	return db->head.commits > EMPTY_COMMITS ? -EILSEQ : 0;
+}
+
 /* The state comes first: files of another format are left as they are. */
 static int
 open_dbs(struct store_db *db, MDB_txn *txn, unsigned create)
 {
 	static const char *const names[] = { STORE_KV_NAME, "chunks", "slots" };
 	MDB_dbi *dbis[] = { &db->kv, &db->chunks, &db->slots };
+	unsigned new = db->head.commits == 0 ? create : 0;
 	struct store_state st;
 	MDB_stat ms;
 	size_t i;
-	int rc = mdb_dbi_open(txn, "meta", create, &db->meta);
+	int rc = mdb_dbi_open(txn, "meta", new, &db->meta);
 
 	if (rc != 0)
 		return store_db_errno(rc);
 	if ((rc = store_db_state(db, txn, &st)) != 0)
 		return rc == -EBADMSG ? -EILSEQ : rc;
 	for (i = 0; i < NITEMS(names) && rc == 0; i++)
-		rc = mdb_dbi_open(txn, names[i], create, dbis[i]);
+		rc = mdb_dbi_open(txn, names[i], new, dbis[i]);
+	if (rc == 0 && st.format == 0 && (rc = look_empty(db, txn)) != 0)
+		return rc;
 	if (rc == 0)
-		rc = open_due(db, txn, &st, create);
+		rc = open_due(db, txn, &st, st.format == 0 ? create : 0);
 	if (rc == 0 && (rc = mdb_stat(txn, db->kv, &ms)) == 0)
 		db->page_size = ms.ms_psize;
 	return store_db_errno(rc);
@@ -130,64 +148,15 @@ open_all(struct store_db *db, bool write, const char *path, char *why, size_t n)
 	if (rc == -EPROTO)
 		explain(rc, why, n,
 		    "%s: written by another version of this program", path);
+	/* They came with the first commit. */
+	if (rc == -ENOENT && db->head.commits != 0)
+		return explain(-EBADMSG, why, n,
+		    "%s/data.mdb: damaged: one of its databases is not found",
+		    path);
 	if (rc != -EILSEQ)
 		return rc;
 	return explain(-EBADMSG, why, n,
 	    "%s: the checkpoint's state record is damaged", path);
-}
-
-/* Pages that the tree names must be in the file: else reading is SIGBUS. */
-static int
-check_size(struct store_db *db, const char *path, char *why, size_t n)
-{
-	MDB_envinfo info;
-	struct stat st;
-	MDB_stat ms;
-	uint64_t want;
-	int fd, rc;
-
-	if ((rc = mdb_env_info(db->env, &info)) != 0 ||
-	    (rc = mdb_env_stat(db->env, &ms)) != 0 ||
-	    (rc = mdb_env_get_fd(db->env, &fd)) != 0)
-		return store_db_errno(rc);
-	if (fstat(fd, &st) != 0)
-		return -errno;
-	want = ((uint64_t)info.me_last_pgno + 1) * ms.ms_psize;
-	/* A new file has its two meta pages only once it was written to. */
-	if ((uint64_t)st.st_size < want && info.me_last_txnid > 0)
-		return explain(-EBADMSG, why, n,
-		    "%s/data.mdb: %" PRIu64 " bytes, its tree needs %" PRIu64
-		    ": the file was cut",
-		    path, (uint64_t)st.st_size, want);
-	return 0;
-}
-
-/*
- * Does a meta page ask for more than any file can have? LMDB maps what it says
- * before anything checks it, and what comes of that looks like want of memory.
- * Where the words are: MDB_meta of LMDB 0.9, behind a page's head.
- */
-static bool
-meta_is_wild(const char *path)
-{
-	uint8_t page[META_BYTES];
-	char name[PATH_MAX];
-	struct stat st;
-	bool wild = false;
-	int fd;
-
-	snprintf(name, sizeof(name), "%s/data.mdb", path);
-	if ((fd = open(name, O_RDONLY | O_CLOEXEC)) < 0)
-		return false;
-	for (unsigned i = 0; i < 2 && !wild; i++)
-		wild = fstat(fd, &st) == 0 &&
-		       pread(fd, page, sizeof(page), i * META_PAGE) ==
-			   (ssize_t)sizeof(page) &&
-		       (get_le64(page + META_MAP_SIZE) > META_MAP_MAX ||
-			   get_le64(page + META_LAST_PAGE) >
-			       (uint64_t)st.st_size / META_PAGE);
-	close(fd);
-	return wild;
 }
 
 static int
@@ -208,8 +177,7 @@ open_env(struct store_db *db, const char *path, enum store_db_mode mode,
 		return store_db_errno(rc);
 	if (map_size != 0 && (rc = mdb_env_set_mapsize(db->env, map_size)) != 0)
 		return store_db_errno(rc);
-	rc = store_db_errno(mdb_env_open(db->env, path, flags, 0640));
-	return rc != 0 && meta_is_wild(path) ? -EBADMSG : rc;
+	return store_db_errno(mdb_env_open(db->env, path, flags, 0640));
 }
 
 /* ---- opening ---- */
@@ -267,11 +235,11 @@ store_db_open_same(struct store_db *db, const char *path,
 	if (rc == 0)
 		rc = store_files_find(db, path, write);
 	if (rc == 0)
+		rc = store_db_head(path, &db->head, why, why_size);
+	if (rc == 0)
 		rc = open_env(db, path, mode, map_size);
 	if (rc == 0)
 		rc = store_files_opened(db, path);
-	if (rc == 0)
-		rc = check_size(db, path, why, why_size);
 	if (rc == 0)
 		rc = open_all(db, write, path, why, why_size);
 	if (rc == 0)

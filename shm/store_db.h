@@ -50,11 +50,19 @@ enum store_db_mode {
 
 struct store_files; /* shm/table.h */
 
+/* What the newer meta page says, as the file was opened. */
+struct store_head {
+	uint64_t commits; /* so far */
+	uint64_t last_page;
+	uint64_t root; /* page, of the tree of databases */
+};
+
 struct store_db {
 	MDB_env *env;
 	int held; /* data.mdb, its writer's lock; 0 = none */
 	const struct store_files *files; /* of store_db_open_same(), or NULL */
 	MDB_dbi kv, chunks, due, slots, meta; /* due = 0: format 1 */
+	struct store_head head;
 	uint32_t page_size;
 	MDB_cursor *cursor; /* between put_begin and put_end, else NULL */
 	uint64_t memory; /* for its owner to set: what writing may take in

@@ -6,6 +6,16 @@
 
 /* At most; of lock.mdb. */
 #define STORE_READERS 126
+/* At most; of data.mdb. */
+#define STORE_DBS 8
+
+/*
+ * Before LMDB opens data.mdb: can what its meta pages say be true, and are the
+ * pages sound where its trees begin? 0, -EBADMSG with
+ * why[], or -errno. No file, or an empty one: 0, and all zeros.
+ */
+int
+store_db_head(const char *path, struct store_head *out, char *why, size_t n);
 
 /*
  * Is data.mdb, and if asked lock.mdb, an ordinary file, or nothing? 0; -EISDIR

@@ -18,6 +18,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "shm/assert.h"
 #include "shm/bits.h"
 #include "shm/store_db_int.h"
 
@@ -210,6 +211,95 @@ walk_slots(struct verify *v)
 	return 0;
 }
 
+/* How many entries a database says that it has. */
+static int
+count_is(struct verify *v, MDB_dbi dbi, uint64_t count, const char *of)
+{
+	MDB_stat ms;
+
+	if (mdb_stat(v->txn, dbi, &ms) != 0 || ms.ms_entries != count)
+		return damaged(v, 0, "the number of %s is wrong", of);
+	return 0;
+}
+
+/* The pages that a transaction has freed, in falling order. */
+static int
+free_pages(struct verify *v, const MDB_val *d, uint64_t *free)
+{
+	const uint8_t *p = d->mv_data;
+	uint64_t n = d->mv_size < 8 ? UINT64_MAX : get_le64(p), i, page;
+	uint64_t last = v->db->head.last_page + 1;
+
+	if (n == 0 || n > (d->mv_size - 8) / 8)
+		return damaged(v, 0, "a list of free pages");
+	for (i = 1; i <= n; i++, last = page) {
+		page = get_le64(p + i * 8);
+		if (page >= last || page < 2 || page == v->db->head.root)
+			return damaged(v, 0, "a page that is free cannot be");
+	}
+	*free += n;
+	return 0;
+}
+
+/* No more pages than the file has, with those in use. */
+static int
+pages_fit(struct verify *v, uint64_t pages)
+{
+	const MDB_dbi dbis[] = { 0, 1, v->db->kv, v->db->chunks, v->db->slots,
+		v->db->meta, v->db->due };
+	MDB_stat ms;
+	size_t i;
+
+	for (i = 0; i < NITEMS(dbis); i++) {
+		/* Format 1 has no such database. */
+		if (i > 1 && dbis[i] == 0)
+			continue;
+		if (mdb_stat(v->txn, dbis[i], &ms) != 0)
+			return damaged(v, 0, "a tree's head");
+		pages += ms.ms_branch_pages + ms.ms_leaf_pages +
+			 ms.ms_overflow_pages;
+	}
+	return pages > v->db->head.last_page
+		   ? damaged(
+			 v, 0, "more pages are in use, or free, than it has")
+		   : 0;
+}
+
+/*
+ * What the next writer takes for free must be so: else it writes over what is
+ * in use. Each transaction frees at least the root that it found; its list is
+ * the last one, or the tree of lists is an older one, or that of databases.
+ */
+static int
+walk_free(struct verify *v)
+{
+	uint64_t free = 0, txn = 0, at, commits = v->db->head.commits;
+	MDB_val k, d;
+	MDB_cursor *c;
+	int rc, bad = 0;
+
+	/* Somebody writes meanwhile; not at a boot. */
+	if (mdb_txn_id(v->txn) != commits)
+		return 0;
+	if ((rc = mdb_cursor_open(v->txn, 0, &c)) != 0)
+		return store_db_errno(rc);
+	while (bad == 0 && (rc = mdb_cursor_get(c, &k, &d, MDB_NEXT)) == 0) {
+		at = k.mv_size == 8 ? get_le64(k.mv_data) : 0;
+		if (at <= txn || at > commits)
+			bad = damaged(v, 0, "the order of free pages");
+		else
+			bad = free_pages(v, &d, &free);
+		txn = at;
+	}
+	mdb_cursor_close(c);
+	if (bad == 0 && rc != MDB_NOTFOUND)
+		bad = damaged(v, store_db_errno(rc), "the tree of free pages");
+	if (bad == 0 && commits > 1 && txn != commits)
+		bad = damaged(v, 0, "the newest free pages are not in it");
+	/* Two are meta pages, and the last one counts from 0. */
+	return bad != 0 ? bad : pages_fit(v, free + 1);
+}
+
 static int
 walk_whole(struct verify *v)
 {
@@ -217,7 +307,6 @@ walk_whole(struct verify *v)
 	struct store_term *terms;
 	struct store_item item;
 	MDB_val k = store_name(STORE_EMPTY_NAME), d;
-	MDB_stat ms;
 	uint64_t timed;
 	size_t n;
 	int rc;
@@ -227,7 +316,8 @@ walk_whole(struct verify *v)
 	if ((rc = store_db_terms(v->db, v->txn, &terms, &n)) != 0)
 		return damaged(v, rc, "the list of terms");
 	free(terms);
-	if ((rc = walk_items(v)) != 0)
+	if ((rc = walk_free(v)) != 0 || (rc = walk_items(v)) != 0 ||
+	    (rc = count_is(v, v->db->kv, v->items, "keys")) != 0)
 		return rc;
 	rc = mdb_get(v->txn, v->db->meta, &k, &d);
 	if (rc == 0) {
@@ -241,15 +331,17 @@ walk_whole(struct verify *v)
 		return damaged(v, 0,
 		    "%" PRIu64 " keys, but %" PRIu64 " were counted", v->items,
 		    st.keys);
-	if (mdb_stat(v->txn, v->db->chunks, &ms) != 0 ||
-	    ms.ms_entries != v->chunks)
-		return damaged(v, 0, "the number of chunks is wrong");
+	if ((rc = count_is(v, v->db->chunks, v->chunks, "chunks")) != 0)
+		return rc;
 	if (st.format == STORE_FORMAT) {
 		if ((rc = walk_due(v, &timed)) != 0)
 			return rc;
 		if (timed != v->timed)
 			return damaged(
 			    v, 0, "the number of expiry entries is wrong");
+		rc = count_is(v, v->db->due, timed, "expiry entries");
+		if (rc != 0)
+			return rc;
 	}
 	return walk_slots(v);
 }
@@ -374,18 +466,6 @@ child_signals(void)
 	setitimer(ITIMER_VIRTUAL, &cpu, NULL);
 }
 
-/* Who looks has had it open with all that is in it, and nobody writes now. */
-static int
-open_error(const char *path, int rc)
-{
-	char name[PATH_MAX];
-
-	snprintf(name, sizeof(name), "%s/data.mdb", path);
-	return rc == -EAGAIN || (rc == -ENOENT && access(name, F_OK) == 0)
-		   ? -EBADMSG
-		   : rc;
-}
-
 /* The child: LMDB wants an environment opened after the fork. */
 static void
 verify_child(const char *path, bool nolock, uint64_t budget_ns)
@@ -399,7 +479,9 @@ verify_child(const char *path, bool nolock, uint64_t budget_ns)
 	child_signals();
 	rc = store_db_open(&db, path, nolock ? STORE_DB_NOLOCK : STORE_DB_READ,
 	    0, why, sizeof(why));
-	rc = open_error(path, rc);
+	/* Nobody writes now: its map is as large as it has to be. */
+	if (rc == -EAGAIN)
+		rc = -EBADMSG;
 	if (rc == 0 && (rc = store_db_errno(mdb_env_get_fd(db.env, &fd))) == 0)
 		rc = fstat(fd, &st) == 0 ? 0 : -errno;
 	child.size = (uint64_t)st.st_size;

@@ -118,7 +118,7 @@ boot_verify(
 		    "file says");
 		return -EXDEV;
 	}
-	if (is_first_life(c) && st.keys != 0 && !c->walked)
+	if (is_first_life(c) && !c->walked)
 		rc = store_db_verify_apart(
 		    c->path, true, VERIFY_BUDGET_NS, why, n);
 	if (rc != 0)

@@ -1,0 +1,358 @@
+/*
+ * Judging what LMDB believes of data.mdb before it opens it: the two meta
+ * pages, and of the newer one the pages where its trees begin. LMDB maps, and
+ * divides by, what these say; it has no checksums. All is read by pread(), as
+ * bytes of anybody's. Layouts, of LMDB 0.9:
+ *
+ *	page	 0  8  its number
+ *		10  2  flags
+ *		12  2  where the offsets of its nodes end, from 16 on
+ *		14  2  where its nodes begin
+ *	node	 0  4  length of the data; in a branch, with the flags, a page
+ *		 4  2  flags
+ *		 6  2  length of the key, which follows, and then the data
+ *	tree	 0  4  of the first of a meta page: the page size
+ *		 4  2  flags
+ *		 6  2  depth
+ *		 8  8  branch pages
+ *		16  8  leaf pages
+ *		24  8  overflow pages
+ *		32  8  entries
+ *		40  8  root, all ones: none
+ *	meta	16  4  magic
+ *		20  4  version
+ *		32  8  size of the map
+ *		40 48  the tree of free pages
+ *		88 48  the tree of databases: one leaf, its entries are trees
+ *	       136  8  last page
+ *	       144  8  transaction; an even one is in page 0
+ */
+#include "shm/store_db_int.h"
+
+#include <sys/stat.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "shm/bits.h"
+
+#define PAGE_MIN  4096u
+#define PAGE_MAX  32768u
+#define PAGE_HEAD 16u
+#define NODE_HEAD 8u
+#define TREE_SIZE 48u
+#define META_SIZE 152u
+#define MAP_MAX   (UINT64_C(1) << 46) /* what a process has room for */
+#define MAGIC     0xbeefc0deu
+#define VERSION   1u
+#define NO_PAGE   UINT64_MAX
+
+#define P_BRANCH    0x01u
+#define P_LEAF      0x02u
+#define P_META      0x08u
+#define F_BIGDATA   0x01u
+#define F_SUBDATA   0x02u
+#define D_DUPSORT   0x04u
+#define D_NUMBERS   0x08u /* keys of the free pages' tree */
+#define D_NO_SUBDIR 0x4000u /* store_db_make() made the file so */
+
+/* A running node writes: what is wrong must be so for a while. */
+#define LOOKS     4
+#define LOOKS_MAX 100
+#define LOOK_MS   2
+
+struct head {
+	int fd;
+	uint64_t pages; /* of the file, whole ones */
+	uint32_t page_size;
+	uint8_t meta[2][META_SIZE];
+	const uint8_t *newest; /* one of them */
+	uint8_t page[PAGE_MAX];
+	const char *what; /* is wrong */
+};
+
+static int
+wrong(struct head *h, const char *what)
+{
+	h->what = what;
+	return -EBADMSG;
+}
+
+static uint64_t
+meta_txn(const uint8_t *m)
+{
+	return get_le64(m + 144);
+}
+
+/* -ENODATA: the file ends before. */
+static int
+read_at(const struct head *h, void *to, size_t n, uint64_t at)
+{
+	ssize_t got = pread(h->fd, to, n, (off_t)at);
+
+	if (got < 0)
+		return -errno;
+	return got == (ssize_t)n ? 0 : -ENODATA;
+}
+
+static int
+read_metas(struct head *h)
+{
+	struct stat st;
+	int rc = read_at(h, h->meta[0], META_SIZE, 0);
+
+	h->page_size = get_le32(h->meta[0] + 40);
+	if (rc == 0 && (!is_pow2(h->page_size) || h->page_size < PAGE_MIN ||
+			   h->page_size > PAGE_MAX))
+		return wrong(h, "the page size in its first meta page");
+	if (rc == 0)
+		rc = read_at(h, h->meta[1], META_SIZE, h->page_size);
+	if (rc == -ENODATA)
+		return wrong(h, "it ends within its two meta pages");
+	/* Behind them: a file grows before they say so. */
+	if (rc == 0 && fstat(h->fd, &st) != 0)
+		rc = -errno;
+	if (rc == 0)
+		h->pages = (uint64_t)st.st_size / h->page_size;
+	return rc;
+}
+
+/* Of pages that are in the file; sums of them are looked at elsewhere. */
+static bool
+counts_may_be(const uint8_t *tree, uint64_t last)
+{
+	return get_le64(tree + 8) <= last && get_le64(tree + 16) <= last &&
+	       get_le64(tree + 24) <= last;
+}
+
+static bool
+root_may_be(uint64_t root, uint64_t last)
+{
+	return root == NO_PAGE || (root > 1 && root <= last);
+}
+
+/* The tree of databases fits one leaf, or is not there. */
+static bool
+main_may_be(const uint8_t *tree)
+{
+	bool none = get_le64(tree + 40) == NO_PAGE;
+
+	return get_le16(tree + 4) == 0 && get_le16(tree + 6) == !none &&
+	       get_le64(tree + 8) == 0 && get_le64(tree + 16) == !none &&
+	       get_le64(tree + 24) == 0 && (get_le64(tree + 32) == 0) == none;
+}
+
+static int
+judge_meta(struct head *h, const uint8_t *m, unsigned i)
+{
+	uint64_t last = get_le64(m + 136);
+
+	if ((get_le16(m + 10) & P_META) == 0 || get_le32(m + 16) != MAGIC ||
+	    get_le32(m + 20) != VERSION)
+		return wrong(h, "a meta page is none");
+	if (get_le32(m + 40) != h->page_size)
+		return wrong(h, "the page size in its second meta page");
+	if (get_le64(m + 32) > MAP_MAX)
+		return wrong(h, "a meta page's size of the map");
+	if (last < 1)
+		return wrong(h, "a meta page's last page");
+	if (last >= h->pages)
+		return wrong(h, "a meta page names pages behind its end: the "
+				"file was cut, or that page is wrong");
+	if ((get_le16(m + 44) & ~D_NO_SUBDIR) != D_NUMBERS ||
+	    !counts_may_be(m + 40, last) ||
+	    !root_may_be(get_le64(m + 80), last))
+		return wrong(h, "a meta page's tree of free pages");
+	/* There from the first transaction on. */
+	if (!main_may_be(m + 88) || !root_may_be(get_le64(m + 128), last) ||
+	    (meta_txn(m) == 0) != (get_le64(m + 128) == NO_PAGE))
+		return wrong(h, "a meta page's tree of databases");
+	if (meta_txn(m) != 0 && meta_txn(m) % 2 != i)
+		return wrong(h, "a meta page's transaction");
+	return 0;
+}
+
+static int
+judge_metas(struct head *h)
+{
+	uint64_t txn[2] = { meta_txn(h->meta[0]), meta_txn(h->meta[1]) };
+	bool second = txn[1] > txn[0];
+	int rc = 0;
+
+	for (unsigned i = 0; i < 2 && rc == 0; i++)
+		rc = judge_meta(h, h->meta[i], i);
+	if (rc != 0)
+		return rc;
+	h->newest = h->meta[second];
+	/* One is written behind the other; a new file has two of none. */
+	if (txn[second] != 0 && txn[second] - txn[!second] != 1)
+		return wrong(h, "its meta pages are not of two transactions in "
+				"a row");
+	return 0;
+}
+
+/* Is node i of the page within it? */
+static bool
+node_fits(const struct head *h, bool leaf, unsigned i, const uint8_t **node)
+{
+	uint32_t at = get_le16(h->page + PAGE_HEAD + i * 2);
+	uint64_t end;
+
+	if (at < get_le16(h->page + 14) || at > h->page_size - NODE_HEAD)
+		return false;
+	*node = h->page + at;
+	end = at + NODE_HEAD + (uint64_t)get_le16(*node + 6);
+	if (leaf)
+		end += (get_le16(*node + 4) & F_BIGDATA) != 0 ? 8
+							      : get_le32(*node);
+	return end <= h->page_size;
+}
+
+static unsigned
+node_count(const struct head *h)
+{
+	return (get_le16(h->page + 12) - PAGE_HEAD) / 2;
+}
+
+/* Read where a tree begins: a branch or a leaf, with all its nodes in it. */
+static int
+read_root(struct head *h, uint64_t root)
+{
+	int rc = read_at(h, h->page, h->page_size, root * h->page_size);
+	uint16_t flags = get_le16(h->page + 10);
+	uint32_t lower = get_le16(h->page + 12), upper = get_le16(h->page + 14);
+	const uint8_t *node;
+
+	if (rc == -ENODATA)
+		return wrong(h, "a tree begins behind its end");
+	if (rc != 0)
+		return rc;
+	if (get_le64(h->page) != root ||
+	    (flags != P_LEAF && flags != P_BRANCH) || lower <= PAGE_HEAD ||
+	    lower % 2 != 0 || lower > upper || upper > h->page_size)
+		return wrong(h, "where a tree begins is another page");
+	for (unsigned i = 0; i < node_count(h); i++)
+		if (!node_fits(h, flags == P_LEAF, i, &node))
+			return wrong(h, "where a tree begins is a broken page");
+	return 0;
+}
+
+/* An entry of the tree of databases: how its keys are in order; its root. */
+static bool
+database_may_be(const struct head *h, const uint8_t *node, uint64_t *root)
+{
+	uint64_t last = get_le64(h->newest + 136);
+	uint16_t n = get_le16(node + 6);
+	const uint8_t *tree = node + NODE_HEAD + n;
+	bool due = n == 3 && memcmp(node + NODE_HEAD, "due", 3) == 0;
+
+	if (get_le16(node + 4) != F_SUBDATA || get_le32(node) != TREE_SIZE ||
+	    get_le16(tree + 4) != (due ? D_DUPSORT : 0))
+		return false;
+	*root = get_le64(tree + 40);
+	return counts_may_be(tree, last) && root_may_be(*root, last) &&
+	       (*root == NO_PAGE) == (get_le64(tree + 32) == 0) &&
+	       (*root == NO_PAGE) == (get_le16(tree + 6) == 0);
+}
+
+/* The databases' roots; in the page now is the tree of databases. */
+static int
+read_databases(struct head *h, uint64_t *roots, unsigned *count)
+{
+	unsigned n = node_count(h), i;
+	const uint8_t *node;
+
+	if (get_le16(h->page + 10) != P_LEAF || n > STORE_DBS ||
+	    n != get_le64(h->newest + 120))
+		return wrong(h, "its tree of databases");
+	for (i = 0; i < n; i++)
+		if (!node_fits(h, true, i, &node) ||
+		    !database_may_be(h, node, &roots[i]))
+			return wrong(h, "its tree of databases");
+	*count = n;
+	return 0;
+}
+
+static int
+judge_roots(struct head *h)
+{
+	uint64_t roots[STORE_DBS + 1], root = get_le64(h->newest + 128);
+	unsigned n, i;
+	int rc;
+
+	if (root == NO_PAGE)
+		return 0;
+	if ((rc = read_root(h, root)) != 0 ||
+	    (rc = read_databases(h, roots, &n)) != 0)
+		return rc;
+	roots[n] = get_le64(h->newest + 80);
+	for (i = 0; i <= n && rc == 0; i++)
+		if (roots[i] != NO_PAGE)
+			rc = read_root(h, roots[i]);
+	return rc;
+}
+
+static int
+look(struct head *h)
+{
+	int rc = read_metas(h);
+
+	if (rc == 0)
+		rc = judge_metas(h);
+	return rc != 0 ? rc : judge_roots(h);
+}
+
+static int
+look_again(struct head *h)
+{
+	uint8_t before[2][META_SIZE] = { 0 };
+	unsigned i, same = 0;
+	int rc;
+
+	for (i = 0; i < LOOKS_MAX; i++) {
+		if ((rc = look(h)) != -EBADMSG)
+			return rc;
+		same =
+		    memcmp(before, h->meta, sizeof(before)) == 0 ? same + 1 : 0;
+		if (same == LOOKS)
+			return rc;
+		memcpy(before, h->meta, sizeof(before));
+		(void)poll(NULL, 0, LOOK_MS);
+	}
+	return rc;
+}
+
+int
+store_db_head(const char *path, struct store_head *out, char *why, size_t n)
+{
+	struct head h = { .what = "" };
+	char name[PATH_MAX];
+	struct stat st;
+	int rc;
+
+	memset(out, 0, sizeof(*out));
+	snprintf(name, sizeof(name), "%s/data.mdb", path);
+	h.fd = open(name, O_RDONLY | O_CLOEXEC);
+	if (h.fd < 0)
+		return errno == ENOENT ? 0 : -errno;
+	rc = fstat(h.fd, &st) != 0 ? -errno : 0;
+	/* Nobody has written anything yet. */
+	if (rc == 0 && st.st_size > 0)
+		rc = look_again(&h);
+	close(h.fd);
+	if (rc == -EBADMSG)
+		snprintf(why, n, "%s: damaged: %s", name, h.what);
+	if (rc == 0 && h.newest != NULL) {
+		out->commits = meta_txn(h.newest);
+		out->last_page = get_le64(h.newest + 136);
+		out->root = get_le64(h.newest + 128);
+	}
+	return rc;
+}
