@@ -16,6 +16,8 @@ static struct region_head head = { .gateway_count = 2 };
 static struct slots slots;
 static struct reach_table table;
 static struct gateway gw[2];
+static struct bytering_head ring[2];
+static uint64_t turns; /* of wal */
 
 static void
 set_up(void)
@@ -39,6 +41,7 @@ set_up(void)
 		gw[i].next_seq = 1;
 		gw[i].turn_end_ns = LOOP_NEVER;
 		gw[i].lost = UINT64_MAX;
+		gw[i].req.h = &ring[i];
 	}
 	rig_must(kv_begin(rig.reader));
 	position_set(&rig.pos->room, ROOM);
@@ -53,14 +56,26 @@ tear_down(void)
 	rig_close(&rig);
 }
 
+/* Both look at wal when it has had so many turns more. */
+static void
+wal_turns(unsigned n)
+{
+	turns += n;
+	atomic_store(&slots.row[SLOT_WAL].turns, turns);
+	gw_reach_turn(&gw[0]);
+	gw_reach_turn(&gw[1]);
+}
+
 /* Everything appended is applied; both have begun anew. */
 static void
 begin(void)
 {
 	position_set(&rig.pos->appended, rig.vlsn);
 	position_set(&rig.pos->applied, rig.vlsn);
+	gw[0].next_seq = gw[1].next_seq = 1;
 	gw_reach_init(&gw[0]);
 	gw_reach_init(&gw[1]);
+	wal_turns(2);
 }
 
 /* Its reach is asked for, and it is appended if that is wanted. */
@@ -68,7 +83,7 @@ static uint64_t
 op(unsigned who, uint16_t code, int64_t num, uint64_t value_len,
     const char *key, bool append)
 {
-	static uint8_t value[1 << 16];
+	static uint8_t value[16 << 20];
 	struct op_arg argv[2] = {
 		{ .data = (const uint8_t *)key, .len = (uint32_t)strlen(key) },
 		{ .data = value, .len = (uint32_t)value_len },
@@ -142,8 +157,8 @@ test_lengths(void)
 	is_u64(seen_by(0, "k"), 10000, "as the other's SET makes it");
 	is_u64(seen_by(0, "j"), 0, "but no other key");
 	op(1, OP_SET, 0, 16, "k", true);
-	is_u64(seen_by(1, "k"), 16, "a later SET is all that its own finds");
-	is_u64(seen_by(0, "k"), 10000, "one of the other may come between");
+	is_u64(seen_by(1, "k"), 10000, "a later one may be refused");
+	is_u64(seen_by(0, "k"), 10000, "or another's come between");
 	op(0, OP_APPEND, 0, 8, "k", true);
 	is_u64(seen_by(0, "k"), 10008, "an APPEND behind it");
 	is_u64(seen_by(1, "k"), 10008, "and as that makes it, for the other");
@@ -165,15 +180,104 @@ static void
 test_any(void)
 {
 	begin();
-	gw_reach_late(&gw[1], 30000);
+	gw_reach_unknown(&gw[1]);
 	gw_reach_add(&gw[1], gw[1].next_seq++, 30000);
-	is_u64(seen_by(0, "j"), 30000, "a transaction's that is not known");
-	is_u64(seen_by(1, "j"), 30000, "for itself, too");
+	is_u64(seen_by(0, "j"), conf.store.max_value, "nobody knows of what");
+	is_u64(seen_by(1, "j"), conf.store.max_value, "for itself, too");
 	gw_reach_returned(&gw[1], gw[1].next_seq - 1, 1, 0);
 	is_u64(seen_by(0, "j"), 0, "a refused one ends");
 }
 
-/* A gateway was killed: what it had under way may be of any length. */
+/* A transaction's operations, one after the other; then MSETs of many. */
+static void
+test_several(void)
+{
+	static uint8_t value[2000];
+	struct op_arg argv[2 * REACH_NOTED + 2];
+	struct built b = { .code = OP_SET, .argc = 2, .argv = argv };
+	char key[REACH_NOTED + 1][8];
+	uint64_t reach;
+	unsigned i;
+
+	begin();
+	argv[0] = (struct op_arg){ .data = (const uint8_t *)"n", .len = 1 };
+	argv[1] = (struct op_arg){ .data = value, .len = 2000 };
+	gw_reach_begin(&gw[0]);
+	(void)gw_reach_also(&gw[0], &b);
+	b = (struct built){ .code = OP_EXPIREAT, .argc = 1, .argv = argv };
+	reach = gw_reach_also(&gw[0], &b);
+	is_u64(reach, op_reach(OP_EXPIREAT, 0, 1, argv, 2000),
+	    "what stands before it in a transaction");
+	is_u64(seen_by(1, "n"), 0, "which nobody has appended");
+	is_u64(seen_by(0, "n"), 0, "and will not: another is asked for");
+	gw_reach_begin(&gw[0]);
+	for (i = 0; i <= REACH_NOTED; i++) {
+		snprintf(key[i], sizeof(key[i]), "k%u", i);
+		argv[2 * i].data = (const uint8_t *)key[i];
+		argv[2 * i].len = (uint32_t)strlen(key[i]);
+		argv[2 * i + 1].data = value;
+		argv[2 * i + 1].len = i == REACH_NOTED ? 1000 : 8;
+	}
+	b = (struct built){ .code = OP_MSET, .argc = 2 * i, .argv = argv };
+	reach = gw_reach_also(&gw[0], &b);
+	gw_reach_add(&gw[0], gw[0].next_seq++, reach);
+	is_u64(seen_by(1, "other"), 1000, "of more keys than it takes: any");
+}
+
+/* Noted is not appended: it counts for nobody, however often it is asked. */
+static void
+test_not_appended(void)
+{
+	uint64_t reach;
+	unsigned i;
+
+	begin();
+	reach = op(0, OP_APPEND, 0, 50000, "n", false);
+	for (i = 0; i < 100; i++)
+		if (op(0, OP_APPEND, 0, 50000, "n", false) != reach)
+			break;
+	is_u64(i, 100, "asked again it is as long as before");
+	is_u64(seen_by(1, "n"), 0, "others do not see it");
+	op(0, OP_SET, 0, 10000, "n", true);
+	(void)op(0, OP_SET, 0, 8, "n", false);
+	(void)op(0, OP_DEL, 0, 0, "n", false);
+	is_u64(seen_by(0, "n"), 10000, "nor does it hide one that was");
+	(void)op(1, OP_SETRANGE, INT64_MAX, 0, "n", true);
+	is_u64(seen_by(0, "n"), 10000, "nothing written at the end of time");
+	op(1, OP_SET, 0, conf.store.max_value - 8, "n", true);
+	op(1, OP_APPEND, 0, 50000, "n", true);
+	is_u64(seen_by(0, "n"), conf.store.max_value, "no value is longer");
+}
+
+/* Numbers come again after 2^32: none of half of them before is under way. */
+static void
+test_wrap(void)
+{
+	uint64_t vlsn = rig.vlsn;
+	unsigned i;
+
+	begin();
+	op(0, OP_SET, 0, 10000, "n", true);
+	gw_reach_unknown(&gw[0]);
+	gw_reach_add(&gw[0], gw[0].next_seq++, 8);
+	gw_reach_returned(&gw[0], 1, 2, vlsn + 1);
+	position_set(&rig.pos->applied, vlsn + 2);
+	is_u64(seen_by(0, "n"), 0, "applied");
+	for (i = 1; i <= 5; i++) {
+		gw[0].next_seq = i * (UINT32_C(1) << 30) - 1;
+		op(0, OP_SET, 0, 8, "other", true);
+		op(0, OP_SET, 0, 8, "other", true);
+		gw_reach_returned(&gw[0], gw[0].next_seq - 2, 2, vlsn + 1);
+		is_u64(seen_by(0, "n"), 0, "long ago");
+		is_u64(seen_by(1, "n"), 0, "for others, too");
+	}
+	position_set(&rig.pos->applied, vlsn);
+}
+
+/*
+ * A gateway was killed: what it had under way may be of any length, and what
+ * it left in its ring gets its VLSNs while the next one is at work.
+ */
 static void
 test_successor(void)
 {
@@ -181,36 +285,43 @@ test_successor(void)
 	uint64_t vlsn = rig.vlsn;
 
 	begin();
-	op(1, OP_SET, 0, 104, "k", true);
-	position_set(&rig.pos->appended, vlsn + 1);
-	is_u64(seen_by(0, "k"), 104, "its last write");
-	memset(&gw[1].reach, 0xa5, sizeof(gw[1].reach));
+	op(1, OP_SET, 0, 104, "n", true);
+	is_u64(seen_by(0, "n"), 104, "its last write");
+	atomic_store(&ring[1].tail, 800);
+	gw[1].req.tail = 800;
 	gw[1].next_seq = 1;
+	memset(&gw[1].reach, 0xa5, sizeof(gw[1].reach));
 	gw_reach_init(&gw[1]);
 	is_u64(seen_by(0, "j"), max, "others take it for the longest");
 	is_u64(seen_by(1, "j"), max, "the next one, too");
-	op(1, OP_SET, 0, 104, "k", true);
-	is_u64(seen_by(1, "k"), max, "whatever it has written since");
+	wal_turns(5);
+	is_u64(seen_by(0, "j"), max, "as long as it is in the ring");
+	op(1, OP_SET, 0, 104, "n", true);
+	gw_reach_returned(&gw[1], gw[1].next_seq - 1, 1, 0);
+	is_u64(seen_by(0, "j"), max, "though one was refused");
+	op(1, OP_SET, 0, 104, "n", true);
+	position_set(&rig.pos->appended, vlsn + 3);
+	gw_reach_returned(&gw[1], gw[1].next_seq - 1, 1, vlsn + 3);
 	position_set(&rig.pos->applied, vlsn + 1);
-	is_u64(seen_by(0, "j"), 0, "until all that is applied");
-	is_u64(seen_by(1, "j"), 0, "for both");
-	is_u64(seen_by(0, "k"), 104, "not what is new");
+	is_u64(seen_by(1, "n"), max, "until all before its first is applied");
+	position_set(&rig.pos->applied, vlsn + 2);
+	is_u64(seen_by(1, "j"), 0, "now it is");
+	is_u64(seen_by(0, "j"), 0, "for both");
+	is_u64(seen_by(0, "n"), 104, "what is new is not");
+	position_set(&rig.pos->applied, vlsn + 3);
+	is_u64(seen_by(0, "n"), 0, "and then is");
+
+	gw[1].next_seq = 1;
+	gw_reach_init(&gw[1]);
+	atomic_store(&ring[1].head, 800);
+	wal_turns(1);
+	is_u64(seen_by(0, "j"), max, "wal took it in this turn");
+	wal_turns(1);
+	wal_turns(1);
+	is_u64(seen_by(0, "j"), 0, "and it is appended, if nobody writes");
 	position_set(&rig.pos->applied, vlsn);
-}
-
-static void
-test_alone(void)
-{
-	static const struct reach_shared none;
-
-	head.gateway_count = 1;
-	memset(&table, 0, sizeof(table));
-	begin();
-	op(0, OP_SET, 0, 104, "k", true);
-	is_u64(seen_by(0, "k"), 104, "its own write");
-	ok(memcmp(&table.of[0], &none, sizeof(none)) == 0,
-	    "who is alone tells nobody");
-	head.gateway_count = 2;
+	atomic_store(&ring[1].head, 0);
+	gw[1].req.tail = 0;
 }
 
 int
@@ -220,8 +331,10 @@ main(void)
 	test_each_other();
 	test_lengths();
 	test_any();
+	test_several();
+	test_not_appended();
+	test_wrap();
 	test_successor();
-	test_alone();
 	tear_down();
 	return tap_done();
 }

@@ -53,11 +53,9 @@ struct plan {
 	struct vbuf payload; /* REC_MULTI */
 	uint32_t op_count;
 	uint64_t need; /* op_need() of all of them */
-	uint64_t reach; /* gw_reach_of() */
+	uint64_t reach; /* op_reach() without what is copied */
 	bool writes;
 	bool copies; /* op_copies() */
-	bool waited; /* for a place in the ring, or in the table */
-	uint32_t seq; /* of the gateway's next request when it was begun */
 	enum refuses level; /* the least of gw_write_level() */
 	bool local_reads; /* SCAN reads the store from here */
 	bool counts; /* DBSIZE is in it */
@@ -254,10 +252,7 @@ plan_op_begin(struct plan *p)
 	p->copying = true;
 	p->op_count++;
 	p->need += op_need(b->code, b->flags, b->num, b->argc, b->argv);
-	if (!p->writes)
-		p->seq = p->k->g->next_seq;
-	if (op_writes(b->code))
-		p->reach += gw_reach_of(p->k->g, b);
+	p->reach += op_reach(b->code, b->num, b->argc, b->argv, 0);
 	p->copies |= op_copies(b->code);
 	if (op_writes(b->code) &&
 	    (!p->writes || gw_write_level(b->code) < p->level))
@@ -639,28 +634,23 @@ exec_read_anew(struct plan *p)
 static enum verdict
 exec_stall(struct plan *p)
 {
-	p->waited = true;
 	gw_conn_stall(p->k->g, p->k->c, p->payload.len);
 	return VERDICT_PARKED;
 }
 
-/*
- * The reach anew, as of the request that it will be: others may have written
- * to its keys since. False: that is too much for one turn.
- */
+/* What it reaches by what its keys hold now; false: too long for a turn. */
 static bool
-exec_reach(struct plan *p)
+exec_look(struct plan *p, uint64_t *reach)
 {
 	struct op_arg argv[AGAIN_ARGS];
 	struct built b = { .argv = argv };
-	struct op_multi m;
 	const uint8_t *at, *arg;
+	struct op_multi m;
 	struct op op;
 
 	if (p->payload.len > AGAIN_BYTES ||
 	    op_multi_decode(p->payload.data, p->payload.len, &m) != 0)
 		return false;
-	p->reach = 0;
 	for (at = m.ops; op_multi_next(&m, &at, &op);) {
 		if (op.argc > AGAIN_ARGS)
 			return false;
@@ -671,9 +661,23 @@ exec_reach(struct plan *p)
 		for (b.argc = 0; op_arg_next(&op, &arg, &argv[b.argc]);)
 			b.argc++;
 		if (op_writes(op.code))
-			p->reach += gw_reach_of(p->k->g, &b);
+			*reach += gw_reach_also(p->k->g, &b);
 	}
 	return true;
+}
+
+/* As of the request that it will be; no record takes more than its bound. */
+static uint64_t
+exec_reach(struct plan *p)
+{
+	uint64_t bound = p->k->g->w->conf->store.max_record, reach = 0;
+
+	gw_reach_begin(p->k->g);
+	if (p->writes && !exec_look(p, &reach)) {
+		gw_reach_unknown(p->k->g);
+		reach = p->copies ? bound : p->reach;
+	}
+	return reach < bound ? reach : bound;
 }
 
 static enum verdict
@@ -684,22 +688,9 @@ exec_append(struct plan *p)
 		.bytes = &p->payload,
 		.exec = p->x,
 		.level = p->writes ? p->level : REFUSES_ALL,
-		.reach = p->reach };
-	uint64_t bound = k->g->w->conf->store.max_record;
-	bool late;
-	int rc;
+		.reach = exec_reach(p) };
+	int rc = gw_write_append(k->g, k->c, &rq);
 
-	/*
-	 * No record takes more than its bound. One that copies may take that
-	 * when others have written since its keys were looked at.
-	 */
-	late = (p->waited || p->seq != k->g->next_seq) && !exec_reach(p);
-	rq.reach = p->reach;
-	if ((p->copies && late) || rq.reach > bound)
-		rq.reach = bound;
-	if (late && p->writes)
-		gw_reach_late(k->g, rq.reach);
-	rc = gw_write_append(k->g, k->c, &rq);
 	if (rc == -EAGAIN)
 		return exec_stall(p);
 	if (rc != 0)

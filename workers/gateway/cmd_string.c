@@ -477,7 +477,7 @@ write_step(struct call *k, struct job *job)
 	int rc;
 
 	/* It is held twice from then on: not while it cannot go on. */
-	if (!j->begun && !gw_write_may_make(k->g, span)) {
+	if (!j->begun && !gw_write_may_make(k->g, k->c, span)) {
 		gw_conn_stall(k->g, k->c, span);
 		return VERDICT_PARKED;
 	}

@@ -195,8 +195,9 @@ struct ret_run {
 };
 
 /* A request in parts that the ring has not wholly taken yet. */
-#define REACH_MARKS 64
-#define REACH_KEYS  1024
+#define REACH_MARKS  64
+#define REACH_NOTED  64 /* keys of one request; of more: any key */
+#define REACH_FORGET (UINT32_C(1) << 30) /* requests; half of what wraps */
 
 /* Requests up to seq, from where the mark before ends. */
 struct reach_mark {
@@ -206,13 +207,9 @@ struct reach_mark {
 	uint64_t bytes; /* their reach */
 };
 
-/*
- * Until seq is applied a key's value may be as long as this, as a later write
- * of this gateway finds it. For others: shm/reach.h.
- */
-struct reach_key {
-	uint32_t seq;
-	uint32_t hash; /* whose; 0 = of several keys */
+/* What the request at hand makes of a key's value: shm/reach.h. */
+struct reach_note {
+	uint32_t word;
 	uint64_t longest;
 };
 
@@ -225,16 +222,21 @@ struct reach_need {
 /* What was appended and is not applied. */
 struct reach {
 	struct reach_mark mark[REACH_MARKS];
-	struct reach_key key[REACH_KEYS]; /* by hash */
-	struct reach_key any; /* whatever the key */
+	struct reach_note noted[REACH_NOTED]; /* written when it is appended */
+	uint32_t noted_count;
+	uint64_t noted_any; /* 0 = of no other key */
 	uint32_t first, count;
 	uint32_t applied_seq; /* requests up to here are */
 	uint64_t bytes; /* of all marks */
-	struct reach_shared *shared; /* its own; NULL: there is no other */
+	uint64_t returned_vlsn; /* newest that wal gave, or not less */
+	struct reach_shared *shared; /* its own */
+	bool heir; /* the first mark is of the process before, not placed */
+	uint64_t heir_tail, heir_turns; /* of the ring then; wal's */
 	uint32_t held, held_generation; /* first to wait for room; 0 = nobody */
 	struct reach_need first_need; /* of that one */
 	struct reach_need least; /* bytes UINT64_MAX: nobody waits */
 	uint64_t held_room; /* positions.room when they were held */
+	uint32_t held_seq; /* applied_seq then */
 };
 
 struct big_request {
@@ -523,7 +525,7 @@ enum refuses gw_write_level(unsigned code);
 bool gw_write_taken(const struct gateway *g, enum refuses level);
 /* May one of so many bytes be made for it? */
 bool gw_write_may_go(struct gateway *g, size_t len); /* who waits, ask */
-bool gw_write_may_make(struct gateway *g, size_t len);
+bool gw_write_may_make(struct gateway *g, const struct conn *c, size_t len);
 /* One of so many bytes is made, in turns, for c; 0 = it is made. */
 void gw_write_makes(struct gateway *g, const struct conn *c, size_t len);
 /* Are too many replies waiting for ones before them? */
@@ -580,10 +582,16 @@ gw_write_append(struct gateway *g, struct conn *c, const struct request *rq);
 void gw_reach_init(struct gateway *g);
 /*
  * The most of the table that an operation may take if it is appended next, as
- * far as is known now; notes what it may make of its keys.
+ * far as is known now; notes what it may make of its keys. What is noted holds
+ * once it is appended, and is forgotten when another one is asked for.
  */
 struct built;
 uint64_t gw_reach_of(struct gateway *g, const struct built *b);
+/* Of a transaction's: begin, and each operation in turn. */
+void gw_reach_begin(struct gateway *g);
+uint64_t gw_reach_also(struct gateway *g, const struct built *b);
+/* Or nobody knows: any key may get as long as values can be. */
+void gw_reach_unknown(struct gateway *g);
 /* The same of a plain SET. */
 uint64_t gw_reach_set(struct gateway *g, const struct op_arg argv[2]);
 /* May c append so much? If not it waits (PARK_RING). */
@@ -595,11 +603,6 @@ bool gw_reach_holds(struct gateway *g);
 void gw_reach_wake(struct gateway *g);
 /* Appended; wal gave VLSNs from `vlsn` on, 0 = it refused them. */
 void gw_reach_add(struct gateway *g, uint32_t seq, uint64_t bytes);
-/*
- * What was noted of the next request is older than what others have appended
- * since: its keys may get as long as this.
- */
-void gw_reach_late(struct gateway *g, uint64_t longest);
 void gw_reach_returned(
     struct gateway *g, uint32_t seq, uint32_t count, uint64_t vlsn);
 /* At the turn's end: have the store apply what somebody waits for. */
@@ -613,6 +616,11 @@ enum read_verdict { READ_NOW, READ_PARKED, READ_REFUSED };
  * nothing was answered yet.
  */
 enum read_verdict gw_read_ready(struct gateway *g, struct conn *c);
+/*
+ * More was accepted than the table has room for, and for long no checkpoint has
+ * made any: what a read waits for is not applied before that.
+ */
+bool gw_read_hopeless(const struct gateway *g);
 /* PARK_TERM is over: the term's first record is committed, or the role lost. */
 bool gw_read_term_over(const struct gateway *g);
 /* Enter this turn's read transaction. 0 or -errno. */

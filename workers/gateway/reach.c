@@ -27,6 +27,40 @@ mark_at(struct reach *r, uint32_t i)
 	return &r->mark[(r->first + i) % REACH_MARKS];
 }
 
+/*
+ * The process before in this slot may have left requests in the ring, which get
+ * VLSNs now. All of them are before the first of ours; and appended, once wal
+ * has had a whole turn since it took the last.
+ */
+static void
+heir_placed(struct gateway *g, uint64_t vlsn)
+{
+	struct reach *r = &g->reach;
+	struct reach_mark *m = mark_at(r, 0);
+
+	m->placed = true;
+	m->vlsn = vlsn;
+	r->heir = false;
+	atomic_store_explicit(
+	    &r->shared->placed_vlsn, vlsn, memory_order_release);
+	atomic_store_explicit(
+	    &r->shared->placed_seq, m->seq, memory_order_release);
+}
+
+static void
+heir_look(struct gateway *g)
+{
+	struct reach *r = &g->reach;
+	uint64_t turns = atomic_load_explicit(
+	    &g->r->slots->row[SLOT_WAL].turns, memory_order_acquire);
+
+	if (atomic_load_explicit(&g->req.h->head, memory_order_acquire) <
+	    r->heir_tail)
+		r->heir_turns = turns;
+	else if (turns - r->heir_turns >= 2)
+		heir_placed(g, position_get(&g->r->pos->appended));
+}
+
 /* What is applied by now reaches nothing any more. */
 static void
 drop_applied(struct gateway *g)
@@ -42,9 +76,8 @@ drop_applied(struct gateway *g)
 		r->first++;
 		r->count--;
 	}
-	if (r->shared != NULL)
-		atomic_store_explicit(&r->shared->applied_seq, r->applied_seq,
-		    memory_order_release);
+	atomic_store_explicit(
+	    &r->shared->applied_seq, r->applied_seq, memory_order_release);
 }
 
 /*
@@ -119,9 +152,13 @@ gw_reach_holds(struct gateway *g)
 {
 	struct reach *r = &g->reach;
 
-	/* Their reach is asked again when the room is another one. */
+	/*
+	 * Their reach is asked again when the room is another one, or what made
+	 * it so large is applied.
+	 */
 	return r->least.bytes != UINT64_MAX &&
 	       position_get(&g->r->pos->room) == r->held_room &&
+	       (r->count != 0 || r->held_seq == r->applied_seq) &&
 	       !somebody_fits(g);
 }
 
@@ -159,8 +196,166 @@ gw_reach_may(
 	if (bytes < r->least.bytes)
 		r->least = need;
 	r->held_room = position_get(&g->r->pos->room);
+	r->held_seq = r->applied_seq;
 	return false;
 }
+
+/* ---- how long values get by what is under way ---- */
+
+/* The length in a gateway's word, if that is under way. */
+static uint64_t
+word_length(const struct gateway *g, struct reach_shared *of,
+    const _Atomic uint64_t *at)
+{
+	uint64_t word = atomic_load_explicit(at, memory_order_acquire);
+	uint32_t seq = (uint32_t)(word >> 32);
+	uint32_t placed;
+
+	if ((int32_t)(seq - atomic_load_explicit(
+				&of->applied_seq, memory_order_acquire)) <= 0)
+		return 0;
+	placed = atomic_load_explicit(&of->placed_seq, memory_order_acquire);
+	if ((int32_t)(seq - placed) <= 0 &&
+	    atomic_load_explicit(&of->placed_vlsn, memory_order_acquire) <=
+		position_get(&g->r->pos->applied))
+		return 0;
+	return (uint32_t)word;
+}
+
+static uint64_t
+length_under_way(const struct gateway *g, uint32_t word)
+{
+	const struct reach *r = &g->reach;
+	uint64_t most = r->noted_any;
+	uint32_t i;
+
+	for (i = 0; i < g->r->head->gateway_count; i++) {
+		struct reach_shared *of = &g->r->reach->of[i];
+
+		most = larger(most, word_length(g, of, &of->any));
+		most = larger(most, word_length(g, of, &of->key[word]));
+	}
+	for (i = 0; i < r->noted_count; i++)
+		if (r->noted[i].word == word)
+			most = larger(most, r->noted[i].longest);
+	return most;
+}
+
+static uint32_t
+word_of(const struct gateway *g, const struct op_arg *key)
+{
+	return table_hash(g->r->table, key->data, key->len) % REACH_WORDS;
+}
+
+/*
+ * The longest value that the key may have when the operation is applied. What
+ * another gateway notes after this and wal takes before it is not seen: such a
+ * one may find less room than it was let in for (store_waits tells).
+ */
+static uint64_t
+length_now(struct gateway *g, const struct op_arg *key)
+{
+	struct kv_item item = { .len = g->w->conf->store.max_value };
+	uint64_t longest;
+	int rc;
+
+	/* Looked at first: what is applied since is found below. */
+	drop_applied(g);
+	longest = length_under_way(g, word_of(g, key));
+	if (gw_read_begin(g) == 0) {
+		rc = kv_get(g->kv, key->data, key->len, 0, &item);
+		gw_turn_read(g, 1);
+		if (rc != 0)
+			item.len =
+			    rc == -ENOENT ? 0 : g->w->conf->store.max_value;
+	}
+	return larger(longest, item.len);
+}
+
+/* No value is longer than max_value, whatever an operation asks for. */
+static uint64_t
+possible(const struct gateway *g, uint64_t longest)
+{
+	uint64_t max = g->w->conf->store.max_value;
+
+	return longest < max ? longest : max;
+}
+
+/* The request at hand makes it so long, at most. */
+static void
+note(struct gateway *g, const struct op_arg *key, uint64_t longest)
+{
+	struct reach *r = &g->reach;
+
+	longest = possible(g, longest);
+	if (longest == 0)
+		return;
+	if (r->noted_count == REACH_NOTED) {
+		r->noted_any = larger(r->noted_any, longest);
+		return;
+	}
+	r->noted[r->noted_count++] =
+	    (struct reach_note){ .word = word_of(g, key), .longest = longest };
+}
+
+/* What is under way of the word stays in it. */
+static void
+word_write(
+    struct gateway *g, _Atomic uint64_t *word, uint32_t seq, uint64_t longest)
+{
+	longest = larger(longest, word_length(g, g->reach.shared, word));
+	if (longest > UINT32_MAX)
+		longest = UINT32_MAX;
+	/* Before the request: who finds that in the log can find this. */
+	atomic_store_explicit(
+	    word, (uint64_t)seq << 32 | longest, memory_order_release);
+}
+
+/* What is appended is under way. */
+static void
+notes_write(struct gateway *g, uint32_t seq)
+{
+	struct reach *r = &g->reach;
+	uint32_t i;
+
+	for (i = 0; i < r->noted_count; i++)
+		word_write(g, &r->shared->key[r->noted[i].word], seq,
+		    r->noted[i].longest);
+	if (r->noted_any != 0)
+		word_write(g, &r->shared->any, seq, r->noted_any);
+	gw_reach_begin(g);
+}
+
+/* Before a number comes again that an old word has. */
+static void
+words_forget(struct gateway *g)
+{
+	struct reach_shared *own = g->reach.shared;
+	uint32_t i;
+
+	for (i = 0; i < REACH_WORDS; i++)
+		if (word_length(g, own, &own->key[i]) == 0)
+			atomic_store_explicit(
+			    &own->key[i], 0, memory_order_release);
+	if (word_length(g, own, &own->any) == 0)
+		atomic_store_explicit(&own->any, 0, memory_order_release);
+}
+
+void
+gw_reach_begin(struct gateway *g)
+{
+	g->reach.noted_count = 0;
+	g->reach.noted_any = 0;
+}
+
+void
+gw_reach_unknown(struct gateway *g)
+{
+	gw_reach_begin(g);
+	g->reach.noted_any = g->w->conf->store.max_value;
+}
+
+/* ---- from the append to the store ---- */
 
 void
 gw_reach_add(struct gateway *g, uint32_t seq, uint64_t bytes)
@@ -178,26 +373,36 @@ gw_reach_add(struct gateway *g, uint32_t seq, uint64_t bytes)
 	m->placed = false;
 	m->bytes += bytes;
 	r->bytes += bytes;
+	notes_write(g, seq);
+	if (seq % REACH_FORGET == 0)
+		words_forget(g);
 }
 
-/* What a refused one has noted ends with what was appended before it. */
 void
 gw_reach_returned(
     struct gateway *g, uint32_t seq, uint32_t count, uint64_t vlsn)
 {
 	struct reach *r = &g->reach;
-	uint64_t appended = position_get(&g->r->pos->appended);
+	uint64_t end;
 	uint32_t i;
 
-	if (r->shared != NULL) {
-		/* The VLSN first: with an older seq it holds for longer. */
-		atomic_store_explicit(&r->shared->placed_vlsn,
-		    vlsn != 0 ? vlsn + count - 1 : appended,
-		    memory_order_release);
+	if (r->heir && vlsn != 0)
+		heir_placed(g, vlsn - 1);
+	/*
+	 * A refused one ends with what was appended before it; others of a
+	 * mark that it shares may have been returned, and not be that yet.
+	 */
+	end = vlsn != 0 ? vlsn + count - 1
+			: larger(position_get(&g->r->pos->appended),
+			      r->returned_vlsn);
+	r->returned_vlsn = end;
+	/* The VLSN first: with an older seq it holds for longer. */
+	atomic_store_explicit(
+	    &r->shared->placed_vlsn, end, memory_order_release);
+	if (!r->heir)
 		atomic_store_explicit(&r->shared->placed_seq, seq + count - 1,
 		    memory_order_release);
-	}
-	for (i = 0; i < r->count; i++) {
+	for (i = r->heir; i < r->count; i++) {
 		struct reach_mark *m = mark_at(r, i);
 
 		if (m->placed)
@@ -205,198 +410,37 @@ gw_reach_returned(
 		if (m->seq - seq >= count)
 			return;
 		m->placed = true;
-		/* Refused; others in this mark may not be. */
-		m->vlsn = vlsn != 0 ? vlsn + (m->seq - seq) : appended;
+		m->vlsn = vlsn != 0 ? vlsn + (m->seq - seq) : end;
 	}
-}
-
-static bool
-is_under_way(const struct gateway *g, const struct reach_key *k)
-{
-	return (int32_t)(k->seq - g->reach.applied_seq) > 0;
-}
-
-static struct reach_key *
-key_of(struct gateway *g, const struct op_arg *key, uint32_t *hash)
-{
-	*hash = table_hash(g->r->table, key->data, key->len);
-	return &g->reach.key[*hash % REACH_KEYS];
-}
-
-/* What writes under way here make of a key's value, at most. */
-static uint64_t
-length_here(struct gateway *g, const struct op_arg *key)
-{
-	const struct reach_key *any = &g->reach.any;
-	uint64_t longest = is_under_way(g, any) ? any->longest : 0;
-	uint32_t hash;
-	const struct reach_key *k = key_of(g, key, &hash);
-
-	if (is_under_way(g, k) && (k->hash == hash || k->hash == 0) &&
-	    k->longest > longest)
-		longest = k->longest;
-	return longest;
-}
-
-/* What is under way of `word` stays in it, whichever the key. */
-static void
-word_note(struct gateway *g, _Atomic uint64_t *word, uint64_t longest)
-{
-	uint64_t old = atomic_load_explicit(word, memory_order_relaxed);
-	uint32_t before = (uint32_t)old;
-
-	if ((int32_t)((uint32_t)(old >> 32) - g->reach.applied_seq) > 0 &&
-	    before > longest)
-		longest = before;
-	if (longest > UINT32_MAX)
-		longest = UINT32_MAX;
-	/* Before the request: who finds that in the log can find this. */
-	atomic_store_explicit(
-	    word, (uint64_t)g->next_seq << 32 | longest, memory_order_release);
-}
-
-/*
- * The next request makes it so long, at most; `sure`: just that, whatever it
- * finds. What comes later from here comes behind it in the log, too.
- */
-static void
-key_note(
-    struct gateway *g, const struct op_arg *key, uint64_t longest, bool sure)
-{
-	uint32_t hash;
-	struct reach_key *k = key_of(g, key, &hash);
-
-	if (g->reach.shared != NULL)
-		word_note(
-		    g, &g->reach.shared->key[hash % REACH_WORDS], longest);
-	if (is_under_way(g, k) && k->hash != hash) {
-		k->hash = 0;
-		sure = false;
-	} else if (!is_under_way(g, k)) {
-		*k = (struct reach_key){ .hash = hash };
-	}
-	if (sure || longest > k->longest)
-		k->longest = longest;
-	k->seq = g->next_seq;
-}
-
-static void
-any_note(struct gateway *g, uint32_t seq, uint64_t longest)
-{
-	struct reach_key *any = &g->reach.any;
-
-	if (!is_under_way(g, any) || longest > any->longest)
-		any->longest = longest;
-	any->seq = seq;
-}
-
-void
-gw_reach_late(struct gateway *g, uint64_t longest)
-{
-	if (g->reach.shared != NULL)
-		word_note(g, &g->reach.shared->any, longest);
-	any_note(g, g->next_seq, longest);
-}
-
-/* The length in another gateway's word, if that is under way. */
-static uint64_t
-word_length(const struct gateway *g, struct reach_shared *other,
-    const _Atomic uint64_t *at)
-{
-	uint64_t word = atomic_load_explicit(at, memory_order_acquire);
-	uint32_t seq = (uint32_t)(word >> 32);
-	uint32_t placed;
-
-	if ((int32_t)(seq - atomic_load_explicit(&other->applied_seq,
-				memory_order_acquire)) <= 0)
-		return 0;
-	placed = atomic_load_explicit(&other->placed_seq, memory_order_acquire);
-	if ((int32_t)(seq - placed) <= 0 &&
-	    atomic_load_explicit(&other->placed_vlsn, memory_order_acquire) <=
-		position_get(&g->r->pos->applied))
-		return 0;
-	return (uint32_t)word;
-}
-
-static uint64_t
-length_elsewhere(const struct gateway *g, const struct op_arg *key)
-{
-	uint32_t hash, i;
-	uint64_t most = 0;
-
-	if (g->reach.shared == NULL)
-		return 0;
-	hash = table_hash(g->r->table, key->data, key->len);
-	for (i = 0; i < g->r->head->gateway_count; i++) {
-		struct reach_shared *other = &g->r->reach->of[i];
-
-		if (other == g->reach.shared)
-			continue;
-		most = larger(most, larger(word_length(g, other, &other->any),
-					word_length(g, other,
-					    &other->key[hash % REACH_WORDS])));
-	}
-	return most;
-}
-
-/* The longest value that the key may have when the operation is applied. */
-static uint64_t
-length_now(struct gateway *g, const struct op_arg *key)
-{
-	struct kv_item item = { .len = g->w->conf->store.max_value };
-	uint64_t longest;
-	int rc;
-
-	/* Looked at first: what is applied since is found below. */
-	drop_applied(g);
-	longest = larger(length_here(g, key), length_elsewhere(g, key));
-	if (gw_read_begin(g) == 0) {
-		rc = kv_get(g->kv, key->data, key->len, 0, &item);
-		gw_turn_read(g, 1);
-		if (rc != 0)
-			item.len =
-			    rc == -ENOENT ? 0 : g->w->conf->store.max_value;
-	}
-	return larger(longest, item.len);
 }
 
 /* What the process before in this slot has left under way may be anything. */
-static void
-shared_init(struct gateway *g, uint64_t appended)
-{
-	struct reach_shared *shared = &g->r->reach->of[g->slot - SLOT_GATEWAY];
-	uint32_t i;
-
-	/* Its words hold, whatever their number, until they are gone. */
-	atomic_store(&shared->placed_vlsn, appended);
-	atomic_store(&shared->placed_seq, g->reach.applied_seq);
-	atomic_store(&shared->applied_seq, g->reach.applied_seq);
-	atomic_store(&shared->any,
-	    (uint64_t)g->reach.any.seq << 32 | g->w->conf->store.max_value);
-	for (i = 0; i < REACH_WORDS; i++)
-		atomic_store(&shared->key[i], 0);
-	/* From now on they are none, and `any` ends when all is applied. */
-	atomic_store(&shared->placed_seq, g->reach.any.seq);
-	g->reach.shared = shared;
-}
-
 void
 gw_reach_init(struct gateway *g)
 {
+	struct reach_shared *own = &g->r->reach->of[g->slot - SLOT_GATEWAY];
+	uint32_t before = g->next_seq - 1, i;
 	struct reach *r = &g->reach;
-	uint64_t appended = position_get(&g->r->pos->appended);
-	uint32_t before = g->next_seq - 1;
 	bool whole;
 
-	/* As if all of it were the request before the first. */
 	*r = (struct reach){ .least.bytes = UINT64_MAX,
-		.applied_seq = before - 1 };
-	any_note(g, before, g->w->conf->store.max_value);
+		.shared = own,
+		.applied_seq = before - 1,
+		.heir = true,
+		.heir_tail = g->req.tail };
+	/* Its words hold, whatever their number, until they are gone. */
+	atomic_store(&own->placed_vlsn, UINT64_MAX);
+	atomic_store(&own->placed_seq, r->applied_seq);
+	atomic_store(&own->applied_seq, r->applied_seq);
+	atomic_store(
+	    &own->any, (uint64_t)before << 32 | possible(g, UINT32_MAX));
+	for (i = 0; i < REACH_WORDS; i++)
+		atomic_store(&own->key[i], 0);
+	/* As if all of it were the request before the first. */
 	gw_reach_add(g, before, room_for(g, REFUSES_GROWTH, &whole));
-	mark_at(r, 0)->placed = true;
-	mark_at(r, 0)->vlsn = appended;
-	if (g->r->head->gateway_count > 1)
-		shared_init(g, appended);
+	r->heir_turns = atomic_load(&g->r->slots->row[SLOT_WAL].turns);
+	if (atomic_load(&g->req.h->head) == r->heir_tail)
+		heir_placed(g, position_get(&g->r->pos->appended));
 	drop_applied(g);
 }
 
@@ -405,6 +449,8 @@ gw_reach_turn(struct gateway *g)
 {
 	struct reach_mark *m;
 
+	if (g->reach.heir)
+		heir_look(g);
 	if (g->reach.least.bytes == UINT64_MAX)
 		return;
 	drop_applied(g);
@@ -415,47 +461,38 @@ gw_reach_turn(struct gateway *g)
 	g->want_apply = true;
 }
 
-/* What the operation makes of its keys, which have at most `longest` now. */
+/* What the operation makes of its keys, the first of which is as long now. */
 static void
-keys_note(struct gateway *g, const struct built *b, uint64_t longest)
+note_keys(struct gateway *g, const struct built *b, uint64_t longest)
 {
 	const struct op_arg *argv = b->argv;
-	bool sure = (b->flags & (OPF_NX | OPF_XX | OPF_IFEQ)) == 0;
-	uint64_t end;
 	uint32_t i;
 
 	switch (b->code) {
 	case OP_SET:
 	case OP_GETSET:
-		key_note(g, &argv[0], argv[1].len, sure);
-		break;
 	case OP_SETNX:
-		key_note(g, &argv[0], argv[1].len, false);
+		note(g, &argv[0], argv[1].len);
 		break;
 	case OP_MSET:
 	case OP_MSETNX:
 		for (i = 0; i + 1 < b->argc; i += 2)
-			key_note(
-			    g, &argv[i], argv[i + 1].len, b->code == OP_MSET);
+			note(g, &argv[i], argv[i + 1].len);
 		break;
 	case OP_APPEND:
-		key_note(g, &argv[0], longest + argv[1].len, true);
+		note(g, &argv[0], longest + argv[1].len);
 		break;
 	case OP_SETRANGE:
-		end = (uint64_t)b->num + argv[1].len;
-		key_note(g, &argv[0], larger(end, longest), true);
+		if (argv[1].len != 0)
+			note(g, &argv[0],
+			    larger((uint64_t)b->num + argv[1].len, longest));
 		break;
 	case OP_INCRBY:
 	case OP_INCRBYFLOAT:
-		key_note(g, &argv[0], OP_NUMBER_MAX, false);
+		note(g, &argv[0], OP_NUMBER_MAX);
 		break;
 	case OP_RENAME:
-		key_note(g, &argv[1], longest, false);
-		break;
-	case OP_DEL:
-	case OP_GETDEL:
-		for (i = 0; i < b->argc; i++)
-			key_note(g, &argv[i], 0, true);
+		note(g, &argv[1], longest);
 		break;
 	default:
 		break;
@@ -465,18 +502,26 @@ keys_note(struct gateway *g, const struct built *b, uint64_t longest)
 uint64_t
 gw_reach_set(struct gateway *g, const struct op_arg argv[2])
 {
-	key_note(g, &argv[0], argv[1].len, true);
+	gw_reach_begin(g);
+	note(g, &argv[0], argv[1].len);
 	return op_reach(OP_SET, 0, 2, argv, 0);
 }
 
 uint64_t
-gw_reach_of(struct gateway *g, const struct built *b)
+gw_reach_also(struct gateway *g, const struct built *b)
 {
 	uint64_t longest = 0;
 
 	if (op_copies(b->code) &&
 	    position_get(&g->r->pos->room) != TABLE_ROOM_ANY)
 		longest = length_now(g, &b->argv[0]);
-	keys_note(g, b, longest);
+	note_keys(g, b, longest);
 	return op_reach(b->code, b->num, b->argc, b->argv, longest);
+}
+
+uint64_t
+gw_reach_of(struct gateway *g, const struct built *b)
+{
+	gw_reach_begin(g);
+	return gw_reach_also(g, b);
 }

@@ -499,9 +499,12 @@ gw_write_may_go(struct gateway *g, size_t len)
 }
 
 bool
-gw_write_may_make(struct gateway *g, size_t len)
+gw_write_may_make(struct gateway *g, const struct conn *c, size_t len)
 {
-	return gw_write_may_go(g, len) && !gw_reach_holds(g);
+	/* What is refused is not to wait, and what it will be is not known. */
+	return gw_write_may_go(g, len) &&
+	       (!gw_write_taken(g, REFUSES_GROWTH) ||
+		   gw_reach_may(g, c, len, REFUSES_GROWTH));
 }
 
 void
