@@ -220,10 +220,21 @@ tell_stalled(struct node *n)
 	trouble_begin(&n->region, TROUBLE_LOG_STALLED, &f);
 }
 
+/* More than the store has room for was accepted: who reads that waits, too. */
+static bool
+store_stuck(const struct node *n)
+{
+	return atomic_load_explicit(&n->region.slots->row[SLOT_STORE].busy_with,
+		   memory_order_relaxed) == BUSY_TABLE &&
+	       !trouble_stands(&n->region, TROUBLE_STORE_MEMORY);
+}
+
 /* Does a gateway hold writes back until there is room for them? */
 static bool
 writes_wait(const struct node *n)
 {
+	if (store_stuck(n))
+		return true;
 	/* For the checkpoint, that is: not for what is to be applied. */
 	if (position_get(&n->region.pos->room) >=
 	    table_size_share(n->conf.store.table_size))
@@ -275,7 +286,9 @@ tell_waits(struct node *n)
 	struct fault f = { .object = object,
 		.place = PLACE_DATA,
 		.what = what,
-		.effect = "writes wait, reads go on",
+		.effect = store_stuck(n)
+			      ? "writes wait, and who reads what they changed"
+			      : "writes wait, reads go on",
 		.goes_on = true,
 		.command = command };
 	int stopped;

@@ -2,6 +2,7 @@
  * Writes and the order of replies: what is answered when, to whom, and what
  * becomes of it when the log, the role or the client goes.
  */
+#include "shm/trouble.h"
 #include "t/lib/gateway_rig.h"
 
 static void
@@ -623,6 +624,41 @@ test_count(void)
 	gone(a);
 }
 
+/* What cannot be applied for long is not waited for any more. */
+static void
+test_hopeless(void)
+{
+	_Atomic uint32_t *store = &region.slots->row[SLOT_STORE].busy_with;
+	struct fault f = { .object = "data.mdb", .effect = "reads wait" };
+	struct conn *a = client(), *b = client();
+
+	commit(++last_vlsn);
+	position_set(&region.pos->applied, last_vlsn - 1);
+	atomic_store(store, BUSY_TABLE);
+	position_set(&region.pos->refuses, REFUSES_GROWTH);
+	say(a, "GET k\r\nPING\r\n");
+	is_u64(a->park, PARK_APPLY, "a read waits for what is written");
+	ok(!gw_conn_wake_pending(&gw), "while a checkpoint may come");
+	trouble_begin(&region, TROUBLE_STORE_WAITS, &f);
+	ok(gw_conn_wake_pending(&gw), "when none does for long");
+	turn();
+	ok(strncmp(heard(a), "-ERR what was written is not applied", 36) == 0,
+	    "it is answered");
+	is_u64(a->park, PARK_NOT, "and the client goes on");
+	say(b, "GET k\r\n");
+	ok(strncmp(heard(b), "-ERR what was written is not applied", 36) == 0,
+	    "the next one at once");
+	ok(!gw_conn_wake_pending(&gw), "nobody is waited for");
+	trouble_end(&region, TROUBLE_STORE_WAITS);
+	position_set(&region.pos->refuses, REFUSES_NOTHING);
+	atomic_store(store, BUSY_NOT);
+	say(b, "GET k\r\n");
+	is_u64(b->park, PARK_APPLY, "then it waits again");
+	gone(a);
+	gone(b);
+	position_set(&region.pos->applied, last_vlsn);
+}
+
 int
 main(void)
 {
@@ -643,6 +679,7 @@ main(void)
 	test_term();
 	test_levels();
 	test_count();
+	test_hopeless();
 	test_log_failed();
 	gw_write_fini(&gw);
 	position_set(&region.pos->commit_waited, 3);

@@ -874,7 +874,8 @@ static bool
 wait_is_over(const struct gateway *g, const struct conn *c, enum park why)
 {
 	if (why == PARK_APPLY)
-		return position_get(&g->r->pos->applied) >= c->wait_vlsn;
+		return position_get(&g->r->pos->applied) >= c->wait_vlsn ||
+		       gw_read_hopeless(g);
 	if (why == PARK_COUNT)
 		return position_get(&g->r->pos->resolved) >= c->wait_vlsn;
 	if (why == PARK_TERM)
@@ -890,6 +891,7 @@ waiting_is_over(const struct gateway *g)
 
 	return g->waiting_count != 0 &&
 	       (position_get(&pos->applied) >= g->apply_min ||
+		   (g->apply_min != UINT64_MAX && gw_read_hopeless(g)) ||
 		   position_get(&pos->resolved) >= g->count_min ||
 		   commit_vlsn(g->r) >= g->sync_min ||
 		   (g->term_count != 0 && gw_read_term_over(g)));

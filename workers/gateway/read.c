@@ -8,6 +8,7 @@
 #include <errno.h>
 #include "shm/assert.h"
 #include "shm/log.h"
+#include "shm/trouble.h"
 #include "workers/gateway/gateway.h"
 
 #define LEASE_LOOK_NS   (2 * NS_PER_MS)
@@ -101,6 +102,15 @@ wait_for_term(struct gateway *g, struct conn *c)
 	return READ_PARKED;
 }
 
+bool
+gw_read_hopeless(const struct gateway *g)
+{
+	return position_get(&g->r->pos->refuses) != REFUSES_NOTHING &&
+	       atomic_load_explicit(&g->r->slots->row[SLOT_STORE].busy_with,
+		   memory_order_acquire) == BUSY_TABLE &&
+	       trouble_stands(g->r, TROUBLE_STORE_WAITS);
+}
+
 enum read_verdict
 gw_read_ready(struct gateway *g, struct conn *c)
 {
@@ -128,6 +138,10 @@ gw_read_ready(struct gateway *g, struct conn *c)
 	if (position_get(&g->r->pos->applied) >= index) {
 		read_count(g, c);
 		return READ_NOW;
+	}
+	if (gw_read_hopeless(g)) {
+		c->flags &= ~(unsigned)CONN_INDEX;
+		return READ_REFUSED;
 	}
 	c->flags |= CONN_INDEX;
 	position_raise(&g->r->pos->apply_wanted, index);
