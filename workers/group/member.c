@@ -62,7 +62,8 @@ is_voter(const struct member *a)
 static const char *
 quorums_make(const struct membership *m, struct quorums *out)
 {
-	static const struct quorum_policy majority = { QUORUM_MAJORITY };
+	static const struct quorum_policy majority = { .kind =
+							   QUORUM_MAJORITY };
 	unsigned count = 0;
 	uint32_t i;
 
