@@ -144,6 +144,33 @@ SKIP: {
 	is $n->stop, 0, 'and stops';
 }
 
+# What is long, or of many keys, but takes little room waits for nobody.
+{
+	my $n = Nodelife->new( liveness => { timeout => '5m' } );
+	$n->start;
+	my $c = $n->client;
+	is $c->cmd(qw(SET k v)), 'OK', 'a key';
+	my $checkpoint = $n->workers->{checkpoint};
+	kill STOP => $checkpoint;
+	my $run = $n->run_begin( 'nodelifectl', '-r', $n->{run}, 'checkpoint' );
+	eventually {
+		( $n->run( 'nodelifestat', '-r', $n->{run} ) )[1] =~ /one frozen/
+	} 'a checkpoint lasts';
+	for my $what (
+		[ 'SET', 'k', 'v' x 70_000 ],
+		[ 'DEL', map { "absent$_" } 1 .. 65 ],
+		[ 'MSET', map { ( "m$_", 'v' ) } 1 .. 65 ]
+	  )
+	{
+		my @answers = $c->pipeline( ['MULTI'], $what, [qw(EXPIRE k 100)], ['EXEC'] );
+		is ref $answers[3], 'ARRAY', "$what->[0] of many or long, with what copies";
+	}
+	ok !trouble( $n, 'store_waits' ), 'nothing waits';
+	kill CONT => $checkpoint;
+	$n->run_end($run);
+	is $n->stop, 0, 'stopped';
+}
+
 # What nobody appended, or was not done, hides nothing that is under way.
 {
 	my $n = Nodelife->new( store => {%small}, liveness => { timeout => '5m' } );

@@ -15,6 +15,7 @@ static struct worker worker;
 static struct region_head head = { .gateway_count = 2 };
 static struct slots slots;
 static struct reach_table table;
+static struct control control;
 static struct gateway gw[2];
 static struct bytering_head ring[2];
 static uint64_t turns; /* of wal */
@@ -30,6 +31,7 @@ set_up(void)
 	rig.r.head = &head;
 	rig.r.slots = &slots;
 	rig.r.reach = &table;
+	rig.r.control = &control;
 	worker.conf = &conf;
 	worker.region = &rig.r;
 	for (i = 0; i < 2; i++) {
@@ -95,8 +97,11 @@ op(unsigned who, uint16_t code, int64_t num, uint64_t value_len,
 			? 2
 			: 1,
 		.argv = argv };
-	uint64_t reach = gw_reach_of(&gw[who], &b);
+	uint64_t reach;
 
+	if (code == OP_RENAME)
+		argv[1] = argv[0];
+	reach = gw_reach_of(&gw[who], &b);
 	if (!append)
 		return reach;
 	gw_reach_add(&gw[who], gw[who].next_seq, reach);
@@ -249,6 +254,48 @@ test_not_appended(void)
 	is_u64(seen_by(0, "n"), conf.store.max_value, "no value is longer");
 }
 
+/* What is there may be longer than what can be made now. */
+static void
+test_lowered(void)
+{
+	uint64_t max = conf.store.max_value;
+	static char value[4001];
+
+	memset(value, 'v', sizeof(value) - 1);
+	rig_must(rig_set(&rig, "long", value));
+	begin();
+	conf.store.max_value = 1000;
+	op(0, OP_RENAME, 0, 0, "long", true);
+	is_u64(seen_by(1, "long"), 4000, "as it was made");
+	op(0, OP_APPEND, 0, 8, "long", true);
+	is_u64(seen_by(1, "long"), 4000, "it gets no longer");
+	conf.store.max_value = max;
+}
+
+/* Who waits is asked again when what others had under way is applied. */
+static void
+test_held(void)
+{
+	uint64_t vlsn = rig.vlsn;
+	struct conn c = { .park = PARK_NOT, .generation = 1 };
+
+	begin();
+	position_set(&rig.pos->room, 4000);
+	ok(gw_reach_may(&gw[0], &c, 1500, REFUSES_GROWTH), "just so much");
+	ok(!gw_reach_may(&gw[0], &c, 1501, REFUSES_GROWTH), "too much");
+	ok(gw_reach_holds(&gw[0]), "it waits");
+	position_set(&rig.pos->appended, vlsn + 1);
+	gw_reach_turn(&gw[0]);
+	is_u64(position_get(&rig.pos->apply_wanted), vlsn + 1,
+	    "it wants what others have appended applied");
+	position_set(&rig.pos->applied, vlsn + 1);
+	ok(!gw_reach_holds(&gw[0]), "and then it is asked again");
+	gw_reach_wake(&gw[0]);
+	position_set(&rig.pos->applied, vlsn);
+	position_set(&rig.pos->appended, vlsn);
+	position_set(&rig.pos->room, ROOM);
+}
+
 /* Numbers come again after 2^32: none of half of them before is under way. */
 static void
 test_wrap(void)
@@ -333,6 +380,8 @@ main(void)
 	test_any();
 	test_several();
 	test_not_appended();
+	test_lowered();
+	test_held();
 	test_wrap();
 	test_successor();
 	tear_down();

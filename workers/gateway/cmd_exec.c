@@ -40,9 +40,10 @@ struct exec {
 	struct exec_item item[];
 };
 
-/* A transaction up to this size is looked at again within a turn. */
-#define AGAIN_BYTES (64u * 1024)
-#define AGAIN_ARGS  64u
+/* A transaction up to here is looked at within a turn. */
+#define LOOK_OPS  4096u
+#define LOOK_KEYS 512u
+#define LOOK_ARGS 64u
 
 /* EXEC at work. */
 struct plan {
@@ -638,31 +639,42 @@ exec_stall(struct plan *p)
 	return VERDICT_PARKED;
 }
 
-/* What it reaches by what its keys hold now; false: too long for a turn. */
+/*
+ * What it copies besides, by what its keys hold now; false: more to look at
+ * than a turn has time for.
+ */
 static bool
 exec_look(struct plan *p, uint64_t *reach)
 {
-	struct op_arg argv[AGAIN_ARGS];
+	struct op_arg argv[LOOK_ARGS];
 	struct built b = { .argv = argv };
+	unsigned ops = 0, looks = 0;
 	const uint8_t *at, *arg;
 	struct op_multi m;
 	struct op op;
 
-	if (p->payload.len > AGAIN_BYTES ||
-	    op_multi_decode(p->payload.data, p->payload.len, &m) != 0)
+	if (op_multi_decode(p->payload.data, p->payload.len, &m) != 0)
 		return false;
 	for (at = m.ops; op_multi_next(&m, &at, &op);) {
-		if (op.argc > AGAIN_ARGS)
+		looks += op_copies(op.code);
+		if (++ops > LOOK_OPS || looks > LOOK_KEYS)
 			return false;
+		if (!op_writes(op.code))
+			continue;
+		if (op.argc > LOOK_ARGS) {
+			gw_reach_many(p->k->g, &op);
+			continue;
+		}
 		b.code = op.code;
 		b.flags = op.flags;
 		b.num = op.num;
 		arg = op.args;
 		for (b.argc = 0; op_arg_next(&op, &arg, &argv[b.argc]);)
 			b.argc++;
-		if (op_writes(op.code))
-			*reach += gw_reach_also(p->k->g, &b);
+		*reach += gw_reach_also(p->k->g, &b) -
+			  op_reach(b.code, b.num, b.argc, argv, 0);
 	}
+	gw_turn_work(p->k->g, ops);
 	return true;
 }
 
@@ -670,7 +682,7 @@ exec_look(struct plan *p, uint64_t *reach)
 static uint64_t
 exec_reach(struct plan *p)
 {
-	uint64_t bound = p->k->g->w->conf->store.max_record, reach = 0;
+	uint64_t bound = p->k->g->w->conf->store.max_record, reach = p->reach;
 
 	gw_reach_begin(p->k->g);
 	if (p->writes && !exec_look(p, &reach)) {

@@ -236,7 +236,7 @@ struct reach {
 	struct reach_need first_need; /* of that one */
 	struct reach_need least; /* bytes UINT64_MAX: nobody waits */
 	uint64_t held_room; /* positions.room when they were held */
-	uint32_t held_seq; /* applied_seq then */
+	uint64_t held_applied; /* positions.applied then */
 };
 
 struct big_request {
@@ -590,6 +590,8 @@ uint64_t gw_reach_of(struct gateway *g, const struct built *b);
 /* Of a transaction's: begin, and each operation in turn. */
 void gw_reach_begin(struct gateway *g);
 uint64_t gw_reach_also(struct gateway *g, const struct built *b);
+/* Notes one of many arguments, which copies nothing. */
+void gw_reach_many(struct gateway *g, const struct op *op);
 /* Or nobody knows: any key may get as long as values can be. */
 void gw_reach_unknown(struct gateway *g);
 /* The same of a plain SET. */

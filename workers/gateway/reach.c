@@ -158,7 +158,8 @@ gw_reach_holds(struct gateway *g)
 	 */
 	return r->least.bytes != UINT64_MAX &&
 	       position_get(&g->r->pos->room) == r->held_room &&
-	       (r->count != 0 || r->held_seq == r->applied_seq) &&
+	       (r->count != 0 ||
+		   position_get(&g->r->pos->applied) == r->held_applied) &&
 	       !somebody_fits(g);
 }
 
@@ -196,7 +197,7 @@ gw_reach_may(
 	if (bytes < r->least.bytes)
 		r->least = need;
 	r->held_room = position_get(&g->r->pos->room);
-	r->held_seq = r->applied_seq;
+	r->held_applied = position_get(&g->r->pos->applied);
 	return false;
 }
 
@@ -272,13 +273,16 @@ length_now(struct gateway *g, const struct op_arg *key)
 	return larger(longest, item.len);
 }
 
-/* No value is longer than max_value, whatever an operation asks for. */
+/*
+ * No operation makes a value longer than max_value, whatever it asks for; what
+ * is there may be, of a time when that was more.
+ */
 static uint64_t
-possible(const struct gateway *g, uint64_t longest)
+made(const struct gateway *g, uint64_t asked, uint64_t longest)
 {
 	uint64_t max = g->w->conf->store.max_value;
 
-	return longest < max ? longest : max;
+	return larger(asked < max ? asked : max, longest);
 }
 
 /* The request at hand makes it so long, at most. */
@@ -287,7 +291,6 @@ note(struct gateway *g, const struct op_arg *key, uint64_t longest)
 {
 	struct reach *r = &g->reach;
 
-	longest = possible(g, longest);
 	if (longest == 0)
 		return;
 	if (r->noted_count == REACH_NOTED) {
@@ -433,7 +436,7 @@ gw_reach_init(struct gateway *g)
 	atomic_store(&own->placed_seq, r->applied_seq);
 	atomic_store(&own->applied_seq, r->applied_seq);
 	atomic_store(
-	    &own->any, (uint64_t)before << 32 | possible(g, UINT32_MAX));
+	    &own->any, (uint64_t)before << 32 | g->w->conf->store.max_value);
 	for (i = 0; i < REACH_WORDS; i++)
 		atomic_store(&own->key[i], 0);
 	/* As if all of it were the request before the first. */
@@ -447,17 +450,23 @@ gw_reach_init(struct gateway *g)
 void
 gw_reach_turn(struct gateway *g)
 {
-	struct reach_mark *m;
+	struct reach *r = &g->reach;
+	uint64_t wanted;
 
-	if (g->reach.heir)
+	if (r->heir)
 		heir_look(g);
-	if (g->reach.least.bytes == UINT64_MAX)
+	if (r->least.bytes == UINT64_MAX)
 		return;
 	drop_applied(g);
-	if (g->reach.count == 0 || !(m = mark_at(&g->reach, 0))->placed)
+	if (r->count != 0 && !mark_at(r, 0)->placed)
+		return;
+	/* Of others, if it has none: what is under way there counts here. */
+	wanted = r->count != 0 ? mark_at(r, 0)->vlsn
+			       : position_get(&g->r->pos->appended);
+	if (wanted <= position_get(&g->r->pos->applied))
 		return;
 	/* The store rings when it is. */
-	position_raise(&g->r->pos->apply_wanted, m->vlsn);
+	position_raise(&g->r->pos->apply_wanted, wanted);
 	g->want_apply = true;
 }
 
@@ -480,12 +489,12 @@ note_keys(struct gateway *g, const struct built *b, uint64_t longest)
 			note(g, &argv[i], argv[i + 1].len);
 		break;
 	case OP_APPEND:
-		note(g, &argv[0], longest + argv[1].len);
+		note(g, &argv[0], made(g, longest + argv[1].len, longest));
 		break;
 	case OP_SETRANGE:
 		if (argv[1].len != 0)
 			note(g, &argv[0],
-			    larger((uint64_t)b->num + argv[1].len, longest));
+			    made(g, (uint64_t)b->num + argv[1].len, longest));
 		break;
 	case OP_INCRBY:
 	case OP_INCRBYFLOAT:
@@ -517,6 +526,18 @@ gw_reach_also(struct gateway *g, const struct built *b)
 		longest = length_now(g, &b->argv[0]);
 	note_keys(g, b, longest);
 	return op_reach(b->code, b->num, b->argc, b->argv, longest);
+}
+
+void
+gw_reach_many(struct gateway *g, const struct op *op)
+{
+	const uint8_t *at = op->args;
+	struct op_arg arg;
+
+	if (op->code != OP_MSET && op->code != OP_MSETNX)
+		return;
+	while (op_arg_next(op, &at, &arg))
+		g->reach.noted_any = larger(g->reach.noted_any, arg.len);
 }
 
 uint64_t

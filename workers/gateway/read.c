@@ -90,6 +90,8 @@ wait_for_term(struct gateway *g, struct conn *c)
 	if (first == 0) {
 		gw_conn_park(g, c, PARK_TERM);
 	} else if (position_get(&g->r->pos->applied) < first) {
+		if (gw_read_hopeless(g))
+			return READ_REFUSED;
 		c->wait_vlsn = first;
 		position_raise(&g->r->pos->apply_wanted, first);
 		g->want_apply = true;

@@ -130,7 +130,10 @@ tell(struct store *s, enum refuses level)
 {
 	char object[CONF_PATH_SIZE + 32], size[24], what[80];
 	struct fault f = { .object = object,
-		.effect = level == REFUSES_DELETES
+		.effect = s->busy == BUSY_TABLE
+			      ? "writes are refused, and who reads what is "
+				"not applied yet gets an error"
+			  : level == REFUSES_DELETES
 			      ? "all writes but FLUSHALL are refused, reads go "
 				"on"
 			      : "writes are refused but deletions, reads go on",
