@@ -166,6 +166,20 @@ judge_meta(struct head *h, const uint8_t *m, unsigned i)
 	if (last >= h->pages)
 		return wrong(h, "a meta page names pages behind its end: the "
 				"file was cut, or that page is wrong");
+	if (meta_txn(m) != 0 && meta_txn(m) % 2 != i)
+		return wrong(h, "a meta page's transaction");
+	return 0;
+}
+
+/*
+ * Of the newest only. One that could not be written has LMDB put its old
+ * transaction and last page back, and leave the new trees, which nobody reads.
+ */
+static int
+judge_trees(struct head *h, const uint8_t *m)
+{
+	uint64_t last = get_le64(m + 136);
+
 	if ((get_le16(m + 44) & ~D_NO_SUBDIR) != D_NUMBERS ||
 	    !counts_may_be(m + 40, last) ||
 	    !root_may_be(get_le64(m + 80), last))
@@ -174,8 +188,6 @@ judge_meta(struct head *h, const uint8_t *m, unsigned i)
 	if (!main_may_be(m + 88) || !root_may_be(get_le64(m + 128), last) ||
 	    (meta_txn(m) == 0) != (get_le64(m + 128) == NO_PAGE))
 		return wrong(h, "a meta page's tree of databases");
-	if (meta_txn(m) != 0 && meta_txn(m) % 2 != i)
-		return wrong(h, "a meta page's transaction");
 	return 0;
 }
 
@@ -195,7 +207,7 @@ judge_metas(struct head *h)
 	if (txn[second] != 0 && txn[second] - txn[!second] != 1)
 		return wrong(h, "its meta pages are not of two transactions in "
 				"a row");
-	return 0;
+	return judge_trees(h, h->newest);
 }
 
 /* Is node i of the page within it? */

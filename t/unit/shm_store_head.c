@@ -221,6 +221,9 @@ try_flip(
 	unsigned i;
 	int status = 0;
 
+	/* A first commit that failed looks so: there is nothing to lose. */
+	if (vlsn == 0 && n == 1 && at[0] == PAGE + 144 && bit == 0)
+		return;
 	for (i = 0; i < n; i++)
 		image[at[i]] ^= (uint8_t)(1u << bit);
 	put_image();
@@ -364,9 +367,68 @@ test_empty(void)
 	rig_close(&g);
 }
 
+static uint8_t *
+newest_meta(unsigned *i)
+{
+	*i = get_le64(image + PAGE + 144) > get_le64(image + 144);
+	return image + *i * PAGE;
+}
+
+/*
+ * What LMDB itself leaves: of a meta page that could not be written the old
+ * transaction with the new trees; of free pages that all were taken an empty
+ * list.
+ */
+static void
+test_sound(unsigned extra)
+{
+	struct store_head head;
+	char why[256] = "";
+	uint8_t *newest, *page, *node;
+	struct rig g;
+	unsigned i;
+
+	rig_open(&g, 8 * MIB);
+	snprintf(file, sizeof(file), "%s/data.mdb", g.path);
+	for (i = 0; i < 3 + extra; i++)
+		fill(&g, i + 3 - extra < 3 ? 0 : i - extra);
+	close_files(&g);
+	newest = newest_meta(&i);
+	memcpy(image + (size_t)(1 - i) * PAGE + 40, newest + 40, 96);
+	put_image();
+	is_i64(in_child(g.path, g.vlsn), 0,
+	    "a meta page that could not be written: the one before counts");
+	take_image();
+	newest = newest_meta(&i);
+	page = image + get_le64(newest + 80) * PAGE;
+	node = page + get_le16(page + 16);
+	memset(node + 8 + get_le16(node + 6), 0, 8);
+	put_image();
+	is_i64(store_db_verify_apart(
+		   g.path, true, 10 * NS_PER_S, why, sizeof(why)),
+	    0, "an empty list of free pages");
+	memset(image, 0, 2 * PAGE);
+	rig_close(&g);
+
+	rig_open(&g, 8 * MIB);
+	snprintf(file, sizeof(file), "%s/data.mdb", g.path);
+	close_files(&g);
+	newest = newest_meta(&i);
+	is_u64(get_le64(newest + 144), 1, "the first commit");
+	put_le64(newest + 144, 0);
+	put_le64(newest + 136, 1);
+	put_image();
+	is_i64(store_db_head(g.path, &head, why, sizeof(why)), 0,
+	    "that could not be written: nobody has written anything");
+	is_u64(head.commits, 0, "no commit");
+	rig_close(&g);
+}
+
 int
 main(void)
 {
+	test_sound(0);
+	test_sound(1);
 	test_flips(0);
 	test_flips(1);
 	test_empty();
