@@ -556,25 +556,46 @@ member_read(struct recovery *rec, const struct segment_entry *e)
 	return rc;
 }
 
+/* Is it what the disk holds that cannot be read, and not a moment's want? */
+static bool
+is_damage(int rc)
+{
+	return rc == -EBADMSG || rc == -ENODATA || rc == -EIO;
+}
+
 /*
  * No header told: a release before that field wrote them. The segments before
- * the scan are read for it, once: what is begun next tells. What cannot be
- * read of them no boot needs, so it ends nothing but the search.
+ * the scan are read for it, once: what is begun next tells. What is damaged of
+ * them no boot needs, so it ends nothing but the search.
  */
-static void
+static int
 member_search(struct recovery *rec)
 {
 	const struct segment_list *l = &rec->check.list;
+	char name[SEGMENT_NAME_MAX], path[32];
 	uint32_t i;
+	int rc = 0;
 
 	if (rec->member != 0 || rec->scanned == 0 || l->newest == UINT32_MAX)
-		return;
-	for (i = l->count; i-- > 0 && rec->member == 0;)
-		if (l->entry[i].in_chain && l->entry[i].number < rec->scanned &&
-		    member_read(rec, &l->entry[i]) != 0)
-			return;
-	if (rec->member == 0)
+		return 0;
+	for (i = l->count; i-- > 0 && rec->member == 0 && rc == 0;) {
+		if (!l->entry[i].in_chain || l->entry[i].number >= rec->scanned)
+			continue;
+		rc = member_read(rec, &l->entry[i]);
+		segment_name(name, l->entry[i].number);
+	}
+	if (rc == 0 && rec->member == 0)
 		rec->member = l->entry[l->oldest].info.first_vlsn - 1;
+	if (rc == 0)
+		return 0;
+	snprintf(path, sizeof(path), "wal/%s", name);
+	if (!is_damage(rc))
+		return refuse_call(rec, path, "read", -rc);
+	event_add(rec->w->r, SLOT_WAL, EVENT_WARN,
+	    "%s: cannot be read (%s): whether a membership is in it or before "
+	    "is not known",
+	    path, strerror(-rc));
+	return 0;
 }
 
 static void
@@ -885,9 +906,7 @@ recover_steps(struct recovery *rec)
 	rc = recover_scan(rec);
 	if (rc == 0 && !w->w->readonly)
 		rc = flush_tail(rec);
-	if (rc == 0)
-		member_search(rec);
-	return rc;
+	return rc == 0 ? member_search(rec) : rc;
 }
 
 /* Where the coming segment goes on. */
