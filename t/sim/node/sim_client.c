@@ -140,8 +140,10 @@ op_make(const struct client *c, struct write *o, uint8_t *at, uint32_t number)
 	int64_t num = 0;
 	char key[16];
 
-	world.pair[1] = world.pair[0];
-	world.pair[0] = k;
+	if (o->type == REC_MULTI) {
+		world.pair[1] = world.pair[0];
+		world.pair[0] = k;
+	}
 	arg[0] = client_key(key, k);
 	arg[1].data = value;
 	if (code == OP_SET && k < KEYS_NUMBER)
