@@ -195,6 +195,8 @@ write_new(struct client *c)
 {
 	struct write *o;
 
+	if (world.count >= world.room)
+		sim_fail("no room for write %u", world.count);
 	o = &world.write[world.count];
 	*o = (struct write){ .state = WRITE_SENT,
 		.early = !sim_chance(3),

@@ -67,7 +67,7 @@ struct world {
 	struct conf conf;
 
 	struct write *write; /* room for all that are wanted, and some */
-	uint32_t count, acked;
+	uint32_t room, count, acked;
 	unsigned pair[2]; /* keys of the newest write with two of them */
 	struct reading reading[READINGS];
 	unsigned readings;

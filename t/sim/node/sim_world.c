@@ -756,8 +756,6 @@ world_begin(void)
 	if (world.fat == 1)
 		world.writes_wanted = 100 + (uint32_t)sim_rand_below(400);
 	world.expiry = sim_chance(2) ? 1u << sim_rand_below(5) : 0;
-	world.write =
-	    calloc(world.writes_wanted + GATEWAY_MAX, sizeof(*world.write));
 	world.window = 1 + (uint32_t)sim_rand_below(64);
 	world.gateways = 1 + (unsigned)sim_rand_below(4) / 3;
 	world.harm = (unsigned)sim_rand_below(30);
@@ -777,6 +775,9 @@ world_begin(void)
 		calm_seed(how);
 	configure(&world.conf);
 	cut_take(how);
+	/* Behind all that says how many writes there are. */
+	world.room = world.writes_wanted + GATEWAY_MAX;
+	world.write = calloc(world.room, sizeof(*world.write));
 	world.stalls = how->stall_one_in != 0;
 	for (size_t i = 0; i < NITEMS(folders); i++) {
 		size_t n = (size_t)(folders[i].end - folders[i].begin);
