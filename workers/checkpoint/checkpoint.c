@@ -60,8 +60,8 @@ fault_where(int rc)
 static int
 boot_fail(struct checkpoint *c, int rc, const char *why)
 {
-	static const char *const files[] = { "store/data.mdb", "store/lock.mdb",
-		NULL };
+	static const char *const files[] = { NODE_FILE_NAME, "store/data.mdb",
+		"store/lock.mdb", NULL };
 	struct fault f = { .object = why,
 		.error = -rc,
 		.place = fault_where(rc),
