@@ -233,7 +233,7 @@ free_pages(struct verify *v, const MDB_val *d, uint64_t *free)
 	uint64_t n = d->mv_size < 8 ? UINT64_MAX : get_le64(p), i, page;
 	uint64_t last = v->db->head.last_page + 1;
 
-	if (d->mv_size < 8 || n > (d->mv_size - 8) / 8)
+	if (n > (d->mv_size - 8) / 8)
 		return damaged(v, 0, "a list of free pages");
 	for (i = 1; i <= n; i++, last = page) {
 		page = get_le64(p + i * 8);

@@ -194,7 +194,6 @@ struct ret_run {
 	uint32_t status;
 };
 
-/* A request in parts that the ring has not wholly taken yet. */
 #define REACH_MARKS  64
 #define REACH_NOTED  64 /* keys of one request; of more: any key */
 #define REACH_FORGET (UINT32_C(1) << 30) /* requests; half of what wraps */
@@ -239,6 +238,7 @@ struct reach {
 	uint64_t held_applied; /* positions.applied then */
 };
 
+/* A request in parts that the ring has not wholly taken yet. */
 struct big_request {
 	uint8_t *payload; /* NULL = none */
 	size_t len, sent;
@@ -587,6 +587,8 @@ void gw_reach_init(struct gateway *g);
  */
 struct built;
 uint64_t gw_reach_of(struct gateway *g, const struct built *b);
+/* The same of a plain SET. */
+uint64_t gw_reach_set(struct gateway *g, const struct op_arg argv[2]);
 /* Of a transaction's: begin, and each operation in turn. */
 void gw_reach_begin(struct gateway *g);
 uint64_t gw_reach_also(struct gateway *g, const struct built *b);
@@ -594,8 +596,6 @@ uint64_t gw_reach_also(struct gateway *g, const struct built *b);
 void gw_reach_many(struct gateway *g, const struct op *op);
 /* Or nobody knows: any key may get as long as values can be. */
 void gw_reach_unknown(struct gateway *g);
-/* The same of a plain SET. */
-uint64_t gw_reach_set(struct gateway *g, const struct op_arg argv[2]);
 /* May c append so much? If not it waits (PARK_RING). */
 bool gw_reach_may(struct gateway *g, const struct conn *c, uint64_t bytes,
     enum refuses level);
