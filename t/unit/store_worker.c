@@ -4,10 +4,8 @@
  * of all, both tables full, a full result ring, a client's death, boots that
  * must be refused, a log that cannot be read, readonly recovery.
  */
+#include "t/lib/openat_refused.h"
 #include "t/lib/wal_harness.h"
-
-#include <stdarg.h>
-#include <sys/syscall.h>
 
 #include "shm/kv.h"
 #include "shm/op.h"
@@ -37,26 +35,14 @@ pread64(int fd, void *buf, size_t n, off_t at) __attribute__((alias("pread")));
 /* This many times the store cannot open wal/: the machine has no descriptor. */
 static _Atomic int64_t *unopened;
 
-int
-openat(int dir, const char *path, int flags, ...)
+static bool
+openat_refused(const char *path)
 {
-	mode_t mode = 0;
-	va_list ap;
-
-	va_start(ap, flags);
-	if ((flags & (O_CREAT | O_TMPFILE)) != 0)
-		mode = va_arg(ap, mode_t);
-	va_end(ap);
-	if (in_store && strcmp(path, "wal") == 0 && atomic_load(unopened) > 0) {
-		atomic_fetch_sub(unopened, 1);
-		errno = ENFILE;
-		return -1;
-	}
-	return (int)syscall(SYS_openat, dir, path, flags, mode);
+	if (!in_store || strcmp(path, "wal") != 0 || atomic_load(unopened) <= 0)
+		return false;
+	atomic_fetch_sub(unopened, 1);
+	return true;
 }
-
-int openat64(int dir, const char *path, int flags, ...)
-    __attribute__((alias("openat")));
 
 struct node {
 	struct harness h;

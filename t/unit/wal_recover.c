@@ -4,50 +4,20 @@
  * accept what was not written, nor lose silently what a head on disk knew to
  * be durable.
  */
+#include "t/lib/openat_refused.h"
 #include "t/lib/segment_build.h"
 #include "t/lib/wal_harness.h"
 #include "workers/wal/wal.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <stdarg.h>
-#include <sys/syscall.h>
-
 /* So many opens of the first segment later the machine has no descriptor. */
 static int opens_left = -1;
 
-int
-openat(int dir, const char *path, int flags, ...)
+static bool
+openat_refused(const char *path)
 {
-	mode_t mode = 0;
-	va_list ap;
-
-	va_start(ap, flags);
-	if ((flags & (O_CREAT | O_TMPFILE)) != 0)
-		mode = va_arg(ap, mode_t);
-	va_end(ap);
-	if (opens_left >= 0 && strcmp(path, "00000001.seg") == 0 &&
-	    opens_left-- == 0) {
-		errno = ENFILE;
-		return -1;
-	}
-	return (int)syscall(SYS_openat, dir, path, flags, mode);
+	return opens_left >= 0 && strcmp(path, "00000001.seg") == 0 &&
+	       opens_left-- == 0;
 }
-
-int openat64(int dir, const char *path, int flags, ...)
-    __attribute__((alias("openat")));
-
-/* What a fortified build calls instead. */
-int __openat64_2(int dir, const char *path, int flags);
-
-int
-__openat64_2(int dir, const char *path, int flags)
-{
-	return openat(dir, path, flags);
-}
-
-int __openat_2(int dir, const char *path, int flags)
-    __attribute__((alias("__openat64_2")));
 
 static struct harness h;
 static struct wal w;
