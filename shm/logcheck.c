@@ -736,7 +736,8 @@ check_nothing(struct logcheck *c)
 			     ? c->list.entry[c->list.count - 1].number
 			     : 1;
 	fault_found(c, &c->fault, LOG_DAMAGED, number, 0,
-	    "it is missing: no segment is left");
+	    c->list.count == 0 ? "it is missing: no segment is left"
+			       : "it is missing: only spares are left");
 	return 0;
 }
 

@@ -411,6 +411,32 @@ test_cut(void)
 	    "cut to its header: %s %x", boot.name, boot.segment);
 }
 
+/* What bears another number than its name is a spare that was not begun. */
+static void
+test_spares(void)
+{
+	static char text[16384];
+	char name[SEGMENT_NAME_MAX], to[SEGMENT_NAME_MAX];
+	struct verdict boot, tool;
+	unsigned i;
+
+	data_make();
+	for (i = 0; i + 1 < SEGMENTS; i++) {
+		segment_name(name, i + 1);
+		unlinkat(h.wal_dir, name, 0);
+	}
+	segment_name(name, SEGMENTS);
+	segment_name(to, SEGMENTS + 1);
+	renameat(h.wal_dir, name, h.wal_dir, to);
+	tool_says(&tool, text, sizeof(text));
+	boot_says(&boot);
+	ok(same(&boot, &tool) && strcmp(boot.name, "damaged") == 0,
+	    "only spares are left: %s %x %u, verify %s %x %u", boot.name,
+	    boot.segment, boot.offset, tool.name, tool.segment, tool.offset);
+	ok(strstr(h.region.seq->error, "only spares are left") != NULL,
+	    "and that is said: %s", h.region.seq->error);
+}
+
 #define TRIM_SIZE (4 * SEGMENT_BLOCK_MAX)
 
 /* Two segments; the first as a boot leaves it that has begun the second. */
@@ -673,6 +699,7 @@ main(void)
 		skip_all("no io_uring here");
 	loop_on(&w.loop, WAL_KIND_SCAN, wal_scan_done);
 	test_cut();
+	test_spares();
 	test_trimmed();
 	test_force_killed();
 	test_gaps();
