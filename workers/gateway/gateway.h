@@ -201,8 +201,7 @@ struct ret_run {
 /* Requests up to seq, from where the mark before ends. */
 struct reach_mark {
 	uint32_t seq;
-	bool placed; /* vlsn is known: when it is applied they are */
-	uint64_t vlsn;
+	uint64_t vlsn; /* of a placed one: when it is applied they are */
 	uint64_t bytes; /* their reach */
 };
 
@@ -225,11 +224,12 @@ struct reach {
 	uint32_t noted_count;
 	uint64_t noted_any; /* 0 = of no other key */
 	uint32_t first, count;
+	uint32_t placed; /* of these, oldest first; one that is heir's counts */
 	uint32_t applied_seq; /* requests up to here are */
 	uint64_t bytes; /* of all marks */
 	uint64_t returned_vlsn; /* newest that wal gave, or not less */
 	struct reach_shared *shared; /* its own */
-	bool heir; /* the first mark is of the process before, not placed */
+	bool heir; /* the first mark is of the process before, has no VLSN */
 	uint64_t heir_tail, heir_turns; /* of the ring then; wal's */
 	uint32_t held, held_generation; /* first to wait for room; 0 = nobody */
 	struct reach_need first_need; /* of that one */

@@ -38,7 +38,6 @@ heir_placed(struct gateway *g, uint64_t vlsn)
 	struct reach *r = &g->reach;
 	struct reach_mark *m = mark_at(r, 0);
 
-	m->placed = true;
 	m->vlsn = vlsn;
 	r->heir = false;
 	atomic_store_explicit(
@@ -69,12 +68,13 @@ drop_applied(struct gateway *g)
 	uint64_t applied = position_get(&g->r->pos->applied);
 	struct reach_mark *m;
 
-	while (r->count != 0 && (m = mark_at(r, 0))->placed &&
-	       m->vlsn <= applied) {
+	while (r->placed != 0 && !r->heir &&
+	       (m = mark_at(r, 0))->vlsn <= applied) {
 		r->bytes -= m->bytes;
 		r->applied_seq = m->seq;
 		r->first++;
 		r->count--;
+		r->placed--;
 	}
 	atomic_store_explicit(
 	    &r->shared->applied_seq, r->applied_seq, memory_order_release);
@@ -373,7 +373,8 @@ gw_reach_add(struct gateway *g, uint32_t seq, uint64_t bytes)
 		*mark_at(r, r->count++) = (struct reach_mark){ 0 };
 	m = mark_at(r, r->count - 1);
 	m->seq = seq;
-	m->placed = false;
+	if (r->placed == r->count)
+		r->placed--;
 	m->bytes += bytes;
 	r->bytes += bytes;
 	notes_write(g, seq);
@@ -387,7 +388,6 @@ gw_reach_returned(
 {
 	struct reach *r = &g->reach;
 	uint64_t end;
-	uint32_t i;
 
 	if (r->heir && vlsn != 0)
 		heir_placed(g, vlsn - 1);
@@ -405,14 +405,11 @@ gw_reach_returned(
 	if (!r->heir)
 		atomic_store_explicit(&r->shared->placed_seq, seq + count - 1,
 		    memory_order_release);
-	for (i = r->heir; i < r->count; i++) {
-		struct reach_mark *m = mark_at(r, i);
+	for (; r->placed < r->count; r->placed++) {
+		struct reach_mark *m = mark_at(r, r->placed);
 
-		if (m->placed)
-			continue;
 		if (m->seq - seq >= count)
 			return;
-		m->placed = true;
 		m->vlsn = vlsn != 0 ? vlsn + (m->seq - seq) : end;
 	}
 }
@@ -441,6 +438,7 @@ gw_reach_init(struct gateway *g)
 		atomic_store(&own->key[i], 0);
 	/* As if all of it were the request before the first. */
 	gw_reach_add(g, before, room_for(g, REFUSES_GROWTH, &whole));
+	r->placed = 1;
 	r->heir_turns = atomic_load(&g->r->slots->row[SLOT_WAL].turns);
 	if (atomic_load(&g->req.h->head) == r->heir_tail)
 		heir_placed(g, position_get(&g->r->pos->appended));
@@ -458,7 +456,7 @@ gw_reach_turn(struct gateway *g)
 	if (r->least.bytes == UINT64_MAX)
 		return;
 	drop_applied(g);
-	if (r->count != 0 && !mark_at(r, 0)->placed)
+	if (r->count != 0 && (r->heir || r->placed == 0))
 		return;
 	/* Of others, if it has none: what is under way there counts here. */
 	wanted = r->count != 0 ? mark_at(r, 0)->vlsn
