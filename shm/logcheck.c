@@ -721,7 +721,7 @@ begun_anew(const struct logcheck *c)
 	return false;
 }
 
-/* There is no good header at all. */
+/* There is no good header at all; spares tell of nothing. */
 static int
 check_nothing(struct logcheck *c)
 {
@@ -735,9 +735,9 @@ check_nothing(struct logcheck *c)
 		number = c->list.count != 0
 			     ? c->list.entry[c->list.count - 1].number
 			     : 1;
+	c->gone = true;
 	fault_found(c, &c->fault, LOG_DAMAGED, number, 0,
-	    c->list.count == 0 ? "it is missing: no segment is left"
-			       : "it is missing: only spares are left");
+	    "it is missing: no segment is left");
 	return 0;
 }
 

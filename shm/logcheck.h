@@ -121,6 +121,7 @@ struct logcheck {
 	uint64_t behind; /* newest VLSN found in segments behind damage */
 	uint32_t tail_entry, tail_number, tail_end, tail_crc;
 	bool dropped; /* ... before a record whose flush had failed */
+	bool gone; /* damaged: there was a log, and no segment is left */
 	uint64_t bytes; /* of the segments read */
 	/* Of an error: where, and the call. */
 	uint32_t error_number, error_offset;

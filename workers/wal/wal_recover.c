@@ -403,13 +403,13 @@ refuse_store(struct recovery *rec)
 
 /*
  * There is no log, but there was one, says whatever tells of its records, or
- * the members file.
+ * the members file. Who takes the segments away may leave a spare.
  */
 static bool
 is_gone(const struct recovery *rec)
 {
-	return rec->check.list.count == 0 &&
-	       (logcheck_verdict(&rec->check) == LOG_DAMAGED ||
+	return rec->check.gone ||
+	       (rec->check.list.count == 0 &&
 		   faccessat(rec->w->w->data_dir, MEMBERS_FILE, F_OK, 0) == 0);
 }
 
