@@ -4,7 +4,8 @@
  * before, half-written, damaged, foreign; in each recovery mode. And the pure
  * steps of what it writes.
  */
-#include <fcntl.h>
+#include "t/lib/openat_refused.h"
+
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -25,6 +26,14 @@ static struct node_file node = { .format = NODE_FILE_FORMAT,
 	.generation = 1,
 	.incarnation = 0xfeed };
 static char data_dir[64];
+
+static bool segments_refused;
+
+static bool
+openat_refused(const char *path)
+{
+	return segments_refused && strstr(path, ".seg") != NULL;
+}
 
 /* Blocks of `state` that a boot has written; shared with the worker. */
 static struct state_writes {
@@ -348,6 +357,36 @@ test_log_lost(void)
 	region_over();
 }
 
+/* The membership is in a segment that there is no descriptor for, or bad. */
+static void
+test_log_unread(void)
+{
+	int dir = open(data_dir, O_RDONLY | O_DIRECTORY);
+	pid_t pid;
+	int i;
+
+	mkdirat(dir, "wal", 0700);
+	close(openat(dir, "wal/00000001.seg", O_WRONLY | O_CREAT, 0600));
+	for (i = 0; i < 2; i++) {
+		segments_refused = i == 0;
+		pid = group_start(RECOVERY_FORCE);
+		position_set(&f.r.pos->first, 1);
+		position_set(&f.r.pos->member, 1);
+		position_set(&f.r.pos->appended, 1);
+		log_known();
+		is_i64(child_end(pid), WORKER_EXIT_FAILED,
+		    "force cannot read the log's end");
+		ok(strstr(f.r.seq->error, strerror(ENFILE)) == NULL || i == 0,
+		    "it says why: %s", f.r.seq->error);
+		is_i64(event_says("the membership in it is lost"), i,
+		    "want of descriptors is no loss, damage is");
+		region_over();
+	}
+	unlinkat(dir, "wal/00000001.seg", 0);
+	unlinkat(dir, "wal", AT_REMOVEDIR);
+	close(dir);
+}
+
 static void
 test_again(void)
 {
@@ -551,6 +590,7 @@ main(int argc, char **argv)
 	test_early_stop();
 	test_founding();
 	test_log_lost();
+	test_log_unread();
 	test_again();
 	test_readonly();
 	test_damage();

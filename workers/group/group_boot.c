@@ -87,9 +87,17 @@ log_end(struct group *g, struct cursor *c, uint64_t vlsn)
 	return rc;
 }
 
+/* Is it the log that does not have it, and no moment's want to read that? */
+static bool
+is_lost(int rc)
+{
+	return rc == -EIO || (!cursor_unread(rc) && rc != -EPROTONOSUPPORT);
+}
+
 /*
  * The membership cannot be read. Of a disk's fault the supervisor tells what
- * to do; force goes on without it, which begins a new generation.
+ * to do; where it is lost force goes on without it, which begins a new
+ * generation.
  */
 static int
 members_lost(struct group *g, int rc, char *why, size_t why_size)
@@ -97,7 +105,7 @@ members_lost(struct group *g, int rc, char *why, size_t why_size)
 	size_t len = strlen(why);
 
 	memset(&g->newest, 0, sizeof(g->newest));
-	if (g->w->force) {
+	if (g->w->force && is_lost(rc)) {
 		event_add(g->r, g->w->slot, EVENT_ERROR,
 		    "force: %s: the membership in it is lost", why);
 		g->forced = true;
@@ -229,9 +237,10 @@ members_find(struct group *g, char *why, size_t why_size)
 	int rc = g->filed_error;
 
 	if (rc != 0 && rc != -ENOENT)
-		event_add(g->r, g->w->slot, EVENT_WARN,
-		    "members: %s; the log's membership is taken",
-		    rc == -EBADMSG ? "damaged" : strerror(-rc));
+		event_add(g->r, g->w->slot, EVENT_WARN, "members: %s%s",
+		    rc == -EBADMSG ? "damaged" : strerror(-rc),
+		    g->newest.vlsn != 0 ? "; the log's membership is taken"
+					: "");
 	if (g->newest.vlsn != 0 || g->filed_known) {
 		if (g->filed_known && filed_newer(g))
 			g->newest = g->filed;
