@@ -59,7 +59,10 @@ struct slot_row {
 	_Atomic int32_t no_fd_error; /* W: gateway, errno of the last accept
 					that failed, at: */
 	_Atomic uint64_t no_fd_ns; /* 0 = none did. R: supervisor */
-	uint8_t pad2[24]; /* zero */
+	_Atomic uint64_t write_ns; /* W: gateway, since when it owes the oldest
+				      of its writes an answer; 0 = none.
+				      R: health */
+	uint8_t pad2[16]; /* zero */
 };
 _Static_assert(sizeof(struct slot_row) == 2 * CACHE_LINE, "two lines");
 

@@ -47,15 +47,23 @@ my %stops = (
 	wal   => [ writer_silent => 503, 200 ],
 	vlsn  => [ worker_silent => 200, 200 ],
 );
+sub oldest_write {
+	return ( ( $n->http('/metrics') )[1] =~ /^nodelife_oldest_write_seconds (\S+)/m )[0] // -1;
+}
 for my $name ( sort keys %stops ) {
 	my ( $kind, $write, $read ) = @{ $stops{$name} };
 	my $pid = $n->workers->{$name};
+	my $c   = $n->client;
+	is oldest_write(), '0.000', 'no write waits';
 	kill 'STOP', $pid;
+	$c->send(qw(INCR n)) if $write == 503;
 	eventually {
 		trouble( $n, $kind ) =~
 		  /^$name \(pid $pid\): no heartbeat for \d+\.\d s: .*kill -CONT/;
 	} "$name is stopped: the screen names it";
 	is write_probe($n), $write, "the write probe says $write";
+	eventually { oldest_write() > 0.9 } 'a metric tells how long a write waits'
+	  if $write == 503;
 	my $s = $n->stat;
 	is $s->{can_write} ? 200 : 503, $write, 'so does the screen';
 	is $s->{can_read} ? 200 : 503, $read, "and $read of reads";
@@ -67,6 +75,7 @@ for my $name ( sort keys %stops ) {
 	kill 'CONT', $pid;
 	eventually { trouble( $n, $kind ) eq '' } 'and when it is over';
 	is write_probe($n), 200, 'writes are served';
+	like $c->reply, qr/^\d+$/, 'the one that waited, too' if $write == 503;
 }
 {
 	my $vlsn = $n->workers->{vlsn};

@@ -5,11 +5,19 @@
 #include "shm/trouble.h"
 #include "t/lib/gateway_rig.h"
 
+/* Since when the oldest write waits for its answer, as others see it. */
+static uint64_t
+owed(void)
+{
+	return atomic_load(&region.slots->row[SLOT_GATEWAY].write_ns);
+}
+
 static void
 test_early(void)
 {
 	struct conn *a = client(), *b = client();
 	uint32_t first = gw.next_seq;
+	uint64_t begun = gw.loop.now_ns = 77;
 
 	say(a, "SET k1 v\r\nSET k2 v EX 100\r\nMSET k3 v k4 v\r\n");
 	say(b, "SETEX k5 100 v\r\n");
@@ -17,7 +25,9 @@ test_early(void)
 	is_u64(a->node_count, 1, "a run of one client is one node");
 	is_u64(position_get(&region.pos->commit_waited), 1,
 	    "commit is waited for");
+	gw.loop.now_ns = 1000;
 	turn();
+	is_u64(owed(), begun, "the oldest waits since it came");
 	is_u64(wal_accept(), 4, "wal got them");
 	turn();
 	is_str(heard(a), "", "appended is not answered");
@@ -32,6 +42,7 @@ test_early(void)
 	turn();
 	is_str(heard(b), "+OK\r\n", "now it is");
 	is_u64(position_get(&region.pos->commit_waited), 0, "nobody waits");
+	is_u64(owed(), 0, "and no write");
 	is_u64(gw.oldest_seq, gw.next_seq, "the window is empty");
 	is_u64(a->last_vlsn, last_vlsn - 1, "the client's own position");
 	gone(a);
@@ -330,6 +341,7 @@ test_full(void)
 	is_u64(atomic_load(&region.slots->row[SLOT_GATEWAY].busy_with),
 	    BUSY_REQUEST, "and it says so");
 	ok(!gw_write_pending(&gw), "nothing to do until there is room");
+	ok(owed() != 0 && owed() < gw.loop.now_ns, "a write waits");
 	while ((a->park != PARK_NOT || b->park != PARK_NOT ||
 		   gw.oldest_seq != gw.next_seq) &&
 	       rounds++ < 100) {
@@ -344,6 +356,7 @@ test_full(void)
 	turn();
 	is_u64(atomic_load(&region.slots->row[SLOT_GATEWAY].busy_with),
 	    BUSY_NOT, "not held back any more");
+	is_u64(owed(), 0, "no write waits");
 	gone(a);
 	gone(b);
 }

@@ -317,6 +317,10 @@ test_metrics(void)
 	atomic_store(&f.r.slots->row[SLOT_WAL].state, SLOT_RUNNING);
 	atomic_store(&f.r.slots->row[SLOT_WAL].restarts, 3);
 	atomic_store(&f.r.slots->row[SLOT_WAL].heartbeat_ns, mono_ns());
+	atomic_store(&f.r.slots->row[SLOT_GATEWAY].state, SLOT_RUNNING);
+	atomic_store(
+	    &f.r.slots->row[SLOT_GATEWAY].write_ns, mono_ns() - 3 * NS_PER_S);
+	atomic_store(&f.r.slots->row[SLOT_GATEWAY + 1].write_ns, 1);
 	strcpy(f.r.head->group, "a\"b\\c\n");
 	is_u64(get("/metrics"), 200, "metrics");
 	is_str(page.type, "text/plain; version=0.0.4; charset=utf-8", "type");
@@ -343,6 +347,8 @@ test_metrics(void)
 		has("nodelife_worker_slot_restarts_total{worker=\"wal\"} 3\n"),
 	    "workers");
 	ok(has("nodelife_phase{phase=\"gateway_enable\"} 1\n"), "phase");
+	ok(has("\nnodelife_oldest_write_seconds 3."),
+	    "the oldest write of the gateways that run");
 	ok(has("group=\"a\\\"b\\\\c\\n\""), "label values are escaped");
 	is_u64(metrics_wrong(page.body.data), 0, "the format is kept");
 	fixture_close(&f);

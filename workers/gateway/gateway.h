@@ -504,6 +504,10 @@ uint64_t gw_write_lost(const struct gateway *g);
 /* Once a turn: if it failed meanwhile, nobody waits for it any more. */
 void gw_lost_look(struct gateway *g);
 
+/* ---- owed.c ---- */
+/* What holds its writes back, and for how long. */
+void gw_owed_publish(struct gateway *g);
+
 /* ---- write.c ---- */
 int gw_write_init(struct gateway *g);
 /* Before that: nothing that is still owed will be answered. */
@@ -516,6 +520,8 @@ void gw_write_publish(struct gateway *g);
 bool gw_write_pending(struct gateway *g);
 /* What an early answer waits for, at this node's sync level. */
 uint64_t gw_write_acked(const struct gateway *g);
+/* Since when the oldest that wal has been given waits; UINT64_MAX: none. */
+uint64_t gw_write_oldest(struct gateway *g);
 /* Say whether wal must ring us when `committed` moves. */
 void gw_write_commit_waited(struct gateway *g);
 /* Is there room for another request (a hint for those that wait)? */

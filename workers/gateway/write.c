@@ -95,6 +95,14 @@ window_node(struct gateway *g, uint32_t seq)
 	return &g->nodes[at - 1];
 }
 
+uint64_t
+gw_write_oldest(struct gateway *g)
+{
+	const struct node *n = window_node(g, g->oldest_seq);
+
+	return n != NULL ? n->start_ns : UINT64_MAX;
+}
+
 /* ---- nodes ---- */
 
 static bool
@@ -940,26 +948,11 @@ gw_write_turn(struct gateway *g)
 	big_pump(g);
 }
 
-/* Says what it is held back by, for wal and for tools. */
-static void
-busy_publish(struct gateway *g)
-{
-	_Atomic uint32_t *busy = &g->r->slots->row[g->slot].busy_with;
-	uint32_t now = BUSY_NOT;
-
-	if (g->big.payload != NULL)
-		now = BUSY_REQUEST;
-	else if (g->stalled_count != 0)
-		now = gw_reach_holds(g) ? BUSY_TABLE : BUSY_REQUEST;
-	if (atomic_load_explicit(busy, memory_order_relaxed) != now)
-		atomic_store_explicit(busy, now, memory_order_relaxed);
-}
-
 void
 gw_write_publish(struct gateway *g)
 {
 	gw_reach_turn(g);
-	busy_publish(g);
+	gw_owed_publish(g);
 	if (!g->req_published)
 		return;
 	g->req_published = false;

@@ -171,6 +171,28 @@ flush_add(struct text *t, const struct region *r, const struct status *st)
 		: 0.0);
 }
 
+/* Whatever it waits for: room, the log, the store. */
+static void
+write_add(struct text *t, const struct region *r, const struct status *st)
+{
+	const struct slot_row *row = &r->slots->row[SLOT_GATEWAY];
+	uint64_t since, oldest = st->now_ns;
+	unsigned i;
+
+	for (i = 0; i < GATEWAY_MAX; i++) {
+		since = atomic_load_explicit(
+		    &row[i].write_ns, memory_order_relaxed);
+		if (since != 0 && since < oldest &&
+		    atomic_load_explicit(&row[i].state, memory_order_relaxed) ==
+			SLOT_RUNNING)
+			oldest = since;
+	}
+	head(t, "nodelife_oldest_write_seconds", "gauge",
+	    "For how long the oldest write waits for its answer; 0: none does");
+	text_add(t, "nodelife_oldest_write_seconds %.3f\n",
+	    (double)(st->now_ns - oldest) / 1e9);
+}
+
 static void
 boot_add(struct text *t, const struct region *r, const struct status *st)
 {
@@ -194,6 +216,7 @@ boot_add(struct text *t, const struct region *r, const struct status *st)
 	gauge(t, "nodelife_draining", "1 when a stop is under way",
 	    st->health == HEALTH_DRAINING);
 	flush_add(t, r, st);
+	write_add(t, r, st);
 	gauge(t, "nodelife_no_space", "1 when the log has no room",
 	    trouble_stands(r, TROUBLE_LOG_FULL));
 	head(t, "nodelife_clock_ahead_seconds", "gauge",
