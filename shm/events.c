@@ -93,6 +93,19 @@ event_add_as(struct region *r, unsigned slot, enum event_level level,
 	va_end(ap);
 }
 
+void
+event_add_short(struct region *r, unsigned slot, enum event_level level,
+    const char text[EVENT_TEXT_MAX], const char *whole)
+{
+	char kept[EVENT_TEXT_MAX] = "";
+
+	ASSERT(r->writable);
+	ASSERT(slot < SLOT_MAX);
+	strlcpy(kept, text, sizeof(kept));
+	event_store(r->events, slot, level, EVENT_PLAIN, kept);
+	event_log(level, whole);
+}
+
 static bool
 event_copy(const struct events *e, uint64_t number, struct event *out)
 {

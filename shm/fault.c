@@ -183,6 +183,9 @@ fault_kind(int error, enum fault_place place)
 	return r != NULL ? r->kind : FAULT_PROGRAM;
 }
 
+/* A file's name and what it is in; of less of an object nobody learns which. */
+#define OBJECT_MIN 40
+
 static void
 part(char *buf, size_t size, const char *text)
 {
@@ -193,16 +196,14 @@ part(char *buf, size_t size, const char *text)
 	snprintf(buf + len, size - len, "%s%s", len > 0 ? ": " : "", text);
 }
 
-char *
-fault_text(char *buf, size_t size, const struct fault *f)
+/* All that comes behind the object. */
+static void
+parts_behind(char *buf, size_t size, const struct fault *f)
 {
 	const struct remedy *r = remedy_find(f->error, f->place);
 	const char *remedy = r != NULL ? r->text : "";
 	size_t len;
 
-	ASSERT(size > 0);
-	buf[0] = '\0';
-	part(buf, size, f->object);
 	part(buf, size, f->call);
 	if (f->what != NULL)
 		part(buf, size, f->what);
@@ -218,6 +219,25 @@ fault_text(char *buf, size_t size, const struct fault *f)
 	    (len = strlen(buf)) < size - 1)
 		snprintf(buf + len, size - len, "%s", GOES_ON);
 	part(buf, size, f->command);
+}
+
+char *
+fault_text(char *buf, size_t size, const struct fault *f)
+{
+	char rest[FAULT_LINE_MAX] = "";
+	size_t len = strlen(f->object), left;
+
+	ASSERT(size > 0);
+	parts_behind(rest, sizeof(rest), f);
+	/* With ": " between them, and the NUL. */
+	left = size > strlen(rest) + 3 ? size - strlen(rest) - 3 : 0;
+	buf[0] = '\0';
+	if (len > left && left >= OBJECT_MIN)
+		snprintf(buf, size, "...%s",
+		    f->object + len - (left - strlen("...")));
+	else
+		part(buf, size, f->object);
+	part(buf, size, rest);
 	return buf;
 }
 

@@ -10,6 +10,7 @@
 #include <stddef.h>
 
 #define FAULT_TEXT_MAX 480 /* a whole message, its NUL included */
+#define FAULT_LINE_MAX 900 /* as the log has it, which takes longer ones */
 
 /* Where it happened, for the remedy. */
 enum fault_place {
@@ -57,8 +58,9 @@ struct fault {
 };
 
 /*
- * "OBJECT: CALL: WHAT: EFFECT: REMEDY: COMMAND" into buf, cut at `size` if need
- * be. Returns buf.
+ * "OBJECT: CALL: WHAT: EFFECT: REMEDY: COMMAND" into buf; of a long object only
+ * the end, behind dots, if the rest does not fit else. What does not fit even
+ * so is cut at `size`. Returns buf.
  */
 char *fault_text(char *buf, size_t size, const struct fault *f);
 /* "" if there is none. */

@@ -193,7 +193,7 @@ log_file_is_named(void)
 static void
 log_not_reopened(int error)
 {
-	char text[FAULT_TEXT_MAX];
+	char text[FAULT_LINE_MAX];
 	struct fault f = { .object = me.path,
 		.call = "open again",
 		.error = error,

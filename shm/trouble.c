@@ -68,8 +68,10 @@ row_write(struct trouble_row *row, const char *text)
 	atomic_store_explicit(&row->standing, true, memory_order_release);
 }
 
+/* The text stands, the log has the whole of it. */
 static void
-begin(struct region *r, enum trouble kind, const char *text)
+begin(struct region *r, enum trouble kind, const char text[FAULT_TEXT_MAX],
+    const char *whole)
 {
 	struct trouble_row *row = row_of(r, kind);
 	bool before = trouble_stands(r, kind);
@@ -82,30 +84,32 @@ begin(struct region *r, enum trouble kind, const char *text)
 	row_write(row, text);
 	if (before)
 		return;
-	event_add(r, kinds[kind].slot,
-	    kinds[kind].stops != STOPS_NOTHING ? EVENT_ERROR : EVENT_WARN, "%s",
-	    text);
-	log_say("%s", text);
+	event_add_short(r, kinds[kind].slot,
+	    kinds[kind].stops != STOPS_NOTHING ? EVENT_ERROR : EVENT_WARN, text,
+	    whole);
+	log_say("%s", whole);
 }
 
 void
 trouble_begin(struct region *r, enum trouble kind, const struct fault *f)
 {
-	char text[FAULT_TEXT_MAX];
+	char text[FAULT_TEXT_MAX], whole[FAULT_LINE_MAX];
 
-	begin(r, kind, fault_text(text, sizeof(text), f));
+	begin(r, kind, fault_text(text, sizeof(text), f),
+	    fault_text(whole, sizeof(whole), f));
 }
 
 void
 trouble_begin_text(struct region *r, enum trouble kind, const char *fmt, ...)
 {
-	char text[FAULT_TEXT_MAX] = "";
+	char text[FAULT_TEXT_MAX], whole[FAULT_LINE_MAX] = "";
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
+	vsnprintf(whole, sizeof(whole), fmt, ap);
 	va_end(ap);
-	begin(r, kind, text);
+	strlcpy(text, whole, sizeof(text));
+	begin(r, kind, text, whole);
 }
 
 void

@@ -59,6 +59,33 @@ test_parts(void)
 	    "an errno without a remedy promises nothing");
 }
 
+/* A path may be as long as it likes: what to do is told all the same. */
+static void
+test_long_object(void)
+{
+	char path[1024];
+	struct fault f = { .object = path,
+		.call = "write",
+		.error = EFBIG,
+		.place = PLACE_DATA,
+		.effect = "writes wait",
+		.goes_on = true };
+	size_t n, wrong = 0;
+
+	for (n = 8; n < sizeof(path); n++) {
+		memset(path, 'p', n);
+		memcpy(path + n - 7, "/n.seg", 7);
+		fault_text(text, sizeof(text), &f);
+		wrong += strstr(text, "/n.seg: write: File too large: writes "
+				      "wait: a limit of") == NULL;
+		wrong +=
+		    strstr(text, "the node goes on by itself then") == NULL;
+		wrong += (strncmp(text, "...p", 4) == 0) !=
+			 (strncmp(text, path, n - 1) != 0);
+	}
+	is_u64(wrong, 0, "of a long path the end is told, and all behind it");
+}
+
 /* Whatever the errno: no remedy but damage's touches the data. */
 static void
 test_remedies(void)
@@ -160,6 +187,7 @@ int
 main(void)
 {
 	test_parts();
+	test_long_object();
 	test_remedies();
 	test_restarts();
 	test_kinds();

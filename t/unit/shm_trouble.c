@@ -78,6 +78,39 @@ test_life(struct region *r)
 	    "which is not called over");
 }
 
+/* The log has it whole, the screen and the event what to do. */
+static void
+test_long(struct region *r)
+{
+	char path[500], file[] = "/tmp/nodelife.log.XXXXXX";
+	char whole[FAULT_LINE_MAX], logged[2048] = "";
+	struct fault f = { .object = path,
+		.call = "write",
+		.error = EFBIG,
+		.place = PLACE_DATA,
+		.effect = "writes wait",
+		.goes_on = true };
+	struct trouble_info t;
+	int fd = mkstemp(file);
+
+	memset(path, 'p', sizeof(path) - 1);
+	path[sizeof(path) - 1] = '\0';
+	fault_text(whole, sizeof(whole), &f);
+	log_open(file);
+	trouble_begin(r, TROUBLE_LOG_FAILED, &f);
+	log_open("/dev/null");
+	ok(read(fd, logged, sizeof(logged) - 1) > 0 &&
+		strstr(logged, path) != NULL && strstr(logged, whole) != NULL,
+	    "the log has path and remedy: %s", logged);
+	ok(trouble_read(r, TROUBLE_LOG_FAILED, &t) &&
+		strstr(t.text, "goes on by itself then") != NULL,
+	    "the remedy stands: %s", t.text);
+	is_str(newest_event(r), t.text, "and is in the event");
+	trouble_end(r, TROUBLE_LOG_FAILED);
+	close(fd);
+	unlink(file);
+}
+
 static _Atomic unsigned *reads; /* in shared memory: reads that are done */
 
 /* Texts of one letter each: a torn one has two. */
@@ -152,6 +185,7 @@ main(void)
 	fixture_open(&f);
 	log_open("/dev/null");
 	test_life(&f.r);
+	test_long(&f.r);
 	test_beside(&f.r);
 	test_died(&f.r);
 	log_open("stderr");
