@@ -70,6 +70,29 @@ my $r = $c->reply;
 like $r, qr/^ERR |^CLOSED/, "a request over max_query: $r";
 alive 'oversized';
 
+# As many of 1,000 bytes as a request of so many has room for.
+sub request {
+	my ($bytes) = @_;
+	my $k = int( ( $bytes - 100 ) / 1021 );
+	return ( 'MSET', map { ( sprintf( 'm%05d', $_ ), 'x' x 1000 ) } 1 .. $k );
+}
+is $n->client->cmd( request( 1 << 20 ) ), 'OK', 'one that is not over it';
+like $n->client->cmd( request( ( 1 << 20 ) + 2 * 65536 ) ), qr/CLOSED/,
+  'one that is by more than 64K';
+like slurp( $n->{log} ), qr/closed: its request is longer than \[listen\] max_query, 1048576 bytes/,
+  'the log says of which limit';
+
+# A web page's browser.
+SKIP: {
+	skip 'no curl here', 3 if system('curl --version >/dev/null 2>&1') != 0;
+	my $url = 'http://' . $n->addr('client') . '/';
+	is system( 'curl', '-s', '-m', 30, '-X', 'POST', '--data-binary', "FLUSHALL\r\n", $url ) >> 8,
+	  52, 'a POST with a command in it is closed without a word';
+	alive 'a POST';
+	like slurp( $n->{log} ), qr/127[.]0[.]0[.]1:\d+: closed: possible attack: it speaks HTTP/,
+	  'the log calls it an attack';
+}
+
 # One byte at a time: served all the same, in its own time.
 $c = $n->client;
 my $slow = Nodelife::Client::encode( 'SET', 'slow', 'x' x 50 )

@@ -410,6 +410,28 @@ sub mount_again {
 	return;
 }
 
+# The process that serves a faulty one is killed: for good, for who has it open.
+sub lose_server {
+	my ($self) = @_;
+	kill 'KILL', $self->{server}{pid};
+	waitpid $self->{server}{pid}, 0;
+	World::drop( kill => $self->{server}{pid} );
+	return;
+}
+
+# Checked and mounted again without it, as an admin does.
+sub mount_without_server {
+	my ($self) = @_;
+	World::try( 'umount', '-l', $self->{dir} );
+	World::try( 'losetup', '-d', $self->{loop} );
+	World::try( 'umount', '-l', "$self->{top}/server" );
+	delete @$self{qw(server faulty)};
+	$self->{image} = "$self->{top}/image";
+	World::try( 'e2fsck', '-fy', $self->{image} );
+	$self->attach;
+	return;
+}
+
 # Whatever makes others wait is over.
 sub well {
 	my ($self) = @_;

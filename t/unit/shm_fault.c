@@ -124,6 +124,10 @@ test_remedies(void)
 	    "no space may be no inodes");
 	ok(strstr(fault_remedy(ENOSPC, PLACE_SHM), "/dev/shm") != NULL,
 	    "no space in /dev/shm is another place");
+	ok(strstr(fault_remedy(ENOTCONN, PLACE_DATA), "server is gone") !=
+		    NULL &&
+		fault_kind(ENOTCONN, PLACE_DATA) == FAULT_WORLD,
+	    "a file system whose server was killed is mounted again");
 	ok(strstr(fault_remedy(EROFS, PLACE_DATA), "chown") == NULL,
 	    "a read-only file system needs no chown");
 }
