@@ -128,6 +128,7 @@ no_hold 'SCAN after SCAN', 'ARRAY',
   sub { ref $_[-1] };
 no_hold 'KEYS after KEYS', 'ARRAY', enc( 'KEYS', 'none' ) x 5, 5,
   sub { ref $_[-1] };
+no_hold 'KEYS of all', $many, enc(qw(KEYS *)), 1, sub { scalar @{ $_[0] } };
 no_hold 'a slow pattern', 'ARRAY',
   enc( 'KEYS', '*[' . 'a' x 1000 . ']*x' ), 1, sub { ref $_[-1] };
 no_hold 'nothing but small ones', 'OK',
