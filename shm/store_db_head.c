@@ -8,6 +8,7 @@
  *		10  2  flags
  *		12  2  where the offsets of its nodes end, from 16 on
  *		14  2  where its nodes begin
+ *		12  4  of a value on pages of its own, how many there are
  *	node	 0  4  length of the data; in a branch, with the flags, a page
  *		 4  2  flags
  *		 6  2  length of the key, which follows, and then the data
@@ -38,6 +39,7 @@
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -53,9 +55,12 @@
 #define MAGIC     0xbeefc0deu
 #define VERSION   1u
 #define NO_PAGE   UINT64_MAX
+#define DEPTH_MAX 32u /* LMDB's */
+#define LIST_READ 512u /* numbers at once */
 
 #define P_BRANCH    0x01u
 #define P_LEAF      0x02u
+#define P_OVERFLOW  0x04u
 #define P_META      0x08u
 #define F_BIGDATA   0x01u
 #define F_SUBDATA   0x02u
@@ -70,7 +75,7 @@
 
 struct head {
 	int fd;
-	uint64_t pages; /* of the file, whole ones */
+	uint64_t pages; /* that the file has, whole ones */
 	uint32_t page_size;
 	uint8_t meta[2][META_SIZE];
 	const uint8_t *newest; /* one of them */
@@ -89,6 +94,12 @@ static uint64_t
 meta_txn(const uint8_t *m)
 {
 	return get_le64(m + 144);
+}
+
+static uint64_t
+last_page(const uint8_t *m)
+{
+	return get_le64(m + 136);
 }
 
 /* -ENODATA: the file ends before. */
@@ -152,8 +163,6 @@ main_may_be(const uint8_t *tree)
 static int
 judge_meta(struct head *h, const uint8_t *m, unsigned i)
 {
-	uint64_t last = get_le64(m + 136);
-
 	if ((get_le16(m + 10) & P_META) == 0 || get_le32(m + 16) != MAGIC ||
 	    get_le32(m + 20) != VERSION)
 		return wrong(h, "a meta page is none");
@@ -161,11 +170,8 @@ judge_meta(struct head *h, const uint8_t *m, unsigned i)
 		return wrong(h, "the page size in its second meta page");
 	if (get_le64(m + 32) > MAP_MAX)
 		return wrong(h, "a meta page's size of the map");
-	if (last < 1)
+	if (last_page(m) < 1)
 		return wrong(h, "a meta page's last page");
-	if (last >= h->pages)
-		return wrong(h, "a meta page names pages behind its end: the "
-				"file was cut, or that page is wrong");
 	if (meta_txn(m) != 0 && meta_txn(m) % 2 != i)
 		return wrong(h, "a meta page's transaction");
 	return 0;
@@ -178,7 +184,7 @@ judge_meta(struct head *h, const uint8_t *m, unsigned i)
 static int
 judge_trees(struct head *h, const uint8_t *m)
 {
-	uint64_t last = get_le64(m + 136);
+	uint64_t last = last_page(m);
 
 	if ((get_le16(m + 44) & ~D_NO_SUBDIR) != D_NUMBERS ||
 	    !counts_may_be(m + 40, last) ||
@@ -237,7 +243,9 @@ node_count(const struct head *h)
 static int
 read_root(struct head *h, uint64_t root)
 {
-	int rc = read_at(h, h->page, h->page_size, root * h->page_size);
+	int rc = root < h->pages
+		     ? read_at(h, h->page, h->page_size, root * h->page_size)
+		     : -ENODATA;
 	uint16_t flags = get_le16(h->page + 10);
 	uint32_t lower = get_le16(h->page + 12), upper = get_le16(h->page + 14);
 	const uint8_t *node;
@@ -260,7 +268,7 @@ read_root(struct head *h, uint64_t root)
 static bool
 database_may_be(const struct head *h, const uint8_t *node, uint64_t *root)
 {
-	uint64_t last = get_le64(h->newest + 136);
+	uint64_t last = last_page(h->newest);
 	uint16_t n = get_le16(node + 6);
 	const uint8_t *tree = node + NODE_HEAD + n;
 	bool due = n == 3 && memcmp(node + NODE_HEAD, "due", 3) == 0;
@@ -311,6 +319,158 @@ judge_roots(struct head *h)
 	return rc;
 }
 
+/* ---- the end of the file ---- */
+
+/* Of the pages that the file has not: a bit each of those found free. */
+struct lost {
+	uint8_t *found;
+	uint64_t left; /* not found yet */
+	uint64_t visited; /* pages of the tree */
+	uint64_t listed; /* pages, in all lists */
+};
+
+static int
+take_numbers(struct head *h, struct lost *l, uint64_t at, uint64_t n)
+{
+	uint8_t numbers[LIST_READ * 8], *byte, bit;
+	uint64_t page, i, some;
+	int rc;
+
+	for (; n > 0; n -= some, at += some * 8) {
+		some = n < LIST_READ ? n : LIST_READ;
+		if ((rc = read_at(h, numbers, some * 8, at)) != 0)
+			return rc;
+		for (i = 0; i < some; i++) {
+			page = get_le64(numbers + i * 8);
+			if (page < h->pages)
+				continue;
+			if (page > last_page(h->newest))
+				return -ENODATA;
+			page -= h->pages;
+			byte = &l->found[page / 8];
+			bit = (uint8_t)(1u << page % 8);
+			if ((*byte & bit) != 0)
+				return -ENODATA;
+			*byte |= bit;
+			l->left--;
+		}
+	}
+	return 0;
+}
+
+/* What one transaction gave up: a count, and so many pages. */
+static int
+take_list(struct head *h, struct lost *l, uint64_t at, uint64_t size)
+{
+	uint8_t count[8];
+	uint64_t n;
+	int rc = size < 8 ? -ENODATA : read_at(h, count, 8, at);
+
+	if (rc != 0)
+		return rc;
+	n = get_le64(count);
+	/* No page is in two lists. */
+	if (n > size / 8 - 1 || n > last_page(h->newest) - l->listed)
+		return -ENODATA;
+	l->listed += n;
+	return take_numbers(h, l, at + 8, n);
+}
+
+/* A long list has pages of its own. */
+static int
+take_long_list(struct head *h, struct lost *l, uint64_t page, uint64_t size)
+{
+	uint8_t head[PAGE_HEAD];
+	uint64_t at = page * h->page_size;
+	int rc =
+	    page < h->pages ? read_at(h, head, sizeof(head), at) : -ENODATA;
+
+	if (rc != 0)
+		return rc;
+	if (get_le64(head) != page || get_le16(head + 10) != P_OVERFLOW ||
+	    (uint64_t)get_le32(head + 12) * h->page_size < PAGE_HEAD + size)
+		return -ENODATA;
+	return take_list(h, l, at + PAGE_HEAD, size);
+}
+
+static int
+take_node(struct head *h, struct lost *l, uint64_t page, const uint8_t *node)
+{
+	const uint8_t *data = node + NODE_HEAD + get_le16(node + 6);
+	uint32_t size = get_le32(node);
+
+	if ((get_le16(node + 4) & F_BIGDATA) != 0)
+		return take_long_list(h, l, get_le64(data), size);
+	return take_list(
+	    h, l, page * h->page_size + (uint64_t)(data - h->page), size);
+}
+
+/*
+ * The tree of free pages from `page` on, which is no more than `depth` pages
+ * deep. No page belongs to it twice, so it ends.
+ */
+static int
+walk_lists(struct head *h, struct lost *l, uint64_t page, unsigned depth)
+{
+	const uint8_t *node;
+	bool leaf = false;
+	unsigned i;
+	int rc = 0;
+
+	if (depth == 0 || l->visited++ == h->pages)
+		return -ENODATA;
+	for (i = 0; rc == 0; i++) {
+		/* What was below a branch has taken its place. */
+		if (!leaf && (rc = read_root(h, page)) != 0)
+			break;
+		if (i == node_count(h))
+			break;
+		leaf = get_le16(h->page + 10) == P_LEAF;
+		if (!node_fits(h, leaf, i, &node))
+			rc = -ENODATA;
+		else if (leaf)
+			rc = take_node(h, l, page, node);
+		else
+			rc = walk_lists(h, l,
+			    get_le32(node) | (uint64_t)get_le16(node + 4) << 32,
+			    depth - 1);
+	}
+	return rc;
+}
+
+/*
+ * LMDB does not write a page that one transaction took from the end and gave up
+ * again; then the file ends before its last page. The next that takes it from
+ * the free ones writes it before anybody reads it. So what is not there must
+ * be free, all of it. What was free behind the commit before still was at this
+ * one, or is written.
+ */
+static int
+judge_end(struct head *h)
+{
+	struct lost l = { 0 };
+	unsigned depth = get_le16(h->newest + 46);
+	int rc = -ENODATA;
+
+	if (last_page(h->newest) < h->pages)
+		return 0;
+	l.left = last_page(h->newest) + 1 - h->pages;
+	/* It has their numbers, or it was cut. */
+	if (l.left <= h->pages * h->page_size / 8 && depth <= DEPTH_MAX) {
+		l.found = calloc(l.left / 8 + 1, 1);
+		rc = l.found == NULL
+			 ? -ENOMEM
+			 : walk_lists(h, &l, get_le64(h->newest + 80), depth);
+		free(l.found);
+	}
+	if (rc != 0 && rc != -ENODATA && rc != -EBADMSG)
+		return rc;
+	return rc == 0 && l.left == 0
+		   ? 0
+		   : wrong(h, "a meta page names pages behind its end: the "
+			      "file was cut, or that page is wrong");
+}
+
 static int
 look(struct head *h)
 {
@@ -318,6 +478,8 @@ look(struct head *h)
 
 	if (rc == 0)
 		rc = judge_metas(h);
+	if (rc == 0)
+		rc = judge_end(h);
 	return rc != 0 ? rc : judge_roots(h);
 }
 
@@ -363,7 +525,7 @@ store_db_head(const char *path, struct store_head *out, char *why, size_t n)
 		snprintf(why, n, "%s: damaged: %s", name, h.what);
 	if (rc == 0 && h.newest != NULL) {
 		out->commits = meta_txn(h.newest);
-		out->last_page = get_le64(h.newest + 136);
+		out->last_page = last_page(h.newest);
 		out->root = get_le64(h.newest + 128);
 	}
 	return rc;
