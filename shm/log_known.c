@@ -34,20 +34,15 @@ checkpoint_state(const char *data_path, struct store_state *out)
 {
 	char path[PATH_MAX], why[256];
 	struct store_db db;
-	MDB_txn *txn;
 	int rc;
 
 	snprintf(path, sizeof(path), "%s/store", data_path);
 	rc = store_db_open(&db, path, STORE_DB_NOLOCK, 0, why, sizeof(why));
 	if (rc != 0)
 		return rc;
-	rc = store_db_errno(mdb_txn_begin(db.env, NULL, MDB_RDONLY, &txn));
-	if (rc == 0) {
-		rc = store_db_state(&db, txn, out);
-		mdb_txn_abort(txn);
-	}
+	*out = db.state;
 	store_db_close(&db);
-	return rc;
+	return 0;
 }
 
 static int

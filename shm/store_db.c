@@ -10,6 +10,7 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,6 +29,7 @@
  * for files of format 1.
  */
 #define EMPTY_COMMITS 2
+#define OPENS_MAX     5 /* each may be outrun, see there */
 
 static inline uint64_t
 get_be64(const uint8_t *p)
@@ -111,29 +113,47 @@ open_dbs(struct store_db *db, MDB_txn *txn, unsigned create)
 	static const char *const names[] = { STORE_KV_NAME, "chunks", "slots" };
 	MDB_dbi *dbis[] = { &db->kv, &db->chunks, &db->slots };
 	unsigned new = db->head.commits == 0 ? create : 0;
-	struct store_state st;
+	struct store_state *st = &db->state;
 	MDB_stat ms;
 	size_t i;
 	int rc = mdb_dbi_open(txn, "meta", new, &db->meta);
 
 	if (rc != 0)
 		return store_db_errno(rc);
-	if ((rc = store_db_state(db, txn, &st)) != 0)
+	if ((rc = store_db_state(db, txn, st)) != 0)
 		return rc == -EBADMSG ? -EILSEQ : rc;
 	for (i = 0; i < NITEMS(names) && rc == 0; i++)
 		rc = mdb_dbi_open(txn, names[i], new, dbis[i]);
-	if (rc == 0 && st.format == 0 && (rc = look_empty(db, txn)) != 0)
+	if (rc == 0 && st->format == 0 && (rc = look_empty(db, txn)) != 0)
 		return rc;
 	if (rc == 0)
-		rc = open_due(db, txn, &st, st.format == 0 ? create : 0);
+		rc = open_due(db, txn, st, st->format == 0 ? create : 0);
 	if (rc == 0 && (rc = mdb_stat(txn, db->kv, &ms)) == 0)
 		db->page_size = ms.ms_psize;
 	return store_db_errno(rc);
 }
 
-static int
-open_all(struct store_db *db, bool write, const char *path, char *why, size_t n)
+/*
+ * No writer knows of a reader without the lock file. What the commit that it
+ * reads has in use, the next one frees, the one behind that keeps, and the
+ * third writes over.
+ */
+static bool
+outrun(const struct store_db *db, MDB_txn *txn)
 {
+	MDB_envinfo info;
+
+	/* All was read before the meta pages are. */
+	atomic_thread_fence(memory_order_acquire);
+	return mdb_env_info(db->env, &info) == 0 &&
+	       info.me_last_txnid > mdb_txn_id(txn) + 1;
+}
+
+static int
+open_all(struct store_db *db, enum store_db_mode mode, const char *path,
+    char *why, size_t n)
+{
+	bool write = mode == STORE_DB_WRITE;
 	MDB_txn *txn;
 	int rc;
 
@@ -141,6 +161,8 @@ open_all(struct store_db *db, bool write, const char *path, char *why, size_t n)
 	if (rc != 0)
 		return store_db_errno(rc);
 	rc = open_dbs(db, txn, write ? MDB_CREATE : 0);
+	if (mode == STORE_DB_NOLOCK && outrun(db, txn))
+		rc = -EAGAIN;
 	/* Without a change nothing is written; handles stay open. */
 	if (rc == 0)
 		return store_db_errno(mdb_txn_commit(txn));
@@ -218,10 +240,9 @@ explain_open(int rc, const char *path, char *why, size_t n)
 	}
 }
 
-int
-store_db_open_same(struct store_db *db, const char *path,
-    enum store_db_mode mode, uint64_t map_size, const struct store_files *files,
-    char *why, size_t why_size)
+static int
+open_once(struct store_db *db, const char *path, enum store_db_mode mode,
+    uint64_t map_size, const struct store_files *files, char *why, size_t n)
 {
 	bool write = mode == STORE_DB_WRITE;
 	int rc;
@@ -229,24 +250,37 @@ store_db_open_same(struct store_db *db, const char *path,
 	memset(db, 0, sizeof(*db));
 	db->files = files;
 	why[0] = '\0';
-	rc = files != NULL
-		 ? 0
-		 : look_kind(path, mode != STORE_DB_NOLOCK, why, why_size);
+	rc = files != NULL ? 0
+			   : look_kind(path, mode != STORE_DB_NOLOCK, why, n);
 	if (rc == 0)
 		rc = store_files_find(db, path, write);
 	if (rc == 0)
-		rc = store_db_head(path, &db->head, why, why_size);
+		rc = store_db_head(path, &db->head, why, n);
 	if (rc == 0)
 		rc = open_env(db, path, mode, map_size);
 	if (rc == 0)
 		rc = store_files_opened(db, path);
 	if (rc == 0)
-		rc = open_all(db, write, path, why, why_size);
+		rc = open_all(db, mode, path, why, n);
 	if (rc == 0)
 		return 0;
 	if (why[0] == '\0')
-		explain_open(rc, path, why, why_size);
+		explain_open(rc, path, why, n);
 	store_db_close(db);
+	return rc;
+}
+
+int
+store_db_open_same(struct store_db *db, const char *path,
+    enum store_db_mode mode, uint64_t map_size, const struct store_files *files,
+    char *why, size_t why_size)
+{
+	unsigned tries = 0;
+	int rc;
+
+	do
+		rc = open_once(db, path, mode, map_size, files, why, why_size);
+	while (rc == -EAGAIN && mode == STORE_DB_NOLOCK && ++tries < OPENS_MAX);
 	return rc;
 }
 

@@ -57,19 +57,6 @@ struct store_head {
 	uint64_t root; /* page, of the tree of databases */
 };
 
-struct store_db {
-	MDB_env *env;
-	int held; /* data.mdb, its writer's lock; 0 = none */
-	const struct store_files *files; /* of store_db_open_same(), or NULL */
-	MDB_dbi kv, chunks, due, slots, meta; /* due = 0: format 1 */
-	struct store_head head;
-	uint32_t page_size;
-	MDB_cursor *cursor; /* between put_begin and put_end, else NULL */
-	uint64_t memory; /* for its owner to set: what writing may take in
-			    bytes; 0 = as much as LMDB will */
-	uint64_t heap_mark; /* see store_db_bound() */
-};
-
 /* What a checkpoint is, in "state". */
 struct store_state {
 	uint64_t vlsn; /* everything up to here is in it */
@@ -81,6 +68,20 @@ struct store_state {
 	uint64_t term; /* of that record */
 	uint8_t group_uuid[16]; /* zeros if not known */
 	uint32_t format; /* as read; 0 = there was no checkpoint yet */
+};
+
+struct store_db {
+	MDB_env *env;
+	int held; /* data.mdb, its writer's lock; 0 = none */
+	const struct store_files *files; /* of store_db_open_same(), or NULL */
+	MDB_dbi kv, chunks, due, slots, meta; /* due = 0: format 1 */
+	struct store_head head;
+	struct store_state state; /* as it was opened */
+	uint32_t page_size;
+	MDB_cursor *cursor; /* between put_begin and put_end, else NULL */
+	uint64_t memory; /* for its owner to set: what writing may take in
+			    bytes; 0 = as much as LMDB will */
+	uint64_t heap_mark; /* see store_db_bound() */
 };
 
 struct store_term {
@@ -99,8 +100,9 @@ struct store_item {
 /*
  * Open data_dir/store at path. WRITE creates directory and files. 0 or
  * -errno: -ENOENT: there is none (READ); -EBADMSG: damaged; -EBUSY: another
- * process has it open to WRITE, a second later, too. why[] says what and where,
- * for the admin. Logs nothing.
+ * process has it open to WRITE, a second later, too; -EAGAIN: one that writes
+ * was faster than NOLOCK, time and again. why[] says what and where, for the
+ * admin. Logs nothing.
  */
 int store_db_open(struct store_db *db, const char *path,
     enum store_db_mode mode, uint64_t map_size, char *why, size_t why_size);

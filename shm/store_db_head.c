@@ -78,6 +78,7 @@ struct head {
 	uint64_t pages; /* that the file has, whole ones */
 	uint32_t page_size;
 	uint8_t meta[2][META_SIZE];
+	unsigned metas; /* that could be read */
 	const uint8_t *newest; /* one of them */
 	uint8_t page[PAGE_MAX];
 	const char *what; /* is wrong */
@@ -119,6 +120,7 @@ read_metas(struct head *h)
 	struct stat st;
 	int rc = read_at(h, h->meta[0], META_SIZE, 0);
 
+	h->metas = rc == 0;
 	h->page_size = get_le32(h->meta[0] + 40);
 	if (rc == 0 && (!is_pow2(h->page_size) || h->page_size < PAGE_MIN ||
 			   h->page_size > PAGE_MAX))
@@ -127,6 +129,7 @@ read_metas(struct head *h)
 		rc = read_at(h, h->meta[1], META_SIZE, h->page_size);
 	if (rc == -ENODATA)
 		return wrong(h, "it ends within its two meta pages");
+	h->metas += rc == 0;
 	/* Behind them: a file grows before they say so. */
 	if (rc == 0 && fstat(h->fd, &st) != 0)
 		rc = -errno;
@@ -476,6 +479,7 @@ look(struct head *h)
 {
 	int rc = read_metas(h);
 
+	h->newest = NULL;
 	if (rc == 0)
 		rc = judge_metas(h);
 	if (rc == 0)
@@ -483,15 +487,43 @@ look(struct head *h)
 	return rc != 0 ? rc : judge_roots(h);
 }
 
+/*
+ * Has somebody written meanwhile what was looked at? While its meta page stays
+ * as it is, a commit's pages do: they are given to the third behind it, and the
+ * second writes that page anew. Without a newest one, both count.
+ */
+static bool
+is_outrun(struct head *h)
+{
+	uint8_t before[2][META_SIZE];
+	unsigned i;
+
+	memcpy(before, h->meta, sizeof(before));
+	for (i = 0; i < h->metas; i++) {
+		if (h->newest != NULL && h->newest != h->meta[i])
+			continue;
+		if (read_at(h, h->meta[i], META_SIZE,
+			(uint64_t)i * h->page_size) != 0 ||
+		    memcmp(before[i], h->meta[i], META_SIZE) != 0)
+			return true;
+	}
+	return false;
+}
+
 static int
 look_again(struct head *h)
 {
 	uint8_t before[2][META_SIZE] = { 0 };
 	unsigned i, same = 0;
-	int rc;
+	int rc = 0;
 
 	for (i = 0; i < LOOKS_MAX; i++) {
-		if ((rc = look(h)) != -EBADMSG)
+		rc = look(h);
+		if (rc != 0 && rc != -EBADMSG)
+			return rc;
+		if (is_outrun(h))
+			rc = -EAGAIN;
+		if (rc == 0)
 			return rc;
 		same =
 		    memcmp(before, h->meta, sizeof(before)) == 0 ? same + 1 : 0;
