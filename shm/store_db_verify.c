@@ -222,9 +222,16 @@ count_is(struct verify *v, MDB_dbi dbi, uint64_t count, const char *of)
 	return 0;
 }
 
+static int
+too_many_pages(struct verify *v)
+{
+	return damaged(v, 0, "more pages are in use, or free, than it has");
+}
+
 /*
  * The pages that a transaction has freed, in falling order. LMDB may leave an
- * empty list when all of them were taken.
+ * empty list when all of them were taken. None is in two lists, so all of them
+ * are no longer than the file.
  */
 static int
 free_pages(struct verify *v, const MDB_val *d, uint64_t *free)
@@ -235,6 +242,8 @@ free_pages(struct verify *v, const MDB_val *d, uint64_t *free)
 
 	if (n > (d->mv_size - 8) / 8)
 		return damaged(v, 0, "a list of free pages");
+	if (n > v->db->head.last_page - *free)
+		return too_many_pages(v);
 	for (i = 1; i <= n; i++, last = page) {
 		page = get_le64(p + i * 8);
 		if (page >= last || page < 2 || page == v->db->head.root)
@@ -262,16 +271,15 @@ pages_fit(struct verify *v, uint64_t pages)
 		pages += ms.ms_branch_pages + ms.ms_leaf_pages +
 			 ms.ms_overflow_pages;
 	}
-	return pages > v->db->head.last_page
-		   ? damaged(
-			 v, 0, "more pages are in use, or free, than it has")
-		   : 0;
+	return pages > v->db->head.last_page ? too_many_pages(v) : 0;
 }
 
 /*
  * What the next writer takes for free must be so: else it writes over what is
  * in use. Each transaction frees at least the root that it found; its list is
  * the last one, or the tree of lists is an older one, or that of databases.
+ * The transactions rise, so no leaf is met twice, however a branch may lead;
+ * with the bound on the lists the work is that of reading the file once.
  */
 static int
 walk_free(struct verify *v)

@@ -434,6 +434,68 @@ test_sound(unsigned extra)
 	rig_close(&g);
 }
 
+/* A leaf's node at the end of what is there: a list of every page but root. */
+static void
+add_list(uint8_t *page, uint64_t key, uint64_t last, uint64_t root)
+{
+	uint16_t lower = get_le16(page + 12), at = get_le16(page + 14);
+	uint32_t size = (uint32_t)(last - 1) * 8;
+	uint8_t *node;
+	uint64_t i;
+
+	at = (uint16_t)(at - 16 - size);
+	put_le16(page + lower, at);
+	put_le16(page + 12, (uint16_t)(lower + 2));
+	put_le16(page + 14, at);
+	node = page + at;
+	put_le32(node, size);
+	put_le16(node + 4, 0);
+	put_le16(node + 6, 8);
+	put_le64(node + 8, key);
+	put_le64(node + 16, last - 2);
+	for (node += 24, i = last; i > 1; i--)
+		if (i != root) {
+			put_le64(node, i);
+			node += 8;
+		}
+}
+
+/* Lists that share pages could go on for ever: they end with the file's. */
+static void
+test_shared_lists(void)
+{
+	uint64_t last, root;
+	char why[256] = "";
+	uint8_t *newest, *page;
+	struct rig g;
+	unsigned i;
+
+	rig_open(&g, 8 * MIB);
+	snprintf(file, sizeof(file), "%s/data.mdb", g.path);
+	for (i = 0; i < 3; i++)
+		fill(&g, i);
+	close_files(&g);
+	newest = newest_meta(&i);
+	last = get_le64(newest + 136);
+	root = get_le64(newest + 128);
+	page = image + get_le64(newest + 80) * PAGE;
+	ok(last * 24 + 100 < PAGE, "three such lists fit a page");
+	put_le16(page + 12, 16);
+	put_le16(page + 14, PAGE);
+	put_le64(newest + 72, 3);
+	add_list(page, 1, last, root);
+	add_list(page, 2, last, root);
+	/* Whoever gets here does not see that it was enough. */
+	add_list(page, 2, last, root);
+	put_image();
+	is_i64(store_db_verify_apart(
+		   g.path, true, 10 * NS_PER_S, why, sizeof(why)),
+	    -EBADMSG, "lists of more pages than there are");
+	ok(strstr(why, "more pages") != NULL, "are told before the rest: %s",
+	    why);
+	rig_close(&g);
+}
+
 int
 main(void)
 {
@@ -444,6 +506,7 @@ main(void)
 	diag("SEED=%u", turn);
 	test_sound(0);
 	test_sound(1);
+	test_shared_lists();
 	test_flips(0);
 	test_flips(1);
 	test_empty();
