@@ -175,7 +175,8 @@ judge_meta(struct head *h, const uint8_t *m, unsigned i)
 		return wrong(h, "a meta page's size of the map");
 	if (last_page(m) < 1)
 		return wrong(h, "a meta page's last page");
-	if (meta_txn(m) != 0 && meta_txn(m) % 2 != i)
+	/* Before the first one there are the meta pages only. */
+	if (meta_txn(m) != 0 ? meta_txn(m) % 2 != i : last_page(m) != 1)
 		return wrong(h, "a meta page's transaction");
 	return 0;
 }
@@ -216,6 +217,13 @@ judge_metas(struct head *h)
 	if (txn[second] != 0 && txn[second] - txn[!second] != 1)
 		return wrong(h, "its meta pages are not of two transactions in "
 				"a row");
+	/*
+	 * Pages are never given back. (With as many, a newest one that calls
+	 * itself two less is what LMDB leaves when it could not be written.)
+	 */
+	if (last_page(h->meta[!second]) > last_page(h->newest))
+		return wrong(h, "its older meta page names more pages than the "
+				"newer one");
 	return judge_trees(h, h->newest);
 }
 
@@ -361,6 +369,12 @@ take_numbers(struct head *h, struct lost *l, uint64_t at, uint64_t n)
 	return 0;
 }
 
+static uint64_t
+branch_page(const uint8_t *node)
+{
+	return get_le32(node) | (uint64_t)get_le16(node + 4) << 32;
+}
+
 /* What one transaction gave up: a count, and so many pages. */
 static int
 take_list(struct head *h, struct lost *l, uint64_t at, uint64_t size)
@@ -434,9 +448,7 @@ walk_lists(struct head *h, struct lost *l, uint64_t page, unsigned depth)
 		else if (leaf)
 			rc = take_node(h, l, page, node);
 		else
-			rc = walk_lists(h, l,
-			    get_le32(node) | (uint64_t)get_le16(node + 4) << 32,
-			    depth - 1);
+			rc = walk_lists(h, l, branch_page(node), depth - 1);
 	}
 	return rc;
 }
@@ -474,6 +486,36 @@ judge_end(struct head *h)
 			      "file was cut, or that page is wrong");
 }
 
+/*
+ * Each transaction but the first frees the root that it found, so that the last
+ * list is its own. An older meta page that calls itself the newest has another.
+ */
+static int
+judge_newest_list(struct head *h)
+{
+	unsigned depth = get_le16(h->newest + 46);
+	uint64_t page = get_le64(h->newest + 80);
+	const uint8_t *node;
+	bool leaf = false;
+	int rc;
+
+	if (meta_txn(h->newest) <= 1)
+		return 0;
+	while (!leaf && depth-- > 0) {
+		if ((rc = read_root(h, page)) != 0)
+			return rc;
+		leaf = get_le16(h->page + 10) == P_LEAF;
+		if (!node_fits(h, leaf, node_count(h) - 1, &node))
+			break;
+		if (leaf && get_le16(node + 6) == 8 &&
+		    get_le64(node + NODE_HEAD) == meta_txn(h->newest))
+			return 0;
+		page = branch_page(node);
+	}
+	return wrong(h, "its newest free pages are not those of its newest "
+			"transaction");
+}
+
 static int
 look(struct head *h)
 {
@@ -484,6 +526,8 @@ look(struct head *h)
 		rc = judge_metas(h);
 	if (rc == 0)
 		rc = judge_end(h);
+	if (rc == 0)
+		rc = judge_newest_list(h);
 	return rc != 0 ? rc : judge_roots(h);
 }
 

@@ -434,6 +434,70 @@ test_sound(unsigned extra)
 	rig_close(&g);
 }
 
+static int
+head_says(const char *path, char *why, size_t n)
+{
+	struct store_head head;
+
+	why[0] = '\0';
+	put_image();
+	return store_db_head(path, &head, why, n);
+}
+
+/* One bit of a meta page's transaction, and the other page is the newest. */
+static void
+flip_txn(const char *path, unsigned meta, const char *what)
+{
+	uint8_t *txn = image + (size_t)meta * PAGE + 144;
+	char why[256];
+	int rc;
+
+	*txn ^= 2;
+	rc = head_says(path, why, sizeof(why));
+	ok(rc == -EBADMSG, "%s: %s", what, why);
+	*txn ^= 2;
+}
+
+/*
+ * Transactions in a row stay so if the newer becomes two less, or the older two
+ * more. The file of the older one had fewer pages, or its newest list is not of
+ * the transaction that it says.
+ */
+static void
+test_older(unsigned fills)
+{
+	uint8_t *newest, *older;
+	char why[256];
+	struct rig g;
+	unsigned i;
+
+	rig_open(&g, 8 * MIB);
+	snprintf(file, sizeof(file), "%s/data.mdb", g.path);
+	for (i = 0; i < fills; i++)
+		fill(&g, i);
+	close_files(&g);
+	newest = newest_meta(&i);
+	older = image + (size_t)(1 - i) * PAGE;
+	ok((get_le64(newest + 144) & 2) != 0, "transaction %u",
+	    (unsigned)get_le64(newest + 144));
+	if (get_le64(older + 144) > 1) {
+		put_le64(older + 136, get_le64(newest + 136));
+		is_i64(head_says(g.path, why, sizeof(why)), 0,
+		    "the older file was as long");
+		if ((get_le64(older + 144) & 2) == 0)
+			flip_txn(g.path, 1 - i, "the older as the newest");
+	}
+	put_le64(older + 136, get_le64(newest + 136) - 1);
+	is_i64(head_says(g.path, why, sizeof(why)), 0,
+	    "the older file was a page shorter");
+	flip_txn(g.path, i, "the newest as the oldest");
+	if (get_le64(older + 144) == 1) {
+		put_le64(older + 136, get_le64(newest + 136));
+		flip_txn(g.path, i, "the newest as none");
+	}
+	rig_close(&g);
+}
+
 /* A leaf's node at the end of what is there: a list of every page but root. */
 static void
 add_list(uint8_t *page, uint64_t key, uint64_t last, uint64_t root)
@@ -479,14 +543,15 @@ test_shared_lists(void)
 	last = get_le64(newest + 136);
 	root = get_le64(newest + 128);
 	page = image + get_le64(newest + 80) * PAGE;
-	ok(last * 24 + 100 < PAGE, "three such lists fit a page");
+	ok(last * 32 + 100 < PAGE, "four such lists fit a page");
 	put_le16(page + 12, 16);
 	put_le16(page + 14, PAGE);
-	put_le64(newest + 72, 3);
+	put_le64(newest + 72, 4);
 	add_list(page, 1, last, root);
 	add_list(page, 2, last, root);
 	/* Whoever gets here does not see that it was enough. */
-	add_list(page, 2, last, root);
+	add_list(page, 1, last, root);
+	add_list(page, get_le64(newest + 144), last, root);
 	put_image();
 	is_i64(store_db_verify_apart(
 		   g.path, true, 10 * NS_PER_S, why, sizeof(why)),
@@ -500,6 +565,7 @@ int
 main(void)
 {
 	const char *seed = getenv("SEED");
+	unsigned i;
 
 	turn = seed != NULL ? (unsigned)strtoul(seed, NULL, 10)
 			    : (unsigned)time(NULL);
@@ -507,6 +573,9 @@ main(void)
 	test_sound(0);
 	test_sound(1);
 	test_shared_lists();
+	for (i = 1; i < 8; i++)
+		if (((i + 1) & 2) != 0)
+			test_older(i);
 	test_flips(0);
 	test_flips(1);
 	test_empty();
