@@ -6,6 +6,8 @@
  */
 #include "conf/conf_fit.h"
 
+#include <sys/param.h>
+
 #include <inttypes.h>
 #include <stdarg.h>
 #include <string.h>
@@ -24,12 +26,6 @@
 #define DUE(t)        ((t) / 5 * 4) /* 16 for each entry that expires, of 40 */
 #define PROCESS_BYTES (4 * MIB)
 #define PROCESSES     8 /* without gateways; with a checkpoint's child */
-
-static uint64_t
-larger(uint64_t a, uint64_t b)
-{
-	return a > b ? a : b;
-}
 
 void
 conf_need(const struct conf *conf, struct conf_need *need)
@@ -61,7 +57,7 @@ floor_checkpoint(const struct conf *conf)
 static uint64_t
 floor_request(const struct conf *conf)
 {
-	return larger(conf->store.max_value, MIB);
+	return MAX(conf->store.max_value, MIB);
 }
 
 static uint64_t
@@ -73,13 +69,13 @@ floor_clients(const struct conf *conf)
 static uint64_t
 floor_record(const struct conf *conf)
 {
-	return larger(2 * conf->store.max_value, MIB);
+	return MAX(2 * conf->store.max_value, MIB);
 }
 
 static uint64_t
 floor_table(const struct conf *conf)
 {
-	return larger(3 * conf->store.max_value, 8 * MIB);
+	return MAX(3 * conf->store.max_value, 8 * MIB);
 }
 
 /* In the order in which they are halved. */
@@ -129,7 +125,7 @@ static bool
 halve(struct conf *conf, const struct row *row)
 {
 	uint64_t *value = value_of(conf, row);
-	uint64_t half = larger(*value / 2, row->floor(conf));
+	uint64_t least = row->floor(conf), half = MAX(*value / 2, least);
 
 	half = (half + row->multiple - 1) / row->multiple * row->multiple;
 	if (conf_line_of(conf, row->offset) != 0 || half >= *value)
