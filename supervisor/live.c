@@ -15,6 +15,7 @@
 
 #include "conf/conf_fit.h"
 #include "shm/process.h"
+#include "shm/room.h"
 #include "shm/table.h"
 #include "shm/trouble.h"
 #include "supervisor/watchdog_core.h"
@@ -220,20 +221,11 @@ tell_stalled(struct node *n)
 	trouble_begin(&n->region, TROUBLE_LOG_STALLED, &f);
 }
 
-/* More than the store has room for was accepted: who reads that waits, too. */
-static bool
-store_stuck(const struct node *n)
-{
-	return atomic_load_explicit(&n->region.slots->row[SLOT_STORE].busy_with,
-		   memory_order_relaxed) == BUSY_TABLE &&
-	       !trouble_stands(&n->region, TROUBLE_STORE_MEMORY);
-}
-
 /* Does a gateway hold writes back until there is room for them? */
 static bool
 writes_wait(const struct node *n)
 {
-	if (store_stuck(n))
+	if (room_stuck(&n->region))
 		return true;
 	/* For the checkpoint, that is: not for what is to be applied. */
 	if (position_get(&n->region.pos->room) >=
@@ -286,7 +278,7 @@ tell_waits(struct node *n)
 	struct fault f = { .object = object,
 		.place = PLACE_DATA,
 		.what = what,
-		.effect = store_stuck(n)
+		.effect = room_stuck(&n->region)
 			      ? "writes wait, and who reads what they changed"
 			      : "writes wait, reads go on",
 		.goes_on = true,

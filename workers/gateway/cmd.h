@@ -14,7 +14,9 @@ command_build gw_build_get, gw_build_set, gw_build_append, gw_build_incr,
     gw_build_getset, gw_build_incrbyfloat, gw_build_mget, gw_build_mset,
     gw_build_setex, gw_build_setnx, gw_build_setrange;
 
-/* A read may run now, its transaction is entered; else *v is to be returned. */
+/* A read may run now; else *v is to be returned. */
+bool gw_run_may_read(struct call *k, enum verdict *v);
+/* The same, and its transaction is entered. */
 bool gw_run_read_ready(struct call *k, enum verdict *v);
 /* Answers a read of the store that failed with rc, at the key. */
 enum verdict gw_run_failed(struct call *k, const struct op_arg *key, int rc);

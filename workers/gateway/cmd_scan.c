@@ -271,6 +271,7 @@ gw_run_scan(struct call *k)
 	struct scan_options o = { 0 };
 	struct ticket *from = NULL;
 	const char *error;
+	enum verdict v;
 	uint64_t id;
 
 	if (t == NULL)
@@ -282,16 +283,8 @@ gw_run_scan(struct call *k)
 	if (id != 0 && (from = ticket_find(t, id)) == NULL)
 		return call_error_done(
 		    k, "ERR invalid cursor: it expired, start again from 0");
-	if (!k->in_exec) {
-		switch (gw_read_ready(k->g, k->c)) {
-		case READ_NOW:
-			break;
-		case READ_PARKED:
-			return VERDICT_PARKED;
-		case READ_REFUSED:
-			return call_refused(k);
-		}
-	}
+	if (!k->in_exec && !gw_run_may_read(k, &v))
+		return v;
 	if (o.other_type) {
 		/* No key has it: there is nothing to walk over. */
 		scan_reply(k, 0, &(struct scan_found){ .o = &o });

@@ -530,18 +530,31 @@ run_write(struct call *k, const struct built *b)
 }
 
 bool
-gw_run_read_ready(struct call *k, enum verdict *v)
+gw_run_may_read(struct call *k, enum verdict *v)
 {
 	switch (gw_read_ready(k->g, k->c)) {
 	case READ_NOW:
-		break;
+		return true;
 	case READ_PARKED:
 		*v = VERDICT_PARKED;
 		return false;
 	case READ_REFUSED:
 		*v = call_refused(k);
 		return false;
+	case READ_HOPELESS:
+		*v = call_error_done(k,
+		    "ERR what was written is not applied yet, as no checkpoint "
+		    "makes room for it; see nodelifectl status");
+		return false;
 	}
+	fatalx("a read is neither now nor later");
+}
+
+bool
+gw_run_read_ready(struct call *k, enum verdict *v)
+{
+	if (!gw_run_may_read(k, v))
+		return false;
 	if (gw_read_begin(k->g) == 0)
 		return true;
 	*v = call_error_done(k, "ERR the store cannot be read");

@@ -326,10 +326,6 @@ call_refused(struct call *k)
 	if (k->g->w->readonly || view.readonly != 0)
 		return call_error_done(
 		    k, "READONLY this node is in readonly recovery");
-	if (commit_is_master(k->g->r) && gw_read_hopeless(k->g))
-		return call_error_done(k,
-		    "ERR what was written is not applied yet, as no checkpoint "
-		    "makes room for it; see nodelifectl status");
 	return call_error_done(k, "NOMASTER no master known");
 }
 

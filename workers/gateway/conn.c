@@ -13,6 +13,7 @@
 #include <unistd.h>
 #include "shm/assert.h"
 #include "shm/log.h"
+#include "shm/room.h"
 #include "workers/gateway/command.h"
 
 #define TOLD_NS    (10 * NS_PER_S) /* how often such a thing is told */
@@ -875,7 +876,7 @@ wait_is_over(const struct gateway *g, const struct conn *c, enum park why)
 {
 	if (why == PARK_APPLY)
 		return position_get(&g->r->pos->applied) >= c->wait_vlsn ||
-		       gw_read_hopeless(g);
+		       room_hopeless(g->r);
 	if (why == PARK_COUNT)
 		return position_get(&g->r->pos->resolved) >= c->wait_vlsn;
 	if (why == PARK_TERM)
@@ -891,7 +892,7 @@ waiting_is_over(const struct gateway *g)
 
 	return g->waiting_count != 0 &&
 	       (position_get(&pos->applied) >= g->apply_min ||
-		   (g->apply_min != UINT64_MAX && gw_read_hopeless(g)) ||
+		   (g->apply_min != UINT64_MAX && room_hopeless(g->r)) ||
 		   position_get(&pos->resolved) >= g->count_min ||
 		   commit_vlsn(g->r) >= g->sync_min ||
 		   (g->term_count != 0 && gw_read_term_over(g)));

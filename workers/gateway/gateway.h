@@ -617,18 +617,13 @@ void gw_reach_returned(
 void gw_reach_turn(struct gateway *g);
 
 /* ---- read.c ---- */
-enum read_verdict { READ_NOW, READ_PARKED, READ_REFUSED };
+enum read_verdict { READ_NOW, READ_PARKED, READ_REFUSED, READ_HOPELESS };
 /*
  * May the command at the head of the input read the store now? NOW: wait_vlsn
  * is its index. PARKED: it is parked and comes again. REFUSED: no master;
- * nothing was answered yet.
+ * HOPELESS: room_hopeless(); nothing was answered yet.
  */
 enum read_verdict gw_read_ready(struct gateway *g, struct conn *c);
-/*
- * More was accepted than the table has room for, and for long no checkpoint has
- * made any: what a read waits for is not applied before that.
- */
-bool gw_read_hopeless(const struct gateway *g);
 /* PARK_TERM is over: the term's first record is committed, or the role lost. */
 bool gw_read_term_over(const struct gateway *g);
 /* Enter this turn's read transaction. 0 or -errno. */

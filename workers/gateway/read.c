@@ -8,7 +8,7 @@
 #include <errno.h>
 #include "shm/assert.h"
 #include "shm/log.h"
-#include "shm/trouble.h"
+#include "shm/room.h"
 #include "workers/gateway/gateway.h"
 
 #define LEASE_LOOK_NS   (2 * NS_PER_MS)
@@ -90,8 +90,8 @@ wait_for_term(struct gateway *g, struct conn *c)
 	if (first == 0) {
 		gw_conn_park(g, c, PARK_TERM);
 	} else if (position_get(&g->r->pos->applied) < first) {
-		if (gw_read_hopeless(g))
-			return READ_REFUSED;
+		if (room_hopeless(g->r))
+			return READ_HOPELESS;
 		c->wait_vlsn = first;
 		position_raise(&g->r->pos->apply_wanted, first);
 		g->want_apply = true;
@@ -102,15 +102,6 @@ wait_for_term(struct gateway *g, struct conn *c)
 		gw_conn_park(g, c, PARK_SYNC);
 	}
 	return READ_PARKED;
-}
-
-bool
-gw_read_hopeless(const struct gateway *g)
-{
-	return position_get(&g->r->pos->refuses) != REFUSES_NOTHING &&
-	       atomic_load_explicit(&g->r->slots->row[SLOT_STORE].busy_with,
-		   memory_order_acquire) == BUSY_TABLE &&
-	       trouble_stands(g->r, TROUBLE_STORE_WAITS);
 }
 
 enum read_verdict
@@ -141,9 +132,9 @@ gw_read_ready(struct gateway *g, struct conn *c)
 		read_count(g, c);
 		return READ_NOW;
 	}
-	if (gw_read_hopeless(g)) {
+	if (room_hopeless(g->r)) {
 		c->flags &= ~(unsigned)CONN_INDEX;
-		return READ_REFUSED;
+		return READ_HOPELESS;
 	}
 	c->flags |= CONN_INDEX;
 	position_raise(&g->r->pos->apply_wanted, index);
