@@ -14,6 +14,7 @@
 #include "shm/counters.h"
 #include "shm/log.h"
 #include "shm/region.h"
+#include "shm/room.h"
 
 #define READ_TRIES 100 /* a copy takes less time than a text */
 
@@ -178,7 +179,7 @@ trouble_stops(const struct region *r)
 	for (kind = 0; kind < TROUBLE_COUNT; kind++)
 		if (trouble_stands(r, kind))
 			stops |= kinds[kind].stops;
-	return stops;
+	return room_hopeless(r) ? stops | STOPS_READS : stops;
 }
 
 uint64_t

@@ -64,7 +64,8 @@ enum trouble_stops { STOPS_NOTHING = 0, STOPS_WRITES = 1, STOPS_READS = 2 };
 	    "and start it; or mend what checkpoint_failed tells of.")          \
 	X(STORE_WAITS, "store_waits", SLOT_SUPERVISOR, STOPS_WRITES,           \
 	    "Writes wait longer than disk_stall_limit for the checkpoint "     \
-	    "that makes room for them.",                                       \
+	    "that makes room for them; reads, too, and get errors in the "     \
+	    "end, if more was accepted than there is room for.",               \
 	    "Look at the disk, or at what keeps the checkpoint worker from "   \
 	    "its work (worker_down, worker_silent); let its process go on "    \
 	    "if it was stopped.")                                              \
@@ -180,7 +181,10 @@ void trouble_drop(struct region *r, enum trouble kind);
 void trouble_writer_died(struct region *r, unsigned slot);
 
 bool trouble_stands(const struct region *r, enum trouble kind);
-/* What all that stand stop together: enum trouble_stops. */
+/*
+ * What all that stand stop together, and a store that applies nothing more, as
+ * store_waits tells: enum trouble_stops.
+ */
 unsigned trouble_stops(const struct region *r);
 /* Those that stand, what stops most first. Returns how many. */
 unsigned

@@ -192,6 +192,18 @@ test_serving(void)
 	is_u64(get("/startupz"), 200, "started");
 	trouble_end(&f.r, TROUBLE_SERVER_SILENT);
 	is_u64(get("/readyz"), 200, "and when it is over");
+	atomic_store(&f.r.slots->row[SLOT_STORE].busy_with, BUSY_TABLE);
+	trouble_begin_text(&f.r, TROUBLE_STORE_WAITS, "data.mdb: no room");
+	get("/readyz");
+	ok(truth("can_read") && !truth("can_write"), "a store without room");
+	position_set(&f.r.pos->refuses, REFUSES_DELETES);
+	is_u64(get("/readyz"), 503, "for so long that reads get errors");
+	ok(!truth("can_read"), "says so");
+	is_u64(get_at("GET", "/readyz", "read", mono_ns()), 503, "who reads");
+	atomic_store(&f.r.slots->row[SLOT_STORE].busy_with, BUSY_NOT);
+	is_u64(get("/readyz"), 200, "what is applied is read");
+	position_set(&f.r.pos->refuses, REFUSES_NOTHING);
+	trouble_end(&f.r, TROUBLE_STORE_WAITS);
 
 	seq_shutdown(f.r.seq, SHUTDOWN_DRAINING_LISTENERS);
 	is_u64(get("/readyz"), 503, "draining: not ready");
