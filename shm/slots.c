@@ -48,7 +48,7 @@ static const char *const busy_names[] = {
 	[BUSY_REQUEST] = "request ring full",
 	[BUSY_SPACE] = "disk full",
 	[BUSY_BOOT] = "boot phase",
-	[BUSY_MEMORY] = "/dev/shm full",
+	[BUSY_MEMORY] = "no memory",
 	[BUSY_LOG] = "log unreadable",
 };
 _Static_assert(NITEMS(busy_names) == BUSY_MAX, "a name for each reason");

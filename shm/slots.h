@@ -77,7 +77,8 @@ enum busy {
 	BUSY_REQUEST = 5, /* gateway: its request ring is full */
 	BUSY_SPACE = 6, /* wal: no space on the disk */
 	BUSY_BOOT = 7, /* waiting for a boot phase */
-	BUSY_MEMORY = 8, /* wal: /dev/shm has none for the WAL buffer */
+	BUSY_MEMORY = 8, /* wal: /dev/shm has none for the WAL buffer; store:
+			    nor for the table, or it has no heap */
 	BUSY_LOG = 9, /* store: the log cannot be read */
 	BUSY_MAX
 };

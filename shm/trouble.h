@@ -70,9 +70,10 @@ enum trouble_stops { STOPS_NOTHING = 0, STOPS_WRITES = 1, STOPS_READS = 2 };
 	    "its work (worker_down, worker_silent); let its process go on "    \
 	    "if it was stopped.")                                              \
 	X(STORE_MEMORY, "store_memory", SLOT_STORE, STOPS_WRITES,              \
-	    "/dev/shm has no memory for changes to the store: they "           \
-	    "wait.",                                                           \
-	    "Free space in /dev/shm, or enlarge it.")                          \
+	    "/dev/shm, or the store's process, has no memory for changes to "  \
+	    "the store: they wait, and so does who reads what they changed.",  \
+	    "Free space in /dev/shm, or enlarge it; or free memory, as the "   \
+	    "text says.")                                                      \
 	X(STORE_FAILED, "store_failed", SLOT_STORE, STOPS_NOTHING,             \
 	    "The store's file, or the log, cannot be read.",                   \
 	    "Look at its disk.")                                               \

@@ -39,7 +39,7 @@ if ( $pid == 0 ) {
 	POSIX::_exit( $bad != 0 );
 }
 eventually {
-	grep { $_->{busy} =~ m{/dev/shm full|table full} } @{ $n->stat->{workers} }
+	grep { $_->{busy} =~ m{no memory} } @{ $n->stat->{workers} }
 } 'writes wait, and it is said what for';
 my %kinds = map { $_ => 1 } qw(log_memory store_memory);
 sub told {

@@ -1,14 +1,17 @@
 /*
  * The store and checkpoint workers whole, beside a real wal: results, payloads
  * in parts, logged expiry, freezing and checkpoints, kill -9 of checkpoint and
- * of all, both tables full, a full result ring, a client's death, boots that
- * must be refused, a log that cannot be read, readonly recovery.
+ * of all, both tables full, no memory, a full result ring, a client's death,
+ * boots that must be refused, a log that cannot be read, readonly recovery.
  */
 #include "t/lib/openat_refused.h"
 #include "t/lib/wal_harness.h"
 
+#include <sys/resource.h>
+
 #include "shm/kv.h"
 #include "shm/op.h"
+#include "shm/room.h"
 #include "shm/table.h"
 #include "shm/trouble.h"
 
@@ -765,6 +768,61 @@ test_bounds(void)
 	node_free(&n);
 }
 
+#if !defined(__SANITIZE_ADDRESS__)
+/* No more of address space than the store has, and so much. */
+static void
+limit_store(const struct node *n, rlim_t more)
+{
+	struct rlimit lim = { RLIM_INFINITY, RLIM_INFINITY };
+	char path[32];
+	unsigned long pages = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/statm", (int)n->store_pid);
+	if ((f = fopen(path, "r")) == NULL || fscanf(f, "%lu", &pages) != 1)
+		abort();
+	fclose(f);
+	if (more != RLIM_INFINITY)
+		lim.rlim_cur =
+		    (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE) + more;
+	if (prlimit(n->store_pid, RLIMIT_AS, &lim, NULL) != 0)
+		abort();
+}
+
+/* A payload in parts finds no memory of the store's own. */
+static void
+test_no_heap(void)
+{
+	static uint8_t value[3 << 20];
+	struct trouble_info t;
+	struct slot_row *row;
+	struct node n;
+
+	node_new(&n);
+	n.h.conf.wal.buffer_size = 8 << 20;
+	node_start(&n);
+	row = &n.h.region.slots->row[SLOT_STORE];
+	limit_store(&n, 1 << 20);
+	op(&n, OP_SET, 0, "long", value, sizeof(value), false);
+	ok(wait_until(
+	       trouble_read(&n.h.region, TROUBLE_STORE_MEMORY, &t), H_WAIT_MS),
+	    "no heap: that is told");
+	ok(strstr(t.text, "Cannot allocate memory") != NULL &&
+		strstr(t.text, "free memory") != NULL &&
+		strstr(t.text, "/dev/shm") == NULL,
+	    "as what it is, with what helps");
+	is_str(busy_name(atomic_load(&row->busy_with)), "no memory",
+	    "so does what it is held back by");
+	ok(!room_stuck(&n.h.region), "and no checkpoint is waited for");
+	limit_store(&n, RLIM_INFINITY);
+	ok(wait_until(all_applied(&n), H_WAIT_MS), "with memory it goes on");
+	ok(has_value(&n, "long", value, sizeof(value)), "nothing is lost");
+	ok(!trouble_stands(&n.h.region, TROUBLE_STORE_MEMORY), "it is over");
+	node_kill(&n);
+	node_free(&n);
+}
+#endif
+
 static void
 test_stop(void)
 {
@@ -1024,6 +1082,10 @@ main(int argc, char **argv)
 	test_both_full();
 	test_expiry();
 	test_bounds();
+#if !defined(__SANITIZE_ADDRESS__)
+	/* ASan wants no limit of memory beside it. */
+	test_no_heap();
+#endif
 	test_stop();
 	test_ahead_of_log();
 	test_log_unread();

@@ -12,7 +12,6 @@
 #include <fcntl.h>
 #include <malloc.h>
 #include <poll.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -27,6 +26,8 @@
 #define MEMORY_MS    20
 #define LARGE_BYTES  (256 * 1024)
 #define FULL_LOOK_NS (20 * NS_PER_MS)
+
+#define NO_MEMORY_EFFECT "the store waits, nothing is lost"
 
 static struct store me;
 
@@ -55,20 +56,12 @@ wait_for_files(struct store *s)
 }
 
 /* Said once each time; the caller waits. */
-__attribute__((format(printf, 2, 3))) static void
-stall(struct store *s, const char *fmt, ...)
+static void
+stall(struct store *s, const struct fault *f)
 {
-	char text[EVENT_TEXT_MAX];
-	va_list ap;
-
-	if (s->busy == BUSY_TABLE)
-		return;
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
 	counter_add(s->r->counters, SLOT_STORE, C_STORE_STALLS, 1);
-	event_add(s->r, SLOT_STORE, EVENT_WARN, "%s", text);
-	store_busy(s, BUSY_TABLE);
+	trouble_begin(s->r, TROUBLE_STORE_MEMORY, f);
+	store_busy(s, BUSY_MEMORY);
 }
 
 void
@@ -80,10 +73,10 @@ store_no_memory(struct store *s)
 		.error = ENOSPC,
 		.place = PLACE_SHM,
 		.what = what,
-		.effect = "the store waits, nothing is lost",
+		.effect = NO_MEMORY_EFFECT,
 		.goes_on = true };
 
-	if (s->busy == BUSY_TABLE)
+	if (s->busy == BUSY_MEMORY)
 		return;
 	(void)statvfs("/dev/shm", &fs);
 	snprintf(what, sizeof(what),
@@ -91,19 +84,27 @@ store_no_memory(struct store *s)
 	    (unsigned long long)s->applied + 1,
 	    (unsigned long long)(s->apply.asked + 1023) / 1024,
 	    (unsigned long long)fs.f_bavail * fs.f_frsize / 1024);
-	counter_add(s->r->counters, SLOT_STORE, C_STORE_STALLS, 1);
-	trouble_begin(s->r, TROUBLE_STORE_MEMORY, &f);
-	store_busy(s, BUSY_TABLE);
+	stall(s, &f);
 }
 
 void
 store_no_heap(struct store *s)
 {
-	stall(s,
-	    "no memory for VLSN %llu, whose payload has %llu KiB by now: "
-	    "writes wait: free some, or lower [listen] max_query",
+	char what[128];
+	const struct fault f = { .object = "store",
+		.error = ENOMEM,
+		.place = PLACE_PROCESS,
+		.what = what,
+		.effect = NO_MEMORY_EFFECT,
+		.goes_on = true };
+
+	if (s->busy == BUSY_MEMORY)
+		return;
+	snprintf(what, sizeof(what),
+	    "%s: VLSN %llu has a payload of %llu KiB by now", strerror(ENOMEM),
 	    (unsigned long long)s->applied + 1,
 	    (unsigned long long)s->parts.len / 1024);
+	stall(s, &f);
 }
 
 /* While it works long, and whenever it does not: it lives. */
@@ -507,7 +508,7 @@ store_deadline(void *ctx)
 		at = s->loop.now_ns + LEAVE_NS;
 	/* Memory of the machine or a disk comes back, a trouble comes or goes,
 	   without a bell. */
-	if ((s->busy == BUSY_TABLE || s->busy == BUSY_LOG ||
+	if (((s->busy != BUSY_NOT && s->busy != BUSY_RESULT) ||
 		position_get(&s->r->pos->room) == 0 ||
 		position_get(&s->r->pos->refuses) != REFUSES_NOTHING) &&
 	    s->loop.now_ns + FULL_LOOK_NS < at)

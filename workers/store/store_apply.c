@@ -29,7 +29,7 @@ store_busy(struct store *s, enum busy busy)
 {
 	if (s->busy == busy)
 		return;
-	if (s->busy == BUSY_TABLE)
+	if (s->busy == BUSY_MEMORY)
 		trouble_end(s->r, TROUBLE_STORE_MEMORY);
 	s->busy = busy;
 	atomic_store_explicit(&s->r->slots->row[SLOT_STORE].busy_with, busy,
@@ -343,15 +343,15 @@ batch_ended(struct store *s, int rc)
 	switch (rc) {
 	case -ENOSPC:
 		store_no_memory(s);
-		return BUSY_TABLE;
+		return BUSY_MEMORY;
 	case -ENOBUFS:
 		store_no_heap(s);
-		return BUSY_TABLE;
+		return BUSY_MEMORY;
 	case -ESHUTDOWN:
 	case -EIO:
 		/* Part of a record is in the table, seen by nobody. */
 		s->serving = false;
-		return BUSY_TABLE;
+		return BUSY_MEMORY;
 	default:
 		batch_failed(s, rc);
 		return BUSY_NOT;
@@ -381,8 +381,8 @@ store_apply_batch(struct store *s)
 		if (mono_ns() > start + STORE_BATCH_NS)
 			break;
 	}
-	if (s->result.waits && busy == BUSY_NOT)
-		busy = held_back(s);
+	if (busy == BUSY_NOT && s->result.waits && !store_result_send(s))
+		busy = BUSY_RESULT;
 	if (rc != 0 && rc != -EAGAIN)
 		busy = batch_ended(s, rc);
 	publish(s, before, start);
