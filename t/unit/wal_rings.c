@@ -354,6 +354,40 @@ test_hold(void)
 	    "which is said, too");
 }
 
+/*
+ * What is gone from the ring is appended, for all to see: whoever takes over a
+ * dead gateway's ring goes by that. Many requests, so that wal is at them for
+ * some while.
+ */
+static void
+test_consumed(void)
+{
+	enum { COUNT = 4000, TRIES = 20 };
+	const uint64_t entry = align_up(sizeof(struct wal_req) + 1, 8);
+	uint64_t from, head, vlsn, early = 0;
+	unsigned try, i, looks = 0;
+
+	for (try = 0; try < TRIES && settled(); try++) {
+		from = head = h.request.tail;
+		vlsn = position_get(&h.region.pos->appended);
+		for (i = 0; i < COUNT && h_push(&h, REC_OP, 0, "x", 1); i++)
+			;
+		h_ring(&h);
+		for (; head != h.request.tail; looks++) {
+			head = atomic_load_explicit(
+			    &h.request.h->head, memory_order_acquire);
+			/* One may be what is left over at the ring's end. */
+			early += position_get(&h.region.pos->appended) + 1 <
+				 vlsn + (head - from) / entry;
+			h_answers(&h);
+			h_apply(&h);
+		}
+	}
+	ok(try == TRIES && looks > TRIES, "seen at work");
+	is_u64(early, 0, "nothing is taken before it is said to be appended");
+	ok(settled(), "all is answered");
+}
+
 /* A ring of nonsense: its process is killed, the others are served. */
 static void
 test_bad_ring(void)
@@ -406,6 +440,7 @@ main(int argc, char **argv)
 	test_role_taken();
 	test_ret_full();
 	test_hold();
+	test_consumed();
 	test_bad_ring();
 	ok(h_stop(&h), "ends in order");
 	h_free(&h);

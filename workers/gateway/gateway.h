@@ -230,7 +230,7 @@ struct reach {
 	uint64_t returned_vlsn; /* newest that wal gave, or not less */
 	struct reach_shared *shared; /* its own */
 	bool heir; /* the first mark is of the process before, has no VLSN */
-	uint64_t heir_tail, heir_turns; /* of the ring then; wal's */
+	uint64_t heir_tail; /* of the ring then */
 	uint32_t held, held_generation; /* first to wait for room; 0 = nobody */
 	struct reach_need first_need; /* of that one */
 	struct reach_need least; /* bytes UINT64_MAX: nobody waits */

@@ -29,8 +29,8 @@ mark_at(struct reach *r, uint32_t i)
 
 /*
  * The process before in this slot may have left requests in the ring, which get
- * VLSNs now. All of them are before the first of ours; and appended, once wal
- * has had a whole turn since it took the last.
+ * VLSNs now. All of them are before the first of ours; and appended, once the
+ * ring is past them: wal gives room back after that.
  */
 static void
 heir_placed(struct gateway *g, uint64_t vlsn)
@@ -49,14 +49,8 @@ heir_placed(struct gateway *g, uint64_t vlsn)
 static void
 heir_look(struct gateway *g)
 {
-	struct reach *r = &g->reach;
-	uint64_t turns = atomic_load_explicit(
-	    &g->r->slots->row[SLOT_WAL].turns, memory_order_acquire);
-
-	if (atomic_load_explicit(&g->req.h->head, memory_order_acquire) <
-	    r->heir_tail)
-		r->heir_turns = turns;
-	else if (turns - r->heir_turns >= 2)
+	if (atomic_load_explicit(&g->req.h->head, memory_order_acquire) >=
+	    g->reach.heir_tail)
 		heir_placed(g, position_get(&g->r->pos->appended));
 }
 
@@ -439,9 +433,7 @@ gw_reach_init(struct gateway *g)
 	/* As if all of it were the request before the first. */
 	gw_reach_add(g, before, room_for(g, REFUSES_GROWTH, &whole));
 	r->placed = 1;
-	r->heir_turns = atomic_load(&g->r->slots->row[SLOT_WAL].turns);
-	if (atomic_load(&g->req.h->head) == r->heir_tail)
-		heir_placed(g, position_get(&g->r->pos->appended));
+	heir_look(g);
 	drop_applied(g);
 }
 

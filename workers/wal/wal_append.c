@@ -283,6 +283,7 @@ client_broken(struct wal *w, unsigned client)
 	    "%s: bad request in its ring, process %d is killed",
 	    slot_name(slot), (int)pid);
 	c->request.head = c->request.seen_tail;
+	wal_publish_appended(w);
 	bytering_consume(&c->request);
 	parts_abandon(w, c);
 	c->parts = false;
@@ -464,7 +465,7 @@ static unsigned
 drain_client(struct wal *w, unsigned client)
 {
 	struct wal_client *c = &w->client[client];
-	unsigned slot = slot_of_client(client), n = 0;
+	unsigned n = 0;
 
 	c->stuck = false;
 	while (n < DRAIN_STEP && drain_one(w, client))
@@ -474,14 +475,28 @@ drain_client(struct wal *w, unsigned client)
 		c->pushed = true;
 		bytering_publish(&c->ret);
 	}
-	if (n == 0)
-		return 0;
+	return n;
+}
+
+/*
+ * The producer gets its room back once what was taken is seen as appended: who
+ * finds an empty ring knows by that how far its requests reach, whoever made
+ * them (gateway/reach.c).
+ */
+static void
+give_back(struct wal *w, unsigned client)
+{
+	struct wal_client *c = &w->client[client];
+	unsigned slot = slot_of_client(client);
+
+	if (c->request.head ==
+	    atomic_load_explicit(&c->request.h->head, memory_order_relaxed))
+		return;
 	bytering_consume(&c->request);
 	atomic_thread_fence(memory_order_seq_cst);
 	if (atomic_load_explicit(&w->r->slots->row[slot].busy_with,
 		memory_order_relaxed) == BUSY_REQUEST)
 		bell_ring(w->loop.bells, slot);
-	return n;
 }
 
 /* Is whoever sends parts still there to send the rest? */
@@ -526,6 +541,9 @@ wal_drain(struct wal *w)
 				taken += drain_client(w, n);
 		}
 		w->turn_client = (w->turn_client + 1) % w->clients;
+		wal_publish_appended(w);
+		for (i = 0; i < w->clients; i++)
+			give_back(w, i);
 	} while (taken != 0 && !w->batch.full && ++rounds < DRAIN_ROUNDS);
 	if (taken != 0 && !w->batch.full)
 		w->loop.unready = true;
