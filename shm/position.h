@@ -43,7 +43,7 @@ enum refuses {
 	REFUSES_NOTHING = 0,
 	REFUSES_GROWTH = 1, /* all but what frees room: op_frees() */
 	REFUSES_DELETES = 2, /* all but FLUSHALL */
-	REFUSES_ALL = 3 /* never: a FLUSHALL is always taken */
+	REFUSES_ALL = 3 /* a FLUSHALL, too: it would not be applied either */
 };
 
 struct positions {

@@ -381,6 +381,31 @@ table_used(const struct table_writer *w)
 	return gen_used(w->g) * TABLE_UNIT;
 }
 
+uint64_t
+table_active_used(const struct table_head *t)
+{
+	uint64_t view = atomic_load_explicit(&t->view, memory_order_acquire);
+
+	return atomic_load_explicit(
+		   &t->gen[view >> 1 & 1].used, memory_order_acquire) *
+	       TABLE_UNIT;
+}
+
+uint64_t
+table_limit(const struct table_head *t)
+{
+	uint64_t view = atomic_load_explicit(&t->view, memory_order_acquire);
+	const struct table_gen *other = &t->gen[~(view >> 1) & 1];
+	uint64_t nominal = other->arena_nominal, used;
+
+	if (atomic_load_explicit(&other->state, memory_order_acquire) ==
+	    GEN_FREE)
+		return nominal;
+	used = atomic_load_explicit(&other->used, memory_order_acquire) *
+	       TABLE_UNIT;
+	return used < nominal ? 2 * nominal - used : nominal;
+}
+
 bool
 table_want_freeze(const struct table_writer *w)
 {

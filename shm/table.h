@@ -237,6 +237,12 @@ table_share(const struct table_gen *g)
 	return table_size_share(g->arena_nominal);
 }
 
+/* Bytes of the active generation that are in use; and up to where records are
+   begun there: what the other one leaves of its memory is for what was accepted
+   beyond the nominal end. Both may be old a moment later. */
+uint64_t table_active_used(const struct table_head *t);
+uint64_t table_limit(const struct table_head *t);
+
 static inline uint64_t
 table_view(uint64_t number, bool frozen)
 {

@@ -171,6 +171,58 @@ SKIP: {
 	is $n->stop, 0, 'stopped';
 }
 
+# Writes wait, and the table has room for so many deletions still.
+sub deletable {
+	my ($n) = @_;
+	$n->start;
+	my ( $c, $w ) = ( $n->client, $n->client );
+	my @keys = map { sprintf '%0500d', $_ } 1 .. 5000;
+	$c->pipeline( map { [ 'SET', $_, 'v' x 400 ] } @keys );
+	my $checkpoint = $n->workers->{checkpoint};
+	kill STOP => $checkpoint;
+	send_all( $w, map { [ 'SET', "k$_", 'v' x 16_000 ] } 1 .. 500 );
+	eventually { trouble( $n, 'store_waits' ) } 'writes wait';
+	return ( $c, $w, $checkpoint, @keys );
+}
+
+# Deletions wait for no growth, however many keys they name; what there is no
+# room for is refused as growth is, not held for ever.
+{
+	my $n = Nodelife->new( store => {%small}, liveness => { timeout => '5m' } );
+	my ( $c, $w, $checkpoint, @keys ) = deletable($n);
+	is $c->cmd( 'DEL', @keys[ 0 .. 1299 ] ), 1300, 'a DEL of many keys goes on';
+	ok !trouble( $n, 'store_full' ), 'before anything is refused';
+	eventually { trouble( $n, 'store_full' ) } 'growth is';
+	my $less = qr/^ERR the store is full .*there is room for less at once/;
+	like $c->cmd( 'DEL', @keys[ 1300 .. $#keys ] ), $less, 'and more keys than there is room for';
+	$c->pipeline( ['MULTI'], [ 'DEL', @keys[ 1300 .. $#keys ] ] );
+	like $c->cmd('EXEC'), $less, 'in a transaction, too';
+	is $c->cmd( 'DEL', @keys[ 1300 .. 1399 ] ), 100, 'fewer are taken';
+	kill CONT => $checkpoint;
+	eventually { ( $c->cmd(qw(SET x 1)) // '' ) eq 'OK' } 'it goes on by itself';
+	is $n->stop, 0, 'stopped';
+}
+
+# Nor do they fill the table, while nothing is refused yet, up to where what was
+# accepted is not applied: nobody who reads waits for a checkpoint.
+{
+	my $n = Nodelife->new( store => {%small}, liveness => { timeout => '5m' } );
+	my ( $c, $w, $checkpoint, @keys ) = deletable($n);
+	send_all( $c, map { [ 'DEL', $_ ] } @keys );
+	my ( $gone, $last ) = (0);
+	$gone++ while ( $last = $c->reply ) eq '1';
+	cmp_ok $gone, '>', 1000, 'deletions are taken';
+	like $last, qr/^ERR the store is full .*only FLUSHALL is taken/, 'as far as there is room';
+	my $r = $n->client;
+	is $r->cmd( 'STRLEN', $keys[-1] ), 400, 'reads go on';
+	is( ( $n->http('/readyz?want=read') )[0], 200, 'and it says so' );
+	is $r->cmd('FLUSHALL'), 'OK', 'FLUSHALL is taken';
+	is $r->cmd( 'STRLEN', $keys[-1] ), 0, 'and applied';
+	kill CONT => $checkpoint;
+	eventually { ( $r->cmd(qw(SET x 1)) // '' ) eq 'OK' } 'it goes on by itself';
+	is $n->stop, 0, 'stopped';
+}
+
 # What nobody appended, or was not done, hides nothing that is under way.
 {
 	my $n = Nodelife->new( store => {%small}, liveness => { timeout => '5m' } );
@@ -235,8 +287,14 @@ SKIP: {
 	  'with what for';
 	$read->{timeout} = 60;
 	like $read->reply, qr/^ERR what was written is not applied yet/, 'a read is answered';
+	ok !$n->stat->{can_read}, 'that nobody reads is told';
+	is( ( $n->http('/readyz') )[0], 503, 'to who asks, too' );
+	like $read->cmd('FLUSHALL'), qr/^ERR the store is full .*nothing is taken: .*no room for/,
+	  'a FLUSHALL that would not be applied is refused, and why';
 	kill CONT => $checkpoint;
 	eventually { $n->client->cmd(qw(STRLEN k)) eq 1_000_000 } 'it goes on by itself';
+	eventually { $n->stat->{can_read} && ( $n->http('/readyz') )[0] == 200 } 'and says so';
+	is $read->cmd('FLUSHALL'), 'OK', 'FLUSHALL is taken again';
 	is $n->stop, 0, 'stopped';
 }
 

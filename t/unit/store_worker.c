@@ -561,14 +561,15 @@ test_checkpoints(void)
 
 /*
  * No checkpoint is written: both tables fill. There is no room for new writes
- * then, and with what comes all the same apply waits.
+ * then; what comes all the same gets what is left of both, then apply waits.
  */
 static void
 test_both_full(void)
 {
 	struct node n;
 	struct slot_row *row;
-	uint8_t value[1000];
+	struct table_head *t;
+	uint8_t value[1000], flush[OP_HEADER_SIZE];
 	uint64_t share;
 	char key[32];
 	unsigned i;
@@ -577,7 +578,8 @@ test_both_full(void)
 	node_new(&n);
 	node_start(&n);
 	row = &n.h.region.slots->row[SLOT_STORE];
-	share = table_share(&n.h.region.table->gen[0]);
+	t = n.h.region.table;
+	share = table_share(&t->gen[0]);
 	ok(wait_until(position_get(&n.h.region.pos->room) == share, H_WAIT_MS),
 	    "what is on its way may fill a generation");
 	end_pid(&n.checkpoint_pid);
@@ -594,14 +596,30 @@ test_both_full(void)
 	ok(wait_until(all_applied(&n), H_WAIT_MS), "all is applied");
 	ok(count_of(&n, C_STORE_STALLS) > 0, "a stall is counted");
 	ok(has_value(&n, "key0", value, sizeof(value)), "reads go on");
-	for (; i < 4000; i++) {
+	for (; i < 8000; i++) {
+		if (table_active_used(t) > t->gen[0].arena_nominal)
+			break;
+		snprintf(key, sizeof(key), "key%u", i);
+		op(&n, OP_SET, 0, key, value, sizeof(value), false);
+		if (i % 50 == 49)
+			(void)wait_until(all_applied(&n), H_WAIT_MS);
+	}
+	ok(table_active_used(t) > t->gen[0].arena_nominal &&
+		table_limit(t) > t->gen[0].arena_nominal,
+	    "beyond the end: as much as the other one leaves");
+	op_encode(flush, OP_FLUSHALL, 0, 0, 0, NULL);
+	send_payload(&n, REC_OP, flush, sizeof(flush), true);
+	ok(wait_until(result_of_newest(&n), H_WAIT_MS),
+	    "a FLUSHALL has room there");
+	ok(is_missing(&n, "key0"), "nothing is left");
+	for (; i < 12000; i++) {
 		snprintf(key, sizeof(key), "key%u", i);
 		op(&n, OP_SET, 0, key, value, sizeof(value), false);
 		if (atomic_load(&row->busy_with) == BUSY_TABLE)
 			break;
 	}
 	ok(wait_until(atomic_load(&row->busy_with) == BUSY_TABLE, H_WAIT_MS),
-	    "beyond the end: apply waits");
+	    "beyond that, too: apply waits");
 	fork_checkpoint(&n);
 	ok(wait_until(all_applied(&n), H_WAIT_MS),
 	    "with checkpoint back all is applied");

@@ -739,8 +739,9 @@ exec_write(struct plan *p)
 		return call_error_done(k, "ERR request is longer than 1 GiB");
 	if (p->need > k->g->w->conf->store.max_record)
 		return call_too_much(k, p->need);
-	if (!gw_write_taken(k->g, p->level))
-		return call_full(k);
+	if (!gw_write_taken(k->g, p->level) ||
+	    gw_reach_beyond(k->g, p->reach, p->level))
+		return call_full(k, p->level);
 	if (!exec_answer(p, &v))
 		return v;
 	if (!gw_write_room(k->g))

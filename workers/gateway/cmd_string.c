@@ -414,9 +414,14 @@ write_allowed(struct call *k)
 static bool
 write_has_room(struct call *k, const struct built *b)
 {
-	if (gw_write_taken(k->g, gw_write_level(b->code)))
+	enum refuses level = gw_write_level(b->code);
+
+	if (gw_write_taken(k->g, level) &&
+	    (position_get(&k->g->r->pos->refuses) == REFUSES_NOTHING ||
+		!gw_reach_beyond(k->g,
+		    op_reach(b->code, b->num, b->argc, b->argv, 0), level)))
 		return true;
-	(void)call_full(k);
+	(void)call_full(k, level);
 	return false;
 }
 
@@ -467,6 +472,14 @@ write_build(struct call *k, struct write_job *j)
 	return true;
 }
 
+/* As gw_write_level(), of what is not built yet: not below it. */
+static enum refuses
+level_before(const struct command *cmd)
+{
+	return (cmd->flags & CMD_DENYOOM) != 0 ? REFUSES_GROWTH
+					       : REFUSES_DELETES;
+}
+
 static enum verdict
 write_step(struct call *k, struct job *job)
 {
@@ -477,7 +490,8 @@ write_step(struct call *k, struct job *job)
 	int rc;
 
 	/* It is held twice from then on: not while it cannot go on. */
-	if (!j->begun && !gw_write_may_make(k->g, k->c, span)) {
+	if (!j->begun &&
+	    !gw_write_may_make(k->g, k->c, span, level_before(k->cmd))) {
 		gw_conn_stall(k->g, k->c, span);
 		return VERDICT_PARKED;
 	}

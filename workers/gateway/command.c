@@ -340,26 +340,33 @@ call_too_much(struct call *k, uint64_t need)
 	return VERDICT_DONE;
 }
 
+static const char *
+full_taken(const struct gateway *g, enum refuses level)
+{
+	if (gw_write_taken(g, level))
+		return "there is room for less at once";
+	if (gw_write_taken(g, REFUSES_DELETES))
+		return "only DEL, UNLINK, GETDEL and FLUSHALL are taken";
+	return gw_write_taken(g, REFUSES_ALL) ? "only FLUSHALL is taken"
+					      : "nothing is taken";
+}
+
 /*
  * Which of the two it is changes while it lasts; when nothing stands any more,
  * the next one is taken.
  */
 enum verdict
-call_full(struct call *k)
+call_full(struct call *k, enum refuses level)
 {
 	uint64_t limit = k->g->w->conf->store.map_size;
-	const char *taken =
-	    position_get(&k->g->r->pos->refuses) < REFUSES_DELETES
-		? "DEL, UNLINK, GETDEL and FLUSHALL are"
-		: "FLUSHALL is";
+	const char *taken = full_taken(k->g, level);
 	struct trouble_info t;
 	char size[24];
 
 	if (trouble_read(k->g->r, TROUBLE_CHECKPOINT_FAILED, &t) ||
 	    trouble_read(k->g->r, TROUBLE_STORE_WAITS, &t)) {
 		call_error(k,
-		    "ERR the store is full (%s): nothing was changed, only %s "
-		    "taken: %s",
+		    "ERR the store is full (%s): nothing was changed, %s: %s",
 		    t.kind == TROUBLE_CHECKPOINT_FAILED
 			? "checkpoints fail"
 			: "a checkpoint does not end",
@@ -369,7 +376,7 @@ call_full(struct call *k)
 	conf_size_format(limit, size, sizeof(size));
 	call_error(k,
 	    "ERR the store is full ([store] map_size = %s): nothing was "
-	    "changed, only %s taken: delete keys, or raise it, stop the "
+	    "changed, %s: delete keys, or raise it, stop the "
 	    "node and start it",
 	    limit != 0 ? size : "none", taken);
 	return VERDICT_DONE;

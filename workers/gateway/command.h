@@ -121,8 +121,8 @@ enum verdict call_syntax(struct call *k);
 enum verdict call_refused(struct call *k);
 /* It would change more than one record may: nothing is appended. */
 enum verdict call_too_much(struct call *k, uint64_t need);
-/* The store has no room for it: said why. */
-enum verdict call_full(struct call *k);
+/* The store has no room for what is of that level: said why. */
+enum verdict call_full(struct call *k, enum refuses level);
 
 /* Arguments. */
 bool arg_is(const struct op_arg *a, const char *word); /* any case */

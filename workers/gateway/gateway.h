@@ -531,7 +531,8 @@ enum refuses gw_write_level(unsigned code);
 bool gw_write_taken(const struct gateway *g, enum refuses level);
 /* May one of so many bytes be made for it? */
 bool gw_write_may_go(struct gateway *g, size_t len); /* who waits, ask */
-bool gw_write_may_make(struct gateway *g, const struct conn *c, size_t len);
+bool gw_write_may_make(
+    struct gateway *g, const struct conn *c, size_t len, enum refuses level);
 /* One of so many bytes is made, in turns, for c; 0 = it is made. */
 void gw_write_makes(struct gateway *g, const struct conn *c, size_t len);
 /* Are too many replies waiting for ones before them? */
@@ -605,6 +606,9 @@ void gw_reach_unknown(struct gateway *g);
 /* May c append so much? If not it waits (PARK_RING). */
 bool gw_reach_may(struct gateway *g, const struct conn *c, uint64_t bytes,
     enum refuses level);
+/* Is it more than there is room for, and no checkpoint makes any? */
+bool
+gw_reach_beyond(const struct gateway *g, uint64_t bytes, enum refuses level);
 /* Is there no room for any of those that wait? */
 bool gw_reach_holds(struct gateway *g);
 /* Those that wait are about to ask again. */

@@ -11,6 +11,7 @@
  */
 #include <errno.h>
 
+#include "shm/room.h"
 #include "shm/table.h"
 #include "workers/gateway/command.h"
 #include "workers/gateway/gateway.h"
@@ -74,6 +75,38 @@ drop_applied(struct gateway *g)
 	    &r->shared->applied_seq, r->applied_seq, memory_order_release);
 }
 
+/* How far the active generation may be filled by what is refused later. */
+static uint64_t
+end_for(const struct gateway *g, enum refuses level)
+{
+	const struct table_head *t = g->r->table;
+
+	return level == REFUSES_DELETES ? t->gen[0].arena_nominal / 8 * 7
+					: table_limit(t);
+}
+
+/*
+ * Room for all gateways' writes of that level. positions.room is growth's, and
+ * 0 however far beyond that end the others have gone.
+ */
+static uint64_t
+room_of_all(const struct gateway *g, enum refuses level, bool *whole)
+{
+	uint64_t room = position_get(&g->r->pos->room);
+	uint64_t share = table_share(&g->r->table->gen[0]), end, used;
+
+	*whole = room >= share;
+	if (level == REFUSES_GROWTH)
+		return room;
+	end = end_for(g, level);
+	if (*whole)
+		return room + (end - share);
+	if (level == REFUSES_ALL && room_stuck(g->r))
+		return 0;
+	used = table_active_used(g->r->table);
+	return used < end ? end - used : 0;
+}
+
 /*
  * This gateway's part of the room; *whole: nothing but writes under way is in
  * it. Of several each takes its part again while the others' are under way.
@@ -81,15 +114,19 @@ drop_applied(struct gateway *g)
 static uint64_t
 room_for(const struct gateway *g, enum refuses level, bool *whole)
 {
-	const struct table_gen *gen = &g->r->table->gen[0];
-	uint64_t room = position_get(&g->r->pos->room);
+	uint64_t room = room_of_all(g, level, whole);
 	uint32_t parts = g->r->head->gateway_count;
 
-	*whole = room >= table_share(gen);
-	/* What is refused later may go further, too. */
-	if (level == REFUSES_DELETES)
-		room += gen->arena_nominal / 8;
 	return parts == 1 ? room : room / parts / 4 * 3;
+}
+
+bool
+gw_reach_beyond(const struct gateway *g, uint64_t bytes, enum refuses level)
+{
+	bool whole;
+
+	return position_get(&g->r->pos->refuses) != REFUSES_NOTHING &&
+	       bytes > room_for(g, level, &whole) && !whole;
 }
 
 /*
@@ -133,7 +170,8 @@ somebody_fits(struct gateway *g)
 	const struct reach_need *need = &r->least;
 	bool whole;
 
-	if (!gw_write_taken(g, need->level))
+	if (!gw_write_taken(g, need->level) ||
+	    gw_reach_beyond(g, need->bytes, need->level))
 		return true;
 	(void)room_for(g, need->level, &whole);
 	if (whole && held_now(g) != NULL)
@@ -165,7 +203,8 @@ gw_reach_wake(struct gateway *g)
 
 /*
  * Nobody passes who only waits for others' writes to be applied, or a large
- * one would wait for ever. While a checkpoint is in the way others may.
+ * one would wait for ever. While a checkpoint is in the way others may; and a
+ * FLUSHALL always, which takes next to nothing.
  */
 bool
 gw_reach_may(
@@ -175,13 +214,14 @@ gw_reach_may(
 	struct reach *r = &g->reach;
 	bool whole, room, first;
 
-	if (level == REFUSES_ALL)
+	/* It only reads. */
+	if (bytes == 0 && level == REFUSES_ALL)
 		return true;
 	room = fits(g, bytes, level, &whole);
 	if (r->held_generation == c->generation && r->held == c->index)
 		r->held_generation = 0;
 	first = held_now(g) == NULL;
-	if (room && (!whole || first))
+	if (room && (!whole || first || level == REFUSES_ALL))
 		return true;
 	if (first) {
 		r->held = c->index;

@@ -507,12 +507,13 @@ gw_write_may_go(struct gateway *g, size_t len)
 }
 
 bool
-gw_write_may_make(struct gateway *g, const struct conn *c, size_t len)
+gw_write_may_make(
+    struct gateway *g, const struct conn *c, size_t len, enum refuses level)
 {
-	/* What is refused is not to wait, and what it will be is not known. */
+	/* What is refused is not to wait. */
 	return gw_write_may_go(g, len) &&
-	       (!gw_write_taken(g, REFUSES_GROWTH) ||
-		   gw_reach_may(g, c, len, REFUSES_GROWTH));
+	       (!gw_write_taken(g, level) || gw_reach_beyond(g, len, level) ||
+		   gw_reach_may(g, c, len, level));
 }
 
 void

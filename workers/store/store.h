@@ -140,6 +140,8 @@ store_fail(struct store *s, const char *fmt, ...);
 bool store_freeze_turn(struct store *s);
 /* May the next record be applied, as far as the table's room goes? */
 bool store_has_room(struct store *s);
+/* And this one, which may take its bound? */
+bool store_has_room_for(const struct store *s, const struct record *rec);
 /* Is one waiting for checkpoint? */
 bool store_is_frozen(const struct store *s);
 /* Is a generation waiting for its readers to leave? (then: a timer) */

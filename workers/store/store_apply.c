@@ -244,6 +244,11 @@ apply_next(struct store *s, uint64_t limit, enum busy *busy)
 		return 0;
 	if (rec.vlsn != s->applied + 1)
 		return -EBADMSG;
+	if (!store_has_room_for(s, &rec)) {
+		s->seek = true;
+		*busy = BUSY_TABLE;
+		return -EAGAIN;
+	}
 	kv_work(s->kv, RECORD_WORK);
 	rc = apply_record_of(s, &rec);
 	if (rc == -ENOSPC || rc == -ENOBUFS) {

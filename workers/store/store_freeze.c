@@ -149,10 +149,24 @@ store_freeze_pending(const struct store *s)
 	return drop_due(s) || (freeze_due(s) && table_can_freeze(&s->table));
 }
 
+/*
+ * Behind the nominal end there is only so much of the arena. (Not of memory:
+ * what the record does not get of that it waits for.)
+ */
+bool
+store_has_room_for(const struct store *s, const struct record *rec)
+{
+	uint64_t used = table_used(&s->table);
+	uint64_t nominal = s->table.g->arena_nominal;
+	uint64_t bound = record_applies(rec->type) ? record_bound(rec) : 0;
+
+	return used < nominal || used - nominal + bound <= REC_BOUND_MAX;
+}
+
 bool
 store_has_room(struct store *s)
 {
-	if (table_used(&s->table) < s->table.g->arena_nominal)
+	if (table_used(&s->table) < table_limit(s->table.t))
 		return true;
 	if (s->busy != BUSY_TABLE)
 		counter_add(s->r->counters, SLOT_STORE, C_STORE_STALLS, 1);

@@ -15,6 +15,7 @@
 
 #define PATIENCE_NS (10 * NS_PER_S) /* of writes that wait; then refused */
 #define NEAR_LEAST  (UINT64_C(1) << 20) /* of the table, for a checkpoint */
+#define LAST_LEFT   (UINT64_C(64) << 10) /* of the table: a level ends there */
 
 static uint64_t
 limit_of(const struct store *s)
@@ -58,7 +59,8 @@ waits_long(const struct store *s)
 
 /*
  * The table's room while nothing goes out of it: half of it is for what is
- * accepted already, for deletions, and the last eighth for a FLUSHALL.
+ * accepted already, for deletions, and the last eighth for a FLUSHALL. That one
+ * is refused where it would not be applied: behind what has no room itself.
  */
 static enum refuses
 by_table(const struct store *s)
@@ -71,7 +73,12 @@ by_table(const struct store *s)
 		(!trouble_stands(s->r, TROUBLE_CHECKPOINT_FAILED) ||
 		    used < nominal / 2)))
 		return REFUSES_NOTHING;
-	return used < nominal / 8 * 7 ? REFUSES_GROWTH : REFUSES_DELETES;
+	if (used + LAST_LEFT < nominal / 8 * 7)
+		return REFUSES_GROWTH;
+	return s->busy != BUSY_TABLE &&
+		       used + LAST_LEFT < table_limit(s->table.t)
+		   ? REFUSES_DELETES
+		   : REFUSES_ALL;
 }
 
 /*
@@ -125,18 +132,25 @@ store_full_wants_freeze(const struct store *s)
 	return limit != 0 && here >= left && here >= NEAR_LEAST;
 }
 
+static const char *
+effect_of(const struct store *s, enum refuses level)
+{
+	if (s->busy == BUSY_TABLE)
+		return "writes are refused, and who reads what is not applied "
+		       "yet gets an error";
+	if (level == REFUSES_ALL)
+		return "all writes are refused, reads go on";
+	return level == REFUSES_DELETES
+		   ? "all writes but FLUSHALL are refused, reads go on"
+		   : "writes are refused but deletions, reads go on";
+}
+
 static void
 tell(struct store *s, enum refuses level)
 {
 	char object[CONF_PATH_SIZE + 32], size[24], what[80];
 	struct fault f = { .object = object,
-		.effect = s->busy == BUSY_TABLE
-			      ? "writes are refused, and who reads what is "
-				"not applied yet gets an error"
-			  : level == REFUSES_DELETES
-			      ? "all writes but FLUSHALL are refused, reads go "
-				"on"
-			      : "writes are refused but deletions, reads go on",
+		.effect = effect_of(s, level),
 		.what = what,
 		.goes_on = true };
 
