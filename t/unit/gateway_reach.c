@@ -173,10 +173,10 @@ static void
 test_any(void)
 {
 	begin();
-	gw_reach_unknown(&gw[1]);
+	gw_reach_unknown(&gw[1], true);
 	gw_reach_add(&gw[1], gw[1].next_seq++, 30000);
-	is_u64(seen_by(0, "j"), conf.store.max_value, "nobody knows of what");
-	is_u64(seen_by(1, "j"), conf.store.max_value, "for itself, too");
+	is_u64(seen_by(0, "j"), conf.store.max_record, "nobody knows of what");
+	is_u64(seen_by(1, "j"), conf.store.max_record, "for itself, too");
 	gw_reach_returned(&gw[1], gw[1].next_seq - 1, 1, 0);
 	is_u64(seen_by(0, "j"), 0, "a refused one ends");
 }
@@ -246,7 +246,7 @@ test_not_appended(void)
 static void
 test_lowered(void)
 {
-	uint64_t max = conf.store.max_value;
+	const uint64_t max = conf.store.max_value, most = conf.store.max_record;
 	static char value[4001];
 
 	memset(value, 'v', sizeof(value) - 1);
@@ -257,6 +257,13 @@ test_lowered(void)
 	is_u64(seen_by(1, "long"), 4000, "as it was made");
 	op(0, OP_APPEND, 0, 8, "long", true);
 	is_u64(seen_by(1, "long"), 4000, "it gets no longer");
+	begin();
+	gw_reach_unknown(&gw[1], false);
+	gw_reach_add(&gw[1], gw[1].next_seq++, 8);
+	is_u64(seen_by(0, "j"), OP_NUMBER_MAX, "what copies nothing: a number");
+	gw_reach_unknown(&gw[1], true);
+	gw_reach_add(&gw[1], gw[1].next_seq++, 8);
+	is_u64(seen_by(0, "j"), most, "what does may have copied any that is");
 	conf.store.max_value = max;
 }
 
@@ -293,7 +300,7 @@ test_wrap(void)
 
 	begin();
 	op(0, OP_SET, 0, 10000, "n", true);
-	gw_reach_unknown(&gw[0]);
+	gw_reach_unknown(&gw[0], true);
 	gw_reach_add(&gw[0], gw[0].next_seq++, 8);
 	gw_reach_returned(&gw[0], 1, 2, vlsn + 1);
 	position_set(&rig.pos->applied, vlsn + 2);
@@ -316,7 +323,7 @@ test_wrap(void)
 static void
 test_successor(void)
 {
-	const uint64_t max = conf.store.max_value;
+	const uint64_t max = conf.store.max_record;
 	uint64_t vlsn = rig.vlsn;
 
 	begin();

@@ -686,7 +686,7 @@ exec_reach(struct plan *p)
 
 	gw_reach_begin(p->k->g);
 	if (p->writes && !exec_look(p, &reach)) {
-		gw_reach_unknown(p->k->g);
+		gw_reach_unknown(p->k->g, p->copies);
 		reach = p->copies ? bound : p->reach;
 	}
 	return reach < bound ? reach : bound;

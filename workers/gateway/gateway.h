@@ -601,8 +601,8 @@ void gw_reach_begin(struct gateway *g);
 uint64_t gw_reach_also(struct gateway *g, const struct built *b);
 /* Notes one of many arguments, which copies nothing. */
 void gw_reach_many(struct gateway *g, const struct op *op);
-/* Or nobody knows: any key may get as long as values can be. */
-void gw_reach_unknown(struct gateway *g);
+/* Or nobody knows: any key may get as long as values can be made, or copied. */
+void gw_reach_unknown(struct gateway *g, bool copies);
 /* May c append so much? If not it waits (PARK_RING). */
 bool gw_reach_may(struct gateway *g, const struct conn *c, uint64_t bytes,
     enum refuses level);

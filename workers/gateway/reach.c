@@ -282,6 +282,24 @@ word_of(const struct gateway *g, const struct op_arg *key)
 	return table_hash(g->r->table, key->data, key->len) % REACH_WORDS;
 }
 
+/* No value that a request brings, or a number that it makes, is longer. */
+static uint64_t
+longest_made(const struct gateway *g)
+{
+	return larger(g->w->conf->store.max_value, OP_NUMBER_MAX);
+}
+
+/*
+ * What is there may be longer, of a time when max_value was more. But nothing
+ * is copied that is beyond what the record may take, twice max_value at least:
+ * that is an error, and takes nothing.
+ */
+static uint64_t
+longest_copied(const struct gateway *g)
+{
+	return g->w->conf->store.max_record;
+}
+
 /*
  * The longest value that the key may have when the operation is applied. What
  * another gateway notes after this and wal takes before it is not seen: such a
@@ -290,7 +308,7 @@ word_of(const struct gateway *g, const struct op_arg *key)
 static uint64_t
 length_now(struct gateway *g, const struct op_arg *key)
 {
-	struct kv_item item = { .len = g->w->conf->store.max_value };
+	struct kv_item item = { .len = longest_copied(g) };
 	uint64_t longest;
 	int rc;
 
@@ -301,8 +319,7 @@ length_now(struct gateway *g, const struct op_arg *key)
 		rc = kv_get(g->kv, key->data, key->len, 0, &item);
 		gw_turn_read(g, 1);
 		if (rc != 0)
-			item.len =
-			    rc == -ENOENT ? 0 : g->w->conf->store.max_value;
+			item.len = rc == -ENOENT ? 0 : longest_copied(g);
 	}
 	return larger(longest, item.len);
 }
@@ -386,10 +403,10 @@ gw_reach_begin(struct gateway *g)
 }
 
 void
-gw_reach_unknown(struct gateway *g)
+gw_reach_unknown(struct gateway *g, bool copies)
 {
 	gw_reach_begin(g);
-	g->reach.noted_any = g->w->conf->store.max_value;
+	g->reach.noted_any = copies ? longest_copied(g) : longest_made(g);
 }
 
 /* ---- from the append to the store ---- */
@@ -466,8 +483,7 @@ gw_reach_init(struct gateway *g)
 	atomic_store(&own->placed_vlsn, UINT64_MAX);
 	atomic_store(&own->placed_seq, r->applied_seq);
 	atomic_store(&own->applied_seq, r->applied_seq);
-	atomic_store(
-	    &own->any, (uint64_t)before << 32 | g->w->conf->store.max_value);
+	atomic_store(&own->any, (uint64_t)before << 32 | longest_copied(g));
 	for (i = 0; i < REACH_WORDS; i++)
 		atomic_store(&own->key[i], 0);
 	/* As if all of it were the request before the first. */
