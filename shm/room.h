@@ -7,6 +7,7 @@
 #define SHM_ROOM_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct region;
 
@@ -20,5 +21,13 @@ bool room_stuck(const struct region *r);
  * an error, and so do, as that is committed, all who read.
  */
 bool room_hopeless(const struct region *r);
+
+/*
+ * Writes have waited for room so long that a checkpoint that neither fails nor
+ * ends is as good as one that fails: who still waits gets an error. Who fits
+ * goes on: one large write is no reason to refuse small ones. now_ns is
+ * CLOCK_MONOTONIC.
+ */
+bool room_waits_long(const struct region *r, uint64_t now_ns);
 
 #endif

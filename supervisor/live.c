@@ -258,12 +258,15 @@ room_wanted_since(struct node *n)
 	return n->room_ns;
 }
 
-/* Who is to make that room, the worker or its child, and was stopped; 0. */
+/* Who makes that room, checkpoint, its child or store, and was stopped; 0. */
 static int
 room_maker_stopped(const struct node *n)
 {
-	int pid = n->child[SLOT_CHECKPOINT].pid;
+	int pid = n->child[SLOT_STORE].pid;
 
+	if (pid != 0 && process_stopped(pid))
+		return pid;
+	pid = n->child[SLOT_CHECKPOINT].pid;
 	if (pid != 0 && !process_stopped(pid))
 		pid = process_child(pid);
 	return process_stopped(pid) ? pid : 0;

@@ -18,6 +18,7 @@ static struct reach_table table;
 static struct control control;
 static struct gateway gw[2];
 static struct bytering_head ring[2];
+static struct troubles troubles;
 
 static void
 set_up(void)
@@ -31,6 +32,7 @@ set_up(void)
 	rig.r.slots = &slots;
 	rig.r.reach = &table;
 	rig.r.control = &control;
+	rig.r.troubles = &troubles;
 	worker.conf = &conf;
 	worker.region = &rig.r;
 	for (i = 0; i < 2; i++) {
@@ -54,6 +56,7 @@ tear_down(void)
 	kv_end(rig.reader);
 	rig.r.head = NULL;
 	rig.r.slots = NULL;
+	rig.r.troubles = NULL;
 	rig_close(&rig);
 }
 

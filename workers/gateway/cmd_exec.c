@@ -705,6 +705,8 @@ exec_append(struct plan *p)
 
 	if (rc == -EAGAIN)
 		return exec_stall(p);
+	if (rc == -ENOSPC)
+		return call_full(k, rq.level);
 	if (rc != 0)
 		return call_error_done(k, "ERR no memory for this transaction");
 	p->x = NULL; /* the node's now */
@@ -739,8 +741,7 @@ exec_write(struct plan *p)
 		return call_error_done(k, "ERR request is longer than 1 GiB");
 	if (p->need > k->g->w->conf->store.max_record)
 		return call_too_much(k, p->need);
-	if (!gw_write_taken(k->g, p->level) ||
-	    gw_reach_beyond(k->g, p->reach, p->level))
+	if (!gw_write_taken(k->g, p->level))
 		return call_full(k, p->level);
 	if (!exec_answer(p, &v))
 		return v;

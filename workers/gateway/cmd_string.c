@@ -365,8 +365,10 @@ call_span(const struct call *k)
 }
 
 static enum verdict
-run_parked(struct call *k, int rc)
+run_parked(struct call *k, int rc, enum refuses level)
 {
+	if (rc == -ENOSPC)
+		return call_full(k, level);
 	if (rc != -EAGAIN)
 		return call_error_done(k, "ERR no memory for this request");
 	gw_conn_stall(k->g, k->c, call_span(k));
@@ -416,10 +418,7 @@ write_has_room(struct call *k, const struct built *b)
 {
 	enum refuses level = gw_write_level(b->code);
 
-	if (gw_write_taken(k->g, level) &&
-	    (position_get(&k->g->r->pos->refuses) == REFUSES_NOTHING ||
-		!gw_reach_beyond(k->g,
-		    op_reach(b->code, b->num, b->argc, b->argv, 0), level)))
+	if (gw_write_taken(k->g, level))
 		return true;
 	(void)call_full(k, level);
 	return false;
@@ -509,7 +508,7 @@ write_step(struct call *k, struct job *job)
 	rq.level = gw_write_level(b->code);
 	rq.reach = gw_reach_of(k->g, b);
 	rc = gw_write_append(k->g, k->c, &rq);
-	return rc == 0 ? VERDICT_DONE : run_parked(k, rc);
+	return rc == 0 ? VERDICT_DONE : run_parked(k, rc, rq.level);
 }
 
 static enum verdict
@@ -540,7 +539,7 @@ run_write(struct call *k, const struct built *b)
 		return VERDICT_DONE;
 	rq.reach = gw_reach_of(k->g, b);
 	rc = gw_write_append(k->g, k->c, &rq);
-	return rc == 0 ? VERDICT_DONE : run_parked(k, rc);
+	return rc == 0 ? VERDICT_DONE : run_parked(k, rc, rq.level);
 }
 
 bool
@@ -716,7 +715,7 @@ gw_run_set(struct call *k)
 		return gw_run_op(k);
 	rq.reach = gw_reach_set(k->g, rq.argv);
 	rc = gw_write_append(k->g, k->c, &rq);
-	return rc == 0 ? VERDICT_DONE : run_parked(k, rc);
+	return rc == 0 ? VERDICT_DONE : run_parked(k, rc, rq.level);
 }
 
 enum verdict

@@ -581,7 +581,10 @@ struct request {
 	struct vbuf *bytes;
 	struct exec *exec; /* of a REC_MULTI; taken over when 0 is returned */
 };
-/* 0; -EAGAIN: no room, park and come again; -ENOMEM. */
+/*
+ * 0; -EAGAIN: no room, park and come again; -ENOSPC: nor will there be any,
+ * gw_reach_beyond(); -ENOMEM.
+ */
 int
 gw_write_append(struct gateway *g, struct conn *c, const struct request *rq);
 

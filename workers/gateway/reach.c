@@ -125,8 +125,10 @@ gw_reach_beyond(const struct gateway *g, uint64_t bytes, enum refuses level)
 {
 	bool whole;
 
-	return position_get(&g->r->pos->refuses) != REFUSES_NOTHING &&
-	       bytes > room_for(g, level, &whole) && !whole;
+	if (position_get(&g->r->pos->refuses) == REFUSES_NOTHING &&
+	    !room_waits_long(g->r, g->loop.now_ns))
+		return false;
+	return bytes > room_for(g, level, &whole) && !whole;
 }
 
 /*

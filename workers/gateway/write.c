@@ -549,9 +549,11 @@ gw_write_append(struct gateway *g, struct conn *c, const struct request *rq)
 	uint64_t tail = g->req.tail;
 	int rc;
 
-	if (g->big.payload != NULL || window_full(g) ||
-	    !gw_reach_may(g, c, rq->reach, rq->level))
+	if (g->big.payload != NULL || window_full(g))
 		return -EAGAIN;
+	if (!gw_reach_may(g, c, rq->reach, rq->level))
+		return gw_reach_beyond(g, rq->reach, rq->level) ? -ENOSPC
+								: -EAGAIN;
 	gw_turn_work(g, len / 4096);
 	if (len > REQ_PART_MAX) {
 		if ((rc = append_big(g, c, rq, len, flags)) == 0)

@@ -10,12 +10,12 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "shm/room.h"
 #include "shm/trouble.h"
 #include "workers/store/store.h"
 
-#define PATIENCE_NS (10 * NS_PER_S) /* of writes that wait; then refused */
-#define NEAR_LEAST  (UINT64_C(1) << 20) /* of the table, for a checkpoint */
-#define LAST_LEFT   (UINT64_C(64) << 10) /* of the table: a level ends there */
+#define NEAR_LEAST (UINT64_C(1) << 20) /* of the table, for a checkpoint */
+#define LAST_LEFT  (UINT64_C(64) << 10) /* of the table: a level ends there */
 
 static uint64_t
 limit_of(const struct store *s)
@@ -46,17 +46,6 @@ is_over(const struct store *s)
 	return used >= (s->over ? limit - limit / 64 : limit);
 }
 
-/* A checkpoint that neither fails nor ends is as good as one that fails. */
-static bool
-waits_long(const struct store *s)
-{
-	struct trouble_info t;
-
-	return trouble_stands(s->r, TROUBLE_STORE_WAITS) &&
-	       trouble_read(s->r, TROUBLE_STORE_WAITS, &t) &&
-	       s->loop.now_ns > t.since_ns + PATIENCE_NS;
-}
-
 /*
  * The table's room while nothing goes out of it: half of it is for what is
  * accepted already, for deletions, and the last eighth for a FLUSHALL. That one
@@ -68,10 +57,9 @@ by_table(const struct store *s)
 	uint64_t used = table_used(&s->table);
 	uint64_t nominal = s->table.g->arena_nominal;
 
-	if (table_can_freeze(&s->table) ||
-	    (!waits_long(s) &&
-		(!trouble_stands(s->r, TROUBLE_CHECKPOINT_FAILED) ||
-		    used < nominal / 2)))
+	if (table_can_freeze(&s->table) || used < nominal / 2 ||
+	    (!trouble_stands(s->r, TROUBLE_CHECKPOINT_FAILED) &&
+		!room_waits_long(s->r, s->loop.now_ns)))
 		return REFUSES_NOTHING;
 	if (used + LAST_LEFT < nominal / 8 * 7)
 		return REFUSES_GROWTH;

@@ -1,0 +1,52 @@
+# One large write, or one transaction that may be large, is no reason to refuse
+# small ones, however long the checkpoint lasts that it waits for.
+use strict;
+use warnings;
+use Nodelife;
+use Test::More;
+
+sub trouble {
+	my ( $n, $kind ) = @_;
+	my $s = $n->stat or return;
+	my ($t) = grep { $_->{kind} eq $kind } @{ $s->{troubles} };
+	return $t && $t->{text};
+}
+
+sub send_all {
+	my ( $c, @commands ) = @_;
+	$c->raw( join '', map { Nodelife::Client::encode(@$_) } @commands );
+	return;
+}
+
+for my $gateways ( 1, 4 ) {
+	my $n = Nodelife->new( node => { gateways => $gateways }, liveness => { timeout => '5m' } );
+	$n->configure( store => { table_size => '16M', max_value => '4M' } )->start;
+	my ( $c, $big, $exec ) = map { $n->client } 1 .. 3;
+	$c->pipeline( map { [ 'SET', "k$_", 'v' ] } 1 .. 600 );
+	my $checkpoint = $n->workers->{checkpoint};
+	kill STOP => $checkpoint;
+	my $run = $n->run_begin( 'nodelifectl', '-r', $n->{run}, 'checkpoint' );
+	eventually { ( $n->run( 'nodelifestat', '-r', $n->{run} ) )[1] =~ /one frozen/ }
+	'a checkpoint lasts';
+	send_all( $exec, ['MULTI'], ( map { [ 'EXPIRE', "k$_", 100 ] } 1 .. 600 ), ['EXEC'] );
+	send_all( $big, [ 'MSET', map { ( "big$_", 'B' x 4e6 ) } 1 .. 4 ] );
+	eventually { trouble( $n, 'store_waits' ) } "$gateways gateways: it is told that writes wait";
+	my ( $small, @refused ) = (0);
+	eventually {
+		my $r = $c->cmd( 'SET', 'small', $small );
+		$small++ if $r eq 'OK';
+		push @refused, "$r" if $r ne 'OK';
+		!trouble( $n, 'store_waits' ) || @refused;
+	} "$gateways gateways: until that is over";
+	is_deeply \@refused, [], 'small ones go on meanwhile';
+	my @got = map { $exec->reply } 1 .. 602;
+	like $got[-1], qr/^ERR the store is full \(a checkpoint does not end\).*room for less/,
+	  'the transaction is refused';
+	like $big->reply, qr/^ERR the store is full \(a checkpoint does not end\).*room for less/,
+	  'and so is the large write';
+	is $c->cmd( 'GET', 'small' ), $small - 1, 'what went on is there';
+	kill CONT => $checkpoint;
+	$n->run_end($run);
+	is $n->stop, 0, 'stopped';
+}
+done_testing;
