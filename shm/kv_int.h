@@ -110,9 +110,6 @@ kv_over(struct kv *kv)
 {
 	return kv->on_disk && kv->over != NULL && kv->over(kv->over_arg);
 }
-/* Glob match as KEYS and SCAN have it. */
-bool kv_match(const uint8_t *pattern, size_t pattern_len, const uint8_t *text,
-    size_t text_len);
 /* kv_scan.c: all live keys of the pinned snapshot, each once. */
 int kv_each(struct kv *kv, int64_t now_ms,
     bool (*each)(void *arg, const void *key, size_t key_len), void *arg);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "shm/assert.h"
+#include "shm/glob.h"
 #include "shm/kv_int.h"
 #include "shm/position.h"
 #include "shm/region.h"
@@ -247,7 +248,7 @@ keys_each(void *arg, const void *key, size_t key_len)
 {
 	struct keys *k = arg;
 
-	if (kv_match(k->pattern.data, k->pattern.len, key, key_len)) {
+	if (glob_match(k->pattern.data, k->pattern.len, key, key_len)) {
 		value_bulk(k->rd->out, key, key_len);
 		k->count++;
 	}

@@ -98,43 +98,6 @@ test_arguments(void)
 	    "not a longer or shorter one");
 }
 
-static bool
-glob(const char *pattern, const char *text)
-{
-	return gw_glob((const uint8_t *)pattern, strlen(pattern),
-	    (const uint8_t *)text, strlen(text));
-}
-
-static void
-test_glob(void)
-{
-	char hard[201], text[201];
-	unsigned i;
-
-	ok(glob("*", "") && glob("*", "abc") && glob("a*c", "abbc") &&
-		glob("a*c", "ac") && glob("*b*", "abc") && glob("", ""),
-	    "stars");
-	ok(!glob("a*c", "abcd") && !glob("", "a") && !glob("a", ""),
-	    "stars that do not reach");
-	ok(glob("h?llo", "hello") && !glob("h?llo", "hllo"), "one byte");
-	ok(glob("h[ae]llo", "hallo") && !glob("h[ae]llo", "hillo"), "class");
-	ok(glob("h[^e]llo", "hallo") && !glob("h[^e]llo", "hello"), "not in");
-	ok(glob("h[a-c]", "hb") && glob("h[c-a]", "hb") &&
-		!glob("h[a-c]", "hd"),
-	    "range, either way");
-	ok(glob("h\\*", "h*") && !glob("h\\*", "hx") && glob("[\\]]", "]"),
-	    "backslash");
-	ok(!glob("[", "a") && !glob("[a", "b") && glob("[a", "a"),
-	    "an open class ends with the pattern");
-	for (i = 0; i < 200; i++) {
-		hard[i] = i % 2 == 0 ? '*' : 'a';
-		text[i] = 'a';
-	}
-	hard[199] = 'b';
-	hard[200] = text[200] = '\0';
-	ok(!glob(hard, text), "a hostile pattern ends");
-}
-
 int
 main(void)
 {
@@ -142,6 +105,5 @@ main(void)
 	test_rows();
 	test_misses();
 	test_arguments();
-	test_glob();
 	return tap_done();
 }

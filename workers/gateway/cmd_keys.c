@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "shm/assert.h"
+#include "shm/glob.h"
 #include "shm/table.h"
 #include "workers/gateway/cmd.h"
 #include "workers/gateway/job.h"
@@ -206,7 +207,7 @@ job_key(void *arg, const void *key, size_t n)
 	struct keys_job *j = arg;
 
 	if (j->error != 0 || job_has_all(j) ||
-	    (!j->one && !gw_glob(j->pattern->data, j->pattern->len, key, n)))
+	    (!j->one && !glob_match(j->pattern->data, j->pattern->len, key, n)))
 		return;
 	j->error = job_add(j, key, n);
 }

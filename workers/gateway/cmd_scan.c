@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <sys/queue.h>
 #include "shm/assert.h"
+#include "shm/glob.h"
 #include "workers/gateway/cmd.h"
 
 #define CURSOR_BITS    12
@@ -162,7 +163,7 @@ scan_key(void *arg, const void *key, size_t key_len)
 
 	if (f->left > 0)
 		f->left--;
-	if (match != NULL && !gw_glob(match->data, match->len, key, key_len))
+	if (match != NULL && !glob_match(match->data, match->len, key, key_len))
 		return;
 	value_bulk(&f->keys, key, key_len);
 	f->count++;

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "shm/assert.h"
+#include "shm/glob.h"
 #include "workers/gateway/cmd.h"
 
 /* ---- COMMAND ---- */
@@ -300,8 +301,8 @@ config_wanted(const struct call *k, const char *name)
 			if (pattern[j] >= 'A' && pattern[j] <= 'Z')
 				pattern[j] = (char)(pattern[j] + 'a' - 'A');
 		}
-		if (gw_glob((const uint8_t *)pattern, n, (const uint8_t *)name,
-			strlen(name)))
+		if (glob_match((const uint8_t *)pattern, n,
+			(const uint8_t *)name, strlen(name)))
 			return true;
 	}
 	return false;

@@ -138,9 +138,6 @@ bool
 build_read_key(const struct call *k, struct built *b, const struct op_arg *key);
 bool build_value(const struct call *k, struct built *b, const struct op_arg *v);
 
-/* Glob match as Redis' KEYS and SCAN MATCH do it. */
-bool gw_glob(const uint8_t *pattern, size_t pn, const uint8_t *text, size_t n);
-
 /* MULTI state of a connection (cmd_multi.c). */
 bool gw_multi_active(const struct conn *c);
 void gw_multi_free(struct conn *c);

@@ -1,8 +1,7 @@
 /*
- * The glob of KEYS and SCAN MATCH, as Redis has it: * ? [abc] [a-z] [^x] and
- * a backslash before a character that is meant as such.
+ * Glob patterns; see glob.h.
  */
-#include "shm/kv_int.h"
+#include "shm/glob.h"
 
 struct glob {
 	const uint8_t *p, *end;
@@ -62,9 +61,8 @@ one_match(struct glob *g, uint8_t c)
 	return *g->p++ == c;
 }
 
-/* Linear in pattern times text: only the last star is ever tried again. */
 bool
-kv_match(const uint8_t *pattern, size_t pattern_len, const uint8_t *text,
+glob_match(const uint8_t *pattern, size_t pattern_len, const uint8_t *text,
     size_t text_len)
 {
 	struct glob g = { pattern, pattern + pattern_len };
