@@ -175,6 +175,13 @@ node_file_decode(const char *text, size_t len, struct node_file *out, char *why,
 	return 0;
 }
 
+/* -errno; EBADMSG is our word for what is read: a file system means EUCLEAN. */
+static int
+call_error(void)
+{
+	return errno == EBADMSG ? -EUCLEAN : -errno;
+}
+
 /* Up to size bytes; how many, or -errno. */
 static ssize_t
 read_all(int fd, char *buf, size_t size)
@@ -187,7 +194,7 @@ read_all(int fd, char *buf, size_t size)
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
-			return -errno;
+			return call_error();
 		if (n == 0)
 			break;
 		got += (size_t)n;
@@ -223,7 +230,7 @@ node_file_read(
 	fd = openat(data_dir_fd, NODE_FILE_NAME,
 	    O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0) {
-		rc = -errno;
+		rc = call_error();
 		return refuse(rc, why, why_size, "%s", strerror(-rc));
 	}
 	len = read_all(fd, text, sizeof(text));

@@ -183,6 +183,19 @@ fault_kind(int error, enum fault_place place)
 	return r != NULL ? r->kind : FAULT_PROGRAM;
 }
 
+/* The errno that the table has for it. */
+static int
+known_error(const struct fault *f)
+{
+	return f->error == EBADMSG && !f->damage ? EUCLEAN : f->error;
+}
+
+enum fault_kind
+fault_kind_of(const struct fault *f)
+{
+	return fault_kind(known_error(f), f->place);
+}
+
 /* A file's name and what it is in; of less of an object nobody learns which. */
 #define OBJECT_MIN 40
 
@@ -200,7 +213,7 @@ part(char *buf, size_t size, const char *text)
 static void
 parts_behind(char *buf, size_t size, const struct fault *f)
 {
-	const struct remedy *r = remedy_find(f->error, f->place);
+	const struct remedy *r = remedy_find(known_error(f), f->place);
 	const char *remedy = r != NULL ? r->text : "";
 	size_t len;
 

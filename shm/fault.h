@@ -6,6 +6,7 @@
 #ifndef SHM_FAULT_H
 #define SHM_FAULT_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -55,7 +56,20 @@ struct fault {
 	bool goes_on; /* by itself, when it is over; of boots seq_fault() says
 		       * that */
 	const char *command; /* that does what helps here; NULL, "" = unknown */
+	/* EBADMSG: a reader of ours said so of what it was given. Else a call
+	 * did, by which file systems mean what they mean by EUCLEAN. */
+	bool damage;
 };
+
+/*
+ * A call's -errno, in a room whose readers say -EBADMSG of bytes: the file
+ * system's becomes -EUCLEAN.
+ */
+static inline int
+fault_of_call(int rc)
+{
+	return rc == -EBADMSG ? -EUCLEAN : rc;
+}
 
 /*
  * "OBJECT: CALL: WHAT: EFFECT: REMEDY: COMMAND" into buf; of a long object only
@@ -66,6 +80,8 @@ char *fault_text(char *buf, size_t size, const struct fault *f);
 /* "" if there is none. */
 const char *fault_remedy(int error, enum fault_place place);
 enum fault_kind fault_kind(int error, enum fault_place place);
+/* The same, of an EBADMSG by who said so. */
+enum fault_kind fault_kind_of(const struct fault *f);
 /* Of a node that waits no longer: "goes on by itself" is cut out of a text. */
 void fault_final(char *text);
 

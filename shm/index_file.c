@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "shm/assert.h"
+#include "shm/fault.h"
 #include "shm/record.h"
 
 #define CRC_OFF     0
@@ -219,7 +220,7 @@ read_all(int fd, uint8_t **data, size_t *n)
 	ssize_t got = 1;
 
 	if (fstat(fd, &st) != 0)
-		return -errno;
+		return fault_of_call(-errno);
 	room = (size_t)st.st_size;
 	if (room > (size_t)INDEX_PAGES_MAX * INDEX_PAGE)
 		return -EFBIG;
@@ -229,7 +230,7 @@ read_all(int fd, uint8_t **data, size_t *n)
 	while (done < room && got != 0) {
 		got = pread(fd, *data + done, room - done, (off_t)done);
 		if (got < 0 && errno != EINTR)
-			return -errno;
+			return fault_of_call(-errno);
 		if (got > 0)
 			done += (size_t)got;
 	}
@@ -247,7 +248,7 @@ index_file_read(int dir, struct index_image *out)
 	memset(out, 0, sizeof(*out));
 	fd = openat(dir, INDEX_NAME, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		return -errno;
+		return fault_of_call(-errno);
 	rc = read_all(fd, &data, &n);
 	close(fd);
 	if (rc == 0)

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "shm/assert.h"
+#include "shm/fault.h"
 
 /* Read the first bytes of a file, past the page cache if asked and able. */
 static int
@@ -28,8 +29,8 @@ header_read(int wal_dir, const char *name, bool direct, uint8_t *buf, size_t *n,
 	if (fd < 0 && direct && errno == EINVAL)
 		fd = openat(wal_dir, name, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		return -errno;
-	rc = fstat(fd, &st) != 0 ? -errno : 0;
+		return fault_of_call(-errno);
+	rc = fstat(fd, &st) != 0 ? fault_of_call(-errno) : 0;
 	if (rc != 0)
 		goto out;
 	*file_size = (uint64_t)st.st_size;

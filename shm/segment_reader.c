@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "shm/assert.h"
+#include "shm/fault.h"
 
 static int
 source_pread(void *ctx, uint32_t offset, uint8_t **data, size_t *n)
@@ -22,7 +23,7 @@ source_pread(void *ctx, uint32_t offset, uint8_t **data, size_t *n)
 		got = pread(r->fd, *data, r->chunk, (off_t)offset);
 	while (got < 0 && errno == EINTR);
 	if (got < 0)
-		return -errno;
+		return fault_of_call(-errno);
 	*n = (size_t)got;
 	return 0;
 }
@@ -40,7 +41,7 @@ segment_file_open(int wal_dir, uint32_t number, bool *direct)
 		*direct = false;
 		fd = openat(wal_dir, name, O_RDONLY | O_CLOEXEC);
 	}
-	return fd < 0 ? -errno : fd;
+	return fd < 0 ? fault_of_call(-errno) : fd;
 }
 
 /* Open the file and the memory; no byte is read. */

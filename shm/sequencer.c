@@ -400,7 +400,7 @@ seq_fail(
 static enum fault_kind
 boot_fault(char *text, size_t size, const struct fault *f)
 {
-	enum fault_kind kind = fault_kind(f->error, f->place);
+	enum fault_kind kind = fault_kind_of(f);
 	struct fault told = *f;
 
 	told.goes_on = kind == FAULT_WORLD;

@@ -58,7 +58,7 @@ store_db_errno(int rc)
 		return -EEXIST;
 	default:
 		/* What is left of LMDB's own codes speaks of bad bytes. */
-		return rc < 0 ? -EBADMSG : -rc;
+		return rc < 0 ? -EBADMSG : fault_of_call(-rc);
 	}
 }
 
@@ -305,7 +305,7 @@ make_env(const char *name)
 	if (rc == 0)
 		rc = store_db_errno(mdb_env_get_fd(env, &fd));
 	if (rc == 0 && fdatasync(fd) != 0)
-		rc = -errno;
+		rc = fault_of_call(-errno);
 	mdb_env_close(env);
 	return rc;
 }

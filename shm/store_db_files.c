@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "shm/bits.h"
+#include "shm/fault.h"
 #include "shm/holders.h"
 #include "shm/path.h"
 #include "shm/table.h"
@@ -38,10 +39,10 @@ lock_room(const char *path)
 	snprintf(name, sizeof(name), "%s/lock.mdb", path);
 	fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
 	if (fd == -1)
-		return -errno;
+		return fault_of_call(-errno);
 	if (fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, LOCK_ROOM) != 0 &&
 	    errno != EOPNOTSUPP)
-		rc = -errno;
+		rc = fault_of_call(-errno);
 	close(fd);
 	return rc;
 }
@@ -64,11 +65,11 @@ hold(struct store_db *db, const char *path)
 	    name, O_RDWR | O_CLOEXEC | (db->files == NULL ? O_CREAT : 0), 0640);
 	if (db->held == -1) {
 		db->held = 0;
-		return -errno;
+		return fault_of_call(-errno);
 	}
 	while (flock(db->held, LOCK_EX | LOCK_NB) != 0) {
 		if (errno != EWOULDBLOCK)
-			return -errno;
+			return fault_of_call(-errno);
 		if (mono_ns() >= end)
 			return -EBUSY;
 		(void)poll(NULL, 0, HOLD_RETRY_MS);
@@ -104,14 +105,14 @@ look(const char *path, const struct store_files *files)
 
 	snprintf(name, sizeof(name), "%s/data.mdb", path);
 	if (stat(name, &st) != 0)
-		return -errno;
+		return fault_of_call(-errno);
 	if (files->data.ino != 0 && !is_file(&st, &files->data))
 		return -EREMCHG;
 	if (files->lock.ino == 0)
 		return 0;
 	snprintf(name, sizeof(name), "%s/lock.mdb", path);
 	if (stat(name, &st) != 0)
-		return errno == ENOENT ? -EIDRM : -errno;
+		return errno == ENOENT ? -EIDRM : fault_of_call(-errno);
 	return is_file(&st, &files->lock) ? 0 : -EIDRM;
 }
 
@@ -144,7 +145,7 @@ data_file(const struct store_db *db, struct store_file *out)
 	if (rc != 0)
 		return rc;
 	if (fstat(fd, &st) != 0)
-		return -errno;
+		return fault_of_call(-errno);
 	out->dev = st.st_dev;
 	out->ino = st.st_ino;
 	return 0;
@@ -162,7 +163,7 @@ store_files_opened(const struct store_db *db, const char *path)
 	if (rc != 0)
 		return rc;
 	if (db->held > 0 && fstat(db->held, &held) != 0)
-		return -errno;
+		return fault_of_call(-errno);
 	if (db->held > 0 && !is_file(&held, &data))
 		return -EREMCHG;
 	if (files == NULL)
@@ -205,7 +206,7 @@ store_db_files(const struct store_db *db, struct store_files *out)
 		return 0;
 	snprintf(name, sizeof(name), "%s/lock.mdb", path);
 	if (stat(name, &st) != 0)
-		return -errno;
+		return fault_of_call(-errno);
 	out->lock.dev = st.st_dev;
 	out->lock.ino = st.st_ino;
 	return is_open(&out->lock) ? 0 : -EIDRM;
@@ -234,7 +235,7 @@ store_files_find(struct store_db *db, const char *path, bool write)
 	if (db->files != NULL)
 		rc = look(path, db->files);
 	else if (write && mkdir(path, 0750) != 0 && errno != EEXIST)
-		rc = -errno;
+		rc = fault_of_call(-errno);
 	else
 		rc = write ? lock_room(path) : 0;
 	return rc == 0 && write ? hold(db, path) : rc;

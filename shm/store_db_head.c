@@ -44,6 +44,7 @@
 #include <unistd.h>
 
 #include "shm/bits.h"
+#include "shm/fault.h"
 
 #define PAGE_MIN  4096u
 #define PAGE_MAX  32768u
@@ -110,7 +111,7 @@ read_at(const struct head *h, void *to, size_t n, uint64_t at)
 	ssize_t got = pread(h->fd, to, n, (off_t)at);
 
 	if (got < 0)
-		return -errno;
+		return fault_of_call(-errno);
 	return got == (ssize_t)n ? 0 : -ENODATA;
 }
 
@@ -132,7 +133,7 @@ read_metas(struct head *h)
 	h->metas += rc == 0;
 	/* Behind them: a file grows before they say so. */
 	if (rc == 0 && fstat(h->fd, &st) != 0)
-		rc = -errno;
+		rc = fault_of_call(-errno);
 	if (rc == 0)
 		h->pages = (uint64_t)st.st_size / h->page_size;
 	return rc;
@@ -591,8 +592,8 @@ store_db_head(const char *path, struct store_head *out, char *why, size_t n)
 	snprintf(name, sizeof(name), "%s/data.mdb", path);
 	h.fd = open(name, O_RDONLY | O_CLOEXEC);
 	if (h.fd < 0)
-		return errno == ENOENT ? 0 : -errno;
-	rc = fstat(h.fd, &st) != 0 ? -errno : 0;
+		return errno == ENOENT ? 0 : fault_of_call(-errno);
+	rc = fstat(h.fd, &st) != 0 ? fault_of_call(-errno) : 0;
 	/* Nobody has written anything yet. */
 	if (rc == 0 && st.st_size > 0)
 		rc = look_again(&h);

@@ -60,7 +60,8 @@ refuse_in(int code, const char *dir, const char *name, const char *call,
 		.error = error < 0 ? -error : error,
 		.place = PLACE_DATA,
 		.effect = "nothing is changed",
-		.what = what };
+		.what = what,
+		.damage = what != NULL };
 
 	snprintf(path, sizeof(path), "%s%s%s", dir, name[0] != '\0' ? "/" : "",
 	    name);

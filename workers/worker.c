@@ -301,7 +301,8 @@ worker_store_refused(const struct worker *w, enum phase phase, int error)
 		.call = dir ? "stat" : "open",
 		.error = -error,
 		.what = moved && !dir ? FAULT_OTHER_FILE : NULL,
-		.place = PLACE_DATA };
+		.place = PLACE_DATA,
+		.damage = error == -EBADMSG };
 
 	snprintf(path, sizeof(path), "%s%s", w->conf->node.data_dir,
 	    dir               ? ""

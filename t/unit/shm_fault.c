@@ -133,6 +133,34 @@ test_remedies(void)
 }
 
 /*
+ * File systems mean by EBADMSG what they mean by EUCLEAN; our readers, that
+ * what they were given is not what was written.
+ */
+static void
+test_bad_message(void)
+{
+	struct fault f = { .object = "index/vlsn.idx",
+		.call = "open",
+		.error = EBADMSG,
+		.place = PLACE_DATA };
+	char call[FAULT_TEXT_MAX];
+
+	fault_text(call, sizeof(call), &f);
+	ok(strstr(call, strerror(EBADMSG)) != NULL &&
+		strstr(call, fault_remedy(EUCLEAN, PLACE_DATA)) != NULL &&
+		strstr(call, "restore") == NULL,
+	    "a call's is a file system to be checked: %s", call);
+	ok(fault_kind_of(&f) == FAULT_WORLD, "and waited for");
+	f.damage = true;
+	ok(strstr(fault_text(text, sizeof(text), &f), "restore this node") !=
+		NULL,
+	    "our reader's speaks of restoring: %s", text);
+	ok(fault_kind_of(&f) == FAULT_DAMAGE, "and is not waited for");
+	is_i64(fault_of_call(-EBADMSG), -EUCLEAN, "where both may be met");
+	is_i64(fault_of_call(-EIO), -EIO, "any other stays");
+}
+
+/*
  * A key, or a limit that a shell hands down, does not reach a node that runs:
  * that one goes on by itself is not said of them.
  */
@@ -193,6 +221,7 @@ main(void)
 	test_parts();
 	test_long_object();
 	test_remedies();
+	test_bad_message();
 	test_restarts();
 	test_kinds();
 	return tap_done();

@@ -346,6 +346,37 @@ test_unreadable(void)
 	h_free(&h);
 }
 
+/*
+ * What a system call calls a bad message is no word of ours on the log: its
+ * file system is to be checked, which the boot waits for.
+ */
+static void
+test_bad_message(void)
+{
+	uint64_t number = 1;
+	struct harness h;
+	const char *said;
+
+	h_new(&h, "/dev/shm");
+	is_i64(h_boot(&h), 0, "boots");
+	h_elect(&h, 1);
+	ok(h_write(&h, 10, 9000, &number), "writes");
+	h_kill(&h);
+	fault_set(WAL_OP_READ, 1, -EBADMSG, 0);
+	ok(h_boot(&h) != 0, "a file system's bad checksum ends a boot");
+	said = h.region.seq->error;
+	ok(strstr(said, "/wal/00000001.seg: read: ") != NULL &&
+		strstr(said, "fsck") != NULL && strstr(said, "restore") == NULL,
+	    "and is told as that: %s", said);
+	ok(seq_error_kind(h.region.seq) == FAULT_WORLD, "and waited out");
+	fault_set(-1, 0, 0, 0);
+	h_kill(&h);
+	is_i64(h_boot(&h), 0, "boots");
+	is_u64(position_get(&h.region.pos->durable), number, "all is there");
+	h_kill(&h);
+	h_free(&h);
+}
+
 /* What heads know to be durable is not written again. */
 static void
 test_tail_short(enum conf_wal_io io)
@@ -693,6 +724,7 @@ main(int argc, char **argv)
 	test_header(CONF_WAL_IO_BUFFERED, WAL_OP_SYNC);
 	test_void_word();
 	test_unreadable();
+	test_bad_message();
 	test_tail();
 	test_tail_short(CONF_WAL_IO_AUTO);
 	test_tail_short(CONF_WAL_IO_BUFFERED);

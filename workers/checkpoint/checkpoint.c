@@ -17,6 +17,7 @@
 
 #include "conf/node_file.h"
 #include "shm/assert.h"
+#include "shm/fault.h"
 #include "shm/log.h"
 #include "shm/trouble.h"
 
@@ -65,7 +66,8 @@ boot_fail(struct checkpoint *c, int rc, const char *why)
 	struct fault f = { .object = why,
 		.error = -rc,
 		.place = fault_where(rc),
-		.what = "" };
+		.what = "",
+		.damage = rc == -EBADMSG };
 	struct denied d;
 
 	worker_explain_one(c->w, &f, files, &d);
@@ -162,7 +164,7 @@ names_sync(const struct checkpoint *c, char *why, size_t n)
 	int fd = open(c->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc = 0;
 
 	if (fd == -1 || fsync(fd) != 0 || fsync(c->w->data_dir) != 0) {
-		rc = -errno;
+		rc = fault_of_call(-errno);
 		snprintf(why, n, "store/: flush: %s", strerror(-rc));
 	}
 	if (fd != -1)
@@ -459,7 +461,8 @@ failed(struct checkpoint *c, int rc, const char *call)
 		.place = fault_where(rc),
 		.effect = "not written, tried again; nothing is lost; reads "
 			  "go on, writes while [store] table_size has room",
-		.goes_on = true };
+		.goes_on = true,
+		.damage = rc == -EBADMSG };
 
 	if (in_dir && rc == -EREMCHG)
 		f.object = c->w->conf->node.data_dir;

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "shm/assert.h"
+#include "shm/fault.h"
 #include "shm/log.h"
 
 #define MAP_SLACK (UINT64_C(1) << 30)
@@ -114,9 +115,9 @@ checkpoint_settle(const struct store_db *db)
 		if (got == (ssize_t)n)
 			got = pwrite(fd, metas, n, 0);
 		if (got != (ssize_t)n)
-			rc = got < 0 ? -errno : -EIO;
+			rc = got < 0 ? fault_of_call(-errno) : -EIO;
 		else if (fdatasync(fd) != 0)
-			rc = -errno;
+			rc = fault_of_call(-errno);
 	}
 	if (txn != NULL)
 		mdb_txn_abort(txn);

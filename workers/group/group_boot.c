@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "shm/cursor.h"
+#include "shm/fault.h"
 #include "shm/log.h"
 
 #define STATE_BAD "state.bad" /* what force put aside */
@@ -148,7 +149,7 @@ log_read(struct group *g, char *why, size_t why_size)
 	wal_dir =
 	    openat(g->w->data_dir, "wal", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (wal_dir < 0)
-		rc = -errno;
+		rc = fault_of_call(-errno);
 	if (rc == 0)
 		rc = cursor_open(&c, g->r, wal_dir, false);
 	if (rc != 0)
@@ -178,12 +179,12 @@ members_read(struct group *g)
 
 	fd = openat(g->w->data_dir, MEMBERS_FILE, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		return -errno;
+		return fault_of_call(-errno);
 	/* Its name may not be on the disk yet: a boot before was killed. */
 	n = read(fd, buf, MEMBER_FILE_MAX);
 	if (n < 0 ||
 	    (!g->w->readonly && (fsync(fd) != 0 || fsync(g->w->data_dir) != 0)))
-		n = -errno;
+		n = fault_of_call(-errno);
 	close(fd);
 	return n < 0 ? (int)n : member_file_decode(buf, (size_t)n, &g->filed);
 }

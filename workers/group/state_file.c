@@ -14,6 +14,7 @@
 
 #include "shm/assert.h"
 #include "shm/bits.h"
+#include "shm/fault.h"
 #include "shm/record.h"
 
 #define STATE_USED 72 /* bytes of a block that have a meaning */
@@ -122,13 +123,13 @@ state_file_read(
 
 	fd = openat(dir, STATE_FILE, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		return -errno;
+		return fault_of_call(-errno);
 	while (have < sizeof(file)) {
 		n = read(fd, file + have, sizeof(file) - have);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0) {
-			rc = -errno;
+			rc = fault_of_call(-errno);
 			goto out;
 		}
 		if (n == 0)

@@ -234,6 +234,7 @@ log_refused(struct store *s, int error)
 		.call = "read",
 		.error = error,
 		.place = PLACE_DATA,
+		.damage = error == EBADMSG,
 	};
 
 	worker_boot_fault(s->w, PHASE_CATALOG_SANITY_CHECK, &f);

@@ -29,7 +29,8 @@ failed(struct store *s, const char *path, int error, const char *effect)
 		.error = error,
 		.place = PLACE_DATA,
 		.effect = effect,
-		.goes_on = true };
+		.goes_on = true,
+		.damage = error == EBADMSG };
 
 	position_set(&s->r->pos->unreadable, mono_ns());
 	trouble_begin(s->r, TROUBLE_STORE_FAILED, &f);

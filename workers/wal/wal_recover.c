@@ -45,6 +45,7 @@ struct recovery {
 	bool left; /* forced: older segments are no part of the log any more */
 	uint64_t term_seen; /* the newest that anything tells of */
 	int error; /* why the boot fails: errno, 0 = what why[] says */
+	bool damage; /* ... and a reader says so */
 	const char *call; /* ... and the call */
 	char object[PATH_MAX]; /* ... of which file */
 	char what[128]; /* ... and what, if no errno tells; "" = errno's */
@@ -372,6 +373,7 @@ refuse_damage(struct recovery *rec)
 	wal_path(rec->w, rec->object, sizeof(rec->object), "wal/%s", name);
 	rec->call = NULL;
 	rec->error = EBADMSG;
+	rec->damage = true;
 	snprintf(
 	    rec->what, sizeof(rec->what), "offset %u: %s", f->offset, f->what);
 	snprintf(rec->why, sizeof(rec->why), "the log is %s", good);
@@ -779,6 +781,7 @@ refuse_read(struct recovery *rec, int rc)
 
 	snprintf(path, sizeof(path), "wal/%08x.seg", c->error_number);
 	(void)refuse_call(rec, path, c->error_call, -rc);
+	rec->damage = rc == -EBADMSG;
 	if (rc == -EPROTONOSUPPORT)
 		snprintf(rec->what, sizeof(rec->what),
 		    "offset %u: a record that this release does not know",
@@ -933,7 +936,8 @@ recover_failed(struct recovery *rec)
 		.error = rec->error,
 		.place = PLACE_DATA,
 		.effect = rec->why,
-		.what = rec->what[0] != '\0' ? rec->what : NULL };
+		.what = rec->what[0] != '\0' ? rec->what : NULL,
+		.damage = rec->damage };
 
 	if (rec->error != 0) {
 		(void)wal_boot_failed(rec->w, &f);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "shm/assert.h"
+#include "shm/fault.h"
 
 #define AHEAD_MAX   8
 #define AHEAD_SMALL (128u * 1024)
@@ -135,7 +136,7 @@ ahead_read(void *ctx, uint32_t offset, uint8_t **data, size_t *n)
 	if (rc != 0)
 		return rc;
 	if (c->res < 0)
-		return c->res;
+		return fault_of_call(c->res);
 	if (c->offset != offset) /* after a read that ended too early */
 		return -EIO;
 	a->handed++;
@@ -161,7 +162,7 @@ wal_ahead_open(struct wal_ahead **out, struct wal *w, uint32_t number,
 	if (me.fd < 0 && errno == EINVAL)
 		me.fd = openat(w->dir, name, O_RDONLY | O_CLOEXEC);
 	if (me.fd < 0)
-		return -errno;
+		return fault_of_call(-errno);
 	me.next = from;
 	me.to = (uint32_t)align_up(to, from);
 	me.reads = me.handed = 0;
