@@ -72,7 +72,8 @@ static const struct remedy {
 	    "keys (DEL, "
 	    "FLUSHALL)" },
 	{ EIO, ANYWHERE, FAULT_WORLD,
-	    "look at the disk (dmesg, smartctl) and replace it if it fails" },
+	    "look at the disk and at the path to it (dmesg, smartctl), and "
+	    "replace what fails" },
 	{ EROFS, ANYWHERE, FAULT_WORLD,
 	    "the file system is read-only: look for the cause (dmesg); after "
 	    "an error of its own " MOUNT_AGAIN "; else mount it writable "
@@ -102,7 +103,8 @@ static const struct remedy {
 	{ ENOLINK, ON_DISK, FAULT_WORLD,
 	    "the path to the disk is cut: look at it (dmesg)" },
 	{ EREMOTEIO, ON_DISK, FAULT_WORLD,
-	    "look at the disk (dmesg, smartctl) and replace it if it fails" },
+	    "look at the disk and at the path to it (dmesg, smartctl), and "
+	    "replace what fails" },
 	{ EUCLEAN, ON_DISK | STARTS, FAULT_WORLD,
 	    "the file system is damaged: " MOUNT_AGAIN },
 	{ ENOENT, AT(DATA), FAULT_SETUP,

@@ -300,7 +300,9 @@ unreadable_told(const struct harness *h)
 		   "/wal/00000001.seg: read: Input/output error: offset ") !=
 		   NULL &&
 	       strstr(s->error, "cannot be read, nothing is changed") != NULL &&
+	       strstr(s->error, "look at the disk") != NULL &&
 	       strstr(s->error, "force") == NULL &&
+	       strstr(s->error, "restore") == NULL &&
 	       seq_error_kind(s) == FAULT_WORLD;
 }
 

@@ -788,9 +788,7 @@ refuse_read(struct recovery *rec, int rc)
 		    c->error_offset);
 	if (rc == -EIO)
 		snprintf(rec->why, sizeof(rec->why),
-		    "offset %u cannot be read, nothing is changed; if it "
-		    "stays so, this node is to be restored from another one "
-		    "or from a copy",
+		    "offset %u cannot be read, nothing is changed",
 		    c->error_offset);
 	return -ECANCELED;
 }
