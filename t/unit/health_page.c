@@ -163,6 +163,7 @@ test_serving(void)
 	    "facts of their own");
 	is_u64(get_at("GET", "/readyz", "write", mono_ns()), 503,
 	    "not for who wants to write");
+	is_str(text("status"), "degraded", "which is not told as ok");
 	be(ROLE_MASTER, 4);
 	is_u64(get("/readyz"), 200, "master");
 	ok(!truth("can_read") && truth("can_write"),
@@ -181,6 +182,11 @@ test_serving(void)
 	trouble_begin_text(&f.r, TROUBLE_LOG_FULL, "the log has no room");
 	get("/readyz");
 	ok(!truth("can_write") && truth("can_read"), "a full log: no writes");
+	is_str(text("status"), "ok", "ready for who did not ask for them");
+	is_u64(get_at("GET", "/readyz", "write", mono_ns()), 503, "else not");
+	is_str(text("status"), "degraded", "and its word agrees");
+	is_u64(get_at("GET", "/readyz", "read", mono_ns()), 200, "reads");
+	is_str(text("status"), "ok", "are ok");
 	is_u64(get("/healthz"), 200, "healthy");
 	is_i64(number("remaining_budget_ms"), 0, "no budget runs any more");
 	ok(json_is_null(json_object_get(body, "failure_reason")), "no failure");

@@ -82,13 +82,12 @@ pending_gates(const struct status *st)
 
 /* What every probe says first. */
 static json_t *
-head_json(const struct page_request *q)
+head_json(const struct page_request *q, enum health_word health)
 {
 	const struct status *st = q->st;
 	json_t *obj = json_object();
 
-	json_object_set_new(
-	    obj, "status", json_string(health_name(st->health)));
+	json_object_set_new(obj, "status", json_string(health_name(health)));
 	json_object_set_new(
 	    obj, "phase", json_string(phase_name(st->seq.phase)));
 	return obj;
@@ -147,7 +146,7 @@ add_role(json_t *obj, const struct status *st)
 static void
 page_startupz(struct page *out, const struct page_request *q)
 {
-	json_t *obj = head_json(q);
+	json_t *obj = head_json(q, q->st->health);
 
 	add_why(obj, q->st);
 	finish(out, status_startupz(q->st), obj);
@@ -169,6 +168,7 @@ static void
 page_readyz(struct page *out, const struct page_request *q)
 {
 	unsigned code = status_readyz(q->st);
+	enum health_word health = q->st->health;
 	json_t *obj;
 
 	if (q->want != NULL && strcmp(q->want, "read") != 0 &&
@@ -176,9 +176,12 @@ page_readyz(struct page *out, const struct page_request *q)
 		page_refuse(out, 400, "want: one of read, write, master");
 		return;
 	}
-	if (!want_holds(q))
+	if (!want_holds(q)) {
 		code = 503;
-	obj = head_json(q);
+		if (health == HEALTH_OK)
+			health = HEALTH_DEGRADED;
+	}
+	obj = head_json(q, health);
 	add_why(obj, q->st);
 	add_role(obj, q->st);
 	finish(out, code, obj);
@@ -196,7 +199,7 @@ page_livez(struct page *out, const struct page_request *q)
 		    slot_name(q->st->stuck_slot), "silent_ms",
 		    integer(q->st->stuck_ms));
 	} else {
-		obj = head_json(q);
+		obj = head_json(q, q->st->health);
 		add_why(obj, q->st);
 	}
 	finish(out, status_livez(q->st), obj);
@@ -258,7 +261,7 @@ static void
 page_healthz(struct page *out, const struct page_request *q)
 {
 	const struct status *st = q->st;
-	json_t *obj = head_json(q);
+	json_t *obj = head_json(q, q->st->health);
 
 	add_boot(obj, q);
 	json_object_set_new(

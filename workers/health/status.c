@@ -20,6 +20,7 @@ static const char *const health_names[] = {
 	[HEALTH_STARTING] = "starting",
 	[HEALTH_WAITING] = "waiting",
 	[HEALTH_STUCK] = "stuck",
+	[HEALTH_DEGRADED] = "degraded",
 	[HEALTH_OK] = "ok",
 	[HEALTH_READONLY] = "read-only",
 	[HEALTH_DRAINING] = "draining",

@@ -17,6 +17,7 @@ enum health_word {
 	HEALTH_WAITING, /* the next boot waits: its time, a fault of the world
 			 */
 	HEALTH_STUCK, /* a trouble stops reads, and so all that is served */
+	HEALTH_DEGRADED, /* ready, but not for what /readyz?want= asks */
 	HEALTH_OK,
 	HEALTH_READONLY, /* serves reads only: recovery mode readonly */
 	HEALTH_DRAINING, /* a stop is under way */
