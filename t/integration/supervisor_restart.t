@@ -160,6 +160,25 @@ is $n->wait_exit, 70, 'one restart too many ends the daemon';
 like slurp( $n->{log} ), qr/the node stops: wal .*too many node restarts: \[restart\] limit is 2 in window = 60 s/,
   'and says so';
 
+# With 0 the first is one too many; a worker that starts alone is no restart of
+# the node, and is tried on.
+$n->configure( restart => { limit => 0, backoff_max => '20ms' } )->start;
+{
+	my $vlsn = $n->workers->{vlsn};
+	my $log  = -s $n->{log};
+	is $n->client->cmd(qw(SET kept 1)), 'OK', 'limit = 0: a write';
+	kill 'KILL', $vlsn;
+	eventually { ( $n->workers->{vlsn} // $vlsn ) != $vlsn }
+	'the first death of a worker that others do without is no end';
+	kill 'KILL', $n->workers->{wal};
+	is $n->wait_exit, 70, 'the first restart of the node is one too many';
+	like substr( slurp( $n->{log} ), $log ),
+	  qr/the node stops: wal .*too many node restarts: \[restart\] limit is 0 in window = 60 s/,
+	  'and its key is told';
+	is $n->start->client->cmd(qw(GET kept)), 1, 'nothing is lost';
+	is $n->stop, 0, 'a stop is none';
+}
+
 # While a node takes long to come back its clients are sent away.
 $n->configure(
 	restart  => { limit => 100, backoff_min => '3s', backoff_max => '3s' },
