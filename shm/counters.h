@@ -204,9 +204,9 @@ __attribute__((format(printf, 4, 5))) void event_add(struct region *r,
 __attribute__((format(printf, 5, 6))) void
 event_add_as(struct region *r, unsigned slot, enum event_level level,
     enum event_kind kind, const char *fmt, ...);
-/* EVENT_PLAIN, of which the log has more than an event holds. */
+/* One of which the log has more than an event holds. */
 void event_add_short(struct region *r, unsigned slot, enum event_level level,
-    const char text[EVENT_TEXT_MAX], const char *whole);
+    enum event_kind kind, const char text[EVENT_TEXT_MAX], const char *whole);
 /* The newest up to n events, oldest first. Returns how many. */
 unsigned event_list(const struct events *e, struct event *out, unsigned n);
 

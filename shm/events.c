@@ -95,14 +95,14 @@ event_add_as(struct region *r, unsigned slot, enum event_level level,
 
 void
 event_add_short(struct region *r, unsigned slot, enum event_level level,
-    const char text[EVENT_TEXT_MAX], const char *whole)
+    enum event_kind kind, const char text[EVENT_TEXT_MAX], const char *whole)
 {
 	char kept[EVENT_TEXT_MAX] = "";
 
 	ASSERT(r->writable);
 	ASSERT(slot < SLOT_MAX);
 	strlcpy(kept, text, sizeof(kept));
-	event_store(r->events, slot, level, EVENT_PLAIN, kept);
+	event_store(r->events, slot, level, kind, kept);
 	event_log(level, whole);
 }
 

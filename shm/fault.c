@@ -256,6 +256,24 @@ fault_text(char *buf, size_t size, const struct fault *f)
 	return buf;
 }
 
+char *
+fault_text_in(char *buf, size_t size, const char *before, const char *text,
+    const char *behind)
+{
+	static const char cut[] = "...";
+	size_t len = strlen(text), around = strlen(before) + strlen(behind);
+	size_t left = size > around ? size - around - 1 : 0;
+	const char *dots = "";
+
+	ASSERT(size > 0);
+	if (len > left && left > strlen(cut)) {
+		text += len - (left - strlen(cut));
+		dots = cut;
+	}
+	snprintf(buf, size, "%s%s%s%s", before, dots, text, behind);
+	return buf;
+}
+
 void
 fault_final(char *text)
 {

@@ -82,6 +82,12 @@ const char *fault_remedy(int error, enum fault_place place);
 enum fault_kind fault_kind(int error, enum fault_place place);
 /* The same, of an EBADMSG by who said so. */
 enum fault_kind fault_kind_of(const struct fault *f);
+/*
+ * Such a text with words around it; what is too long loses its beginning, to
+ * dots, since what to do is at its end. Returns buf.
+ */
+char *fault_text_in(char *buf, size_t size, const char *before,
+    const char *text, const char *behind);
 /* Of a node that waits no longer: "goes on by itself" is cut out of a text. */
 void fault_final(char *text);
 

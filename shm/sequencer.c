@@ -362,15 +362,16 @@ static int
 fail(struct sequencer *s, enum phase phase, unsigned owner,
     enum fault_kind kind, const char *why)
 {
-	char text[SEQ_ERROR_MAX] = "";
+	char text[SEQ_ERROR_MAX] = "", whose[96];
 	const struct gate *g;
 	uint32_t seen;
 	int rc;
 
 	ASSERT((unsigned)phase < PHASE_FAILED);
 	ASSERT(owner < SLOT_MAX);
-	snprintf(text, sizeof(text), "%s: %s: %s", phase_name(phase),
-	    slot_name(owner), why);
+	snprintf(whose, sizeof(whose), "%s: %s: ", phase_name(phase),
+	    slot_name(owner));
+	fault_text_in(text, sizeof(text), whose, why, "");
 	if ((rc = seq_lock(s, 0, &seen)) != 0)
 		return rc;
 	g = gate_find(s, phase, owner);

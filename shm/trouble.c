@@ -86,8 +86,8 @@ begin(struct region *r, enum trouble kind, const char text[FAULT_TEXT_MAX],
 	if (before)
 		return;
 	event_add_short(r, kinds[kind].slot,
-	    kinds[kind].stops != STOPS_NOTHING ? EVENT_ERROR : EVENT_WARN, text,
-	    whole);
+	    kinds[kind].stops != STOPS_NOTHING ? EVENT_ERROR : EVENT_WARN,
+	    EVENT_PLAIN, text, whole);
 	log_say("%s", whole);
 }
 
@@ -111,6 +111,16 @@ trouble_begin_text(struct region *r, enum trouble kind, const char *fmt, ...)
 	va_end(ap);
 	strlcpy(text, whole, sizeof(text));
 	begin(r, kind, text, whole);
+}
+
+void
+trouble_begin_in(struct region *r, enum trouble kind, const char *before,
+    const char *what, const char *behind)
+{
+	char text[FAULT_TEXT_MAX], whole[FAULT_LINE_MAX];
+
+	begin(r, kind, fault_text_in(text, sizeof(text), before, what, behind),
+	    fault_text_in(whole, sizeof(whole), before, what, behind));
 }
 
 void

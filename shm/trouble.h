@@ -168,6 +168,9 @@ struct region;
 void trouble_begin(struct region *r, enum trouble kind, const struct fault *f);
 __attribute__((format(printf, 3, 4))) void
 trouble_begin_text(struct region *r, enum trouble kind, const char *fmt, ...);
+/* Of a fault's text, with words around it: fault_text_in(). */
+void trouble_begin_in(struct region *r, enum trouble kind, const char *before,
+    const char *what, const char *behind);
 /* It stood in the region before, since then: it goes on without a word. */
 void trouble_carry(
     struct region *r, enum trouble kind, uint64_t since_ns, const char *text);

@@ -75,11 +75,11 @@ node_fit(struct node *n, char why[FAULT_TEXT_MAX])
 static void
 carry_waiting(struct node *n)
 {
-	char text[FAULT_TEXT_MAX + 32];
+	char text[FAULT_TEXT_MAX];
 
 	if (n->waits_since_ns == 0)
 		return;
-	snprintf(text, sizeof(text), "the boot waits: %s", n->waits_for);
+	fault_text_in(text, sizeof(text), "the boot waits: ", n->waits_for, "");
 	trouble_carry(&n->region, TROUBLE_BOOT_WAITS, n->waits_since_ns, text);
 }
 

@@ -407,13 +407,15 @@ child_down(struct node *n, unsigned slot, const char *what)
 {
 	struct child *c = &n->child[slot];
 	uint64_t delay_ns = c->restart_at_ns - n->now_ns;
+	char next[128];
 
 	c->down = true;
 	c->up_ns = 2 * delay_ns > UP_NS ? 2 * delay_ns : UP_NS;
-	trouble_begin_text(&n->region, TROUBLE_WORKER_DOWN,
-	    "%s: the node goes on without it and tries again in %" PRIu64
+	snprintf(next, sizeof(next),
+	    ": the node goes on without it and tries again in %" PRIu64
 	    " ms: look in the log for what ends it",
-	    what, delay_ns / NS_PER_MS);
+	    delay_ns / NS_PER_MS);
+	trouble_begin_in(&n->region, TROUBLE_WORKER_DOWN, "", what, next);
 }
 
 /* It has stayed up for a while: no longer down. */

@@ -71,41 +71,62 @@ say(const struct node *n, const char *text)
 		fprintf(stderr, "nodelifed: %s\n", text);
 }
 
+/* An event of a cause, with words around it; the log has more of it. */
+static void
+event_in(struct node *n, enum event_kind kind, const char *before,
+    const char *cause, const char *behind)
+{
+	char text[EVENT_TEXT_MAX], whole[FAULT_LINE_MAX];
+
+	event_add_short(&n->region, SLOT_SUPERVISOR, EVENT_ERROR, kind,
+	    fault_text_in(text, sizeof(text), before, cause, behind),
+	    fault_text_in(whole, sizeof(whole), before, cause, behind));
+}
+
 static void
 say_stop(struct node *n, const char *what, const char *why)
 {
-	char buf[SEQ_ERROR_MAX];
+	char buf[SEQ_ERROR_MAX], behind[160] = "";
 	const char *cause = first_cause(n, what, buf);
-	/* A failed boot needs no further reason. */
-	bool more = why[0] != '\0' && !seq_failed(n->region.seq);
 
-	event_add_as(&n->region, SLOT_SUPERVISOR, EVENT_ERROR, EVENT_CAUSE,
-	    "the node stops: %s%s%s", cause, more ? ": " : "", more ? why : "");
+	/* A failed boot needs no further reason. */
+	if (why[0] != '\0' && !seq_failed(n->region.seq))
+		snprintf(behind, sizeof(behind), ": %s", why);
+	event_in(n, EVENT_CAUSE, "the node stops: ", cause, behind);
 	say(n, cause);
+}
+
+#define WAITED_BEHIND ": when that is mended, start the node again"
+
+static void
+waited_parts(const struct node *n, const char *cause, char before[96],
+    char final[SEQ_ERROR_MAX])
+{
+	strlcpy(final, cause, SEQ_ERROR_MAX);
+	fault_final(final);
+	snprintf(before, 96, "[restart] give_up (%u s) has passed: ",
+	    n->conf.restart.give_up_ms / 1000);
 }
 
 char *
 node_waited_text(const struct node *n, const char *cause, char *buf)
 {
-	char final[FAULT_TEXT_MAX];
+	char before[96], final[SEQ_ERROR_MAX];
 
-	strlcpy(final, cause, sizeof(final));
-	fault_final(final);
-	snprintf(buf, NODE_WAITED_MAX,
-	    "[restart] give_up (%u s) has passed: %s: when that is mended, "
-	    "start the node again",
-	    n->conf.restart.give_up_ms / 1000, final);
-	return buf;
+	waited_parts(n, cause, before, final);
+	return fault_text_in(
+	    buf, NODE_WAITED_MAX, before, final, WAITED_BEHIND);
 }
 
 void
 node_say_waited(struct node *n, const char *cause)
 {
-	char buf[NODE_WAITED_MAX];
+	char buf[NODE_WAITED_MAX], before[96], final[SEQ_ERROR_MAX], all[128];
 
-	event_add_as(&n->region, SLOT_SUPERVISOR, EVENT_ERROR, EVENT_CAUSE,
-	    "the node stops: %s", node_waited_text(n, cause, buf));
-	say(n, buf);
+	waited_parts(n, cause, before, final);
+	snprintf(all, sizeof(all), "the node stops: %s", before);
+	event_in(n, EVENT_CAUSE, all, final, WAITED_BEHIND);
+	say(n, node_waited_text(n, cause, buf));
 }
 
 /* Gateways listen from when the data are there. */
@@ -196,17 +217,21 @@ decision(struct node *n, unsigned slot, enum exit_kind kind)
  * What stands already is renewed without a word if it is no news.
  */
 static void
-tell_pause(struct node *n, const char *text, bool news, uint64_t delay_ms)
+tell_pause(struct node *n, const char *before, const char *cause,
+    const char *behind, bool news, uint64_t delay_ms)
 {
+	char text[FAULT_TEXT_MAX];
 	bool stood =
 	    n->has_region && trouble_stands(&n->region, TROUBLE_BOOT_WAITS);
 
 	if (n->has_region)
-		trouble_begin_text(&n->region, TROUBLE_BOOT_WAITS, "%s", text);
+		trouble_begin_in(
+		    &n->region, TROUBLE_BOOT_WAITS, before, cause, behind);
 	if (stood && news)
-		event_add(&n->region, SLOT_SUPERVISOR, EVENT_ERROR, "%s", text);
+		event_in(n, EVENT_PLAIN, before, cause, behind);
 	/* Time for the next one, too: a start is not to be given up over it. */
-	notify("STATUS=%s\nEXTEND_TIMEOUT_USEC=%llu", text,
+	notify("STATUS=%s\nEXTEND_TIMEOUT_USEC=%llu",
+	    fault_text_in(text, sizeof(text), before, cause, behind),
 	    (delay_ms + (unsigned long long)n->conf.boot.total_budget_ms) *
 		1000);
 }
@@ -230,15 +255,15 @@ node_boot_waits(struct node *n, const char *what, uint64_t delay_ms)
 	bool news = is_news(n, what);
 	bool began =
 	    n->has_region && !trouble_stands(&n->region, TROUBLE_BOOT_WAITS);
-	char text[FAULT_TEXT_MAX];
+	char text[FAULT_LINE_MAX], before[64];
 
 	if (n->waits_since_ns == 0)
 		n->waits_since_ns = n->now_ns;
 	strlcpy(n->waits_for, what, sizeof(n->waits_for));
-	snprintf(text, sizeof(text),
-	    "the boot waits: tried again in %llu ms: %s",
-	    (unsigned long long)delay_ms, what);
-	tell_pause(n, text, news, delay_ms);
+	snprintf(before, sizeof(before),
+	    "the boot waits: tried again in %llu ms: ",
+	    (unsigned long long)delay_ms);
+	tell_pause(n, before, what, "", news, delay_ms);
 	if (!n->has_region && news)
 		log_errorx("the boot waits: %s", what);
 	if (!node_has_file(n) && news)
@@ -319,7 +344,7 @@ restart_worker(struct node *n, unsigned slot, const struct restart_out *out,
 static void
 restart_or_wait(struct node *n, const struct restart_out *out, const char *what)
 {
-	char buf[SEQ_ERROR_MAX], text[SEQ_ERROR_MAX + 96];
+	char buf[SEQ_ERROR_MAX], behind[160];
 	const char *cause = first_cause(n, what, buf);
 
 	if (out->action == RESTART_WAIT) {
@@ -328,11 +353,11 @@ restart_or_wait(struct node *n, const struct restart_out *out, const char *what)
 			cause = what;
 		node_boot_waits(n, cause, out->delay_ms);
 	} else {
-		snprintf(text, sizeof(text),
-		    "%s%s%s: the node boots again in %llu ms", cause,
+		snprintf(behind, sizeof(behind),
+		    "%s%s: the node boots again in %llu ms",
 		    out->why[0] != '\0' ? ": " : "", out->why,
 		    (unsigned long long)out->delay_ms);
-		tell_pause(n, text, true, out->delay_ms);
+		tell_pause(n, "", cause, behind, true, out->delay_ms);
 	}
 	restart_node(n, out->counted ? &n->history : &n->world, out->delay_ms);
 }

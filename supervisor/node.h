@@ -60,7 +60,7 @@ struct listeners {
 	char client_addr[64], http_addr[64]; /* as bound */
 };
 
-#define NODE_WAITED_MAX (FAULT_TEXT_MAX + 128)
+#define NODE_WAITED_MAX (SEQ_ERROR_MAX + 128)
 
 struct node {
 	struct conf conf_set; /* as the file says */
@@ -122,7 +122,7 @@ struct node {
 	int health_error; /* why it could not be the last time; 0 = it could */
 	uint64_t
 	    waits_since_ns; /* not serving for a fault of the world; or 0 */
-	char waits_for[FAULT_TEXT_MAX]; /* "" = for nothing */
+	char waits_for[SEQ_ERROR_MAX]; /* "" = for nothing */
 	uint32_t waits_told[WAITS_TOLD]; /* checksums of what was, since then */
 	unsigned waits_next; /* index, after division, of the next one */
 	bool after_failure; /* this region's boot is one after a failure, and it

@@ -27,7 +27,7 @@ notify(const char *fmt, ...)
 {
 	struct sockaddr_un un = { .sun_family = AF_UNIX };
 	const char *path = getenv("NOTIFY_SOCKET");
-	char text[512];
+	char text[FAULT_TEXT_MAX + 64];
 	va_list ap;
 	size_t len;
 	int fd;

@@ -86,6 +86,22 @@ test_long_object(void)
 	is_u64(wrong, 0, "of a long path the end is told, and all behind it");
 }
 
+/* Words around a text: its beginning gives way, and never its end. */
+static void
+test_around(void)
+{
+	char buf[32];
+
+	is_str(fault_text_in(buf, sizeof(buf), "waits: ", "path: mend it", "!"),
+	    "waits: path: mend it!", "what fits stays");
+	is_str(fault_text_in(buf, sizeof(buf),
+		   "waits: ", "a/long/path/n.seg: mend it", ": so"),
+	    "waits: ...th/n.seg: mend it: so", "what does not loses its begin");
+	is_u64(strlen(buf), sizeof(buf) - 1, "and no more than it must");
+	is_str(fault_text_in(buf, 8, "waits: ", "path", ""),
+	    "waits: ", "words that leave no room are cut");
+}
+
 /* Whatever the errno: no remedy but damage's touches the data. */
 static void
 test_remedies(void)
@@ -220,6 +236,7 @@ main(void)
 {
 	test_parts();
 	test_long_object();
+	test_around();
 	test_remedies();
 	test_bad_message();
 	test_restarts();

@@ -18,11 +18,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "shm/pidfile.h"
+#include "shm/trouble.h"
 #include "t/lib/events.h"
 #include "t/tap.h"
 
 #define BUDGET_MS 50
 #define LONG_MS   3600000
+#define DO_THIS   ": mend the disk and start the node"
 
 static char dir[] = "/tmp/nodelife-supervisor.XXXXXX";
 static struct node n;
@@ -365,6 +368,91 @@ test_reload_notice(void)
 	unlink(un.sun_path);
 }
 
+static bool
+ends_with(const char *text, const char *end)
+{
+	size_t all = strlen(text), part = strlen(end);
+
+	return all >= part && strcmp(text + all - part, end) == 0;
+}
+
+static const char *
+trouble_text(enum trouble kind)
+{
+	static struct trouble_info info;
+
+	return trouble_read(&n.region, kind, &info) ? info.text : "";
+}
+
+/* A boot's error of the longest, what to do at its end. */
+static void
+longest(char error[SEQ_ERROR_MAX])
+{
+	static const char begin[] = "wal_recovery: wal: /", end[] = DO_THIS;
+
+	memset(error, 'p', SEQ_ERROR_MAX - 1);
+	memcpy(error, begin, strlen(begin));
+	strlcpy(error + SEQ_ERROR_MAX - sizeof(end), end, sizeof(end));
+}
+
+/*
+ * What is said in front of an error, or behind it, costs none of what is to be
+ * done; and a service manager is told to wait however long that is.
+ */
+static void
+test_long_texts(void)
+{
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	char error[SEQ_ERROR_MAX], text[1024];
+
+	snprintf(un.sun_path, sizeof(un.sun_path), "%s/notify", dir);
+	if (!ok(bind(fd, (struct sockaddr *)&un, sizeof(un)) == 0, "a manager"))
+		return;
+	setenv("NOTIFY_SOCKET", un.sun_path, 1);
+	longest(error);
+	begin();
+	strlcpy(n.conf.node.run_dir, dir, sizeof(n.conf.node.run_dir));
+	node_boot_waits(&n, error, 100);
+	ok(strncmp(trouble_text(TROUBLE_BOOT_WAITS),
+	       "the boot waits: tried again in 100 ms: ", 39) == 0 &&
+		ends_with(trouble_text(TROUBLE_BOOT_WAITS), DO_THIS),
+	    "a boot that waits: %s", trouble_text(TROUBLE_BOOT_WAITS));
+	ok(events_have(&n.region, DO_THIS), "its event");
+	told(fd, text);
+	ok(strstr(text, DO_THIS "\n") != NULL &&
+		strstr(text, "\nEXTEND_TIMEOUT_USEC=") != NULL,
+	    "the service manager: %s", text);
+	ok(ends_with(n.waits_for, DO_THIS), "what the next boot carries on");
+	n.child[SLOT_VLSN].restart_at_ns = n.now_ns + 5 * NS_PER_S;
+	child_down(&n, SLOT_VLSN, error);
+	ok(strstr(trouble_text(TROUBLE_WORKER_DOWN), DO_THIS) != NULL,
+	    "a worker that is down: %s", trouble_text(TROUBLE_WORKER_DOWN));
+	ok(strstr(node_waited_text(&n, error, text), DO_THIS) != NULL &&
+		ends_with(text, "start the node again"),
+	    "one that has waited long enough: %s", text);
+	end();
+	unsetenv("NOTIFY_SOCKET");
+	close(fd);
+	unlink(un.sun_path);
+	pidfile_waits(dir, NULL);
+}
+
+/* The last word of a node. */
+static void
+test_last_word(void)
+{
+	char error[SEQ_ERROR_MAX];
+
+	longest(error);
+	begin();
+	n.conf.restart.limit = 0;
+	node_decide(&n, SLOT_WAL, EXIT_CONFIG, error);
+	ok(n.mode == NODE_ENDING && events_have(&n.region, DO_THIS),
+	    "what ends a node says what to do");
+	end();
+}
+
 static int
 a_socket(int family)
 {
@@ -436,6 +524,8 @@ main(void)
 	test_hold();
 	test_stuck();
 	test_reload_notice();
+	test_long_texts();
+	test_last_word();
 	test_health();
 	snprintf(path, sizeof(path), "%s/region.prev", dir);
 	unlink(path);

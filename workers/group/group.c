@@ -161,7 +161,7 @@ end(struct group *g, const struct group_actions *a)
 	g->exit_code = WORKER_EXIT_FAILED;
 	if (disk)
 		return;
-	snprintf(why, sizeof(why), "%s%s", a->why,
+	fault_text_in(why, sizeof(why), "", a->why,
 	    a->forced != 0 ? "; restore this node, or boot once with [boot] "
 			     "recovery_mode = force, which accepts the loss"
 			   : "");
