@@ -93,8 +93,9 @@ static const struct remedy {
 	    "the device is gone: bring it back, " MOUNT_AGAIN },
 	{ ESTALE, ON_DISK | STARTS, FAULT_WORLD,
 	    "the file server lost it: " MOUNT_AGAIN },
-	{ ENOTCONN, ON_DISK | STARTS, FAULT_WORLD,
-	    "the file system's server is gone: " MOUNT_AGAIN },
+	{ ENOTCONN, ON_DISK, FAULT_WORLD,
+	    "the file system's server is gone: " MOUNT_AGAIN
+	    "; if it was mounted over what the node has open, unmount it" },
 	{ ESHUTDOWN, ON_DISK | STARTS, FAULT_WORLD,
 	    "the file system was shut down: look for the cause "
 	    "(dmesg), " MOUNT_AGAIN },

@@ -35,6 +35,10 @@ enum trouble_stops { STOPS_NOTHING = 0, STOPS_WRITES = 1, STOPS_READS = 2 };
 	    "node was started with.",                                          \
 	    "Put that one back; or, if the other one is right, stop the "      \
 	    "node and start it.")                                              \
+	X(DATA_PATH, "data_path", SLOT_WAL, STOPS_NOTHING,                     \
+	    "The path of the log does not answer: writes go on, to files "     \
+	    "that are open; a boot would not find them.",                      \
+	    "Mend the mount as the text says, before the node stops.")         \
 	X(LOG_FULL, "log_full", SLOT_WAL, STOPS_WRITES,                        \
 	    "The log has no room for a further segment.",                      \
 	    "Free space or inodes on its disk.")                               \

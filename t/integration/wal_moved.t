@@ -2,7 +2,8 @@
 # would be of two directories, each half of a node and neither one that boots.
 # So nothing is written to the other one: checkpoints fail and say so, a boot
 # waits, and the node goes on when its own is back. The same for another mount
-# in the place of one that failed: only a start takes that.
+# in the place of one that failed: only a start takes that. Where the path does
+# not answer that is told, and writes go on.
 use strict;
 use warnings;
 use File::Path ();
@@ -231,6 +232,39 @@ is $n->start->client->cmd(qw(GET a)), 1, 'the next start takes that one';
 is $n->stop, 0, 'stopped';
 File::Path::remove_tree($data);
 rename "$data.own", $data or die;
+
+# What is mounted over it and answers no more: whose files are open writes on,
+# but no boot would find them, which is told while it lasts.
+SKIP: {
+	my $why = World::lacks(qw(root fuse));
+	skip $why, 1 if $why;
+	$n    = Nodelife->new(%small)->start;
+	$data = $n->{data};
+	$c    = $n->client;
+	my $writes = 0;
+	my $write  = sub { $writes++ if $c->cmd( 'INCR', 'n' ) eq $writes + 1 };
+	for my $over ( "$data/wal", $data ) {
+		World::Server->mount_dead($over);
+		ok !stat($over) && $!{ENOTCONN}, "$over: its server is dead";
+		my $from = now();
+		eventually {
+			$write->();
+			trouble( $n, 'data_path' ) =~
+			  m{^\Q$data\E/wal/\w+\.seg: stat: Transport endpoint is not connected: writes go on.*unmount it};
+		} 'that is told, and what to do';
+		cmp_ok now() - $from, '>', 2, 'not over a moment';
+		is trouble( $n, 'data_dir' ), '', 'and is no refusal';
+		is $n->stat->{can_write} ? 1 : 0, 1, 'writes go on';
+		World::must( 'umount', '-l', $over );
+		# Also without a further write.
+		eventually { trouble( $n, 'data_path' ) eq '' } 'it ends by itself';
+	}
+	is $c->cmd(qw(GET n)), $writes, 'every write was taken';
+	is $n->stat->{node_restarts}, 0, 'without a new boot';
+	$n->kill9;
+	is $n->start->client->cmd(qw(GET n)), $writes, 'and none is lost';
+	is $n->stop, 0, 'stopped';
+}
 
 SKIP: {
 	my $why = World::lacks(qw(root loop));

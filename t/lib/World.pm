@@ -466,13 +466,14 @@ my %names = ( READ, 'read', WRITE, 'write', FSYNC, 'flush', GETATTR, 'stat' );
 sub new {
 	my ( $class, $file, $dir ) = @_;
 	mkdir $dir;
+	# Before there is a device that the keeper would hold open.
+	World::keep( umount => $dir );
 	sysopen my $dev, '/dev/fuse', O_RDWR or croak "/dev/fuse: $!";
 	socketpair my $ours, my $theirs, Socket::AF_UNIX(), Socket::SOCK_STREAM(), 0
 	  or croak "socketpair: $!";
 	# mount(2) looks the number up in who mounts.
 	my $flags = fcntl $dev, POSIX::F_GETFD(), 0;
 	fcntl $dev, POSIX::F_SETFD(), 0;
-	World::keep( umount => $dir );
 	my $number = fileno $dev;
 	World::must( 'mount', '-i', '-t', 'fuse', '-o',
 		"fd=$number,rootmode=40755,user_id=0,group_id=0,allow_other", 'world',
@@ -493,6 +494,16 @@ sub new {
 	close $dev;
 	close $theirs;
 	return bless { pid => $pid, tell => $ours }, $class;
+}
+
+# A mount of one that was killed: what is there says ENOTCONN.
+sub mount_dead {
+	my ( $class, $dir ) = @_;
+	my $self = $class->new( '/dev/null', $dir );
+	kill 'KILL', $self->{pid};
+	waitpid $self->{pid}, 0;
+	World::drop( kill => $self->{pid} );
+	return $self;
 }
 
 # Returns when the process has taken it in.

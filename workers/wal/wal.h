@@ -191,6 +191,8 @@ struct wal_probe {
 struct wal_away {
 	bool away; /* it does not: writes are refused */
 	bool asked; /* in flight: nothing here moves */
+	uint32_t unseen; /* looks in a row that told nothing */
+	uint64_t unseen_ns; /* since when */
 	uint64_t asked_ns, vlsn; /* of the last look: when, and the newest */
 	uint32_t number; /* of the segment it is asked for */
 	struct stat held; /* by its descriptor */

@@ -4,7 +4,8 @@
  * every write, and that no boot will find. So it is looked, by the ring, since
  * a disk may hang, when something is written and the last look is a second
  * old: nobody else is woken for it. If the path leads nowhere, or elsewhere,
- * writes are refused until it leads there again.
+ * writes are refused until it leads there again. An error that tells nothing of
+ * that refuses none; where it lasts it is a trouble.
  */
 #include "workers/wal/wal.h"
 
@@ -35,6 +36,34 @@ tell(struct wal *w, int error)
 	trouble_begin(w->r, TROUBLE_DATA_DIR, &f);
 }
 
+#define UNSEEN_LOOKS 3 /* of an error that lasts ... */
+#define UNSEEN_NS    (2 * NS_PER_S) /* ... so long at least */
+
+/* It tells nothing of where the path leads, and may be a moment's. */
+static void
+unseen(struct wal *w, int error)
+{
+	struct wal_away *a = &w->away;
+	struct denied d;
+	struct fault f = {
+		.object = a->path,
+		.call = "stat",
+		.error = error,
+		.place = PLACE_DATA,
+		.effect = "writes go on, to files that are open; a boot would "
+			  "not find them",
+		.goes_on = true,
+	};
+
+	if (a->unseen++ == 0)
+		a->unseen_ns = a->asked_ns;
+	if (a->unseen < UNSEEN_LOOKS ||
+	    w->loop.now_ns < a->unseen_ns + UNSEEN_NS)
+		return;
+	worker_explain(w->w, &f, &d);
+	trouble_begin(w->r, TROUBLE_DATA_PATH, &f);
+}
+
 static bool
 leads_there(const struct wal_away *a)
 {
@@ -63,9 +92,12 @@ wal_away_done(
 		return;
 	if (res == 0 && !leads_there(a))
 		res = -EREMCHG;
-	/* Any other error tells nothing of where the path leads. */
-	if (res != 0 && res != -ENOENT && res != -ENOTDIR && res != -EREMCHG)
+	if (res != 0 && res != -ENOENT && res != -ENOTDIR && res != -EREMCHG) {
+		unseen(w, -res);
 		return;
+	}
+	a->unseen = 0;
+	trouble_end(w->r, TROUBLE_DATA_PATH);
 	a->away = res != 0;
 	if (a->away)
 		tell(w, -res);
@@ -80,7 +112,7 @@ wal_away_turn(struct wal *w)
 	struct wal_away *a = &w->away;
 	struct io_uring_sqe *sqe;
 
-	if ((a->vlsn == w->vlsn && !a->away) ||
+	if ((a->vlsn == w->vlsn && !a->away && a->unseen == 0) ||
 	    w->loop.now_ns < a->asked_ns + NS_PER_S)
 		return;
 	if ((w->phase != WAL_APPENDING && w->phase != WAL_CLOSING) ||
