@@ -658,6 +658,18 @@ test_kills(enum conf_wal_io io, const char *under, int rounds)
 	h_free(&h);
 }
 
+/* No node that starts meanwhile sweeps the region away, if nobody leads to it.
+ */
+static int
+region_hold(const char *name)
+{
+	struct flock lock = { .l_type = F_RDLCK, .l_whence = SEEK_SET };
+	int fd = shm_open(name, O_RDWR, 0);
+
+	ok(fd >= 0 && fcntl(fd, F_OFD_SETLK, &lock) == 0, "it is held");
+	return fd;
+}
+
 /*
  * A boot that was told nothing has gone on with a log whose flush had failed:
  * the word of that holds no more. A boot that is told again must not make it
@@ -669,6 +681,7 @@ test_void_word(void)
 	struct harness h;
 	char link[128], aside[128], first[sizeof(h.region.path)];
 	uint64_t number = 1;
+	int held;
 
 	h_new(&h, "/dev/shm");
 	h.keep_region = true;
@@ -685,6 +698,7 @@ test_void_word(void)
 	is_u64(atomic_load(&h.region.control->wal_failed), 12, "told");
 	memcpy(first, h.region.path, sizeof(first));
 	h_kill(&h);
+	held = region_hold(first);
 	ok(rename(link, aside) == 0, "another run_dir");
 	h.keep_region = false;
 	is_i64(h_boot(&h), 0, "boots");
@@ -692,6 +706,7 @@ test_void_word(void)
 	ok(h_write(&h, 10, 100, &number), "ten more");
 	ok(h_stop(&h), "ends");
 	ok(rename(aside, link) == 0, "the first run_dir again");
+	close(held);
 	h_region(&h);
 	watched = h.region.control;
 	is_u64(atomic_load(&watched->wal_failed), 12, "its word");
