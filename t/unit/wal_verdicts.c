@@ -421,6 +421,10 @@ test_spares(void)
 	unsigned i;
 
 	data_make();
+	/* Something must tell that there was a log. */
+	index_put(log_of[SEGMENTS - 1].vlsn,
+	    log_of[SEGMENTS - 1].info.first_vlsn, SEGMENTS,
+	    4096 + SEGMENT_BATCH_LEN);
 	for (i = 0; i + 1 < SEGMENTS; i++) {
 		segment_name(name, i + 1);
 		unlinkat(h.wal_dir, name, 0);
