@@ -55,6 +55,9 @@ struct store_head {
 	uint64_t commits; /* so far */
 	uint64_t last_page;
 	uint64_t root; /* page, of the tree of databases */
+	uint64_t free_root; /* of that of free pages */
+	uint32_t free_depth; /* 0 = it has none */
+	uint32_t page_size;
 };
 
 /* What a checkpoint is, in "state". */

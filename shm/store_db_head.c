@@ -1,32 +1,7 @@
 /*
  * Judging what LMDB believes of data.mdb before it opens it: the two meta
- * pages, and of the newer one the pages where its trees begin. LMDB maps, and
- * divides by, what these say; it has no checksums. All is read by pread(), as
- * bytes of anybody's. Layouts, of LMDB 0.9:
- *
- *	page	 0  8  its number
- *		10  2  flags
- *		12  2  where the offsets of its nodes end, from 16 on
- *		14  2  where its nodes begin
- *		12  4  of a value on pages of its own, how many there are
- *	node	 0  4  length of the data; in a branch, with the flags, a page
- *		 4  2  flags
- *		 6  2  length of the key, which follows, and then the data
- *	tree	 0  4  of the first of a meta page: the page size
- *		 4  2  flags
- *		 6  2  depth
- *		 8  8  branch pages
- *		16  8  leaf pages
- *		24  8  overflow pages
- *		32  8  entries
- *		40  8  root, all ones: none
- *	meta	16  4  magic
- *		20  4  version
- *		32  8  size of the map
- *		40 48  the tree of free pages
- *		88 48  the tree of databases: one leaf, its entries are trees
- *	       136  8  last page
- *	       144  8  transaction; an even one is in page 0
+ * pages, and of the newer one the pages where its trees begin; of "meta", which
+ * is read before the whole file is looked at, all of them. See store_db_page.h.
  */
 #include "shm/store_db_int.h"
 
@@ -43,30 +18,15 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "shm/bits.h"
 #include "shm/fault.h"
+#include "shm/store_db_page.h"
 
-#define PAGE_MIN  4096u
-#define PAGE_MAX  32768u
-#define PAGE_HEAD 16u
-#define NODE_HEAD 8u
-#define TREE_SIZE 48u
-#define META_SIZE 152u
-#define MAP_MAX   (UINT64_C(1) << 46) /* what a process has room for */
-#define MAGIC     0xbeefc0deu
-#define VERSION   1u
-#define NO_PAGE   UINT64_MAX
-#define DEPTH_MAX 32u /* LMDB's */
-#define LIST_READ 512u /* numbers at once */
+#define MAP_MAX     (UINT64_C(1) << 46) /* what a process has room for */
+#define MAGIC       0xbeefc0deu
+#define VERSION     1u
+#define AT_ONCE_MAX 4u /* leaves: "meta" has three entries */
+#define LIST_READ   512u /* numbers at once */
 
-#define P_BRANCH    0x01u
-#define P_LEAF      0x02u
-#define P_OVERFLOW  0x04u
-#define P_META      0x08u
-#define F_BIGDATA   0x01u
-#define F_SUBDATA   0x02u
-#define D_DUPSORT   0x04u
-#define D_NUMBERS   0x08u /* keys of the free pages' tree */
 #define D_NO_SUBDIR 0x4000u /* store_db_make() made the file so */
 
 /* A running node writes: what is wrong must be so for a while. */
@@ -75,9 +35,7 @@
 #define LOOK_MS   2
 
 struct head {
-	int fd;
-	uint64_t pages; /* that the file has, whole ones */
-	uint32_t page_size;
+	struct db_file f;
 	uint8_t meta[2][META_SIZE];
 	unsigned metas; /* that could be read */
 	const uint8_t *newest; /* one of them */
@@ -92,50 +50,27 @@ wrong(struct head *h, const char *what)
 	return -EBADMSG;
 }
 
-static uint64_t
-meta_txn(const uint8_t *m)
-{
-	return get_le64(m + 144);
-}
-
-static uint64_t
-last_page(const uint8_t *m)
-{
-	return get_le64(m + 136);
-}
-
-/* -ENODATA: the file ends before. */
-static int
-read_at(const struct head *h, void *to, size_t n, uint64_t at)
-{
-	ssize_t got = pread(h->fd, to, n, (off_t)at);
-
-	if (got < 0)
-		return fault_of_call(-errno);
-	return got == (ssize_t)n ? 0 : -ENODATA;
-}
-
 static int
 read_metas(struct head *h)
 {
 	struct stat st;
-	int rc = read_at(h, h->meta[0], META_SIZE, 0);
+	int rc = db_read(&h->f, h->meta[0], META_SIZE, 0);
 
 	h->metas = rc == 0;
-	h->page_size = get_le32(h->meta[0] + 40);
-	if (rc == 0 && (!is_pow2(h->page_size) || h->page_size < PAGE_MIN ||
-			   h->page_size > PAGE_MAX))
+	h->f.page_size = get_le32(h->meta[0] + 40);
+	if (rc == 0 && (!is_pow2(h->f.page_size) || h->f.page_size < PAGE_MIN ||
+			   h->f.page_size > PAGE_MAX))
 		return wrong(h, "the page size in its first meta page");
 	if (rc == 0)
-		rc = read_at(h, h->meta[1], META_SIZE, h->page_size);
+		rc = db_read(&h->f, h->meta[1], META_SIZE, h->f.page_size);
 	if (rc == -ENODATA)
 		return wrong(h, "it ends within its two meta pages");
 	h->metas += rc == 0;
 	/* Behind them: a file grows before they say so. */
-	if (rc == 0 && fstat(h->fd, &st) != 0)
+	if (rc == 0 && fstat(h->f.fd, &st) != 0)
 		rc = fault_of_call(-errno);
 	if (rc == 0)
-		h->pages = (uint64_t)st.st_size / h->page_size;
+		h->f.pages = (uint64_t)st.st_size / h->f.page_size;
 	return rc;
 }
 
@@ -170,7 +105,7 @@ judge_meta(struct head *h, const uint8_t *m, unsigned i)
 	if ((get_le16(m + 10) & P_META) == 0 || get_le32(m + 16) != MAGIC ||
 	    get_le32(m + 20) != VERSION)
 		return wrong(h, "a meta page is none");
-	if (get_le32(m + 40) != h->page_size)
+	if (get_le32(m + 40) != h->f.page_size)
 		return wrong(h, "the page size in its second meta page");
 	if (get_le64(m + 32) > MAP_MAX)
 		return wrong(h, "a meta page's size of the map");
@@ -193,7 +128,9 @@ judge_trees(struct head *h, const uint8_t *m)
 
 	if ((get_le16(m + 44) & ~D_NO_SUBDIR) != D_NUMBERS ||
 	    !counts_may_be(m + 40, last) ||
-	    !root_may_be(get_le64(m + 80), last))
+	    !root_may_be(get_le64(m + 80), last) ||
+	    (get_le64(m + 80) == NO_PAGE) != (tree_depth(m + 40) == 0) ||
+	    tree_depth(m + 40) > DEPTH_MAX)
 		return wrong(h, "a meta page's tree of free pages");
 	/* There from the first transaction on. */
 	if (!main_may_be(m + 88) || !root_may_be(get_le64(m + 128), last) ||
@@ -228,106 +165,131 @@ judge_metas(struct head *h)
 	return judge_trees(h, h->newest);
 }
 
-/* Is node i of the page within it? */
-static bool
-node_fits(const struct head *h, bool leaf, unsigned i, const uint8_t **node)
-{
-	uint32_t at = get_le16(h->page + PAGE_HEAD + i * 2);
-	uint64_t end;
-
-	if (at < get_le16(h->page + 14) || at > h->page_size - NODE_HEAD)
-		return false;
-	*node = h->page + at;
-	end = at + NODE_HEAD + (uint64_t)get_le16(*node + 6);
-	if (leaf)
-		end += (get_le16(*node + 4) & F_BIGDATA) != 0 ? 8
-							      : get_le32(*node);
-	return end <= h->page_size;
-}
-
-static unsigned
-node_count(const struct head *h)
-{
-	return (get_le16(h->page + 12) - PAGE_HEAD) / 2;
-}
-
-/* Read where a tree begins: a branch or a leaf, with all its nodes in it. */
+/* Read where a tree begins, into h->page. */
 static int
-read_root(struct head *h, uint64_t root)
+read_tree(struct head *h, const struct db_kind *kind, uint64_t page, bool leaf)
 {
-	int rc = root < h->pages
-		     ? read_at(h, h->page, h->page_size, root * h->page_size)
-		     : -ENODATA;
-	uint16_t flags = get_le16(h->page + 10);
-	uint32_t lower = get_le16(h->page + 12), upper = get_le16(h->page + 14);
-	const uint8_t *node;
+	int rc = db_read_page(&h->f, kind, page, leaf, h->page);
 
 	if (rc == -ENODATA)
 		return wrong(h, "a tree begins behind its end");
-	if (rc != 0)
-		return rc;
-	if (get_le64(h->page) != root ||
-	    (flags != P_LEAF && flags != P_BRANCH) || lower <= PAGE_HEAD ||
-	    lower % 2 != 0 || lower > upper || upper > h->page_size)
-		return wrong(h, "where a tree begins is another page");
-	for (unsigned i = 0; i < node_count(h); i++)
-		if (!node_fits(h, flags == P_LEAF, i, &node))
-			return wrong(h, "where a tree begins is a broken page");
-	return 0;
+	if (rc == -EBADMSG)
+		return wrong(h, "where a tree begins is another page, or a "
+				"broken one");
+	return rc;
 }
 
-/* An entry of the tree of databases: how its keys are in order; its root. */
+/* A tree, as one of its heads names it. */
+struct tree {
+	const struct db_kind *kind;
+	uint64_t root;
+	unsigned depth;
+	bool at_once; /* read before the file is looked at as a whole */
+};
+
+/* An entry of the tree of databases. */
 static bool
-database_may_be(const struct head *h, const uint8_t *node, uint64_t *root)
+database_may_be(const struct head *h, const uint8_t *node, struct tree *out)
 {
 	uint64_t last = last_page(h->newest);
-	uint16_t n = get_le16(node + 6);
-	const uint8_t *tree = node + NODE_HEAD + n;
-	bool due = n == 3 && memcmp(node + NODE_HEAD, "due", 3) == 0;
+	uint16_t n = node_key_size(node);
+	const uint8_t *name = node + NODE_HEAD, *tree = node_data(node);
 
-	if (get_le16(node + 4) != F_SUBDATA || get_le32(node) != TREE_SIZE ||
-	    get_le16(tree + 4) != (due ? D_DUPSORT : 0))
-		return false;
-	*root = get_le64(tree + 40);
-	return counts_may_be(tree, last) && root_may_be(*root, last) &&
-	       (*root == NO_PAGE) == (get_le64(tree + 32) == 0) &&
-	       (*root == NO_PAGE) == (get_le16(tree + 6) == 0);
+	out->kind = db_kind(name, n);
+	out->root = tree_root(tree);
+	out->depth = tree_depth(tree);
+	out->at_once = n == 4 && memcmp(name, "meta", 4) == 0;
+	return get_le16(tree + 4) == out->kind->tree_flags &&
+	       counts_may_be(tree, last) && root_may_be(out->root, last) &&
+	       (out->root == NO_PAGE) == (get_le64(tree + 32) == 0) &&
+	       (out->root == NO_PAGE) == (out->depth == 0) &&
+	       out->depth <= DEPTH_MAX;
 }
 
-/* The databases' roots; in the page now is the tree of databases. */
+/* The databases; in the page now is their tree. */
 static int
-read_databases(struct head *h, uint64_t *roots, unsigned *count)
+read_databases(struct head *h, struct tree *trees, unsigned *count)
 {
-	unsigned n = node_count(h), i;
-	const uint8_t *node;
+	unsigned n = db_nodes(h->page), i;
 
-	if (get_le16(h->page + 10) != P_LEAF || n > STORE_DBS ||
-	    n != get_le64(h->newest + 120))
+	if (n > STORE_DBS || n != get_le64(h->newest + 120))
 		return wrong(h, "its tree of databases");
 	for (i = 0; i < n; i++)
-		if (!node_fits(h, true, i, &node) ||
-		    !database_may_be(h, node, &roots[i]))
+		if (!database_may_be(h, db_node(h->page, i), &trees[i]))
 			return wrong(h, "its tree of databases");
 	*count = n;
 	return 0;
 }
 
+/* In the page now is a leaf. Only the list of terms may be a long one. */
+static int
+judge_at_once(struct head *h)
+{
+	const uint8_t *node;
+	uint64_t pages;
+	unsigned i;
+	int rc = 0;
+
+	for (i = 0; i < db_nodes(h->page) && rc == 0; i++) {
+		node = db_node(h->page, i);
+		if ((node_flags(node) & F_BIGDATA) == 0)
+			continue;
+		if (node_key_size(node) != strlen(STORE_TERMS_NAME) ||
+		    memcmp(node + NODE_HEAD, STORE_TERMS_NAME,
+			strlen(STORE_TERMS_NAME)) != 0)
+			rc = -EBADMSG;
+		else
+			rc = db_read_run(&h->f, get_le64(node_data(node)),
+			    node_size(node), &pages);
+	}
+	if (rc == -ENODATA || rc == -EBADMSG)
+		return wrong(h, "an entry of \"meta\"");
+	return rc;
+}
+
+/* Where a tree begins; all leaves of one that is read at once. */
+static int
+judge_tree(struct head *h, const struct tree *t)
+{
+	uint64_t leaves[AT_ONCE_MAX];
+	unsigned n, i;
+	int rc = read_tree(h, t->kind, t->root, t->depth == 1);
+
+	if (rc != 0 || !t->at_once)
+		return rc;
+	if (t->depth == 1)
+		return judge_at_once(h);
+	n = db_nodes(h->page);
+	if (t->depth > 2 || n > AT_ONCE_MAX)
+		return wrong(h, "the tree of \"meta\"");
+	for (i = 0; i < n; i++)
+		leaves[i] = node_page(db_node(h->page, i));
+	for (i = 0; i < n && rc == 0; i++) {
+		rc = read_tree(h, t->kind, leaves[i], true);
+		if (rc == 0)
+			rc = judge_at_once(h);
+	}
+	return rc;
+}
+
 static int
 judge_roots(struct head *h)
 {
-	uint64_t roots[STORE_DBS + 1], root = get_le64(h->newest + 128);
+	struct tree trees[STORE_DBS + 1];
+	uint64_t root = get_le64(h->newest + 128);
 	unsigned n, i;
 	int rc;
 
 	if (root == NO_PAGE)
 		return 0;
-	if ((rc = read_root(h, root)) != 0 ||
-	    (rc = read_databases(h, roots, &n)) != 0)
+	if ((rc = read_tree(h, &db_kind_names, root, true)) != 0 ||
+	    (rc = read_databases(h, trees, &n)) != 0)
 		return rc;
-	roots[n] = get_le64(h->newest + 80);
+	trees[n] = (struct tree){ &db_kind_free, get_le64(h->newest + 80),
+		tree_depth(h->newest + 40), false };
 	for (i = 0; i <= n && rc == 0; i++)
-		if (roots[i] != NO_PAGE)
-			rc = read_root(h, roots[i]);
+		if (trees[i].root != NO_PAGE)
+			rc = judge_tree(h, &trees[i]);
 	return rc;
 }
 
@@ -350,15 +312,15 @@ take_numbers(struct head *h, struct lost *l, uint64_t at, uint64_t n)
 
 	for (; n > 0; n -= some, at += some * 8) {
 		some = n < LIST_READ ? n : LIST_READ;
-		if ((rc = read_at(h, numbers, some * 8, at)) != 0)
+		if ((rc = db_read(&h->f, numbers, some * 8, at)) != 0)
 			return rc;
 		for (i = 0; i < some; i++) {
 			page = get_le64(numbers + i * 8);
-			if (page < h->pages)
+			if (page < h->f.pages)
 				continue;
 			if (page > last_page(h->newest))
 				return -ENODATA;
-			page -= h->pages;
+			page -= h->f.pages;
 			byte = &l->found[page / 8];
 			bit = (uint8_t)(1u << page % 8);
 			if ((*byte & bit) != 0)
@@ -370,19 +332,13 @@ take_numbers(struct head *h, struct lost *l, uint64_t at, uint64_t n)
 	return 0;
 }
 
-static uint64_t
-branch_page(const uint8_t *node)
-{
-	return get_le32(node) | (uint64_t)get_le16(node + 4) << 32;
-}
-
 /* What one transaction gave up: a count, and so many pages. */
 static int
 take_list(struct head *h, struct lost *l, uint64_t at, uint64_t size)
 {
 	uint8_t count[8];
 	uint64_t n;
-	int rc = size < 8 ? -ENODATA : read_at(h, count, 8, at);
+	int rc = size < 8 ? -ENODATA : db_read(&h->f, count, 8, at);
 
 	if (rc != 0)
 		return rc;
@@ -394,62 +350,45 @@ take_list(struct head *h, struct lost *l, uint64_t at, uint64_t size)
 	return take_numbers(h, l, at + 8, n);
 }
 
-/* A long list has pages of its own. */
-static int
-take_long_list(struct head *h, struct lost *l, uint64_t page, uint64_t size)
-{
-	uint8_t head[PAGE_HEAD];
-	uint64_t at = page * h->page_size;
-	int rc =
-	    page < h->pages ? read_at(h, head, sizeof(head), at) : -ENODATA;
-
-	if (rc != 0)
-		return rc;
-	if (get_le64(head) != page || get_le16(head + 10) != P_OVERFLOW ||
-	    (uint64_t)get_le32(head + 12) * h->page_size < PAGE_HEAD + size)
-		return -ENODATA;
-	return take_list(h, l, at + PAGE_HEAD, size);
-}
-
 static int
 take_node(struct head *h, struct lost *l, uint64_t page, const uint8_t *node)
 {
-	const uint8_t *data = node + NODE_HEAD + get_le16(node + 6);
-	uint32_t size = get_le32(node);
+	const uint8_t *data = node_data(node);
+	uint64_t at = page * h->f.page_size + (uint64_t)(data - h->page), pages;
+	int rc = 0;
 
-	if ((get_le16(node + 4) & F_BIGDATA) != 0)
-		return take_long_list(h, l, get_le64(data), size);
-	return take_list(
-	    h, l, page * h->page_size + (uint64_t)(data - h->page), size);
+	/* A long list has pages of its own. */
+	if ((node_flags(node) & F_BIGDATA) != 0) {
+		at = get_le64(data) * h->f.page_size + PAGE_HEAD;
+		rc =
+		    db_read_run(&h->f, get_le64(data), node_size(node), &pages);
+	}
+	return rc != 0 ? rc : take_list(h, l, at, node_size(node));
 }
 
 /*
- * The tree of free pages from `page` on, which is no more than `depth` pages
- * deep. No page belongs to it twice, so it ends.
+ * The tree of free pages from `page` on, which is `depth` pages deep. No page
+ * belongs to it twice, so it ends.
  */
 static int
 walk_lists(struct head *h, struct lost *l, uint64_t page, unsigned depth)
 {
 	const uint8_t *node;
-	bool leaf = false;
 	unsigned i;
 	int rc = 0;
 
-	if (depth == 0 || l->visited++ == h->pages)
+	if (depth == 0 || l->visited++ == h->f.pages)
 		return -ENODATA;
 	for (i = 0; rc == 0; i++) {
 		/* What was below a branch has taken its place. */
-		if (!leaf && (rc = read_root(h, page)) != 0)
+		if ((depth > 1 || i == 0) &&
+		    (rc = read_tree(h, &db_kind_free, page, depth == 1)) != 0)
 			break;
-		if (i == node_count(h))
+		if (i == db_nodes(h->page))
 			break;
-		leaf = get_le16(h->page + 10) == P_LEAF;
-		if (!node_fits(h, leaf, i, &node))
-			rc = -ENODATA;
-		else if (leaf)
-			rc = take_node(h, l, page, node);
-		else
-			rc = walk_lists(h, l, branch_page(node), depth - 1);
+		node = db_node(h->page, i);
+		rc = depth == 1 ? take_node(h, l, page, node)
+				: walk_lists(h, l, node_page(node), depth - 1);
 	}
 	return rc;
 }
@@ -465,14 +404,14 @@ static int
 judge_end(struct head *h)
 {
 	struct lost l = { 0 };
-	unsigned depth = get_le16(h->newest + 46);
+	unsigned depth = tree_depth(h->newest + 40);
 	int rc = -ENODATA;
 
-	if (last_page(h->newest) < h->pages)
+	if (last_page(h->newest) < h->f.pages)
 		return 0;
-	l.left = last_page(h->newest) + 1 - h->pages;
+	l.left = last_page(h->newest) + 1 - h->f.pages;
 	/* It has their numbers, or it was cut. */
-	if (l.left <= h->pages * h->page_size / 8 && depth <= DEPTH_MAX) {
+	if (l.left <= h->f.pages * h->f.page_size / 8) {
 		l.found = calloc(l.left / 8 + 1, 1);
 		rc = l.found == NULL
 			 ? -ENOMEM
@@ -494,24 +433,21 @@ judge_end(struct head *h)
 static int
 judge_newest_list(struct head *h)
 {
-	unsigned depth = get_le16(h->newest + 46);
+	unsigned depth = tree_depth(h->newest + 40);
 	uint64_t page = get_le64(h->newest + 80);
 	const uint8_t *node;
-	bool leaf = false;
 	int rc;
 
 	if (meta_txn(h->newest) <= 1)
 		return 0;
-	while (!leaf && depth-- > 0) {
-		if ((rc = read_root(h, page)) != 0)
+	for (; depth > 0; depth--, page = node_page(node)) {
+		rc = read_tree(h, &db_kind_free, page, depth == 1);
+		if (rc != 0)
 			return rc;
-		leaf = get_le16(h->page + 10) == P_LEAF;
-		if (!node_fits(h, leaf, node_count(h) - 1, &node))
-			break;
-		if (leaf && get_le16(node + 6) == 8 &&
+		node = db_node(h->page, db_nodes(h->page) - 1);
+		if (depth == 1 && node_key_size(node) == 8 &&
 		    get_le64(node + NODE_HEAD) == meta_txn(h->newest))
 			return 0;
-		page = branch_page(node);
 	}
 	return wrong(h, "its newest free pages are not those of its newest "
 			"transaction");
@@ -547,8 +483,8 @@ is_outrun(struct head *h)
 	for (i = 0; i < h->metas; i++) {
 		if (h->newest != NULL && h->newest != h->meta[i])
 			continue;
-		if (read_at(h, h->meta[i], META_SIZE,
-			(uint64_t)i * h->page_size) != 0 ||
+		if (db_read(&h->f, h->meta[i], META_SIZE,
+			(uint64_t)i * h->f.page_size) != 0 ||
 		    memcmp(before[i], h->meta[i], META_SIZE) != 0)
 			return true;
 	}
@@ -590,20 +526,23 @@ store_db_head(const char *path, struct store_head *out, char *why, size_t n)
 
 	memset(out, 0, sizeof(*out));
 	snprintf(name, sizeof(name), "%s/data.mdb", path);
-	h.fd = open(name, O_RDONLY | O_CLOEXEC);
-	if (h.fd < 0)
+	h.f.fd = open(name, O_RDONLY | O_CLOEXEC);
+	if (h.f.fd < 0)
 		return errno == ENOENT ? 0 : fault_of_call(-errno);
-	rc = fstat(h.fd, &st) != 0 ? fault_of_call(-errno) : 0;
+	rc = fstat(h.f.fd, &st) != 0 ? fault_of_call(-errno) : 0;
 	/* Nobody has written anything yet. */
 	if (rc == 0 && st.st_size > 0)
 		rc = look_again(&h);
-	close(h.fd);
+	close(h.f.fd);
 	if (rc == -EBADMSG)
 		snprintf(why, n, "%s: damaged: %s", name, h.what);
 	if (rc == 0 && h.newest != NULL) {
 		out->commits = meta_txn(h.newest);
 		out->last_page = last_page(h.newest);
 		out->root = get_le64(h.newest + 128);
+		out->free_root = get_le64(h.newest + 80);
+		out->free_depth = tree_depth(h.newest + 40);
+		out->page_size = h.f.page_size;
 	}
 	return rc;
 }

@@ -49,9 +49,10 @@ void store_slot_key(uint8_t at[2], uint32_t slot);
 uint32_t store_slot_crc(const uint8_t key[2], const void *data);
 MDB_val store_name(const char *name);
 
-#define STORE_KV_NAME    "kv"
-#define STORE_STATE_NAME "state"
-#define STORE_TERMS_NAME "terms"
-#define STORE_EMPTY_NAME "empty"
+#define STORE_KV_NAME     "kv"
+#define STORE_CHUNKS_NAME "chunks"
+#define STORE_STATE_NAME  "state"
+#define STORE_TERMS_NAME  "terms"
+#define STORE_EMPTY_NAME  "empty"
 
 #endif
