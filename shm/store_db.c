@@ -110,7 +110,8 @@ look_empty(const struct store_db *db, MDB_txn *txn)
 static int
 open_dbs(struct store_db *db, MDB_txn *txn, unsigned create)
 {
-	static const char *const names[] = { STORE_KV_NAME, "chunks", "slots" };
+	static const char *const names[] = { STORE_KV_NAME, STORE_CHUNKS_NAME,
+		"slots" };
 	MDB_dbi *dbis[] = { &db->kv, &db->chunks, &db->slots };
 	unsigned new = db->head.commits == 0 ? create : 0;
 	struct store_state *st = &db->state;
@@ -461,10 +462,9 @@ store_chunk_crc(const uint8_t *key, const uint8_t *data, size_t n)
 	return crc32c(crc32c(0, key, CHUNK_KEY_SIZE), data, n);
 }
 
-/* The data of one chunk: its length must be exactly `want`. */
-static int
-chunk_get(const struct store_db *db, MDB_txn *txn, uint64_t id, uint32_t index,
-    size_t want, const uint8_t **data)
+int
+store_chunk_get(const struct store_db *db, MDB_txn *txn, uint64_t id,
+    uint32_t index, size_t want, const uint8_t **data)
 {
 	uint8_t key[CHUNK_KEY_SIZE];
 	MDB_val k = { sizeof(key), key }, v;
@@ -500,7 +500,7 @@ read_chunks(void *arg)
 		if (whole > size)
 			whole = size;
 		take = whole - in < n ? whole - in : n;
-		rc = chunk_get(m->db, m->txn, item->chunk,
+		rc = store_chunk_get(m->db, m->txn, item->chunk,
 		    (uint32_t)(from / size), whole, &data);
 		if (rc != 0)
 			return rc;

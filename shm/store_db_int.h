@@ -18,6 +18,14 @@ int
 store_db_head(const char *path, struct store_head *out, char *why, size_t n);
 
 /*
+ * Behind it, of the same commit: is each page of it in use once, or free once?
+ * 0, also with the number of free ones; -EBADMSG with why[]; -ETIME: what was
+ * read until then is right; or -errno.
+ */
+int store_db_marks(int fd, const struct store_head *head, uint64_t deadline_ns,
+    uint64_t *free_pages, char *why, size_t why_size);
+
+/*
  * Is data.mdb, and if asked lock.mdb, an ordinary file, or nothing? 0; -EISDIR
  * or -EINVAL: name is of the first that is not.
  */
@@ -37,6 +45,9 @@ uint32_t
 store_item_crc(const void *key, size_t key_len, const uint8_t *data, size_t n);
 void store_chunk_key(uint8_t at[CHUNK_KEY_SIZE], uint64_t id, uint32_t index);
 uint32_t store_chunk_crc(const uint8_t *key, const uint8_t *data, size_t n);
+/* The data of one chunk, in the map: its length must be exactly `want`. */
+int store_chunk_get(const struct store_db *db, MDB_txn *txn, uint64_t id,
+    uint32_t index, size_t want, const uint8_t **data);
 /* Data bytes of a full chunk. */
 uint32_t store_chunk_size(const struct store_db *db);
 /*

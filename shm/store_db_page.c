@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "shm/assert.h"
+#include "shm/fault.h"
 #include "shm/store_db_int.h"
 
 /* Of free pages; LMDB may leave a branch there that leads to one page only. */
@@ -48,7 +49,7 @@ db_read(const struct db_file *f, void *to, size_t n, uint64_t at)
 	ssize_t got = pread(f->fd, to, n, (off_t)at);
 
 	if (got < 0)
-		return -errno;
+		return fault_of_call(-errno);
 	return got == (ssize_t)n ? 0 : -ENODATA;
 }
 

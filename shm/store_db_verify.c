@@ -21,6 +21,7 @@
 #include "shm/assert.h"
 #include "shm/bits.h"
 #include "shm/store_db_int.h"
+#include "shm/store_db_page.h"
 
 #define CLOCK_EVERY  64 /* items between two looks at the clock */
 #define WHY_MAX      256
@@ -32,7 +33,7 @@ struct verify {
 	MDB_txn *txn;
 	uint64_t deadline_ns;
 	uint64_t items, timed, chunks, chunks_timed;
-	uint8_t *scratch;
+	const uint8_t *map; /* of the file; NULL: not known */
 	char *why;
 	size_t why_size;
 };
@@ -62,6 +63,94 @@ time_is_up(struct verify *v)
 	return mono_ns() > v->deadline_ns;
 }
 
+/*
+ * Where LMDB has the file. It reads an entry of a page that is known.
+ */
+static int
+find_map(struct verify *v, int fd)
+{
+	const struct store_head *h = &v->db->head;
+	const struct db_file f = { .fd = fd, .page_size = h->page_size };
+	uint64_t root = h->root * h->page_size;
+	uint8_t first[2];
+	MDB_cursor *c;
+	MDB_val k, d;
+	MDB_dbi names;
+	int rc;
+
+	if (h->commits == 0)
+		return 0;
+	if ((rc = db_read(&f, first, sizeof(first), root + PAGE_HEAD)) != 0)
+		return rc;
+	if ((rc = mdb_dbi_open(v->txn, NULL, 0, &names)) != 0 ||
+	    (rc = mdb_cursor_open(v->txn, names, &c)) != 0)
+		return store_db_errno(rc);
+	rc = mdb_cursor_get(c, &k, &d, MDB_FIRST);
+	mdb_cursor_close(c);
+	if (rc == 0)
+		v->map = (const uint8_t *)k.mv_data - NODE_HEAD -
+			 get_le16(first) - root;
+	return store_db_errno(rc);
+}
+
+/* The page that `at` is in, if it is known where the file is. */
+static const uint8_t *
+page_of(const struct verify *v, const void *at, uint64_t *number)
+{
+	*number =
+	    (uint64_t)((const uint8_t *)at - v->map) / v->db->head.page_size;
+	return v->map + *number * v->db->head.page_size;
+}
+
+static int
+other_page(struct verify *v, uint64_t number)
+{
+	return damaged(
+	    v, 0, "page %" PRIu64 " is another one, or broken", number);
+}
+
+/* A leaf of "kv", as store_db_marks() does with those that it reads. */
+static int
+verify_leaf(struct verify *v, const void *at)
+{
+	const uint8_t *page;
+	uint64_t number;
+
+	if (v->map == NULL)
+		return 0;
+	page = page_of(v, at, &number);
+	return db_page_may_be(db_kind_of(STORE_KV_NAME), number, true, page,
+		   v->db->head.page_size)
+		   ? 0
+		   : other_page(v, number);
+}
+
+/*
+ * A chunk, and if it has a page of its own that one: what that says is what
+ * LMDB frees.
+ */
+static int
+verify_chunk(
+    struct verify *v, const struct store_item *item, uint32_t index, size_t n)
+{
+	const uint8_t *data, *page;
+	uint64_t number;
+	int rc = store_chunk_get(v->db, v->txn, item->chunk, index, n, &data);
+
+	if (rc != 0)
+		return damaged(v, rc,
+		    "chunk %" PRIu32 " of a value is missing or wrong", index);
+	if (v->map == NULL)
+		return 0;
+	page = page_of(v, data, &number);
+	if (data - CHUNK_CRC_SIZE - PAGE_HEAD != page)
+		return 0;
+	return get_le64(page) == number && get_le16(page + 10) == P_OVERFLOW &&
+		       get_le32(page + 12) == 1
+		   ? 0
+		   : other_page(v, number);
+}
+
 /* One item: its checksum, and that of each of its chunks. */
 static int
 verify_item(struct verify *v, const MDB_val *k, const MDB_val *d)
@@ -80,11 +169,9 @@ verify_item(struct verify *v, const MDB_val *k, const MDB_val *d)
 		v->timed++;
 	for (from = 0; item.data == NULL && from < item.len; from += n) {
 		n = item.len - from < size ? item.len - from : size;
-		rc = store_db_chunks(v->db, v->txn, &item, from, n, v->scratch);
+		rc = verify_chunk(v, &item, (uint32_t)(from / size), n);
 		if (rc != 0)
-			return damaged(v, rc,
-			    "chunk %" PRIu64 " of a value is missing or wrong",
-			    from / size);
+			return rc;
 		v->chunks++;
 	}
 	return 0;
@@ -129,14 +216,15 @@ verify_place(struct verify *v, const MDB_val *last, const MDB_val *k)
 {
 	int rc;
 
-	if (last->mv_data == NULL)
-		return verify_path(v, k);
-	if (!in_order(last, k))
+	if (last->mv_data != NULL && !in_order(last, k))
 		return damaged(v, 0, "keys are out of order");
-	if (same_leaf(v, last, k))
+	if (last->mv_data != NULL && same_leaf(v, last, k))
 		return 0;
-	rc = verify_path(v, last);
-	return rc != 0 ? rc : verify_path(v, k);
+	if (last->mv_data != NULL && (rc = verify_path(v, last)) != 0)
+		return rc;
+	if ((rc = verify_leaf(v, k->mv_data)) != 0)
+		return rc;
+	return verify_path(v, k);
 }
 
 /* Every item in key order; -ETIME when the time was too short. */
@@ -228,31 +316,6 @@ too_many_pages(struct verify *v)
 	return damaged(v, 0, "more pages are in use, or free, than it has");
 }
 
-/*
- * The pages that a transaction has freed, in falling order. LMDB may leave an
- * empty list when all of them were taken. None is in two lists, so all of them
- * are no longer than the file.
- */
-static int
-free_pages(struct verify *v, const MDB_val *d, uint64_t *free)
-{
-	const uint8_t *p = d->mv_data;
-	uint64_t n = d->mv_size < 8 ? UINT64_MAX : get_le64(p), i, page;
-	uint64_t last = v->db->head.last_page + 1;
-
-	if (n > (d->mv_size - 8) / 8)
-		return damaged(v, 0, "a list of free pages");
-	if (n > v->db->head.last_page - *free)
-		return too_many_pages(v);
-	for (i = 1; i <= n; i++, last = page) {
-		page = get_le64(p + i * 8);
-		if (page >= last || page < 2 || page == v->db->head.root)
-			return damaged(v, 0, "a page that is free cannot be");
-	}
-	*free += n;
-	return 0;
-}
-
 /* No more pages than the file has, with those in use. */
 static int
 pages_fit(struct verify *v, uint64_t pages)
@@ -274,41 +337,24 @@ pages_fit(struct verify *v, uint64_t pages)
 	return pages > v->db->head.last_page ? too_many_pages(v) : 0;
 }
 
-/*
- * What the next writer takes for free must be so: else it writes over what is
- * in use. Each transaction frees at least the root that it found; its list is
- * the last one, or the tree of lists is an older one, or that of databases.
- * The transactions rise, so no leaf is met twice, however a branch may lead;
- * with the bound on the lists the work is that of reading the file once.
- */
+/* What the next writer takes for free must be so: else it writes over it. */
 static int
-walk_free(struct verify *v)
+walk_pages(struct verify *v)
 {
-	uint64_t free = 0, txn = 0, at, commits = v->db->head.commits;
-	MDB_val k, d;
-	MDB_cursor *c;
-	int rc, bad = 0;
+	uint64_t free;
+	int fd, rc;
 
 	/* Somebody writes meanwhile; not at a boot. */
-	if (mdb_txn_id(v->txn) != commits)
+	if (mdb_txn_id(v->txn) != v->db->head.commits)
 		return 0;
-	if ((rc = mdb_cursor_open(v->txn, 0, &c)) != 0)
-		return store_db_errno(rc);
-	while (bad == 0 && (rc = mdb_cursor_get(c, &k, &d, MDB_NEXT)) == 0) {
-		at = k.mv_size == 8 ? get_le64(k.mv_data) : 0;
-		if (at <= txn || at > commits)
-			bad = damaged(v, 0, "the order of free pages");
-		else
-			bad = free_pages(v, &d, &free);
-		txn = at;
-	}
-	mdb_cursor_close(c);
-	if (bad == 0 && rc != MDB_NOTFOUND)
-		bad = damaged(v, store_db_errno(rc), "the tree of free pages");
-	if (bad == 0 && commits > 1 && txn != commits)
-		bad = damaged(v, 0, "the newest free pages are not in it");
+	rc = store_db_errno(mdb_env_get_fd(v->db->env, &fd));
+	if (rc == 0)
+		rc = find_map(v, fd);
+	if (rc == 0)
+		rc = store_db_marks(fd, &v->db->head, v->deadline_ns, &free,
+		    v->why, v->why_size);
 	/* Two are meta pages, and the last one counts from 0. */
-	return bad != 0 ? bad : pages_fit(v, free + 1);
+	return rc != 0 ? rc : pages_fit(v, free + 1);
 }
 
 static int
@@ -327,7 +373,7 @@ walk_whole(struct verify *v)
 	if ((rc = store_db_terms(v->db, v->txn, &terms, &n)) != 0)
 		return damaged(v, rc, "the list of terms");
 	free(terms);
-	if ((rc = walk_free(v)) != 0 || (rc = walk_items(v)) != 0 ||
+	if ((rc = walk_pages(v)) != 0 || (rc = walk_items(v)) != 0 ||
 	    (rc = count_is(v, v->db->kv, v->items, "keys")) != 0)
 		return rc;
 	rc = mdb_get(v->txn, v->db->meta, &k, &d);
@@ -371,10 +417,10 @@ walk_random(struct verify *v, uint64_t seed)
 		seed =
 		    seed * UINT64_C(6364136223846793005) + 1442695040888963407;
 		rc = store_db_random(c, seed ^ seed >> 29, &k, &d);
-		if (rc == 0)
-			rc = verify_item(v, &k, &d);
-		else
+		if (rc != 0)
 			rc = damaged(v, rc, "the tree of keys");
+		else if ((rc = verify_leaf(v, k.mv_data)) == 0)
+			rc = verify_item(v, &k, &d);
 	} while (rc == 0 && mono_ns() < v->deadline_ns);
 	mdb_cursor_close(c);
 	return rc;
@@ -389,9 +435,6 @@ store_db_verify(const struct store_db *db, uint64_t budget_ns, uint64_t seed,
 
 	*whole = true;
 	why[0] = '\0';
-	v.scratch = malloc(db->page_size);
-	if (v.scratch == NULL)
-		return -ENOMEM;
 	rc = store_db_errno(mdb_txn_begin(db->env, NULL, MDB_RDONLY, &v.txn));
 	if (rc == 0) {
 		v.deadline_ns = mono_ns() + budget_ns / 2;
@@ -403,7 +446,6 @@ store_db_verify(const struct store_db *db, uint64_t budget_ns, uint64_t seed,
 		}
 		mdb_txn_abort(v.txn);
 	}
-	free(v.scratch);
 	return rc;
 }
 
