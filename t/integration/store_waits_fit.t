@@ -21,7 +21,7 @@ sub send_all {
 for my $gateways ( 1, 4 ) {
 	my $n = Nodelife->new( node => { gateways => $gateways }, liveness => { timeout => '5m' } );
 	$n->configure( store => { table_size => '16M', max_value => '4M' } )->start;
-	my ( $c, $big, $exec ) = map { $n->client } 1 .. 3;
+	my ( $c, $exec, @big ) = map { $n->client } 1 .. 7;
 	$c->pipeline( map { [ 'SET', "k$_", 'v' ] } 1 .. 600 );
 	my $checkpoint = $n->workers->{checkpoint};
 	kill STOP => $checkpoint;
@@ -29,7 +29,7 @@ for my $gateways ( 1, 4 ) {
 	eventually { ( $n->run( 'nodelifestat', '-r', $n->{run} ) )[1] =~ /one frozen/ }
 	'a checkpoint lasts';
 	send_all( $exec, ['MULTI'], ( map { [ 'EXPIRE', "k$_", 100 ] } 1 .. 600 ), ['EXEC'] );
-	send_all( $big, [ 'MSET', map { ( "big$_", 'B' x 4e6 ) } 1 .. 4 ] );
+	send_all( $_, [ 'MSET', map { ( "big$_", 'B' x 4e6 ) } 1 .. 4 ] ) for @big;
 	eventually { trouble( $n, 'store_waits' ) } "$gateways gateways: it is told that writes wait";
 	my ( $small, @refused ) = (0);
 	eventually {
@@ -42,8 +42,10 @@ for my $gateways ( 1, 4 ) {
 	my @got = map { $exec->reply } 1 .. 602;
 	like $got[-1], qr/^ERR the store is full \(a checkpoint does not end\).*room for less/,
 	  'the transaction is refused';
-	like $big->reply, qr/^ERR the store is full \(a checkpoint does not end\).*room for less/,
-	  'and so is the large write';
+	my $says = qr/^ERR the store is full \(a checkpoint does not end\).*room for less/;
+	is scalar( grep { $_->reply =~ $says } @big ), 5, 'and so are the large writes';
+	my $rounds = () = slurp( $n->{log} ) =~ /a checkpoint makes no room/g;
+	is $rounds, 1, 'all of them at once';
 	is $c->cmd( 'GET', 'small' ), $small - 1, 'what went on is there';
 	kill CONT => $checkpoint;
 	$n->run_end($run);

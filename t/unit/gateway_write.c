@@ -446,8 +446,8 @@ test_reach(void)
 	is_u64(b->park, PARK_RING, "and others wait for it");
 	position_set(&region.pos->refuses, REFUSES_GROWTH);
 	turn();
-	ok(strstr(heard(b), "-ERR the store is full") != NULL,
-	    "or are refused when checkpoints fail");
+	ok(strstr(heard(b), "-ERR the store was full") != NULL,
+	    "or are refused, and told to try again if nothing tells why");
 	position_set(&region.pos->refuses, REFUSES_NOTHING);
 	position_set(&region.pos->room, TABLE_ROOM_ANY);
 	turn();

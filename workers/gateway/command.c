@@ -373,12 +373,20 @@ call_full(struct call *k, enum refuses level)
 		    taken, t.text);
 		return VERDICT_DONE;
 	}
+	/* What it was refused for is over by now. */
+	if (limit == 0 ||
+	    position_get(&k->g->r->pos->store_used) < limit - limit / 64) {
+		call_error(k,
+		    "ERR the store was full, a checkpoint makes room: nothing "
+		    "was changed: try again");
+		return VERDICT_DONE;
+	}
 	conf_size_format(limit, size, sizeof(size));
 	call_error(k,
 	    "ERR the store is full ([store] map_size = %s): nothing was "
 	    "changed, %s: delete keys, or raise it, stop the "
 	    "node and start it",
-	    limit != 0 ? size : "none", taken);
+	    size, taken);
 	return VERDICT_DONE;
 }
 

@@ -2,15 +2,20 @@
  * What a gateway tells of its writes, for wal, tools and pages: what it is
  * held back by, and since when it owes the oldest of them an answer.
  */
+#include "shm/room.h"
 #include "workers/gateway/gateway.h"
 
+/* Who is being refused, one after the other, still waits for room. */
 static uint32_t
 held_by(struct gateway *g)
 {
 	if (g->big.payload != NULL)
 		return BUSY_REQUEST;
 	if (g->stalled_count != 0)
-		return gw_reach_holds(g) ? BUSY_TABLE : BUSY_REQUEST;
+		return gw_reach_holds(g) ||
+			       room_waits_long(g->r, g->loop.now_ns)
+			   ? BUSY_TABLE
+			   : BUSY_REQUEST;
 	return BUSY_NOT;
 }
 

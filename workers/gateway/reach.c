@@ -13,6 +13,7 @@
 
 #include "shm/room.h"
 #include "shm/table.h"
+#include "shm/trouble.h"
 #include "workers/gateway/command.h"
 #include "workers/gateway/gateway.h"
 
@@ -125,7 +126,7 @@ gw_reach_beyond(const struct gateway *g, uint64_t bytes, enum refuses level)
 {
 	bool whole;
 
-	if (position_get(&g->r->pos->refuses) == REFUSES_NOTHING &&
+	if (!trouble_stands(g->r, TROUBLE_CHECKPOINT_FAILED) &&
 	    !room_waits_long(g->r, g->loop.now_ns))
 		return false;
 	return bytes > room_for(g, level, &whole) && !whole;
@@ -489,7 +490,7 @@ gw_reach_init(struct gateway *g)
 	for (i = 0; i < REACH_WORDS; i++)
 		atomic_store(&own->key[i], 0);
 	/* As if all of it were the request before the first. */
-	gw_reach_add(g, before, room_for(g, REFUSES_GROWTH, &whole));
+	gw_reach_add(g, before, room_for(g, REFUSES_ALL, &whole));
 	r->placed = 1;
 	heir_look(g);
 	drop_applied(g);
