@@ -212,7 +212,7 @@ part(char *buf, size_t size, const char *text)
 	snprintf(buf + len, size - len, "%s%s", len > 0 ? ": " : "", text);
 }
 
-/* All that comes behind the object. */
+/* All that comes behind the object but the command. */
 static void
 parts_behind(char *buf, size_t size, const struct fault *f)
 {
@@ -234,7 +234,6 @@ parts_behind(char *buf, size_t size, const struct fault *f)
 	if (f->goes_on && r != NULL && (r->places & STARTS) == 0 &&
 	    (len = strlen(buf)) < size - 1)
 		snprintf(buf + len, size - len, "%s", GOES_ON);
-	part(buf, size, f->command);
 }
 
 char *
@@ -242,13 +241,22 @@ fault_text(char *buf, size_t size, const struct fault *f)
 {
 	char rest[FAULT_LINE_MAX] = "";
 	size_t len = strlen(f->object), left;
+	size_t most = size < sizeof(rest) ? size : sizeof(rest);
 
 	ASSERT(size > 0);
 	parts_behind(rest, sizeof(rest), f);
+	/* A part of a command is another command: all of it, or none. */
+	if (f->command != NULL && (len < OBJECT_MIN ? len : OBJECT_MIN) +
+					  strlen(rest) + strlen(f->command) +
+					  2 * strlen(": ") <
+				      most)
+		part(rest, sizeof(rest), f->command);
 	/* With ": " between them, and the NUL. */
 	left = size > strlen(rest) + 3 ? size - strlen(rest) - 3 : 0;
+	if (left < OBJECT_MIN)
+		left = OBJECT_MIN;
 	buf[0] = '\0';
-	if (len > left && left >= OBJECT_MIN)
+	if (len > left)
 		snprintf(buf, size, "...%s",
 		    f->object + len - (left - strlen("...")));
 	else

@@ -86,6 +86,37 @@ test_long_object(void)
 	is_u64(wrong, 0, "of a long path the end is told, and all behind it");
 }
 
+/* The directory that a command names may be as long. */
+static void
+test_long_command(void)
+{
+	char path[1024], command[1100];
+	struct fault f = { .object = path,
+		.call = "open",
+		.error = EACCES,
+		.place = PLACE_DATA,
+		.effect = "changes stay in the log",
+		.goes_on = true,
+		.command = command };
+	size_t n, wrong = 0, whole = 0;
+	const char *at;
+
+	for (n = 8; n < sizeof(path); n++) {
+		memset(path, '/', 1);
+		memset(path + 1, 'p', n - 1);
+		path[n] = '\0';
+		snprintf(command, sizeof(command), "chown -R u: %s", path);
+		fault_text(text, sizeof(text), &f);
+		at = strstr(text, "chown -R");
+		wrong += at != NULL && strcmp(at, command) != 0;
+		whole += at != NULL;
+		wrong +=
+		    strstr(text, "the node goes on by itself then") == NULL;
+	}
+	is_u64(wrong, 0, "a command is told as a whole, or not at all");
+	ok(whole > 100, "of %zu it is told", whole);
+}
+
 /* Words around a text: its beginning gives way, and never its end. */
 static void
 test_around(void)
@@ -236,6 +267,7 @@ main(void)
 {
 	test_parts();
 	test_long_object();
+	test_long_command();
 	test_around();
 	test_remedies();
 	test_bad_message();
