@@ -130,9 +130,12 @@ SKIP: {
 # tells that there was one, and without.
 sub lose_log {
 	my ( $way, $wal ) = @_;
-	if ( $way eq 'no segment' ) {
+	if ( $way =~ /no segment|a spare/ ) {
+		my @segments;
+		wait_until { @segments = sort glob "$wal/*.seg"; @segments > 1 };
+		pop @segments if $way eq 'only a spare';
 		mkdir "$wal.away" or die;
-		rename $_, s{.*/}{$wal.away/}r or die for glob "$wal/*.seg";
+		rename $_, s{.*/}{$wal.away/}r or die for @segments;
 		return;
 	}
 	rename $wal, "$wal.away" or die;
@@ -142,7 +145,7 @@ sub lose_log {
 
 sub find_log {
 	my ( $way, $wal ) = @_;
-	if ( $way eq 'no segment' ) {
+	if ( $way =~ /no segment|a spare/ ) {
 		rename $_, s{.*/}{$wal/}r or die for glob "$wal.away/*.seg";
 		rmdir "$wal.away" or die;
 		return;
@@ -152,7 +155,7 @@ sub find_log {
 	return;
 }
 
-for my $way ( 'no directory', 'a dangling link', 'no segment' ) {
+for my $way ( 'no directory', 'a dangling link', 'no segment', 'only a spare' ) {
 	my $l   = Nodelife->new(%small)->start;
 	my $wal = "$l->{data}/wal";
 	is $l->client->cmd(qw(SET a 1)), 'OK', "$way: a write";

@@ -410,9 +410,15 @@ refuse_store(struct recovery *rec)
 static bool
 is_gone(const struct recovery *rec)
 {
-	return rec->check.gone ||
-	       (rec->check.list.count == 0 &&
-		   faccessat(rec->w->w->data_dir, MEMBERS_FILE, F_OK, 0) == 0);
+	const struct segment_list *l = &rec->check.list;
+	uint32_t i;
+
+	if (rec->check.gone)
+		return true;
+	for (i = 0; i < l->count; i++)
+		if (l->entry[i].state != SEGMENT_UNBEGUN || l->entry[i].dropped)
+			return false;
+	return faccessat(rec->w->w->data_dir, MEMBERS_FILE, F_OK, 0) == 0;
 }
 
 /* Nothing of it is there: that is no damage, and it may be put back. */
