@@ -841,13 +841,29 @@ test_no_heap(void)
 }
 #endif
 
+/* What it will not do any more does not keep the store awake. */
+static bool
+sleeps_unasked(struct node *n)
+{
+	struct region *r = &n->h.region;
+	struct slot_row *row = &r->slots->row[SLOT_STORE];
+	uint64_t sleeps;
+
+	if (!wait_until(atomic_load(&r->wakes->line[SLOT_STORE].sleeping) != 0,
+		H_WAIT_MS))
+		return false;
+	sleeps = atomic_load(&row->sleeps);
+	ask_checkpoint(n);
+	return wait_until(atomic_load(&row->sleeps) > sleeps, H_WAIT_MS);
+}
+
 static void
 test_stop(void)
 {
 	struct node n;
 	int status;
 	unsigned step;
-	bool good = true;
+	bool good = true, sleeps = false;
 
 	node_new(&n);
 	node_start(&n);
@@ -855,6 +871,8 @@ test_stop(void)
 	for (step = 1; step <= SHUTDOWN_CLOSED; step++) {
 		seq_shutdown(n.h.region.seq, (enum shutdown_step)step);
 		bell_ring_all(&n.h.worker.bells);
+		if (step == SHUTDOWN_DRAINING_EVENT_PLANE)
+			sleeps = sleeps_unasked(&n);
 		good =
 		    good &&
 		    wait_until(
@@ -866,6 +884,7 @@ test_stop(void)
 			H_WAIT_MS);
 	}
 	ok(good, "each step of the stop is answered");
+	ok(sleeps, "and waited for, with a checkpoint due");
 	waitpid(n.store_pid, &status, 0);
 	ok(status == 0, "store ends with 0");
 	waitpid(n.checkpoint_pid, &status, 0);

@@ -46,6 +46,17 @@ freeze_due(const struct store *s)
 		       &s->r->control->checkpoint_wal, memory_order_relaxed);
 }
 
+/*
+ * And it can be: not before the other generation is free, nor at the end of a
+ * stop. One that cannot be is nothing to stay awake for.
+ */
+static bool
+freeze_ready(const struct store *s)
+{
+	return freeze_due(s) && table_can_freeze(&s->table) &&
+	       loop_shutdown(&s->loop) < SHUTDOWN_DRAINING_EVENT_PLANE;
+}
+
 static bool
 drop_due(const struct store *s)
 {
@@ -128,8 +139,7 @@ store_freeze_turn(struct store *s)
 {
 	bool changed = store_let_go(s);
 
-	if (freeze_due(s) && table_can_freeze(&s->table) &&
-	    loop_shutdown(&s->loop) < SHUTDOWN_DRAINING_EVENT_PLANE) {
+	if (freeze_ready(s)) {
 		freeze(s);
 		changed = true;
 	}
@@ -146,7 +156,7 @@ store_freeze_is_due(const struct store *s)
 bool
 store_freeze_pending(const struct store *s)
 {
-	return drop_due(s) || (freeze_due(s) && table_can_freeze(&s->table));
+	return drop_due(s) || freeze_ready(s);
 }
 
 /*
