@@ -163,6 +163,12 @@ $(HOSTILE): $B/t/hostile/%: $B/t/hostile/%.o $B/t/hostile/net.o
 	@echo "  LINK	$@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^)
 
+# A disk's power cuts: it knows the log of a disk, nothing of the node.
+REPLAY	 = $B/t/powercut/replay
+$(REPLAY): $B/t/powercut/replay.o
+	@echo "  LINK	$@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $<
+
 $B/t/bench/floor: $B/t/bench/floor.o
 	@echo "  LINK	$@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $<
@@ -185,6 +191,7 @@ help:
 	@echo 'node-sim-mutants  does it find planted mistakes? MUTANT_SECONDS=180 each'
 	@echo 'fuzz     fuzz every parser: SECONDS=$(SECONDS) each'
 	@echo 'hostile  attack a node: SECONDS=$(SECONDS); SEED, SLOTS, SHM, MEMORY, SAN=1'
+	@echo 'powercut cut the power of a virtual machine: FS=ext4|xfs, CUTS, SEED'
 	@echo 'bench    compare with redis-server on this machine; BENCH=ROW picks,'
 	@echo '         BENCH_SECONDS=480 is the time for all of it'
 	@echo 'install  into DESTDIR/PREFIX ($(PREFIX)); uninstall; clean'
@@ -216,7 +223,8 @@ fuzzers: $(FUZZERS:%=$B/t/fuzz/%)
 
 # What fuzzers do not need: built by clang all the same, for its warnings.
 objects: $(patsubst %.c,$B/%.o,$(sort $(wildcard supervisor/*.c tools/*.c \
-	t/unit/*.c t/sim/*.c t/sim/node/*.c t/bench/*.c t/hostile/*.c)))
+	t/unit/*.c t/sim/*.c t/sim/node/*.c t/bench/*.c t/hostile/*.c \
+	t/powercut/*.c)))
 
 fuzz:
 	@tools/deps.sh check
@@ -255,6 +263,12 @@ hostile:
 	    t/hostile/hostile.pl $(SECONDS)
 
 attackers: $(HOSTILE)
+
+# t/powercut/README.md tells the knobs. What cannot be had is a skip's reason.
+powercut:
+	@tools/deps.sh powercut || true
+	@$(MAKE) --no-print-directory -j$(JOBS) all $(REPLAY)
+	NODELIFE_BUILD=$B perl -It/lib -It/powercut t/powercut/powercut.pl
 
 bench:
 	@tools/deps.sh bench
@@ -299,6 +313,6 @@ always:
 
 .PHONY: all always help deps run unit tests check fuzzers objects fuzz lint san sim node-sim \
 	node-sim-mutants mutants \
-	bench hostile attackers install uninstall clean
+	bench hostile attackers powercut install uninstall clean
 .SECONDARY:
 -include $(shell find $B -name '*.d' 2>/dev/null)

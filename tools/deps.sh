@@ -1,6 +1,6 @@
 #!/bin/sh
 # Install the Debian packages a target needs, only those that are missing,
-# saying which. As root, or through sudo. Usage: deps.sh build|check|bench
+# saying which. As root, or through sudo. Usage: deps.sh build|check|bench|powercut
 set -eu
 
 build="gcc libc6-dev make pkg-config liburing-dev libinih-dev libbsd-dev
@@ -8,13 +8,15 @@ build="gcc libc6-dev make pkg-config liburing-dev libinih-dev libbsd-dev
 check="perl redis-tools redis-server mandoc clang clang-format
 	libclang-rt-14-dev curl"
 bench="redis-server redis-tools perl"
+powercut="perl qemu-system-x86 busybox-static xfsprogs e2fsprogs"
 
 case "${1:-build}" in
 build) want=$build ;;
 check) want="$build $check" ;;
 bench) want="$build $bench" ;;
+powercut) want="$build $powercut" ;;
 *)
-	echo "usage: deps.sh build|check|bench" >&2
+	echo "usage: deps.sh build|check|bench|powercut" >&2
 	exit 64
 	;;
 esac

@@ -5,6 +5,7 @@ use Test::More;
 
 for my $f ( 'tools/deps.sh', 'tools/run.sh', 't/run', '.ci/run',
 	'conf/nodelife.init',
+	't/powercut/image.sh', 't/powercut/init',
 	glob 't/sim/node/mutants/*.sh' )
 {
 	my $sh = $f eq '.ci/run' ? 'bash' : 'sh';
