@@ -167,8 +167,9 @@ SKIP: {
 	$disk->say;
 	is $m->wait_exit, 0, 'stopped';
 
-	# [restart] give_up: what ended the node, and what to do.
-	$m->configure( restart => { give_up => '2s' } );
+	# [restart] give_up: what ended the node, and what to do. By then the disk's
+	# server has taken the write, so that the kernel keeps who waits for it.
+	$m->configure( restart => { give_up => '6s' } );
 	$m->{data} = $disk->dir . '/data';
 	$c = $m->start->client;
 	$disk->say( write => 'hang', flush => 'hang' );

@@ -322,6 +322,26 @@ flip(int fd, uint32_t bit, bool back)
 		_exit(9);
 }
 
+/*
+ * LMDB keeps the list of what a transaction has spilled, and forgets it with
+ * the next one. LeakSanitizer asks for both by these names.
+ */
+const char *__lsan_default_suppressions(void);
+
+const char *
+__lsan_default_suppressions(void)
+{
+	return "leak:mdb_midl_alloc\n";
+}
+
+const char *__lsan_default_options(void);
+
+const char *
+__lsan_default_options(void)
+{
+	return "print_suppressions=0";
+}
+
 static void
 in_child(int (*look)(char *why, size_t n))
 {

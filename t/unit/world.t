@@ -158,7 +158,6 @@ SKIP: {
 	my $why = World::lacks(qw(root loop freeze fuse pids));
 	skip $why if $why;
 	for my $how (qw(KILL TERM)) {
-		my $before = `losetup -a`;
 		pipe my $r, my $w or die;
 		my $pid = fork // die;
 		if ( $pid == 0 ) {
@@ -180,18 +179,24 @@ SKIP: {
 					syswrite $x, 'x' x 4096;
 					POSIX::_exit(0);
 				}
-				syswrite $w, "$_\n" for $d->dir, $f->dir, $g->{dir};
+				syswrite $w, "$_\n"
+				  for $d->dir, $f->dir, $g->{dir}, $d->image, $f->image;
 				close $w;
 				sleep 1000;
 EOF
 		}
 		close $w;
-		my @made = map { ( scalar <$r> // "" ) =~ s{\n}{}r } 1 .. 3;
+		my ( @made, @images );
+		push @made, ( scalar <$r> // "" ) =~ s{\n}{}r for 1 .. 3;
+		push @images, ( scalar <$r> // "" ) =~ s{\n}{}r for 1 .. 2;
+		my $loops = `losetup -a`;
+		is scalar( grep { $loops =~ /\Q$_\E\b/ } @images ), 2, "$how: loop devices";
 		is scalar( grep { -e } @made ), 3, "$how: made";
 		kill $how, $pid;
 		waitpid $pid, 0;
 		eventually { !grep { -e } @made } "$how: gone";
-		eventually { `losetup -a` eq $before } "$how: and the loop devices";
+		eventually { my $left = `losetup -a`; !grep { $left =~ /\Q$_\E\b/ } @images }
+		"$how: and the loop devices";
 	}
 }
 done_testing;
