@@ -11,6 +11,7 @@
 
 #include "shm/kv.h"
 #include "shm/op.h"
+#include "shm/process.h"
 #include "shm/room.h"
 #include "shm/table.h"
 #include "shm/trouble.h"
@@ -158,14 +159,19 @@ end_pid(pid_t *pid)
 	*pid = 0;
 }
 
+/* Who writes a checkpoint ends with its parent, as soon as it is its turn. */
 static void
 node_kill(struct node *n)
 {
+	int writer = process_child(n->checkpoint_pid);
+
 	kv_close(n->kv);
 	n->kv = NULL;
 	end_pid(&n->store_pid);
 	end_pid(&n->checkpoint_pid);
 	h_kill(&n->h);
+	if (writer > 0 && !wait_until(kill(writer, 0) != 0, H_WAIT_MS))
+		diag("pid %d still writes a checkpoint", writer);
 }
 
 static void
