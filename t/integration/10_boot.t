@@ -81,7 +81,8 @@ cmp_ok $s->{phases_ms}{transport_bind} - $s->{phases_ms}{data_groups_replay},
 ok $s->{term} > $term, 'the term has risen';
 is( ( $n->http('/readyz') )[0], 200, '/readyz: 200' );
 is $s->{role}, 'master', 'a group of one is its master';
-ok $s->{can_read} && $s->{can_write}, 'it may read and write';
+eventually { my $now = $n->stat; $now->{can_read} && $now->{can_write} }
+'it may read and write';
 is_deeply [ sort keys %{ $n->workers } ],
   [qw(checkpoint gateway0 gateway1 group health store vlsn wal)], 'its workers';
 is_deeply [ sort map { $_->{name} } @{ $s->{workers} } ],

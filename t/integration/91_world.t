@@ -11,6 +11,7 @@
 # at the end.
 use strict;
 use warnings;
+use List::Util qw(max);
 use Nodelife;
 use Test::More;
 use World;
@@ -250,6 +251,10 @@ sub is_told {
 		delete $get{page};
 	}
 	my ( %text, %told, %missed, @looks );
+
+	# Half of them took longer.
+	my $look = sub { ( sort { $a <=> $b } @looks )[ @looks / 2 ] };
+	my $slow = sub { max( 1, $look->() / LOOK ) };
 	wait_until {
 		for my $where ( grep { !$told{$_} } keys %get ) {
 			my $from = now();
@@ -263,21 +268,19 @@ sub is_told {
 			}
 		}
 		select undef, undef, undef, 0.01;
-		!grep { !$told{$_} && ( $missed{$_} // 0 ) < 6 } keys %get;
+		my $limit = 3 * $slow->();
+		!grep { !$told{$_} && ( $missed{$_} // 0 ) < $limit } keys %get;
 	};
-	# Half of them took longer.
-	my $look = ( sort { $a <=> $b } @looks )[ @looks / 2 ];
-	my $slow = $look < LOOK ? 1 : $look / LOOK;
 	for my $where ( sort keys %get ) {
 		my $t = $told{$where};
-		ok $t && ( $missed{$where} // 0 ) < 2 * $slow,
+		ok $t && ( $missed{$where} // 0 ) < 2 * $slow->(),
 		  sprintf '%s: cause and remedy after %.1f s',
 		  $where, $t // -1
 		  or diag sprintf "%s: %s\nwithin %.1f s: a look took %.0f ms", $where,
-		  $text{$where}, 2 * $slow, 1000 * $look;
+		  $text{$where}, 2 * $slow->(), 1000 * $look->();
 	}
 	my ($last) = sort { $b <=> $a } values %told;
-	printf "told %.1f look %.0f\n", $last, $look * 1000 if keys %told == keys %get;
+	printf "told %.1f look %.0f\n", $last, $look->() * 1000 if keys %told == keys %get;
 	return;
 }
 
