@@ -5,7 +5,7 @@
  * that is there and go on writing; nothing may hang or crash.
  */
 #include "t/lib/store_rig.h"
-#include "shm/store_db_int.h"
+#include "t/lib/store_file.h"
 
 #include <signal.h>
 #include <sys/stat.h>
@@ -45,23 +45,6 @@ put_image(void)
 
 	if (fd < 0 || ftruncate(fd, (off_t)image_size) != 0 ||
 	    pwrite(fd, image, image_size, 0) != (ssize_t)image_size)
-		abort();
-	close(fd);
-}
-
-static void
-take_image(void)
-{
-	struct stat sb;
-	int fd = open(file, O_RDONLY | O_CLOEXEC);
-
-	if (fd < 0 || fstat(fd, &sb) != 0)
-		abort();
-	image_size = (size_t)sb.st_size;
-	free(image);
-	image = malloc(image_size);
-	if (image == NULL ||
-	    pread(fd, image, image_size, 0) != (ssize_t)image_size)
 		abort();
 	close(fd);
 }
@@ -337,7 +320,7 @@ close_files(struct rig *g)
 	rig_kv_close(g->kv);
 	g->kv = NULL;
 	store_db_close(&g->db);
-	take_image();
+	file_image(file, &image, &image_size);
 }
 
 /* extra: checkpoints more, so that the newest is in the other page. */
@@ -429,7 +412,7 @@ test_sound(unsigned extra)
 	put_image();
 	is_i64(in_child(g.path, g.vlsn), 0,
 	    "a meta page that could not be written: the one before counts");
-	take_image();
+	file_image(file, &image, &image_size);
 	newest = newest_meta(&i);
 	page = image + get_le64(newest + 80) * PAGE;
 	add_empty_list(page);

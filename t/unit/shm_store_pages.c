@@ -4,7 +4,7 @@
  * is looked at, everything. Each such bit is flipped: the look has to tell it,
  * and opening the files must not kill. Files of random commits are sound.
  */
-#include "t/tap.h"
+#include "t/lib/store_file.h"
 
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -18,7 +18,6 @@
 #include <unistd.h>
 
 #include "shm/bits.h"
-#include "shm/store_db_int.h"
 
 #define PAGE     4096u
 #define KEYS     400u
@@ -57,17 +56,7 @@ static struct {
 static uint32_t
 dice(uint32_t n)
 {
-	seed = seed * UINT64_C(6364136223846793005) + 1442695040888963407;
-	return (uint32_t)(seed >> 33) % n;
-}
-
-static void
-must(int rc, const char *what)
-{
-	if (rc == 0)
-		return;
-	diag("%s: %d", what, rc);
-	abort();
+	return file_dice(&seed, n);
 }
 
 /* ---- a store ---- */
@@ -75,12 +64,7 @@ must(int rc, const char *what)
 static void
 open_store(void)
 {
-	char why[256];
-
-	must(store_db_open(
-		 &store.db, dir, STORE_DB_WRITE, MAP, why, sizeof(why)),
-	    why);
-	must(mdb_env_set_flags(store.db.env, MDB_NOSYNC, 1), "no sync");
+	file_store_open(&store.db, dir, MAP);
 }
 
 static void
@@ -100,7 +84,8 @@ put(MDB_txn *txn, unsigned i, uint32_t len, int64_t expire_ms)
 	/* Of one moment there may be many. */
 	item.expire_ms = expire_ms;
 	item.vlsn = expire_ms != 0 ? (uint64_t)expire_ms : ++store.st.vlsn;
-	must(store_db_put(&store.db, txn, &store.st, key, n, &item), "put");
+	file_must(
+	    store_db_put(&store.db, txn, &store.st, key, n, &item), "put");
 }
 
 static void
@@ -112,7 +97,8 @@ drop(MDB_txn *txn, unsigned i)
 	if (i % 7 == 3)
 		while (n < 250)
 			key[n++] = 'k';
-	must(store_db_put(&store.db, txn, &store.st, key, i == 0 ? 0 : n, NULL),
+	file_must(
+	    store_db_put(&store.db, txn, &store.st, key, i == 0 ? 0 : n, NULL),
 	    "del");
 }
 
@@ -138,7 +124,7 @@ put_terms(MDB_txn *txn, size_t n)
 
 	for (i = 0; i < n; i++)
 		terms[i] = (struct store_term){ i + 1, i + 1 };
-	must(store_db_terms_put(&store.db, txn, terms, n), "terms");
+	file_must(store_db_terms_put(&store.db, txn, terms, n), "terms");
 	free(terms);
 }
 
@@ -147,7 +133,7 @@ begin(void)
 {
 	MDB_txn *txn;
 
-	must(mdb_txn_begin(store.db.env, NULL, 0, &txn), "begin");
+	file_must(mdb_txn_begin(store.db.env, NULL, 0, &txn), "begin");
 	return txn;
 }
 
@@ -156,8 +142,8 @@ commit(MDB_txn *txn)
 {
 	store.st.format = STORE_FORMAT;
 	store.st.checkpoints++;
-	must(store_db_state_put(&store.db, txn, &store.st), "state");
-	must(store_db_errno(mdb_txn_commit(txn)), "commit");
+	file_must(store_db_state_put(&store.db, txn, &store.st), "state");
+	file_must(store_db_errno(mdb_txn_commit(txn)), "commit");
 }
 
 static void
@@ -168,7 +154,7 @@ random_commit(void)
 
 	store_db_bound(&store.db, dice(4) == 0 ? 65536 : 0);
 	if (kind == 0)
-		must(store_db_empty(&store.db, txn, &store.st), "empty");
+		file_must(store_db_empty(&store.db, txn, &store.st), "empty");
 	if (kind < 4)
 		put_terms(txn, dice(2) == 0 ? dice(900) : dice(90));
 	n = kind == 5 ? 0 : dice(room);
@@ -179,13 +165,15 @@ random_commit(void)
 		else
 			put(txn, key, some_length(),
 			    dice(2) == 0 ? 1 + (int64_t)dice(3) : 0);
-		must(store_db_slot_put(&store.db, txn, dice(65536), 1), "slot");
+		file_must(
+		    store_db_slot_put(&store.db, txn, dice(65536), 1), "slot");
 	}
 	if (dice(10) == 0) {
-		must(store_db_state(&store.db, txn, &store.st), "state");
+		file_must(store_db_state(&store.db, txn, &store.st), "state");
 		mdb_txn_abort(txn);
-		must(mdb_txn_begin(store.db.env, NULL, MDB_RDONLY, &txn), "r");
-		must(store_db_state(&store.db, txn, &store.st), "state");
+		file_must(
+		    mdb_txn_begin(store.db.env, NULL, MDB_RDONLY, &txn), "r");
+		file_must(store_db_state(&store.db, txn, &store.st), "state");
 		mdb_txn_abort(txn);
 		return;
 	}
@@ -205,27 +193,11 @@ full_store(void)
 			put(txn, i, i % 20 == 19 ? 9000 : 300,
 			    i % 2 == 0 ? 0 : 1 + i % 50 / 49);
 		for (i = 0; i < 600; i++)
-			must(store_db_slot_put(&store.db, txn, i * 7, 1), "s");
+			file_must(
+			    store_db_slot_put(&store.db, txn, i * 7, 1), "s");
 		put_terms(txn, 300);
 		commit(txn);
 	}
-}
-
-static void
-take_image(void)
-{
-	struct stat sb;
-	int fd = open(file, O_RDONLY | O_CLOEXEC);
-
-	if (fd < 0 || fstat(fd, &sb) != 0)
-		abort();
-	image_size = (size_t)sb.st_size;
-	free(image);
-	image = malloc(image_size);
-	if (image == NULL ||
-	    pread(fd, image, image_size, 0) != (ssize_t)image_size)
-		abort();
-	close(fd);
 }
 
 static void
@@ -603,7 +575,7 @@ test_small(void)
 	put(txn, 1, 10, 0);
 	commit(txn);
 	store_db_close(&store.db);
-	take_image();
+	file_image(file, &image, &image_size);
 	test_opens("a store of one key");
 }
 
@@ -620,7 +592,7 @@ test_deep_meta(void)
 	put(txn, 1, 10, 0);
 	commit(txn);
 	store_db_close(&store.db);
-	take_image();
+	file_image(file, &image, &image_size);
 	test_opens("a store with a deep \"meta\"");
 }
 
@@ -654,7 +626,7 @@ test_no_time(void)
 	uint64_t pages;
 	int fd = open(file, O_RDONLY | O_CLOEXEC);
 
-	must(store_db_head(dir, &head, why, sizeof(why)), why);
+	file_must(store_db_head(dir, &head, why, sizeof(why)), why);
 	is_i64(store_db_marks(fd, &head, 0, &pages, why, sizeof(why)), -ETIME,
 	    "no time");
 	is_i64(store_db_marks(
@@ -682,7 +654,7 @@ main(void)
 	new_store();
 	full_store();
 	store_db_close(&store.db);
-	take_image();
+	file_image(file, &image, &image_size);
 	test_no_time();
 	test_free();
 	test_heads();

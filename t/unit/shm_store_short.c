@@ -5,7 +5,7 @@
  * whole. And images are cut at every page: those are accepted, and only those,
  * of which no page behind the cut is in use.
  */
-#include "t/tap.h"
+#include "t/lib/store_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,7 +14,6 @@
 #include <unistd.h>
 
 #include "shm/bits.h"
-#include "shm/store_db_int.h"
 
 #define PAGE    4096u
 #define KEYS    3000u
@@ -36,28 +35,13 @@ static struct {
 static uint32_t
 dice(uint32_t n)
 {
-	seed = seed * UINT64_C(6364136223846793005) + 1442695040888963407;
-	return (uint32_t)(seed >> 33) % n;
-}
-
-static void
-must(int rc, const char *what)
-{
-	if (rc == 0)
-		return;
-	diag("%s: %d", what, rc);
-	abort();
+	return file_dice(&seed, n);
 }
 
 static void
 open_store(void)
 {
-	char why[256];
-
-	must(store_db_open(
-		 &store.db, dir, STORE_DB_WRITE, MAP, why, sizeof(why)),
-	    why);
-	must(mdb_env_set_flags(store.db.env, MDB_NOSYNC, 1), "no sync");
+	file_store_open(&store.db, dir, MAP);
 }
 
 static void
@@ -72,8 +56,8 @@ change(MDB_txn *txn, unsigned i, uint16_t len)
 		return;
 	memset(data, 'a' + (int)(i % 26), len);
 	item.vlsn = ++store.st.vlsn;
-	must(store_db_put(
-		 &store.db, txn, &store.st, key, n, len == 0 ? NULL : &item),
+	file_must(store_db_put(&store.db, txn, &store.st, key, n,
+		      len == 0 ? NULL : &item),
 	    "put");
 	model[i] = len;
 }
@@ -85,7 +69,7 @@ commit(unsigned room, unsigned gone)
 	unsigned first = dice(KEYS - room + 1), i;
 	MDB_txn *txn;
 
-	must(mdb_txn_begin(store.db.env, NULL, 0, &txn), "begin");
+	file_must(mdb_txn_begin(store.db.env, NULL, 0, &txn), "begin");
 	for (i = first; i < first + room; i++)
 		change(txn, i, (uint16_t)(1 + dice(900)));
 	/* LMDB takes first what was given up last. */
@@ -93,8 +77,8 @@ commit(unsigned room, unsigned gone)
 		change(txn, i, 0);
 	store.st.format = STORE_FORMAT;
 	store.st.checkpoints++;
-	must(store_db_state_put(&store.db, txn, &store.st), "state");
-	must(store_db_errno(mdb_txn_commit(txn)), "commit");
+	file_must(store_db_state_put(&store.db, txn, &store.st), "state");
+	file_must(store_db_errno(mdb_txn_commit(txn)), "commit");
 }
 
 static uint64_t
@@ -112,7 +96,7 @@ last_page(void)
 {
 	MDB_envinfo info;
 
-	must(mdb_env_info(store.db.env, &info), "info");
+	file_must(mdb_env_info(store.db.env, &info), "info");
 	return info.me_last_pgno;
 }
 
@@ -134,7 +118,7 @@ all_there(void)
 	unsigned i;
 	int rc;
 
-	must(mdb_txn_begin(store.db.env, NULL, MDB_RDONLY, &txn), "begin");
+	file_must(mdb_txn_begin(store.db.env, NULL, MDB_RDONLY, &txn), "begin");
 	for (i = 0; i < KEYS; i++) {
 		rc = store_db_item(&store.db, txn, key,
 		    (size_t)snprintf(key, sizeof(key), "key:%u", i), &item);
@@ -156,8 +140,8 @@ free_map(uint64_t last)
 	MDB_txn *txn;
 	uint64_t i;
 
-	must(mdb_txn_begin(store.db.env, NULL, MDB_RDONLY, &txn), "begin");
-	must(mdb_cursor_open(txn, 0, &c), "cursor");
+	file_must(mdb_txn_begin(store.db.env, NULL, MDB_RDONLY, &txn), "begin");
+	file_must(mdb_cursor_open(txn, 0, &c), "cursor");
 	while (mdb_cursor_get(c, &k, &d, MDB_NEXT) == 0)
 		for (i = 1; i <= get_le64(d.mv_data); i++)
 			is[get_le64((const uint8_t *)d.mv_data + i * 8)] = true;
@@ -173,8 +157,8 @@ lists(void)
 	MDB_txn *txn;
 	MDB_stat ms;
 
-	must(mdb_txn_begin(store.db.env, NULL, MDB_RDONLY, &txn), "begin");
-	must(mdb_stat(txn, 0, &ms), "stat");
+	file_must(mdb_txn_begin(store.db.env, NULL, MDB_RDONLY, &txn), "begin");
+	file_must(mdb_stat(txn, 0, &ms), "stat");
 	mdb_txn_abort(txn);
 	return ms;
 }
@@ -357,7 +341,8 @@ main(void)
 	    "a free page at the end, and a long list");
 	test_cuts("many keys");
 	/* More lists than one page has. */
-	must(mdb_txn_begin(store.db.env, NULL, MDB_RDONLY, &store.pin), "pin");
+	file_must(
+	    mdb_txn_begin(store.db.env, NULL, MDB_RDONLY, &store.pin), "pin");
 	short_ones += test_commits(COMMITS, 40, "beside a reader");
 	mdb_txn_abort(store.pin);
 	ok(seek_free_end(10, true), "a free page at the end, and branches");
