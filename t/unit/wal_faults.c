@@ -79,44 +79,66 @@ scenario(struct harness *h)
 	return h_committed(h);
 }
 
+/* What is wrong with a round, or NULL. `fired`: did the call fail? */
+static const char *
+round_wrong(struct harness *h, enum wal_op op, int n, int res, bool *fired)
+{
+	uint64_t committed = 0, last = 0;
+	const char *wrong = NULL;
+	int rc;
+
+	fault_set((int)op, n, res, 0);
+	rc = h_boot(h);
+	if (rc == 0)
+		committed = scenario(h);
+	*fired = atomic_load(&fault->fired) > 0;
+	fault_set(-1, 0, 0, 0);
+	if (*fired && (op == WAL_OP_WRITE || op == WAL_OP_SYNC)) {
+		/* A spare's failed sync is that spare's end only. */
+		if (!wait_until(
+			h_ended(h), op == WAL_OP_WRITE ? H_WAIT_MS : 50) &&
+		    op == WAL_OP_WRITE)
+			wrong = "wal goes on";
+		if (h->pid == 0 && rc == 0 &&
+		    (!WIFEXITED(h->status) ||
+			WEXITSTATUS(h->status) != WORKER_EXIT_RESTART))
+			wrong = "wal's end asks for no boot";
+		else if (h->pid == 0 && rc == 0 &&
+			 atomic_load(&h->region.control->restart_wanted) !=
+			     WISH_RESTART_WORLD)
+			wrong = "the boot asked for is counted";
+		else if (h->pid == 0 && rc == 0 &&
+			 counter_sum(h->region.counters, C_WAL_ERRORS) != 1)
+			wrong = "not one error is counted";
+	}
+	h_kill(h);
+	if (h_boot(h) != 0)
+		wrong = "the next boot is refused";
+	else if (position_get(&h->region.pos->durable) < committed)
+		wrong = "the next boot lacks what was committed";
+	h_kill(h);
+	if (h_read_back(h, &last) == UINT64_MAX || last < committed)
+		wrong = "the log lacks what was committed";
+	return wrong;
+}
+
 /* One round: fail the Nth operation, boot again. False: it did not fire. */
 static bool
 round_fail(enum conf_wal_io io, enum wal_op op, int n, int res, bool *good)
 {
-	uint64_t committed = 0, last = 0;
+	const char *wrong;
 	struct harness h;
-	int rc, fired;
+	bool fired;
 
 	h_new(&h, "/dev/shm");
 	h.conf.wal.io = io;
-	fault_set((int)op, n, res, 0);
-	rc = h_boot(&h);
-	if (rc == 0)
-		committed = scenario(&h);
-	fired = atomic_load(&fault->fired);
-	fault_set(-1, 0, 0, 0);
-	if (fired > 0 && (op == WAL_OP_WRITE || op == WAL_OP_SYNC)) {
-		/* A spare's failed sync is that spare's end only. */
-		if (!wait_until(
-			h_ended(&h), op == WAL_OP_WRITE ? H_WAIT_MS : 50) &&
-		    op == WAL_OP_WRITE)
-			*good = false;
-		if (h.pid == 0 && rc == 0 &&
-		    (!WIFEXITED(h.status) ||
-			WEXITSTATUS(h.status) != WORKER_EXIT_RESTART ||
-			atomic_load(&h.region.control->restart_wanted) !=
-			    WISH_RESTART_WORLD ||
-			counter_sum(h.region.counters, C_WAL_ERRORS) != 1))
-			*good = false;
+	wrong = round_wrong(&h, op, n, res, &fired);
+	if (wrong != NULL) {
+		diag("call %d: %s", n, wrong);
+		*good = false;
 	}
-	h_kill(&h);
-	if (h_boot(&h) != 0 || position_get(&h.region.pos->durable) < committed)
-		*good = false;
-	h_kill(&h);
-	if (h_read_back(&h, &last) == UINT64_MAX || last < committed)
-		*good = false;
 	h_free(&h);
-	return fired > 0;
+	return fired;
 }
 
 static void
@@ -128,10 +150,8 @@ test_nth(enum conf_wal_io io, enum wal_op op, int res, const char *what)
 	for (n = 1; n < 200; n++) {
 		if (!round_fail(io, op, n, res, &good))
 			break;
-		if (!good) {
-			diag("%s: call %d", what, n);
+		if (!good)
 			break;
-		}
 	}
 	ok(good && n > 1 && n < 200, "%s: each of %d calls may fail", what,
 	    n - 1);

@@ -673,7 +673,8 @@ job_done(struct wal *w, enum wal_job job, int res)
 			done_next(w, res);
 		break;
 	case JOB_NEXT_DIR:
-		if (wal_fault(WAL_OP_SYNC, res) != 0)
+		res = wal_fault(WAL_OP_SYNC, res);
+		if (res != 0)
 			wal_fail(w, "", "fsync", -res);
 		k->next_ready = true;
 		break;
