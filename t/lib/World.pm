@@ -723,4 +723,65 @@ sub remove {
 	return;
 }
 
+# For how long the machine's own disk, which all others lie on, stood still: a
+# process that flushes a block again and again tells.
+package World::Witness;
+
+use strict;
+use warnings;
+use Carp;
+use File::Temp ();
+use IO::Handle;
+use List::Util qw(max);
+use Nodelife;
+use POSIX ();
+
+use constant QUICK => 0.05;    # seconds: so long takes a flush that waits for nobody
+
+sub new {
+	my ($class) = @_;
+	pipe my $from, my $to or croak "pipe: $!";
+	my $pid = fork // croak "fork: $!";
+	watch($to) if $pid == 0;
+	$from->blocking(0);
+	return bless { pid => $pid, from => $from, lost => 0, owner => $$ }, $class;
+}
+
+# When each flush begins, and, below zero, when it has ended.
+sub watch {
+	my ($to) = @_;
+	Nodelife::die_with_parent();
+	my $file = File::Temp->new( DIR => Nodelife::tmp_dir() );
+	unlink $file->filename;
+	while (1) {
+		syswrite $to, pack 'd', now();
+		POSIX::_exit(1) if !syswrite( $file, 'x' x 4096 ) || !$file->sync;
+		syswrite $to, pack 'd', -now();
+		sysseek $file, 0, 0;
+		select undef, undef, undef, QUICK;
+	}
+}
+
+# Seconds, since new(), that flushes took longer than they should.
+sub lost {
+	my ($self) = @_;
+	while ( sysread $self->{from}, my $buf, 4096 ) {
+		for ( unpack 'd*', $buf ) {
+			if ( $_ > 0 ) { $self->{since} = $_; next }
+			$self->{lost} += max( 0, -$_ - delete( $self->{since} ) - QUICK );
+		}
+	}
+	return $self->{lost} if !$self->{since};
+	return $self->{lost} + max( 0, now() - $self->{since} - QUICK );
+}
+
+sub DESTROY {
+	my ($self) = @_;
+	return if $self->{owner} != $$;
+	kill 'KILL', $self->{pid};
+	local ( $?, $! );
+	waitpid $self->{pid}, 0;
+	return;
+}
+
 1;
