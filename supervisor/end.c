@@ -35,7 +35,6 @@ end_begin(struct node *n, bool boot_again)
 	n->boot_again = boot_again;
 	n->keep_health = true;
 	children_forget_restarts(n);
-	node_end_turn(n);
 }
 
 void

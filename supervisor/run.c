@@ -205,9 +205,10 @@ node_run(struct node *n)
 		node_boot_turn(n);
 		starter_turn(n);
 		node_stop_turn(n);
-		node_end_turn(n);
 		children_restart(n);
 		node_live_turn(n);
+		/* Last: whatever of the above ended the node, it acts on it. */
+		node_end_turn(n);
 	}
 	return n->exit_code;
 }
