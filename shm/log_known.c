@@ -28,30 +28,16 @@ is_group(const uint8_t uuid[16], const uint8_t group[16])
 	return memcmp(uuid, none, 16) == 0 || memcmp(uuid, group, 16) == 0;
 }
 
-/* The state record; no lock: checkpoint may be opening the files just now. */
-static int
-checkpoint_state(const char *data_path, struct store_state *out)
-{
-	char path[PATH_MAX], why[256];
-	struct store_db db;
-	int rc;
-
-	snprintf(path, sizeof(path), "%s/store", data_path);
-	rc = store_db_open(&db, path, STORE_DB_NOLOCK, 0, why, sizeof(why));
-	if (rc != 0)
-		return rc;
-	*out = db.state;
-	store_db_close(&db);
-	return 0;
-}
-
 static int
 checkpoint_take(
     struct log_known *out, const char *data_path, const uint8_t group[16])
 {
-	struct store_state st = { 0 };
-	int rc = checkpoint_state(data_path, &st);
+	struct store_state st;
+	char path[PATH_MAX];
+	int rc;
 
+	snprintf(path, sizeof(path), "%s/store", data_path);
+	rc = store_db_peek(path, &st);
 	/* None, or a foreign one: checkpoint refuses that. */
 	out->checkpoint_read = rc == -ENOENT;
 	if (rc != 0 || !is_group(st.group_uuid, group))

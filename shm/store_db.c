@@ -24,12 +24,7 @@
 #include "shm/store_db_int.h"
 #include "shm/table.h"
 
-/*
- * Databases are made in one commit, before there is a state; "due" in one more
- * for files of format 1.
- */
-#define EMPTY_COMMITS 2
-#define OPENS_MAX     5 /* each may be outrun, see there */
+#define OPENS_MAX 5 /* each may be outrun, see there */
 
 static inline uint64_t
 get_be64(const uint8_t *p)
@@ -103,7 +98,7 @@ look_empty(const struct store_db *db, MDB_txn *txn)
 		if (ms.ms_entries != 0)
 			return -EILSEQ;
 	}
-	return db->head.commits > EMPTY_COMMITS ? -EILSEQ : 0;
+	return db->head.commits > STORE_EMPTY_COMMITS ? -EILSEQ : 0;
 }
 
 /* The state comes first: files of another format are left as they are. */
@@ -577,28 +572,17 @@ store_db_slot(
  * "state": u32 CRC32C of the rest, u32 format, then the fields in the order
  * of struct store_state.
  */
-static int
-read_state(void *arg)
+int
+store_state_decode(const void *data, size_t n, struct store_state *out)
 {
-	const struct map_call *m = arg;
-	struct store_state *out = m->out;
-	MDB_val k = store_name(STORE_STATE_NAME), v;
-	const uint8_t *p;
-	int rc;
+	const uint8_t *p = data;
 
-	memset(out, 0, sizeof(*out));
-	rc = mdb_get(m->txn, m->db->meta, &k, &v);
-	if (rc == MDB_NOTFOUND)
-		return 0;
-	if (rc != 0)
-		return store_db_errno(rc);
-	p = v.mv_data;
-	if (v.mv_size < 8 || get_le32(p) != crc32c(0, p + 4, v.mv_size - 4))
+	if (n < 8 || get_le32(p) != crc32c(0, p + 4, n - 4))
 		return -EBADMSG;
 	out->format = get_le32(p + 4);
 	if (out->format != STORE_FORMAT && out->format != STORE_FORMAT_1)
 		return -EPROTO;
-	if (v.mv_size != STORE_STATE_SIZE)
+	if (n != STORE_STATE_SIZE)
 		return -EBADMSG;
 	out->vlsn = get_le64(p + 8);
 	out->time_ms = (int64_t)get_le64(p + 16);
@@ -609,6 +593,23 @@ read_state(void *arg)
 	out->term = get_le64(p + 56);
 	memcpy(out->group_uuid, p + 64, 16);
 	return 0;
+}
+
+static int
+read_state(void *arg)
+{
+	const struct map_call *m = arg;
+	struct store_state *out = m->out;
+	MDB_val k = store_name(STORE_STATE_NAME), v;
+	int rc;
+
+	memset(out, 0, sizeof(*out));
+	rc = mdb_get(m->txn, m->db->meta, &k, &v);
+	if (rc == MDB_NOTFOUND)
+		return 0;
+	if (rc != 0)
+		return store_db_errno(rc);
+	return store_state_decode(v.mv_data, v.mv_size, out);
 }
 
 int

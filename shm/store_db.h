@@ -111,6 +111,13 @@ int store_db_open(struct store_db *db, const char *path,
     enum store_db_mode mode, uint64_t map_size, char *why, size_t why_size);
 void store_db_close(struct store_db *db);
 /*
+ * The state of the store at path, read as bytes: nothing is mapped, locked or
+ * believed, so that this is safe beside a writer of which nothing is known. 0
+ * or -errno, as store_db_open() to NOLOCK; -EPROTO: of another version;
+ * -ENODATA: data.mdb is empty.
+ */
+int store_db_peek(const char *path, struct store_state *out);
+/*
  * Make an empty data.mdb in the directory path, durably and whole: under
  * another name until both of its first pages are on disk, for one alone is
  * damage. 0 or -errno. Blocks.

@@ -1,7 +1,8 @@
 /*
  * Judging what LMDB believes of data.mdb before it opens it: the two meta
  * pages, and of the newer one the pages where its trees begin; of "meta", which
- * is read before the whole file is looked at, all of them. See store_db_page.h.
+ * is read before the whole file is looked at, all of them. So the state, which
+ * is there, can be read without LMDB. See store_db_page.h.
  */
 #include "shm/store_db_int.h"
 
@@ -40,6 +41,8 @@ struct head {
 	unsigned metas; /* that could be read */
 	const uint8_t *newest; /* one of them */
 	uint8_t page[PAGE_MAX];
+	struct store_state *state; /* to be read, or NULL */
+	uint64_t entries; /* in all databases */
 	const char *what; /* is wrong */
 };
 
@@ -183,6 +186,7 @@ read_tree(struct head *h, const struct db_kind *kind, uint64_t page, bool leaf)
 struct tree {
 	const struct db_kind *kind;
 	uint64_t root;
+	uint64_t entries;
 	unsigned depth;
 	bool at_once; /* read before the file is looked at as a whole */
 };
@@ -197,11 +201,12 @@ database_may_be(const struct head *h, const uint8_t *node, struct tree *out)
 
 	out->kind = db_kind(name, n);
 	out->root = tree_root(tree);
+	out->entries = get_le64(tree + 32);
 	out->depth = tree_depth(tree);
 	out->at_once = n == 4 && memcmp(name, "meta", 4) == 0;
 	return get_le16(tree + 4) == out->kind->tree_flags &&
 	       counts_may_be(tree, last) && root_may_be(out->root, last) &&
-	       (out->root == NO_PAGE) == (get_le64(tree + 32) == 0) &&
+	       (out->root == NO_PAGE) == (out->entries == 0) &&
 	       (out->root == NO_PAGE) == (out->depth == 0) &&
 	       out->depth <= DEPTH_MAX;
 }
@@ -214,34 +219,48 @@ read_databases(struct head *h, struct tree *trees, unsigned *count)
 
 	if (n > STORE_DBS || n != get_le64(h->newest + 120))
 		return wrong(h, "its tree of databases");
-	for (i = 0; i < n; i++)
+	for (i = 0; i < n; i++) {
 		if (!database_may_be(h, db_node(h->page, i), &trees[i]))
 			return wrong(h, "its tree of databases");
+		h->entries += trees[i].entries;
+	}
 	*count = n;
 	return 0;
 }
 
-/* In the page now is a leaf. Only the list of terms may be a long one. */
+static bool
+is_entry(const uint8_t *node, const char *name)
+{
+	return node_key_size(node) == strlen(name) &&
+	       memcmp(node + NODE_HEAD, name, strlen(name)) == 0;
+}
+
+/* Of "meta". Only the list of terms may be a long one. */
+static int
+judge_entry(struct head *h, const uint8_t *node)
+{
+	uint64_t pages;
+
+	if ((node_flags(node) & F_BIGDATA) == 0)
+		return h->state != NULL && is_entry(node, STORE_STATE_NAME)
+			   ? store_state_decode(
+				 node_data(node), node_size(node), h->state)
+			   : 0;
+	if (!is_entry(node, STORE_TERMS_NAME))
+		return -EBADMSG;
+	return db_read_run(
+	    &h->f, get_le64(node_data(node)), node_size(node), &pages);
+}
+
+/* In the page now is a leaf. */
 static int
 judge_at_once(struct head *h)
 {
-	const uint8_t *node;
-	uint64_t pages;
 	unsigned i;
 	int rc = 0;
 
-	for (i = 0; i < db_nodes(h->page) && rc == 0; i++) {
-		node = db_node(h->page, i);
-		if ((node_flags(node) & F_BIGDATA) == 0)
-			continue;
-		if (node_key_size(node) != strlen(STORE_TERMS_NAME) ||
-		    memcmp(node + NODE_HEAD, STORE_TERMS_NAME,
-			strlen(STORE_TERMS_NAME)) != 0)
-			rc = -EBADMSG;
-		else
-			rc = db_read_run(&h->f, get_le64(node_data(node)),
-			    node_size(node), &pages);
-	}
+	for (i = 0; i < db_nodes(h->page) && rc == 0; i++)
+		rc = judge_entry(h, db_node(h->page, i));
 	if (rc == -ENODATA || rc == -EBADMSG)
 		return wrong(h, "an entry of \"meta\"");
 	return rc;
@@ -285,8 +304,9 @@ judge_roots(struct head *h)
 	if ((rc = read_tree(h, &db_kind_names, root, true)) != 0 ||
 	    (rc = read_databases(h, trees, &n)) != 0)
 		return rc;
-	trees[n] = (struct tree){ &db_kind_free, get_le64(h->newest + 80),
-		tree_depth(h->newest + 40), false };
+	trees[n] = (struct tree){ .kind = &db_kind_free,
+		.root = get_le64(h->newest + 80),
+		.depth = tree_depth(h->newest + 40) };
 	for (i = 0; i <= n && rc == 0; i++)
 		if (trees[i].root != NO_PAGE)
 			rc = judge_tree(h, &trees[i]);
@@ -453,19 +473,34 @@ judge_newest_list(struct head *h)
 			"transaction");
 }
 
+/* Without one nobody has written anything but empty databases. */
+static int
+judge_state(struct head *h)
+{
+	if (h->state == NULL || h->state->format != 0 ||
+	    (h->entries == 0 && meta_txn(h->newest) <= STORE_EMPTY_COMMITS))
+		return 0;
+	return wrong(h, "it has no state record");
+}
+
 static int
 look(struct head *h)
 {
 	int rc = read_metas(h);
 
 	h->newest = NULL;
+	h->entries = 0;
+	if (h->state != NULL)
+		memset(h->state, 0, sizeof(*h->state));
 	if (rc == 0)
 		rc = judge_metas(h);
 	if (rc == 0)
 		rc = judge_end(h);
 	if (rc == 0)
 		rc = judge_newest_list(h);
-	return rc != 0 ? rc : judge_roots(h);
+	if (rc == 0)
+		rc = judge_roots(h);
+	return rc != 0 ? rc : judge_state(h);
 }
 
 /*
@@ -516,24 +551,34 @@ look_again(struct head *h)
 	return rc;
 }
 
+/* No file, or an empty one that nobody has written yet: no newest one. */
+static int
+look_file(struct head *h, const char *name)
+{
+	struct stat st;
+	int rc;
+
+	h->f.fd = open(name, O_RDONLY | O_CLOEXEC);
+	if (h->f.fd < 0)
+		return fault_of_call(-errno);
+	rc = fstat(h->f.fd, &st) != 0 ? fault_of_call(-errno) : 0;
+	if (rc == 0 && st.st_size > 0)
+		rc = look_again(h);
+	close(h->f.fd);
+	return rc;
+}
+
 int
 store_db_head(const char *path, struct store_head *out, char *why, size_t n)
 {
 	struct head h = { .what = "" };
 	char name[PATH_MAX];
-	struct stat st;
 	int rc;
 
 	memset(out, 0, sizeof(*out));
 	snprintf(name, sizeof(name), "%s/data.mdb", path);
-	h.f.fd = open(name, O_RDONLY | O_CLOEXEC);
-	if (h.f.fd < 0)
-		return errno == ENOENT ? 0 : fault_of_call(-errno);
-	rc = fstat(h.f.fd, &st) != 0 ? fault_of_call(-errno) : 0;
-	/* Nobody has written anything yet. */
-	if (rc == 0 && st.st_size > 0)
-		rc = look_again(&h);
-	close(h.f.fd);
+	if ((rc = look_file(&h, name)) == -ENOENT)
+		return 0;
 	if (rc == -EBADMSG)
 		snprintf(why, n, "%s: damaged: %s", name, h.what);
 	if (rc == 0 && h.newest != NULL) {
@@ -545,4 +590,18 @@ store_db_head(const char *path, struct store_head *out, char *why, size_t n)
 		out->page_size = h.f.page_size;
 	}
 	return rc;
+}
+
+int
+store_db_peek(const char *path, struct store_state *out)
+{
+	struct head h = { .what = "", .state = out };
+	char name[PATH_MAX];
+	int rc;
+
+	memset(out, 0, sizeof(*out));
+	if ((rc = store_files_kind(path, false, name, sizeof(name))) != 0)
+		return rc;
+	rc = look_file(&h, name);
+	return rc == 0 && h.newest == NULL ? -ENODATA : rc;
 }

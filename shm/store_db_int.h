@@ -8,6 +8,11 @@
 #define STORE_READERS 126
 /* At most; of data.mdb. */
 #define STORE_DBS 8
+/*
+ * Databases are made in one commit, before there is a state; "due" in one more
+ * for files of format 1.
+ */
+#define STORE_EMPTY_COMMITS 2
 
 /*
  * Before LMDB opens data.mdb: can what its meta pages say be true, and are the
@@ -45,6 +50,11 @@ uint32_t
 store_item_crc(const void *key, size_t key_len, const uint8_t *data, size_t n);
 void store_chunk_key(uint8_t at[CHUNK_KEY_SIZE], uint64_t id, uint32_t index);
 uint32_t store_chunk_crc(const uint8_t *key, const uint8_t *data, size_t n);
+/*
+ * The entry "state" of "meta". 0, -EBADMSG, or -EPROTO: of a format that is not
+ * known, nothing else of *out counts.
+ */
+int store_state_decode(const void *data, size_t n, struct store_state *out);
 /* The data of one chunk, in the map: its length must be exactly `want`. */
 int store_chunk_get(const struct store_db *db, MDB_txn *txn, uint64_t id,
     uint32_t index, size_t want, const uint8_t **data);

@@ -27,6 +27,7 @@
 
 static char dir[64], path[80];
 static int writer = -1; /* a socket to it */
+static unsigned maps; /* that LMDB made in this process */
 
 /* Which of the reader's calls is followed by how many commits; or each is. */
 static struct {
@@ -54,59 +55,44 @@ called(void)
 	plan.vlsn = ask(plan.commits);
 }
 
-ssize_t
-pread(int fd, void *buf, size_t n, off_t at)
-{
-	static ssize_t (*real)(int, void *, size_t, off_t);
-	ssize_t got;
+/* Calls f, then commits as planned. */
+#define BEHIND(type, f, params, args)                                          \
+	type f params                                                          \
+	{                                                                      \
+		static type(*real) params;                                     \
+		type got;                                                      \
+                                                                               \
+		if (real == NULL)                                              \
+			*(void **)&real = dlsym(RTLD_NEXT, #f);                \
+		got = real args;                                               \
+		called();                                                      \
+		return got;                                                    \
+	}
 
-	if (real == NULL)
-		*(void **)&real = dlsym(RTLD_NEXT, "pread");
-	got = real(fd, buf, n, at);
-	called();
-	return got;
-}
+BEHIND(
+    ssize_t, pread, (int fd, void *buf, size_t n, off_t at), (fd, buf, n, at))
+BEHIND(
+    ssize_t, pread64, (int fd, void *buf, size_t n, off_t at), (fd, buf, n, at))
+BEHIND(int, mdb_txn_begin,
+    (MDB_env * env, MDB_txn *parent, unsigned flags, MDB_txn **txn),
+    (env, parent, flags, txn))
+BEHIND(int, mdb_get, (MDB_txn * txn, MDB_dbi dbi, MDB_val *key, MDB_val *data),
+    (txn, dbi, key, data))
+BEHIND(int, mdb_dbi_open,
+    (MDB_txn * txn, const char *name, unsigned flags, MDB_dbi *dbi),
+    (txn, name, flags, dbi))
 
-ssize_t
-pread64(int fd, void *buf, size_t n, off_t at) __attribute__((alias("pread")));
-
+/* LMDB believes what it maps: a page that is another by then ends the reader.
+ */
 int
-mdb_txn_begin(MDB_env *env, MDB_txn *parent, unsigned flags, MDB_txn **txn)
+mdb_env_open(MDB_env *env, const char *name, unsigned flags, mdb_mode_t mode)
 {
-	static int (*real)(MDB_env *, MDB_txn *, unsigned, MDB_txn **);
-	int rc;
+	static int (*real)(MDB_env *, const char *, unsigned, mdb_mode_t);
 
 	if (real == NULL)
-		*(void **)&real = dlsym(RTLD_NEXT, "mdb_txn_begin");
-	rc = real(env, parent, flags, txn);
-	called();
-	return rc;
-}
-
-int
-mdb_get(MDB_txn *txn, MDB_dbi dbi, MDB_val *key, MDB_val *data)
-{
-	static int (*real)(MDB_txn *, MDB_dbi, MDB_val *, MDB_val *);
-	int rc;
-
-	if (real == NULL)
-		*(void **)&real = dlsym(RTLD_NEXT, "mdb_get");
-	rc = real(txn, dbi, key, data);
-	called();
-	return rc;
-}
-
-int
-mdb_dbi_open(MDB_txn *txn, const char *name, unsigned flags, MDB_dbi *dbi)
-{
-	static int (*real)(MDB_txn *, const char *, unsigned, MDB_dbi *);
-	int rc;
-
-	if (real == NULL)
-		*(void **)&real = dlsym(RTLD_NEXT, "mdb_dbi_open");
-	rc = real(txn, name, flags, dbi);
-	called();
-	return rc;
+		*(void **)&real = dlsym(RTLD_NEXT, "mdb_env_open");
+	maps++;
+	return real(env, name, flags, mode);
 }
 
 static int
@@ -206,8 +192,23 @@ known(uint64_t *vlsn)
 	return rc;
 }
 
+/* One that has it mapped, of a node that writes nothing. */
+static int
+opened(uint64_t *vlsn)
+{
+	struct store_db db;
+	char why[256];
+	int rc = store_db_open(&db, path, STORE_DB_NOLOCK, 0, why, sizeof(why));
+
+	if (rc != 0)
+		return rc;
+	*vlsn = db.state.vlsn;
+	store_db_close(&db);
+	return 0;
+}
+
 static void
-test_between(unsigned commits)
+test_between(int (*reader)(uint64_t *vlsn), unsigned commits)
 {
 	uint64_t before, vlsn;
 	unsigned told = 0, wrong = 0, reads = 0;
@@ -219,7 +220,7 @@ test_between(unsigned commits)
 		plan.call = 0;
 		plan.commits = commits;
 		plan.vlsn = before;
-		rc = known(&vlsn);
+		rc = reader(&vlsn);
 		if (plan.call < plan.at)
 			break;
 		reads++;
@@ -233,7 +234,7 @@ test_between(unsigned commits)
 	}
 	plan.commits = 0;
 	diag("%u commits: %u places", commits, reads);
-	ok(reads > 10 && plan.at < CALLS_MAX, "there are such places");
+	ok(reads > 5 && plan.at < CALLS_MAX, "there are such places");
 	is_u64(told, 0, "no damage is told");
 	is_u64(wrong, 0, "what is found is a checkpoint");
 }
@@ -246,8 +247,19 @@ test_damage(void)
 	plan.commits = 0;
 	(void)ask(DAMAGE);
 	is_i64(known(&vlsn), -EBADMSG, "damage is told");
+	is_i64(opened(&vlsn), -EBADMSG, "by both");
 	(void)ask(1);
 	is_i64(known(&vlsn), 0, "until the next checkpoint");
+}
+
+static void
+test_maps(void)
+{
+	uint64_t vlsn;
+
+	maps = 0;
+	is_i64(known(&vlsn), 0, "the state is read");
+	is_u64(maps, 0, "and nothing is mapped for it");
 }
 
 /* Nothing can be known of what changes at every call. */
@@ -259,6 +271,7 @@ test_outrun(void)
 	plan.each = true;
 	plan.commits = 3;
 	is_i64(known(&vlsn), -EAGAIN, "it gives up, and tells no damage");
+	is_i64(opened(&vlsn), -EAGAIN, "so does an open");
 	plan.each = false;
 	plan.commits = 0;
 	is_i64(known(&vlsn), 0, "afterwards it reads");
@@ -279,7 +292,10 @@ main(void)
 	pid = start_writer();
 	(void)ask(20);
 	for (i = 0; i < sizeof(commits) / sizeof(*commits); i++)
-		test_between(commits[i]);
+		test_between(known, commits[i]);
+	for (i = 0; i < sizeof(commits) / sizeof(*commits); i++)
+		test_between(opened, commits[i]);
+	test_maps();
 	test_outrun();
 	test_damage();
 	close(writer);
