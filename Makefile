@@ -90,9 +90,10 @@ $B/t/unit/%: $B/t/unit/%.o $(ALLLIBS)
 	@echo "  LINK	$@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(ALLLIBS) -Wl,--end-group $(LIBS)
 
-# A wall clock of its own for a program (t/lib/World.pm).
-CLOCK	 = $B/t/lib/clock_shift.so
-$(CLOCK): t/lib/clock_shift.c
+# For LD_PRELOAD: a wall clock of its own for a program (t/lib/World.pm), and a
+# store that is written all the while.
+PRELOAD	 = $B/t/lib/clock_shift.so $B/t/lib/outrun.so
+$(PRELOAD): $B/%.so: %.c
 	@mkdir -p $(@D)
 	@echo "  LINK	$@"
 	$(Q)$(CC) $(CPPFLAGS) -O2 -fPIC -shared -o $@ $<
@@ -207,7 +208,7 @@ unit: $(UNIT)
 	t/run -j2 $(UNIT)
 
 # The tests of a build: unit programs, simulator, node tests.
-tests: all $(UNIT) $(SIM) $(SIMFS) $(HOSTILE) $(CLOCK) $(TERMINAL)
+tests: all $(UNIT) $(SIM) $(SIMFS) $(HOSTILE) $(PRELOAD) $(TERMINAL)
 
 # The same on three builds; a node test on a build is BUILD/t/integration/X.t.
 check:

@@ -32,7 +32,8 @@ struct kv_item {
 /*
  * store_dir: path of data_dir/store. Call after the store has reached
  * cluster_catalog_open. readonly recovery: the environment is opened without
- * its lock file. 0 or -errno; *out is the caller's.
+ * its lock file. 0 or -errno; *out is the caller's. -EBUSY: it was written
+ * each time that it was looked at.
  */
 int kv_open(struct kv **out, struct region *r, const char *store_dir,
     unsigned slot, bool readonly_recovery);

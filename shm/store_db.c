@@ -24,8 +24,6 @@
 #include "shm/store_db_int.h"
 #include "shm/table.h"
 
-#define OPENS_MAX 5 /* each may be outrun, see there */
-
 static inline uint64_t
 get_be64(const uint8_t *p)
 {
@@ -276,8 +274,9 @@ store_db_open_same(struct store_db *db, const char *path,
 
 	do
 		rc = open_once(db, path, mode, map_size, files, why, why_size);
-	while (rc == -EAGAIN && mode == STORE_DB_NOLOCK && ++tries < OPENS_MAX);
-	return rc;
+	while (rc == -EAGAIN && mode != STORE_DB_WRITE &&
+	       ++tries < STORE_OPENS_MAX);
+	return rc == -EAGAIN ? explain_open(-EBUSY, path, why, why_size) : rc;
 }
 
 int

@@ -103,9 +103,9 @@ struct store_item {
 /*
  * Open data_dir/store at path. WRITE creates directory and files. 0 or
  * -errno: -ENOENT: there is none (READ); -EBADMSG: damaged; -EBUSY: another
- * process has it open to WRITE, a second later, too; -EAGAIN: one that writes
- * was faster than NOLOCK, time and again. why[] says what and where, for the
- * admin. Logs nothing.
+ * process has it open to WRITE, a second later, too, or, to read, wrote it each
+ * time that it was looked at: nothing is known of it then. why[] says what and
+ * where, for the admin. Logs nothing.
  */
 int store_db_open(struct store_db *db, const char *path,
     enum store_db_mode mode, uint64_t map_size, char *why, size_t why_size);

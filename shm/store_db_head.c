@@ -596,12 +596,17 @@ int
 store_db_peek(const char *path, struct store_state *out)
 {
 	struct head h = { .what = "", .state = out };
+	unsigned tries = 0;
 	char name[PATH_MAX];
 	int rc;
 
 	memset(out, 0, sizeof(*out));
 	if ((rc = store_files_kind(path, false, name, sizeof(name))) != 0)
 		return rc;
-	rc = look_file(&h, name);
+	do
+		rc = look_file(&h, name);
+	while (rc == -EAGAIN && ++tries < STORE_OPENS_MAX);
+	if (rc == -EAGAIN)
+		return -EBUSY;
 	return rc == 0 && h.newest == NULL ? -ENODATA : rc;
 }

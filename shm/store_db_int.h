@@ -6,6 +6,8 @@
 
 /* At most; of lock.mdb. */
 #define STORE_READERS 126
+/* So often are files looked at, and opened, that a writer outruns. */
+#define STORE_OPENS_MAX 3
 /* At most; of data.mdb. */
 #define STORE_DBS 8
 /*
@@ -17,7 +19,8 @@
 /*
  * Before LMDB opens data.mdb: can what its meta pages say be true, and are the
  * pages sound where its trees begin? 0, -EBADMSG with
- * why[], or -errno. No file, or an empty one: 0, and all zeros.
+ * why[], or -errno. No file, or an empty one: 0, and all zeros. -EAGAIN: it was
+ * written meanwhile, each time that it was looked at.
  */
 int
 store_db_head(const char *path, struct store_head *out, char *why, size_t n);

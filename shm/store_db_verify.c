@@ -532,9 +532,6 @@ verify_child(const char *path, bool nolock, uint64_t budget_ns)
 	child_signals();
 	rc = store_db_open(&db, path, nolock ? STORE_DB_NOLOCK : STORE_DB_READ,
 	    0, why, sizeof(why));
-	/* Nobody writes now: its map is as large as it has to be. */
-	if (rc == -EAGAIN)
-		rc = -EBADMSG;
 	if (rc == 0 && (rc = store_db_errno(mdb_env_get_fd(db.env, &fd))) == 0)
 		rc = fstat(fd, &st) == 0 ? 0 : -errno;
 	child.size = (uint64_t)st.st_size;

@@ -227,7 +227,8 @@ verify_fault(void *ctx, const struct log_fault *fault)
 
 /*
  * A running node moves on between our looks at checkpoint, index and log, so
- * damage counts only if nothing has moved meanwhile.
+ * damage counts only if nothing has moved meanwhile, and the checkpoint could
+ * be read. -EBUSY: it was written each time.
  */
 static int
 verify_settled(const struct walk_dir *dir, FILE *faults, struct walk_result *r)
@@ -245,8 +246,21 @@ verify_settled(const struct walk_dir *dir, FILE *faults, struct walk_result *r)
 		rc = walk_log(dir, 1, UINT64_MAX, &ops, r);
 	} while (rc == 0 && r->verdict == LOG_DAMAGED &&
 		 ++tries < VERIFY_TRIES &&
-		 memcmp(&before, &r->known, sizeof(before)) != 0);
+		 (r->checkpoint_error == -EBUSY ||
+		     memcmp(&before, &r->known, sizeof(before)) != 0));
+	if (rc == 0 && r->verdict == LOG_DAMAGED &&
+	    r->checkpoint_error == -EBUSY)
+		rc = -EBUSY;
 	return rc;
+}
+
+static int
+verify_outrun(void)
+{
+	fputs("nodelifewal: the checkpoint is written each time that it is "
+	      "read, and without it the log cannot be judged: try again\n",
+	    stderr);
+	return EX_IOERR;
 }
 
 int
@@ -260,6 +274,10 @@ verify_main(const struct walk_dir *dir)
 
 	if (faults != NULL)
 		fclose(faults);
+	if (rc == -EBUSY) {
+		free(text);
+		return verify_outrun();
+	}
 	fwrite(text, 1, size, stdout);
 	free(text);
 	if (r.checkpoint_error != 0)

@@ -348,7 +348,8 @@ boot(struct checkpoint *c)
 	if (checkpoint_away(rc) && (dir = boot_dir(c, why, sizeof(why))) != 0)
 		rc = dir;
 	/* A later life needs only whose it is: its child looks, and tells. */
-	if (!is_first_life(c) && c->node_known && checkpoint_away(rc))
+	if (!is_first_life(c) && c->node_known &&
+	    (checkpoint_away(rc) || rc == -EBUSY))
 		rc = 0;
 	if (c->unwanted)
 		return 0;

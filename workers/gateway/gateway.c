@@ -200,16 +200,45 @@ boot_fail(struct gateway *g, enum phase phase, const char *what, int error)
 	return WORKER_EXIT_FAILED;
 }
 
+/*
+ * A checkpoint that is written all the while is no reason to end: the node goes
+ * on without this gateway meanwhile.
+ */
 static int
-boot_store(struct gateway *g)
+open_kv(struct gateway *g)
 {
 	char path[CONF_PATH_SIZE + 8];
+	bool told = false;
 	int rc;
 
 	snprintf(path, sizeof(path), "%s/store", g->w->conf->node.data_dir);
-	rc = worker_data_dir_check(g->w);
-	if (rc == 0)
+	for (;;) {
 		rc = kv_open(&g->kv, g->r, path, g->slot, g->w->readonly);
+		if (rc != -EBUSY)
+			return rc;
+		if (loop_shutdown(&g->loop) != SHUTDOWN_NONE ||
+		    seq_failed(g->r->seq))
+			return -ESHUTDOWN;
+		if (!told)
+			log_warnx("%s/data.mdb: written each time that it is "
+				  "read: tried again",
+			    path);
+		told = true;
+		loop_beat(&g->loop);
+	}
+}
+
+static int
+boot_store(struct gateway *g, bool *stopping)
+{
+	int rc = worker_data_dir_check(g->w);
+
+	if (rc == 0)
+		rc = open_kv(g);
+	if (rc == -ESHUTDOWN) {
+		*stopping = true;
+		return 0;
+	}
 	if (rc != 0) {
 		worker_store_refused(g->w, PHASE_TRANSPORT_BIND, rc);
 		/* A boot makes one, which all open. */
@@ -242,7 +271,7 @@ gateway_boot(struct gateway *g)
 
 	rc = boot_wait(g, PHASE_CLUSTER_CATALOG_OPEN, &stopping);
 	if (rc == 0 && !stopping)
-		rc = boot_store(g);
+		rc = boot_store(g, &stopping);
 	if (rc == 0)
 		rc = boot_wait(g, PHASE_DATA_GROUPS_REPLAY, &stopping);
 	if (rc == 0 && !stopping)

@@ -198,6 +198,7 @@ boot_open(struct store *s)
 
 	if (!wait_for_files(s))
 		return false;
+	/* Written all the while: a boot's fault, which is waited out. */
 	if ((rc = open_kv(s)) == 0)
 		rc = open_state(s, &st);
 	if (rc != 0) {
