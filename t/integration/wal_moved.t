@@ -262,6 +262,27 @@ SKIP: {
 		# Also without a further write.
 		eventually { trouble( $n, 'data_path' ) eq '' } 'it ends by itself';
 	}
+
+	# Nor does it say so: it hangs.
+	my $over   = "$data/wal";
+	my $server = World::Server->new( '/dev/null', $over );
+	$server->say( lookup => 'hang' );
+	my $from = now();
+	eventually {
+		$write->();
+		trouble( $n, 'data_path' ) =~
+		  m{^\Q$data\E/wal/\w+\.seg: stat: no answer for [\d.]+ s: writes go on.*: the disk does not answer};
+	} 'a look that hangs is told';
+	cmp_ok now() - $from, '>', 2, 'not over a moment';
+	is $n->stat->{can_write} ? 1 : 0, 1, 'writes go on';
+	my $s = $n->stat;
+	is join( ' ', map { $_->{kind} } @{ $s->{troubles} } ), 'data_path', 'nobody hangs with it';
+	my $lasts = sub { trouble( $n, 'data_path' ) =~ /for ([\d.]+) s/ ? $1 : 0 };
+	my $then  = $lasts->();
+	eventually { $lasts->() > $then + 1 } 'for how long is told, too';
+	$server->say;
+	World::must( 'umount', '-l', $over );
+	eventually { trouble( $n, 'data_path' ) eq '' } 'it ends by itself';
 	is $c->cmd(qw(GET n)), $writes, 'every write was taken';
 	is $n->stat->{node_restarts}, 0, 'without a new boot';
 	$n->kill9;

@@ -461,7 +461,9 @@ use constant {
 };
 use constant MAX => 1 << 20;    # bytes of one write
 
-my %names = ( READ, 'read', WRITE, 'write', FSYNC, 'flush', GETATTR, 'stat' );
+my %names = (
+	READ, 'read', WRITE, 'write', FSYNC, 'flush', GETATTR, 'stat', LOOKUP, 'lookup'
+);
 
 sub new {
 	my ( $class, $file, $dir ) = @_;

@@ -119,7 +119,8 @@ wal_deadline(void *ctx)
 {
 	struct wal *w = ctx;
 	uint64_t at[] = { wal_bells_deadline(w), wal_keeper_deadline(w),
-		wal_buffer_deadline(w), wal_probe_deadline(w) };
+		wal_buffer_deadline(w), wal_probe_deadline(w),
+		wal_away_deadline(w) };
 	uint64_t first = LOOP_NEVER;
 	size_t i;
 

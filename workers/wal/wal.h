@@ -193,6 +193,7 @@ struct wal_away {
 	bool asked; /* in flight: nothing here moves */
 	uint32_t unseen; /* looks in a row that told nothing */
 	uint64_t unseen_ns; /* since when */
+	uint64_t told_ns; /* when it was told last that there is no answer */
 	uint64_t asked_ns, vlsn; /* of the last look: when, and the newest */
 	uint32_t number; /* of the segment it is asked for */
 	struct stat held; /* by its descriptor */
@@ -389,6 +390,7 @@ wal_boot_fault(struct wal *w, const char *name, const char *call, int error);
 
 /* wal_away.c: at most once a second. */
 void wal_away_turn(struct wal *w);
+uint64_t wal_away_deadline(const struct wal *w);
 void wal_away_done(
     void *ctx, uint32_t slot, uint32_t generation, int res, uint32_t flags);
 

@@ -5,7 +5,7 @@
  * a disk may hang, when something is written and the last look is a second
  * old: nobody else is woken for it. If the path leads nowhere, or elsewhere,
  * writes are refused until it leads there again. An error that tells nothing of
- * that refuses none; where it lasts it is a trouble.
+ * that refuses none, nor does no answer; where it lasts it is a trouble.
  */
 #include "workers/wal/wal.h"
 
@@ -38,30 +38,57 @@ tell(struct wal *w, int error)
 
 #define UNSEEN_LOOKS 3 /* of an error that lasts ... */
 #define UNSEEN_NS    (2 * NS_PER_S) /* ... so long at least */
+#define TELL_NS      (NS_PER_S / 2) /* for how long there was no answer */
+
+static void
+tell_unseen(struct wal *w, int error, const char *what)
+{
+	struct denied d;
+	struct fault f = {
+		.object = w->away.path,
+		.call = "stat",
+		.error = error,
+		.place = PLACE_DATA,
+		.what = what,
+		.effect = "writes go on, to files that are open; a boot would "
+			  "not find them",
+		.goes_on = true,
+	};
+
+	worker_explain(w->w, &f, &d);
+	trouble_begin(w->r, TROUBLE_DATA_PATH, &f);
+}
 
 /* It tells nothing of where the path leads, and may be a moment's. */
 static void
 unseen(struct wal *w, int error)
 {
 	struct wal_away *a = &w->away;
-	struct denied d;
-	struct fault f = {
-		.object = a->path,
-		.call = "stat",
-		.error = error,
-		.place = PLACE_DATA,
-		.effect = "writes go on, to files that are open; a boot would "
-			  "not find them",
-		.goes_on = true,
-	};
 
 	if (a->unseen++ == 0)
 		a->unseen_ns = a->asked_ns;
-	if (a->unseen < UNSEEN_LOOKS ||
-	    w->loop.now_ns < a->unseen_ns + UNSEEN_NS)
+	if (a->unseen >= UNSEEN_LOOKS &&
+	    w->loop.now_ns >= a->unseen_ns + UNSEEN_NS)
+		tell_unseen(w, error, NULL);
+}
+
+/* A mount that does not answer: so the look is under way, and no other. */
+static void
+look_hangs(struct wal *w)
+{
+	struct wal_away *a = &w->away;
+	uint64_t now = w->loop.now_ns;
+	char what[48];
+
+	if (now < a->asked_ns + UNSEEN_NS || now < a->told_ns + TELL_NS)
 		return;
-	worker_explain(w->w, &f, &d);
-	trouble_begin(w->r, TROUBLE_DATA_PATH, &f);
+	a->told_ns = now;
+	/* It is looked again behind this one, written or not. */
+	if (a->unseen++ == 0)
+		a->unseen_ns = a->asked_ns;
+	snprintf(what, sizeof(what), "no answer for %.1f s",
+	    (double)(now - a->asked_ns) / 1e9);
+	tell_unseen(w, ETIMEDOUT, what);
 }
 
 static bool
@@ -112,11 +139,15 @@ wal_away_turn(struct wal *w)
 	struct wal_away *a = &w->away;
 	struct io_uring_sqe *sqe;
 
+	if (a->asked) {
+		look_hangs(w);
+		return;
+	}
 	if ((a->vlsn == w->vlsn && !a->away && a->unseen == 0) ||
 	    w->loop.now_ns < a->asked_ns + NS_PER_S)
 		return;
 	if ((w->phase != WAL_APPENDING && w->phase != WAL_CLOSING) ||
-	    w->stopping || a->asked || w->segment.fd < 0)
+	    w->stopping || w->segment.fd < 0)
 		return;
 	if (a->number != w->segment.info.number) {
 		if (fstat(w->segment.fd, &a->held) != 0)
@@ -133,4 +164,15 @@ wal_away_turn(struct wal *w)
 	io_uring_prep_statx(sqe, AT_FDCWD, a->path, 0, STATX_INO, &a->named);
 	sqe->flags |= IOSQE_ASYNC;
 	io_uring_sqe_set_data64(sqe, loop_tag(WAL_KIND_AWAY, 0, 0));
+}
+
+uint64_t
+wal_away_deadline(const struct wal *w)
+{
+	const struct wal_away *a = &w->away;
+
+	if (!a->asked)
+		return LOOP_NEVER;
+	return a->told_ns < a->asked_ns ? a->asked_ns + UNSEEN_NS
+					: a->told_ns + TELL_NS;
 }
