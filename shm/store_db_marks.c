@@ -21,6 +21,7 @@
 #include <sys/stat.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -122,6 +123,21 @@ enter(struct marks *m, uint8_t **buf)
 	return 0;
 }
 
+/*
+ * What a branch leads to is read next, page by page, each of them elsewhere: a
+ * disk takes several at a time.
+ */
+static void
+fetch(const struct marks *m, const uint8_t *branch)
+{
+	unsigned i;
+
+	for (i = 0; i < db_nodes(branch); i++)
+		(void)posix_fadvise(m->f.fd,
+		    (off_t)(node_page(db_node(branch, i)) * m->f.page_size),
+		    m->f.page_size, POSIX_FADV_WILLNEED);
+}
+
 /* From a page on that is marked; `height` levels. */
 static int
 walk(struct marks *m, const struct walk *w, uint64_t page, unsigned height)
@@ -138,6 +154,8 @@ walk(struct marks *m, const struct walk *w, uint64_t page, unsigned height)
 	rc = db_read_page(&m->f, w->kind, page, height == 1, buf);
 	if (rc != 0)
 		rc = no_such(m, rc, page);
+	if (rc == 0 && (height > 2 || (height == 2 && w->leaf != NULL)))
+		fetch(m, buf);
 	for (i = 0; rc == 0 && i < db_nodes(buf); i++) {
 		node = db_node(buf, i);
 		if (height == 1) {
