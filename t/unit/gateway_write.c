@@ -361,6 +361,62 @@ test_full(void)
 	gone(b);
 }
 
+#define MSET_SIZE 26u /* of MSET k v, as an operation */
+#define MANY      3000 /* pairs: more than one turn builds */
+#define LONG      "-ERR request is longer than 1 GiB\r\n"
+
+/* No payload is longer than the store takes; here it takes little. */
+static void
+test_long(void)
+{
+	struct conn *a = client();
+	struct vbuf b = { 0 };
+	uint8_t *text;
+	struct seen s;
+	size_t i;
+
+	gw.request_max = MSET_SIZE - 1;
+	say(a, "MSET k v\r\nMULTI\r\nMSET k v\r\nEXEC\r\nPING\r\n");
+	turn();
+	is_str(heard(a), LONG "+OK\r\n+QUEUED\r\n" LONG "+PONG\r\n",
+	    "a request that is too long is refused");
+	text = vbuf_add(&b, 4 + MANY * 4 + 2);
+	memcpy(text, "MSET", 4);
+	for (i = 1; i <= MANY; i++)
+		memcpy(text + i * 4, " k v", 4);
+	memcpy(text + i * 4, "\r\n", 2);
+	say_bytes(a, &b);
+	vbuf_clear(&b);
+	turn();
+	is_str(heard(a), LONG, "so is one that takes a while to build");
+	ok(!wal_take(&s), "wal gets nothing of them");
+	gw.request_max = MSET_SIZE;
+	say(a, "MSET k v\r\n");
+	turn();
+	is_u64(wal_accept(), 1, "one that is just as long is not");
+	commit(last_vlsn);
+	turn();
+	is_str(heard(a), "+OK\r\n", "and answered");
+	gw.request_max = 8 + 4 + MSET_SIZE - 1;
+	say(a, "MULTI\r\nMSET k v\r\nEXEC\r\n");
+	turn();
+	is_str(heard(a), "+OK\r\n+QUEUED\r\n" LONG,
+	    "of a transaction all of it counts");
+	gw.request_max++;
+	say(a, "MULTI\r\nMSET k v\r\nEXEC\r\n");
+	turn();
+	is_u64(wal_accept(), 1, "just as long");
+	commit(last_vlsn);
+	value_array(&b, 1);
+	value_ok(&b);
+	store_result(gw.next_seq - 1, last_vlsn, 7, 0, b.data, b.len);
+	turn();
+	is_str(heard(a), "+OK\r\n+QUEUED\r\n*1\r\n+OK\r\n", "and answered");
+	gw.request_max = REQ_PAYLOAD_MAX;
+	vbuf_free(&b);
+	gone(a);
+}
+
 /* The store waits for a checkpoint: writes wait in front of the log. */
 static void
 test_held(void)
@@ -683,6 +739,7 @@ main(void)
 	test_park();
 	test_mute();
 	test_multi();
+	test_long();
 	test_full();
 	test_held();
 	test_reach();

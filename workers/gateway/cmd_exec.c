@@ -737,8 +737,8 @@ exec_write(struct plan *p)
 
 	if (k->g->w->readonly || !commit_is_master(k->g->r))
 		return call_refused(k);
-	if (p->payload.len > REQ_PAYLOAD_MAX)
-		return call_error_done(k, "ERR request is longer than 1 GiB");
+	if (p->payload.len > k->g->request_max)
+		return call_error_done(k, GW_ASKS_LONG);
 	if (p->need > k->g->w->conf->store.max_record)
 		return call_too_much(k, p->need);
 	if (!gw_write_taken(k->g, p->level))
@@ -761,7 +761,7 @@ exec_read_settle(struct plan *p, bool far)
 
 	sink_reset(&p->out);
 	if (!k->g->w->readonly && commit_is_master(k->g->r) &&
-	    p->payload.len <= REQ_PAYLOAD_MAX) {
+	    p->payload.len <= k->g->request_max) {
 		if (gw_write_room(k->g))
 			return exec_append(p);
 		return exec_stall(p);

@@ -430,8 +430,8 @@ write_fits(struct call *k, const struct built *b)
 {
 	uint64_t need;
 
-	if (op_size(b->argc, b->argv) > REQ_PAYLOAD_MAX) {
-		call_error(k, "ERR request is longer than 1 GiB");
+	if (op_size(b->argc, b->argv) > k->g->request_max) {
+		call_error(k, GW_ASKS_LONG);
 		return false;
 	}
 	need = op_need(b->code, b->flags, b->num, b->argc, b->argv);

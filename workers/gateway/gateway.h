@@ -43,6 +43,7 @@
 #define GW_OUT_HIGH   (256u * 1024)
 #define GW_OUT_LOW    (64u * 1024)
 #define GW_TOO_LONG   "ERR the reply is longer than [listen] max_output"
+#define GW_ASKS_LONG  "ERR request is longer than 1 GiB"
 #define GW_OUT_UNAUTH 4096u /* HIGH of who has not said the password */
 /* Replies owed to one client before its input rests until all are paid. */
 #define GW_NODES_HIGH 512u
@@ -317,6 +318,7 @@ struct gateway {
 	uint32_t run_head, run_count, run_cap;
 	uint32_t early_count; /* EARLY nodes that are not acknowledged */
 	bool commit_waited; /* own bit in positions.commit_waited */
+	uint64_t request_max; /* bytes of a payload: REQ_PAYLOAD_MAX */
 	uint64_t acked; /* newest VLSN that early answers have covered */
 	struct result *result; /* of the store, as far as it has come */
 	bool result_open;

@@ -28,6 +28,7 @@ gw_write_init(struct gateway *g)
 	g->node_free = GW_NONE;
 	g->next_seq = g->oldest_seq = 1;
 	g->lost = UINT64_MAX;
+	g->request_max = REQ_PAYLOAD_MAX;
 	gw_reach_init(g);
 	/* A gateway that was killed has left its bit behind. */
 	g->commit_waited = true;
