@@ -1,7 +1,8 @@
 /*
  * What is made from the table agrees with it: each row is sound, the printed
  * configuration loads again, reload tells live keys from others, and the
- * files in the tree (sample, man pages) name every key and kind of trouble.
+ * files in the tree (sample, man pages) name every key, kind of trouble and
+ * operation.
  * Runs at the top of the tree. `conf_docs -w` writes the made parts anew.
  */
 #include "conf/conf.h"
@@ -13,10 +14,12 @@
 
 #include "conf/conf_schema.h"
 #include "shm/assert.h"
+#include "shm/op.h"
 #include "shm/trouble.h"
 #include "t/tap.h"
 
 #define SAMPLE_FILE "conf/nodelife.ini"
+#define LOG_PAGE    "man/nodelife-wal.5"
 #define GOOD        "[node]\nname = n1\ngroup = g1\ndata_dir = /d\n"
 
 static void troubles_print(FILE *);
@@ -315,6 +318,108 @@ check_page(const struct made *m)
 	free(page);
 }
 
+/* ---- operations ---- */
+
+static const struct {
+	unsigned code;
+	bool writes;
+	const char *name;
+} ops[] = {
+#define X(number, NAME, writes, text) { number, writes, #NAME },
+	OPS(X)
+#undef X
+};
+
+static const struct {
+	unsigned bit;
+	const char *name;
+} flags[] = { { OPF_NX, "NX" }, { OPF_XX, "XX" }, { OPF_GET, "GET" },
+	{ OPF_KEEPTTL, "KEEPTTL" }, { OPF_IFEQ, "IFEQ" }, { OPF_GT, "GT" },
+	{ OPF_LT, "LT" }, { OPF_PERSIST, "PERSIST" } };
+
+/* The page from one text to the next, in one line; NULL: it has them not. */
+static char *
+page_part(char *page, const char *from, const char *to)
+{
+	char *begin = page == NULL ? NULL : strstr(page, from);
+	char *end = begin == NULL ? NULL : strstr(begin, to), *part, *at;
+
+	if (end == NULL)
+		return NULL;
+	part = strndup(begin, (size_t)(end - begin));
+	for (at = part; *at != '\0'; at++)
+		if (*at == '\n')
+			*at = ' ';
+	return part;
+}
+
+/* "17 NAME", as a whole. */
+static bool
+names(const char *part, unsigned number, const char *name)
+{
+	char text[64];
+	const char *at = part;
+	int n = snprintf(text, sizeof(text), " %u %s", number, name);
+
+	while ((at = strstr(at, text)) != NULL)
+		if (!isalnum((unsigned char)*(at += n)))
+			return true;
+	return false;
+}
+
+/* How many of any number and any name there are. */
+static unsigned
+named(const char *part)
+{
+	unsigned count = 0, number;
+	char name[32];
+
+	for (; *part != '\0'; part++)
+		count += part[0] == ' ' && isdigit((unsigned char)part[1]) &&
+			 sscanf(part, " %u %31[A-Z]", &number, name) == 2 &&
+			 strlen(name) > 1;
+	return count;
+}
+
+static void
+check_codes(const char *part, bool writes, const char *what)
+{
+	unsigned count = 0;
+
+	if (!ok(part != NULL, LOG_PAGE " lists what %s", what))
+		return;
+	for (size_t i = 0; i < NITEMS(ops); i++) {
+		if (ops[i].writes != writes)
+			continue;
+		count++;
+		ok(names(part, ops[i].code, ops[i].name), "  %u %s",
+		    ops[i].code, ops[i].name);
+	}
+	is_u64(named(part), count, "and nothing else");
+}
+
+static void
+check_ops(void)
+{
+	char *page = file_text(LOG_PAGE), *part;
+
+	part = page_part(page, "Codes, their arguments", "Reads travel");
+	check_codes(part, true, "writes");
+	free(part);
+	part = page_part(page, "Reads travel", "They change nothing");
+	check_codes(part, false, "reads");
+	free(part);
+	part = page_part(page, "flags: 1 NX", "count of arguments");
+	if (ok(part != NULL, "and flags")) {
+		for (size_t i = 0; i < NITEMS(flags); i++)
+			ok(names(part, flags[i].bit, flags[i].name), "  %u %s",
+			    flags[i].bit, flags[i].name);
+		is_u64(named(part), NITEMS(flags), "and nothing else");
+	}
+	free(part);
+	free(page);
+}
+
 static void
 file_write(const char *path, const char *a, const char *b, const char *c)
 {
@@ -366,5 +471,6 @@ main(int argc, char *argv[])
 	check_sample();
 	for (size_t i = 0; i < NITEMS(pages); i++)
 		check_page(&pages[i]);
+	check_ops();
 	return tap_done();
 }
