@@ -42,11 +42,6 @@ sub limit {
 	return system( 'prlimit', "--pid=$gateway", "--nofile=$_[0]:" ) == 0;
 }
 
-sub trouble {
-	my ($t) = grep { $_->{kind} eq 'descriptors' } @{ $n->stat->{troubles} };
-	return $t ? $t->{text} : '';
-}
-
 sub highest {
 	my ($pid) = @_;
 	opendir my $d, "/proc/$pid/fd" or die "$pid: $!";
@@ -68,8 +63,8 @@ SKIP: {
 	}
 	like $said, qr/max number of clients/, 'no descriptor for one: it is told';
 	like $n->client->cmd('PING'), qr/max number of clients/, 'the next one, too';
-	eventually { trouble() } 'a trouble stands';
-	like trouble(), qr/^gateway0 \(pid $gateway\): accept: Too many open files.*limit is $most\b.*ulimit -n.*prlimit/,
+	eventually { $n->trouble('descriptors') } 'a trouble stands';
+	like $n->trouble('descriptors'), qr/^gateway0 \(pid $gateway\): accept: Too many open files.*limit is $most\b.*ulimit -n.*prlimit/,
 	  'with the limit and what helps';
 	( undef, $screen ) = $n->run( 'nodelifestat', '-r', $n->{run} );
 	like $screen, qr/^descriptors, .*accept/m, 'on the screen';
@@ -85,17 +80,17 @@ SKIP: {
 	$old->close;
 	eventually { ( eval { $n->client->cmd('PING') } // '' ) eq 'PONG' }
 	'one has left: the next one is served';
-	eventually { !trouble() } 'the trouble is over';
+	eventually { !$n->trouble('descriptors') } 'the trouble is over';
 	my $last = $n->client;
 	is $last->cmd('PING'), 'PONG', 'one takes the place';
 	like $n->client->cmd('PING'), qr/max number/, 'the next one has none';
-	eventually { trouble() } 'it stands again';
+	eventually { $n->trouble('descriptors') } 'it stands again';
 	kill 'KILL', $gateway;
 	my $next = 0;
 	wait_until { ( $next = $n->workers->{gateway0} // $gateway ) != $gateway };
 	my $blamed = '';
 	wait_until {
-		my $said = trouble();
+		my $said = $n->trouble('descriptors');
 		$blamed = $said if $said =~ /pid $next\b/;
 		$blamed || !$said;
 	};
@@ -108,9 +103,9 @@ SKIP: {
 		push @taken, $n->client;
 		$taken[-1]->cmd('PING') ne 'PONG'
 	};
-	eventually { trouble() } 'until it has none';
+	eventually { $n->trouble('descriptors') } 'until it has none';
 	ok limit('4096'), 'the limit is raised';
-	eventually { !trouble() } 'that helps, too';
+	eventually { !$n->trouble('descriptors') } 'that helps, too';
 	is $n->client->cmd('PING'), 'PONG', 'clients are served';
 }
 is $n->stop, 0, 'stopped';

@@ -53,11 +53,6 @@ sub lives_as_it_says {
 	return;
 }
 
-sub trouble {
-	my ($t) = grep { $_->{kind} eq 'clock' } @{ $n->stat->{troubles} };
-	return $t ? $t->{text} : '';
-}
-
 sub metric {
 	my ($name) = @_;
 	my ( undef, $body ) = $n->http('/metrics');
@@ -84,7 +79,7 @@ lives_as_it_says( $c, 'right again' );
 my $ttl = $c->cmd(qw(TTL wrong));
 cmp_ok abs( $ttl - 3650 * DAY ), '<=', 3600,
   'what was set by the wrong clock keeps its date';
-like trouble(), qr/^clock: is behind the log by 3153\d{5}\.\d s: record \d+ sets log time back from .* to /,
+like $n->trouble('clock'), qr/^clock: is behind the log by 3153\d{5}\.\d s: record \d+ sets log time back from .* to /,
   'the screen tells of it';
 is metric('clock_steps_total'),   1,       'counted';
 is metric('clock_ahead_seconds'), '0.000', 'log time is the clock\'s';
@@ -96,12 +91,12 @@ cmp_ok $back[0]{old_time_ms} - $back[0]{time_ms}, '>', 3649 * DAY * 1000,
 
 clock( -DAY() );
 lives_as_it_says( $c, 'a day back' );
-like trouble(), qr/^clock: was set back by 86[34]\d\d\.\d s: record /,
+like $n->trouble('clock'), qr/^clock: was set back by 86[34]\d\d\.\d s: record /,
   'the screen tells of that';
 is $c->cmd( qw(SET short v EX 3600) ), 'OK', 'a key for an hour';
 clock(DAY);
 eventually { !defined $c->cmd(qw(GET short)) } 'two days ahead: it goes';
-eventually { trouble() =~ /^clock: was set ahead by 1728\d\d\.\d s/ }
+eventually { $n->trouble('clock') =~ /^clock: was set ahead by 1728\d\d\.\d s/ }
 	'the screen tells of that, too';
 clock(0);
 lives_as_it_says( $c, 'and back again' );
@@ -112,7 +107,7 @@ is metric('wal_errors_total'), 0, 'no fault of the log';
 my $asked = now();
 wait_until { now() > $asked + 4 };
 clock(-12);
-eventually { trouble() =~ /^clock: was set back by 1[12]\.\d s: record / }
+eventually { $n->trouble('clock') =~ /^clock: was set back by 1[12]\.\d s: record / }
 	'twelve seconds back: the screen tells of it';
 is $c->cmd( qw(SET some v PX 100000) ), 'OK', 'a key';
 my ( $since, $first ) = ( now(), $c->cmd(qw(PTTL some)) );

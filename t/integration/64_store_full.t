@@ -16,13 +16,6 @@ END {
 	for (@mounts) { system 'umount', '-l', $_ }
 }
 
-sub trouble {
-	my ( $n, $kind ) = @_;
-	my $s = $n->stat or return;
-	my ($t) = grep { $_->{kind} eq $kind } @{ $s->{troubles} };
-	return $t && $t->{text};
-}
-
 sub metric {
 	my ( $n, $name ) = @_;
 	return ( ( $n->http('/metrics') )[1] =~ /^$name (\d+)/m )[0];
@@ -66,7 +59,7 @@ sub takes_writes {
 	my ( $n, $c, $name ) = @_;
 	eventually { ( $c->cmd(qw(SET again 1)) // '' ) eq 'OK' }
 	  "$name: writes are taken again";
-	eventually { $n->stat->{can_write} && !trouble( $n, 'store_full' ) }
+	eventually { $n->stat->{can_write} && !$n->trouble('store_full') }
 	  "$name: and it says so";
 	return;
 }
@@ -85,7 +78,7 @@ my %small = ( table_size => '8M', max_value => '1M', checkpoint_wal => '64M' );
 	like $error, qr/DEL.*FLUSHALL.*raise it, stop the node and start it$/, 'map_size: saying what to do';
 	cmp_ok $took * 16_000, '>', 40_000_000, 'map_size: and not before';
 	is_refusing( $n, $c, $why, 'map_size' );
-	like trouble( $n, 'store_full' ), qr/map_size = 64M.*map_size, stop the node and start it, or delete keys.*; the node goes on/,
+	like $n->trouble('store_full'), qr/map_size = 64M.*map_size, stop the node and start it, or delete keys.*; the node goes on/,
 	  'map_size: the screen names the key and what to do';
 	my $since = now();
 	wait_until { now() > $since + 2 || $n->gone };
@@ -97,7 +90,7 @@ my %small = ( table_size => '8M', max_value => '1M', checkpoint_wal => '64M' );
 	is $n->stat->{node_restarts}, 0, 'map_size: no restart';
 	$n->kill9->start;
 	$c = $n->client;
-	eventually { trouble( $n, 'store_full' ) } 'map_size: full after a boot';
+	eventually { $n->trouble('store_full') } 'map_size: full after a boot';
 	is_refusing( $n, $c, $why, 'map_size, after a boot' );
 	is $c->cmd('FLUSHALL'), 'OK', 'map_size: FLUSHALL is taken';
 	takes_writes( $n, $c, 'map_size, flushed' );
@@ -145,7 +138,7 @@ SKIP: {
 	like $error, qr/DEL.*FLUSHALL.*free space/, 'full disk: what to do';
 	unlike $error, qr/until the table is full/, 'full disk: and what is true';
 	is_refusing( $n, $c, $why, 'full disk' );
-	like trouble( $n, 'checkpoint_failed' ),
+	like $n->trouble('checkpoint_failed'),
 	  qr{store/data\.mdb: .*No space.*free space}, 'full disk: it is told';
 	cmp_ok metric( $n, 'nodelife_checkpoints_failed_total' ), '>', 0,
 	  'full disk: it is counted';
@@ -158,9 +151,9 @@ SKIP: {
 	# The next boot has more to apply than both tables take.
 	$n->kill9->configure( store => { table_size => '8M' } );
 	$n->configure( boot => { recover_budget => '3s' } )->spawn;
-	eventually { $n->fresh && trouble( $n, 'store_full' ) }
+	eventually { $n->fresh && $n->trouble('store_full') }
 	  'full disk: a boot that must wait';
-	like trouble( $n, 'checkpoint_failed' ), qr/No space left on device/,
+	like $n->trouble('checkpoint_failed'), qr/No space left on device/,
 	  'full disk: says what for';
 	like( ( $n->http('/readyz') )[1], qr/No space left on device/,
 		'full disk: so does /readyz' );
@@ -176,12 +169,12 @@ SKIP: {
 	  'full disk: what was answered is there';
 	$filler->();
 	fill( $c, 8192 );
-	ok trouble( $n, 'store_full' ), 'full disk: once more';
+	ok $n->trouble('store_full'), 'full disk: once more';
 	unlink "$disk/filler";
 	takes_writes( $n, $c, 'full disk, freed while it runs' );
 	$filler->();
 	fill( $c, 8192 );
-	ok trouble( $n, 'store_full' ), 'full disk: and once more';
+	ok $n->trouble('store_full'), 'full disk: and once more';
 	is $c->cmd('FLUSHALL'), 'OK', 'full disk: FLUSHALL is taken';
 	takes_writes( $n, $c, 'full disk, flushed' );
 	is $c->cmd('DBSIZE'), 1, 'full disk, flushed: what came after is there';

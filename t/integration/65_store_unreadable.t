@@ -38,12 +38,8 @@ like $c->cmd('EXEC'), $why, 'and EXEC';
 is $c->cmd(qw(SET new 1)), 'OK', 'a write that needs nothing from there';
 is $c->cmd(qw(GET new)),   1,    'and its value';
 
-sub trouble {
-	my ($t) = grep { $_->{kind} eq 'store_failed' } @{ $n->stat->{troubles} };
-	return $t && $t->{text};
-}
-eventually { trouble() } 'it is a trouble';
-like trouble(), qr{store/data\.mdb: read: Input/output error.*look at the disk},
+eventually { $n->trouble('store_failed') } 'it is a trouble';
+like $n->trouble('store_failed'), qr{store/data\.mdb: read: Input/output error.*look at the disk},
   'with the file and what to do';
 my $waits = $n->client;
 $waits->send(qw(INCR n));
@@ -55,7 +51,7 @@ print {$f} $end;
 close $f;
 is $waits->reply, 42, 'it goes on by itself';
 is $c->cmd(qw(GET k7)), 7 x 3000, 'reads, too';
-eventually { !trouble() } 'and nothing is told any more';
+eventually { !$n->trouble('store_failed') } 'and nothing is told any more';
 eventually { $c->cmd('DBSIZE') == 302 } 'all is counted, what is due deleted';
 is_deeply $n->workers, \%before, 'no process has ended';
 is $n->stop, 0, 'stopped';

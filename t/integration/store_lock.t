@@ -17,14 +17,7 @@ my $db   = "$data/store/data.mdb";
 my $lock = "$data/store/lock.mdb";
 my $is   = 0;
 
-sub trouble {
-	my ( $node, $kind ) = @_;
-	my $s = $node->stat or return '';
-	my ($t) = grep { $_->{kind} eq $kind } @{ $s->{troubles} // [] };
-	return $t ? $t->{text} : '';
-}
 sub checkpoint { return ( $n->run( 'nodelifectl', '-r', $n->{run}, 'checkpoint' ) )[0] }
-
 
 sub count_on {
 	my $wrong = 0;
@@ -47,7 +40,7 @@ for my $case (
 	$put->();
 	is count_on(), 0, "lock.mdb is $what: what is read is what was written";
 	isnt checkpoint(), 0, 'a checkpoint fails';
-	like trouble( $n, 'checkpoint_failed' ),
+	like $n->trouble('checkpoint_failed'),
 	  qr{^\Q$lock\E: checkpoint: the one that the .* readers share is gone: .*nothing is lost.*stop the node and start it},
 	  'and says why, and what to do';
 	is $what eq 'removed' ? -e $lock : undef, undef, 'none is made';
@@ -55,7 +48,7 @@ for my $case (
 	rename "$data.away/lock.mdb", $lock or die;
 	rmdir "$data.away" or die;
 	is checkpoint(), 0, 'it is back: a checkpoint';
-	is trouble( $n, 'checkpoint_failed' ), '', 'and nothing stands';
+	is $n->trouble('checkpoint_failed'), '', 'and nothing stands';
 	is count_on(), 0, 'the counter is right';
 }
 
@@ -66,11 +59,11 @@ is $c->cmd( 'INCR', 'n' ), ++$is, 'store/ is away: a write';
 isnt checkpoint(), 0, 'a checkpoint fails';
 rename "$data.away/data.mdb", $db or die;
 is count_on(), 0, 'without its lock file the counter is right';
-like trouble( $n, 'checkpoint_failed' ), qr{^\Q$lock\E: }, 'and what else is missing is told';
+like $n->trouble('checkpoint_failed'), qr{^\Q$lock\E: }, 'and what else is missing is told';
 my $worker = $n->workers->{checkpoint};
 kill 'KILL', $worker;
 eventually { ( $n->workers->{checkpoint} // $worker ) != $worker } 'a new checkpoint';
-eventually { trouble( $n, 'checkpoint_failed' ) =~ qr{^\Q$lock\E: } } 'tells it as well';
+eventually { $n->trouble('checkpoint_failed') =~ qr{^\Q$lock\E: } } 'tells it as well';
 ok !-e $lock, 'and makes none';
 my $restarts = $n->stat->{node_restarts};
 kill 'KILL', $n->workers->{gateway0};
@@ -79,7 +72,7 @@ is $n->wait_boot, 'serves', 'which does';
 $c = $n->client;
 is count_on(), 0, 'the counter is right';
 ok -e $lock, 'with a lock file that all share';
-is trouble( $n, 'checkpoint_failed' ), '', 'nothing stands';
+is $n->trouble('checkpoint_failed'), '', 'nothing stands';
 unlink "$data.away/lock.mdb";
 rmdir "$data.away" or die;
 

@@ -10,19 +10,6 @@ use Test::More;
 
 my %small = ( table_size => '8M', max_value => '1M', checkpoint_wal => '64M' );
 
-sub trouble {
-	my ( $n, $kind ) = @_;
-	my $s = $n->stat or return;
-	my ($t) = grep { $_->{kind} eq $kind } @{ $s->{troubles} };
-	return $t && $t->{text};
-}
-
-sub send_all {
-	my ( $c, @commands ) = @_;
-	$c->raw( join '', map { Nodelife::Client::encode(@$_) } @commands );
-	return;
-}
-
 # No checkpoint ends: its worker is stopped, so that nothing fails either.
 {
 	my $n = Nodelife->new( store => {%small}, liveness => { timeout => '5m' } );
@@ -31,9 +18,9 @@ sub send_all {
 	is $c->cmd(qw(SET k0 v)), 'OK', 'a key';
 	my $checkpoint = $n->workers->{checkpoint};
 	kill STOP => $checkpoint;
-	send_all( $w, map { [ 'SET', "k$_", 'v' x 16_000 ] } 1 .. 2048 );
-	eventually { trouble( $n, 'store_waits' ) } 'that writes wait is told';
-	like trouble( $n, 'store_waits' ),
+	$w->send_all( map { [ 'SET', "k$_", 'v' x 16_000 ] } 1 .. 2048 );
+	eventually { $n->trouble('store_waits') } 'that writes wait is told';
+	like $n->trouble('store_waits'),
 	  qr{store/data\.mdb: a checkpoint makes no room for [\d.]+ s, its process was stopped.*: writes wait, reads go on: .*kill -CONT $checkpoint\)$},
 	  'with what for';
 	ok !$n->stat->{can_write}, 'it cannot write';
@@ -42,18 +29,18 @@ sub send_all {
 	ok $c->cmd('DBSIZE') > 500, 'of all that was accepted';
 	is ref( ( $c->pipeline( ['MULTI'], [qw(GET k0)], ['EXEC'] ) )[2] ), 'ARRAY',
 	  'transactions that read, too';
-	eventually { trouble( $n, 'store_full' ) } 'in the end writes are refused';
+	eventually { $n->trouble('store_full') } 'in the end writes are refused';
 	like $c->cmd(qw(SET x 1)), qr/^ERR the store is full \(a checkpoint does not end\)/,
 	  'saying why';
 	is $c->cmd(qw(DEL k0)), 1, 'but deletions';
 	kill CONT => $checkpoint;
 	eventually { ( $c->cmd(qw(SET x 1)) // '' ) eq 'OK' } 'it goes on by itself';
-	eventually { !trouble( $n, 'store_waits' ) && !trouble( $n, 'store_full' ) }
+	eventually { !$n->trouble('store_waits') && !$n->trouble('store_full') }
 	  'and says so';
 	is $n->stat->{node_restarts}, 0, 'without a restart';
 	kill STOP => $checkpoint;
-	send_all( $n->client, map { [ 'SET', "k$_", 'v' x 16_000 ] } 1 .. 2048 );
-	eventually { trouble( $n, 'store_waits' ) } 'once more';
+	$n->client->send_all( map { [ 'SET', "k$_", 'v' x 16_000 ] } 1 .. 2048 );
+	eventually { $n->trouble('store_waits') } 'once more';
 	$n->kill9->start;
 	ok $n->client->cmd('DBSIZE') > 500, 'a node that is killed meanwhile boots';
 	is $n->stop, 0, 'and stops';
@@ -79,9 +66,9 @@ SKIP: {
 		$child && kill STOP => $child;
 	} 'a process writes a checkpoint, and is stopped';
 	close $db;
-	send_all( $w, map { [ 'SET', "k$_", 'v' x 16_000 ] } 1 .. 2048 );
-	eventually { trouble( $n, 'store_waits' ) } 'that writes wait for it is told';
-	like trouble( $n, 'store_waits' ),
+	$w->send_all( map { [ 'SET', "k$_", 'v' x 16_000 ] } 1 .. 2048 );
+	eventually { $n->trouble('store_waits') } 'that writes wait for it is told';
+	like $n->trouble('store_waits'),
 	  qr{no room for [\d.]+ s, its process was stopped.*: writes wait, reads go on: .*kill -CONT $child\)$},
 	  'with what for';
 	my $since = now();
@@ -89,7 +76,7 @@ SKIP: {
 	is $c->cmd(qw(GET k0)), 'v', 'the node does not end over it';
 	kill CONT => $child;
 	is( ( $n->run_end($run) )[0], 0, 'it goes on: a checkpoint' );
-	eventually { !trouble( $n, 'store_waits' ) } 'and all is well';
+	eventually { !$n->trouble('store_waits') } 'and all is well';
 	is $n->stat->{node_restarts}, 0, 'without a restart';
 	is $n->stop, 0, 'stopped';
 }
@@ -103,10 +90,10 @@ SKIP: {
 	my $checkpoint = $n->workers->{checkpoint};
 	skip 'there is no prlimit(1)', 1
 	  if system( 'prlimit', "--pid=$checkpoint", '--fsize=100000:' ) != 0;
-	send_all( $w, map { [ 'SETRANGE', "s$_", 1_000_000, 'x' ] } 1 .. 300 );
-	send_all( $w, map { [ 'APPEND', 'long', 'x' ] } 1 .. 300 );
-	send_all( $w, map { [ 'EXPIRE', 'long', 1000 + $_ ] } 1 .. 300 );
-	eventually { trouble( $n, 'checkpoint_failed' ) } 'checkpoints fail';
+	$w->send_all( map { [ 'SETRANGE', "s$_", 1_000_000, 'x' ] } 1 .. 300 );
+	$w->send_all( map { [ 'APPEND', 'long', 'x' ] } 1 .. 300 );
+	$w->send_all( map { [ 'EXPIRE', 'long', 1000 + $_ ] } 1 .. 300 );
+	eventually { $n->trouble('checkpoint_failed') } 'checkpoints fail';
 	ok length $c->cmd(qw(GET long)) >= 1_000_000, 'a few bytes, much of the table: reads go on';
 	$n->kill9->start;
 	$c = $n->client;
@@ -114,10 +101,10 @@ SKIP: {
 	$checkpoint = $n->workers->{checkpoint};
 	system 'prlimit', "--pid=$checkpoint", '--fsize=100000:';
 	$w = $n->client;
-	send_all( $w, map { [ 'SETRANGE', "s$_", 1_000_000, 'x' ] } 1 .. 300 );
-	send_all( $n->client, ['MULTI'], [ 'SETRANGE', 'm', 1_000_000, 'x' ],
+	$w->send_all( map { [ 'SETRANGE', "s$_", 1_000_000, 'x' ] } 1 .. 300 );
+	$n->client->send_all( ['MULTI'], [ 'SETRANGE', 'm', 1_000_000, 'x' ],
 		( map { [ 'EXPIRE', 'm', 1000 + $_ ] } 1 .. 58 ), ['EXEC'] );
-	eventually { trouble( $n, 'store_full' ) } 'full';
+	eventually { $n->trouble('store_full') } 'full';
 	is $c->cmd('FLUSHALL'), 'OK', 'FLUSHALL is taken';
 	is $c->cmd(qw(GET long)), undef, 'and applied';
 	is $n->stat->{node_restarts}, 0, 'no restart';
@@ -135,12 +122,12 @@ SKIP: {
 	kill STOP => $checkpoint;
 	my @mset = ( 'MSET', map { ( "m$_", 'v' x 4000 ) } 1 .. 50 );
 	my @w    = map { $n->client } 1 .. 120;
-	send_all( $_, ['MULTI'], [@mset], ['EXEC'] ) for @w;
-	eventually { trouble( $n, 'store_waits' ) } 'they wait';
+	$_->send_all( ['MULTI'], [@mset], ['EXEC'] ) for @w;
+	eventually { $n->trouble('store_waits') } 'they wait';
 	is $c->cmd(qw(GET k)), 'v', 'and reads go on';
 	is $c->cmd(qw(DEL k)), 1,   'deletions, too';
 	kill CONT => $checkpoint;
-	eventually { !trouble( $n, 'store_waits' ) } 'it goes on by itself';
+	eventually { !$n->trouble('store_waits') } 'it goes on by itself';
 	is $n->stop, 0, 'and stops';
 }
 
@@ -165,7 +152,7 @@ SKIP: {
 		my @answers = $c->pipeline( ['MULTI'], $what, [qw(EXPIRE k 100)], ['EXEC'] );
 		is ref $answers[3], 'ARRAY', "$what->[0] of many or long, with what copies";
 	}
-	ok !trouble( $n, 'store_waits' ), 'nothing waits';
+	ok !$n->trouble('store_waits'), 'nothing waits';
 	kill CONT => $checkpoint;
 	$n->run_end($run);
 	is $n->stop, 0, 'stopped';
@@ -180,8 +167,8 @@ sub deletable {
 	$c->pipeline( map { [ 'SET', $_, 'v' x 400 ] } @keys );
 	my $checkpoint = $n->workers->{checkpoint};
 	kill STOP => $checkpoint;
-	send_all( $w, map { [ 'SET', "k$_", 'v' x 16_000 ] } 1 .. 500 );
-	eventually { trouble( $n, 'store_waits' ) } 'writes wait';
+	$w->send_all( map { [ 'SET', "k$_", 'v' x 16_000 ] } 1 .. 500 );
+	eventually { $n->trouble('store_waits') } 'writes wait';
 	return ( $c, $w, $checkpoint, @keys );
 }
 
@@ -191,8 +178,8 @@ sub deletable {
 	my $n = Nodelife->new( store => {%small}, liveness => { timeout => '5m' } );
 	my ( $c, $w, $checkpoint, @keys ) = deletable($n);
 	is $c->cmd( 'DEL', @keys[ 0 .. 1299 ] ), 1300, 'a DEL of many keys goes on';
-	ok !trouble( $n, 'store_full' ), 'before anything is refused';
-	eventually { trouble( $n, 'store_full' ) } 'growth is';
+	ok !$n->trouble('store_full'), 'before anything is refused';
+	eventually { $n->trouble('store_full') } 'growth is';
 	my $less = qr/^ERR the store is full .*there is room for less at once/;
 	like $c->cmd( 'DEL', @keys[ 1300 .. $#keys ] ), $less, 'and more keys than there is room for';
 	$c->pipeline( ['MULTI'], [ 'DEL', @keys[ 1300 .. $#keys ] ] );
@@ -208,7 +195,7 @@ sub deletable {
 {
 	my $n = Nodelife->new( store => {%small}, liveness => { timeout => '5m' } );
 	my ( $c, $w, $checkpoint, @keys ) = deletable($n);
-	send_all( $c, map { [ 'DEL', $_ ] } @keys );
+	$c->send_all( map { [ 'DEL', $_ ] } @keys );
 	my ( $gone, $last ) = (0);
 	$gone++ while ( $last = $c->reply ) eq '1';
 	cmp_ok $gone, '>', 1000, 'deletions are taken';
@@ -232,9 +219,9 @@ sub deletable {
 	$w->pipeline( [qw(WATCH k)], ['MULTI'], [qw(DEL k)] );
 	my ( $checkpoint, $store ) = @{ $n->workers }{qw(checkpoint store)};
 	kill STOP => $checkpoint, $store;
-	send_all( $other, [ 'SET', 'k', 'v' x 1_000_000 ] );
+	$other->send_all( [ 'SET', 'k', 'v' x 1_000_000 ] );
 	is $other->reply, 'OK', 'a long value is on its way';
-	send_all( $w, ['EXEC'], map { [ 'EXPIRE', 'k', 1000 + $_ ] } 1 .. 300 );
+	$w->send_all( ['EXEC'], map { [ 'EXPIRE', 'k', 1000 + $_ ] } 1 .. 300 );
 	kill CONT => $store;
 	is $w->reply, undef, 'a transaction is not done';
 	is $c->cmd(qw(STRLEN k)), 1_000_000, 'and reads go on';
@@ -267,14 +254,14 @@ SKIP: {
 			0, 'nothing to write' );
 		my ( $copies, $sets ) = @c[ $try % 2, 1 - $try % 2 ];
 		kill STOP => $checkpoint, $wal;
-		send_all( $copies->[0], map { [ 'EXPIRE', 'k', 1000 + $_ ] } 1 .. 300 );
+		$copies->[0]->send_all( map { [ 'EXPIRE', 'k', 1000 + $_ ] } 1 .. 300 );
 		is $copies->[1]->cmd('PING'), 'PONG', 'seen';
-		send_all( $sets->[0], [ 'SET', 'k', 'v' x 1_000_000 ] );
+		$sets->[0]->send_all( [ 'SET', 'k', 'v' x 1_000_000 ] );
 		is $sets->[1]->cmd('PING'), 'PONG', 'seen';
 		kill CONT => $wal;
 		is $sets->[0]->reply, 'OK', 'a long one';
 		$read = $n->client;
-		send_all( $read, [qw(STRLEN k)] );
+		$read->send_all( [qw(STRLEN k)] );
 		last if !$read->readable(2);
 		is $read->reply, 1_000_000, 'in this order there was room';
 		is $copies->[0]->reply, 1, 'for all' for 1 .. 300;
@@ -282,8 +269,8 @@ SKIP: {
 		$read = undef;
 	}
 	skip 'wal took them in the other order', 1 if !$read;
-	eventually { trouble( $n, 'store_waits' ) } 'that it waits is told';
-	like trouble( $n, 'store_waits' ), qr/writes wait, and who reads what they changed/,
+	eventually { $n->trouble('store_waits') } 'that it waits is told';
+	like $n->trouble('store_waits'), qr/writes wait, and who reads what they changed/,
 	  'with what for';
 	$read->{timeout} = 60;
 	like $read->reply, qr/^ERR what was written is not applied yet/, 'a read is answered';

@@ -5,19 +5,6 @@ use warnings;
 use Nodelife;
 use Test::More;
 
-sub trouble {
-	my ( $n, $kind ) = @_;
-	my $s = $n->stat or return;
-	my ($t) = grep { $_->{kind} eq $kind } @{ $s->{troubles} };
-	return $t && $t->{text};
-}
-
-sub send_all {
-	my ( $c, @commands ) = @_;
-	$c->raw( join '', map { Nodelife::Client::encode(@$_) } @commands );
-	return;
-}
-
 for my $gateways ( 1, 4 ) {
 	my $n = Nodelife->new( node => { gateways => $gateways }, liveness => { timeout => '5m' } );
 	$n->configure( store => { table_size => '16M', max_value => '4M' } )->start;
@@ -28,15 +15,15 @@ for my $gateways ( 1, 4 ) {
 	my $run = $n->run_begin( 'nodelifectl', '-r', $n->{run}, 'checkpoint' );
 	eventually { ( $n->run( 'nodelifestat', '-r', $n->{run} ) )[1] =~ /one frozen/ }
 	'a checkpoint lasts';
-	send_all( $exec, ['MULTI'], ( map { [ 'EXPIRE', "k$_", 100 ] } 1 .. 600 ), ['EXEC'] );
-	send_all( $_, [ 'MSET', map { ( "big$_", 'B' x 4e6 ) } 1 .. 4 ] ) for @big;
-	eventually { trouble( $n, 'store_waits' ) } "$gateways gateways: it is told that writes wait";
+	$exec->send_all( ['MULTI'], ( map { [ 'EXPIRE', "k$_", 100 ] } 1 .. 600 ), ['EXEC'] );
+	$_->send_all( [ 'MSET', map { ( "big$_", 'B' x 4e6 ) } 1 .. 4 ] ) for @big;
+	eventually { $n->trouble('store_waits') } "$gateways gateways: it is told that writes wait";
 	my ( $small, @refused ) = (0);
 	eventually {
 		my $r = $c->cmd( 'SET', 'small', $small );
 		$small++ if $r eq 'OK';
 		push @refused, "$r" if $r ne 'OK';
-		!trouble( $n, 'store_waits' ) || @refused;
+		!$n->trouble('store_waits') || @refused;
 	} "$gateways gateways: until that is over";
 	is_deeply \@refused, [], 'small ones go on meanwhile';
 	my @got = map { $exec->reply } 1 .. 602;

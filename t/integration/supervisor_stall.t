@@ -9,12 +9,6 @@ use Nodelife;
 use Test::More;
 use World;
 
-sub trouble {
-	my ( $n, $kind ) = @_;
-	my $s = $n->stat or return '';
-	return join "\n",
-	  map { $_->{text} } grep { $_->{kind} eq $kind } @{ $s->{troubles} // [] };
-}
 sub status {
 	my ($node) = @_;
 	return ( $node->run( 'nodelifectl', '-r', $node->{run}, 'status' ) )[1];
@@ -58,7 +52,7 @@ for my $name ( sort keys %stops ) {
 	kill 'STOP', $pid;
 	$c->send(qw(INCR n)) if $write == 503;
 	eventually {
-		trouble( $n, $kind ) =~
+		$n->trouble($kind) =~
 		  /^$name \(pid $pid\): no heartbeat for \d+\.\d s: .*kill -CONT/;
 	} "$name is stopped: the screen names it";
 	is write_probe($n), $write, "the write probe says $write";
@@ -73,14 +67,14 @@ for my $name ( sort keys %stops ) {
 	  'which has a word for it';
 	like slurp( $n->{log} ), qr/$name \(pid $pid\): no heartbeat for/, 'the log, too';
 	kill 'CONT', $pid;
-	eventually { trouble( $n, $kind ) eq '' } 'and when it is over';
+	eventually { $n->trouble($kind) eq '' } 'and when it is over';
 	is write_probe($n), 200, 'writes are served';
 	like $c->reply, qr/^\d+$/, 'the one that waited, too' if $write == 503;
 }
 {
 	my $vlsn = $n->workers->{vlsn};
 	kill 'STOP', $vlsn;
-	eventually { trouble( $n, 'worker_silent' ) } 'a warning stands';
+	eventually { $n->trouble('worker_silent') } 'a warning stands';
 	like status($n),
 	  qr/^running, pid \d+: serving\nworker_silent: vlsn .*kill -CONT\)\n\z/,
 	  'status has it on a line of its own';
@@ -135,7 +129,7 @@ SKIP: {
 	$c->send(qw(SET b 2));
 	my $begun = now();
 	eventually {
-		trouble( $m, 'log_stalled' ) =~
+		$m->trouble('log_stalled') =~
 		  /^wal: flush of VLSN \d+: in flight for \d+\.\d s: writes wait: .*disk/;
 	} 'a flush that hangs is told';
 	note sprintf 'after %.1f s', now() - $begun;
@@ -148,12 +142,12 @@ SKIP: {
 	is $m->client->cmd(qw(GET a)), 1, 'reads go on';
 	$disk->say;
 	is $c->reply, 'OK', 'the disk answers: so does the node';
-	eventually { trouble( $m, 'log_stalled' ) eq '' && write_probe($m) == 200 }
+	eventually { $m->trouble('log_stalled') eq '' && write_probe($m) == 200 }
 	'and all is well';
 
 	# A stop that waits for it.
 	my $stands = sub {
-		return trouble( $m, 'log_stalled' ) =~ /in flight for (\d+\.\d) s/ ? $1 : 0;
+		return $m->trouble('log_stalled') =~ /in flight for (\d+\.\d) s/ ? $1 : 0;
 	};
 	$disk->say( write => 'hang', flush => 'hang' );
 	$c->send(qw(SET b 3));

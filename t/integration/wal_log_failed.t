@@ -15,13 +15,6 @@ sub limit {
 	return system( 'prlimit', "--pid=$pid", "--fsize=$soft:" ) == 0;
 }
 
-sub trouble {
-	my ($n) = @_;
-	my $s = $n->stat or return '';
-	my ($t) = grep { $_->{kind} eq 'log_failed' } @{ $s->{troubles} // [] };
-	return $t ? $t->{text} : '';
-}
-
 for my $level (qw(sync no_sync)) {
 	my $n = Nodelife->new(
 		wal => { sync => $level, disk_stall_limit => '100ms' } );
@@ -38,11 +31,11 @@ for my $level (qw(sync no_sync)) {
 	my $r = $c->cmd(qw(SET under way));
 	my $first = $level eq 'sync' ? qr/^UNKNOWNOUTCOME / : qr/^(?:UNKNOWNOUTCOME |OK$)/;
 	like $r, $first, "$level: what is under way: $r";
-	eventually { trouble($n) ne '' } "$level: the trouble is told";
+	eventually { $n->trouble('log_failed') ne '' } "$level: the trouble is told";
 	select undef, undef, undef, 1.2 if $level eq 'sync';
 	unlike slurp( $n->{log} ), qr/in flight for/,
 	  "$level: the disk that answered is not called one that does not";
-	like trouble($n),
+	like $n->trouble('log_failed'),
 	  qr{^\Q$n->{data}\E/wal/\S+: write: File too large: .*ulimit -f},
 	  "$level: path, call, errno, remedy";
 	for my $cmd ( [qw(SET x 1)], [qw(INCR n)], [qw(DEL k1)] ) {
@@ -85,7 +78,7 @@ for my $level (qw(sync no_sync)) {
 	}, "$level: it writes again by itself";
 	$s = $n->stat;
 	is $s->{node_restarts}, 1, "$level: after one boot";
-	is trouble($n), '', "$level: the trouble is over";
+	is $n->trouble('log_failed'), '', "$level: the trouble is over";
 	$c = $n->client;
 	is_deeply $c->cmd(qw(MGET k1 k2 k3 n under x y)),
 	  [ 1, 2, 3, 1, undef, undef, undef ],

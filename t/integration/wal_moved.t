@@ -16,13 +16,6 @@ my %small = (
 	store => { table_size => '8M', max_value => '256K', max_record => '1M' },
 );
 
-sub trouble {
-	my ( $n, $kind ) = @_;
-	my $s = $n->stat or return '';
-	my ($t) = grep { $_->{kind} eq $kind } @{ $s->{troubles} // [] };
-	return $t ? $t->{text} : '';
-}
-
 my $is_other = qr{it is not the directory that this node was started with};
 my $n        = Nodelife->new(%small)->start;
 my $c        = $n->client;
@@ -35,19 +28,19 @@ is $c->cmd(qw(SET b 2)), 'OK', 'a write behind it';
 rename $data, "$data.own" or die;
 rename "$data.copy", $data or die;
 my $before = slurp("$data/store/data.mdb");
-eventually { trouble( $n, 'data_dir' ) =~ /^\Q$data\E: stat: $is_other: writes/ }
+eventually { $n->trouble('data_dir') =~ /^\Q$data\E: stat: $is_other: writes/ }
 'writes to files that no boot would find stop: told';
 like $c->cmd(qw(SET c 3)), qr{^LOGFAILED nothing was written: \Q$data\E}, 'and refused';
 
 my ($code) = $n->run( 'nodelifectl', '-r', $n->{run}, 'checkpoint' );
 isnt $code, 0, 'a checkpoint fails';
-like trouble( $n, 'checkpoint_failed' ),
+like $n->trouble('checkpoint_failed'),
   qr{^\Q$data\E: stat: $is_other: .*stop the node and start it},
   'and says why';
 kill 'KILL', $n->workers->{store};
-eventually { trouble( $n, 'boot_waits' ) =~ /\Q$data\E: .*$is_other/ }
+eventually { $n->trouble('boot_waits') =~ /\Q$data\E: .*$is_other/ }
 'so does a boot, which waits';
-like trouble( $n, 'boot_waits' ), qr{put back the one}, 'for what to do';
+like $n->trouble('boot_waits'), qr{put back the one}, 'for what to do';
 ok slurp("$data/store/data.mdb") eq $before, 'nothing was written to the copy';
 rename $data, "$data.copy" or die;
 rename "$data.own", $data or die;
@@ -64,7 +57,7 @@ for my $gone ( $data, "$data/wal" ) {
 	is $n->stat->{can_write} ? 1 : 0, 0, 'the screen says so';
 	rename "$data.away", $gone or die;
 	eventually { $c->cmd(qw(SET d 4)) eq 'OK' } 'it is back: so are writes';
-	is trouble( $n, 'data_dir' ), '', 'and nothing stands';
+	is $n->trouble('data_dir'), '', 'and nothing stands';
 }
 
 # Without the store's file, or with an older copy of it: a checkpoint would make
@@ -86,13 +79,13 @@ for my $case (
 	$put->();
 	is $c->cmd( 'SET', 'late', $what ), 'OK', "$what: a write";
 	isnt checkpoint(), 0, 'a checkpoint fails';
-	like trouble( $n, 'checkpoint_failed' ),
+	like $n->trouble('checkpoint_failed'),
 	  qr{^\Q$db\E: checkpoint: $why.*put store/ back as it was before the node stops},
 	  'and says why, and what to do';
 	ok $what eq 'gone' ? !-e $dir : slurp($db) eq slurp("$db.old"), 'it has left all as it was';
 	rename "$data.away", $dir or die;
 	is checkpoint(), 0, 'it is back: a checkpoint';
-	is trouble( $n, 'checkpoint_failed' ), '', 'and nothing stands';
+	is $n->trouble('checkpoint_failed'), '', 'and nothing stands';
 }
 kill 'KILL', $n->workers->{store};
 is $n->wait_boot, 'serves', 'boots again';
@@ -113,7 +106,7 @@ SKIP: {
 	like $c->cmd(qw(SET lost 1)), qr/UNKNOWNOUTCOME|LOGFAILED/, 'the log closes';
 	rename $data, "$data.own" or die;
 	system 'prlimit', "--pid=$wal", '--fsize=unlimited:';
-	eventually { trouble( $n, 'log_failed' ) =~ /^\Q$data\E: .*findmnt/ }
+	eventually { $n->trouble('log_failed') =~ /^\Q$data\E: .*findmnt/ }
 	'that the directory is gone is told';
 	is $n->stat->{node_restarts}, $restarts, 'the node does not boot over it';
 	is_deeply $c->cmd(qw(MGET kept lost)), [ 1, undef ], 'reads go on';
@@ -165,7 +158,7 @@ for my $way ( 'no directory', 'a dangling link', 'no segment', 'only a spare' ) 
 		lose_log( $way, $wal );
 		kill 'KILL', $l->workers->{store};
 		my $says = qr{\Q$wal\E: (open: No such file|readdir: no segment is left).*findmnt};
-		ok wait_until { trouble( $l, 'boot_waits' ) =~ $says || $l->gone },
+		ok wait_until { $l->trouble('boot_waits') =~ $says || $l->gone },
 		  "$name: told";
 		ok !$l->gone, "$name: a boot waits";
 		find_log( $way, $wal );
@@ -178,7 +171,7 @@ for my $way ( 'no directory', 'a dangling link', 'no segment', 'only a spare' ) 
 # Without a directory, and without what names it.
 rename $data, "$data.own" or die;
 kill 'KILL', $n->workers->{store};
-eventually { trouble( $n, 'boot_waits' ) =~ /\Q$data\E: .*findmnt/ }
+eventually { $n->trouble('boot_waits') =~ /\Q$data\E: .*findmnt/ }
 'a boot waits for a directory that is gone';
 rename "$data.own", $data or die;
 is $n->wait_boot, 'serves', 'and goes on';
@@ -186,7 +179,7 @@ for my $name (qw(node state)) {
 	my $says = qr{\Q$data\E/$name: (read: No such file|missing).*findmnt};
 	rename "$data/$name", "$data/away" or die;
 	kill 'KILL', $n->workers->{store};
-	eventually { trouble( $n, 'boot_waits' ) =~ $says } "and for the file $name";
+	eventually { $n->trouble('boot_waits') =~ $says } "and for the file $name";
 	rename "$data/away", "$data/$name" or die;
 	is $n->wait_boot, 'serves', 'and goes on';
 }
@@ -205,7 +198,7 @@ is $n->stop, 0, 'stopped';
 	}, 'a log that begins later';
 	rename $members, "$members.away" or die;
 	kill 'KILL', $m->workers->{store};
-	ok wait_until { trouble( $m, 'boot_waits' ) =~ $says || $m->gone },
+	ok wait_until { $m->trouble('boot_waits') =~ $says || $m->gone },
 	  'without the file members: told';
 	ok !$m->gone, 'a boot waits for it';
 	rename "$members.away", $members or die;
@@ -252,15 +245,15 @@ SKIP: {
 		my $from = now();
 		eventually {
 			$write->();
-			trouble( $n, 'data_path' ) =~
+			$n->trouble('data_path') =~
 			  m{^\Q$data\E/wal/\w+\.seg: stat: Transport endpoint is not connected: writes go on.*unmount it};
 		} 'that is told, and what to do';
 		cmp_ok now() - $from, '>', 2, 'not over a moment';
-		is trouble( $n, 'data_dir' ), '', 'and is no refusal';
+		is $n->trouble('data_dir'), '', 'and is no refusal';
 		is $n->stat->{can_write} ? 1 : 0, 1, 'writes go on';
 		World::must( 'umount', '-l', $over );
 		# Also without a further write.
-		eventually { trouble( $n, 'data_path' ) eq '' } 'it ends by itself';
+		eventually { $n->trouble('data_path') eq '' } 'it ends by itself';
 	}
 
 	# Nor does it say so: it hangs.
@@ -270,19 +263,19 @@ SKIP: {
 	my $from = now();
 	eventually {
 		$write->();
-		trouble( $n, 'data_path' ) =~
+		$n->trouble('data_path') =~
 		  m{^\Q$data\E/wal/\w+\.seg: stat: no answer for [\d.]+ s: writes go on.*: the disk does not answer};
 	} 'a look that hangs is told';
 	cmp_ok now() - $from, '>', 2, 'not over a moment';
 	is $n->stat->{can_write} ? 1 : 0, 1, 'writes go on';
 	my $s = $n->stat;
 	is join( ' ', map { $_->{kind} } @{ $s->{troubles} } ), 'data_path', 'nobody hangs with it';
-	my $lasts = sub { trouble( $n, 'data_path' ) =~ /for ([\d.]+) s/ ? $1 : 0 };
+	my $lasts = sub { $n->trouble('data_path') =~ /for ([\d.]+) s/ ? $1 : 0 };
 	my $then  = $lasts->();
 	eventually { $lasts->() > $then + 1 } 'for how long is told, too';
 	$server->say;
 	World::must( 'umount', '-l', $over );
-	eventually { trouble( $n, 'data_path' ) eq '' } 'it ends by itself';
+	eventually { $n->trouble('data_path') eq '' } 'it ends by itself';
 	is $c->cmd(qw(GET n)), $writes, 'every write was taken';
 	is $n->stat->{node_restarts}, 0, 'without a new boot';
 	$n->kill9;
@@ -302,7 +295,7 @@ SKIP: {
 	$disk->abort;
 	like $c->cmd(qw(SET b 1)), qr/UNKNOWNOUTCOME|LOGFAILED/, 'a disk fails';
 	$disk->mount_again;
-	eventually { trouble( $n, 'log_failed' ) =~ /$is_other/ }
+	eventually { $n->trouble('log_failed') =~ /$is_other/ }
 	'that another one is there is told';
 	is $n->stat->{node_restarts}, 0, 'the node does not boot over it';
 	is $c->cmd(qw(GET a)), 1, 'and reads go on';

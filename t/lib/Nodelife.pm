@@ -219,6 +219,14 @@ sub stat {
 	return eval { JSON::PP::decode_json($out) };
 }
 
+# What stands in its way, of this kind: the text, '' if nothing does.
+sub trouble {
+	my ( $self, $kind ) = @_;
+	my $s = $self->stat or return '';
+	my ($t) = grep { $_->{kind} eq $kind } @{ $s->{troubles} // [] };
+	return $t ? $t->{text} : '';
+}
+
 sub wait_serving {
 	my ( $self, $deadline ) = @_;
 	croak 'the node does not serve'
@@ -510,6 +518,12 @@ sub raw {
 
 sub send { my ( $self, @args ) = @_; return $self->raw( encode(@args) ) }
 
+# Several commands in one write; their replies are the caller's.
+sub send_all {
+	my ( $self, @cmds ) = @_;
+	return $self->raw( join '', map { encode(@$_) } @cmds );
+}
+
 sub cmd {
 	my ( $self, @args ) = @_;
 	$self->send(@args) or return Nodelife::Error->new('CLOSED');
@@ -588,7 +602,7 @@ sub reply {
 # Several commands in one write, all replies.
 sub pipeline {
 	my ( $self, @cmds ) = @_;
-	$self->raw( join '', map { encode(@$_) } @cmds );
+	$self->send_all(@cmds);
 	return map { scalar $self->reply } @cmds;
 }
 
