@@ -9,6 +9,7 @@
 use strict;
 use warnings;
 use Nodelife;
+use Report width => 22;
 use Fcntl qw(F_SETFD);
 use List::Util qw(max sum0);
 use POSIX ();
@@ -24,7 +25,6 @@ use constant {
 	# The log's buffer, the rings, a table's first pages stay in /dev/shm
 	# once used.
 	SHM_MARGIN_KIB => 32 * 1024,
-	SKIPPED => 77,
 };
 
 my $seconds = shift // 60;
@@ -34,17 +34,6 @@ my $speed   = $ENV{JUDGE_SPEED} // 1;
 my $bin     = build_dir() . '/t/hostile';
 my ( %kids, @reasons, %first, %last, %peak, %seen, $cgroup );
 $| = 1;
-
-sub skipped {
-	print "skipped: $_[0]\n";
-	exit SKIPPED;
-}
-
-sub told {
-	my ( $name, @what ) = @_;
-	printf "%-22s %s\n", $name, join ' ', @what;
-	return;
-}
 
 sub wrong {
 	my ($why) = @_;

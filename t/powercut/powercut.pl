@@ -9,6 +9,7 @@ use warnings;
 use Nodelife;
 use World;
 use History;
+use Report width => 12;
 use Fcntl qw(LOCK_EX LOCK_NB);
 use File::Path ();
 use IO::Socket::INET;
@@ -16,7 +17,6 @@ use List::Util qw(max min sum0);
 use POSIX ();
 
 use constant {
-	SKIPPED       => 77,
 	DISK_SIZE     => '512M',    # the least that mkfs.xfs takes is 300M
 	DEPTH         => 6,         # operations of a connection under way, at most
 	BOOT_SECONDS  => 300,       # of a guest on a processor that is not there
@@ -36,17 +36,6 @@ my $replay  = build_dir() . '/t/powercut/replay';
 my $owner   = $$;
 my ( %kids, @wrong );
 $| = 1;
-
-sub skipped {
-	print "skipped: $_[0]\n";
-	exit SKIPPED;
-}
-
-sub told {
-	my ( $name, @what ) = @_;
-	printf "%-12s %s\n", $name, join ' ', @what;
-	return;
-}
 
 # ---- the guest ----
 
