@@ -100,6 +100,9 @@ rig_kv_close(struct kv *kv)
 	kv_close(kv);
 }
 
+/* Where the files are; in memory for who writes them anew a thousand times. */
+static const char *rig_in = "/tmp";
+
 /* Empty table and files in a fresh directory; aborts when it cannot. */
 __attribute__((unused)) static void
 rig_open(struct rig *g, uint64_t table_size)
@@ -108,7 +111,7 @@ rig_open(struct rig *g, uint64_t table_size)
 	char why[256];
 
 	memset(g, 0, sizeof(*g));
-	snprintf(g->dir, sizeof(g->dir), "/tmp/store.XXXXXX");
+	snprintf(g->dir, sizeof(g->dir), "%s/store.XXXXXX", rig_in);
 	if (mkdtemp(g->dir) == NULL)
 		abort();
 	snprintf(g->path, sizeof(g->path), "%s/store", g->dir);

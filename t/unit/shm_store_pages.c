@@ -4,6 +4,7 @@
  * is looked at, everything. Each such bit is flipped: the look has to tell it,
  * and opening the files must not kill. Files of random commits are sound.
  */
+#include "t/lib/no_wait.h"
 #include "t/lib/store_file.h"
 
 #include <sys/mman.h>
@@ -645,7 +646,7 @@ main(void)
 	diag("SEED=%" PRIu64, seed);
 	flips = mmap(NULL, sizeof(*flips), PROT_READ | PROT_WRITE,
 	    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	snprintf(dir, sizeof(dir), "/tmp/pages.XXXXXX");
+	snprintf(dir, sizeof(dir), "/dev/shm/pages.XXXXXX");
 	if (flips == MAP_FAILED || mkdtemp(dir) == NULL)
 		abort();
 	snprintf(file, sizeof(file), "%s/data.mdb", dir);
