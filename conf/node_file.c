@@ -44,13 +44,15 @@ node_file_encode(const struct node_file *node, char *buf, size_t buf_size)
 
 	if (!is_name(node->node) || !is_name(node->group))
 		return -EINVAL;
+	if (node->format == 0 || node->format > NODE_FILE_FORMAT)
+		return -EINVAL;
 	for (size_t i = 0; i < sizeof(node->group_uuid); i++)
 		snprintf(
 		    uuid + 2 * i, 3, "%02x", (unsigned int)node->group_uuid[i]);
 	len = snprintf(buf, buf_size,
 	    "nodelife-node %u\nnode %s\ngroup %s\ngroup_uuid %s\n"
 	    "generation %" PRIu64 "\nincarnation %016" PRIx64 "\n",
-	    NODE_FILE_FORMAT, node->node, node->group, uuid, node->generation,
+	    node->format, node->node, node->group, uuid, node->generation,
 	    node->incarnation);
 	if (len < 0 || (size_t)len >= buf_size)
 		return -ENOSPC;
@@ -149,12 +151,12 @@ node_file_decode(const char *text, size_t len, struct node_file *out, char *why,
 
 	if (!next_number(&in, "nodelife-node", 10, &format))
 		return refuse(-EBADMSG, why, why_size, "not a node file");
-	if (format != NODE_FILE_FORMAT)
+	if (format == 0 || format > NODE_FILE_FORMAT)
 		return refuse(-ENOTSUP, why, why_size,
 		    "format version %" PRIu64 ", this program knows %u: run "
 		    "the release that wrote it, or a newer one",
 		    format, NODE_FILE_FORMAT);
-	node.format = NODE_FILE_FORMAT;
+	node.format = (uint32_t)format;
 	if (next_value(&in, "node", NAME_CHARS, node.node, sizeof(node.node)) ==
 		0 ||
 	    next_value(&in, "group", NAME_CHARS, node.group,

@@ -5,13 +5,17 @@
  * segment headers) and by group (incarnation).
  *
  * Text, one "key value" per line, in this order and nothing else:
- *	nodelife-node 1			format version
+ *	nodelife-node 2			format version
  *	node NAME
  *	group NAME
  *	group_uuid 32 hex digits
  *	generation NUMBER
  *	incarnation 16 hex digits
  *	check 16 hex digits		FNV-1a 64 of all bytes before this line
+ *
+ * Format 1 is the same text, of a directory whose log has no segment of log
+ * format 2; wal makes format 2 of it before it begins one. So a release that
+ * knows none of these refuses the directory by this file, and says why.
  */
 #ifndef CONF_NODE_FILE_H
 #define CONF_NODE_FILE_H
@@ -19,12 +23,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define NODE_FILE_NAME   "node"
-#define NODE_FILE_TMP    "node.tmp" /* while it is written */
-#define NODE_FILE_FORMAT 1u
+#define NODE_FILE_NAME     "node"
+#define NODE_FILE_TMP      "node.tmp" /* while it is written */
+#define NODE_FILE_FORMAT_1 1u
+#define NODE_FILE_FORMAT   2u
 
 struct node_file {
-	uint32_t format; /* NODE_FILE_FORMAT */
+	uint32_t format; /* NODE_FILE_FORMAT, or _1 */
 	char node[64];
 	char group[64];
 	uint8_t group_uuid[16];

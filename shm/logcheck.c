@@ -181,6 +181,20 @@ unreadable(struct logcheck *c, const struct segment_entry *e)
 	return failed_at(c, -EIO, e->number, 0, "read");
 }
 
+/* A whole header of a newer release's format, anywhere: 0 if there is none. */
+static int
+check_newer(struct logcheck *c)
+{
+	const struct segment_list *l = &c->list;
+	uint32_t i;
+
+	for (i = 0; i < l->count; i++)
+		if (l->entry[i].newer)
+			return failed_at(
+			    c, -EPROTONOSUPPORT, l->entry[i].number, 0, "read");
+	return 0;
+}
+
 /*
  * A file behind the newest good header: a header is durable before any record
  * is written, so a head of that segment means that its header was there.
@@ -750,6 +764,8 @@ logcheck_run(struct logcheck *c)
 	drop_failed(c);
 	c->first = 1;
 	c->start = c->tail_entry = UINT32_MAX;
+	if ((rc = check_newer(c)) != 0)
+		return rc;
 	witness(c, k->hint, WITNESS_HINT);
 	witness(c, k->checkpoint, WITNESS_CHECKPOINT);
 	witness(c, k->indexed, WITNESS_INDEX);

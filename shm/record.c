@@ -75,7 +75,7 @@ bytes_are_zero(const uint8_t *at, size_t n)
 static bool
 record_shape_ok(const uint8_t *at, const struct record *rec)
 {
-	bool local = rec->type < REC_TERM;
+	bool local = !record_replicated(rec->type);
 
 	if (!record_type_known(rec->type))
 		return false;

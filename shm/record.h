@@ -2,14 +2,16 @@
  * Records: what the log holds. Byte-exact description: nodelife-wal(5).
  *
  *	off size
- *	  0    4  CRC32C of bytes 4..len-1, seeded with the CRC of the record
- *		  before it (REC_SEGMENT: seeded with 0, it starts a chain)
+ *	  0    4  CRC32C of bytes 4..len-1, seeded with the chain where the
+ *		  record stands (segment.h): the CRC of the replicated record
+ *		  before it; in a log of format 1, of the record before it
  *	  4    4  len: whole record with header and padding, multiple of 8
  *	  8    8  VLSN; 0 in records that are of this log only
  *	 16    8  term
  *	 24    8  log time, ms since the epoch: not below that of the record
  *		  before it, but in a REC_CLOCK
- *	 32    8  origin: slot:8 | incarnation:24 | seq:32; 0 = none
+ *	 32    8  origin: slot:8 | incarnation:24 | seq:32; 0 = none. In a
+ *		  record of this log only: the life of its segment (segment.h)
  *	 40    1  type
  *	 41    1  flags
  *	 42    2  bound: the most that applying it may take of the table's
@@ -114,6 +116,13 @@ static inline uint32_t
 origin_incarnation(uint64_t origin)
 {
 	return (uint32_t)(origin >> 32) & 0xffffff;
+}
+
+/* Is it the same on every member, with a VLSN of its own? */
+static inline bool
+record_replicated(unsigned type)
+{
+	return type >= REC_TERM;
 }
 
 /* Is it one that changes the store (and has a bound)? */

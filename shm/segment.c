@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "shm/assert.h"
 #include "shm/position.h"
@@ -45,11 +46,30 @@ segment_number(const char *name)
 	return strcmp(name + 8, ".seg") == 0 ? number : 0;
 }
 
+uint64_t
+segment_life_new(void)
+{
+	uint64_t life;
+
+	do
+		arc4random_buf(&life, sizeof(life));
+	while (life == 0 || life == SEGMENT_LIFE_ANY);
+	return life;
+}
+
+/* What a header's CRC is seeded with. */
+static uint32_t
+header_seed(uint32_t format, uint32_t chain)
+{
+	return format == SEGMENT_FORMAT_1 ? 0 : chain;
+}
+
 uint32_t
 segment_encode(uint8_t *at, struct segment_info *info)
 {
 	struct record rec = { .term = info->term_before,
 		.time_ms = info->begun_ms,
+		.origin = info->life,
 		.type = REC_SEGMENT,
 		.payload_len = info->block - REC_HEADER_SIZE };
 	uint8_t *p = at + REC_HEADER_SIZE;
@@ -59,7 +79,7 @@ segment_encode(uint8_t *at, struct segment_info *info)
 	memset(at, 0, info->block);
 	record_encode(at, &rec);
 	put_le32(p, SEGMENT_MAGIC);
-	put_le32(p + 4, SEGMENT_VERSION);
+	put_le32(p + SEGMENT_FORMAT_OFF, info->format);
 	memcpy(p + SEGMENT_UUID_OFF, info->uuid, 16);
 	put_le64(p + SEGMENT_GEN_OFF, info->generation);
 	put_le32(p + SEGMENT_NUM_OFF, info->number);
@@ -72,7 +92,8 @@ segment_encode(uint8_t *at, struct segment_info *info)
 	put_le32(p + SEGMENT_SIZE_OFF, info->size);
 	put_le64(p + SEGMENT_TIME_OFF, (uint64_t)info->time_before_ms);
 	put_le64(p + SEGMENT_MEMBER_OFF, info->member);
-	info->crc = record_seal(at, info->block, 0);
+	info->crc = record_seal(
+	    at, info->block, header_seed(info->format, info->prev_crc));
 	return info->crc;
 }
 
@@ -81,6 +102,8 @@ segment_fields(const struct record *rec, struct segment_info *out)
 {
 	const uint8_t *p = rec->payload;
 
+	out->format = get_le32(p + SEGMENT_FORMAT_OFF);
+	out->life = rec->origin;
 	memcpy(out->uuid, p + SEGMENT_UUID_OFF, 16);
 	out->generation = get_le64(p + SEGMENT_GEN_OFF);
 	out->number = get_le32(p + SEGMENT_NUM_OFF);
@@ -104,10 +127,31 @@ segment_fields_ok(const struct segment_info *i)
 		return false;
 	if (i->prev_number >= i->number || i->member >= i->first_vlsn)
 		return false;
+	if (i->format == SEGMENT_FORMAT_1) {
+		if (i->life != 0 || (i->prev_number == 0 && i->prev_crc != 0))
+			return false;
+	} else if (i->life == 0 || i->life == SEGMENT_LIFE_ANY)
+		return false;
 	/* The end of a segment is behind its header, on 8 bytes. */
 	return i->prev_number == 0
-		   ? i->prev_end == 0 && i->prev_crc == 0
+		   ? i->prev_end == 0
 		   : i->prev_end >= SEGMENT_BLOCK_MIN && i->prev_end % 8 == 0;
+}
+
+/*
+ * Of a decoded REC_SEGMENT: is it whole, and of a format that is known? A
+ * newer one keeps the magic, the version and where the chain stands.
+ */
+static int
+header_check(const uint8_t *at, const struct record *rec)
+{
+	uint32_t format = get_le32(rec->payload + SEGMENT_FORMAT_OFF);
+	uint32_t chain = get_le32(rec->payload + SEGMENT_PCRC_OFF);
+
+	if (get_le32(rec->payload) != SEGMENT_MAGIC || format == 0 ||
+	    !record_chains(at, rec->len, header_seed(format, chain)))
+		return -EBADMSG;
+	return format <= SEGMENT_FORMAT ? 0 : -EPROTONOSUPPORT;
 }
 
 int
@@ -127,12 +171,14 @@ segment_decode(const uint8_t *at, size_t n, struct segment_info *out)
 	rc = record_decode(at, n, &rec);
 	if (rc != 0)
 		return rc;
-	if (rec.type != REC_SEGMENT || !record_chains(at, rec.len, 0))
+	if (rec.type != REC_SEGMENT)
 		return -EBADMSG;
-	if (get_le32(rec.payload) != SEGMENT_MAGIC ||
-	    get_le32(rec.payload + 4) != SEGMENT_VERSION)
-		return -EBADMSG;
+	rc = header_check(at, &rec);
+	if (rc == -EBADMSG)
+		return rc;
 	segment_fields(&rec, out);
+	if (rc != 0)
+		return rc;
 	return out->block == rec.len && segment_fields_ok(out) ? 0 : -EBADMSG;
 }
 
@@ -142,6 +188,7 @@ batch_encode(
 {
 	struct record rec = { .term = term,
 		.time_ms = time_ms,
+		.origin = b->life,
 		.type = REC_BATCH,
 		.payload_len = BATCH_PAYLOAD };
 	uint8_t *p = at + REC_HEADER_SIZE;
@@ -162,6 +209,7 @@ batch_decode(const struct record *rec, struct segment_batch *out)
 
 	if (rec->type != REC_BATCH || rec->payload_len != BATCH_PAYLOAD)
 		return -EBADMSG;
+	out->life = rec->origin;
 	out->durable = get_le64(p + BATCH_DURABLE_OFF);
 	out->committed = get_le64(p + BATCH_COMMITTED_OFF);
 	out->segment = get_le32(p + BATCH_SEGMENT_OFF);
@@ -177,10 +225,12 @@ batch_decode(const struct record *rec, struct segment_batch *out)
 }
 
 void
-pad_encode(uint8_t *at, uint32_t len, uint64_t term, int64_t time_ms)
+pad_encode(
+    uint8_t *at, uint32_t len, uint64_t life, uint64_t term, int64_t time_ms)
 {
 	struct record rec = { .term = term,
 		.time_ms = time_ms,
+		.origin = life,
 		.type = REC_PAD,
 		.payload_len = len - REC_HEADER_SIZE };
 
@@ -193,9 +243,11 @@ void
 segment_scan_begin(struct segment_scan *s, const struct segment_info *i)
 {
 	memset(s, 0, sizeof(*s));
+	s->life = i->life;
+	s->format = i->format;
 	s->number = i->number;
 	s->offset = i->block;
-	s->seed = i->crc;
+	s->seed = i->format == SEGMENT_FORMAT_1 ? i->crc : i->prev_crc;
 	s->vlsn = i->first_vlsn - 1;
 	s->term = i->term_before;
 	s->time_ms = i->time_before_ms;
@@ -279,6 +331,8 @@ segment_scan_next(
 		return -EBADMSG;
 	if (out->type == REC_SEGMENT)
 		return -EBADMSG;
+	if (out->vlsn == 0 && out->origin != s->life)
+		return -EBADMSG;
 	/* Whatever is no head belongs to the flush that a head began. */
 	if (out->type != REC_BATCH && s->offset + out->len > s->batch_end)
 		return -EBADMSG;
@@ -289,13 +343,13 @@ segment_scan_next(
 	if (rc != 0)
 		return rc;
 	s->offset += out->len;
-	s->seed = out->crc;
+	s->seed = segment_chain(s->format, s->seed, out->type, out->crc);
 	return 0;
 }
 
 /* Is there a head at `at` that verifies by itself? */
 static bool
-look_at(const uint8_t *at, uint32_t number, uint32_t offset,
+look_at(const uint8_t *at, uint32_t number, uint64_t life, uint32_t offset,
     struct segment_batch *out)
 {
 	struct record rec;
@@ -307,19 +361,20 @@ look_at(const uint8_t *at, uint32_t number, uint32_t offset,
 	    batch_decode(&rec, out) != 0)
 		return false;
 	return out->segment == number && out->offset == offset &&
+	       (life == SEGMENT_LIFE_ANY || out->life == life) &&
 	       record_chains(at, SEGMENT_BATCH_LEN, out->prev_crc);
 }
 
 unsigned
-segment_look(const uint8_t *at, size_t n, uint32_t number, uint32_t offset,
-    struct segment_batch *seen)
+segment_look(const uint8_t *at, size_t n, uint32_t number, uint64_t life,
+    uint32_t offset, struct segment_batch *seen)
 {
 	struct segment_batch b;
 	unsigned found = 0;
 	size_t i;
 
 	for (i = 0; i + SEGMENT_BATCH_LEN <= n; i += 8) {
-		if (!look_at(at + i, number, offset + (uint32_t)i, &b))
+		if (!look_at(at + i, number, life, offset + (uint32_t)i, &b))
 			continue;
 		found++;
 		seen->segment = number;

@@ -7,11 +7,24 @@
  *	last block	never holds records: punching it waits for direct
  *			writes that a killed process left behind
  *
+ * The chain is what a record's CRC is seeded with. In format 2 it is the CRC
+ * of the newest replicated record: records of this log only are seeded by the
+ * chain where they stand and do not move it, so (VLSN, term, chain) is the
+ * same on every member, and a replicated record's bytes are the same wherever
+ * they lie. In format 1 every record moves it. New segments are of format 2;
+ * one that continues a segment of format 1 goes on with the chain as it ended
+ * there, and none of format 1 continues one of format 2.
+ *
+ * A segment's life is a random number, made when it is begun: the origin of
+ * its records of this log only. What lies in the file from another life, even
+ * if that had the same number, is thus no evidence. Format 1 has no lives: 0.
+ *
  * Payload of REC_SEGMENT (its own time field: when it was begun, its term
- * field: as term before):
+ * field: as term before; its CRC is seeded with the chain that it states, in
+ * format 1 with 0):
  *	off size
  *	  0    4  magic "NLWS"
- *	  4    4  format version, 1
+ *	  4    4  format version, 1 or 2
  *	  8   16  group uuid
  *	 24    8  generation
  *	 32    4  segment number, equal to the file's name; else the block is
@@ -21,7 +34,8 @@
  *	 48    8  term before: of the record before the first VLSN
  *	 56    4  number of the segment it continues, 0 = it starts a log
  *	 60    4  end offset there: valid bytes of that segment
- *	 64    4  CRC of the last record there (what its chain ended in)
+ *	 64    4  the chain before the first VLSN; in format 1: CRC of the last
+ *		  record of that segment
  *	 68    4  size of the file, durable before this block is; 0 = a release
  *		  before this field wrote it
  *	 72    8  time of the record before the first VLSN
@@ -35,7 +49,7 @@
  *	  8    8  committed, known then
  *	 16    4  segment number
  *	 20    4  offset of this head in the file
- *	 24    4  CRC of the record before it: a head verifies by itself
+ *	 24    4  the chain there: a head verifies by itself
  *	 28    4  length of the flush: head, records and pad
  * A head is thus found and trusted also behind a broken place, and tells
  * whether what is broken had been durable. Everything of a segment is
@@ -54,7 +68,9 @@
 #include "shm/record.h"
 
 #define SEGMENT_MAGIC      UINT32_C(0x53574c4e) /* "NLWS" */
-#define SEGMENT_VERSION    1u
+#define SEGMENT_FORMAT_1   1u
+#define SEGMENT_FORMAT     2u /* of what is written */
+#define SEGMENT_FORMAT_OFF 4
 #define SEGMENT_UUID_OFF   8
 #define SEGMENT_GEN_OFF    24
 #define SEGMENT_NUM_OFF    32
@@ -83,6 +99,7 @@
 #define SEGMENT_SIZE_MAX   (UINT32_C(1) << 30)
 #define SEGMENT_NAME_MAX   16 /* "00000001.seg" and its NUL */
 #define SEGMENT_FENCE_SIZE 4096u /* bytes at the file's end to punch */
+#define SEGMENT_LIFE_ANY   UINT64_MAX /* where the header is no help */
 /*
  * At most so many bytes are in flight: a flush that knows a record to be
  * durable begins no further behind that record.
@@ -92,6 +109,8 @@
 struct segment_info {
 	uint8_t uuid[16];
 	uint64_t generation;
+	uint64_t life; /* 0: of format 1 */
+	uint32_t format;
 	uint32_t number;
 	uint32_t block;
 	uint64_t first_vlsn;
@@ -101,17 +120,29 @@ struct segment_info {
 	int64_t begun_ms;
 	uint32_t prev_number;
 	uint32_t prev_end;
-	uint32_t prev_crc;
+	uint32_t prev_crc; /* the chain before first_vlsn */
 	uint32_t size; /* of the file; 0 = not told */
-	uint32_t crc; /* of the header record: seeds the segment's chain */
+	uint32_t crc; /* of the header record: seeds the chain of format 1 */
 };
 
 struct segment_batch {
 	uint64_t durable, committed;
+	uint64_t life;
 	uint32_t segment, offset;
-	uint32_t prev_crc;
+	uint32_t prev_crc; /* the chain there */
 	uint32_t length;
 };
+
+/* The chain behind a record of that CRC. */
+static inline uint32_t
+segment_chain(uint32_t format, uint32_t chain, unsigned type, uint32_t crc)
+{
+	return format == SEGMENT_FORMAT_1 || record_replicated(type) ? crc
+								     : chain;
+}
+
+/* A life for a segment that is begun. */
+uint64_t segment_life_new(void);
 
 /* What a boot leaves of a file that ends there, gone on in another one. */
 static inline uint64_t
@@ -127,7 +158,8 @@ uint32_t segment_number(const char *name);
 uint32_t segment_encode(uint8_t *at, struct segment_info *info);
 /*
  * 0; -ENODATA: zeros, nothing was ever written; -EAGAIN: n is shorter than
- * the block; -EBADMSG: damaged or torn. Whether the number is the file's name
+ * the block; -EBADMSG: damaged or torn; -EPROTONOSUPPORT: whole, of a newer
+ * format; of *out only the number counts then. Whether that is the file's name
  * is the caller's to compare.
  */
 int segment_decode(const uint8_t *at, size_t n, struct segment_info *out);
@@ -138,13 +170,16 @@ void batch_encode(
 /* 0 or -EBADMSG; rec is a decoded REC_BATCH. */
 int batch_decode(const struct record *rec, struct segment_batch *out);
 /* A pad of len bytes (>= REC_HEADER_SIZE, multiple of 8); caller seals it. */
-void pad_encode(uint8_t *at, uint32_t len, uint64_t term, int64_t time_ms);
+void pad_encode(
+    uint8_t *at, uint32_t len, uint64_t life, uint64_t term, int64_t time_ms);
 
 /* Following a chain: what is known up to `offset`. Pure, fed by the caller. */
 struct segment_scan {
+	uint64_t life; /* of the segment */
+	uint32_t format; /* likewise */
 	uint32_t number; /* segment */
 	uint32_t offset; /* of the next record in the file */
-	uint32_t seed; /* CRC of the record before it */
+	uint32_t seed; /* the chain there */
 	uint32_t batches; /* heads seen */
 	uint32_t batch_end; /* where the newest head's flush ends */
 	uint64_t vlsn; /* newest seen (first VLSN - 1 at the start) */
@@ -166,12 +201,12 @@ void segment_scan_begin(struct segment_scan *s, const struct segment_info *i);
 int segment_scan_next(
     struct segment_scan *s, const uint8_t *at, size_t n, struct record *out);
 /*
- * Look for batch heads of this segment's present life anywhere in `at` (n
+ * Look for batch heads of this segment and this life of it anywhere in `at` (n
  * bytes from file offset `offset`, a multiple of 8): raises seen->durable,
  * ->committed, and sets ->segment if there is one. Returns how many there are.
  */
 unsigned segment_look(const uint8_t *at, size_t n, uint32_t number,
-    uint32_t offset, struct segment_batch *seen);
+    uint64_t life, uint32_t offset, struct segment_batch *seen);
 
 /* What is in data_dir/wal. */
 enum segment_state {
@@ -187,6 +222,7 @@ struct segment_entry {
 	uint8_t state; /* enum segment_state */
 	bool in_chain; /* of the log as the newest header tells it */
 	bool unreadable; /* its first bytes could not be read: bad, so far */
+	bool newer; /* bad, but whole, and of a format of a newer release */
 	bool dropped; /* begun by a life whose flush failed: does not count */
 	struct segment_info info; /* if valid */
 };
@@ -256,7 +292,8 @@ void segment_reader_use(struct segment_reader *r,
 void segment_reader_close(struct segment_reader *r);
 /*
  * Stand before the record at `offset`, which is the first behind a batch head
- * and has that VLSN. 0, or -EBADMSG if no such head is there (a stale hint).
+ * and has that VLSN. 0, or -EBADMSG if no such head is there (a stale hint),
+ * or not before the limit.
  */
 int
 segment_reader_seek(struct segment_reader *r, uint32_t offset, uint64_t vlsn);
@@ -282,7 +319,7 @@ bool segment_reader_unfinished(struct segment_reader *r);
  * -errno; the reader is spent afterwards.
  */
 int segment_reader_look(struct segment_reader *r, struct segment_batch *seen);
-/* The same for a file whose header is no help. */
+/* The same for a file whose header is no help: heads of any life. */
 int segment_file_look(
     int wal_dir, uint32_t number, bool direct, struct segment_batch *seen);
 

@@ -64,7 +64,8 @@ entry_read(struct segment_entry *e, int wal_dir, bool direct, uint8_t *buf)
 	if (rc != 0)
 		return rc;
 	rc = segment_decode(buf, n, &e->info);
-	if (rc == -ENODATA || n == 0)
+	e->newer = rc == -EPROTONOSUPPORT && e->info.number == e->number;
+	if (rc == -ENODATA || n == 0 || (rc == -EPROTONOSUPPORT && !e->newer))
 		e->state = SEGMENT_UNBEGUN;
 	else if (rc != 0 || e->info.block > e->file_size ||
 		 e->file_size > SEGMENT_SIZE_MAX)
@@ -149,12 +150,13 @@ list_find(const struct segment_list *l, uint32_t number)
 
 /*
  * Can `next` continue `e`? Its header says where e ends; that place must be
- * behind e's header and before e's reserved last block.
+ * behind e's header and before e's reserved last block. Formats never fall.
  */
 static bool
 entry_continues(const struct segment_entry *e, const struct segment_entry *next)
 {
 	return e->state == SEGMENT_VALID &&
+	       next->info.format >= e->info.format &&
 	       next->info.prev_end >= e->info.block &&
 	       next->info.prev_end <= e->file_size &&
 	       next->info.first_vlsn >= e->info.first_vlsn;

@@ -162,20 +162,33 @@ reader_fill(struct segment_reader *r)
 	return 0;
 }
 
+/* How many of the bytes at hand lie before the limit; *last: none follow. */
+static size_t
+reader_left(const struct segment_reader *r, bool *last)
+{
+	uint32_t at = r->scan.offset;
+
+	*last = r->limit != 0 && r->limit - at <= r->left;
+	return *last ? r->limit - at : r->left;
+}
+
 int
 segment_reader_next(
     struct segment_reader *r, struct record *out, uint32_t *offset)
 {
 	uint32_t at = r->scan.offset;
+	bool last;
+	size_t n;
 	int rc;
 
 	if (r->limit != 0 && at >= r->limit)
 		return -ENODATA;
 	for (;;) {
-		rc = segment_scan_next(&r->scan, r->at, r->left, out);
+		n = reader_left(r, &last);
+		rc = segment_scan_next(&r->scan, r->at, n, out);
 		if (rc == 0)
 			break;
-		if (rc == -EBADMSG)
+		if (rc == -EBADMSG || (rc == -EAGAIN && last))
 			return -ENODATA;
 		if (rc != -EAGAIN)
 			return rc;
@@ -232,6 +245,8 @@ seek_check(struct segment_reader *r, uint64_t vlsn)
 	while ((rc = segment_scan_next(&scan, r->at, r->left, &rec)) == -EAGAIN)
 		if ((rc = reader_fill(r)) != 0)
 			return rc;
+	if (r->limit != 0 && scan.offset > r->limit)
+		return -EBADMSG;
 	return rc == 0 && rec.vlsn == vlsn ? 0 : -EBADMSG;
 }
 
@@ -242,9 +257,13 @@ segment_reader_seek(struct segment_reader *r, uint32_t offset, uint64_t vlsn)
 	int rc;
 
 	if (offset % 8 != 0 || offset < r->info.block + SEGMENT_BATCH_LEN ||
-	    vlsn == 0)
+	    vlsn < r->info.first_vlsn || vlsn == 0)
+		return -EBADMSG;
+	if (r->limit != 0 && offset >= r->limit)
 		return -EBADMSG;
 	memset(&r->scan, 0, sizeof(r->scan));
+	r->scan.life = r->info.life;
+	r->scan.format = r->info.format;
 	r->scan.number = r->info.number;
 	r->scan.offset = offset - SEGMENT_BATCH_LEN;
 	r->scan.vlsn = vlsn - 1;
@@ -270,7 +289,7 @@ segment_reader_unfinished(struct segment_reader *r)
 		return false;
 	if (record_decode(r->at, r->left, &rec) == 0 &&
 	    batch_decode(&rec, &b) == 0 && b.segment == s->number &&
-	    b.offset == s->offset)
+	    b.life == s->life && b.offset == s->offset)
 		return true;
 	return get_le64(r->at + SEGMENT_BATCH_LEN + REC_VLSN_OFF) ==
 		   s->vlsn + 1 &&
@@ -286,8 +305,8 @@ segment_reader_look(struct segment_reader *r, struct segment_batch *seen)
 	int rc;
 
 	do {
-		segment_look(
-		    r->at, r->left, r->scan.number, r->scan.offset, seen);
+		segment_look(r->at, r->left, r->scan.number, r->scan.life,
+		    r->scan.offset, seen);
 		/* A head may lie across the chunks' border: keep its start. */
 		done = r->left < SEGMENT_BATCH_LEN
 			   ? 0
@@ -312,6 +331,7 @@ segment_file_look(
 	if (rc != 0)
 		return rc;
 	r.info.block = SEGMENT_BLOCK_MIN;
+	r.scan.life = SEGMENT_LIFE_ANY;
 	r.scan.number = number;
 	r.scan.offset = SEGMENT_BLOCK_MIN;
 	segment_reader_refresh(&r);

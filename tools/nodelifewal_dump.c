@@ -50,10 +50,10 @@ log_print(FILE *out, const struct record *rec, const struct segment_entry *e)
 
 	if (rec->type == REC_SEGMENT)
 		fprintf(out,
-		    " first %" PRIu64 " generation %" PRIu64
+		    " format %" PRIu32 " first %" PRIu64 " generation %" PRIu64
 		    " continues %08" PRIx32 " to %" PRIu32,
-		    e->info.first_vlsn, e->info.generation, e->info.prev_number,
-		    e->info.prev_end);
+		    e->info.format, e->info.first_vlsn, e->info.generation,
+		    e->info.prev_number, e->info.prev_end);
 	else if (batch_decode(rec, &b) == 0)
 		fprintf(out, " durable %" PRIu64 " committed %" PRIu64,
 		    b.durable, b.committed);
@@ -87,7 +87,9 @@ record_print(struct dump *d, const struct segment_entry *e, uint32_t offset,
 		printf(" has_parts");
 	if (rec->bound != 0)
 		printf(" bound %" PRIu64, record_bound(rec));
-	origin_print(stdout, rec->origin);
+	/* Of a record of this log only it is the segment's life. */
+	if (rec->vlsn != 0)
+		origin_print(stdout, rec->origin);
 	log_print(stdout, rec, e);
 	putchar('\n');
 	if (!d->options->verbose)
@@ -128,6 +130,7 @@ log_json(json_t *o, const struct record *rec, const struct segment_entry *e)
 	int64_t old_ms;
 
 	if (rec->type == REC_SEGMENT) {
+		set_u64(o, "format", e->info.format);
 		set_u64(o, "first", e->info.first_vlsn);
 		set_u64(o, "generation", e->info.generation);
 		set_u64(o, "continues", e->info.prev_number);
@@ -165,7 +168,10 @@ record_json(struct dump *d, const struct segment_entry *e, uint32_t offset,
 	    o, "has_parts", json_boolean((rec->flags & REC_HAS_PARTS) != 0));
 	if (rec->bound != 0)
 		set_u64(o, "bound", record_bound(rec));
-	origin_json(o, rec->origin);
+	if (rec->vlsn != 0) {
+		set_u64(o, "crc", rec->crc);
+		origin_json(o, rec->origin);
+	}
 	log_json(o, rec, e);
 	if (d->options->verbose) {
 		data = payload_take(d->payload, rec, &n, &note);

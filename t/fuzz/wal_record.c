@@ -98,18 +98,27 @@ check_records(const uint8_t *data, size_t len)
 	}
 }
 
-/* Give every record that has a shape the CRC of a chain from `seed` on. */
+/*
+ * Give every record that has a shape the CRC of a segment's chain, and those
+ * of this log only the segment's life.
+ */
 static void
-seal_all(uint8_t *data, size_t len, uint32_t seed)
+seal_all(uint8_t *data, size_t len, const struct segment_info *info)
 {
+	struct segment_scan scan;
 	struct record rec;
 	size_t at = 0;
 
+	segment_scan_begin(&scan, info);
 	while (record_decode(data + at, len - at, &rec) == 0) {
 		if (rec.type == REC_BATCH && rec.payload_len == BATCH_PAYLOAD)
-			put_le32(
-			    data + at + REC_HEADER_SIZE + BATCH_PCRC_OFF, seed);
-		seed = record_seal(data + at, rec.len, seed);
+			put_le32(data + at + REC_HEADER_SIZE + BATCH_PCRC_OFF,
+			    scan.seed);
+		if (rec.vlsn == 0)
+			put_le64(data + at + REC_ORIGIN_OFF, info->life);
+		rec.crc = record_seal(data + at, rec.len, scan.seed);
+		scan.seed =
+		    segment_chain(info->format, scan.seed, rec.type, rec.crc);
 		at += rec.len;
 	}
 }
@@ -119,14 +128,19 @@ check_chain(const uint8_t *data, size_t len, const struct segment_info *info)
 {
 	struct segment_scan scan;
 	struct record rec;
+	uint32_t seed;
 	size_t at = 0;
 
 	segment_scan_begin(&scan, info);
+	seed = scan.seed;
 	while (segment_scan_next(&scan, data + at, len - at, &rec) == 0) {
 		at += rec.len;
 		expect(at <= len, "the chain leaves its bytes");
 		expect(scan.offset == info->block + at, "the offset is wrong");
-		expect(scan.seed == rec.crc, "the seed is wrong");
+		seed = segment_chain(info->format, seed, rec.type, rec.crc);
+		expect(scan.seed == seed, "the chain is wrong");
+		expect(rec.vlsn != 0 || rec.origin == info->life,
+		    "a record of another life");
 		expect(rec.vlsn == 0 || scan.vlsn == rec.vlsn, "a VLSN jumps");
 	}
 }
@@ -146,17 +160,30 @@ check_segment(uint8_t *data, size_t len)
 	expect(segment_decode(again, info.block, &info) == 0,
 	    "what was encoded is refused");
 	free(again);
-	seal_all(data + info.block, len - info.block, info.crc);
+	seal_all(data + info.block, len - info.block, &info);
 	check_chain(data + info.block, len - info.block, &info);
+}
+
+/* As the records of a segment of that format. */
+static void
+check_format(uint8_t *data, size_t len, uint32_t format)
+{
+	struct segment_info info = { .number = 1,
+		.format = format,
+		.life = format == SEGMENT_FORMAT_1 ? 0 : 77,
+		.block = SEGMENT_BLOCK_MIN,
+		.first_vlsn = 1 };
+	struct segment_batch seen = { 0 };
+
+	seal_all(data, len, &info);
+	segment_look(data, len, 1, info.life, SEGMENT_BLOCK_MIN, &seen);
+	segment_look(data, len, 1, SEGMENT_LIFE_ANY, SEGMENT_BLOCK_MIN, &seen);
+	check_chain(data, len, &info);
 }
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-	struct segment_batch seen = { 0 };
-	struct segment_info info = {
-		.number = 1, .block = SEGMENT_BLOCK_MIN, .first_vlsn = 1
-	};
 	uint8_t *copy;
 
 	if (len > LEN_MAX)
@@ -166,9 +193,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	check_records(data, len);
 	memcpy(copy, data, len);
 	check_segment(copy, len);
-	seal_all(copy, len, 0);
-	segment_look(copy, len, 1, SEGMENT_BLOCK_MIN, &seen);
-	check_chain(copy, len, &info);
+	check_format(copy, len, SEGMENT_FORMAT_1);
+	check_format(copy, len, SEGMENT_FORMAT);
 	check_segment(copy, len);
 	free(copy);
 	return 0;

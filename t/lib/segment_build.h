@@ -15,12 +15,15 @@
 
 #define BUILD_MAX 4096
 
+/* Of what build_begin() begins. */
+__attribute__((unused)) static uint32_t build_format = SEGMENT_FORMAT;
+
 struct segment_build {
 	struct segment_info info;
 	uint8_t *bytes; /* the file */
 	uint32_t size;
 	uint32_t at; /* end of the records */
-	uint32_t seed; /* CRC there */
+	uint32_t seed; /* the chain there */
 	uint64_t vlsn; /* newest */
 	uint64_t term;
 	int64_t time_ms;
@@ -36,6 +39,14 @@ struct segment_build {
 	} record[BUILD_MAX];
 };
 
+__attribute__((unused)) static void
+build_header(struct segment_build *b)
+{
+	b->seed = segment_encode(b->bytes, &b->info);
+	if (b->info.format != SEGMENT_FORMAT_1)
+		b->seed = b->info.prev_crc;
+}
+
 /* prev: the segment it continues where that one ends now, or NULL. */
 __attribute__((unused)) static void
 build_begin(struct segment_build *b, uint32_t number, uint32_t size,
@@ -45,6 +56,10 @@ build_begin(struct segment_build *b, uint32_t number, uint32_t size,
 	b->size = size;
 	b->bytes = calloc(1, size);
 	b->info.number = number;
+	b->info.format = build_format;
+	b->info.life = build_format == SEGMENT_FORMAT_1
+			   ? 0
+			   : UINT64_C(0x11fe000000000000) + number;
 	b->info.block = SEGMENT_BLOCK_MIN;
 	b->info.size = size;
 	b->info.first_vlsn = 1;
@@ -63,8 +78,19 @@ build_begin(struct segment_build *b, uint32_t number, uint32_t size,
 		b->vlsn = b->durable = prev->vlsn;
 		b->committed = prev->committed;
 	}
-	b->seed = segment_encode(b->bytes, &b->info);
+	build_header(b);
 	b->at = b->info.block;
+}
+
+/* Seal the record at `at` and move the chain. */
+__attribute__((unused)) static uint32_t
+build_chain(struct segment_build *b, uint32_t at, uint32_t seed)
+{
+	uint32_t len = get_le32(b->bytes + at + REC_LEN_OFF);
+	uint32_t crc = record_seal(b->bytes + at, len, seed);
+
+	return segment_chain(
+	    b->info.format, seed, b->bytes[at + REC_TYPE_OFF], crc);
 }
 
 /* Chain everything from the head on; its length is known now. */
@@ -80,7 +106,7 @@ build_close(struct segment_build *b)
 	while (at < b->at) {
 		uint32_t len = get_le32(b->bytes + at + REC_LEN_OFF);
 
-		seed = record_seal(b->bytes + at, len, seed);
+		seed = build_chain(b, at, seed);
 		at += len;
 	}
 	b->seed = seed;
@@ -91,7 +117,7 @@ build_seal(struct segment_build *b, uint8_t type, uint64_t vlsn)
 {
 	uint32_t len = get_le32(b->bytes + b->at + REC_LEN_OFF);
 
-	b->seed = record_seal(b->bytes + b->at, len, b->seed);
+	b->seed = build_chain(b, b->at, b->seed);
 	b->record[b->count].offset = b->at;
 	b->record[b->count].len = len;
 	b->record[b->count].vlsn = vlsn;
@@ -105,6 +131,7 @@ build_head(struct segment_build *b)
 {
 	struct segment_batch head = { .durable = b->durable,
 		.committed = b->committed,
+		.life = b->info.life,
 		.segment = b->info.number,
 		.prev_crc = 0 };
 
@@ -139,7 +166,7 @@ __attribute__((unused)) static void
 build_untold(struct segment_build *b)
 {
 	b->info.member = 0;
-	b->seed = segment_encode(b->bytes, &b->info);
+	build_header(b);
 }
 
 /* A replicated record with a payload and an origin of the caller's. */
@@ -166,7 +193,8 @@ build_pad(struct segment_build *b)
 	uint32_t to =
 	    (uint32_t)align_up(b->at + REC_HEADER_SIZE, b->info.block);
 
-	pad_encode(b->bytes + b->at, to - b->at, b->term, b->time_ms);
+	pad_encode(
+	    b->bytes + b->at, to - b->at, b->info.life, b->term, b->time_ms);
 	build_seal(b, REC_PAD, 0);
 	build_close(b);
 }

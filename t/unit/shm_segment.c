@@ -164,7 +164,9 @@ test_scan_lies(void)
 	put_le32(b.bytes + b.head_at + REC_HEADER_SIZE + BATCH_LENGTH_OFF,
 	    2 * SEGMENT_BATCH_LEN);
 	record_seal(b.bytes + b.head_at, SEGMENT_BATCH_LEN, b.head_seed);
-	is_u64(scan_image(&b, &s), 1, "records behind their flush's end");
+	/* In format 1 the head's new CRC breaks the chain behind it, too. */
+	is_u64(scan_image(&b, &s), build_format == SEGMENT_FORMAT_1 ? 1 : 2,
+	    "records behind their flush's end");
 	ok(s.offset < s.batch_end, "which tells a tear from an end");
 	build_free(&b);
 }
@@ -261,15 +263,24 @@ test_look(void)
 	build_flush(&b, 2, 100);
 	build_flush(&b, 2, 100);
 	is_u64(segment_look(b.bytes + second + 8, b.size - second - 8, 3,
-		   second + 8, &seen),
+		   b.info.life, second + 8, &seen),
 	    1, "one head behind a broken one");
 	is_u64(seen.durable, 5, "which knows five to be durable");
 	/* The same bytes as another segment's, or elsewhere, say nothing. */
 	memset(&seen, 0, sizeof(seen));
-	is_u64(segment_look(b.bytes + 4096, b.size - 4096, 4, 4096, &seen), 0,
-	    "heads of a former life are not heard");
-	is_u64(segment_look(b.bytes + 4096, b.size - 4096, 3, 8192, &seen), 0,
-	    "nor such that moved");
+	is_u64(segment_look(
+		   b.bytes + 4096, b.size - 4096, 4, b.info.life, 4096, &seen),
+	    0, "heads of another number are not heard");
+	is_u64(segment_look(b.bytes + 4096, b.size - 4096, 3, b.info.life + 1,
+		   4096, &seen),
+	    0, "nor of another life of this one");
+	is_u64(segment_look(
+		   b.bytes + 4096, b.size - 4096, 3, b.info.life, 8192, &seen),
+	    0, "nor such that moved");
+	is_u64(segment_look(b.bytes + 4096, b.size - 4096, 3, SEGMENT_LIFE_ANY,
+		   4096, &seen),
+	    3, "where the life is not known, those of any are");
+	memset(&seen, 0, sizeof(seen));
 	build_begin(&old, 2, 65536, NULL);
 	build_flush(&old, 50, 100);
 	memcpy(old.bytes, b.bytes, b.at);
@@ -433,6 +444,298 @@ test_list(void)
 		build_free(&b[i]);
 }
 
+/*
+ * The same records in three logs: flushed one by one, all at once, and in two
+ * segments with pads and heads without records between them.
+ */
+static void
+log_variants(struct segment_build b[4])
+{
+	unsigned i;
+
+	build_begin(&b[0], 1, 65536, NULL);
+	build_begin(&b[1], 5, 65536, NULL);
+	build_begin(&b[2], 8, 65536, NULL);
+	build_head(&b[1]);
+	for (i = 0; i < 12; i++) {
+		build_flush(&b[0], 1, 100 + i);
+		build_record(&b[1], REC_OP, 100 + i);
+		if (i == 6)
+			build_begin(&b[3], 9, 65536, &b[2]);
+		build_flush(&b[i < 6 ? 2 : 3], i % 2, 100 + i);
+		if (i % 2 == 0) {
+			build_head(&b[i < 6 ? 2 : 3]);
+			build_record(&b[i < 6 ? 2 : 3], REC_OP, 100 + i);
+			build_pad(&b[i < 6 ? 2 : 3]);
+		}
+	}
+	build_close(&b[1]);
+}
+
+static const uint8_t *
+record_of(const struct segment_build *b, uint64_t vlsn, uint32_t *len)
+{
+	uint32_t i;
+
+	for (i = 0; i < b->count; i++)
+		if (b->record[i].vlsn == vlsn) {
+			*len = b->record[i].len;
+			return b->bytes + b->record[i].offset;
+		}
+	return NULL;
+}
+
+/* Of how many records of a the bytes, CRC and all, are those in b. */
+static unsigned
+same_bytes(const struct segment_build *a, const struct segment_build *b)
+{
+	uint32_t len = 0, other = 0;
+	unsigned same = 0;
+	uint64_t vlsn;
+
+	for (vlsn = 1; vlsn <= a->vlsn; vlsn++) {
+		const uint8_t *x = record_of(a, vlsn, &len);
+		const uint8_t *y = record_of(b, vlsn, &other);
+
+		same += x != NULL && y != NULL && len == other &&
+			memcmp(x, y, len) == 0;
+	}
+	return same;
+}
+
+/* A record's bytes go by the records before it, and by nothing else. */
+static void
+test_same_everywhere(void)
+{
+	struct segment_build b[4];
+	struct segment_scan s;
+	unsigned i;
+
+	build_format = SEGMENT_FORMAT;
+	log_variants(b);
+	is_u64(same_bytes(&b[0], &b[1]), 12, "flushed otherwise: the same");
+	is_u64(same_bytes(&b[2], &b[0]), 6, "beside pads: the same");
+	is_u64(same_bytes(&b[3], &b[0]), 6, "in a later segment: the same");
+	ok(b[0].seed == b[1].seed && b[0].seed == b[3].seed,
+	    "so the chain ends in the same");
+	for (i = 0; i < 4; i++) {
+		is_u64(scan_image(&b[i], &s), b[i].count, "all of it chains");
+		ok(s.seed == b[i].seed, "to there");
+		build_free(&b[i]);
+	}
+	build_format = SEGMENT_FORMAT_1;
+	log_variants(b);
+	is_u64(same_bytes(&b[0], &b[1]), 0, "in format 1 none is");
+	for (i = 0; i < 4; i++)
+		build_free(&b[i]);
+	build_format = SEGMENT_FORMAT;
+}
+
+/* Another history is another chain, also where the record is the same. */
+static void
+test_chain_proves(void)
+{
+	struct segment_build a, b;
+
+	build_begin(&a, 1, 65536, NULL);
+	build_flush(&a, 3, 50);
+	build_begin(&b, 1, 65536, NULL);
+	build_flush(&b, 3, 50);
+	ok(a.seed == b.seed, "one history, one chain");
+	b.bytes[b.record[1].offset + REC_HEADER_SIZE + 7] ^= 1;
+	build_close(&b);
+	ok(a.seed != b.seed, "a bit of the first record is in the last's CRC");
+	build_flush(&a, 1, 50);
+	build_flush(&b, 1, 50);
+	is_u64(same_bytes(&a, &b), 0, "no record is the same");
+	build_free(&a);
+	build_free(&b);
+}
+
+/* Heads and pads of another life, which chain, are none of this one's. */
+static void
+test_lives(void)
+{
+	struct segment_build b;
+	struct segment_scan s;
+	uint64_t life;
+
+	build_begin(&b, 3, 65536, NULL);
+	life = b.info.life;
+	build_flush(&b, 2, 10);
+	b.info.life = life + 1;
+	build_flush(&b, 1, 10);
+	b.info.life = life;
+	is_u64(scan_image(&b, &s), 3, "a head of another life");
+	ok(s.offset == s.batch_end, "is the end");
+	build_free(&b);
+	build_begin(&b, 3, 65536, NULL);
+	build_flush(&b, 2, 10);
+	b.info.life = life + 1;
+	build_pad(&b);
+	b.info.life = life;
+	is_u64(scan_image(&b, &s), 3, "a pad of another life");
+	ok(s.offset < s.batch_end, "is a tear");
+	build_free(&b);
+	build_begin(&b, 3, 65536, NULL);
+	b.info.life = 0;
+	build_flush(&b, 2, 10);
+	b.info.life = life;
+	is_u64(scan_image(&b, &s), 0, "a head of format 1");
+	build_free(&b);
+	ok(segment_life_new() != segment_life_new(), "no two lives are one");
+}
+
+/* Over the border of the formats the chain goes on, one way only. */
+static void
+test_switch(void)
+{
+	struct segment_build b[4];
+	struct segment_list l;
+	struct segment_scan s;
+	unsigned i;
+
+	build_format = SEGMENT_FORMAT_1;
+	build_begin(&b[0], 1, 65536, NULL);
+	build_flush(&b[0], 3, 10);
+	build_pad(&b[0]);
+	build_format = SEGMENT_FORMAT;
+	build_begin(&b[1], 2, 65536, &b[0]);
+	ok(b[1].seed == get_le32(b[0].bytes + b[0].record[4].offset),
+	    "it begins in the CRC of the last record, a pad");
+	build_flush(&b[1], 3, 10);
+	build_begin(&b[2], 3, 65536, &b[1]);
+	ok(b[2].seed == get_le32(b[1].bytes + b[1].record[3].offset),
+	    "and goes on with that of the last replicated one");
+	build_flush(&b[2], 1, 10);
+	for (i = 0; i < 3; i++) {
+		is_u64(scan_image(&b[i], &s), b[i].count, "all chains");
+		build_write(&b[i], dir);
+	}
+	is_i64(segment_list_load(&l, dir, true), 0, "listed");
+	ok(l.oldest == 0 && l.newest == 2 && l.missing == 0, "one log");
+	ok(l.entry[0].info.format == 1 && l.entry[2].info.format == 2,
+	    "of two formats");
+	segment_list_free(&l);
+	build_format = SEGMENT_FORMAT_1;
+	build_begin(&b[3], 4, 65536, &b[2]);
+	build_format = SEGMENT_FORMAT;
+	build_write(&b[3], dir);
+	is_i64(segment_list_load(&l, dir, true), 0, "listed");
+	is_u64(l.missing, 3, "format 1 does not continue format 2");
+	segment_list_free(&l);
+	for (i = 0; i < 4; i++)
+		build_free(&b[i]);
+	dir_empty();
+}
+
+/* A header of a format that is to come: whole, and not ours to judge. */
+static void
+test_newer_format(void)
+{
+	struct segment_build b;
+	struct segment_info info;
+	struct segment_list l;
+
+	build_begin(&b, 3, 65536, NULL);
+	b.info.format = SEGMENT_FORMAT + 1;
+	b.info.prev_crc = 99;
+	segment_encode(b.bytes, &b.info);
+	is_i64(segment_decode(b.bytes, 65536, &info), -EPROTONOSUPPORT,
+	    "a newer format");
+	build_write(&b, dir);
+	is_i64(segment_list_load(&l, dir, true), 0, "listed");
+	ok(l.entry[0].newer && l.entry[0].state == SEGMENT_BAD, "as such");
+	segment_list_free(&l);
+	renameat(dir, "00000003.seg", dir, "00000004.seg");
+	is_i64(segment_list_load(&l, dir, true), 0, "listed");
+	ok(!l.entry[0].newer && l.entry[0].state == SEGMENT_UNBEGUN,
+	    "of a former life it is nothing");
+	segment_list_free(&l);
+	b.info.format = 0;
+	segment_encode(b.bytes, &b.info);
+	is_i64(segment_decode(b.bytes, 65536, &info), -EBADMSG, "no format 0");
+	b.info.format = SEGMENT_FORMAT_1;
+	b.info.prev_crc = 0;
+	segment_encode(b.bytes, &b.info);
+	is_i64(segment_decode(b.bytes, 65536, &info), -EBADMSG,
+	    "format 1 has no lives");
+	b.info.format = SEGMENT_FORMAT;
+	b.info.life = 0;
+	segment_encode(b.bytes, &b.info);
+	is_i64(segment_decode(b.bytes, 65536, &info), -EBADMSG,
+	    "format 2 has no segment without one");
+	b.info.life = 5;
+	b.info.prev_crc = 77;
+	segment_encode(b.bytes, &b.info);
+	is_i64(segment_decode(b.bytes, 65536, &info), 0,
+	    "a log that begins behind records it never had");
+	is_u64(info.prev_crc, 77, "knows their chain");
+	build_free(&b);
+	dir_empty();
+}
+
+/* No record is read that ends behind the limit, whatever lies there. */
+static void
+test_limit(void)
+{
+	struct segment_build b;
+	struct segment_reader r;
+	struct record rec;
+	bool good = true;
+	uint32_t limit, i;
+
+	build_begin(&b, 5, 65536, NULL);
+	for (i = 0; i < 20; i++)
+		build_flush(&b, 2, 1000);
+	build_write(&b, dir);
+	is_i64(segment_reader_open(&r, dir, 5, 65536, true), 0, "opened");
+	for (limit = b.info.block; limit < b.at; limit += 8) {
+		uint32_t end = b.info.block;
+
+		segment_scan_begin(&r.scan, &r.info);
+		segment_reader_refresh(&r);
+		r.limit = limit;
+		while (segment_reader_next(&r, &rec, NULL) == 0)
+			end = r.scan.offset;
+		for (i = 0; i < b.count && b.record[i].offset < end; i++)
+			;
+		good = good && end <= limit &&
+		       (i == b.count || b.record[i].offset == end) &&
+		       (i == b.count ||
+			   b.record[i].offset + b.record[i].len > limit);
+	}
+	ok(good, "each limit ends it before the record that crosses it");
+	r.limit = b.record[4].offset;
+	is_i64(segment_reader_seek(&r, b.record[1].offset, b.record[1].vlsn), 0,
+	    "before the limit it can be sought");
+	is_i64(segment_reader_seek(&r, b.record[4].offset, b.record[4].vlsn),
+	    -EBADMSG, "behind it not");
+	r.limit = b.record[4].offset + 8;
+	is_i64(segment_reader_seek(&r, b.record[4].offset, b.record[4].vlsn),
+	    -EBADMSG, "nor across it");
+	segment_reader_close(&r);
+	build_free(&b);
+	dir_empty();
+}
+
+/* All that holds in either format. */
+static void
+test_format(uint32_t format)
+{
+	build_format = format;
+	test_header();
+	test_scan();
+	test_scan_lies();
+	test_scan_clock();
+	test_scan_newer();
+	test_bounds();
+	test_bad_block();
+	test_reader();
+	test_list();
+	test_limit();
+}
+
 int
 main(void)
 {
@@ -440,16 +743,14 @@ main(void)
 		return 1;
 	dir = open(dir_name, O_RDONLY | O_DIRECTORY);
 	test_names();
-	test_header();
-	test_scan();
-	test_scan_lies();
-	test_scan_clock();
-	test_scan_newer();
+	test_format(SEGMENT_FORMAT_1);
+	test_format(SEGMENT_FORMAT);
 	test_look();
-	test_bounds();
-	test_bad_block();
-	test_reader();
-	test_list();
+	test_same_everywhere();
+	test_chain_proves();
+	test_lives();
+	test_switch();
+	test_newer_format();
 	dir_empty();
 	close(dir);
 	rmdir(dir_name);

@@ -37,6 +37,7 @@ test_text(void)
 {
 	char text[NODE_FILE_MAX], bad[NODE_FILE_MAX + 1], why[128];
 	struct node_file out;
+	struct node_file old = sample;
 	int len = node_file_encode(&sample, text, sizeof(text));
 	int wrong = 0;
 
@@ -63,9 +64,21 @@ test_text(void)
 		   "nodelife-node 9\nx\n", 18, &out, why, sizeof(why)),
 	    -ENOTSUP, "a later format is told apart from damage");
 	is_str(why,
-	    "format version 9, this program knows 1: run the release that "
+	    "format version 9, this program knows 2: run the release that "
 	    "wrote it, or a newer one",
 	    "and named, with what to do");
+	is_i64(node_file_decode(
+		   "nodelife-node 0\nx\n", 18, &out, why, sizeof(why)),
+	    -ENOTSUP, "there is no format 0");
+	old.format = NODE_FILE_FORMAT_1;
+	len = node_file_encode(&old, text, sizeof(text));
+	ok(memcmp(text, "nodelife-node 1\n", 16) == 0, "the format before");
+	is_i64(node_file_decode(text, (size_t)len, &out, why, sizeof(why)), 0,
+	    "is read");
+	ok(same(&out, &old), "as what it is");
+	old.format = NODE_FILE_FORMAT + 1;
+	is_i64(node_file_encode(&old, text, sizeof(text)), -EINVAL,
+	    "none that is not known is written");
 }
 
 static void

@@ -122,7 +122,9 @@ log_make(void)
 	snprintf(text, sizeof(text), "%s/wal", data);
 	mkdir(text, 0700);
 	wal = open(text, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	build_format = SEGMENT_FORMAT_1;
 	build_begin(&b[0], 1, SEGMENT, NULL);
+	build_format = SEGMENT_FORMAT;
 	build_head(&b[0]);
 	build_payload(&b[0], REC_TERM, 0, 0, "", 0);
 	add_set(&b[0], "key\n", "value");
@@ -173,6 +175,8 @@ test_good(void)
 	is_i64(run("dump %s", data), 0, "dump");
 	ok(says(" segment "), "with segments");
 	ok(says("continues 00000001 to "), "and what they continue");
+	ok(says(" format 1 first 1 ") && says(" format 2 first 103 "),
+	    "and their formats");
 	ok(says(" batch ") && says("durable 2 committed 2"), "and batches");
 	ok(says("from gateway0.3 #77"), "and origins");
 	ok(says(" want_result"), "and flags");
@@ -218,6 +222,7 @@ test_json(void)
 		"\"flags\":[\"NX\"],\"num\":12345}]"),
 	    "operations as JSON");
 	ok(says("{\"bytes\":\"\\\\x61\\\\xff\"}"), "bytes as JSON");
+	ok(says("\"format\":2,") && says("\"crc\":"), "formats and CRCs");
 	is_u64(json_lines("part"), 2, "each line is an object");
 	is_i64(run("stat -j %s", data), 0, "stat -j");
 	o = json_loads(text, 0, NULL);

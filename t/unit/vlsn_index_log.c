@@ -19,7 +19,7 @@ static char dir_path[64];
 static int dir;
 static uint64_t log_end; /* VLSN */
 
-/* Three segments; the third is open. */
+/* Three segments, the first of format 1; the third is open. */
 static void
 log_make(void)
 {
@@ -31,6 +31,7 @@ log_make(void)
 		abort();
 	dir = open(dir_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	for (i = 0; i < 3; i++) {
+		build_format = i == 0 ? SEGMENT_FORMAT_1 : SEGMENT_FORMAT;
 		build_begin(&b[i], i + 1, SEGMENT, i > 0 ? &b[i - 1] : NULL);
 		while (b[i].at < SEGMENT - (1u << 20))
 			build_flush(&b[i], 4, 6000 + i);

@@ -23,6 +23,8 @@ static struct harness h;
 static struct wal w;
 static struct loop_hooks no_hooks;
 static unsigned seed;
+/* Of the first and of the second segment of a log. */
+static uint32_t format_of[2] = { SEGMENT_FORMAT, SEGMENT_FORMAT };
 
 static unsigned
 rnd(unsigned below)
@@ -135,10 +137,12 @@ test_empty(void)
 static void
 two_segments(struct segment_build b[2])
 {
+	build_format = format_of[0];
 	build_begin(&b[0], 1, 65536, NULL);
 	build_flush(&b[0], 3, 40);
 	build_flush(&b[0], 2, 100);
 	build_pad(&b[0]);
+	build_format = format_of[1];
 	build_begin(&b[1], 2, 65536, &b[0]);
 	build_flush(&b[1], 1, 40);
 	build_flush(&b[1], 3, 33);
@@ -190,11 +194,12 @@ test_flips(void)
 	two_segments(b);
 	is_i64(recover(), 0, "two segments");
 	is_u64(w.vlsn, b[1].vlsn, "to their end");
+	is_u64(w.chain, b[1].seed, "where the chain goes on");
 	for (i = 0; i < 2; i++) {
 		for (at = 0; at < 4096; at += 1 + rnd(12), tried++)
 			flip_one(b, i, at, rnd(8), &wrong);
 		for (at = 4096; at < b[i].at; at++)
-			for (bit = rnd(2); bit < 8; bit += 2, tried++)
+			for (bit = rnd(6); bit < 8; bit += 6, tried++)
 				flip_one(b, i, at, bit, &wrong);
 		for (at = b[i].at; at < 60000; at += 1 + rnd(997), tried++)
 			flip_one(b, i, at, rnd(8), &wrong);
@@ -206,20 +211,42 @@ test_flips(void)
 	wal_empty();
 }
 
-/* The last flush cut at every byte; behind the cut zeros, noise, old life. */
+enum behind { BEHIND_ZEROS, BEHIND_NOISE, BEHIND_NUMBER, BEHIND_LIFE };
+
+/*
+ * What a file held before it became segment 2, in flushes that know much to
+ * be durable: of another number, or of this one in another life.
+ */
+static void
+old_make(struct segment_build *old, enum behind kind)
+{
+	unsigned i;
+
+	build_begin(old, kind == BEHIND_LIFE ? 2 : 1, 65536, NULL);
+	old->info.life ^= 0xff;
+	old->vlsn = 30;
+	for (i = 0; old->at < 40000; i++)
+		build_flush(old, 1 + i % 3, 77 * (i % 5));
+}
+
+/*
+ * The last flush cut at every byte; behind the cut zeros, noise, or what the
+ * file held before. Format 1 cannot tell one life of a number from another.
+ */
 static void
 test_tears(void)
 {
+	unsigned kinds =
+	    format_of[1] == SEGMENT_FORMAT_1 ? BEHIND_NUMBER : BEHIND_LIFE;
 	struct segment_build b[2], image, old;
 	unsigned wrong = 0, kind;
 	uint32_t at, cut, i;
 
 	two_segments(b);
-	build_begin(&old, 1, 65536, NULL);
-	build_flush(&old, 200, 77);
 	image = b[1];
 	image.bytes = malloc(b[1].size);
-	for (kind = 0; kind < 3; kind++)
+	for (kind = 0; kind <= kinds; kind++) {
+		old_make(&old, kind);
 		for (at = b[1].head_at; at < b[1].at; at++) {
 			uint64_t want = b[1].durable;
 			uint64_t torn = torn_count();
@@ -227,9 +254,10 @@ test_tears(void)
 
 			memcpy(image.bytes, b[1].bytes, at);
 			for (i = at; i < b[1].size; i++)
-				image.bytes[i] = kind == 0   ? 0
-						 : kind == 1 ? (uint8_t)rnd(256)
-							     : old.bytes[i];
+				image.bytes[i] = kind == BEHIND_ZEROS ? 0
+						 : kind == BEHIND_NOISE
+						     ? (uint8_t)rnd(256)
+						     : old.bytes[i];
 			/* Zeros for zeros are no tear. */
 			for (cut = at; cut < b[1].at &&
 				       image.bytes[cut] == b[1].bytes[cut];)
@@ -252,9 +280,10 @@ test_tears(void)
 				wrong++;
 			}
 		}
+		build_free(&old);
+	}
 	is_u64(wrong, 0, "a tail torn at every byte is cut right there");
 	free(image.bytes);
-	build_free(&old);
 	build_free(&b[0]);
 	build_free(&b[1]);
 	wal_empty();
@@ -272,6 +301,7 @@ test_lost_flights(void)
 	uint32_t from, i;
 	uint64_t before;
 
+	build_format = format_of[1];
 	build_begin(&b, 1, 262144, NULL);
 	build_flush(&b, 20, 100);
 	build_pad(&b);
@@ -655,6 +685,47 @@ test_member(void)
 	wal_empty();
 }
 
+/* A log that a newer release went on with: said, and left as it is. */
+static void
+test_newer_format(void)
+{
+	struct segment_build b[2];
+
+	two_segments(b);
+	b[1].info.format = SEGMENT_FORMAT + 1;
+	segment_encode(b[1].bytes, &b[1].info);
+	build_write(&b[1], h.wal_dir);
+	ok(recover_normal() != 0, "a segment of a newer format is no damage");
+	ok(strstr(h.region.seq->error,
+	       "a record that this release does not know") != NULL &&
+		strstr(h.region.seq->error, "force") == NULL,
+	    "%s", h.region.seq->error);
+	build_free(&b[0]);
+	build_free(&b[1]);
+	wal_empty();
+}
+
+/* Whatever was torn, flipped or lost, in logs of either format, and of both. */
+static void
+test_formats(void)
+{
+	static const uint32_t formats[][2] = {
+		{ SEGMENT_FORMAT_1, SEGMENT_FORMAT_1 },
+		{ SEGMENT_FORMAT_1, SEGMENT_FORMAT },
+		{ SEGMENT_FORMAT, SEGMENT_FORMAT },
+	};
+	unsigned i;
+
+	for (i = 0; i < NITEMS(formats); i++) {
+		diag("formats %u, %u", formats[i][0], formats[i][1]);
+		memcpy(format_of, formats[i], sizeof(format_of));
+		test_tears();
+		test_lost_flights();
+		test_flips();
+		test_junk();
+	}
+}
+
 int
 main(void)
 {
@@ -677,12 +748,10 @@ main(void)
 	test_owner();
 	test_failed_flush();
 	test_numbers();
-	test_tears();
-	test_lost_flights();
-	test_flips();
-	test_junk();
 	test_kinds();
 	test_member();
+	test_newer_format();
+	test_formats();
 	loop_close(&w.loop);
 	h_region_end(&h);
 	h_free(&h);

@@ -209,12 +209,15 @@ index_put(uint64_t durable, uint64_t vlsn, uint32_t segment, uint32_t offset)
 	close(fd);
 }
 
-/* A whole log, a checkpoint and an index, each perhaps not there. */
+/*
+ * A whole log, the first segments perhaps of format 1; a checkpoint and an
+ * index, each perhaps not there.
+ */
 static void
 data_make(void)
 {
 	struct segment_build *last = &log_of[SEGMENTS - 1];
-	unsigned i;
+	unsigned i, old = rnd(SEGMENTS + 1);
 
 	dir_remove(h.data_dir, "wal");
 	dir_remove(h.data_dir, "store");
@@ -225,6 +228,7 @@ data_make(void)
 	    openat(h.data_dir, "wal", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	for (i = 0; i < SEGMENTS; i++) {
 		build_free(&log_of[i]);
+		build_format = i < old ? SEGMENT_FORMAT_1 : SEGMENT_FORMAT;
 		build_begin(
 		    &log_of[i], i + 1, SIZE, i > 0 ? &log_of[i - 1] : NULL);
 		for (unsigned n = 2 + rnd(8); n > 0; n--) {

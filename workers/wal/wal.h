@@ -236,7 +236,7 @@ struct wal {
 	bool clock_due;
 	enum wal_clock_said clock_said;
 	uint64_t clock_said_ns;
-	uint32_t seed; /* CRC of the newest sealed record */
+	uint32_t chain; /* CRC of the newest replicated record that is sealed */
 	uint64_t position; /* end of what is in the buffer */
 	uint64_t published; /* position that readers know */
 	uint64_t oldest; /* as published */

@@ -51,7 +51,7 @@ flush_failed(struct wal *w, const char *call, int error)
 	wal_fail(w, name, call, error);
 }
 
-/* Fill in the head and chain head and records; *records gets how many. */
+/* Fill in the head; seal head, records and pad, and chain the records. */
 static void
 batch_seal(struct wal *w)
 {
@@ -59,9 +59,11 @@ batch_seal(struct wal *w)
 		.committed = commit_vlsn(w->r),
 		.segment = w->segment.info.number,
 		.offset = (uint32_t)(w->batch.start - w->segment.base),
-		.prev_crc = w->seed,
+		.life = w->segment.info.life,
+		.prev_crc = w->chain,
 		.length = (uint32_t)(w->position - w->batch.start) };
 	uint64_t at = w->batch.start;
+	uint32_t crc;
 
 	batch_encode(wal_at(w, at), &head, w->term, w->time_ms);
 	while (at < w->position) {
@@ -69,7 +71,9 @@ batch_seal(struct wal *w)
 		uint32_t len = get_le32(rec + REC_LEN_OFF);
 
 		ASSERT(len >= REC_HEADER_SIZE && len <= w->position - at);
-		w->seed = record_seal(rec, len, w->seed);
+		crc = record_seal(rec, len, w->chain);
+		w->chain = segment_chain(
+		    SEGMENT_FORMAT, w->chain, rec[REC_TYPE_OFF], crc);
 		at += len;
 	}
 }
@@ -85,7 +89,8 @@ batch_pad(struct wal *w)
 		return;
 	len = (uint32_t)(align_up(at + REC_HEADER_SIZE, w->io.block) - at);
 	wal_buffer_take(w, len);
-	pad_encode(wal_at(w, w->position), len, w->term, w->time_ms);
+	pad_encode(wal_at(w, w->position), len, w->segment.info.life, w->term,
+	    w->time_ms);
 	w->position += len;
 }
 

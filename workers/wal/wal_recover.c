@@ -925,7 +925,7 @@ continue_at(struct recovery *rec)
 
 	info->prev_number = rec->check.tail_number;
 	info->prev_end = rec->check.tail_number != 0 ? rec->check.tail_end : 0;
-	info->prev_crc = rec->check.tail_number != 0 ? rec->check.tail_crc : 0;
+	w->chain = rec->check.tail_number != 0 ? rec->check.tail_crc : 0;
 	info->number = rec->highest;
 	info->first_vlsn = w->vlsn + 1;
 	info->term_before = w->term;

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "conf/node_file.h"
 #include "shm/assert.h"
 #include "shm/log.h"
 
@@ -48,6 +49,8 @@ header_append(struct wal *w, int fd, uint64_t file_size)
 	ASSERT(file_size > 2 * (uint64_t)w->io.block);
 	memcpy(s->info.uuid, w->uuid, sizeof(s->info.uuid));
 	s->info.generation = w->generation;
+	s->info.life = segment_life_new();
+	s->info.format = SEGMENT_FORMAT;
 	s->info.block = w->io.block;
 	s->info.size = (uint32_t)file_size;
 	s->info.first_vlsn = w->vlsn + 1;
@@ -59,7 +62,8 @@ header_append(struct wal *w, int fd, uint64_t file_size)
 	s->base = w->position;
 	s->limit = (uint32_t)file_size - w->io.block;
 	wal_buffer_take(w, w->io.block);
-	w->seed = segment_encode(wal_at(w, w->position), &s->info);
+	s->info.prev_crc = w->chain;
+	segment_encode(wal_at(w, w->position), &s->info);
 	w->position += w->io.block;
 	w->sampled = false;
 	base_publish(w);
@@ -89,7 +93,6 @@ segment_retire(struct wal *w)
 	close(s->fd);
 	s->info.prev_number = s->info.number;
 	s->info.prev_end = (uint32_t)(w->position - s->base);
-	s->info.prev_crc = w->seed;
 }
 
 void
@@ -191,6 +194,36 @@ first_write(struct wal *w, int fd)
 	return rc;
 }
 
+/*
+ * Before the first segment of format 2 there is: the node file says so to
+ * releases that do not know it. On a full disk the reserve is there for that.
+ */
+static int
+format_raise(struct wal *w)
+{
+	int dir = w->w->data_dir, rc;
+	struct node_file node;
+	char why[128];
+
+	rc = node_file_read(dir, &node, why, sizeof(why));
+	if (rc != 0)
+		return wal_boot_fault(w, NODE_FILE_NAME, "read", -rc);
+	if (node.format == NODE_FILE_FORMAT)
+		return 0;
+	node.format = NODE_FILE_FORMAT;
+	rc = node_file_write(dir, &node);
+	if (rc == -ENOSPC || rc == -EDQUOT) {
+		unlinkat(dir, WAL_RESERVE_NAME, 0);
+		rc = node_file_write(dir, &node);
+	}
+	if (rc != 0)
+		return wal_boot_fault(w, NODE_FILE_NAME, "write", -rc);
+	event_add(w->r, SLOT_WAL, EVENT_INFO,
+	    "the log goes on in format 2: releases before it refuse this "
+	    "directory from now on");
+	return 0;
+}
+
 int
 wal_segment_first(struct wal *w)
 {
@@ -204,6 +237,10 @@ wal_segment_first(struct wal *w)
 	fd = first_find(w, name, &size);
 	if (fd < 0)
 		return wal_boot_fault(w, path, "create", -fd);
+	if ((rc = format_raise(w)) != 0) {
+		close(fd);
+		return rc;
+	}
 	header_append(w, fd, size);
 	/*
 	 * What had failed before holds while this header is on its way. A word
