@@ -24,6 +24,12 @@ struct cursor {
 	enum cursor_mode mode;
 	uint64_t vlsn; /* newest record returned, or passed over */
 	struct segment_reader reader; /* FILE */
+	uint64_t below; /* FILE: all of it that counts has lower VLSNs */
+	/* Headers of segments behind number newer_from, up to `asked`. */
+	struct segment_info *newer;
+	uint32_t newers, room, newer_from, asked;
+	uint32_t bounded; /* FILE: so many of them were looked at */
+	uint64_t again; /* VLSN looked for again, as it was superseded */
 	uint64_t position; /* BUFFER: of the next record */
 	uint64_t current; /* BUFFER: of the record last returned */
 	char place[64];
@@ -58,6 +64,7 @@ cursor_close(struct cursor *c)
 	if (c == NULL)
 		return;
 	leave(c);
+	free(c->newer);
 	free(c);
 }
 
@@ -143,6 +150,8 @@ enter_file(struct cursor *c, uint32_t number)
 	/* The source is the reader itself, which has moved. */
 	c->reader.source.ctx = &c->reader;
 	c->mode = CURSOR_FILE;
+	c->bounded = 0;
+	c->below = UINT64_MAX;
 	return 0;
 }
 
@@ -153,64 +162,121 @@ newest_segment(const struct cursor *c)
 	    &c->r->walbuf.h->newest_lsn, memory_order_acquire));
 }
 
+static int
+newer_add(struct cursor *c, const struct segment_info *info)
+{
+	struct segment_info *grown;
+	uint32_t room = c->room != 0 ? 2 * c->room : 16;
+
+	if (c->newers == c->room) {
+		grown = realloc(c->newer, room * sizeof(*grown));
+		if (grown == NULL)
+			return -ENOMEM;
+		c->newer = grown;
+		c->room = room;
+	}
+	c->newer[c->newers++] = *info;
+	return 0;
+}
+
 /*
- * A closed segment is the log's up to where its successor goes on. Records may
- * stand behind that, good ones of this chain: those that a failed flush left.
- * So none is read before it is known whether the segment is closed, nor while
- * a file that may tell cannot be read.
+ * Have the headers of all segments behind the one that is read: each is read
+ * once. The newest one's may still be on its way to the disk.
  */
 static int
-bound(struct cursor *c)
+newer_ask(struct cursor *c)
 {
-	uint32_t n, newest, number = c->reader.scan.number;
+	uint32_t number = c->reader.scan.number, newest = newest_segment(c);
 	struct segment_reader fresh;
 	int rc;
 
-	if (c->reader.limit != 0 || (newest = newest_segment(c)) == number)
-		return 0;
-	for (n = number + 1; n <= newest && c->reader.limit == 0; n++) {
+	if (c->newer_from == 0 || number < c->newer_from) {
+		c->newers = 0;
+		c->newer_from = c->asked = number;
+	}
+	for (; c->asked < newest; c->asked++) {
 		rc = segment_reader_open(
-		    &fresh, c->wal_dir, n, SEGMENT_BLOCK_MAX, true);
+		    &fresh, c->wal_dir, c->asked + 1, SEGMENT_BLOCK_MAX, true);
+		if (rc == 0) {
+			rc = newer_add(c, &fresh.info);
+			segment_reader_close(&fresh);
+		}
 		if (cursor_unread(rc))
-			return looked(c, n, rc);
-		if (rc != 0)
-			continue;
-		if (fresh.info.prev_number == number)
-			c->reader.limit = fresh.info.prev_end;
-		segment_reader_close(&fresh);
+			return looked(c, c->asked + 1, rc);
+		if (rc != 0 && c->asked + 1 == newest)
+			break;
 	}
 	return 0;
 }
 
-/* From a segment's end to the one that continues it exactly there. */
+/*
+ * The live extent of a segment: it is the log's up to where a newer one goes
+ * on, and holds nothing of it at or after the first VLSN of any newer one.
+ * Records may stand behind that, good ones of this chain: those that a failed
+ * flush left, or a cut. So none is read before all newer headers were asked,
+ * nor while a file that may tell cannot be read.
+ */
+static int
+bound(struct cursor *c)
+{
+	uint32_t i, number = c->reader.scan.number;
+	int rc = newer_ask(c);
+
+	if (rc != 0)
+		return rc;
+	for (i = c->bounded; i < c->newers; i++) {
+		const struct segment_info *newer = &c->newer[i];
+
+		if (newer->number <= number)
+			continue;
+		if (newer->first_vlsn < c->below)
+			c->below = newer->first_vlsn;
+		if (newer->prev_number == number &&
+		    (c->reader.limit == 0 || newer->prev_end < c->reader.limit))
+			c->reader.limit = newer->prev_end;
+	}
+	c->bounded = i;
+	return 0;
+}
+
+/*
+ * From a segment's end to the one that continues it exactly there. Of two that
+ * do, the newer one supersedes the other.
+ */
 static int
 enter_next(struct cursor *c)
 {
 	const struct segment_scan *s = &c->reader.scan;
-	uint32_t newest = newest_segment(c);
-	struct segment_reader fresh;
-	uint32_t n, number = s->number, end = s->offset, seed = s->seed;
-	bool fits;
-	int rc;
+	uint32_t i, number;
+	int rc = newer_ask(c);
 
-	for (n = number + 1; n <= newest; n++) {
-		rc = segment_reader_open(
-		    &fresh, c->wal_dir, n, SEGMENT_BLOCK_MAX, true);
-		if (rc == -ENOENT || rc == -ENODATA)
+	for (i = c->newers; rc == 0 && i-- > 0;) {
+		const struct segment_info *newer = &c->newer[i];
+
+		if (newer->prev_number != s->number ||
+		    newer->prev_end != s->offset || newer->prev_crc != s->seed)
 			continue;
-		if (rc != 0)
-			return looked(c, n, rc);
-		fits = fresh.info.prev_number == number &&
-		       fresh.info.prev_end == end &&
-		       fresh.info.prev_crc == seed;
-		segment_reader_close(&fresh);
-		if (!fits)
-			continue;
-		if (enter_buffer(c, lsn_make(n, 0)))
+		number = newer->number;
+		if (enter_buffer(c, lsn_make(number, 0)))
 			return 0;
-		return enter_file(c, n);
+		rc = enter_file(c, number);
+		return rc == -ENODATA ? -ENOENT : rc;
 	}
-	return -ENOENT;
+	return rc != 0 ? rc : -ENOENT;
+}
+
+/*
+ * The record just read is the log's no more: the place of that VLSN is looked
+ * for again, once.
+ */
+static int
+superseded(struct cursor *c)
+{
+	if (c->again == c->vlsn + 1)
+		return damage(c, c->reader.scan.number, c->reader.scan.offset);
+	c->again = c->vlsn + 1;
+	leave(c);
+	return -ESTALE;
 }
 
 /* The next record with a VLSN from files; may end up in the buffer. */
@@ -227,6 +293,8 @@ file_next(struct cursor *c, struct record *out)
 		rc = segment_reader_next(&c->reader, out, NULL);
 		if (rc == 0 && out->vlsn == 0)
 			continue;
+		if (rc == 0 && out->vlsn >= c->below)
+			return superseded(c);
 		if (rc == 0) {
 			c->vlsn = out->vlsn;
 			return 0;
@@ -308,12 +376,17 @@ cursor_next(struct cursor *c, uint64_t limit, struct record *out)
 			rc = file_next(c, out);
 			if (c->mode == CURSOR_BUFFER && rc == -EAGAIN)
 				continue;
-			return rc;
+			if (c->mode != CURSOR_NOWHERE)
+				return rc;
+		} else {
+			rc = buffer_next(c, out);
+			if (rc != -ESTALE)
+				return rc;
 		}
-		rc = buffer_next(c, out);
-		if (rc != -ESTALE)
-			return rc;
-		/* Lapped: the files have it, unless they were recycled. */
+		/*
+		 * Lapped, or superseded: the files have it, unless they were
+		 * recycled.
+		 */
 		rc = cursor_seek(c, c->vlsn + 1);
 		if (rc != 0)
 			return rc == -ENOENT ? -ESTALE : rc;
@@ -410,7 +483,7 @@ seek_by_sample(struct cursor *c, uint64_t vlsn)
 		return rc;
 	if ((rc = bound(c)) != 0)
 		return rc;
-	if (c->reader.limit != 0 && lsn_offset(pair.lsn) >= c->reader.limit)
+	if (pair.vlsn >= c->below)
 		return -EBADMSG;
 	rc = segment_reader_seek(&c->reader, lsn_offset(pair.lsn), pair.vlsn);
 	if (rc == 0)

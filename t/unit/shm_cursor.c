@@ -135,13 +135,15 @@ test_holder(void)
 
 /* What goes on behind `from` cannot be read: what was dropped is not taken. */
 static void
-test_bound_unread(struct cursor *c, uint64_t from)
+test_bound_unread(uint64_t from)
 {
 	uint64_t lsn = atomic_load(&h.region.walbuf.h->newest_lsn);
 	char name[SEGMENT_NAME_MAX];
+	struct cursor *c;
 	struct record rec;
 	int rc;
 
+	is_i64(cursor_open(&c, &h.region, h.wal_dir, false), 0, "open");
 	segment_name(name, lsn_segment(lsn));
 	renameat(h.wal_dir, name, h.wal_dir, "aside");
 	mkdirat(h.wal_dir, name, 0700);
@@ -158,6 +160,7 @@ test_bound_unread(struct cursor *c, uint64_t from)
 	while ((rc = cursor_next(c, durable(), &rec)) == 0)
 		;
 	is_i64(rc, -EAGAIN, "and is read");
+	cursor_close(c);
 }
 
 /*
@@ -190,7 +193,7 @@ test_dropped(void)
 			type = rec.type;
 	is_i64(rc, -EAGAIN, "to the end");
 	is_u64(type, REC_TERM, "over the same record");
-	test_bound_unread(c, from);
+	test_bound_unread(from);
 	number -= 3;
 	cursor_close(c);
 }
