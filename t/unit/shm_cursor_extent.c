@@ -156,6 +156,40 @@ test_cut_far(void)
 	wal_empty(b, 4);
 }
 
+/* The same while a cursor is in 3, behind where 4 will go on: at each step. */
+static void
+test_cut_under(void)
+{
+	struct segment_build b[4], cut;
+	struct cursor *c;
+	struct record rec;
+	uint64_t n;
+	int rc;
+
+	build_begin(&b[0], 1, 65536, NULL);
+	flushes(&b[0], 3, 40);
+	cut = b[0];
+	flushes(&b[0], 3, 40);
+	build_begin(&b[1], 2, 65536, &b[0]);
+	flushes(&b[1], 3, 40);
+	build_begin(&b[2], 3, 65536, &b[1]);
+	flushes(&b[2], 5, 40);
+	log_is(&b[2]);
+	is_i64(cursor_open(&c, &h.region, h.wal_dir, false), 0, "open");
+	is_i64(cursor_seek(c, 11), 0, "seek 11");
+	is_i64(cursor_next(c, newest, &rec), 0, "it is in 3");
+	build_begin(&b[3], 4, 65536, &cut);
+	flushes(&b[3], 14, 50);
+	log_is(&b[3]);
+	for (n = 12; (rc = cursor_next(c, newest, &rec)) == 0; n++)
+		if (rec.vlsn != n || rec.payload_len != 50)
+			break;
+	is_i64(rc, -EAGAIN, "4 has taken its place");
+	is_u64(n, newest + 1, "to the end");
+	cursor_close(c);
+	wal_empty(b, 4);
+}
+
 /* Headers that lie: the cursor says so, and comes to an end. */
 static void
 test_lies(void)
@@ -217,6 +251,7 @@ main(void)
 	test_cut_tail();
 	test_cut_segment();
 	test_cut_far();
+	test_cut_under();
 	test_lies();
 	test_formats();
 	h_region_end(&h);
