@@ -10,13 +10,16 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "shm/index_file.h"
+#include "shm/map_read.h"
 #include "shm/walbuf.h"
 #include "shm/position.h"
 #include "shm/store_db.h"
+#include "shm/terms.h"
 
 #define HINT_MAGIC UINT64_C(0x31746e69684c4157) /* "WALhint1" */
 
@@ -28,9 +31,45 @@ is_group(const uint8_t uuid[16], const uint8_t group[16])
 	return memcmp(uuid, none, 16) == 0 || memcmp(uuid, group, 16) == 0;
 }
 
+/* All of them, or none: what does not rise is no list of runs. */
+static void
+terms_add_all(struct terms *terms, const struct store_db *db)
+{
+	struct store_term *list = NULL;
+	size_t count = 0, i;
+	bool good = true;
+	MDB_txn *txn;
+
+	if (mdb_txn_begin(db->env, NULL, MDB_RDONLY, &txn) != 0)
+		return;
+	if (store_db_terms(db, txn, &list, &count) != 0)
+		count = 0;
+	for (i = 0; good && i < count; i++)
+		good = terms_add(terms, list[i].term, list[i].vlsn);
+	if (!good)
+		terms_clear(terms);
+	free(list);
+	mdb_txn_abort(txn);
+}
+
+/* For a boot, beside which nobody writes. No lock: checkpoint may be opening. */
+static void
+terms_take(struct terms *terms, const char *path, uint64_t vlsn)
+{
+	struct store_db db;
+	char why[256];
+
+	map_read_open();
+	if (store_db_open(&db, path, STORE_DB_NOLOCK, 0, why, sizeof(why)) != 0)
+		return;
+	if (db.state.vlsn == vlsn)
+		terms_add_all(terms, &db);
+	store_db_close(&db);
+}
+
 static int
-checkpoint_take(
-    struct log_known *out, const char *data_path, const uint8_t group[16])
+checkpoint_take(struct log_known *out, const char *data_path,
+    const uint8_t group[16], struct terms *terms)
 {
 	struct store_state st;
 	char path[PATH_MAX];
@@ -46,6 +85,8 @@ checkpoint_take(
 	out->checkpoint = st.vlsn;
 	out->term = st.term;
 	out->time_ms = st.time_ms;
+	if (terms != NULL)
+		terms_take(terms, path, st.vlsn);
 	return 0;
 }
 
@@ -75,12 +116,12 @@ index_take(struct log_known *out, int data_dir, const uint8_t group[16],
 void
 log_known_read(struct log_known *out, const char *data_path, int data_dir,
     int wal_dir, const uint8_t group_uuid[16], uint64_t generation,
-    int *checkpoint_error)
+    struct terms *terms, int *checkpoint_error)
 {
 	int rc;
 
 	memset(out, 0, sizeof(*out));
-	rc = checkpoint_take(out, data_path, group_uuid);
+	rc = checkpoint_take(out, data_path, group_uuid, terms);
 	out->store_gone = faccessat(data_dir, LOG_STORE_FILE, F_OK, 0) != 0 &&
 			  errno == ENOENT;
 	if (checkpoint_error != NULL)

@@ -61,14 +61,17 @@ struct log_known {
 			    0 = none did. The caller's. */
 };
 
+struct terms;
+
 /*
  * Read it. data_path: of data_dir; group_uuid: what is of another group tells
  * nothing. What cannot be read tells nothing either; *checkpoint_error (may be
- * NULL) says why that could not, 0 or -errno.
+ * NULL) says why that could not, 0 or -errno. `terms` (may be NULL, and is
+ * empty) gets the term runs up to the checkpoint, or none.
  */
 void log_known_read(struct log_known *out, const char *data_path, int data_dir,
     int wal_dir, const uint8_t group_uuid[16], uint64_t generation,
-    int *checkpoint_error);
+    struct terms *terms, int *checkpoint_error);
 
 /* wal/hint: the checkpointed VLSN, so that a scan may begin there. */
 #define LOG_HINT_NAME "hint"

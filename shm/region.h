@@ -21,6 +21,7 @@
 #include "shm/request.h"
 #include "shm/sequencer.h"
 #include "shm/slots.h"
+#include "shm/terms.h"
 #include "shm/trouble.h"
 #include "shm/vmap.h"
 #include "shm/wake.h"
@@ -50,6 +51,7 @@ enum section {
 	SECT_EVENTS,
 	SECT_TROUBLES,
 	SECT_REACH,
+	SECT_TERMS,
 	SECT_RINGS, /* CLIENT_MAX x struct client_rings */
 	SECT_RING_DATA, /* per client: request, ret, result bytes */
 	SECT_VMAP,
@@ -190,6 +192,7 @@ struct region {
 	struct events *events;
 	struct troubles *troubles;
 	struct reach_table *reach;
+	struct terms *terms;
 	struct client_rings *rings;
 	struct vmap *vmap;
 	struct walbuf walbuf; /* mapped twice; data NULL in tools */

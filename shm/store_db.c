@@ -665,34 +665,63 @@ store_db_used(const struct store_db *db, MDB_txn *txn, uint64_t *bytes)
 	return 0;
 }
 
+/* The list as it lies in the map. */
+static int
+read_terms(void *arg)
+{
+	const struct map_call *m = arg;
+	MDB_val k = store_name(STORE_TERMS_NAME), *v = m->out;
+	const uint8_t *p;
+	int rc = mdb_get(m->txn, m->db->meta, &k, v);
+
+	if (rc != 0)
+		return store_db_errno(rc);
+	p = v->mv_data;
+	return v->mv_size < 4 || v->mv_size % 16 != 4 ||
+		       get_le32(p) != crc32c(0, p + 4, v->mv_size - 4)
+		   ? -EBADMSG
+		   : 0;
+}
+
+static int
+copy_terms(void *arg)
+{
+	const struct map_call *m = arg;
+	struct store_term *out = m->out;
+	const uint8_t *p = m->key;
+	size_t i;
+
+	for (i = 0; i < m->n; i++) {
+		out[i].term = get_le64(p + 4 + i * 16);
+		out[i].vlsn = get_le64(p + 12 + i * 16);
+	}
+	return 0;
+}
+
 int
 store_db_terms(const struct store_db *db, MDB_txn *txn, struct store_term **out,
     size_t *count)
 {
-	MDB_val k = store_name(STORE_TERMS_NAME), v;
-	const uint8_t *p;
-	size_t i;
-	int rc;
+	MDB_val v;
+	struct map_call m = { .db = db, .txn = txn, .out = &v };
+	int rc = map_read(read_terms, &m);
 
 	*out = NULL;
 	*count = 0;
-	rc = mdb_get(txn, db->meta, &k, &v);
-	if (rc == MDB_NOTFOUND)
-		return 0;
 	if (rc != 0)
-		return store_db_errno(rc);
-	p = v.mv_data;
-	if (v.mv_size < 4 || v.mv_size % 16 != 4 ||
-	    get_le32(p) != crc32c(0, p + 4, v.mv_size - 4))
-		return -EBADMSG;
+		return rc == -ENOENT ? 0 : rc;
 	*out = malloc(v.mv_size);
 	if (*out == NULL)
 		return -ENOMEM;
-	*count = v.mv_size / 16;
-	for (i = 0; i < *count; i++) {
-		(*out)[i].term = get_le64(p + 4 + i * 16);
-		(*out)[i].vlsn = get_le64(p + 12 + i * 16);
+	m.key = v.mv_data;
+	m.n = v.mv_size / 16;
+	m.out = *out;
+	if ((rc = map_read(copy_terms, &m)) != 0) {
+		free(*out);
+		*out = NULL;
+		return rc;
 	}
+	*count = m.n;
 	return 0;
 }
 

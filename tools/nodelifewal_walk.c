@@ -183,7 +183,7 @@ walk_know(const struct walk_dir *dir, struct walk *w, struct log_known *out)
 	}
 	log_known_read(out, dir->path, dir->data, dir->wal, dir->uuid,
 	    l->newest != UINT32_MAX ? l->entry[l->newest].info.generation : 0,
-	    &w->out->checkpoint_error);
+	    NULL, &w->out->checkpoint_error);
 }
 
 static int

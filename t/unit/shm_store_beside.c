@@ -187,7 +187,7 @@ known(uint64_t *vlsn)
 	struct log_known k;
 	int rc;
 
-	log_known_read(&k, dir, AT_FDCWD, -1, none, 0, &rc);
+	log_known_read(&k, dir, AT_FDCWD, -1, none, 0, NULL, &rc);
 	*vlsn = k.checkpoint;
 	return rc;
 }

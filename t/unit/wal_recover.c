@@ -726,6 +726,95 @@ test_formats(void)
 	}
 }
 
+/* A checkpoint with that list of terms. */
+static void
+put_checkpoint(uint64_t vlsn, const struct store_term *terms, size_t count)
+{
+	char path[PATH_MAX], why[256];
+	struct store_db db;
+	MDB_txn *txn;
+
+	h_checkpoint(&h, vlsn);
+	snprintf(path, sizeof(path), "%s/store", h.dir);
+	if (store_db_open(
+		&db, path, STORE_DB_WRITE, 1 << 20, why, sizeof(why)) != 0 ||
+	    mdb_txn_begin(db.env, NULL, 0, &txn) != 0 ||
+	    store_db_terms_put(&db, txn, terms, count) != 0 ||
+	    mdb_txn_commit(txn) != 0)
+		abort();
+	store_db_close(&db);
+}
+
+/* The runs that a boot knows: term and first VLSN, one behind the other. */
+static bool
+runs_are(const uint64_t *want, unsigned count)
+{
+	struct term_run runs[TERM_RUNS_MAX];
+	unsigned i, n = terms_copy(h.region.terms, runs);
+	bool same = n == count;
+
+	for (i = 0; i < n; i++) {
+		diag("term %ju from record %ju", (uintmax_t)runs[i].term,
+		    (uintmax_t)runs[i].first);
+		same = same && runs[i].term == want[2 * i] &&
+		       runs[i].first == want[2 * i + 1];
+	}
+	return same;
+}
+
+/*
+ * Records 1-3 are of term 2, 4-5 of 4, 6 of 5 in the next segment, and 7-8, one
+ * flush that may be torn, of 9.
+ */
+static void
+test_terms(void)
+{
+	static const uint64_t log[] = { 2, 1, 4, 4, 5, 6, 9, 7 };
+	static const uint64_t both[] = { 1, 1, 2, 2, 4, 4, 5, 6, 9, 7 };
+	static const struct store_term list[] = { { 1, 1 }, { 2, 2 },
+		{ 4, 4 } };
+	static const struct store_term foreign[] = { { 1, 1 }, { 8, 2 } };
+	static const struct store_term falls[] = { { 6, 1 }, { 3, 2 } };
+	struct segment_build b[2];
+
+	build_begin(&b[0], 1, 65536, NULL);
+	b[0].term = 2;
+	build_flush(&b[0], 3, 40);
+	b[0].term = 4;
+	build_flush(&b[0], 2, 100);
+	build_pad(&b[0]);
+	build_begin(&b[1], 2, 65536, &b[0]);
+	b[1].term = 5;
+	build_flush(&b[1], 1, 40);
+	b[1].term = 9;
+	build_flush(&b[1], 2, 40);
+	build_write(&b[0], h.wal_dir);
+	build_write(&b[1], h.wal_dir);
+	ok(recover() == 0 && runs_are(log, 4), "as the records say");
+	put_byte(2, b[1].at - 1, b[1].bytes[b[1].at - 1] ^ 1);
+	ok(recover() == 0 && w.vlsn == 7 && runs_are(log, 4),
+	    "a tear behind a run's first record");
+	put_byte(2, b[1].head_at + 200, b[1].bytes[b[1].head_at + 200] ^ 1);
+	put_byte(2, b[1].head_at + 90, b[1].bytes[b[1].head_at + 90] ^ 1);
+	ok(recover() == 0 && w.vlsn == 6 && runs_are(log, 3),
+	    "a tear before it takes the run away");
+	build_write(&b[1], h.wal_dir);
+
+	put_checkpoint(5, list, NITEMS(list));
+	ok(recover() == 0 && runs_are(both, 5),
+	    "up to the checkpoint its list, then the records");
+	put_checkpoint(5, foreign, NITEMS(foreign));
+	ok(recover() == 0 && w.vlsn == 8 && runs_are(log + 4, 2),
+	    "a list that does not lead there is forgotten");
+	put_checkpoint(5, falls, NITEMS(falls));
+	ok(recover() == 0 && w.vlsn == 8 && w.term == 9 && runs_are(log + 4, 2),
+	    "a list that falls is none");
+	build_free(&b[0]);
+	build_free(&b[1]);
+	dir_remove(h.data_dir, "store");
+	wal_empty();
+}
+
 int
 main(void)
 {
@@ -750,6 +839,7 @@ main(void)
 	test_numbers();
 	test_kinds();
 	test_member();
+	test_terms();
 	test_newer_format();
 	test_formats();
 	loop_close(&w.loop);

@@ -202,6 +202,7 @@ static void
 test_term_between(void)
 {
 	uint64_t from = h.acked_vlsn;
+	uint64_t term = 0, last = 0;
 	struct seen s;
 
 	h_push(&h, REC_OP, REQ_MORE, "part", 4);
@@ -219,6 +220,13 @@ test_term_between(void)
 	ok(s.count == 2 && s.rec[1].type == REC_TERM &&
 		s.rec[1].term == h.view.term,
 	    "the term's record follows the part");
+	ok(terms_of_vlsn(h.region.terms, from + 1, &term) == 0 &&
+		terms_last_of(h.region.terms, term, &last) == 0 &&
+		term < h.view.term && last == from + 1,
+	    "it ends the run of the term before");
+	ok(terms_of_vlsn(h.region.terms, from + 2, &term) == 0 &&
+		term == h.view.term,
+	    "and begins one");
 	h.acked_vlsn = from + 2;
 }
 

@@ -328,6 +328,8 @@ bool wal_room(struct wal *w, uint32_t len);
 /* A record of wal's own making; wal_room() found room for it. */
 void wal_append_own(
     struct wal *w, uint8_t type, const void *payload, uint32_t payload_len);
+/* A record of this term: the first of it, or the first that is looked at. */
+void wal_term_begins(struct wal *w, uint64_t term, uint64_t vlsn);
 /* Open a batch without a record: for a last head, or to close a segment. */
 void wal_batch_open(struct wal *w);
 /* Let readers see what was appended. */

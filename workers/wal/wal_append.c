@@ -122,6 +122,20 @@ record_append(struct wal *w, uint8_t type, uint8_t flags, uint64_t origin,
 }
 
 void
+wal_term_begins(struct wal *w, uint64_t term, uint64_t vlsn)
+{
+	struct terms *terms = w->r->terms;
+
+	if (terms_add(terms, term, vlsn))
+		return;
+	log_warnx("the term runs in the checkpoint do not lead to record %ju "
+		  "of term %ju: they are not this log's, and forgotten",
+	    (uintmax_t)vlsn, (uintmax_t)term);
+	terms_clear(terms);
+	(void)terms_add(terms, term, vlsn);
+}
+
+void
 wal_append_own(
     struct wal *w, uint8_t type, const void *payload, uint32_t payload_len)
 {
@@ -200,6 +214,7 @@ wal_role_turn(struct wal *w)
 		w->term = w->own_term = w->view.term;
 		wal_append_own(w, REC_TERM, NULL, 0);
 		w->term_start = w->vlsn;
+		wal_term_begins(w, w->term, w->vlsn);
 		w->told = false;
 		wal_publish_appended(w);
 		log_info("term %ju begins with record %ju", (uintmax_t)w->term,

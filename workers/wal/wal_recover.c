@@ -32,6 +32,7 @@ struct recovery {
 	uint64_t member; /* as wal's */
 	uint64_t member_before; /* likewise: it may not be committed */
 	uint32_t scanned; /* number of the first segment scanned */
+	uint64_t run_term; /* of the record scanned before */
 	uint64_t time_from; /* when the scan began */
 	uint32_t highest; /* number of any file, 0 = there is none */
 	bool sample; /* the next record may be a map sample */
@@ -188,6 +189,23 @@ take_head(struct recovery *rec, const struct record *r, uint32_t offset)
 		rec->mark = offset;
 }
 
+/*
+ * A run begins, or the scan does. Up to the checkpoint its list is the better
+ * one: the scan may have begun in the middle of a run.
+ */
+static void
+take_term(struct recovery *rec, const struct record *r)
+{
+	struct terms *terms = rec->w->r->terms;
+	uint64_t term;
+
+	rec->run_term = r->term;
+	if (r->vlsn <= rec->check.known.checkpoint &&
+	    terms_of_vlsn(terms, r->vlsn, &term) == 0)
+		return;
+	wal_term_begins(rec->w, r->term, r->vlsn);
+}
+
 static void
 take_record(struct recovery *rec, const struct record *r, uint32_t number,
     uint32_t offset)
@@ -216,6 +234,8 @@ take_record(struct recovery *rec, const struct record *r, uint32_t number,
 		rec->member_before = rec->member;
 		rec->member = r->vlsn;
 	}
+	if (r->term != rec->run_term)
+		take_term(rec, r);
 }
 
 /* ---- the judge's callbacks ---- */
@@ -618,6 +638,7 @@ publish(struct recovery *rec)
 	if (rec->check.list.newest != UINT32_MAX)
 		first = rec->check.list.entry[rec->check.list.oldest]
 			    .info.first_vlsn;
+	terms_cut(w->r->terms, w->vlsn);
 	position_set(&pos->appended, w->vlsn);
 	position_set(&pos->durable, w->vlsn);
 	position_set(&pos->committed, epoch_word(0, committed));
@@ -860,10 +881,11 @@ know(struct recovery *rec)
 	struct wal *w = rec->w;
 	uint32_t i;
 
+	terms_clear(w->r->terms);
 	log_known_read(known, w->conf->node.data_dir, w->w->data_dir, w->dir,
 	    w->uuid,
 	    l->newest != UINT32_MAX ? l->entry[l->newest].info.generation : 0,
-	    NULL);
+	    w->r->terms, NULL);
 	known->failed = failed_before(rec);
 	w->failed_before = known->failed != 0;
 	if (!w->w->force)
