@@ -514,19 +514,24 @@ wait_applied(struct region *r)
 	return commit_vlsn(r);
 }
 
-/* As long as nothing is applied beside it, it must be so. */
+/*
+ * As long as nothing is applied beside it, it must be so. What a read goes by
+ * is what the table has: it runs ahead of `applied` in the middle of a batch,
+ * and another gateway may be serving while this one checks.
+ */
 static bool
 check_once(struct worker *w, struct kv *kv)
 {
-	uint64_t limit = wait_applied(w->region);
+	uint64_t limit = wait_applied(w->region), before;
 	struct model m;
 	bool good;
 
 	model_make(&m, w->data_dir, limit);
 	check_writes(&m);
+	before = kv_sequence(kv);
 	check_store(&m, kv);
 	good = m.why[0] == '\0';
-	if (!good && position_get(&w->region->pos->applied) == limit)
+	if (!good && before == limit << 1 && kv_sequence(kv) == before)
 		sim_fail("%s", m.why);
 	if (good)
 		sim_tell("checked: VLSN %ju, %u writes, %u acknowledged, %u "
