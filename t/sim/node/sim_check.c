@@ -43,6 +43,8 @@ struct model {
 	bool whole; /* their beginning is in the log, too */
 	uint32_t parts_len;
 	uint8_t *parts;
+	bool chained; /* the log's chain is known up to here: */
+	uint32_t chain;
 	char why[256]; /* what of the store is not so */
 };
 
@@ -315,13 +317,50 @@ model_begin(struct model *m, uint64_t first)
 	m->first = first;
 }
 
+/* A segment's header states the chain before it. */
+static void
+chain_begin(struct model *m, const struct segment_info *info)
+{
+	if (m->chained && info->prev_crc != m->chain)
+		sim_fail("wal/%08x.seg states another chain than the log "
+			 "before it has",
+		    info->number);
+	m->chained = true;
+	m->chain =
+	    info->format == SEGMENT_FORMAT_1 ? info->crc : info->prev_crc;
+}
+
+/*
+ * In format 2 a record is chained to the replicated one before it, whatever of
+ * this log only lies between: the same bytes on every member.
+ */
+static void
+chain_next(
+    struct model *m, const struct segment_info *info, const struct record *rec)
+{
+	const uint8_t *at = rec->payload - REC_HEADER_SIZE;
+
+	if (info->format != SEGMENT_FORMAT_1) {
+		if (rec->vlsn == 0)
+			return;
+		if (rec->crc !=
+		    crc32c(m->chain, at + REC_LEN_OFF, rec->len - REC_LEN_OFF))
+			sim_fail("VLSN %ju of the log is not chained to the "
+				 "one before it",
+			    (uintmax_t)rec->vlsn);
+	}
+	m->chain = rec->crc;
+}
+
 static int
 read_segment(struct model *m, struct segment_reader *r, uint64_t limit)
 {
 	struct record rec;
 	int rc;
 
+	chain_begin(m, &r->info);
 	while ((rc = segment_reader_next(r, &rec, NULL)) == 0) {
+		chain_next(m, &r->info, &rec);
 		if (rec.vlsn == 0 || rec.vlsn > limit)
 			continue;
 		/* What a checkpoint holds may have left the log. */

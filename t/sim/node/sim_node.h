@@ -59,6 +59,7 @@ struct world {
 	unsigned expiry; /* one value in so many is to expire; 0: none is */
 	unsigned fat; /* one value in so many is long; 0: few are */
 	bool disk_fails, stalls, slow;
+	bool older; /* after a stop in order it is of an older release */
 	bool holds_up; /* an answer may wait, though nothing is wrong */
 	unsigned harm; /* events of chaos to come */
 	unsigned harms; /* of them, that have been */
@@ -84,7 +85,9 @@ struct world {
 	struct node *node;
 	int exit_code; /* of the newest one that ended by itself, */
 	bool ended; /* if it did */
+	bool stopped; /* the one before was stopped in order */
 	bool harmed; /* while it ran */
+	bool is_older; /* its node file may say so */
 	uint64_t start_ns; /* when the next one starts; 0 = it has */
 	unsigned starts, kills, power_losses, boots;
 	unsigned vain; /* starts since it last served, or was harmed */
@@ -102,6 +105,12 @@ uint32_t client_value(uint8_t *at, uint32_t number, uint32_t len);
 struct op_arg client_key(char buf[16], unsigned key);
 /* sim_check.c: compare what the node has with what it was given. */
 void client_check(struct worker *w, struct kv *kv);
+/*
+ * sim_older.c: make what is there a data directory of the release before log
+ * format 2, if the disk is quiet; and look whether one is what it must be.
+ */
+void older_make(void);
+void older_look(void);
 /* sim_outside.c: the power is lost, /dev/shm is empty. */
 void sim_region_forget(void);
 

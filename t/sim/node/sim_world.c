@@ -32,6 +32,7 @@
 #define KILL_POINTS  3000
 #define VAIN_MAX     20
 #define ANSWER_NS    (700 * NS_PER_MS)
+#define OLDER_CHANCE 999999 /* no harm's */
 
 struct world world;
 
@@ -212,7 +213,7 @@ supervisor_start(void)
 {
 	world.starts++;
 	world.start_ns = 0;
-	world.harmed = false;
+	world.harmed = world.stopped = false;
 	sim_tell("the node is started");
 	world.supervisor = sim_spawn("supervisor", supervisor_begin, NULL);
 }
@@ -287,6 +288,8 @@ power_back(void *arg)
 	sim_ring_power_loss();
 	sim_disk_power_loss(sim_disk_find(DISK));
 	sim_region_forget();
+	if (world.older)
+		older_look();
 }
 
 static void
@@ -556,12 +559,15 @@ restart_or_end(void)
 	    ++world.vain > VAIN_MAX)
 		sim_fail("the node ended %u times in a row, with code %d",
 		    world.vain, world.exit_code);
+	world.stopped |= world.ended && world.exit_code == 0;
 	world.ended = false;
 	if (world.start_ns == 0) {
 		world.start_ns =
 		    sim_now_ns() + 1 + sim_rand_below(START_MAX_NS);
 		world_progress();
 	} else if (sim_now_ns() >= world.start_ns) {
+		if (world.older && world.stopped)
+			older_make();
 		supervisor_start();
 	}
 }
@@ -662,6 +668,8 @@ watch(void *arg)
 	harm_early();
 	if (world.node != NULL && world.node->has_region)
 		look_positions(&world.node->region);
+	if (world.is_older)
+		older_look();
 	look_answers();
 	end_if_done();
 	if (sim_now_ns() <= world.progress_ns + PROGRESS_NS) {
@@ -773,6 +781,10 @@ world_begin(void)
 	    !world.slow || sim_chance(2) ? 0 : NS_PER_MS << sim_rand_below(5));
 	if (sim_chance(8))
 		calm_seed(how);
+	/* Not of the seed's chances so far: its story stays what it was. */
+	sim_chance_of(OLDER_CHANCE);
+	world.older = sim_chance(3);
+	sim_chance_back();
 	configure(&world.conf);
 	cut_take(how);
 	/* Behind all that says how many writes there are. */
