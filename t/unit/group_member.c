@@ -12,9 +12,11 @@
 static struct membership
 sample(unsigned count)
 {
-	struct membership m = {
-		.vlsn = 77, .generation = 3, .lease_ms = 1500, .count = count
-	};
+	struct membership m = { .vlsn = 77,
+		.before = 70,
+		.generation = 3,
+		.lease_ms = 1500,
+		.count = count };
 	unsigned i;
 
 	memcpy(m.group_uuid, "0123456789abcdef", 16);
@@ -22,11 +24,17 @@ sample(unsigned count)
 		m.member[i].incarnation = 0xabc000 + i;
 		m.member[i].priority = i;
 		m.member[i].type = i % 4;
+		m.member[i].read_capacity = (uint16_t)(100 + i);
+		m.member[i].write_capacity = (uint16_t)(50 + i);
+		m.member[i].latency_ms = 1 + i;
 		snprintf(m.member[i].name, MEMBER_NAME_MAX, "node%u", i);
-		snprintf(
-		    m.member[i].address, MEMBER_ADDR_MAX, "[fe80::%u]:7380", i);
 		if (i == 1)
-			memset(m.member[i].address, 0, MEMBER_ADDR_MAX);
+			continue;
+		snprintf(m.member[i].region, MEMBER_NAME_MAX, "hall%u", i / 4);
+		snprintf(
+		    m.member[i].peer, MEMBER_ADDR_MAX, "[fe80::%u]:7380", i);
+		snprintf(
+		    m.member[i].client, MEMBER_ADDR_MAX, "10.0.0.%u:7379", i);
 	}
 	return m;
 }
@@ -52,10 +60,12 @@ test_round_trip(void)
 	is_u64(bad, 0, "1 to 16 members come back as they were");
 	is_u64(cut, 0, "shorter and longer records are refused");
 	memset(&m.member[15].name, 'n', MEMBER_NAME_MAX - 1);
-	memset(&m.member[15].address, 'a', MEMBER_ADDR_MAX - 1);
+	memset(&m.member[15].region, 'r', MEMBER_NAME_MAX - 1);
+	memset(&m.member[15].peer, 'p', MEMBER_ADDR_MAX - 1);
+	memset(&m.member[15].client, 'c', MEMBER_ADDR_MAX - 1);
 	n = member_encode(buf, &m);
 	ok(n <= MEMBER_RECORD_MAX && member_decode(buf, n, 77, &out) == 0 &&
-		strlen(out.member[15].address) == MEMBER_ADDR_MAX - 1,
+		memcmp(&m, &out, sizeof(m)) == 0,
 	    "the longest names fit");
 }
 
@@ -89,12 +99,21 @@ test_refusals(void)
 	size_t n;
 
 	n = member_encode(buf, &m);
-	buf[0] = 2;
+	buf[0] = 3;
 	is_i64(member_decode(buf, n, 1, &out), -EPROTO, "another version");
-	buf[0] = 1;
-	buf[4] = 1;
+	buf[0] = 2;
+	buf[4] = QUORUM_PRIMARY + 1;
 	is_i64(member_decode(buf, n, 1, &out), -EPROTO, "another policy");
 	buf[4] = 0;
+	buf[48] = 1;
+	is_i64(member_decode(buf, n, 1, &out), -EPROTO, "another feature");
+	buf[48] = 0;
+	buf[36] = 1;
+	is_i64(member_decode(buf, n, 1, &out), -EBADMSG, "a count for nothing");
+	buf[36] = 0;
+	buf[63] = 1;
+	is_i64(member_decode(buf, n, 1, &out), -EBADMSG, "what must be zero");
+	buf[63] = 0;
 	buf[2] = 17;
 	is_i64(member_decode(buf, n, 1, &out), -EBADMSG, "17 members");
 	buf[2] = 0;
@@ -121,6 +140,12 @@ test_refusals(void)
 	m = sample(3);
 	m.member[0].name[1] = '\n';
 	ok(member_check(&m) != NULL, "a name that is not printable");
+	m = sample(3);
+	strcpy(m.member[0].region, "the hall");
+	ok(member_check(&m) != NULL, "a blank in a region");
+	m = sample(3);
+	strcpy(m.member[0].client, "\x7f:7379");
+	ok(member_check(&m) != NULL, "an address that is not printable");
 }
 
 /* Is it any `least` of `count` voters? */
@@ -138,7 +163,6 @@ test_quorums(void)
 	/* Types go round: electable, monitor, secondary, arbiter. */
 	struct membership m = sample(1);
 	struct quorums q;
-	unsigned i;
 
 	member_quorums(&m, &q);
 	ok(q.voters == 1 && any(&q.elect, 1, 1) && any(&q.commit, 1, 1),
@@ -159,14 +183,108 @@ test_quorums(void)
 	m.member[2].type = NODE_ELECTABLE;
 	ok(member_check(&m) != NULL, "ten are more than there may be");
 	m.member[2].type = NODE_SECONDARY;
-	for (i = 1; i < 9; i++) {
-		m.policy = i;
-		if (member_check(&m) == NULL)
-			break;
-	}
-	is_u64(i, 9, "a policy that a record has no particulars of");
 	is_i64(member_find(&m, 0xabc004), 4, "found by incarnation");
 	is_i64(member_find(&m, 4), -1, "or not");
+}
+
+/* Does it come back from a record as it was? */
+static bool
+kept(const struct membership *m)
+{
+	uint8_t buf[MEMBER_RECORD_MAX];
+	struct membership out;
+	size_t n = member_encode(buf, m);
+
+	return member_decode(buf, n, m->vlsn, &out) == 0 &&
+	       memcmp(m, &out, sizeof(out)) == 0;
+}
+
+static void
+test_policies(void)
+{
+	/* Who votes: node0, node3, node4. */
+	struct membership m = sample(5);
+	struct quorums q;
+
+	m.policy = QUORUM_FLEXIBLE;
+	m.elect = 3;
+	m.commit = 1;
+	member_quorums(&m, &q);
+	ok(kept(&m) && any(&q.elect, 3, 3) && any(&q.commit, 1, 3),
+	    "flexible: three elect, any one commits");
+	m.elect = 2;
+	ok(member_check(&m) != NULL, "which must share a voter");
+	m.policy = QUORUM_MAJORITY;
+	ok(member_check(&m) != NULL, "counts that no policy wants");
+
+	m.elect = m.commit = 0;
+	m.policy = QUORUM_EXPRESSION;
+	strcpy(m.elect_text, "node0&choose(1,node3,node4)");
+	strcpy(m.commit_text, "node0&node3|node0&node4|node3&node4");
+	member_quorums(&m, &q);
+	ok(kept(&m) && !quorum_has(&q.elect, 6) && quorum_has(&q.elect, 3) &&
+		any(&q.commit, 2, 3),
+	    "expressions: node0 and another one elect");
+	strcpy(m.elect_text, "node0&node1");
+	ok(member_check(&m) != NULL, "name who votes");
+	m.elect_text[0] = m.commit_text[0] = '\0';
+	ok(member_check(&m) != NULL, "and must be there");
+
+	m = sample(4);
+	m.policy = QUORUM_PRIMARY;
+	m.primary = 0;
+	member_quorums(&m, &q);
+	ok(kept(&m) && quorum_has(&q.elect, 1) && !quorum_has(&q.elect, 2) &&
+		quorum_has(&q.commit, 1),
+	    "a designated primary of two");
+	m.primary = 3;
+	ok(member_check(&m) != NULL, "is no arbiter");
+	m.member[3].type = NODE_ELECTABLE;
+	member_quorums(&m, &q);
+	ok(kept(&m) && quorum_has(&q.elect, 2) && !quorum_has(&q.elect, 1),
+	    "the other one, by its number as a member");
+	m.primary = 4;
+	ok(member_check(&m) != NULL, "is a member");
+}
+
+/* As the release before wrote it. */
+static void
+test_format_1(void)
+{
+	static const uint8_t record[] = "\1\0\1\0\0\0\0\0"
+					"0123456789abcdef"
+					"\3\0\0\0\0\0\0\0"
+					"\xdc\5\0\0\0\0\0\0"
+					"\0\xc0\xab\0\0\0\0\0"
+					"\7\0\0\0\0\2\4\0"
+					"n1h:74";
+	uint8_t buf[sizeof(record)];
+	size_t n = sizeof(record) - 1, i;
+	struct membership m;
+	unsigned taken = 0;
+
+	ok(member_decode(record, n, 9, &m) == 0 && m.vlsn == 9 &&
+		m.generation == 3 && m.lease_ms == 1500 && m.count == 1 &&
+		m.policy == QUORUM_MAJORITY && m.before == 0,
+	    "format 1 is read");
+	ok(m.member[0].incarnation == 0xabc000 && m.member[0].priority == 7 &&
+		strcmp(m.member[0].name, "n1") == 0 &&
+		strcmp(m.member[0].peer, "h:74") == 0 &&
+		m.member[0].client[0] == '\0' &&
+		m.member[0].read_capacity == 100 &&
+		m.member[0].write_capacity == 100 &&
+		m.member[0].latency_ms == 1,
+	    "what it does not tell is as where nobody told");
+	ok(kept(&m), "it is written in format 2");
+	for (i = 0; i < n; i++)
+		taken += member_decode(record, i, 9, &m) == 0;
+	is_u64(taken, 0, "shorter records are refused");
+	memcpy(buf, record, n);
+	buf[4] = 1;
+	is_i64(member_decode(buf, n, 9, &m), -EPROTO, "its other policies");
+	buf[4] = 0;
+	buf[36] = 1;
+	is_i64(member_decode(buf, n, 9, &m), -EBADMSG, "what must be zero");
 }
 
 int
@@ -176,5 +294,7 @@ main(void)
 	test_file();
 	test_refusals();
 	test_quorums();
+	test_policies();
+	test_format_1();
 	return tap_done();
 }

@@ -213,7 +213,9 @@ members_propose(struct group *g)
 	self->priority = conf->election.priority;
 	self->type = types[conf->node.type];
 	snprintf(self->name, sizeof(self->name), "%s", g->node.node);
-	snprintf(self->address, sizeof(self->address), "%s", conf->listen.peer);
+	member_default(self);
+	snprintf(self->peer, sizeof(self->peer), "%s", conf->listen.peer);
+	snprintf(self->client, sizeof(self->client), "%s", conf->listen.client);
 }
 
 /*

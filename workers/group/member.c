@@ -40,7 +40,10 @@ entry_check(const struct membership *m, uint32_t index)
 		return "a member is of an unknown type";
 	if (a->name[0] == '\0' || !text_check(a->name, sizeof(a->name)))
 		return "a member's name is empty or not printable";
-	if (!text_check(a->address, sizeof(a->address)))
+	if (!text_check(a->region, sizeof(a->region)))
+		return "a member's region is not printable";
+	if (!text_check(a->peer, sizeof(a->peer)) ||
+	    !text_check(a->client, sizeof(a->client)))
 		return "a member's address is not printable";
 	for (i = 0; i < index; i++) {
 		if (strcmp(m->member[i].name, a->name) == 0)
@@ -58,26 +61,55 @@ is_voter(const struct member *a)
 	return a->type == NODE_ELECTABLE || a->type == NODE_ARBITER;
 }
 
+/* What only other policies have is zero, so that a record has one form. */
+static const char *
+policy_check(const struct membership *m)
+{
+	if (m->policy > QUORUM_PRIMARY)
+		return "the quorum policy is unknown";
+	if (m->policy != QUORUM_FLEXIBLE && (m->elect | m->commit) != 0)
+		return "counts of voters belong to another quorum policy";
+	if (m->policy != QUORUM_EXPRESSION &&
+	    (m->elect_text[0] != '\0' || m->commit_text[0] != '\0'))
+		return "expressions belong to another quorum policy";
+	if (strnlen(m->elect_text, MEMBER_QUORUM_MAX) == MEMBER_QUORUM_MAX ||
+	    strnlen(m->commit_text, MEMBER_QUORUM_MAX) == MEMBER_QUORUM_MAX)
+		return "a quorum expression is too long";
+	if (m->policy != QUORUM_PRIMARY)
+		return m->primary == 0 ? NULL
+				       : "a designated primary belongs to "
+					 "another quorum policy";
+	if (m->primary >= m->count)
+		return "the designated primary is no member";
+	/* An arbiter is never master. */
+	return m->member[m->primary].type == NODE_ELECTABLE
+		   ? NULL
+		   : "the designated primary is not electable";
+}
+
 /* The tables of its voters; NULL, or why there can be none. */
 static const char *
 quorums_make(const struct membership *m, struct quorums *out)
 {
-	static const struct quorum_policy majority = { .kind =
-							   QUORUM_MAJORITY };
+	struct quorum_policy policy = { .kind = m->policy,
+		.elect = m->elect,
+		.commit = m->commit,
+		.elect_text = m->elect_text,
+		.commit_text = m->commit_text };
+	const char *name[MEMBER_MAX];
 	unsigned count = 0;
 	uint32_t i;
 
-	/* The particulars of the others are not in records of this format. */
-	if (m->policy != QUORUM_MAJORITY)
-		return "the quorum policy is unknown";
 	out->voters = 0;
 	for (i = 0; i < m->count; i++) {
 		if (!is_voter(&m->member[i]))
 			continue;
+		if (m->policy == QUORUM_PRIMARY && i == m->primary)
+			policy.primary = count;
 		out->voters |= (uint16_t)(1u << i);
-		count++;
+		name[count++] = m->member[i].name;
 	}
-	return quorum_make(&out->elect, &out->commit, &majority, NULL, count);
+	return quorum_make(&out->elect, &out->commit, &policy, name, count);
 }
 
 const char *
@@ -97,22 +129,43 @@ member_check(const struct membership *m)
 	}
 	if (!electable)
 		return "no member is electable";
+	if ((m->features & ~MEMBER_FEATURES) != 0)
+		return "a feature is unknown";
+	if ((why = policy_check(m)) != NULL)
+		return why;
 	return quorums_make(m, &quorums);
+}
+
+static size_t
+text_put(uint8_t *at, const char *text)
+{
+	size_t n = strlen(text);
+
+	memcpy(at, text, n);
+	return n;
 }
 
 static size_t
 entry_encode(uint8_t *at, const struct member *a)
 {
-	size_t name_len = strlen(a->name), addr_len = strlen(a->address);
+	size_t n = MEMBER_ENTRY_SIZE;
 
+	memset(at, 0, MEMBER_ENTRY_SIZE);
 	put_le64(at, a->incarnation);
 	put_le32(at + 8, a->priority);
 	at[12] = a->type;
-	at[13] = (uint8_t)name_len;
-	put_le16(at + 14, (uint16_t)addr_len);
-	memcpy(at + MEMBER_ENTRY_SIZE, a->name, name_len);
-	memcpy(at + MEMBER_ENTRY_SIZE + name_len, a->address, addr_len);
-	return MEMBER_ENTRY_SIZE + name_len + addr_len;
+	at[13] = (uint8_t)strlen(a->name);
+	at[14] = (uint8_t)strlen(a->region);
+	put_le16(at + 16, (uint16_t)strlen(a->peer));
+	put_le16(at + 18, (uint16_t)strlen(a->client));
+	put_le16(at + 20, a->read_capacity);
+	put_le16(at + 22, a->write_capacity);
+	put_le32(at + 24, a->latency_ms);
+	n += text_put(at + n, a->name);
+	n += text_put(at + n, a->region);
+	n += text_put(at + n, a->peer);
+	n += text_put(at + n, a->client);
+	return n;
 }
 
 size_t
@@ -122,55 +175,141 @@ member_encode(uint8_t *at, const struct membership *m)
 	uint32_t i;
 
 	ASSERT(member_check(m) == NULL);
+	memset(at, 0, MEMBER_HEAD_SIZE);
 	put_le16(at, MEMBER_FORMAT);
 	put_le16(at + 2, (uint16_t)m->count);
 	put_le32(at + 4, m->policy);
 	memcpy(at + 8, m->group_uuid, sizeof(m->group_uuid));
 	put_le64(at + 24, m->generation);
 	put_le32(at + 32, m->lease_ms);
-	put_le32(at + 36, 0);
+	at[36] = m->elect;
+	at[37] = m->commit;
+	at[38] = m->primary;
+	put_le64(at + 40, m->before);
+	put_le64(at + 48, m->features);
+	put_le16(at + 56, (uint16_t)strlen(m->elect_text));
+	put_le16(at + 58, (uint16_t)strlen(m->commit_text));
+	n += text_put(at + n, m->elect_text);
+	n += text_put(at + n, m->commit_text);
 	for (i = 0; i < m->count; i++)
 		n += entry_encode(at + n, &m->member[i]);
 	ASSERT(n <= MEMBER_RECORD_MAX);
 	return n;
 }
 
-/* Returns the bytes taken, or 0 if they are no member. */
-static size_t
-entry_decode(const uint8_t *at, size_t n, struct member *a)
-{
-	size_t name_len, addr_len;
+/* Foreign bytes, taken from the front. */
+struct bytes {
+	const uint8_t *at;
+	size_t n;
+};
 
-	if (n < MEMBER_ENTRY_SIZE)
-		return 0;
+/* The next `n` bytes, or NULL if there are not so many. */
+static const uint8_t *
+bytes_take(struct bytes *b, size_t n)
+{
+	const uint8_t *at = b->at;
+
+	if (b->n < n)
+		return NULL;
+	b->at += n;
+	b->n -= n;
+	return at;
+}
+
+/* A text of n bytes into `max`, which is zeroed. A NUL would hide the rest. */
+static bool
+text_take(struct bytes *b, size_t n, char *text, size_t max)
+{
+	const uint8_t *at;
+
+	if (n >= max || (at = bytes_take(b, n)) == NULL)
+		return false;
+	memcpy(text, at, n);
+	return strlen(text) == n;
+}
+
+void
+member_default(struct member *a)
+{
+	a->read_capacity = a->write_capacity = 100;
+	a->latency_ms = 1;
+}
+
+static bool
+entry_decode_1(struct bytes *b, struct member *a)
+{
+	const uint8_t *at = bytes_take(b, MEMBER_ENTRY_SIZE_1);
+
+	if (at == NULL)
+		return false;
+	member_default(a);
 	a->incarnation = get_le64(at);
 	a->priority = get_le32(at + 8);
 	a->type = at[12];
-	name_len = at[13];
-	addr_len = get_le16(at + 14);
-	if (name_len >= sizeof(a->name) || addr_len >= sizeof(a->address))
-		return 0;
-	if (n < MEMBER_ENTRY_SIZE + name_len + addr_len)
-		return 0;
-	memcpy(a->name, at + MEMBER_ENTRY_SIZE, name_len);
-	memcpy(a->address, at + MEMBER_ENTRY_SIZE + name_len, addr_len);
-	/* A NUL inside would hide the bytes behind it. */
-	if (strlen(a->name) != name_len || strlen(a->address) != addr_len)
-		return 0;
-	return MEMBER_ENTRY_SIZE + name_len + addr_len;
+	return text_take(b, at[13], a->name, sizeof(a->name)) &&
+	       text_take(b, get_le16(at + 14), a->peer, sizeof(a->peer));
+}
+
+static bool
+entry_decode(struct bytes *b, struct member *a)
+{
+	const uint8_t *at = bytes_take(b, MEMBER_ENTRY_SIZE);
+
+	if (at == NULL || at[15] != 0 || get_le32(at + 28) != 0)
+		return false;
+	a->incarnation = get_le64(at);
+	a->priority = get_le32(at + 8);
+	a->type = at[12];
+	a->read_capacity = get_le16(at + 20);
+	a->write_capacity = get_le16(at + 22);
+	a->latency_ms = get_le32(at + 24);
+	return text_take(b, at[13], a->name, sizeof(a->name)) &&
+	       text_take(b, at[14], a->region, sizeof(a->region)) &&
+	       text_take(b, get_le16(at + 16), a->peer, sizeof(a->peer)) &&
+	       text_take(b, get_le16(at + 18), a->client, sizeof(a->client));
+}
+
+/* What only format 2 has, of the head at `at`, and the texts behind it. */
+static bool
+head_decode(const uint8_t *at, struct bytes *b, struct membership *out)
+{
+	if (bytes_take(b, MEMBER_HEAD_SIZE - MEMBER_HEAD_SIZE_1) == NULL ||
+	    at[39] != 0 || get_le32(at + 60) != 0)
+		return false;
+	out->elect = at[36];
+	out->commit = at[37];
+	out->primary = at[38];
+	out->before = get_le64(at + 40);
+	out->features = get_le64(at + 48);
+	return text_take(b, get_le16(at + 56), out->elect_text,
+		   sizeof(out->elect_text)) &&
+	       text_take(b, get_le16(at + 58), out->commit_text,
+		   sizeof(out->commit_text));
+}
+
+/* Is it of a kind that a later version has made? */
+static bool
+is_newer(const struct membership *m, unsigned format)
+{
+	if (format == 1)
+		return m->policy != QUORUM_MAJORITY;
+	return m->policy > QUORUM_PRIMARY ||
+	       (m->features & ~MEMBER_FEATURES) != 0;
 }
 
 int
 member_decode(
     const uint8_t *at, size_t n, uint64_t vlsn, struct membership *out)
 {
-	size_t used = MEMBER_HEAD_SIZE, step;
+	struct bytes b = { at, n };
+	unsigned format;
 	uint32_t i;
 
 	memset(out, 0, sizeof(*out));
-	if (n < MEMBER_HEAD_SIZE || n > MEMBER_RECORD_MAX)
+	if (n > MEMBER_RECORD_MAX || bytes_take(&b, MEMBER_HEAD_SIZE_1) == NULL)
 		return -EBADMSG;
-	if (get_le16(at) != MEMBER_FORMAT || get_le32(at + 4) != 0)
+	format = get_le16(at);
+	if (format != 1 && format != MEMBER_FORMAT)
 		return -EPROTO;
 	out->vlsn = vlsn;
 	out->count = get_le16(at + 2);
@@ -178,16 +317,17 @@ member_decode(
 	memcpy(out->group_uuid, at + 8, sizeof(out->group_uuid));
 	out->generation = get_le64(at + 24);
 	out->lease_ms = get_le32(at + 32);
-	if (out->count == 0 || out->count > MEMBER_MAX ||
-	    get_le32(at + 36) != 0)
+	if (format == 1 ? get_le32(at + 36) != 0 : !head_decode(at, &b, out))
 		return -EBADMSG;
-	for (i = 0; i < out->count; i++) {
-		step = entry_decode(at + used, n - used, &out->member[i]);
-		if (step == 0)
+	if (is_newer(out, format))
+		return -EPROTO;
+	if (out->count == 0 || out->count > MEMBER_MAX)
+		return -EBADMSG;
+	for (i = 0; i < out->count; i++)
+		if (format == 1 ? !entry_decode_1(&b, &out->member[i])
+				: !entry_decode(&b, &out->member[i]))
 			return -EBADMSG;
-		used += step;
-	}
-	if (used != n || member_check(out) != NULL)
+	if (b.n != 0 || member_check(out) != NULL)
 		return -EBADMSG;
 	return 0;
 }
@@ -198,7 +338,7 @@ member_file_encode(uint8_t *at, const struct membership *m)
 	size_t n = member_encode(at + MEMBER_FILE_HEAD, m);
 
 	put_le32(at + 4, MEMBER_FILE_MAGIC);
-	put_le32(at + 8, MEMBER_FORMAT);
+	put_le32(at + 8, MEMBER_FILE_FORMAT);
 	put_le32(at + 12, (uint32_t)n);
 	put_le64(at + 16, m->vlsn);
 	n += MEMBER_FILE_HEAD;
@@ -215,7 +355,7 @@ member_file_decode(const uint8_t *at, size_t n, struct membership *out)
 		return -EBADMSG;
 	if (get_le32(at + 4) != MEMBER_FILE_MAGIC)
 		return -EBADMSG;
-	if (get_le32(at + 8) != MEMBER_FORMAT)
+	if (get_le32(at + 8) != MEMBER_FILE_FORMAT)
 		return -EPROTO;
 	if (get_le32(at + 12) != n - MEMBER_FILE_HEAD)
 		return -EBADMSG;
