@@ -180,20 +180,44 @@ newer_add(struct cursor *c, const struct segment_info *info)
 }
 
 /*
- * Have the headers of all segments behind the one that is read: each is read
- * once. The newest one's may still be on its way to the disk.
+ * Segment `number` is read: the headers behind it count. Those up to it tell
+ * of nothing that is still to come; and where nobody asked up to it, or those
+ * behind it were let go, it begins anew.
+ */
+static void
+newer_from(struct cursor *c, uint32_t number)
+{
+	uint32_t old = 0;
+
+	if (number == c->newer_from)
+		return;
+	if (number < c->newer_from || number > c->asked) {
+		c->newers = 0;
+		c->asked = number;
+	}
+	/* They rise. */
+	while (old < c->newers && c->newer[old].number <= number)
+		old++;
+	c->newers -= old;
+	if (c->newers != 0)
+		memmove(
+		    c->newer, c->newer + old, c->newers * sizeof(*c->newer));
+	c->newer_from = number;
+}
+
+/*
+ * Have the headers of all segments behind the one that is read, and of no
+ * other: each is read once. The newest one's may still be on its way to the
+ * disk.
  */
 static int
 newer_ask(struct cursor *c)
 {
-	uint32_t number = c->reader.scan.number, newest = newest_segment(c);
+	uint32_t newest = newest_segment(c);
 	struct segment_reader fresh;
 	int rc;
 
-	if (c->newer_from == 0 || number < c->newer_from) {
-		c->newers = 0;
-		c->newer_from = c->asked = number;
-	}
+	newer_from(c, c->reader.scan.number);
 	for (; c->asked < newest; c->asked++) {
 		rc = segment_reader_open(
 		    &fresh, c->wal_dir, c->asked + 1, SEGMENT_BLOCK_MAX, true);
@@ -227,8 +251,6 @@ bound(struct cursor *c)
 	for (i = c->bounded; i < c->newers; i++) {
 		const struct segment_info *newer = &c->newer[i];
 
-		if (newer->number <= number)
-			continue;
 		if (newer->first_vlsn < c->below)
 			c->below = newer->first_vlsn;
 		if (newer->prev_number == number &&

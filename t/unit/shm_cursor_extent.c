@@ -190,6 +190,52 @@ test_cut_under(void)
 	wal_empty(b, 4);
 }
 
+/*
+ * A header that cannot be read stops who needs it, and nobody else: a cursor
+ * that has asked up to 2 goes on in 5, and the log has no 3 any more.
+ */
+static void
+test_old_unreadable(void)
+{
+	struct segment_build b[6];
+	struct cursor *c;
+	struct record rec;
+	unsigned i;
+
+	for (i = 0; i < NITEMS(b); i++) {
+		build_begin(&b[i], i + 1, 65536, i > 0 ? &b[i - 1] : NULL);
+		flushes(&b[i], 4, 40);
+	}
+	log_is(&b[1]);
+	is_i64(cursor_open(&c, &h.region, h.wal_dir, false), 0, "open");
+	is_i64(cursor_seek(c, 1), 0, "seek");
+	is_i64(cursor_next(c, newest, &rec), 0, "it is in 1, the newest is 2");
+	log_is(&b[5]);
+	position_set(&h.region.pos->first, 13);
+	unlinkat(h.wal_dir, "00000001.seg", 0);
+	unlinkat(h.wal_dir, "00000002.seg", 0);
+	unlinkat(h.wal_dir, "00000003.seg", 0);
+	mkdirat(h.wal_dir, "00000003.seg", 0700);
+	hint(&b[4], 1);
+	ok(cursor_seek(c, 17) == 0, "a seek to 5, 3 unreadable: %s",
+	    cursor_place(c));
+	is_i64(cursor_next(c, newest, &rec), 0, "it reads there");
+	ok(cursor_seek(c, 13) == 0 && cursor_next(c, newest, &rec) == 0 &&
+		rec.vlsn == 13,
+	    "back to 4: %s", cursor_place(c));
+	for (i = 14; cursor_next(c, newest, &rec) == 0 && rec.vlsn == i; i++)
+		;
+	is_u64(i, newest + 1, "and on to the end");
+	unlinkat(h.wal_dir, "00000005.seg", 0);
+	mkdirat(h.wal_dir, "00000005.seg", 0700);
+	ok(cursor_unread(cursor_seek(c, 13)), "5 may tell of 4: %s",
+	    cursor_place(c));
+	cursor_close(c);
+	unlinkat(h.wal_dir, "00000003.seg", AT_REMOVEDIR);
+	unlinkat(h.wal_dir, "00000005.seg", AT_REMOVEDIR);
+	wal_empty(b, NITEMS(b));
+}
+
 /* Headers that lie: the cursor says so, and comes to an end. */
 static void
 test_lies(void)
@@ -252,6 +298,7 @@ main(void)
 	test_cut_segment();
 	test_cut_far();
 	test_cut_under();
+	test_old_unreadable();
 	test_lies();
 	test_formats();
 	h_region_end(&h);
