@@ -767,16 +767,8 @@ runs_are(const uint64_t *want, unsigned count)
  * flush that may be torn, of 9.
  */
 static void
-test_terms(void)
+terms_log(struct segment_build b[2])
 {
-	static const uint64_t log[] = { 2, 1, 4, 4, 5, 6, 9, 7 };
-	static const uint64_t both[] = { 1, 1, 2, 2, 4, 4, 5, 6, 9, 7 };
-	static const struct store_term list[] = { { 1, 1 }, { 2, 2 },
-		{ 4, 4 } };
-	static const struct store_term foreign[] = { { 1, 1 }, { 8, 2 } };
-	static const struct store_term falls[] = { { 6, 1 }, { 3, 2 } };
-	struct segment_build b[2];
-
 	build_begin(&b[0], 1, 65536, NULL);
 	b[0].term = 2;
 	build_flush(&b[0], 3, 40);
@@ -790,6 +782,21 @@ test_terms(void)
 	build_flush(&b[1], 2, 40);
 	build_write(&b[0], h.wal_dir);
 	build_write(&b[1], h.wal_dir);
+}
+
+static void
+test_terms(void)
+{
+	static const uint64_t log[] = { 2, 1, 4, 4, 5, 6, 9, 7 };
+	static const uint64_t both[] = { 1, 1, 2, 2, 4, 4, 5, 6, 9, 7 };
+	static const struct store_term list[] = { { 1, 1 }, { 2, 2 },
+		{ 4, 4 } };
+	static const struct store_term foreign[] = { { 1, 1 }, { 8, 2 } };
+	static const struct store_term falls[] = { { 6, 1 }, { 3, 2 } };
+	static const struct store_term lacks[] = { { 1, 1 }, { 2, 2 } };
+	struct segment_build b[2];
+
+	terms_log(b);
 	ok(recover() == 0 && runs_are(log, 4), "as the records say");
 	put_byte(2, b[1].at - 1, b[1].bytes[b[1].at - 1] ^ 1);
 	ok(recover() == 0 && w.vlsn == 7 && runs_are(log, 4),
@@ -809,8 +816,104 @@ test_terms(void)
 	put_checkpoint(5, falls, NITEMS(falls));
 	ok(recover() == 0 && w.vlsn == 8 && w.term == 9 && runs_are(log + 4, 2),
 	    "a list that falls is none");
+	put_checkpoint(5, lacks, NITEMS(lacks));
+	ok(recover() == 0 && w.vlsn == 8 && runs_are(log + 4, 2),
+	    "nor is one that lacks the run before the scan");
 	build_free(&b[0]);
 	build_free(&b[1]);
+	dir_remove(h.data_dir, "store");
+	wal_empty();
+}
+
+/* Of what is scanned the records tell, whatever the checkpoint's list says. */
+static void
+test_terms_scanned(void)
+{
+	static const uint64_t log[] = { 2, 1, 4, 4, 5, 6, 9, 7 };
+	static const struct store_term lists[][4] = {
+		{ { 2, 1 }, { 4, 4 } },
+		{ { 0 } },
+		{ { 6, 1 }, { 3, 2 } },
+		{ { 2, 1 } },
+		{ { 4, 4 } },
+		{ { 2, 1 }, { 3, 2 }, { 4, 4 } },
+		{ { 1, 1 }, { 2, 2 }, { 3, 4 } },
+		{ { 8, 1 } },
+	};
+	static const char *const says[] = { "as they are", "nothing",
+		"what falls", "nothing of the last run",
+		"nothing of the first run", "of a run that there is not",
+		"of other terms", "of a term that is to come" };
+	struct segment_build b[2];
+	unsigned i, k;
+
+	terms_log(b);
+	for (i = 0; i < NITEMS(lists); i++) {
+		for (k = 0; k < NITEMS(lists[i]) && lists[i][k].term != 0; k++)
+			;
+		put_checkpoint(4, lists[i], k);
+		ok(recover() == 0 && w.vlsn == 8 && runs_are(log, 4),
+		    "the list tells %s", says[i]);
+	}
+	dir_remove(h.data_dir, "store");
+	h_checkpoint(&h, 4);
+	ok(recover() == 0 && runs_are(log, 4), "there is no list");
+	build_free(&b[0]);
+	build_free(&b[1]);
+	dir_remove(h.data_dir, "store");
+	wal_empty();
+}
+
+/* A forced boot gives up a log that ends before the checkpoint. */
+static void
+test_terms_anew(void)
+{
+	static const struct store_term list[] = { { 2, 1 }, { 3, 9 } };
+	static const uint64_t want[] = { 2, 1, 3, 9 };
+	struct segment_build b[2];
+
+	terms_log(b);
+	put_checkpoint(10, list, NITEMS(list));
+	h.worker.force = true;
+	(void)recover_normal();
+	h.worker.force = false;
+	is_u64(w.vlsn, 10, "a log that is given up");
+	ok(runs_are(want, 2), "the checkpoint tells of all that is left");
+	build_free(&b[0]);
+	build_free(&b[1]);
+	dir_remove(h.data_dir, "store");
+	dir_remove(h.data_dir, "salvage");
+	wal_empty();
+}
+
+/* More runs than there is room for: the newest are known, and none is wrong. */
+static void
+test_terms_many(void)
+{
+	enum { RUNS = TERM_RUNS_MAX + 76 };
+	struct store_term list[RUNS];
+	struct segment_build b;
+	unsigned i, known = 0, wrong = 0;
+	uint64_t term;
+
+	build_begin(&b, 1, 1 << 20, NULL);
+	for (i = 0; i < RUNS; i++) {
+		b.term = i + 1;
+		build_flush(&b, 1, 40);
+		list[i] = (struct store_term){ i + 1, i + 1 };
+	}
+	build_write(&b, h.wal_dir);
+	put_checkpoint(RUNS - 10, list, RUNS - 10);
+	ok(recover() == 0 && w.vlsn == RUNS, "a log of %u terms", RUNS);
+	for (i = 1; i <= RUNS; i++) {
+		if (terms_of_vlsn(h.region.terms, i, &term) != 0)
+			continue;
+		known++;
+		wrong += term != i;
+	}
+	is_u64(wrong, 0, "no record is told another term");
+	is_u64(known, TERM_RUNS_MAX, "the newest runs are known");
+	build_free(&b);
 	dir_remove(h.data_dir, "store");
 	wal_empty();
 }
@@ -840,8 +943,11 @@ main(void)
 	test_kinds();
 	test_member();
 	test_terms();
+	test_terms_scanned();
+	test_terms_many();
 	test_newer_format();
 	test_formats();
+	test_terms_anew();
 	loop_close(&w.loop);
 	h_region_end(&h);
 	h_free(&h);

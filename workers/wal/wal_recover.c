@@ -189,23 +189,6 @@ take_head(struct recovery *rec, const struct record *r, uint32_t offset)
 		rec->mark = offset;
 }
 
-/*
- * A run begins, or the scan does. Up to the checkpoint its list is the better
- * one: the scan may have begun in the middle of a run.
- */
-static void
-take_term(struct recovery *rec, const struct record *r)
-{
-	struct terms *terms = rec->w->r->terms;
-	uint64_t term;
-
-	rec->run_term = r->term;
-	if (r->vlsn <= rec->check.known.checkpoint &&
-	    terms_of_vlsn(terms, r->vlsn, &term) == 0)
-		return;
-	wal_term_begins(rec->w, r->term, r->vlsn);
-}
-
 static void
 take_record(struct recovery *rec, const struct record *r, uint32_t number,
     uint32_t offset)
@@ -235,7 +218,30 @@ take_record(struct recovery *rec, const struct record *r, uint32_t number,
 		rec->member = r->vlsn;
 	}
 	if (r->term != rec->run_term)
-		take_term(rec, r);
+		wal_term_begins(w, r->term, r->vlsn);
+	rec->run_term = r->term;
+}
+
+/*
+ * The scan begins with that segment: of what follows the records tell, of what
+ * is before them the checkpoint's list, unless the header contradicts it.
+ */
+static void
+terms_join(struct recovery *rec, const struct segment_info *info)
+{
+	struct terms *terms = rec->w->r->terms;
+	uint64_t before = info->first_vlsn - 1, term;
+
+	terms_cut(terms, before);
+	if (before > rec->check.known.checkpoint ||
+	    terms_of_vlsn(terms, before, &term) != 0 ||
+	    term == info->term_before)
+		return;
+	log_warnx("record %ju is of term %ju, and not of %ju as the term runs "
+		  "in the checkpoint say: they are not this log's, and "
+		  "forgotten",
+	    (uintmax_t)before, (uintmax_t)info->term_before, (uintmax_t)term);
+	terms_clear(terms);
 }
 
 /* ---- the judge's callbacks ---- */
@@ -249,8 +255,10 @@ take_source(
 	    e->end != 0 ? e->end : e->file_size);
 
 	rec->w->sampled = false;
-	if (rec->scanned == 0)
+	if (rec->scanned == 0) {
 		rec->scanned = e->number;
+		terms_join(rec, &e->info);
+	}
 	/* What is before the scan is known by the word of this header. */
 	if (rec->member < e->info.member)
 		rec->member = e->info.member;
@@ -734,12 +742,17 @@ static void
 force_anew(struct recovery *rec)
 {
 	struct wal *w = rec->w;
+	struct log_known again;
 
 	event_add(w->r, SLOT_WAL, EVENT_ERROR,
 	    "forced: the log is good up to record %ju only, the checkpoint "
 	    "holds %ju: all of the log is given up",
 	    (uintmax_t)w->vlsn, (uintmax_t)logcheck_base(&rec->check.known));
 	begin_anew(rec);
+	/* All of the checkpoint's list counts again. */
+	terms_clear(w->r->terms);
+	log_known_read(&again, w->conf->node.data_dir, w->w->data_dir, w->dir,
+	    w->uuid, w->generation, w->r->terms, NULL);
 	rec->check.tail_number = 0;
 	rec->check.tail_entry = UINT32_MAX;
 	rec->member = rec->member_before = 0;
