@@ -3,12 +3,22 @@
  * true of the chain there and behind it, whoever is killed when; and what an
  * older release is told.
  */
+#include <sys/syscall.h>
+
 #include "t/lib/segment_build.h"
 #include "t/lib/wal_harness.h"
 
 #define OLD_RECORDS 40 /* of two segments of format 1 */
 
 static struct node_file node;
+
+/* What the processes of this test flush. */
+static struct {
+	struct stat dir; /* data_dir; zero: nobody looks */
+	_Atomic bool kill; /* who flushes it next is killed before */
+	_Atomic unsigned early; /* flushes of it before there was a header of
+				   format 2 and the node's generation */
+} * flushes;
 
 static void
 node_format(struct harness *h, uint32_t format)
@@ -30,6 +40,43 @@ node_format_now(struct harness *h)
 	return node_file_read(h->data_dir, &node, why, sizeof(why)) == 0
 		   ? node.format
 		   : 0;
+}
+
+static bool
+header_is_there(int data_dir)
+{
+	int dir = openat(data_dir, "wal", O_RDONLY | O_DIRECTORY);
+	struct segment_list l;
+	bool there = false;
+	uint32_t i;
+
+	if (segment_list_load(&l, dir, false) != 0)
+		abort();
+	for (i = 0; i < l.count; i++)
+		there =
+		    there || (l.entry[i].state == SEGMENT_VALID &&
+				 l.entry[i].info.format == SEGMENT_FORMAT &&
+				 l.entry[i].info.generation == node.generation);
+	segment_list_free(&l);
+	close(dir);
+	return there;
+}
+
+/* In the place of libc's; a worker has other descriptors than its parent. */
+int
+fsync(int fd)
+{
+	struct stat st;
+
+	if (flushes != NULL && fstat(fd, &st) == 0 &&
+	    st.st_ino == flushes->dir.st_ino &&
+	    st.st_dev == flushes->dir.st_dev) {
+		if (atomic_exchange(&flushes->kill, false))
+			raise(SIGKILL);
+		if (!header_is_there(fd))
+			atomic_fetch_add(&flushes->early, 1);
+	}
+	return (int)syscall(SYS_fsync, fd);
 }
 
 /* The numbered records of the harness, as a format-1 release left them. */
@@ -224,6 +271,51 @@ test_readonly(void)
 	h_free(&h);
 }
 
+/*
+ * What a boot reads in the node file may be in the cache only: who wrote it
+ * died before the directory was flushed. So it is flushed before a header goes
+ * by it.
+ */
+static void
+test_node_durable(void)
+{
+	struct segment_build b[2];
+	uint64_t number = 1;
+	struct harness h;
+
+	h_new(&h, "/dev/shm");
+	old_log(&h, b, &number);
+	(void)node_format_now(&h);
+	if (fstat(h.data_dir, &flushes->dir) != 0)
+		abort();
+	flushes->kill = true;
+	h_fork(&h);
+	ok(wait_until(h_ended(&h), H_WAIT_MS) && WIFSIGNALED(h.status),
+	    "killed behind the rename of the node file");
+	h_region_end(&h);
+	is_u64(node_format_now(&h), NODE_FILE_FORMAT, "which tells format 2");
+	ok(!header_is_there(h.data_dir), "and no header does yet");
+	flushes->early = 0;
+	is_i64(h_boot(&h), 0, "the next boot goes on");
+	ok(flushes->early > 0, "when it has flushed the directory");
+	h_kill(&h);
+	flushes->early = 0;
+	is_i64(h_boot(&h), 0, "once more");
+	is_u64(flushes->early, 0, "then it is known to be durable");
+	h_kill(&h);
+	node.generation++;
+	if (node_file_write(h.data_dir, &node) != 0)
+		abort();
+	flushes->early = 0;
+	is_i64(h_boot(&h), 0, "the node file tells a new generation");
+	ok(flushes->early > 0, "it is flushed before a header does");
+	h_kill(&h);
+	flushes->dir.st_ino = 0;
+	build_free(&b[0]);
+	build_free(&b[1]);
+	h_free(&h);
+}
+
 /* No two segments have one life, and their records of their own have theirs. */
 static void
 test_lives(void)
@@ -271,9 +363,14 @@ main(int argc, char **argv)
 {
 	setproctitle_init(argc, argv, environ);
 	log_open("/dev/null");
+	flushes = mmap(NULL, sizeof(*flushes), PROT_READ | PROT_WRITE,
+	    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (flushes == MAP_FAILED)
+		abort();
 	test_continued();
 	test_torn();
 	test_readonly();
+	test_node_durable();
 	test_lives();
 	return tap_done();
 }

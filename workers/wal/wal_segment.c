@@ -195,8 +195,26 @@ first_write(struct wal *w, int fd)
 }
 
 /*
+ * Does the log's tail tell format and generation as the node file does? Then
+ * that is durable: else its header would not be there.
+ */
+static bool
+tail_tells(const struct wal *w, const struct node_file *node)
+{
+	const struct segment_list *l = &w->found;
+	uint32_t i;
+
+	for (i = 0; i < l->count; i++)
+		if (l->entry[i].number == w->segment.info.prev_number)
+			return l->entry[i].info.format == SEGMENT_FORMAT &&
+			       l->entry[i].info.generation == node->generation;
+	return false;
+}
+
+/*
  * Before the first segment of format 2 there is: the node file says so to
  * releases that do not know it. On a full disk the reserve is there for that.
+ * Who wrote the file that says it may have died before that was durable.
  */
 static int
 format_raise(struct wal *w)
@@ -208,8 +226,12 @@ format_raise(struct wal *w)
 	rc = node_file_read(dir, &node, why, sizeof(why));
 	if (rc != 0)
 		return wal_boot_fault(w, NODE_FILE_NAME, "read", -rc);
-	if (node.format == NODE_FILE_FORMAT)
-		return 0;
+	if (node.format == NODE_FILE_FORMAT) {
+		rc = tail_tells(w, &node) ? 0 : wal_file_sync(dir);
+		return rc == 0
+			   ? 0
+			   : wal_boot_fault(w, NODE_FILE_NAME, "fsync", -rc);
+	}
 	node.format = NODE_FILE_FORMAT;
 	rc = node_file_write(dir, &node);
 	if (rc == -ENOSPC || rc == -EDQUOT) {
