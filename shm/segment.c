@@ -57,13 +57,6 @@ segment_life_new(void)
 	return life;
 }
 
-/* What a header's CRC is seeded with. */
-static uint32_t
-header_seed(uint32_t format, uint32_t chain)
-{
-	return format == SEGMENT_FORMAT_1 ? 0 : chain;
-}
-
 uint32_t
 segment_encode(uint8_t *at, struct segment_info *info)
 {
@@ -92,8 +85,7 @@ segment_encode(uint8_t *at, struct segment_info *info)
 	put_le32(p + SEGMENT_SIZE_OFF, info->size);
 	put_le64(p + SEGMENT_TIME_OFF, (uint64_t)info->time_before_ms);
 	put_le64(p + SEGMENT_MEMBER_OFF, info->member);
-	info->crc = record_seal(
-	    at, info->block, header_seed(info->format, info->prev_crc));
+	info->crc = record_seal(at, info->block, 0);
 	return info->crc;
 }
 
@@ -140,16 +132,15 @@ segment_fields_ok(const struct segment_info *i)
 
 /*
  * Of a decoded REC_SEGMENT: is it whole, and of a format that is known? A
- * newer one keeps the magic, the version and where the chain stands.
+ * newer one keeps the magic, the version and the seed.
  */
 static int
 header_check(const uint8_t *at, const struct record *rec)
 {
 	uint32_t format = get_le32(rec->payload + SEGMENT_FORMAT_OFF);
-	uint32_t chain = get_le32(rec->payload + SEGMENT_PCRC_OFF);
 
 	if (get_le32(rec->payload) != SEGMENT_MAGIC || format == 0 ||
-	    !record_chains(at, rec->len, header_seed(format, chain)))
+	    !record_chains(at, rec->len, 0))
 		return -EBADMSG;
 	return format <= SEGMENT_FORMAT ? 0 : -EPROTONOSUPPORT;
 }
@@ -327,7 +318,8 @@ segment_scan_next(
 		return scan_unknown(s, at, n);
 	if (rc != 0)
 		return rc;
-	if (!record_chains(at, out->len, s->seed))
+	if (!record_chains(
+		at, out->len, segment_seed(s->format, s->seed, out->type)))
 		return -EBADMSG;
 	if (out->type == REC_SEGMENT)
 		return -EBADMSG;
@@ -352,6 +344,7 @@ static bool
 look_at(const uint8_t *at, uint32_t number, uint64_t life, uint32_t offset,
     struct segment_batch *out)
 {
+	uint32_t format;
 	struct record rec;
 
 	if (get_le32(at + REC_LEN_OFF) != SEGMENT_BATCH_LEN ||
@@ -360,9 +353,11 @@ look_at(const uint8_t *at, uint32_t number, uint64_t life, uint32_t offset,
 	if (record_decode(at, SEGMENT_BATCH_LEN, &rec) != 0 ||
 	    batch_decode(&rec, out) != 0)
 		return false;
+	format = out->life == 0 ? SEGMENT_FORMAT_1 : SEGMENT_FORMAT;
 	return out->segment == number && out->offset == offset &&
 	       (life == SEGMENT_LIFE_ANY || out->life == life) &&
-	       record_chains(at, SEGMENT_BATCH_LEN, out->prev_crc);
+	       record_chains(at, SEGMENT_BATCH_LEN,
+		   segment_seed(format, out->prev_crc, REC_BATCH));
 }
 
 unsigned

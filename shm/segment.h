@@ -8,20 +8,23 @@
  *			writes that a killed process left behind
  *
  * The chain is what a record's CRC is seeded with. In format 2 it is the CRC
- * of the newest replicated record: records of this log only are seeded by the
- * chain where they stand and do not move it, so (VLSN, term, chain) is the
- * same on every member, and a replicated record's bytes are the same wherever
- * they lie. In format 1 every record moves it. New segments are of format 2;
- * one that continues a segment of format 1 goes on with the chain as it ended
- * there, and none of format 1 continues one of format 2.
+ * of the newest replicated record: records of this log only do not move it, so
+ * (VLSN, term, chain) is the same on every member, and a replicated record's
+ * bytes are the same wherever they lie. Header and heads are seeded with 0 and
+ * state the chain where they stand: whoever knows it compares, who does not
+ * still sees each error within 32 bits. (Seeded by what they state, there
+ * would be one of these that changes the CRC in both ways alike.) A pad, which
+ * states nothing, is seeded by the chain. In format 1 every record moves it,
+ * and seeds heads, too. New segments are of format 2; one that continues a
+ * segment of format 1 goes on with the chain as it ended there, and none of
+ * format 1 continues one of format 2.
  *
  * A segment's life is a random number, made when it is begun: the origin of
  * its records of this log only. What lies in the file from another life, even
  * if that had the same number, is thus no evidence. Format 1 has no lives: 0.
  *
  * Payload of REC_SEGMENT (its own time field: when it was begun, its term
- * field: as term before; its CRC is seeded with the chain that it states, in
- * format 1 with 0):
+ * field: as term before; its CRC is seeded with 0):
  *	off size
  *	  0    4  magic "NLWS"
  *	  4    4  format version, 1 or 2
@@ -132,6 +135,13 @@ struct segment_batch {
 	uint32_t prev_crc; /* the chain there */
 	uint32_t length;
 };
+
+/* What a record's CRC is seeded with where the chain stands at `chain`. */
+static inline uint32_t
+segment_seed(uint32_t format, uint32_t chain, unsigned type)
+{
+	return format != SEGMENT_FORMAT_1 && type == REC_BATCH ? 0 : chain;
+}
 
 /* The chain behind a record of that CRC. */
 static inline uint32_t

@@ -116,7 +116,8 @@ seal_all(uint8_t *data, size_t len, const struct segment_info *info)
 			    scan.seed);
 		if (rec.vlsn == 0)
 			put_le64(data + at + REC_ORIGIN_OFF, info->life);
-		rec.crc = record_seal(data + at, rec.len, scan.seed);
+		rec.crc = record_seal(data + at, rec.len,
+		    segment_seed(info->format, scan.seed, rec.type));
 		scan.seed =
 		    segment_chain(info->format, scan.seed, rec.type, rec.crc);
 		at += rec.len;

@@ -87,10 +87,11 @@ __attribute__((unused)) static uint32_t
 build_chain(struct segment_build *b, uint32_t at, uint32_t seed)
 {
 	uint32_t len = get_le32(b->bytes + at + REC_LEN_OFF);
-	uint32_t crc = record_seal(b->bytes + at, len, seed);
+	unsigned type = b->bytes[at + REC_TYPE_OFF];
+	uint32_t crc = record_seal(
+	    b->bytes + at, len, segment_seed(b->info.format, seed, type));
 
-	return segment_chain(
-	    b->info.format, seed, b->bytes[at + REC_TYPE_OFF], crc);
+	return segment_chain(b->info.format, seed, type, crc);
 }
 
 /* Chain everything from the head on; its length is known now. */

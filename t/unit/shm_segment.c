@@ -39,13 +39,26 @@ test_names(void)
 	is_u64(segment_number("00000000.seg"), 0, "zero is none");
 }
 
+/*
+ * A CRC finds each error within 32 bits, but one: where they are sealed and its
+ * seed, too, this pattern changes it in both ways alike. It is the CRC's
+ * polynomial without its factor x + 1.
+ */
+#define UNSEEN UINT32_C(0xfca42daf)
+
+static void
+flip(uint8_t *at)
+{
+	put_le32(at, get_le32(at) ^ UNSEEN);
+}
+
 static void
 test_header(void)
 {
 	struct segment_build b, c;
 	struct segment_info info;
 	bool good = true;
-	uint32_t bit;
+	uint32_t bit, i;
 
 	build_begin(&b, 7, 65536, NULL);
 	build_flush(&b, 3, 10);
@@ -64,6 +77,13 @@ test_header(void)
 		c.bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
 	}
 	ok(good, "each flipped bit of a header is seen");
+	for (i = 0; i < REC_HEADER_SIZE + SEGMENT_PAYLOAD; i++) {
+		flip(c.bytes + i);
+		if (segment_decode(c.bytes, 65536, &info) == 0)
+			good = false;
+		flip(c.bytes + i);
+	}
+	ok(good, "as is what cancels itself in a seed that is sealed, too");
 	c.info.member = c.info.first_vlsn;
 	segment_encode(c.bytes, &c.info);
 	is_i64(segment_decode(c.bytes, 4096, &info), -EBADMSG,
@@ -163,7 +183,8 @@ test_scan_lies(void)
 	build_flush(&b, 2, 10);
 	put_le32(b.bytes + b.head_at + REC_HEADER_SIZE + BATCH_LENGTH_OFF,
 	    2 * SEGMENT_BATCH_LEN);
-	record_seal(b.bytes + b.head_at, SEGMENT_BATCH_LEN, b.head_seed);
+	record_seal(b.bytes + b.head_at, SEGMENT_BATCH_LEN,
+	    segment_seed(build_format, b.head_seed, REC_BATCH));
 	/* In format 1 the head's new CRC breaks the chain behind it, too. */
 	is_u64(scan_image(&b, &s), build_format == SEGMENT_FORMAT_1 ? 1 : 2,
 	    "records behind their flush's end");
@@ -247,6 +268,42 @@ test_scan_newer(void)
 	s.batch_end = at;
 	is_i64(segment_scan_next(&s, b.bytes + at, b.size - at, &rec), -EBADMSG,
 	    "nor one outside of a flush");
+	build_free(&b);
+}
+
+/* No head that has changed counts, where it is met, or looked for. */
+static void
+test_head(void)
+{
+	struct segment_build b;
+	struct segment_scan s;
+	struct segment_batch seen = { 0 };
+	unsigned met = 0, found = 0, records;
+	uint32_t i;
+
+	build_begin(&b, 3, 65536, NULL);
+	build_flush(&b, 3, 100);
+	records = b.count;
+	build_flush(&b, 2, 100);
+	for (i = 0; i + 4 <= SEGMENT_BATCH_LEN; i++) {
+		flip(b.bytes + b.head_at + i);
+		met += scan_image(&b, &s) != records;
+		found += segment_look(b.bytes + b.head_at, SEGMENT_BATCH_LEN, 3,
+		    b.info.life, b.head_at, &seen);
+		flip(b.bytes + b.head_at + i);
+	}
+	is_u64(met, 0, "no head with an error is gone on from");
+	/* In format 1 the chain that it states is its seed. */
+	is_u64(found, build_format == SEGMENT_FORMAT_1 ? 1 : 0,
+	    "nor is it evidence");
+	build_free(&b);
+	build_begin(&b, 3, 65536, NULL);
+	build_flush(&b, 3, 100);
+	build_close(&b);
+	b.head_at = 0;
+	b.seed ^= 1;
+	build_flush(&b, 2, 100);
+	is_u64(scan_image(&b, &s), records, "nor is one behind another chain");
 	build_free(&b);
 }
 
@@ -727,6 +784,7 @@ test_format(uint32_t format)
 	test_header();
 	test_scan();
 	test_scan_lies();
+	test_head();
 	test_scan_clock();
 	test_scan_newer();
 	test_bounds();

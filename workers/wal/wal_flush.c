@@ -69,11 +69,12 @@ batch_seal(struct wal *w)
 	while (at < w->position) {
 		uint8_t *rec = wal_at(w, at);
 		uint32_t len = get_le32(rec + REC_LEN_OFF);
+		unsigned type = rec[REC_TYPE_OFF];
 
 		ASSERT(len >= REC_HEADER_SIZE && len <= w->position - at);
-		crc = record_seal(rec, len, w->chain);
-		w->chain = segment_chain(
-		    SEGMENT_FORMAT, w->chain, rec[REC_TYPE_OFF], crc);
+		crc = record_seal(
+		    rec, len, segment_seed(SEGMENT_FORMAT, w->chain, type));
+		w->chain = segment_chain(SEGMENT_FORMAT, w->chain, type, crc);
 		at += len;
 	}
 }
