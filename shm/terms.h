@@ -6,7 +6,8 @@
  *
  * wal keeps them: those of the checkpoint from the start, those of the records
  * as they are scanned (which count more) or appended, and a run is there
- * before `appended` tells of its first record. Everyone else reads, without a lock.
+ * before `appended` tells of its first record. Everyone else reads, without a
+ * lock.
  * The newest 1,024 runs are here; then each new one drops the oldest, and of
  * the records in that, as of those before a log without a checkpoint, the term
  * is not known (-ENOENT): who needs it has to be restored. (Checkpoints keep
