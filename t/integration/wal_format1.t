@@ -1,5 +1,6 @@
 # A data directory of the release before log format 2 (t/lib/log_format1.tar.gz:
-# three lives, the last two killed; a checkpoint, parts, a spare ahead of use):
+# four lives, the last three killed; a checkpoint, parts, deadlines, a
+# transaction, a spare ahead of use):
 # it is read as it is, served, continued in format 2, killed and booted again;
 # the log is one log to its reader all along, and an older release is told.
 use strict;
@@ -52,12 +53,16 @@ sub content {
 	is $wrong, 0, "$what: every key is as it was";
 	is $c->cmd(qw(GET last)), 'third life', "$what: the last write, too";
 	ok $c->cmd(qw(GET big)) eq 'abcdefghij' x 60_000, "$what: and what came in parts";
+	is_deeply [ map { $c->cmd( 'EXPIRETIME', $_ ) } qw(ttl last gone big) ],
+	  [ 4102444800, 4102444800, -2, -1 ], "$what: what lives until when";
+	is_deeply [ map { $c->cmd( 'GET', $_ ) } qw(tx:a tx:b tx:c) ],
+	  [ 42, 'text', undef ], "$what: a transaction";
 	return $c;
 }
 
 my ( $format, $end ) = formats();
-is_deeply $format, { 1 => 1, 2 => 1, 4 => 1, 6 => 1 }, 'four segments of format 1';
-is $end, 343, 'to their end';
+is_deeply $format, { map { $_ => 1 } 1, 2, 4, 6, 8 }, 'five segments of format 1';
+is $end, 348, 'to their end';
 verified('before');
 
 $n->configure( boot => { recovery_mode => 'readonly' } );
@@ -76,7 +81,7 @@ is $c->cmd( 'SET', "new:$_", 'y' x 30_000 ), 'OK' for 1 .. 3;
 $n->kill9;
 verified('killed');
 ( $format, $end ) = formats();
-is_deeply [ sort values %$format ], [ 1, 1, 1, 1, 2 ], 'it goes on in format 2';
+is_deeply [ sort values %$format ], [ 1, 1, 1, 1, 1, 2 ], 'it goes on in format 2';
 
 $n->start;
 $c = content('second boot');
