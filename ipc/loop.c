@@ -1,6 +1,6 @@
 /*
- * The event loop of every worker. Lives from worker_running() to the end of
- * the process; the only place where a worker sleeps.
+ * The event loop of every worker. Lives to the end of the process; the only
+ * place where a worker sleeps.
  */
 #include "ipc/loop.h"
 

@@ -200,8 +200,9 @@ worker_data_dir_check(const struct worker *w)
 	    AT_FDCWD, w->conf->node.data_dir, true, w->data_dir);
 }
 
-void
-worker_running(struct worker *w)
+/* Who waits for it sees it alive from here on. */
+static void
+running(struct worker *w)
 {
 	struct slot_row *row = &w->region->slots->row[w->slot];
 	uint32_t starting = SLOT_STARTING;
@@ -212,6 +213,30 @@ worker_running(struct worker *w)
 	atomic_compare_exchange_strong_explicit(&row->state, &starting,
 	    SLOT_RUNNING, memory_order_acq_rel, memory_order_relaxed);
 	bell_ring(&w->bells, SLOT_SUPERVISOR);
+}
+
+int
+worker_run(struct worker *w, struct loop *l)
+{
+	int rc;
+
+	running(w);
+	if ((rc = loop_run(l)) != 0) {
+		log_errorx("loop: %s", strerror(-rc));
+		if (w->exit_code == 0)
+			w->exit_code = WORKER_EXIT_FAILED;
+	}
+	return w->exit_code;
+}
+
+void
+worker_fatal(struct worker *w, struct loop *l, uint32_t wish)
+{
+	atomic_store_explicit(
+	    &w->region->control->restart_wanted, wish, memory_order_release);
+	bell_ring(&w->bells, SLOT_SUPERVISOR);
+	w->exit_code = WORKER_EXIT_RESTART;
+	l->quit = true;
 }
 
 static int

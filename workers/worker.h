@@ -1,7 +1,8 @@
 /*
- * The common opening of workers, and what each is given. A worker's main is
+ * What workers have in common, and what each is given. A worker's main is
  * called in a fresh fork of the supervisor; its opening is the same in each
- * (worker_open()), then it runs its loop and returns its exit code.
+ * (worker_open()), then it boots, runs its loop (worker_run()) and returns its
+ * exit code.
  */
 #ifndef WORKERS_WORKER_H
 #define WORKERS_WORKER_H
@@ -10,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include "conf/conf.h"
+#include "ipc/loop.h"
 #include "shm/denied.h"
 #include "shm/region.h"
 
@@ -41,6 +43,7 @@ struct worker {
 	int http_fd; /* listening; -1 in all but health */
 	int control_fd; /* listening unix socket; health only */
 	bool force, readonly; /* recovery mode */
+	int exit_code; /* of its end, if something asks for another than 0 */
 };
 
 /*
@@ -87,8 +90,17 @@ void worker_store_refused(const struct worker *w, enum phase phase, int error);
  * descriptor: of two directories they would make two halves.
  */
 int worker_data_dir_check(const struct worker *w);
-/* RUNNING in the slot's row. Before the loop. */
-void worker_running(struct worker *w);
+/*
+ * The boot is over: RUNNING in the slot's row, then the loop until it is told
+ * to end. The exit code; WORKER_EXIT_FAILED, if no other is set, when the ring
+ * fails, which is logged.
+ */
+int worker_run(struct worker *w, struct loop *l);
+/*
+ * What runs must not go on, and why was told: the node boots again from disk.
+ * WISH_RESTART_WORLD if a fault of the world is what made it so. Ends the loop.
+ */
+void worker_fatal(struct worker *w, struct loop *l, uint32_t wish);
 
 int wal_main(struct worker *w);
 int vlsn_main(struct worker *w);

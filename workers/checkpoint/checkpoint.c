@@ -46,7 +46,6 @@ static struct checkpoint {
 	uint64_t backoff_ns;
 	uint32_t wanted_seen; /* control.checkpoint_wanted */
 	uint64_t flushed_seen; /* sum of both generations' flush_vlsn */
-	int exit_code;
 } me;
 
 /* ---- boot ---- */
@@ -439,11 +438,7 @@ give_up(struct checkpoint *c, int rc)
 	event_add(c->r, SLOT_CHECKPOINT, EVENT_ERROR,
 	    "memory of the table: madvise: %s: the node boots again",
 	    strerror(-rc));
-	atomic_store_explicit(
-	    &c->r->control->restart_wanted, 1, memory_order_release);
-	bell_ring(c->loop.bells, SLOT_SUPERVISOR);
-	c->exit_code = WORKER_EXIT_RESTART;
-	c->loop.quit = true;
+	worker_fatal(c->w, &c->loop, WISH_RESTART);
 }
 
 /*
@@ -698,9 +693,8 @@ checkpoint_main(struct worker *w)
 	c->w = w;
 	c->r = w->region;
 	/* Before the ring: a child looks at the files, see boot_verify(). */
-	c->exit_code = boot(c);
-	if (c->exit_code != 0)
-		return c->exit_code;
+	if ((rc = boot(c)) != 0)
+		return rc;
 	rc = loop_open(
 	    &c->loop, w->region, &w->bells, w->slot, RING_ENTRIES, c, &hooks);
 	if (rc != 0) {
@@ -709,13 +703,7 @@ checkpoint_main(struct worker *w)
 	}
 	loop_on(&c->loop, KIND_CHILD, child_ended);
 	tell_again(c);
-	worker_running(w);
-	rc = loop_run(&c->loop);
-	if (rc != 0) {
-		errno = -rc;
-		log_error("loop");
-		c->exit_code = WORKER_EXIT_FAILED;
-	}
+	rc = worker_run(w, &c->loop);
 	loop_close(&c->loop);
-	return c->exit_code;
+	return rc;
 }

@@ -337,11 +337,7 @@ gateway_main(struct worker *w)
 		return WORKER_EXIT_FAILED;
 	if ((rc = gateway_boot(g)) != 0)
 		return rc;
-	worker_running(w);
-	if ((rc = loop_run(&g->loop)) != 0) {
-		log_errorx("loop: %s", strerror(-rc));
-		rc = WORKER_EXIT_FAILED;
-	}
+	rc = worker_run(w, &g->loop);
 	gw_scan_free(g);
 	gw_conn_fini(g);
 	gw_write_fini(g);

@@ -149,16 +149,13 @@ end(struct group *g, const struct group_actions *a)
 	if (disk)
 		state_fault(g);
 	if (a->restart) {
-		g->exit_code = WORKER_EXIT_RESTART;
 		event_add(g->r, g->w->slot, EVENT_ERROR,
 		    "%s: the node boots again", a->why);
-		atomic_store_explicit(&g->r->control->restart_wanted,
-		    disk ? WISH_RESTART_WORLD : WISH_RESTART,
-		    memory_order_release);
-		bell_ring(&g->w->bells, SLOT_SUPERVISOR);
+		worker_fatal(
+		    g->w, &g->loop, disk ? WISH_RESTART_WORLD : WISH_RESTART);
 		return;
 	}
-	g->exit_code = WORKER_EXIT_FAILED;
+	g->w->exit_code = WORKER_EXIT_FAILED;
 	if (disk)
 		return;
 	fault_text_in(why, sizeof(why), "", a->why,
@@ -186,7 +183,7 @@ boot_failed(struct group *g, int rc, const char *why)
 	worker_explain_one(g->w, &f, files, &d);
 	worker_boot_fault(g->w, PHASE_RAFT_METADATA_REPLAY, &f);
 	g->ended = true;
-	g->exit_code = WORKER_EXIT_FAILED;
+	g->w->exit_code = WORKER_EXIT_FAILED;
 }
 
 /* Do all of it, in the order that group_actions gives. */
@@ -525,14 +522,8 @@ group_main(struct worker *w)
 	group_io_open(g);
 	boot(g);
 	if (g->ended)
-		return g->exit_code;
-	worker_running(w);
-	rc = loop_run(&g->loop);
-	if (rc != 0) {
-		errno = -rc;
-		log_error("loop");
-		return WORKER_EXIT_FAILED;
-	}
+		return w->exit_code;
+	rc = worker_run(w, &g->loop);
 	loop_close(&g->loop);
-	return g->exit_code;
+	return rc;
 }

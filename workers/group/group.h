@@ -46,8 +46,7 @@ struct group {
 	struct group_core core;
 	bool booted; /* the core has been told of the disk */
 	bool warmed; /* warm_peers was fired */
-	bool ended; /* failed or wants a restart: exit_code says which */
-	int exit_code;
+	bool ended; /* failed or wants a restart: w->exit_code says which */
 
 	/* As read at boot. */
 	struct node_file node;

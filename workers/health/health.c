@@ -5,7 +5,6 @@
  */
 #include "workers/health/health.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -127,13 +126,7 @@ health_main(struct worker *w)
 		worker_boot_fail(w, PHASE_HEALTH_LOOP_START, why);
 		return WORKER_EXIT_FAILED;
 	}
-	worker_running(w);
-	rc = loop_run(&h->loop);
-	if (rc != 0) {
-		errno = -rc;
-		log_error("loop");
-		return WORKER_EXIT_FAILED;
-	}
+	rc = worker_run(w, &h->loop);
 	loop_close(&h->loop);
-	return 0;
+	return rc;
 }

@@ -559,14 +559,7 @@ store_main(struct worker *w)
 		return WORKER_EXIT_FAILED;
 	}
 	boot(s);
-	worker_running(w);
-	rc = loop_run(&s->loop);
-	if (rc != 0) {
-		errno = -rc;
-		log_error("loop");
-	}
+	rc = worker_run(w, &s->loop);
 	close_all(s);
-	if (s->failed)
-		return s->exit_code;
-	return rc == 0 ? 0 : WORKER_EXIT_FAILED;
+	return rc;
 }

@@ -87,7 +87,6 @@ struct store {
 	bool replaying; /* data_groups_replay is not yet fired */
 	bool seek; /* the cursor is to be placed first */
 	bool failed; /* cannot go on; the supervisor was told */
-	int exit_code; /* if failed */
 	uint64_t applied;
 	uint64_t replay_to; /* VLSN that ends the replay */
 	uint64_t replay_from;

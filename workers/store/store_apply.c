@@ -52,16 +52,12 @@ store_fail(struct store *s, const char *fmt, ...)
 	va_end(ap);
 	s->failed = true;
 	s->loop.quit = true;
+	s->w->exit_code = WORKER_EXIT_FAILED;
 	event_add(s->r, SLOT_STORE, EVENT_ERROR, "%s", text);
-	s->exit_code = WORKER_EXIT_FAILED;
+	/* Past the boot? */
 	if (!s->replaying ||
-	    seq_fail(s->r->seq, phase, SLOT_STORE, "%s", text) == -EALREADY) {
-		s->exit_code = WORKER_EXIT_RESTART;
-		/* Past the boot: the node starts again from its disk. */
-		atomic_store_explicit(
-		    &s->r->control->restart_wanted, 1, memory_order_release);
-		bell_ring(s->loop.bells, SLOT_SUPERVISOR);
-	}
+	    seq_fail(s->r->seq, phase, SLOT_STORE, "%s", text) == -EALREADY)
+		worker_fatal(s->w, &s->loop, WISH_RESTART);
 }
 
 /* ---- payloads in parts ---- */

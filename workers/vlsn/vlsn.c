@@ -7,7 +7,6 @@
  */
 #include "workers/vlsn/vlsn.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <unistd.h>
 #include "shm/log.h"
@@ -151,12 +150,7 @@ vlsn_main(struct worker *w)
 		loop_close(&v->loop);
 		return WORKER_EXIT_FAILED;
 	}
-	worker_running(w);
-	rc = loop_run(&v->loop);
-	if (rc != 0) {
-		errno = -rc;
-		log_error("vlsn: loop");
-	}
+	rc = worker_run(w, &v->loop);
 	loop_close(&v->loop);
-	return rc == 0 ? 0 : WORKER_EXIT_FAILED;
+	return rc;
 }

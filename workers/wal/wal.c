@@ -226,7 +226,6 @@ int
 wal_main(struct worker *worker)
 {
 	struct wal *w = &me;
-	int rc;
 
 	worker_open(worker, "wal", KEEP_DATA);
 	w->w = worker;
@@ -241,12 +240,7 @@ wal_main(struct worker *worker)
 	if (w->phase != WAL_IDLE)
 		wal_keeper_trim(w);
 	wal_clock_open(w);
-	worker_running(worker);
 	w->tick_ns = mono_ns();
-	rc = loop_run(&w->loop);
-	if (rc != 0) {
-		log_errorx("loop: %s", strerror(-rc));
-		return WORKER_EXIT_RESTART;
-	}
-	return w->exit_code;
+	/* Whatever ends it but a stop: only a boot reads the log again. */
+	return worker_run(worker, &w->loop) == 0 ? 0 : WORKER_EXIT_RESTART;
 }

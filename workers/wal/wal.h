@@ -217,7 +217,6 @@ struct wal {
 	uint16_t bound; /* of every operation appended here; record.h */
 	struct wal_io io;
 	int dir;
-	int exit_code;
 	enum wal_phase phase;
 	uint8_t uuid[16];
 	uint64_t generation;

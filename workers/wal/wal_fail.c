@@ -131,11 +131,7 @@ over(struct wal *w)
 	event_add(w->r, SLOT_WAL, EVENT_INFO,
 	    "log: a probe file was written and flushed: the node boots again "
 	    "from disk");
-	atomic_store_explicit(&w->r->control->restart_wanted,
-	    world ? WISH_RESTART_WORLD : WISH_RESTART, memory_order_release);
-	bell_ring(w->loop.bells, SLOT_SUPERVISOR);
-	w->exit_code = WORKER_EXIT_RESTART;
-	w->loop.quit = true;
+	worker_fatal(w->w, &w->loop, world ? WISH_RESTART_WORLD : WISH_RESTART);
 }
 
 static void

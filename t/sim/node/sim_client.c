@@ -634,12 +634,11 @@ gateway_main(struct worker *w)
 		return rc;
 	c->serves = rc == 0;
 	c->before = position_get(&c->r->pos->appended);
-	worker_running(w);
-	rc = loop_run(&c->loop);
+	rc = worker_run(w, &c->loop);
 	if (c->kv != NULL)
 		kv_close(c->kv);
 	loop_close(&c->loop);
-	return rc == 0 ? 0 : WORKER_EXIT_FAILED;
+	return rc;
 }
 
 /* ---- health ---- */
@@ -695,8 +694,7 @@ health_main(struct worker *w)
 	if (loop_open(&h->loop, w->region, &w->bells, w->slot, 8, h, &hooks) !=
 	    0)
 		return WORKER_EXIT_FAILED;
-	worker_running(w);
-	rc = loop_run(&h->loop);
+	rc = worker_run(w, &h->loop);
 	loop_close(&h->loop);
-	return rc == 0 ? 0 : WORKER_EXIT_FAILED;
+	return rc;
 }
