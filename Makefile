@@ -23,16 +23,19 @@ PKGFLAGS = $(eval PKGFLAGS := $$(shell pkg-config --cflags $(PKGS)))$(PKGFLAGS)
 LDFLAGS	 = $(SAN) -pie -Wl,-z,relro,-z,now -Wl,--as-needed
 LIBS	 = $(eval LIBS := $$(shell pkg-config --libs $(PKGS)) -lpthread -lrt -lm)$(LIBS)
 
-# A room's archive is every .c in its folder; a program is its rooms.
+# A room's archive is every .c in its folder, and so is a shelf's of a large
+# room; a program is its rooms.
 WORKERS	 = wal vlsn store checkpoint group gateway health
-ROOMS	 = shm ipc conf supervisor workers $(WORKERS:%=workers/%)
+SHELVES	 = gateway/io
+ROOMS	 = shm ipc conf supervisor workers \
+	   $(WORKERS:%=workers/%) $(SHELVES:%=workers/%)
 TOOLS	 = nodelifestat nodelifectl nodelifewal nodelifebench
 
 objs	 = $(patsubst %.c,$B/%.o,$(sort $(wildcard $(1)/*.c)))
 archive	 = $B/$(subst /,_,$(1)).a
 
 # Link order: the highest room first.
-WORKLIBS = $(foreach w,$(WORKERS),$(call archive,workers/$w)) \
+WORKLIBS = $(foreach w,$(WORKERS) $(SHELVES),$(call archive,workers/$w)) \
 	   $(call archive,workers)
 LOWLIBS	 = $(call archive,conf) $(call archive,ipc) $(call archive,shm)
 ALLLIBS	 = $(call archive,supervisor) $(WORKLIBS) $(LOWLIBS)

@@ -3,7 +3,7 @@
  * was given, and judge the same whether bytes come at once or in pieces. The
  * first byte says how large the pieces are.
  */
-#include "workers/gateway/resp.h"
+#include "workers/gateway/io/resp.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -20,7 +20,7 @@ sub lines {
 }
 
 my @files = glob 'shm/*.[ch] ipc/*.[ch] conf/*.[ch] supervisor/*.[ch]'
-  . ' workers/*.[ch] workers/*/*.[ch] tools/*.[ch]';
+  . ' workers/*.[ch] workers/*/*.[ch] workers/*/*/*.[ch] tools/*.[ch]';
 my ( @foreign, @impure, @long, @banned );
 for my $f (@files) {
 	my ($room) = split m{/}, $f;

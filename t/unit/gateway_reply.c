@@ -2,7 +2,7 @@
  * Rendering in both protocols, sinks over all their chunk classes, and values
  * of the store turned into replies, damaged ones included.
  */
-#include "workers/gateway/reply.h"
+#include "workers/gateway/io/reply.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -3,7 +3,7 @@
  * each other; every refusal with its text; limits at, below and above; random
  * bytes must end in a verdict and never be read twice differently.
  */
-#include "workers/gateway/resp.h"
+#include "workers/gateway/io/resp.h"
 
 #include <stdlib.h>
 #include <string.h>

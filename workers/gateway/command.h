@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include "workers/gateway/gateway.h"
-#include "workers/gateway/reply.h"
+#include "workers/gateway/io/reply.h"
 
 #define COMMAND_NAME_MAX 16 /* longest name; lookup folds it into two words */
 #define BUILD_ARGS       4

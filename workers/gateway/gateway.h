@@ -23,8 +23,8 @@
 #include "shm/op.h"
 #include "shm/position.h"
 #include "shm/region.h"
-#include "workers/gateway/resp.h"
-#include "workers/gateway/sink.h"
+#include "workers/gateway/io/resp.h"
+#include "workers/gateway/io/sink.h"
 #include "workers/worker.h"
 
 #define GW_NONE UINT32_MAX

@@ -6,7 +6,7 @@
 #include "shm/request.h"
 #include "shm/trouble.h"
 #include "workers/gateway/gateway.h"
-#include "workers/gateway/reply.h"
+#include "workers/gateway/io/reply.h"
 
 /* What wal refuses a request for, and the trouble that tells more of it. */
 static const struct {

@@ -3,8 +3,8 @@
  * connection without unsent output owns none. One chunk at a time: growing
  * moves the bytes to a chunk of the next class.
  */
-#ifndef WORKERS_GATEWAY_SINK_H
-#define WORKERS_GATEWAY_SINK_H
+#ifndef WORKERS_GATEWAY_IO_SINK_H
+#define WORKERS_GATEWAY_IO_SINK_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -8,8 +8,8 @@
  * first `pos` bytes are the command (argc 0: an empty line, to be skipped).
  * What was parsed is not looked at again, however the bytes arrive.
  */
-#ifndef WORKERS_GATEWAY_RESP_H
-#define WORKERS_GATEWAY_RESP_H
+#ifndef WORKERS_GATEWAY_IO_RESP_H
+#define WORKERS_GATEWAY_IO_RESP_H
 
 #include <stdbool.h>
 #include <stddef.h>

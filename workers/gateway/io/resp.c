@@ -3,7 +3,7 @@
  * clients and their tests meet what they know; but a bulk string must end
  * with CRLF, where Redis looks away.
  */
-#include "workers/gateway/resp.h"
+#include "workers/gateway/io/resp.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -2,12 +2,12 @@
  * Replies: RESP2 and RESP3 rendering into a sink. proto is 2 or 3. All of
  * these append; a sink without memory remembers that it failed.
  */
-#ifndef WORKERS_GATEWAY_REPLY_H
-#define WORKERS_GATEWAY_REPLY_H
+#ifndef WORKERS_GATEWAY_IO_REPLY_H
+#define WORKERS_GATEWAY_IO_REPLY_H
 
 #include <stdint.h>
 #include "shm/value.h"
-#include "workers/gateway/sink.h"
+#include "workers/gateway/io/sink.h"
 
 /* A bulk string's bytes without its content: "$" digits CRLF … CRLF. */
 #define REPLY_BULK_EXTRA 32

@@ -2,7 +2,7 @@
  * RESP rendering. The hot ones (OK, integers, bulk strings) write straight
  * into the sink's memory.
  */
-#include "workers/gateway/reply.h"
+#include "workers/gateway/io/reply.h"
 
 #include <errno.h>
 #include <stdarg.h>

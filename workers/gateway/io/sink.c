@@ -2,7 +2,7 @@
  * Output memory of the gateway. A request's reply takes the chunk that was
  * given back last, so its lines are still in the cache.
  */
-#include "workers/gateway/sink.h"
+#include "workers/gateway/io/sink.h"
 
 #include <stdlib.h>
 #include "shm/assert.h"
