@@ -26,7 +26,7 @@ LIBS	 = $(eval LIBS := $$(shell pkg-config --libs $(PKGS)) -lpthread -lrt -lm)$(
 # A room's archive is every .c in its folder, and so is a shelf's of a large
 # room; a program is its rooms.
 WORKERS	 = wal vlsn store checkpoint group gateway health
-SHELVES	 = gateway/io
+SHELVES	 = gateway/io gateway/exec gateway/cmd
 ROOMS	 = shm ipc conf supervisor workers \
 	   $(WORKERS:%=workers/%) $(SHELVES:%=workers/%)
 TOOLS	 = nodelifestat nodelifectl nodelifewal nodelifebench

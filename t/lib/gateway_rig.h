@@ -15,8 +15,9 @@
 #include "shm/record.h"
 #include "shm/table.h"
 #include "t/tap.h"
-#include "workers/gateway/command.h"
-#include "workers/gateway/job.h"
+#include "workers/gateway/cmd/command.h"
+#include "workers/gateway/exec/job.h"
+#include "workers/gateway/exec/transaction.h"
 
 static struct region region;
 static struct worker worker;
@@ -83,20 +84,14 @@ set_up(void)
 	worker.conf = &conf;
 	worker.bells.wakes = region.wakes;
 	memset(worker.bells.fd, 0xff, sizeof(worker.bells.fd));
-	gw.w = &worker;
-	gw.r = &region;
-	gw.slot = SLOT_GATEWAY;
-	gw.client = CLIENT_GATEWAY;
-	gw.incarnation = 7;
-	gw.h_read = hist_of(region.hists, SLOT_GATEWAY, H_REQUEST_READ);
-	gw.h_write = hist_of(region.hists, SLOT_GATEWAY, H_REQUEST_WRITE);
-	gw.loop.region = &region;
-	gw.loop.bells = &worker.bells;
-	gw.loop.slot = SLOT_GATEWAY;
-	gw.loop.now_ns = 1;
+	gw_exec_init(&gw, &worker, &gw_serve_up);
+	gw.io.loop.region = &region;
+	gw.io.loop.bells = &worker.bells;
+	gw.io.loop.slot = SLOT_GATEWAY;
+	gw.io.loop.now_ns = 1;
 	gw.turn_end_ns = LOOP_NEVER;
-	gw_command_init();
-	if (gw_conn_init(&gw) != 0 || gw_write_init(&gw) != 0)
+	gw_serve_init(&gw);
+	if (gw_write_init(&gw) != 0)
 		skip_all("no memory");
 	region_ring(&region, CLIENT_GATEWAY, RING_REQUEST, &req);
 	region_ring(&region, CLIENT_GATEWAY, RING_RETURN, &ret);
@@ -107,48 +102,48 @@ set_up(void)
 static struct conn *
 client(void)
 {
-	return gw_conn_new(&gw, dup(0), 0);
+	return gw_conn_new(&gw.io, dup(0), 0);
 }
 
 static void
 gone(struct conn *c)
 {
 	close(c->fd);
-	gw_conn_free(&gw, c);
+	gw_conn_free(&gw.io, c);
 }
 
 static void
 say(struct conn *c, const char *text)
 {
-	gw_conn_input(&gw, c, (const uint8_t *)text, strlen(text));
+	gw_conn_input(&gw.io, c, (const uint8_t *)text, strlen(text));
 }
 
 /* Is the pool told of all that is held? */
 static bool
 used_is_exact(void)
 {
-	size_t sum = chunk_bytes(gw.mute.c) + gw_big_bytes(&gw);
+	size_t sum = chunk_bytes(gw.io.mute.c) + gw_big_bytes(&gw);
 	const struct node *n;
 	struct conn *c;
 	uint32_t i;
 
-	for (i = 0; i < gw_conn_limit(&gw); i++)
-		if ((c = gw_conn_at(&gw, i)) != NULL)
-			sum += gw_memory_of(&gw, c);
+	for (i = 0; i < gw_conn_limit(&gw.io); i++)
+		if ((c = gw_conn_at(&gw.io, i)) != NULL)
+			sum += gw_memory_of(&gw.io, c);
 	for (i = 0; i < gw.node_cap; i++) {
 		n = &gw.nodes[i];
 		if (n->kind != NODE_FREE && n->conn == GW_NONE)
 			sum += chunk_bytes(n->sink.c) + gw_exec_bytes(n->exec);
 	}
-	return sum == gw.pool.used;
+	return sum == gw.io.pool.used;
 }
 
 static void
 turn(void)
 {
-	gw.loop.now_ns++;
+	gw.io.loop.now_ns++;
 	gw_write_turn(&gw);
-	gw_conn_wake(&gw);
+	gw_park_wake(&gw);
 	/* This clock is not the one that ends a turn's share. */
 	gw.turn_end_ns = LOOP_NEVER;
 	gw_write_publish(&gw);
@@ -278,7 +273,7 @@ say_bytes(struct conn *c, const struct vbuf *b)
 
 	for (at = 0; at < b->len; at += n) {
 		n = b->len - at < 8000 ? b->len - at : 8000;
-		gw_conn_input(&gw, c, b->data + at, n);
+		gw_conn_input(&gw.io, c, b->data + at, n);
 	}
 }
 
@@ -292,11 +287,11 @@ is_closing(const struct conn *c)
 static void
 rig_end(void)
 {
-	sink_reset(&gw.mute);
+	sink_reset(&gw.io.mute);
 	is_u64(inexact, 0, "what is held was counted all along");
-	is_u64(gw.pool.used, 0, "nobody is there: nothing is held");
+	is_u64(gw.io.pool.used, 0, "nobody is there: nothing is held");
 	gw_write_fini(&gw);
-	gw_conn_fini(&gw);
+	gw_conn_fini(&gw.io);
 	vbuf_free(&gw.value);
 	vbuf_free(&gw.scratch);
 	region_unmap(&region);

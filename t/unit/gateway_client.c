@@ -127,14 +127,14 @@ test_strangers(void)
 	ok(a->multi == NULL && a->name == NULL && a->node_count == 0,
 	    "nothing of it is kept");
 	ok(strncmp(heard(a), noauth, strlen(noauth)) == 0, "it is told why");
-	is_u64(gw_memory_of(&gw, a), 0, "it holds nothing");
+	is_u64(gw_memory_of(&gw.io, a), 0, "it holds nothing");
 	for (i = 0; i < 200; i++)
 		say(a, "PING\r\nAUTH wrong\r\n");
 	ok(a->park == PARK_OUTPUT && gw_conn_unsent(a) < 2 * GW_OUT_UNAUTH,
 	    "%zu bytes of errors unread: it rests", gw_conn_unsent(a));
 	for (i = 0; i < 50 && a->park == PARK_OUTPUT; i++) {
 		(void)heard(a);
-		gw_conn_resume(&gw, a);
+		gw_conn_go_on(&gw.io, a);
 	}
 	ok(a->in == NULL, "it goes on when they are read");
 	say(a, "HELLO 3 SETNAME a\x7f AUTH default secret\r\n");
@@ -154,22 +154,22 @@ test_strangers(void)
 	(void)heard(a);
 	b = client();
 	d = client();
-	gw.conn_max = 3;
-	ok(gw_conn_room(&gw), "all places taken: there is room");
+	gw.io.conn_max = 3;
+	ok(gw_conn_room(&gw.io), "all places taken: there is room");
 	ok(is_closing(b) && !is_closing(a) && !is_closing(d),
 	    "who is unknown for the longest gives way");
-	ok(gw_conn_room(&gw) && !is_closing(d), "once for one");
+	ok(gw_conn_room(&gw.io) && !is_closing(d), "once for one");
 	gone(b);
 	say(d, "AUTH secret\r\n");
 	b = client();
 	say(a, "RESET\r\n");
-	ok(gw_conn_room(&gw) && is_closing(b) && !is_closing(a),
+	ok(gw_conn_room(&gw.io) && is_closing(b) && !is_closing(a),
 	    "RESET makes it as new");
 	gone(b);
 	say(a, "AUTH secret\r\n");
 	b = client();
 	say(b, "AUTH secret\r\n");
-	ok(!gw_conn_room(&gw), "who is known does not");
+	ok(!gw_conn_room(&gw.io), "who is known does not");
 	gone(a);
 	gone(b);
 	gone(d);

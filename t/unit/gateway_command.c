@@ -2,7 +2,7 @@
  * The table of commands: every row can be found in any case and says what
  * holds together; near misses are not found; glob patterns.
  */
-#include "workers/gateway/command.h"
+#include "workers/gateway/cmd/command.h"
 
 #include <ctype.h>
 #include <string.h>

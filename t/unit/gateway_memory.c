@@ -8,8 +8,8 @@
 static void
 memory_turn(uint64_t ns)
 {
-	gw.loop.now_ns += ns;
-	gw_memory_turn(&gw);
+	gw.io.loop.now_ns += ns;
+	gw_memory_turn(&gw.io);
 }
 
 static void
@@ -18,29 +18,30 @@ test_memory(void)
 	struct conn *c = client();
 	size_t used;
 
-	sink_reset(&gw.mute);
-	is_u64(gw.pool.used, 0, "nothing is held");
+	sink_reset(&gw.io.mute);
+	is_u64(gw.io.pool.used, 0, "nothing is held");
 	say(c,
 	    "CLIENT SETNAME me\r\nMULTI\r\nSET k some-value\r\n*3\r\n$3\r\n");
-	is_u64(gw_memory_of(&gw, c), gw.pool.used,
+	is_u64(gw_memory_of(&gw.io, c), gw.io.pool.used,
 	    "what one client holds is all there is");
-	used = gw.pool.used;
+	used = gw.io.pool.used;
 	ok(used > 600 && used < 4096, "%zu bytes", used);
 	say(c, "SET\r\n$1\r\nk\r\n$1\r\nv\r\nINCR n\r\nPING\r\nEXEC\r\n");
-	is_u64(gw_memory_of(&gw, c), gw.pool.used, "an EXEC on its way, too");
+	is_u64(gw_memory_of(&gw.io, c), gw.io.pool.used,
+	    "an EXEC on its way, too");
 	gone(c);
-	ok(gw.pool.used != 0, "it is owed an answer when it goes");
+	ok(gw.io.pool.used != 0, "it is owed an answer when it goes");
 	turn();
 	wal_accept();
 	commit(last_vlsn);
 	store_result(gw.next_seq - 1, last_vlsn, 7, 0, "", 0);
 	turn();
-	is_u64(gw.pool.used, 0, "all is given back");
+	is_u64(gw.io.pool.used, 0, "all is given back");
 	c = client();
 	say(c, "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$16777216\r\n");
-	ok(gw.pool.used < 1024, "what is only announced takes nothing");
+	ok(gw.io.pool.used < 1024, "what is only announced takes nothing");
 	gone(c);
-	is_u64(gw.pool.used, 0, "all is given back");
+	is_u64(gw.io.pool.used, 0, "all is given back");
 }
 
 static void
@@ -101,7 +102,7 @@ test_memory_order(void)
 	b = half_client(520);
 	b->flags |= CONN_NO_EVICT;
 	d->flags &= ~(unsigned)CONN_NO_EVICT;
-	gw_conn_trust(&gw, d, false);
+	gw_conn_trust(&gw.io, d, false);
 	memory_turn(200 * NS_PER_MS);
 	conf.listen.client_memory = 800 << 10;
 	memory_turn(200 * NS_PER_MS);
@@ -120,7 +121,7 @@ test_memory_order(void)
 	gone(d);
 	gone(small);
 	memory_turn(200 * NS_PER_MS);
-	ok(!gw.memory_high, "and it is over");
+	ok(!gw.io.memory_high, "and it is over");
 	conf.listen.client_memory = limit;
 }
 
@@ -149,7 +150,7 @@ test_memory_turns(void)
 	conf.listen.client_memory = 1 << 20;
 	unread = queue_client(80);
 	say(unread, "MULTI");
-	gw_conn_park(&gw, unread, PARK_OUTPUT);
+	gw_park(&gw, unread, PARK_OUTPUT);
 	between = queue_client(350);
 	part = half_client(120);
 	ended = half_client(100);
@@ -181,7 +182,7 @@ test_memory_turns(void)
 	ok(is_closing(unread), "nor he");
 	gone(unread);
 	memory_turn(100 * NS_PER_MS);
-	ok(!gw.memory_high, "and it is over");
+	ok(!gw.io.memory_high, "and it is over");
 	conf.listen.client_memory = limit;
 }
 
@@ -218,12 +219,12 @@ test_unread(void)
 	memory_turn(0);
 	ok(b->park == PARK_OUTPUT, "as long as it is");
 	(void)heard(a);
-	gw_conn_resume(&gw, a);
+	gw_conn_go_on(&gw.io, a);
 	ok(a->park == PARK_NOT && b->park == PARK_OUTPUT,
 	    "who has read goes on");
 	ask_much(a, 450);
-	ok(gw.pool.used > gw_output_ceiling(&gw) / 2 &&
-		gw.pool.used < gw_output_ceiling(&gw),
+	ok(gw.io.pool.used > gw_output_ceiling(&gw.io) / 2 &&
+		gw.io.pool.used < gw_output_ceiling(&gw.io),
 	    "less than a quarter is held, if not by much");
 	memory_turn(0);
 	ok(b->park == PARK_NOT, "there is memory again: nor does the other");

@@ -4,8 +4,8 @@
  * it, whoever made that; and no longer.
  */
 #include "t/lib/store_rig.h"
-#include "workers/gateway/command.h"
-#include "workers/gateway/gateway.h"
+#include "workers/gateway/cmd/command.h"
+#include "workers/gateway/exec/exec.h"
 
 #define ROOM (UINT64_C(1) << 20)
 

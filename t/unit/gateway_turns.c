@@ -98,7 +98,7 @@ test_share(void)
 	is_u64(gw.resting_count, 3, "three of them");
 	gone(c);
 	is_u64(gw.resting_count, 2, "one leaves");
-	ok(gw_conn_wake_pending(&gw), "there is more to do");
+	ok(gw_park_pending(&gw), "there is more to do");
 	for (i = 0; i < 1000 && gw.resting_count != 0; i++)
 		turn();
 	is_u64(first + strlen(heard(a)), 200 * 7, "the rest is answered");
@@ -139,14 +139,14 @@ put_keys(struct vbuf *b, const char *name, unsigned count)
 static bool
 all_is_somebodys(void)
 {
-	size_t sum = chunk_bytes(gw.mute.c);
+	size_t sum = chunk_bytes(gw.io.mute.c);
 	struct conn *c;
 	uint32_t i;
 
-	for (i = 0; i < gw_conn_limit(&gw); i++)
-		if ((c = gw_conn_at(&gw, i)) != NULL)
-			sum += gw_memory_of(&gw, c);
-	return sum == gw.pool.used;
+	for (i = 0; i < gw_conn_limit(&gw.io); i++)
+		if ((c = gw_conn_at(&gw.io, i)) != NULL)
+			sum += gw_memory_of(&gw.io, c);
+	return sum == gw.io.pool.used;
 }
 
 /* The least that a turn gives it: up to the next look at the clock. */
@@ -155,7 +155,7 @@ crumb(struct conn *c)
 {
 	gw.turn_end_ns = 1;
 	gw.turn_over = false;
-	gw_conn_resume(&gw, c);
+	gw_conn_go_on(&gw.io, c);
 	gw.turn_over = false;
 	gw.turn_end_ns = LOOP_NEVER;
 }
@@ -446,7 +446,7 @@ test_many_clients(void)
 	say(b, "PING\r\n");
 	is_str(heard(b), "+PONG\r\n", "another client is served meanwhile");
 	gone(c[MANY - 1]);
-	ok(gw.pool.used > 1024 && all_is_somebodys(),
+	ok(gw.io.pool.used > 1024 && all_is_somebodys(),
 	    "what the list takes meanwhile is counted as its client's");
 	pauses = crumbs(a);
 	ok(pauses > 10, "%u pauses", pauses);

@@ -17,7 +17,7 @@ test_early(void)
 {
 	struct conn *a = client(), *b = client();
 	uint32_t first = gw.next_seq;
-	uint64_t begun = gw.loop.now_ns = 77;
+	uint64_t begun = gw.io.loop.now_ns = 77;
 
 	say(a, "SET k1 v\r\nSET k2 v EX 100\r\nMSET k3 v k4 v\r\n");
 	say(b, "SETEX k5 100 v\r\n");
@@ -25,7 +25,7 @@ test_early(void)
 	is_u64(a->node_count, 1, "a run of one client is one node");
 	is_u64(position_get(&region.pos->commit_waited), 1,
 	    "commit is waited for");
-	gw.loop.now_ns = 1000;
+	gw.io.loop.now_ns = 1000;
 	turn();
 	is_u64(owed(), begun, "the oldest waits since it came");
 	is_u64(wal_accept(), 4, "wal got them");
@@ -341,7 +341,7 @@ test_full(void)
 	is_u64(atomic_load(&region.slots->row[SLOT_GATEWAY].busy_with),
 	    BUSY_REQUEST, "and it says so");
 	ok(!gw_write_pending(&gw), "nothing to do until there is room");
-	ok(owed() != 0 && owed() < gw.loop.now_ns, "a write waits");
+	ok(owed() != 0 && owed() < gw.io.loop.now_ns, "a write waits");
 	while ((a->park != PARK_NOT || b->park != PARK_NOT ||
 		   gw.oldest_seq != gw.next_seq) &&
 	       rounds++ < 100) {
@@ -533,12 +533,12 @@ test_parts(void)
 	for (size_t at = 0; at < (size_t)head + n + 2; at += 8000) {
 		size_t left = (size_t)head + n + 2 - at;
 
-		gw_conn_input(
-		    &gw, a, (uint8_t *)value + at, left < 8000 ? left : 8000);
+		gw_conn_input(&gw.io, a, (uint8_t *)value + at,
+		    left < 8000 ? left : 8000);
 	}
 	say(b, "SET k v\r\n");
 	is_u64(b->park, PARK_RING, "nothing comes between parts");
-	ok(gw.pool.used > n, "it is counted on its way");
+	ok(gw.io.pool.used > n, "it is counted on its way");
 	parts_seen = 0;
 	for (rounds = 0; rounds < 100 && gw.oldest_seq != gw.next_seq;
 	     rounds++) {
@@ -574,7 +574,7 @@ test_gone(void)
 	    "answers to the gone and to the dead are dropped");
 	is_u64(gw.oldest_seq, gw.next_seq, "the window is empty");
 	gone(b);
-	is_u64(gw.conn_count, 0, "nobody is left");
+	is_u64(gw.io.conn_count, 0, "nobody is left");
 }
 
 static void
@@ -614,12 +614,12 @@ test_term(void)
 	is_u64(a->park, PARK_TERM, "a read waits for the term to begin");
 	is_u64(position_get(&region.pos->commit_waited), 1,
 	    "wal is to ring when committed moves");
-	ok(!gw_conn_wake_pending(&gw) && gw.sync_deadline_ns == LOOP_NEVER,
+	ok(!gw_park_pending(&gw) && gw.sync_deadline_ns == LOOP_NEVER,
 	    "and nothing ticks meanwhile");
 	view = old;
 	view.role = ROLE_UNKNOWN;
 	commit_view_write(region.commit, &view);
-	ok(gw_conn_wake_pending(&gw), "a lost role ends the wait");
+	ok(gw_park_pending(&gw), "a lost role ends the wait");
 	turn();
 	is_str(heard(a), "-NOMASTER no master known\r\n", "with an error");
 	is_u64(position_get(&region.pos->commit_waited), 0, "nobody waits");
@@ -628,7 +628,7 @@ test_term(void)
 	say(a, "GET k\r\n");
 	is_u64(a->park, PARK_TERM, "its first record is not committed");
 	commit(++last_vlsn);
-	ok(gw_conn_wake_pending(&gw), "it is");
+	ok(gw_park_pending(&gw), "it is");
 	turn();
 	is_u64(a->park, PARK_APPLY, "now it must be applied");
 	is_u64(a->wait_vlsn, last_vlsn, "that one");
@@ -707,9 +707,9 @@ test_hopeless(void)
 	position_set(&region.pos->refuses, REFUSES_GROWTH);
 	say(a, "GET k\r\nPING\r\n");
 	is_u64(a->park, PARK_APPLY, "a read waits for what is written");
-	ok(!gw_conn_wake_pending(&gw), "while a checkpoint may come");
+	ok(!gw_park_pending(&gw), "while a checkpoint may come");
 	trouble_begin(&region, TROUBLE_STORE_WAITS, &f);
-	ok(gw_conn_wake_pending(&gw), "when none does for long");
+	ok(gw_park_pending(&gw), "when none does for long");
 	turn();
 	ok(strncmp(heard(a), "-ERR what was written is not applied", 36) == 0,
 	    "it is answered");
@@ -717,7 +717,7 @@ test_hopeless(void)
 	say(b, "GET k\r\n");
 	ok(strncmp(heard(b), "-ERR what was written is not applied", 36) == 0,
 	    "the next one at once");
-	ok(!gw_conn_wake_pending(&gw), "nobody is waited for");
+	ok(!gw_park_pending(&gw), "nobody is waited for");
 	trouble_end(&region, TROUBLE_STORE_WAITS);
 	position_set(&region.pos->refuses, REFUSES_NOTHING);
 	atomic_store(store, BUSY_NOT);

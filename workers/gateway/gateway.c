@@ -6,51 +6,17 @@
  * are disconnected and the supervisor starts another one; answers to the dead
  * one's requests are dropped by their incarnation.
  */
-#include "workers/gateway/gateway.h"
-
 #include <errno.h>
 #include <malloc.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include "shm/assert.h"
 #include "shm/log.h"
-#include "workers/gateway/command.h"
+#include "workers/gateway/cmd/command.h"
 
 #define MALLOC_MAP_SIZE  (256 * 1024)
 #define MALLOC_TRIM_SIZE (1024 * 1024)
 #define RING_ENTRIES     1024
 #define DRAIN_LIMIT_NS   (400 * NS_PER_MS) /* below the bus' 500 ms a step */
-
-static void
-turn_counters(struct gateway *g)
-{
-	uint64_t took;
-
-	if (g->n_reads != 0) {
-		/* From the receipt to here, right before the send. */
-		took = mono_ns() - g->loop.now_ns;
-		gw_count(g, C_READS, g->n_reads);
-		for (; g->n_reads != 0; g->n_reads--)
-			hist_add(g->h_read, took);
-	}
-	if (g->n_commands != 0)
-		gw_count(g, C_COMMANDS, g->n_commands);
-	if (g->n_failed != 0)
-		gw_count(g, C_COMMANDS_FAILED, g->n_failed);
-	if (g->n_writes != 0)
-		gw_count(g, C_WRITES, g->n_writes);
-	if (g->n_hits != 0)
-		gw_count(g, C_KEYSPACE_HITS, g->n_hits);
-	if (g->n_misses != 0)
-		gw_count(g, C_KEYSPACE_MISSES, g->n_misses);
-	if (g->n_in != 0)
-		gw_count(g, C_BYTES_IN, g->n_in);
-	if (g->n_out != 0)
-		gw_count(g, C_BYTES_OUT, g->n_out);
-	g->n_commands = g->n_failed = g->n_writes = 0;
-	g->n_hits = g->n_misses = g->n_in = g->n_out = 0;
-}
 
 /* ---- stopping ---- */
 
@@ -61,13 +27,13 @@ drain_begin(struct gateway *g)
 	struct conn *c;
 	uint32_t i;
 
-	if (g->draining)
+	if (g->io.draining)
 		return;
-	g->draining = true;
-	g->drain_deadline_ns = g->loop.now_ns + DRAIN_LIMIT_NS;
-	for (i = 0; i < gw_conn_limit(g); i++)
-		if ((c = gw_conn_at(g, i)) != NULL)
-			gw_conn_eof(g, c);
+	g->io.draining = true;
+	g->drain_deadline_ns = g->io.loop.now_ns + DRAIN_LIMIT_NS;
+	for (i = 0; i < gw_conn_limit(&g->io); i++)
+		if ((c = gw_conn_at(&g->io, i)) != NULL)
+			gw_conn_eof(&g->io, c);
 }
 
 static bool
@@ -76,15 +42,15 @@ drain_done(struct gateway *g)
 	struct conn *c;
 	uint32_t i;
 
-	if (g->conn_count == 0)
+	if (g->io.conn_count == 0)
 		return true;
-	if (g->loop.now_ns < g->drain_deadline_ns)
+	if (g->io.loop.now_ns < g->drain_deadline_ns)
 		return false;
 	log_warnx("stopping: %u clients are cut off: not answered in time",
-	    g->conn_count);
-	for (i = 0; i < gw_conn_limit(g); i++)
-		if ((c = gw_conn_at(g, i)) != NULL)
-			gw_conn_kill(g, c);
+	    g->io.conn_count);
+	for (i = 0; i < gw_conn_limit(&g->io); i++)
+		if ((c = gw_conn_at(&g->io, i)) != NULL)
+			gw_conn_kill(&g->io, c);
 	return true;
 }
 
@@ -101,13 +67,13 @@ shutdown_step(struct gateway *g, enum shutdown_step step)
 	case SHUTDOWN_COUNT:
 		return true;
 	case SHUTDOWN_DRAINING_LISTENERS:
-		gw_net_accept_stop(g);
+		gw_net_accept_stop(&g->io);
 		return true;
 	case SHUTDOWN_DRAINING_DATA_PLANE:
 		drain_begin(g);
 		return drain_done(g);
 	case SHUTDOWN_CLOSED:
-		g->loop.quit = true;
+		g->io.loop.quit = true;
 		return true;
 	}
 	fatalx("shutdown: step %u is unknown", (unsigned)step);
@@ -116,13 +82,13 @@ shutdown_step(struct gateway *g, enum shutdown_step step)
 static void
 shutdown_serve(struct gateway *g)
 {
-	unsigned wanted = loop_shutdown(&g->loop);
+	unsigned wanted = loop_shutdown(&g->io.loop);
 
 	while (g->drained < wanted) {
 		if (!shutdown_step(g, g->drained + 1))
 			return;
 		g->drained++;
-		loop_drained(&g->loop, g->drained);
+		loop_drained(&g->io.loop, g->drained);
 	}
 }
 
@@ -131,46 +97,47 @@ shutdown_serve(struct gateway *g)
 static void
 gateway_turn(void *ctx)
 {
-	struct gateway *g = ctx;
+	struct gateway *g = gateway_of(ctx);
 	struct conn *c;
 
-	gw_net_settle(g);
+	gw_net_settle(&g->io);
 	gw_write_turn(g);
-	gw_conn_wake(g);
-	gw_net_idle(g);
-	gw_net_accept(g);
+	gw_park_wake(g);
+	gw_net_idle(&g->io);
+	gw_net_accept(&g->io);
 	shutdown_serve(g);
 	gw_write_publish(g);
 	gw_read_end(g);
-	gw_memory_turn(g);
-	turn_counters(g);
-	while ((c = TAILQ_FIRST(&g->dirty)) != NULL && !g->loop.unready)
-		gw_net_flush(g, c);
+	gw_memory_turn(&g->io);
+	gw_exec_count_turn(g);
+	while ((c = TAILQ_FIRST(&g->io.dirty)) != NULL && !g->io.loop.unready)
+		gw_net_flush(&g->io, c);
 }
 
 static bool
 gateway_pending(void *ctx)
 {
-	struct gateway *g = ctx;
+	struct gateway *g = gateway_of(ctx);
 
-	if (g->draining && g->conn_count == 0 &&
+	if (g->io.draining && g->io.conn_count == 0 &&
 	    g->drained < SHUTDOWN_DRAINING_DATA_PLANE)
 		return true;
-	return !TAILQ_EMPTY(&g->dirty) || gw_conn_wake_pending(g) ||
-	       gw_write_pending(g) || gw_net_accept_pending(g);
+	return !TAILQ_EMPTY(&g->io.dirty) || gw_park_pending(g) ||
+	       gw_write_pending(g) || gw_net_accept_pending(&g->io);
 }
 
 static uint64_t
 gateway_deadline(void *ctx)
 {
-	struct gateway *g = ctx;
-	uint64_t at = gw_net_accept_deadline(g), due = gw_memory_deadline(g);
+	struct gateway *g = gateway_of(ctx);
+	uint64_t at = gw_net_accept_deadline(&g->io),
+		 due = gw_memory_deadline(&g->io);
 
 	if (due < at)
 		at = due;
-	if (g->waiting_count != 0 && g->sync_deadline_ns < at)
-		at = g->sync_deadline_ns;
-	if (g->draining && g->drained < SHUTDOWN_DRAINING_DATA_PLANE &&
+	if ((due = gw_park_deadline(g)) < at)
+		at = due;
+	if (g->io.draining && g->drained < SHUTDOWN_DRAINING_DATA_PLANE &&
 	    g->drain_deadline_ns < at)
 		at = g->drain_deadline_ns;
 	return at;
@@ -182,8 +149,9 @@ gateway_deadline(void *ctx)
 static int
 boot_wait(struct gateway *g, enum phase phase, bool *stopping)
 {
-	int rc = *stopping ? -ESHUTDOWN
-			   : seq_wait(g->r->seq, phase, 0, loop_beat, &g->loop);
+	int rc = *stopping
+		     ? -ESHUTDOWN
+		     : seq_wait(g->r->seq, phase, 0, loop_beat, &g->io.loop);
 
 	if (rc == -ESHUTDOWN)
 		*stopping = true;
@@ -216,7 +184,7 @@ open_kv(struct gateway *g)
 		rc = kv_open(&g->kv, g->r, path, g->slot, g->w->readonly);
 		if (rc != -EBUSY)
 			return rc;
-		if (loop_shutdown(&g->loop) != SHUTDOWN_NONE ||
+		if (loop_shutdown(&g->io.loop) != SHUTDOWN_NONE ||
 		    seq_failed(g->r->seq))
 			return -ESHUTDOWN;
 		if (!told)
@@ -224,7 +192,7 @@ open_kv(struct gateway *g)
 				  "read: tried again",
 			    path);
 		told = true;
-		loop_beat(&g->loop);
+		loop_beat(&g->io.loop);
 	}
 }
 
@@ -251,7 +219,7 @@ boot_store(struct gateway *g, bool *stopping)
 static int
 boot_listen(struct gateway *g)
 {
-	int rc = gw_net_listen(g);
+	int rc = gw_net_listen(&g->io);
 
 	if (rc != 0)
 		return boot_fail(g, PHASE_TRANSPORT_BIND, "listen", rc);
@@ -293,30 +261,19 @@ gateway_open(struct gateway *g, struct worker *w)
 		gateway_deadline };
 	int rc;
 
-	g->w = w;
-	g->r = w->region;
-	g->slot = w->slot;
-	g->client = (unsigned)client_of_slot(w->slot);
-	g->incarnation = w->incarnation;
-	g->h_read = hist_of(g->r->hists, g->slot, H_REQUEST_READ);
-	g->h_write = hist_of(g->r->hists, g->slot, H_REQUEST_WRITE);
-	ASSERT(g->h_read != NULL && g->h_write != NULL);
-	/* Each gateway's share; connections spread over them evenly enough. */
-	g->conn_max =
-	    (w->conf->listen.max_clients + w->conf->node.gateways - 1) /
-	    w->conf->node.gateways;
-	gw_command_init();
+	gw_exec_init(g, w, &gw_serve_up);
+	gw_serve_init(g);
 	/* What a burst took goes back, whatever its pieces' sizes were. */
 	(void)mallopt(M_MMAP_THRESHOLD, MALLOC_MAP_SIZE);
 	(void)mallopt(M_TRIM_THRESHOLD, MALLOC_TRIM_SIZE);
-	rc = loop_open(
-	    &g->loop, g->r, &w->bells, g->slot, RING_ENTRIES, g, &hooks);
+	rc = loop_open(&g->io.loop, g->r, &w->bells, g->slot, RING_ENTRIES,
+	    &g->io, &hooks);
 	if (rc != 0) {
 		worker_ring_refused(w, PHASE_TRANSPORT_BIND, rc);
 		return rc;
 	}
-	if ((rc = gw_conn_init(g)) == 0 && (rc = gw_write_init(g)) == 0)
-		rc = gw_net_open(g);
+	if ((rc = gw_write_init(g)) == 0)
+		rc = gw_net_open(&g->io);
 	if (rc != 0)
 		(void)boot_fail(
 		    g, PHASE_TRANSPORT_BIND, "gateway: cannot be set up", rc);
@@ -337,15 +294,13 @@ gateway_main(struct worker *w)
 		return WORKER_EXIT_FAILED;
 	if ((rc = gateway_boot(g)) != 0)
 		return rc;
-	rc = worker_run(w, &g->loop);
+	rc = worker_run(w, &g->io.loop);
+	gw_conn_end(&g->io);
 	gw_scan_free(g);
-	gw_conn_fini(g);
-	gw_write_fini(g);
-	gw_net_close(g);
-	if (g->kv != NULL)
-		kv_close(g->kv);
-	vbuf_free(&g->value);
-	vbuf_free(&g->scratch);
-	loop_close(&g->loop);
+	gw_serve_fini(g);
+	gw_exec_fini(g);
+	gw_conn_fini(&g->io);
+	gw_net_close(&g->io);
+	loop_close(&g->io.loop);
 	return rc;
 }

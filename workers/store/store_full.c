@@ -71,9 +71,9 @@ by_table(const struct store *s)
 
 /*
  * Writes wait in front of the log for a checkpoint that makes room, not behind
- * it: see workers/gateway/reach.c. What is on its way may fill the share of
- * one generation: of this one, if it cannot be frozen, else of the next. Then
- * all of it is applied without a further checkpoint, by a replay as well.
+ * it: see workers/gateway/exec/reach.c. What is on its way may fill the share
+ * of one generation: of this one, if it cannot be frozen, else of the next.
+ * Then all of it is applied without a further checkpoint, by a replay as well.
  */
 static uint64_t
 room_now(const struct store *s)

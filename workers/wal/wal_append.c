@@ -496,7 +496,7 @@ drain_client(struct wal *w, unsigned client)
 /*
  * The producer gets its room back once what was taken is seen as appended: who
  * finds an empty ring knows by that how far its requests reach, whoever made
- * them (gateway/reach.c).
+ * them (gateway/exec/reach.c).
  */
 static void
 give_back(struct wal *w, unsigned client)

@@ -268,7 +268,7 @@ lost_from(const struct client *c)
 	return failed == 0 ? UINT64_MAX : failed;
 }
 
-/* The rule of workers/gateway/reach.c, for the newest write. */
+/* The rule of workers/gateway/exec/reach.c, for the newest write. */
 static bool
 has_room(const struct client *c, const struct write *o)
 {
