@@ -288,6 +288,7 @@ static void
 rig_end(void)
 {
 	sink_reset(&gw.io.mute);
+	is_u64(gw.blocked_count, 0, "nobody waits");
 	is_u64(inexact, 0, "what is held was counted all along");
 	is_u64(gw.io.pool.used, 0, "nobody is there: nothing is held");
 	gw_write_fini(&gw);

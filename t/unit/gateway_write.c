@@ -728,6 +728,56 @@ test_hopeless(void)
 	position_set(&region.pos->applied, last_vlsn);
 }
 
+/* What CLIENT LIST says that the client waits for. */
+static bool
+is_said_to_wait(struct conn *asks, const struct conn *c, const char *why)
+{
+	char id[32], want[32];
+	const char *line;
+
+	snprintf(id, sizeof(id), "id=%llu ", (unsigned long long)c->id);
+	snprintf(want, sizeof(want), " waits=%s gateway=0\n", why);
+	say(asks, "CLIENT LIST\r\n");
+	line = strstr(heard(asks), id);
+	return line != NULL && strstr(line, want) != NULL &&
+	       strstr(line, want) < strchr(line, '\n');
+}
+
+/* Each reason to rest: its name, who counts it, what io is told. */
+static void
+test_reasons(void)
+{
+	static const struct {
+		enum park why;
+		const char *name;
+		bool blocked;
+		unsigned io;
+	} reasons[] = { { PARK_ORDER, "order", false, 0 },
+		{ PARK_APPLY, "apply", true, 0 },
+		{ PARK_COUNT, "count", true, 0 },
+		{ PARK_SYNC, "sync", true, 0 }, { PARK_TERM, "term", true, 0 },
+		{ PARK_RING, "ring", true, CONN_OURS },
+		{ PARK_OUTPUT, "output", false, CONN_UNREAD },
+		{ PARK_TURN, "turn", false, CONN_OURS } };
+	const unsigned told = CONN_OURS | CONN_UNREAD;
+	struct conn *a = client(), *b = client();
+	unsigned i;
+
+	is_u64(NITEMS(reasons) + 1, PARK_COUNT_OF, "each, and not at rest");
+	ok(is_said_to_wait(b, a, ""), "it waits for nothing");
+	for (i = 0; i < NITEMS(reasons); i++) {
+		gw_park(&gw, a, reasons[i].why);
+		ok(is_said_to_wait(b, a, reasons[i].name), "it waits for %s",
+		    reasons[i].name);
+		is_u64(gw.blocked_count, reasons[i].blocked, "INFO counts");
+		is_u64(a->flags & told, reasons[i].io, "io is told");
+		gw_park_end(&gw, a);
+		is_u64(gw.blocked_count | (a->flags & told), 0, "over");
+	}
+	gone(a);
+	gone(b);
+}
+
 int
 main(void)
 {
@@ -756,6 +806,7 @@ main(void)
 	is_u64(gw_write_init(&gw), 0, "another life");
 	is_u64(position_get(&region.pos->commit_waited), 2,
 	    "clears what the one before has left behind");
+	test_reasons();
 	rig_end();
 	return tap_done();
 }

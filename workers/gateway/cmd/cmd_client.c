@@ -66,7 +66,7 @@ client_line(struct gateway *g, struct conn *c, struct sink *out)
 	    "obl=%zu oll=%u omem=%zu tot-mem=%zu "
 	    "events=%s cmd=%s "
 	    "user=default redir=-1 resp=%u lib-name=%.64s lib-ver=%.64s "
-	    "gateway=%u\n",
+	    "waits=%s gateway=%u\n",
 	    c->id, addr, laddr, c->fd, text_or_empty(c->name),
 	    (now - c->opened_ns) / NS_PER_S, (now - c->active_ns) / NS_PER_S,
 	    flags, queued == UINT32_MAX ? -1 : (int)queued, in,
@@ -78,7 +78,7 @@ client_line(struct gateway *g, struct conn *c, struct sink *out)
 	    (c->flags & CONN_HELD) == 0 ? "r" : "",
 	    c->last_command != NULL ? c->last_command->name : "NULL", c->proto,
 	    text_or_empty(c->lib_name), text_or_empty(c->lib_ver),
-	    g->slot - SLOT_GATEWAY);
+	    gw_park_name(c->park), g->slot - SLOT_GATEWAY);
 	if (n > 0)
 		sink_put(out, line,
 		    (size_t)n < sizeof(line) ? (size_t)n : sizeof(line) - 1);

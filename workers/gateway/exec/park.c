@@ -15,7 +15,7 @@ enum list {
 };
 
 struct reason {
-	const char *name;
+	const char *name; /* CLIENT LIST: waits= */
 	enum list list;
 	bool blocked; /* INFO: in blocked_clients */
 	unsigned io; /* flags: what io is told of it */
