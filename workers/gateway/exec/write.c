@@ -17,6 +17,8 @@
 
 #define NODES_FIRST 256u
 #define RUNS_FIRST  256u
+/* Requests that may be returned and not acknowledged: see ret_take(). */
+#define RUNS_MAX (2 * GW_WINDOW)
 
 int
 gw_write_init(struct gateway *g)
@@ -33,8 +35,14 @@ gw_write_init(struct gateway *g)
 	g->commit_waited = true;
 	gw_write_commit_waited(g);
 	g->window = calloc(GW_WINDOW, sizeof(*g->window));
+	/* What wal has told is lost without a place: all are there, and no
+	   memory before they are used. */
+	g->runs = calloc(RUNS_MAX, sizeof(*g->runs));
+	g->run_cap = RUNS_FIRST;
 	g->result = gw_result_new();
-	return g->window != NULL && g->result != NULL ? 0 : -ENOMEM;
+	return g->window != NULL && g->runs != NULL && g->result != NULL
+		   ? 0
+		   : -ENOMEM;
 }
 
 /* ---- the window ---- */
@@ -587,25 +595,18 @@ run_at(struct gateway *g, uint32_t i)
 	return &g->runs[(g->run_head + i) & (g->run_cap - 1)];
 }
 
-static bool
+/* More of the places are used; those behind the turn go on behind the last. */
+static void
 runs_grow(struct gateway *g)
 {
-	uint32_t cap = g->run_cap == 0 ? RUNS_FIRST : g->run_cap * 2, i;
-	struct ret_run *runs = malloc(cap * sizeof(*runs));
-
-	if (runs == NULL)
-		return false;
-	for (i = 0; i < g->run_count; i++)
-		runs[i] = *run_at(g, i);
-	free(g->runs);
-	g->runs = runs;
-	g->run_cap = cap;
-	g->run_head = 0;
-	return true;
+	if (g->run_cap == RUNS_MAX)
+		fatalx("return ring: more answers than requests");
+	memcpy(g->runs + g->run_cap, g->runs, g->run_head * sizeof(*g->runs));
+	g->run_cap *= 2;
 }
 
 /* Remember a run, joined to the one before where it just goes on. */
-static bool
+static void
 run_push(struct gateway *g, const struct wal_ret *ret)
 {
 	struct ret_run *last;
@@ -617,17 +618,16 @@ run_push(struct gateway *g, const struct wal_ret *ret)
 		    (ret->status != RET_OK ||
 			last->vlsn + last->count == ret->vlsn)) {
 			last->count += ret->count;
-			return true;
+			return;
 		}
 	}
-	if (g->run_count == g->run_cap && !runs_grow(g))
-		return false;
+	if (g->run_count == g->run_cap)
+		runs_grow(g);
 	last = run_at(g, g->run_count++);
 	*last = (struct ret_run){ .seq = ret->seq,
 		.count = ret->count,
 		.vlsn = ret->vlsn,
 		.status = ret->status };
-	return true;
 }
 
 /*
@@ -687,8 +687,7 @@ ret_take(struct gateway *g, const struct wal_ret *ret)
 		return;
 	gw_reach_returned(
 	    g, ret->seq, ret->count, ret->status == RET_OK ? ret->vlsn : 0);
-	if (!run_push(g, ret))
-		fatalx("no memory for the log's answers");
+	run_push(g, ret);
 	if (ret->status == RET_OK)
 		return;
 	for (i = 0; i < ret->count; i++)
