@@ -483,6 +483,8 @@ exec_op(struct plan *p, const struct op *op)
 		return exec_unless_nil(p, op);
 	vbuf_clear(&g->value);
 	rc = kv_read(g->kv, op, p->moment.now_ms, &g->value);
+	if (rc == 0)
+		rc = g->value.error;
 	if (rc != 0)
 		return rc;
 	v = g->value.data;
@@ -730,6 +732,8 @@ exec_read(struct plan *p)
 		return call_error_done(k, GW_TOO_LONG);
 	if (rc == -EIO)
 		return gw_run_failed(k, &k->argv[0], rc);
+	if (rc == -ENOMEM)
+		return call_error_done(k, "ERR no memory for this transaction");
 	if (rc != 0)
 		return call_error_done(k, "ERR the store cannot be read");
 	call_join(k, &p->out);
