@@ -219,7 +219,9 @@ gw_command_init(void)
 {
 	unsigned i, at;
 
-	if (lookup[0].cmd != NULL)
+	/* Built already? Of the table's places any may be empty. */
+	if (gw_command_find((const uint8_t *)commands[0].name,
+		strlen(commands[0].name)) != NULL)
 		return;
 	for (i = 0; i < NITEMS(commands); i++) {
 		size_t n = strlen(commands[i].name);
