@@ -93,6 +93,10 @@ $B/t/unit/%: $B/t/unit/%.o $(ALLLIBS)
 	@echo "  LINK	$@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(ALLLIBS) -Wl,--end-group $(LIBS)
 
+# Memory that fails for whoever is not the test itself.
+WRAPPED	 = malloc calloc realloc strndup free mmap munmap
+$B/t/unit/gateway_oom: private LDFLAGS += $(WRAPPED:%=-Wl,--wrap=%)
+
 # For LD_PRELOAD: a wall clock of its own for a program (t/lib/World.pm), and a
 # store that is written all the while.
 PRELOAD	 = $B/t/lib/clock_shift.so $B/t/lib/outrun.so

@@ -99,20 +99,20 @@ set_up(void)
 	be_master();
 }
 
-static struct conn *
+__attribute__((unused)) static struct conn *
 client(void)
 {
 	return gw_conn_new(&gw.io, dup(0), 0);
 }
 
-static void
+__attribute__((unused)) static void
 gone(struct conn *c)
 {
 	close(c->fd);
 	gw_conn_free(&gw.io, c);
 }
 
-static void
+__attribute__((unused)) static void
 say(struct conn *c, const char *text)
 {
 	gw_conn_input(&gw.io, c, (const uint8_t *)text, strlen(text));
@@ -138,7 +138,7 @@ used_is_exact(void)
 	return sum == gw.io.pool.used;
 }
 
-static void
+__attribute__((unused)) static void
 turn(void)
 {
 	gw.io.loop.now_ns++;
@@ -151,7 +151,7 @@ turn(void)
 }
 
 /* What the client would have been sent since the last look. */
-static const char *
+__attribute__((unused)) static const char *
 heard(struct conn *c)
 {
 	static char text[1 << 16];
@@ -284,7 +284,7 @@ is_closing(const struct conn *c)
 }
 
 /* Nobody is there any more. */
-static void
+__attribute__((unused)) static void
 rig_end(void)
 {
 	sink_reset(&gw.io.mute);
