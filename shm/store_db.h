@@ -50,13 +50,20 @@ enum store_db_mode {
 
 struct store_files; /* shm/table.h */
 
+/* What the head of a tree says of it. */
+struct store_tree {
+	uint64_t root; /* page; all ones: none */
+	uint64_t branches, leaves, overflow; /* pages */
+	uint64_t entries;
+	uint16_t flags, depth;
+};
+
 /* What the newer meta page says, as the file was opened. */
 struct store_head {
 	uint64_t commits; /* so far */
 	uint64_t last_page;
 	uint64_t root; /* page, of the tree of databases */
-	uint64_t free_root; /* of that of free pages */
-	uint32_t free_depth; /* 0 = it has none */
+	struct store_tree free; /* of free pages */
 	uint32_t page_size;
 };
 

@@ -77,7 +77,7 @@ read_metas(struct head *h)
 	return rc;
 }
 
-/* Of pages that are in the file; sums of them are looked at elsewhere. */
+/* Of pages that are in the file; how many they are is counted elsewhere. */
 static bool
 counts_may_be(const uint8_t *tree, uint64_t last)
 {
@@ -585,8 +585,7 @@ store_db_head(const char *path, struct store_head *out, char *why, size_t n)
 		out->commits = meta_txn(h.newest);
 		out->last_page = last_page(h.newest);
 		out->root = get_le64(h.newest + 128);
-		out->free_root = get_le64(h.newest + 80);
-		out->free_depth = tree_depth(h.newest + 40);
+		out->free = tree_head(h.newest + 40);
 		out->page_size = h.f.page_size;
 	}
 	return rc;

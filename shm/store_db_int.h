@@ -26,12 +26,12 @@ int
 store_db_head(const char *path, struct store_head *out, char *why, size_t n);
 
 /*
- * Behind it, of the same commit: is each page of it in use once, or free once?
- * 0, also with the number of free ones; -EBADMSG with why[]; -ETIME: what was
+ * Behind it, of the same commit: is each page of it in use once, or free once,
+ * and is each tree what its head says? 0; -EBADMSG with why[]; -ETIME: what was
  * read until then is right; or -errno.
  */
 int store_db_marks(int fd, const struct store_head *head, uint64_t deadline_ns,
-    uint64_t *free_pages, char *why, size_t why_size);
+    char *why, size_t why_size);
 
 /*
  * Is data.mdb, and if asked lock.mdb, an ordinary file, or nothing? 0; -EISDIR

@@ -13,10 +13,15 @@
  * are looked at for that, too. The leaves of "kv" and the pages of "chunks"
  * are so by the one who walks the items.
  *
+ * And it takes what the head of a tree says: one of no overflow pages is
+ * dropped without them, one of no entries is none. So pages and entries of a
+ * tree that was read are counted. (Those of "kv" are by who walks the items.)
+ *
  * A boot has no time for all of a large store. What was read until then is
  * right. It does not see: a page that is free and in use by a branch, leaf or
  * long value of which it had no time to read the name; nor what pages say of
- * themselves that it has not read.
+ * themselves that it has not read; nor what heads say of trees that it has not
+ * read to their end.
  */
 #include <sys/stat.h>
 
@@ -40,7 +45,6 @@ struct marks {
 	uint64_t deadline_ns;
 	uint8_t *seen; /* a bit for each page */
 	uint64_t count; /* of those */
-	uint64_t free; /* of those, in lists */
 	uint64_t freed_by; /* the newest transaction that has a list */
 	uint8_t *level[LEVELS_MAX]; /* the pages on the way */
 	unsigned levels; /* in use */
@@ -48,13 +52,17 @@ struct marks {
 	size_t why_size;
 };
 
+/* Through one tree, once. */
 struct walk {
 	const struct db_kind *kind;
 	bool marks; /* mark what branches name */
 	bool chunks; /* runs are as long as the data */
 	/* For each node of a leaf; NULL: leaves are not read. */
-	int (*leaf)(struct marks *m, const struct walk *w, uint64_t page,
+	int (*leaf)(struct marks *m, struct walk *w, uint64_t page,
 	    const uint8_t *buf, const uint8_t *node);
+	/* Of the way so far; of what leaves have: if they are read. */
+	uint64_t branches, leaves, overflow; /* pages */
+	uint64_t entries;
 };
 
 __attribute__((format(printf, 2, 3))) static int
@@ -107,6 +115,36 @@ time_is_up(const struct marks *m)
 	return mono_ns() > m->deadline_ns ? -ETIME : 0;
 }
 
+/* ---- counts ---- */
+
+static int
+count_is(struct marks *m, const struct walk *w, const char *of, uint64_t count,
+    uint64_t said)
+{
+	if (count == said)
+		return 0;
+	return damaged(m, "%s: %" PRIu64 " %s, but its head says %" PRIu64,
+	    w->kind->name, count, of, said);
+}
+
+/* Of a walk that came to its end. */
+static int
+counts_are(struct marks *m, const struct walk *w, const struct store_tree *head)
+{
+	int rc = count_is(m, w, "branches", w->branches, head->branches);
+
+	if (rc == 0)
+		rc = count_is(m, w, "leaves", w->leaves, head->leaves);
+	/* Without such nodes there are none. */
+	if (rc == 0 &&
+	    (w->leaf != NULL || (w->kind->node_flags & F_BIGDATA) == 0))
+		rc = count_is(
+		    m, w, "overflow pages", w->overflow, head->overflow);
+	if (rc == 0 && w->leaf != NULL)
+		rc = count_is(m, w, "entries", w->entries, head->entries);
+	return rc;
+}
+
 /* ---- trees ---- */
 
 static int
@@ -138,15 +176,19 @@ fetch(const struct marks *m, const uint8_t *branch)
 		    m->f.page_size, POSIX_FADV_WILLNEED);
 }
 
-/* From a page on that is marked; `height` levels. */
+/* `height` levels from this page on. */
 static int
-walk(struct marks *m, const struct walk *w, uint64_t page, unsigned height)
+walk(struct marks *m, struct walk *w, uint64_t page, unsigned height)
 {
 	const uint8_t *node;
 	uint8_t *buf;
 	unsigned i;
 	int rc;
 
+	if (w->marks && (rc = mark(m, page, 1)) != 0)
+		return rc;
+	w->branches += height > 1;
+	w->leaves += height == 1;
 	if (height == 1 && w->leaf == NULL)
 		return 0;
 	if ((rc = time_is_up(m)) != 0 || (rc = enter(m, &buf)) != 0)
@@ -158,31 +200,26 @@ walk(struct marks *m, const struct walk *w, uint64_t page, unsigned height)
 		fetch(m, buf);
 	for (i = 0; rc == 0 && i < db_nodes(buf); i++) {
 		node = db_node(buf, i);
-		if (height == 1) {
-			rc = w->leaf(m, w, page, buf, node);
-			continue;
-		}
-		if (w->marks)
-			rc = mark(m, node_page(node), 1);
-		if (rc == 0)
+		if (height > 1)
 			rc = walk(m, w, node_page(node), height - 1);
+		else
+			rc = w->leaf(m, w, page, buf, node);
 	}
 	m->levels--;
 	return rc;
 }
 
 static int
-walk_from(struct marks *m, const struct walk *w, uint64_t root, unsigned depth)
+walk_tree(struct marks *m, struct walk *w, const struct store_tree *head)
 {
-	int rc = 0;
+	bool none = head->root == NO_PAGE;
+	int rc;
 
-	if (root == NO_PAGE)
-		return 0;
-	if (depth == 0 || depth > DEPTH_MAX)
+	if (none ? head->depth != 0
+		 : head->depth == 0 || head->depth > DEPTH_MAX)
 		return damaged(m, "the depth of a tree");
-	if (w->marks)
-		rc = mark(m, root, 1);
-	return rc != 0 ? rc : walk(m, w, root, depth);
+	rc = none ? 0 : walk(m, w, head->root, head->depth);
+	return rc != 0 ? rc : counts_are(m, w, head);
 }
 
 /* ---- free pages ---- */
@@ -227,38 +264,39 @@ mark_list(struct marks *m, uint64_t at, uint64_t size)
 		rc = -ENODATA;
 	if (rc == 0)
 		rc = mark_numbers(m, at + 8, n);
-	if (rc == 0)
-		m->free += n;
 	return rc == -ENODATA ? damaged(m, "a list of free pages") : rc;
 }
 
 /* Pages of a value, in a row: where they begin in the file. */
 static int
-mark_run(struct marks *m, const uint8_t *node, uint64_t *at)
+mark_run(struct marks *m, struct walk *w, const uint8_t *node, uint64_t *at)
 {
 	uint64_t page = get_le64(node_data(node)), pages;
 	int rc = db_read_run(&m->f, page, node_size(node), &pages);
 
 	*at = page * m->f.page_size + PAGE_HEAD;
-	return rc != 0 ? no_such(m, rc, page) : mark(m, page, pages);
+	if (rc != 0)
+		return no_such(m, rc, page);
+	w->overflow += pages;
+	return mark(m, page, pages);
 }
 
 static int
-leaf_free(struct marks *m, const struct walk *w, uint64_t page,
-    const uint8_t *buf, const uint8_t *node)
+leaf_free(struct marks *m, struct walk *w, uint64_t page, const uint8_t *buf,
+    const uint8_t *node)
 {
 	uint64_t at = page * m->f.page_size + (uint64_t)(node_data(node) - buf);
 	uint64_t txn =
 	    node_key_size(node) == 8 ? get_le64(node + NODE_HEAD) : 0;
 	int rc = 0;
 
-	(void)w;
 	/* Transactions rise, so that none is met twice. */
 	if (txn <= m->freed_by || txn > m->head->commits)
 		return damaged(m, "the order of lists of free pages");
 	m->freed_by = txn;
+	w->entries++;
 	if ((node_flags(node) & F_BIGDATA) != 0)
-		rc = mark_run(m, node, &at);
+		rc = mark_run(m, w, node, &at);
 	return rc != 0 ? rc : mark_list(m, at, node_size(node));
 }
 
@@ -269,8 +307,8 @@ leaf_free(struct marks *m, const struct walk *w, uint64_t page,
 static int
 mark_free(struct marks *m)
 {
-	const struct walk w = { &db_kind_free, true, false, leaf_free };
-	int rc = walk_from(m, &w, m->head->free_root, m->head->free_depth);
+	struct walk w = { &db_kind_free, .marks = true, .leaf = leaf_free };
+	int rc = walk_tree(m, &w, &m->head->free);
 
 	if (rc == 0 && m->head->commits > 1 && m->freed_by != m->head->commits)
 		rc = damaged(m, "the newest free pages are not in it");
@@ -280,44 +318,76 @@ mark_free(struct marks *m)
 /* ---- databases ---- */
 
 static int
-leaf_value(struct marks *m, const struct walk *w, uint64_t page,
-    const uint8_t *buf, const uint8_t *node)
+leaf_value(struct marks *m, struct walk *w, uint64_t page, const uint8_t *buf,
+    const uint8_t *node)
 {
 	(void)m;
-	(void)w;
 	(void)page;
 	(void)buf;
 	(void)node;
+	w->entries++;
 	return 0;
 }
 
-/* What a leaf's node names: pages of a long value, or a tree of values. */
 static int
-leaf_named(struct marks *m, const struct walk *w, uint64_t page,
-    const uint8_t *buf, const uint8_t *node)
+walk_subtree(struct marks *m, struct walk *w, const uint8_t *tree)
 {
-	const struct walk values = { &db_kind_values, true, false, leaf_value };
+	struct store_tree head = tree_head(tree);
+
+	if (head.root == NO_PAGE || head.flags != w->kind->tree_flags)
+		return damaged(m, "a tree of %s", w->kind->name);
+	return walk_tree(m, w, &head);
+}
+
+/* A key's values are a tree, or a page within its node. */
+static int
+walk_values(struct marks *m, struct walk *w, const uint8_t *node)
+{
+	struct walk values = { &db_kind_values, .marks = true,
+		.leaf = leaf_value };
 	const uint8_t *data = node_data(node);
+	int rc = 0;
+
+	if ((node_flags(node) & F_SUBDATA) != 0)
+		rc = walk_subtree(m, &values, data);
+	else
+		values.entries = db_nodes(data);
+	w->entries += values.entries;
+	return rc;
+}
+
+/* They are never written over, so none is longer than it has to be. */
+static int
+mark_chunk(struct marks *m, struct walk *w, const uint8_t *node)
+{
+	uint64_t pages =
+	    (PAGE_HEAD + (uint64_t)node_size(node) + m->f.page_size - 1) /
+	    m->f.page_size;
+
+	w->overflow += pages;
+	return mark(m, get_le64(node_data(node)), pages);
+}
+
+/* What a leaf's node names: pages of a long value, or the values of a key. */
+static int
+leaf_named(struct marks *m, struct walk *w, uint64_t page, const uint8_t *buf,
+    const uint8_t *node)
+{
 	uint64_t at;
 
 	(void)page;
 	(void)buf;
-	if ((node_flags(node) & F_SUBDATA) != 0)
-		return walk_from(m, &values, tree_root(data), tree_depth(data));
+	if ((node_flags(node) & F_DUPDATA) != 0)
+		return walk_values(m, w, node);
+	w->entries++;
 	if ((node_flags(node) & F_BIGDATA) == 0)
 		return 0;
-	if (!w->chunks)
-		return mark_run(m, node, &at);
-	/* They are never written over, so none is longer than it has to be. */
-	return mark(m, get_le64(data),
-	    (PAGE_HEAD + (uint64_t)node_size(node) + m->f.page_size - 1) /
-		m->f.page_size);
+	return w->chunks ? mark_chunk(m, w, node) : mark_run(m, w, node, &at);
 }
 
 struct database {
 	const struct db_kind *kind;
-	uint64_t root;
-	unsigned depth;
+	struct store_tree head;
 };
 
 /* The tree of databases is one leaf. */
@@ -338,20 +408,38 @@ read_databases(struct marks *m, struct database *dbs, unsigned *count)
 	for (i = 0; rc == 0 && i < *count; i++) {
 		node = db_node(buf, i);
 		dbs[i].kind = db_kind(node + NODE_HEAD, node_key_size(node));
-		dbs[i].root = tree_root(node_data(node));
-		dbs[i].depth = tree_depth(node_data(node));
+		dbs[i].head = tree_head(node_data(node));
 	}
 	m->levels--;
 	return rc != 0 ? no_such(m, rc, m->head->root) : 0;
 }
 
+/* What branches name. */
+static int
+mark_branches(struct marks *m, const struct database *db)
+{
+	struct walk w = { db->kind, .marks = true };
+
+	return walk_tree(m, &w, &db->head);
+}
+
+/* What leaves name; those of "kv" nothing. */
+static int
+mark_leaves(struct marks *m, const struct database *db)
+{
+	struct walk w = { db->kind,
+		.chunks = db->kind == db_kind_of(STORE_CHUNKS_NAME),
+		.leaf = leaf_named };
+
+	if (db->kind == db_kind_of(STORE_KV_NAME))
+		return 0;
+	return walk_tree(m, &w, &db->head);
+}
+
 static int
 mark_databases(struct marks *m)
 {
-	const struct db_kind *kv = db_kind_of(STORE_KV_NAME);
-	const struct db_kind *chunks = db_kind_of(STORE_CHUNKS_NAME);
 	struct database dbs[STORE_DBS];
-	struct walk w = { .marks = true };
 	unsigned n, i;
 	int rc;
 
@@ -360,18 +448,10 @@ mark_databases(struct marks *m)
 	if ((rc = mark(m, m->head->root, 1)) != 0 ||
 	    (rc = read_databases(m, dbs, &n)) != 0)
 		return rc;
-	for (i = 0; rc == 0 && i < n; i++) {
-		w.kind = dbs[i].kind;
-		rc = walk_from(m, &w, dbs[i].root, dbs[i].depth);
-	}
-	w.marks = false;
-	w.leaf = leaf_named;
-	for (i = 0; rc == 0 && i < n; i++) {
-		w.kind = dbs[i].kind;
-		w.chunks = w.kind == chunks;
-		if (w.kind != kv)
-			rc = walk_from(m, &w, dbs[i].root, dbs[i].depth);
-	}
+	for (i = 0; rc == 0 && i < n; i++)
+		rc = mark_branches(m, &dbs[i]);
+	for (i = 0; rc == 0 && i < n; i++)
+		rc = mark_leaves(m, &dbs[i]);
 	return rc;
 }
 
@@ -390,7 +470,7 @@ all_marked(struct marks *m)
 
 int
 store_db_marks(int fd, const struct store_head *head, uint64_t deadline_ns,
-    uint64_t *free_pages, char *why, size_t why_size)
+    char *why, size_t why_size)
 {
 	struct marks m = { .head = head,
 		.deadline_ns = deadline_ns,
@@ -400,7 +480,6 @@ store_db_marks(int fd, const struct store_head *head, uint64_t deadline_ns,
 	unsigned i;
 	int rc;
 
-	*free_pages = 0;
 	if (head->commits == 0)
 		return 0;
 	if (fstat(fd, &st) != 0)
@@ -413,7 +492,6 @@ store_db_marks(int fd, const struct store_head *head, uint64_t deadline_ns,
 		return -ENOMEM;
 	if ((rc = mark_free(&m)) == 0 && (rc = mark_databases(&m)) == 0)
 		rc = all_marked(&m);
-	*free_pages = m.free;
 	for (i = 0; i < LEVELS_MAX; i++)
 		free(m.level[i]);
 	free(m.seen);

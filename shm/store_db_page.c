@@ -10,9 +10,9 @@
 #include "shm/store_db_int.h"
 
 /* Of free pages; LMDB may leave a branch there that leads to one page only. */
-const struct db_kind db_kind_free = { "", D_NUMBERS, F_BIGDATA };
-const struct db_kind db_kind_names = { "", 0, F_SUBDATA };
-const struct db_kind db_kind_values = { "", 0, 0 };
+const struct db_kind db_kind_free = { "free pages", D_NUMBERS, F_BIGDATA };
+const struct db_kind db_kind_names = { "databases", 0, F_SUBDATA };
+const struct db_kind db_kind_values = { "keys of a moment", 0, 0 };
 
 /* Values longer than a page are in "chunks"; "terms" of "meta" may be long. */
 static const struct db_kind kinds[] = {
@@ -23,7 +23,7 @@ static const struct db_kind kinds[] = {
 	{ "due", D_DUPSORT, F_DUPDATA | F_SUBDATA },
 	{ "expiry", 0, 0 },
 };
-static const struct db_kind unknown = { "", 0, F_BIGDATA };
+static const struct db_kind unknown = { "another database", 0, F_BIGDATA };
 
 const struct db_kind *
 db_kind(const void *name, size_t n)

@@ -34,6 +34,7 @@
 #include <stdint.h>
 
 #include "shm/bits.h"
+#include "shm/store_db.h"
 
 #define PAGE_MIN   4096u
 #define PAGE_MAX   32768u
@@ -65,7 +66,7 @@ struct db_file {
 
 /* What a database of ours may have in it. */
 struct db_kind {
-	const char *name;
+	const char *name; /* of no database: to tell what is wrong */
 	uint16_t tree_flags;
 	uint16_t node_flags; /* any of these, in a leaf */
 };
@@ -149,6 +150,18 @@ static inline unsigned
 tree_depth(const uint8_t *tree)
 {
 	return get_le16(tree + 6);
+}
+
+static inline struct store_tree
+tree_head(const uint8_t *tree)
+{
+	return (struct store_tree){ .root = tree_root(tree),
+		.branches = get_le64(tree + 8),
+		.leaves = get_le64(tree + 16),
+		.overflow = get_le64(tree + 24),
+		.entries = get_le64(tree + 32),
+		.flags = get_le16(tree + 4),
+		.depth = get_le16(tree + 6) };
 }
 
 static inline uint64_t

@@ -18,7 +18,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "shm/assert.h"
 #include "shm/bits.h"
 #include "shm/store_db_int.h"
 #include "shm/store_db_page.h"
@@ -310,38 +309,10 @@ count_is(struct verify *v, MDB_dbi dbi, uint64_t count, const char *of)
 	return 0;
 }
 
-static int
-too_many_pages(struct verify *v)
-{
-	return damaged(v, 0, "more pages are in use, or free, than it has");
-}
-
-/* No more pages than the file has, with those in use. */
-static int
-pages_fit(struct verify *v, uint64_t pages)
-{
-	const MDB_dbi dbis[] = { 0, 1, v->db->kv, v->db->chunks, v->db->slots,
-		v->db->meta, v->db->due };
-	MDB_stat ms;
-	size_t i;
-
-	for (i = 0; i < NITEMS(dbis); i++) {
-		/* Format 1 has no such database. */
-		if (i > 1 && dbis[i] == 0)
-			continue;
-		if (mdb_stat(v->txn, dbis[i], &ms) != 0)
-			return damaged(v, 0, "a tree's head");
-		pages += ms.ms_branch_pages + ms.ms_leaf_pages +
-			 ms.ms_overflow_pages;
-	}
-	return pages > v->db->head.last_page ? too_many_pages(v) : 0;
-}
-
 /* What the next writer takes for free must be so: else it writes over it. */
 static int
 walk_pages(struct verify *v)
 {
-	uint64_t free;
 	int fd, rc;
 
 	/* Somebody writes meanwhile; not at a boot. */
@@ -351,10 +322,9 @@ walk_pages(struct verify *v)
 	if (rc == 0)
 		rc = find_map(v, fd);
 	if (rc == 0)
-		rc = store_db_marks(fd, &v->db->head, v->deadline_ns, &free,
-		    v->why, v->why_size);
-	/* Two are meta pages, and the last one counts from 0. */
-	return rc != 0 ? rc : pages_fit(v, free + 1);
+		rc = store_db_marks(
+		    fd, &v->db->head, v->deadline_ns, v->why, v->why_size);
+	return rc;
 }
 
 static int
