@@ -16,6 +16,8 @@
  * And it takes what the head of a tree says: one of no overflow pages is
  * dropped without them, one of no entries is none. So pages and entries of a
  * tree that was read are counted. (Those of "kv" are by who walks the items.)
+ * A look-up is led by the keys between pages; a walk passes by a false one. So
+ * they have to be above all keys before them, and not above those behind them.
  *
  * A boot has no time for all of a large store. What was read until then is
  * right. It does not see: a page that is free and in use by a branch, leaf or
@@ -31,11 +33,13 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "shm/fault.h"
 #include "shm/store_db_int.h"
 #include "shm/store_db_page.h"
 
+#define KEY_MAX    511u /* LMDB's */
 #define LEVELS_MAX (2 * DEPTH_MAX) /* a tree in one of "due" */
 #define LIST_READ  512u /* numbers at once */
 
@@ -63,6 +67,9 @@ struct walk {
 	/* Of the way so far; of what leaves have: if they are read. */
 	uint64_t branches, leaves, overflow; /* pages */
 	uint64_t entries;
+	uint8_t key[KEY_MAX]; /* the last one */
+	size_t key_size;
+	bool is_entry; /* and not one between pages */
 };
 
 __attribute__((format(printf, 2, 3))) static int
@@ -115,7 +122,44 @@ time_is_up(const struct marks *m)
 	return mono_ns() > m->deadline_ns ? -ETIME : 0;
 }
 
-/* ---- counts ---- */
+/* ---- keys and counts ---- */
+
+static int
+compare_keys(const struct walk *w, const uint8_t *key, size_t n)
+{
+	uint64_t a, b;
+	int cmp;
+
+	if (w->kind->tree_flags == D_NUMBERS) {
+		a = get_le64(key);
+		b = get_le64(w->key);
+		return (a > b) - (a < b);
+	}
+	cmp = memcmp(key, w->key, n < w->key_size ? n : w->key_size);
+	return cmp != 0 ? cmp : (n > w->key_size) - (n < w->key_size);
+}
+
+/*
+ * Keys rise. One between two pages is above what is before it; the first entry
+ * behind it may have that key.
+ */
+static int
+key_follows(struct marks *m, struct walk *w, const uint8_t *node, bool is_entry)
+{
+	const uint8_t *key = node + NODE_HEAD;
+	size_t n = node_key_size(node);
+	int cmp;
+
+	if (n > KEY_MAX || (w->kind->tree_flags == D_NUMBERS && n != 8))
+		return damaged(m, "a key of %s", w->kind->name);
+	cmp = compare_keys(w, key, n);
+	if (cmp < 0 || (cmp == 0 && w->is_entry))
+		return damaged(m, "the order of keys of %s", w->kind->name);
+	memcpy(w->key, key, n);
+	w->key_size = n;
+	w->is_entry = is_entry;
+	return 0;
+}
 
 static int
 count_is(struct marks *m, const struct walk *w, const char *of, uint64_t count,
@@ -176,6 +220,19 @@ fetch(const struct marks *m, const uint8_t *branch)
 		    m->f.page_size, POSIX_FADV_WILLNEED);
 }
 
+static int
+walk(struct marks *m, struct walk *w, uint64_t page, unsigned height);
+
+/* The first key of a branch says nothing. */
+static int
+walk_below(struct marks *m, struct walk *w, const uint8_t *node, bool first,
+    unsigned height)
+{
+	int rc = first ? 0 : key_follows(m, w, node, false);
+
+	return rc != 0 ? rc : walk(m, w, node_page(node), height);
+}
+
 /* `height` levels from this page on. */
 static int
 walk(struct marks *m, struct walk *w, uint64_t page, unsigned height)
@@ -201,8 +258,8 @@ walk(struct marks *m, struct walk *w, uint64_t page, unsigned height)
 	for (i = 0; rc == 0 && i < db_nodes(buf); i++) {
 		node = db_node(buf, i);
 		if (height > 1)
-			rc = walk(m, w, node_page(node), height - 1);
-		else
+			rc = walk_below(m, w, node, i == 0, height - 1);
+		else if ((rc = key_follows(m, w, node, true)) == 0)
 			rc = w->leaf(m, w, page, buf, node);
 	}
 	m->levels--;
@@ -286,13 +343,11 @@ leaf_free(struct marks *m, struct walk *w, uint64_t page, const uint8_t *buf,
     const uint8_t *node)
 {
 	uint64_t at = page * m->f.page_size + (uint64_t)(node_data(node) - buf);
-	uint64_t txn =
-	    node_key_size(node) == 8 ? get_le64(node + NODE_HEAD) : 0;
+	uint64_t txn = get_le64(node + NODE_HEAD);
 	int rc = 0;
 
-	/* Transactions rise, so that none is met twice. */
-	if (txn <= m->freed_by || txn > m->head->commits)
-		return damaged(m, "the order of lists of free pages");
+	if (txn == 0 || txn > m->head->commits)
+		return damaged(m, "a list of free pages of no transaction");
 	m->freed_by = txn;
 	w->entries++;
 	if ((node_flags(node) & F_BIGDATA) != 0)
@@ -346,12 +401,16 @@ walk_values(struct marks *m, struct walk *w, const uint8_t *node)
 	struct walk values = { &db_kind_values, .marks = true,
 		.leaf = leaf_value };
 	const uint8_t *data = node_data(node);
+	unsigned i;
 	int rc = 0;
 
 	if ((node_flags(node) & F_SUBDATA) != 0)
 		rc = walk_subtree(m, &values, data);
 	else
-		values.entries = db_nodes(data);
+		for (i = 0; rc == 0 && i < db_nodes(data); i++) {
+			values.entries++;
+			rc = key_follows(m, &values, db_node(data, i), true);
+		}
 	w->entries += values.entries;
 	return rc;
 }

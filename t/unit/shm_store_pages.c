@@ -2,9 +2,9 @@
  * What LMDB believes of the pages of data.mdb: which are free, the number and
  * kind that each says it is, and in those that are read before the whole file
  * is looked at, everything. Each such bit is flipped: the look has to tell it,
- * and opening the files must not kill. Of the heads of trees some bits may be
- * any: what is not told must be sound for all that is written later. Files of
- * random commits are sound.
+ * and opening the files must not kill. Of the heads of trees, and of the keys
+ * between pages, some bits may be any: what is not told must be sound for all
+ * that is written later. Files of random commits are sound.
  */
 #include "t/lib/no_wait.h"
 #include "t/lib/store_file.h"
@@ -29,6 +29,7 @@
 #define BUDGET   (20 * NS_PER_S)
 #define BITS_MAX (1u << 20)
 #define WAIT_S   300
+#define KEYS_MAX 200u /* bits of those between pages */
 /* Under a sanitizer: some of the flips, and fewer commits. */
 #ifdef __SANITIZE_ADDRESS__
 #define SPARSE 16u
@@ -340,6 +341,17 @@ put_image(int fd)
 	if (ftruncate(fd, (off_t)image_size) != 0 ||
 	    pwrite(fd, image, image_size, 0) != (ssize_t)image_size)
 		_exit(9);
+}
+
+/* No more than so many. */
+static void
+thin_out(size_t count)
+{
+	while (flips->count > count) {
+		flips->count--;
+		flips->bit[dice((uint32_t)flips->count + 1)] =
+		    flips->bit[flips->count];
+	}
 }
 
 static void
@@ -671,17 +683,61 @@ add_tree(const uint8_t *tree)
 	}
 }
 
+/* Each page of a tree; `height` levels from this one on. */
 static void
-add_subtrees(const uint8_t *tree)
+each_page(uint64_t number, unsigned height,
+    void (*call)(uint8_t *page, unsigned height))
 {
-	uint8_t *page = page_at(get_le64(tree + 40));
+	uint8_t *page = page_at(number), *n;
 	unsigned i;
 
-	if (get_le16(tree + 6) != 1)
-		abort();
-	for (i = 0; i < nodes(page); i++)
+	call(page, height);
+	for (i = 0; height > 1 && i < nodes(page); i++) {
+		n = node(page, i);
+		each_page(get_le32(n), height - 1, call);
+	}
+}
+
+/* Keys between pages. */
+static void
+add_keys(uint8_t *page, unsigned height)
+{
+	unsigned i;
+
+	for (i = 0; height > 1 && i < nodes(page); i++)
+		add_bits((size_t)(node(page, i) - image) + 8,
+		    get_le16(node(page, i) + 6));
+}
+
+static void
+add_subtrees(uint8_t *page, unsigned height)
+{
+	unsigned i;
+
+	for (i = 0; height == 1 && i < nodes(page); i++)
 		if ((get_le16(node(page, i) + 4) & 2) != 0)
 			add_tree(data(node(page, i)));
+}
+
+static void
+add_subtree_keys(uint8_t *page, unsigned height)
+{
+	const uint8_t *tree;
+	unsigned i;
+
+	for (i = 0; height == 1 && i < nodes(page); i++) {
+		tree = data(node(page, i));
+		if ((get_le16(node(page, i) + 4) & 2) != 0)
+			each_page(
+			    get_le64(tree + 40), get_le16(tree + 6), add_keys);
+	}
+}
+
+static void
+each_page_of(const uint8_t *tree, void (*call)(uint8_t *page, unsigned height))
+{
+	if (get_le64(tree + 40) != UINT64_MAX)
+		each_page(get_le64(tree + 40), get_le16(tree + 6), call);
 }
 
 /* The head of a database. */
@@ -726,10 +782,74 @@ test_tree_heads(void)
 	flip_all(look_live);
 	verdict_lived("heads of trees");
 	flips->count = 0;
-	add_subtrees(database("due"));
+	each_page_of(database("due"), add_subtrees);
 	ok(SPARSE > 1 || flips->count > 0, "some keys of \"due\" have a tree");
 	flip_all(look_live);
 	verdict_lived("heads of the trees of one moment");
+}
+
+/* Led by these keys a look-up misses what a walk meets. */
+static void
+test_keys_between(void)
+{
+	size_t i;
+
+	flips->count = 0;
+	each_page_of(newest_meta() + 40, add_keys);
+	flip_all(look_live);
+	verdict_lived("keys between pages of free ones");
+	flips->count = 0;
+	for (i = 0; i < NITEMS(db_names); i++)
+		each_page_of(database(db_names[i]), add_keys);
+	each_page_of(database("due"), add_subtree_keys);
+	thin_out(KEYS_MAX / SPARSE);
+	flip_all(look_live);
+	verdict_lived("keys between pages of databases");
+}
+
+/* Each frees a few pages: so the file stays short. */
+static void
+small_commits(unsigned count)
+{
+	MDB_txn *txn;
+	unsigned i;
+
+	for (i = 0; i < count; i++) {
+		txn = begin();
+		put(txn, dice(KEYS), 40, i % 20);
+		commit(txn);
+	}
+	file_image(file, &image, &image_size);
+}
+
+/* A reader keeps what was freed from being taken: the lists get many. */
+static void
+deep_store(void)
+{
+	MDB_txn *reader, *txn = begin();
+	unsigned i;
+
+	for (i = 0; i < KEYS; i++)
+		put(txn, i, i % 40 == 0 ? 9000 : 30, 1000 + i);
+	commit(txn);
+	file_must(mdb_txn_begin(store.db.env, NULL, MDB_RDONLY, &reader), "r");
+	do
+		small_commits(10);
+	while (get_le16(newest_meta() + 46) < 2 ||
+	       nodes(page_at(get_le64(newest_meta() + 80))) < 4);
+	mdb_txn_abort(reader);
+}
+
+static void
+test_deep(void)
+{
+	new_store();
+	deep_store();
+	store_db_close(&store.db);
+	file_image(file, &image, &image_size);
+	ok(get_le16(newest_meta() + 46) == 2, "the tree of free pages is deep");
+	ok(get_le16(database("due") + 6) > 1, "and so is \"due\"");
+	test_keys_between();
 }
 
 /* A leaf of one entry as a branch: LMDB asserts that it has more. */
@@ -833,6 +953,7 @@ main(void)
 	test_opens("a store");
 	test_small();
 	test_deep_meta();
+	test_deep();
 	free(image);
 	unlink(file);
 	snprintf(file, sizeof(file), "%s/lock.mdb", dir);
