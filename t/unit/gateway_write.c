@@ -417,6 +417,41 @@ test_long(void)
 	gone(a);
 }
 
+/*
+ * Writes have waited for a checkpoint for long, and were refused. Who waits for
+ * the ring since, as the log hangs, does not wait for room.
+ */
+static void
+test_full_of_log(void)
+{
+	_Atomic uint32_t *busy = &region.slots->row[SLOT_GATEWAY].busy_with;
+	struct fault f = { .object = "data.mdb", .effect = "writes wait" };
+	uint64_t before = gw.io.loop.now_ns;
+	struct conn *a = client();
+	unsigned sent = 0, rounds = 0;
+
+	while (a->park == PARK_NOT && sent++ < 100000)
+		say(a, "SET key vvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvv\r\n");
+	is_u64(a->park, PARK_RING, "the ring is full");
+	position_set(&region.pos->room, 4000);
+	trouble_begin(&region, TROUBLE_STORE_WAITS, &f);
+	gw.io.loop.now_ns = mono_ns() + 60 * NS_PER_S;
+	turn();
+	is_u64(atomic_load(busy), BUSY_REQUEST, "and that is what it says");
+	trouble_end(&region, TROUBLE_STORE_WAITS);
+	position_set(&region.pos->room, TABLE_ROOM_ANY);
+	gw.io.loop.now_ns = before;
+	while ((a->park != PARK_NOT || gw.oldest_seq != gw.next_seq) &&
+	       rounds++ < 100) {
+		wal_accept();
+		commit(last_vlsn);
+		turn();
+		(void)heard(a);
+	}
+	is_u64(gw.oldest_seq, gw.next_seq, "all are answered");
+	gone(a);
+}
+
 /* The store waits for a checkpoint: writes wait in front of the log. */
 static void
 test_held(void)
@@ -791,6 +826,7 @@ main(void)
 	test_multi();
 	test_long();
 	test_full();
+	test_full_of_log();
 	test_held();
 	test_reach();
 	test_parts();

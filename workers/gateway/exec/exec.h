@@ -168,6 +168,7 @@ struct gateway {
 	struct conn_list stalled, stalled_big; /* CONN_BIG */
 	bool big_next; /* small ones have gone before */
 	uint32_t waiting_count, stalled_count; /* of both lists */
+	uint32_t room_count; /* of these: CONN_ROOM */
 	uint32_t resting_count, working_count; /* of both, of one */
 	uint32_t sync_count, term_count; /* of waiting: PARK_SYNC, _TERM */
 	uint32_t blocked_count; /* by what their reason says */
@@ -319,7 +320,7 @@ bool gw_write_taken(const struct gateway *g, enum refuses level);
 /* May one of so many bytes be made for it? */
 bool gw_write_may_go(struct gateway *g, size_t len); /* who waits, ask */
 bool gw_write_may_make(
-    struct gateway *g, const struct conn *c, size_t len, enum refuses level);
+    struct gateway *g, struct conn *c, size_t len, enum refuses level);
 /* One of so many bytes is made, in turns, for c; 0 = it is made. */
 void gw_write_makes(struct gateway *g, const struct conn *c, size_t len);
 /* Are too many replies waiting for ones before them? */

@@ -5,17 +5,26 @@
 #include "shm/room.h"
 #include "workers/gateway/exec/exec.h"
 
-/* Who is being refused, one after the other, still waits for room. */
+/*
+ * Who is being refused, one after the other, still waits for room, and so does
+ * who has not been asked yet; but not who only waits for the ring.
+ */
+static bool
+waits_for_room(struct gateway *g)
+{
+	if (gw_reach_holds(g))
+		return true;
+	return room_waits_long(g->r, g->io.loop.now_ns) &&
+	       (g->room_count != 0 || gw_write_room(g));
+}
+
 static uint32_t
 held_by(struct gateway *g)
 {
 	if (g->big.payload != NULL)
 		return BUSY_REQUEST;
 	if (g->stalled_count != 0)
-		return gw_reach_holds(g) ||
-			       room_waits_long(g->r, g->io.loop.now_ns)
-			   ? BUSY_TABLE
-			   : BUSY_REQUEST;
+		return waits_for_room(g) ? BUSY_TABLE : BUSY_REQUEST;
 	return BUSY_NOT;
 }
 

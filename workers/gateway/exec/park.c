@@ -155,6 +155,8 @@ unlist(struct gateway *g, struct conn *c)
 	case LIST_STALLED:
 		TAILQ_REMOVE(stalled_list(g, c), c, wait);
 		g->stalled_count--;
+		g->room_count -= (c->flags & CONN_ROOM) != 0;
+		c->flags &= ~(unsigned)CONN_ROOM;
 		return;
 	case LIST_RESTING:
 		TAILQ_REMOVE(resting_list(g, c), c, wait);
@@ -202,6 +204,7 @@ enlist(struct gateway *g, struct conn *c, const struct reason *why)
 	case LIST_STALLED:
 		TAILQ_INSERT_TAIL(stalled_list(g, c), c, wait);
 		g->stalled_count++;
+		g->room_count += (c->flags & CONN_ROOM) != 0;
 		return;
 	case LIST_RESTING:
 		c->flags &= ~(unsigned)CONN_WORKS;

@@ -519,12 +519,16 @@ gw_write_may_go(struct gateway *g, size_t len)
 
 bool
 gw_write_may_make(
-    struct gateway *g, const struct conn *c, size_t len, enum refuses level)
+    struct gateway *g, struct conn *c, size_t len, enum refuses level)
 {
+	if (!gw_write_may_go(g, len))
+		return false;
 	/* What is refused is not to wait. */
-	return gw_write_may_go(g, len) &&
-	       (!gw_write_taken(g, level) || gw_reach_beyond(g, len, level) ||
-		   gw_reach_may(g, c, len, level));
+	if (!gw_write_taken(g, level) || gw_reach_beyond(g, len, level) ||
+	    gw_reach_may(g, c, len, level))
+		return true;
+	c->flags |= CONN_ROOM;
+	return false;
 }
 
 void
@@ -562,9 +566,12 @@ gw_write_append(struct gateway *g, struct conn *c, const struct request *rq)
 
 	if (g->big.payload != NULL || window_full(g))
 		return -EAGAIN;
-	if (!gw_reach_may(g, c, rq->reach, rq->level))
-		return gw_reach_beyond(g, rq->reach, rq->level) ? -ENOSPC
-								: -EAGAIN;
+	if (!gw_reach_may(g, c, rq->reach, rq->level)) {
+		if (gw_reach_beyond(g, rq->reach, rq->level))
+			return -ENOSPC;
+		c->flags |= CONN_ROOM;
+		return -EAGAIN;
+	}
 	gw_turn_work(g, len / 4096);
 	if (len > REQ_PART_MAX) {
 		if ((rc = append_big(g, c, rq, len, flags)) == 0)

@@ -72,6 +72,7 @@ enum conn_flag {
 	CONN_ENDED = 1u << 21, /* nothing comes behind what is not read yet */
 	CONN_BIG = 1u << 22, /* what it is stalled with fills the ring */
 	CONN_WORKS = 1u << 23, /* rests with more than a first slice is for */
+	CONN_ROOM = 1u << 25, /* it is stalled for room in the table */
 	/* What it rests for, as io does not know why it does: */
 	CONN_UNREAD = 1u << 14, /* until its replies are read */
 	CONN_OURS = 1u << 24, /* until this process has room or time for it */
