@@ -52,7 +52,8 @@ terms_add_all(struct terms *terms, const struct store_db *db)
 	mdb_txn_abort(txn);
 }
 
-/* For a boot, beside which nobody writes. No lock: checkpoint may be opening. */
+/* For a boot, beside which nobody writes. No lock: checkpoint may be opening.
+ */
 static void
 terms_take(struct terms *terms, const char *path, uint64_t vlsn)
 {

@@ -1,8 +1,10 @@
 /*
  * What two gateways take the reach of their writes for while the other's are
  * under way: a value is as long as the state says, or as some write may make
- * it, whoever made that; and no longer.
+ * it, whoever made that; and no longer. And which of them goes alone.
  */
+#include <pthread.h>
+
 #include "t/lib/store_rig.h"
 #include "workers/gateway/cmd/command.h"
 #include "workers/gateway/exec/exec.h"
@@ -19,11 +21,15 @@ static struct control control;
 static struct gateway gw[2];
 static struct bytering_head ring[2];
 static struct troubles troubles;
+static struct client_rings rings[CLIENT_MAX];
+static struct wakes wakes;
+static struct conn conns[2][GW_CONN_CHUNK];
+static struct conn *chunk[2] = { conns[0], conns[1] };
 
 static void
 set_up(void)
 {
-	unsigned i;
+	unsigned i, k;
 
 	rig_open(&rig, 8 << 20);
 	rig.reader = rig_kv(&rig, SLOT_GATEWAY);
@@ -33,8 +39,11 @@ set_up(void)
 	rig.r.reach = &table;
 	rig.r.control = &control;
 	rig.r.troubles = &troubles;
+	rig.r.rings = rings;
 	worker.conf = &conf;
 	worker.region = &rig.r;
+	worker.bells.wakes = &wakes;
+	memset(worker.bells.fd, 0xff, sizeof(worker.bells.fd));
 	for (i = 0; i < 2; i++) {
 		gw[i].w = &worker;
 		gw[i].r = &rig.r;
@@ -45,6 +54,13 @@ set_up(void)
 		gw[i].turn_end_ns = LOOP_NEVER;
 		gw[i].lost = UINT64_MAX;
 		gw[i].req.h = &ring[i];
+		gw[i].incarnation = 1;
+		gw[i].io.chunks = &chunk[i];
+		gw[i].io.chunk_count = 1;
+		for (k = 0; k < GW_CONN_CHUNK; k++)
+			conns[i][k] = (struct conn){
+				.index = k, .generation = k + 1, .fd = -1
+			};
 	}
 	rig_must(kv_begin(rig.reader));
 	position_set(&rig.pos->room, ROOM);
@@ -57,6 +73,7 @@ tear_down(void)
 	rig.r.head = NULL;
 	rig.r.slots = NULL;
 	rig.r.troubles = NULL;
+	rig.r.rings = NULL;
 	rig_close(&rig);
 }
 
@@ -374,6 +391,501 @@ test_successor(void)
 	gw[1].req.tail = 0;
 }
 
+/* ---- who goes alone ---- */
+
+static _Atomic uint32_t *
+state_of(unsigned who)
+{
+	return &slots.row[SLOT_GATEWAY + who].state;
+}
+
+static struct bytering_head *
+requests_of(unsigned who)
+{
+	return &rings[CLIENT_GATEWAY + who].request;
+}
+
+static unsigned went[2][GW_CONN_CHUNK];
+static uint64_t stalls;
+
+static uint64_t
+share(void)
+{
+	return table_share(&rig.r.table->gen[0]);
+}
+
+/* Its connection n asks for so much; what is let in is appended. */
+static bool
+asks(unsigned who, unsigned n, uint64_t bytes)
+{
+	struct conn *c = &conns[who][n];
+
+	if (c->park == PARK_RING)
+		gw[who].stalled_count--;
+	c->park = PARK_NOT;
+	c->fd = 1;
+	c->wait_vlsn = bytes;
+	if (gw_reach_may(&gw[who], c, bytes, REFUSES_GROWTH)) {
+		gw_reach_add(&gw[who], gw[who].next_seq++, bytes);
+		went[who][n]++;
+		return true;
+	}
+	c->park = PARK_RING;
+	c->opened_ns = ++stalls;
+	gw[who].stalled_count++;
+	return false;
+}
+
+/* Who was stalled first of those that were by then. */
+static struct conn *
+first_stalled(unsigned who, uint64_t by)
+{
+	struct conn *first = NULL, *c = conns[who];
+
+	for (; c < &conns[who][GW_CONN_CHUNK]; c++)
+		if (c->park == PARK_RING && c->opened_ns <= by &&
+		    (first == NULL || c->opened_ns < first->opened_ns))
+			first = c;
+	return first;
+}
+
+static bool
+leaves(unsigned who, unsigned n)
+{
+	struct conn *c = &conns[who][n];
+	bool waited = c->park == PARK_RING;
+
+	gw[who].stalled_count -= waited;
+	c->park = PARK_NOT;
+	c->fd = -1;
+	return waited;
+}
+
+/* Who waits is asked again if that is of use; how many went on. */
+static unsigned
+turn(unsigned who)
+{
+	const uint64_t by = stalls;
+	const struct conn *c;
+	unsigned on = 0;
+
+	if (gw[who].stalled_count != 0 && !gw_reach_holds(&gw[who])) {
+		gw_reach_wake(&gw[who]);
+		while ((c = first_stalled(who, by)) != NULL)
+			on += asks(who, c->index, c->wait_vlsn);
+	}
+	gw_reach_turn(&gw[who]);
+	atomic_fetch_add(&requests_of(who)->tail, 8);
+	gw_alone_leave(&gw[who]);
+	return on;
+}
+
+/* wal takes all its requests, which are appended then. */
+static void
+logs(unsigned who)
+{
+	uint32_t count = gw[who].reach.count - gw[who].reach.placed;
+
+	if (count != 0)
+		placed(who, count, position_get(&rig.pos->appended) + count);
+	atomic_store(
+	    &requests_of(who)->head, atomic_load(&requests_of(who)->tail));
+}
+
+static void
+applies(void)
+{
+	position_set(&rig.pos->applied, position_get(&rig.pos->appended));
+}
+
+/* It looks what is applied by now. */
+static void
+drop(unsigned who)
+{
+	(void)seen_by(who, "none");
+}
+
+static void
+dies(unsigned who)
+{
+	unsigned n;
+
+	atomic_store(state_of(who), SLOT_EXITED);
+	for (n = 0; n < GW_CONN_CHUNK; n++)
+		(void)leaves(who, n);
+	gw[who].stalled_count = 0;
+}
+
+static void
+is_born(unsigned who)
+{
+	atomic_store(state_of(who), SLOT_STARTING);
+	gw[who].incarnation++;
+	gw[who].next_seq = 1;
+	gw[who].req.h = requests_of(who);
+	gw[who].req.tail = atomic_load(&requests_of(who)->tail);
+	memset(&gw[who].reach, 0xa5, sizeof(gw[who].reach));
+	gw_reach_init(&gw[who]);
+	atomic_store(state_of(who), SLOT_RUNNING);
+}
+
+/* Two that live, and of which nothing is under way. */
+static void
+begin_alone(void)
+{
+	unsigned who;
+
+	memset(&wakes, 0, sizeof(wakes));
+	position_set(&rig.pos->appended, rig.vlsn);
+	applies();
+	position_set(&rig.pos->room, share());
+	atomic_store(&table.alone, 0);
+	for (who = 0; who < 2; who++) {
+		dies(who);
+		atomic_store(&requests_of(who)->head, 0);
+		atomic_store(&requests_of(who)->tail, 0);
+		is_born(who);
+		(void)turn(who);
+		atomic_store(&requests_of(who)->tail, 0);
+	}
+}
+
+static void
+test_alone(void)
+{
+	const uint64_t large = share() + 1;
+
+	begin_alone();
+	ok(asks(0, 0, large), "one goes alone");
+	ok(!asks(1, 0, large), "and no other");
+	ok(!asks(1, 1, 8), "nor anything small, of any gateway");
+	ok(!asks(0, 1, 8), "its own neither");
+	(void)turn(0);
+	(void)turn(1);
+	logs(0);
+	is_u64(turn(0) + turn(1), 0, "in the log it is not applied");
+	is_u64(position_get(&rig.pos->apply_wanted),
+	    position_get(&rig.pos->appended), "which is asked for");
+	applies();
+	atomic_store(&wakes.line[SLOT_GATEWAY + 1].sleeping, 1);
+	ok(gw_reach_pending(&gw[0]), "then it is over");
+	is_u64(turn(0), 1, "its own go on");
+	is_u64(atomic_load(&wakes.line[SLOT_GATEWAY + 1].sleeping), 0,
+	    "the other is woken");
+	is_u64(turn(1), 0, "who would go alone waits for it");
+	logs(0);
+	is_u64(turn(1), 0, "in the log, too");
+	applies();
+	is_u64(turn(1), 1, "and goes then");
+	ok(!asks(0, 0, 8), "others wait behind it");
+	(void)turn(0);
+	logs(1);
+	applies();
+	(void)turn(1);
+	is_u64(turn(0), 1, "and go on");
+	(void)leaves(1, 1);
+}
+
+/* What others are about to append is seen by who goes alone. */
+static void
+test_beside(void)
+{
+	const uint64_t large = share() + 1;
+
+	begin_alone();
+	ok(asks(1, 0, 8), "a small one");
+	ok(!asks(0, 0, large), "before it is published one waits");
+	is_u64(turn(0), 0, "for the end of that turn");
+	is_u64(turn(1), 0, "published");
+	is_u64(turn(0), 0, "it is under way");
+	ok(!asks(1, 1, 8), "and no other follows");
+	(void)turn(1);
+	logs(1);
+	applies();
+	is_u64(turn(1), 0, "small ones do not pass who waits");
+	is_u64(turn(0), 1, "who goes");
+	logs(0);
+	applies();
+	(void)turn(0);
+	is_u64(turn(1), 1, "before those");
+	logs(1);
+	applies();
+	ok(asks(0, 0, 8), "a small one");
+	ok(!asks(1, 0, large), "for which a large one waits");
+	position_set(&rig.pos->room, share() / 2);
+	is_u64(turn(1), 0, "a checkpoint came between");
+	(void)turn(0);
+	ok(asks(0, 0, 8), "so small ones go on");
+	(void)turn(0);
+	logs(0);
+	applies();
+	is_u64(turn(1), 0, "as long as it lasts");
+	position_set(&rig.pos->room, share());
+	is_u64(turn(1), 1, "then the large one goes");
+	logs(1);
+	applies();
+	(void)turn(1);
+	gw_alone_enter(&gw[1]);
+	ok(gw_reach_pending(&gw[1]), "who only looked says so soon");
+	(void)turn(1);
+	ok(asks(0, 0, large), "and hinders nobody");
+}
+
+#define MEETINGS 500000
+
+static _Atomic uint32_t inside[2]; /* they append: this one, or alone */
+static _Atomic uint32_t met;
+static pthread_barrier_t both;
+
+static void
+is_inside(unsigned who)
+{
+	unsigned i;
+
+	atomic_store_explicit(&inside[who], 1, memory_order_relaxed);
+	for (i = 0; i < 100; i++)
+		if (atomic_load_explicit(
+			&inside[1 - who], memory_order_relaxed) != 0) {
+			atomic_fetch_add(&met, 1);
+			break;
+		}
+	atomic_store_explicit(&inside[who], 0, memory_order_relaxed);
+}
+
+static void *
+appends(void *arg)
+{
+	unsigned *n = arg, i;
+
+	pthread_barrier_wait(&both);
+	for (i = 0; i < MEETINGS; i++) {
+		gw_alone_enter(&gw[0]);
+		if ((gw_alone_other(&gw[0]) & ALONE_TAKEN) == 0) {
+			is_inside(0);
+			++*n;
+		}
+		gw_alone_leave(&gw[0]);
+	}
+	return NULL;
+}
+
+static void *
+goes_alone(void *arg)
+{
+	unsigned *n = arg, i;
+
+	pthread_barrier_wait(&both);
+	for (i = 0; i < MEETINGS; i++) {
+		if (gw_alone_take(&gw[1])) {
+			is_inside(1);
+			++*n;
+			gw_alone_added(&gw[1], gw[1].next_seq);
+			gw[1].reach.applied_seq = gw[1].next_seq++;
+		}
+		gw_alone_turn(&gw[1]);
+	}
+	return NULL;
+}
+
+/* Two processes at once, at whatever instruction each is. */
+static void
+test_meeting(void)
+{
+	unsigned went_on = 0, went_alone = 0;
+	pthread_t a, b;
+
+	begin_alone();
+	gw[1].stalled_count = 1;
+	if (pthread_barrier_init(&both, NULL, 2) != 0 ||
+	    pthread_create(&a, NULL, appends, &went_on) != 0 ||
+	    pthread_create(&b, NULL, goes_alone, &went_alone) != 0)
+		abort();
+	pthread_join(a, NULL);
+	pthread_join(b, NULL);
+	gw[1].stalled_count = 0;
+	diag("%u appended, %u went alone", went_on, went_alone);
+	is_u64(met, 0, "who appends and who goes alone do not meet");
+}
+
+/* A gateway is stopped, with a request of which it does not see the end. */
+static void
+test_stopped(void)
+{
+	const uint64_t large = share() + 1;
+
+	begin_alone();
+	ok(asks(1, 0, 8), "a small one");
+	(void)turn(1);
+	ok(!asks(0, 0, large), "a large one waits for it");
+	(void)turn(0);
+	position_set(&rig.pos->appended, position_get(&rig.pos->appended) + 1);
+	is_u64(turn(0), 0, "not in the log, as far as it knows");
+	atomic_store(&requests_of(1)->head, atomic_load(&requests_of(1)->tail));
+	is_u64(turn(0), 0, "not applied");
+	applies();
+	is_u64(turn(0), 1, "until it is, whoever has seen that");
+	begin_alone();
+	gw_alone_enter(&gw[1]);
+	gw[0].io.loop.now_ns = NS_PER_S;
+	ok(!asks(0, 0, large), "while one may append a large one waits");
+	(void)turn(0);
+	ok(atomic_load(&table.alone) != 0, "and others, too");
+	ok(gw_alone_deadline(&gw[0]) < LOOP_NEVER, "which is looked at");
+	gw[0].io.loop.now_ns += NS_PER_S + 1;
+	(void)turn(0);
+	is_u64(atomic_load(&table.alone), 0, "but not for long");
+	gw_alone_leave(&gw[1]);
+	is_u64(turn(0), 1, "it is tried again");
+	gw[0].io.loop.now_ns = 0;
+}
+
+/*
+ * Nobody is passed for ever: neither large ones nor small ones, of no gateway;
+ * and nothing is let in beside what goes alone.
+ */
+static void
+test_turns(void)
+{
+	const uint64_t large = share() + 1, part = share() / 2 / 4 * 3;
+	/* What fits gets past what does not, if anything does. */
+	const uint64_t bytes[] = { large, 8, part / 3 * 2, part / 3 * 2 };
+	uint32_t seed = (uint32_t)getpid(), most = 0, least = UINT32_MAX;
+	unsigned i, who, n, beside = 0;
+
+	diag("seed %u", seed);
+	begin_alone();
+	memset(went, 0, sizeof(went));
+	for (i = 0; i < 4000; i++) {
+		seed = seed * 1103515245 + 12345;
+		who = seed >> 16 & 1;
+		for (n = 0; n < NITEMS(bytes); n++)
+			if (conns[who][n].park != PARK_RING)
+				(void)asks(who, n, bytes[n]);
+		(void)turn(who);
+		beside +=
+		    (gw[0].reach.bytes > large) + (gw[1].reach.bytes > large) +
+		    (gw[0].reach.bytes != 0 && gw[1].reach.bytes >= large) +
+		    (gw[1].reach.bytes != 0 && gw[0].reach.bytes >= large);
+		if ((seed >> 17 & 3) != 0)
+			continue;
+		logs(who);
+		if ((seed >> 19 & 1) != 0)
+			applies();
+		for (n = 0; n < 2; n++)
+			drop(n);
+	}
+	for (who = 0; who < 2; who++)
+		for (n = 0; n < NITEMS(bytes); n++) {
+			most = went[who][n] > most ? went[who][n] : most;
+			least = went[who][n] < least ? went[who][n] : least;
+			diag("gateway %u: of %" PRIu64 " bytes: %u went", who,
+			    bytes[n], went[who][n]);
+		}
+	is_u64(beside, 0, "nothing goes beside");
+	ok(least > 20 && most < 20 * least, "everybody goes");
+}
+
+/* Where a gateway dies, and what the other makes of it. */
+enum point { TICKET, WANTED, TAKEN, APPENDED, PUBLISHED, LOGGED, POINTS };
+
+static void
+dies_at(enum point at)
+{
+	begin_alone();
+	if (at == WANTED || at == TICKET)
+		(void)asks(1, 5, 8);
+	if (at == TICKET)
+		atomic_store(&table.alone, UINT64_C(1) << 32 | 2);
+	if (at == TAKEN)
+		(void)gw_alone_take(&gw[0]);
+	else
+		(void)asks(0, 0, share() + 1);
+	if (at == TICKET)
+		atomic_store(&table.alone, 0);
+	if (at >= PUBLISHED)
+		(void)turn(0);
+	(void)turn(1);
+	if (at == WANTED || at == TICKET) {
+		logs(1);
+		applies();
+		(void)turn(1);
+	}
+	if (at == LOGGED)
+		logs(0);
+	dies(0);
+}
+
+/* Nothing of it is accepted, or all that is is applied. */
+static bool
+holds_nothing(enum point at)
+{
+	return at < PUBLISHED;
+}
+
+static void
+test_death(void)
+{
+	static const char *const name[] = { "with a ticket", "wanting it",
+		"having it", "appended", "published", "logged" };
+	unsigned at, generation;
+
+	for (at = 0; at < POINTS; at++) {
+		dies_at((enum point)at);
+		ok(asks(1, 0, share() + 1) == holds_nothing(at),
+		    "%s: as long as nobody follows", name[at]);
+		if (!holds_nothing(at)) {
+			(void)turn(1);
+			ok(!asks(1, 1, 8), "nor a small one");
+			atomic_store(&requests_of(0)->head,
+			    atomic_load(&requests_of(0)->tail));
+			if (at == PUBLISHED)
+				position_set(&rig.pos->appended,
+				    position_get(&rig.pos->appended) + 1);
+			is_u64(turn(1), 0, "until it is applied");
+			applies();
+			is_u64(turn(1), 1, "then one goes");
+		}
+		dies_at((enum point)at);
+		for (generation = 0; generation < 3; generation++) {
+			is_born(0);
+			if (generation != 2)
+				dies(0);
+		}
+		(void)turn(0);
+		if (holds_nothing(at)) {
+			ok(asks(1, 0, share() + 1),
+			    "%s: its heirs leave nothing of it", name[at]);
+			continue;
+		}
+		ok(!asks(1, 0, share() + 1) && !asks(1, 1, 8),
+		    "%s: its heirs hold it", name[at]);
+		(void)turn(1);
+		ok(!asks(0, 1, 8), "for themselves, too");
+		atomic_store(
+		    &requests_of(0)->head, atomic_load(&requests_of(0)->tail));
+		if (at == PUBLISHED)
+			position_set(&rig.pos->appended,
+			    position_get(&rig.pos->appended) + 1);
+		is_u64(turn(0) + turn(1), 0, "until it is applied");
+		applies();
+		is_u64(turn(0), 1, "then its own go on");
+		logs(0);
+		applies();
+		(void)turn(0);
+		is_u64(turn(1), 1, "and who waits for it");
+	}
+	begin_alone();
+	ok(asks(1, 0, 8), "a small one");
+	(void)turn(1);
+	dies(1);
+	ok(!asks(0, 0, share() + 1), "of one that died is in the ring");
+	logs(1);
+	is_u64(turn(0), 0, "in the log");
+	applies();
+	is_u64(turn(0), 1, "and applied");
+	begin_alone();
+}
+
 int
 main(void)
 {
@@ -387,6 +899,12 @@ main(void)
 	test_held();
 	test_wrap();
 	test_successor();
+	test_alone();
+	test_beside();
+	test_stopped();
+	test_meeting();
+	test_turns();
+	test_death();
 	tear_down();
 	return tap_done();
 }

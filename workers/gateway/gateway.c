@@ -135,6 +135,8 @@ gateway_deadline(void *ctx)
 
 	if (due < at)
 		at = due;
+	if ((due = gw_alone_deadline(g)) < at)
+		at = due;
 	if ((due = gw_park_deadline(g)) < at)
 		at = due;
 	if (g->io.draining && g->drained < SHUTDOWN_DRAINING_DATA_PLANE &&

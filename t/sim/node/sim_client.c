@@ -268,7 +268,24 @@ lost_from(const struct client *c)
 	return failed == 0 ? UINT64_MAX : failed;
 }
 
-/* The rule of workers/gateway/exec/reach.c, for the newest write. */
+/*
+ * What o meets of all clients' writes under way: one that goes alone, or any.
+ * `part` is what a client has of the room.
+ */
+static bool
+meets(const struct client *c, const struct write *o, uint64_t part)
+{
+	uint64_t applied = position_get(&c->r->pos->applied);
+
+	for (uint32_t i = 0; i < world.count; i++)
+		if (&world.write[i] != o && world.write[i].reach > part &&
+		    is_under_way(&world.write[i], applied))
+			return true;
+	return false;
+}
+
+/* The rule of workers/gateway/exec/reach.c and alone.c, for the newest write.
+ */
 static bool
 has_room(const struct client *c, const struct write *o)
 {
@@ -282,11 +299,13 @@ has_room(const struct client *c, const struct write *o)
 		return false;
 	if (world.gateways > 1)
 		room = room / world.gateways / 4 * 3;
+	if (meets(c, o, room))
+		return false;
 	for (uint32_t i = c->first; i < world.count; i++)
 		if (world.write[i].life == c->life &&
 		    is_under_way(&world.write[i], applied))
 			bytes += world.write[i].reach;
-	return bytes <= room || (bytes == o->reach && whole);
+	return bytes <= room || (whole && bytes == o->reach && !meets(c, o, 0));
 }
 
 static bool

@@ -6,6 +6,7 @@
  *	exec.c	      its beginning and end
  *	write.c	      requests into wal's ring, what comes back
  *	reach.c	      writes that wait for room in the table
+ *	alone.c	      who goes alone in the node
  *	result.c      the store's answers, rendered as they come
  *	refusal.c     writes without a result
  *	owed.c	      what others are told of writes that wait
@@ -30,7 +31,7 @@
 #include "shm/position.h"
 #include "workers/gateway/io/io.h"
 
-#define GW_TOO_LONG "ERR the reply is longer than [listen] max_output"
+#define GW_TOO_LONG  "ERR the reply is longer than [listen] max_output"
 #define GW_ASKS_LONG "ERR request is longer than 1 GiB"
 /* Replies owed to one client before its input rests until all are paid. */
 #define GW_NODES_HIGH 512u
@@ -125,6 +126,17 @@ struct reach_need {
 	enum refuses level;
 };
 
+/* This gateway's part in who goes alone in the node. */
+struct alone {
+	bool open; /* own `latest` says that it may append */
+	bool wants; /* who waits does so for the claim, as last asked */
+	bool claimed; /* the claim is ours */
+	bool taken; /* and excludes all others */
+	uint64_t since_ns; /* when it was claimed */
+	bool added; /* by this request: */
+	uint32_t seq;
+};
+
 /* What was appended and is not applied. */
 struct reach {
 	struct reach_mark mark[REACH_MARKS];
@@ -141,9 +153,11 @@ struct reach {
 	uint64_t heir_tail; /* of the ring then */
 	uint32_t held, held_generation; /* first to wait for room; 0 = nobody */
 	struct reach_need first_need; /* of that one */
+	bool again; /* it is gone: the others are to be asked again */
 	struct reach_need least; /* bytes UINT64_MAX: nobody waits */
 	uint64_t held_room; /* positions.room when they were held */
 	uint64_t held_applied; /* positions.applied then */
+	struct alone alone;
 };
 
 /* A request in parts that the ring has not wholly taken yet. */
@@ -394,8 +408,11 @@ uint64_t gw_reach_also(struct gateway *g, const struct built *b);
 void gw_reach_many(struct gateway *g, const struct op *op);
 /* Or nobody knows: any key may get as long as values can be made, or copied. */
 void gw_reach_unknown(struct gateway *g, bool copies);
-/* May c append so much? If not it waits (PARK_RING). */
+/* May c append so much, now? If not it waits (PARK_RING). */
 bool gw_reach_may(struct gateway *g, const struct conn *c, uint64_t bytes,
+    enum refuses level);
+/* Or make it, to append it later? */
+bool gw_reach_may_make(struct gateway *g, const struct conn *c, uint64_t bytes,
     enum refuses level);
 /* Is it more than there is room for, and no checkpoint makes any? */
 bool
@@ -408,8 +425,46 @@ void gw_reach_wake(struct gateway *g);
 void gw_reach_add(struct gateway *g, uint32_t seq, uint64_t bytes);
 void gw_reach_returned(
     struct gateway *g, uint32_t seq, uint32_t count, uint64_t vlsn);
-/* At the turn's end: have the store apply what somebody waits for. */
+/*
+ * At the turn's end, before its requests are published: have the store apply
+ * what somebody waits for.
+ */
 void gw_reach_turn(struct gateway *g);
+/* Is there something to do for others who wait? */
+bool gw_reach_pending(struct gateway *g);
+/* Is a gateway's request of that number not applied, as far as is known? */
+bool gw_reach_under_way(
+    const struct gateway *g, struct reach_shared *of, uint32_t seq);
+
+/* ---- alone.c ---- */
+/* A gateway that is the only one has nobody to look at. */
+static inline bool
+gw_alone_is_shared(const struct gateway *g)
+{
+	return g->r->head->gateway_count > 1;
+}
+/* What the process before in this slot had of it; behind its words. */
+void gw_alone_init(struct gateway *g, uint32_t before);
+/* Before room is looked for, for an append in this turn. */
+void gw_alone_enter(struct gateway *g);
+void gw_alone_leave(struct gateway *g); /* behind their publishing */
+/* Another gateway's claim; 0 = there is none. Before the room is looked at. */
+uint64_t gw_alone_other(const struct gateway *g);
+/* Is who asks to wait for that one? */
+bool gw_alone_bars(
+    const struct gateway *g, uint64_t other, bool whole, enum refuses level);
+/* Somebody waits for the claim, or for who has it. */
+void gw_alone_wait(struct gateway *g);
+/* Go alone, with the next append. False: wait. */
+bool gw_alone_take(struct gateway *g);
+bool gw_alone_could(const struct gateway *g); /* would it be worth asking? */
+void gw_alone_added(struct gateway *g, uint32_t seq);
+/* Is the claim held by what is appended? Then it is to be applied. */
+bool gw_alone_lasts(const struct gateway *g);
+bool gw_alone_over(const struct gateway *g); /* and is that applied? */
+void gw_alone_turn(struct gateway *g); /* of gw_reach_turn() */
+/* When to look again for what no bell tells, or LOOP_NEVER. */
+uint64_t gw_alone_deadline(const struct gateway *g);
 
 /* ---- read.c ---- */
 enum read_verdict { READ_NOW, READ_PARKED, READ_REFUSED, READ_HOPELESS };

@@ -5,6 +5,8 @@
  * a write that would go beyond waits in front of the log. Behind it, it would
  * be answered and not applied, and whoever reads would wait for it.
  *
+ * What is larger than its gateway's part goes alone in the node: alone.c.
+ *
  * What the state decides is asked of the state: of an operation that copies
  * the value it finds, the reach is that value's length now, or what a write
  * under way may make of it.
@@ -107,17 +109,34 @@ room_of_all(const struct gateway *g, enum refuses level, bool *whole)
 	return used < end ? end - used : 0;
 }
 
+/* Of several each takes its part again while the others' are under way. */
+static uint64_t
+part_of(const struct gateway *g, uint64_t room)
+{
+	uint32_t parts = g->r->head->gateway_count;
+
+	return parts == 1 ? room : room / parts / 4 * 3;
+}
+
 /*
  * This gateway's part of the room; *whole: nothing but writes under way is in
- * it. Of several each takes its part again while the others' are under way.
+ * it.
  */
 static uint64_t
 room_for(const struct gateway *g, enum refuses level, bool *whole)
 {
-	uint64_t room = room_of_all(g, level, whole);
-	uint32_t parts = g->r->head->gateway_count;
+	return part_of(g, room_of_all(g, level, whole));
+}
 
-	return parts == 1 ? room : room / parts / 4 * 3;
+/* Is it more than this gateway's part will ever be? */
+static bool
+goes_alone(const struct gateway *g, uint64_t bytes, enum refuses level)
+{
+	uint64_t most = level == REFUSES_GROWTH
+			    ? table_share(&g->r->table->gen[0])
+			    : end_for(g, level);
+
+	return bytes > part_of(g, most);
 }
 
 bool
@@ -131,22 +150,48 @@ gw_reach_beyond(const struct gateway *g, uint64_t bytes, enum refuses level)
 	return bytes > room_for(g, level, &whole) && !whole;
 }
 
+enum fit {
+	FIT_NOT,
+	FIT_BEHIND, /* not before who goes alone */
+	FIT_BESIDE, /* within this gateway's part */
+	FIT_ALONE, /* if nothing else is under way in the node */
+};
+
 /*
  * One that is larger than all the room goes alone, into an empty table. What
  * a log that has failed takes no more is refused there.
  */
-static bool
+static enum fit
 fits(struct gateway *g, uint64_t bytes, enum refuses level, bool *whole)
 {
 	struct reach *r = &g->reach;
+	/* Before the room: who went alone is taken off that by then. */
+	uint64_t other = gw_alone_is_shared(g) ? gw_alone_other(g) : 0;
+	bool beside = r->bytes + bytes <= room_for(g, level, whole);
 
-	if (r->bytes + bytes <= room_for(g, level, whole) ||
-	    gw_write_lost(g) != UINT64_MAX)
-		return true;
-	/* Before the room: what is applied is taken off that first. */
-	drop_applied(g);
-	return r->bytes + bytes <= room_for(g, level, whole) ||
-	       (r->count == 0 && *whole);
+	if ((beside && other == 0) || gw_write_lost(g) != UINT64_MAX)
+		return FIT_BESIDE;
+	if (!beside) {
+		/* The same: what is applied is taken off that first. */
+		drop_applied(g);
+		beside = r->bytes + bytes <= room_for(g, level, whole);
+	}
+	if (gw_alone_bars(g, other, *whole, level))
+		return FIT_BEHIND;
+	if (beside)
+		return FIT_BESIDE;
+	return r->count == 0 && *whole ? FIT_ALONE : FIT_NOT;
+}
+
+/*
+ * The first who waits for room does no more. Those who were refused before are
+ * asked again before anybody else is the first, or passes them.
+ */
+static void
+held_end(struct gateway *g)
+{
+	g->reach.held_generation = 0;
+	g->reach.again = g->reach.least.bytes != UINT64_MAX;
 }
 
 /* The first who waits for room, if he is still there. */
@@ -160,7 +205,7 @@ held_now(struct gateway *g)
 		return NULL;
 	c = gw_conn_find(&g->io, r->held, r->held_generation);
 	if (c == NULL || c->park != PARK_RING)
-		r->held_generation = 0;
+		held_end(g);
 	return r->held_generation != 0 ? c : NULL;
 }
 
@@ -170,6 +215,7 @@ somebody_fits(struct gateway *g)
 {
 	struct reach *r = &g->reach;
 	const struct reach_need *need = &r->least;
+	enum fit fit;
 	bool whole;
 
 	if (!gw_write_taken(g, need->level) ||
@@ -178,7 +224,8 @@ somebody_fits(struct gateway *g)
 	(void)room_for(g, need->level, &whole);
 	if (whole && held_now(g) != NULL)
 		need = &r->first_need;
-	return fits(g, need->bytes, need->level, &whole);
+	fit = fits(g, need->bytes, need->level, &whole);
+	return fit == FIT_BESIDE || (fit == FIT_ALONE && gw_alone_could(g));
 }
 
 bool
@@ -190,7 +237,7 @@ gw_reach_holds(struct gateway *g)
 	 * Their reach is asked again when the room is another one, or what made
 	 * it so large is applied.
 	 */
-	return r->least.bytes != UINT64_MAX &&
+	return r->least.bytes != UINT64_MAX && !r->again &&
 	       position_get(&g->r->pos->room) == r->held_room &&
 	       (r->count != 0 ||
 		   position_get(&g->r->pos->applied) == r->held_applied) &&
@@ -201,6 +248,8 @@ void
 gw_reach_wake(struct gateway *g)
 {
 	g->reach.least.bytes = UINT64_MAX;
+	g->reach.alone.wants = false;
+	g->reach.again = false;
 }
 
 /*
@@ -208,36 +257,77 @@ gw_reach_wake(struct gateway *g)
  * one would wait for ever. While a checkpoint is in the way others may; and a
  * FLUSHALL always, which takes next to nothing.
  */
-bool
-gw_reach_may(
-    struct gateway *g, const struct conn *c, uint64_t bytes, enum refuses level)
+static bool
+may_go(struct gateway *g, const struct conn *c, const struct reach_need need,
+    bool appends)
 {
-	const struct reach_need need = { .bytes = bytes, .level = level };
 	struct reach *r = &g->reach;
-	bool whole, room, first;
+	bool whole, was, first;
+	enum fit fit;
 
-	/* It only reads. */
-	if (bytes == 0 && level == REFUSES_ALL)
+	fit = fits(g, need.bytes, need.level, &whole);
+	was = r->held_generation == c->generation && r->held == c->index;
+	first = was || (held_now(g) == NULL && !r->again);
+	if (fit >= FIT_BESIDE &&
+	    (!whole || first || need.level == REFUSES_ALL) &&
+	    (fit != FIT_ALONE || !appends || gw_alone_take(g))) {
+		if (was)
+			held_end(g);
 		return true;
-	room = fits(g, bytes, level, &whole);
-	if (r->held_generation == c->generation && r->held == c->index)
-		r->held_generation = 0;
-	first = held_now(g) == NULL;
-	if (room && (!whole || first || level == REFUSES_ALL))
-		return true;
+	}
+	if (fit == FIT_BEHIND || goes_alone(g, need.bytes, need.level))
+		gw_alone_wait(g);
 	if (first) {
 		r->held = c->index;
 		r->held_generation = c->generation;
 		r->first_need = need;
 	}
-	if (bytes < r->least.bytes)
+	if (need.bytes < r->least.bytes)
 		r->least = need;
 	r->held_room = position_get(&g->r->pos->room);
 	r->held_applied = position_get(&g->r->pos->applied);
 	return false;
 }
 
+bool
+gw_reach_may(
+    struct gateway *g, const struct conn *c, uint64_t bytes, enum refuses level)
+{
+	const struct reach_need need = { .bytes = bytes, .level = level };
+
+	/* It only reads. */
+	if (bytes == 0 && level == REFUSES_ALL)
+		return true;
+	if (gw_alone_is_shared(g))
+		gw_alone_enter(g);
+	return may_go(g, c, need, true);
+}
+
+bool
+gw_reach_may_make(
+    struct gateway *g, const struct conn *c, uint64_t bytes, enum refuses level)
+{
+	const struct reach_need need = { .bytes = bytes, .level = level };
+
+	return may_go(g, c, need, false);
+}
+
 /* ---- how long values get by what is under way ---- */
+
+bool
+gw_reach_under_way(
+    const struct gateway *g, struct reach_shared *of, uint32_t seq)
+{
+	uint32_t placed;
+
+	if ((int32_t)(seq - atomic_load_explicit(
+				&of->applied_seq, memory_order_acquire)) <= 0)
+		return false;
+	placed = atomic_load_explicit(&of->placed_seq, memory_order_acquire);
+	return (int32_t)(seq - placed) > 0 ||
+	       atomic_load_explicit(&of->placed_vlsn, memory_order_acquire) >
+		   position_get(&g->r->pos->applied);
+}
 
 /* The length in a gateway's word, if that is under way. */
 static uint64_t
@@ -245,18 +335,10 @@ word_length(const struct gateway *g, struct reach_shared *of,
     const _Atomic uint64_t *at)
 {
 	uint64_t word = atomic_load_explicit(at, memory_order_acquire);
-	uint32_t seq = (uint32_t)(word >> 32);
-	uint32_t placed;
 
-	if ((int32_t)(seq - atomic_load_explicit(
-				&of->applied_seq, memory_order_acquire)) <= 0)
-		return 0;
-	placed = atomic_load_explicit(&of->placed_seq, memory_order_acquire);
-	if ((int32_t)(seq - placed) <= 0 &&
-	    atomic_load_explicit(&of->placed_vlsn, memory_order_acquire) <=
-		position_get(&g->r->pos->applied))
-		return 0;
-	return (uint32_t)word;
+	return gw_reach_under_way(g, of, (uint32_t)(word >> 32))
+		   ? (uint32_t)word
+		   : 0;
 }
 
 static uint64_t
@@ -430,6 +512,8 @@ gw_reach_add(struct gateway *g, uint32_t seq, uint64_t bytes)
 		r->placed--;
 	m->bytes += bytes;
 	r->bytes += bytes;
+	if (r->alone.taken)
+		gw_alone_added(g, seq);
 	notes_write(g, seq);
 	if (seq % REACH_FORGET == 0)
 		words_forget(g);
@@ -481,6 +565,8 @@ gw_reach_init(struct gateway *g)
 		.applied_seq = before - 1,
 		.heir = true,
 		.heir_tail = g->req.tail };
+	/* Whoever looks at the others meanwhile waits. */
+	atomic_store(&own->latest, REACH_APPENDS);
 	/* Its words hold, whatever their number, until they are gone. */
 	atomic_store(&own->placed_vlsn, UINT64_MAX);
 	atomic_store(&own->placed_seq, r->applied_seq);
@@ -491,6 +577,8 @@ gw_reach_init(struct gateway *g)
 	/* As if all of it were the request before the first. */
 	gw_reach_add(g, before, room_for(g, REFUSES_ALL, &whole));
 	r->placed = 1;
+	atomic_store(&own->latest, before);
+	gw_alone_init(g, before);
 	heir_look(g);
 	drop_applied(g);
 }
@@ -503,7 +591,10 @@ gw_reach_turn(struct gateway *g)
 
 	if (r->heir)
 		heir_look(g);
-	if (r->least.bytes == UINT64_MAX)
+	if (gw_alone_lasts(g))
+		drop_applied(g);
+	gw_alone_turn(g);
+	if (r->least.bytes == UINT64_MAX && !gw_alone_lasts(g))
 		return;
 	drop_applied(g);
 	if (r->count != 0 && (r->heir || r->placed == 0))
@@ -516,6 +607,18 @@ gw_reach_turn(struct gateway *g)
 	/* The store rings when it is. */
 	position_raise(&g->r->pos->apply_wanted, wanted);
 	g->want_apply = true;
+}
+
+bool
+gw_reach_pending(struct gateway *g)
+{
+	/* Others wait for the end of a turn that has looked for room. */
+	if (g->reach.alone.open)
+		return true;
+	if (!gw_alone_lasts(g))
+		return false;
+	drop_applied(g);
+	return gw_alone_over(g);
 }
 
 /* What the operation makes of its keys, the first of which is as long now. */

@@ -525,7 +525,7 @@ gw_write_may_make(
 		return false;
 	/* What is refused is not to wait. */
 	if (!gw_write_taken(g, level) || gw_reach_beyond(g, len, level) ||
-	    gw_reach_may(g, c, len, level))
+	    gw_reach_may_make(g, c, len, level))
 		return true;
 	c->flags |= CONN_ROOM;
 	return false;
@@ -965,17 +965,19 @@ gw_write_publish(struct gateway *g)
 {
 	gw_reach_turn(g);
 	gw_owed_publish(g);
-	if (!g->req_published)
-		return;
-	g->req_published = false;
-	bytering_publish(&g->req);
-	bell_ring(&g->w->bells, SLOT_WAL);
+	if (g->req_published) {
+		g->req_published = false;
+		bytering_publish(&g->req);
+		bell_ring(&g->w->bells, SLOT_WAL);
+	}
+	gw_alone_leave(g);
 }
 
 bool
 gw_write_pending(struct gateway *g)
 {
-	if (bytering_ready(&g->ret) || bytering_ready(&g->res))
+	if (bytering_ready(&g->ret) || bytering_ready(&g->res) ||
+	    gw_reach_pending(g))
 		return true;
 	if (gw_write_lost(g) != g->lost ||
 	    (g->run_count != 0 && gw_write_acked(g) != g->seen_committed))
