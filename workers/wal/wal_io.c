@@ -323,3 +323,27 @@ wal_file_write(const struct wal_io *io, int fd, const void *data, size_t n,
 		rc = wal_fault(WAL_OP_SYNC, fdatasync(fd) != 0 ? -errno : 0);
 	return rc;
 }
+
+int
+wal_file_rewrite(
+    int fd, uint32_t from, uint32_t to, void (*beat)(void *ctx), void *ctx)
+{
+	static uint8_t buf[256 * 1024];
+	const struct wal_io io = { .direct = false };
+	uint32_t at, n;
+	ssize_t got;
+	int rc = 0;
+
+	for (at = from; rc == 0 && at < to; at += n) {
+		n = to - at < sizeof(buf) ? to - at : sizeof(buf);
+		do
+			got = pread(fd, buf, n, at);
+		while (got < 0 && errno == EINTR);
+		if (got == (ssize_t)n)
+			rc = wal_file_write(&io, fd, buf, n, at);
+		else
+			rc = got < 0 ? -errno : -EIO;
+		beat(ctx);
+	}
+	return rc;
+}

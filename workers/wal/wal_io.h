@@ -79,6 +79,9 @@ int wal_file_sync(int fd);
 /* Write all of it, durably when it returns 0. */
 int wal_file_write(const struct wal_io *io, int fd, const void *data, size_t n,
     uint64_t offset);
+/* Write again, durably, what it holds in [from, to). */
+int wal_file_rewrite(
+    int fd, uint32_t from, uint32_t to, void (*beat)(void *ctx), void *ctx);
 /* Zeros for writes of up to WAL_ZEROS bytes; takes no memory. NULL: none. */
 #define WAL_ZEROS (256u * 1024)
 const void *wal_zeros(void);

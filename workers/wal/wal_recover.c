@@ -510,30 +510,6 @@ begin_anew(struct recovery *rec)
 	    (uintmax_t)proof->indexed);
 }
 
-/* Write again, durably, what the tail's file holds from `sure` on. */
-static int
-write_anew(struct recovery *rec, int fd)
-{
-	static uint8_t buf[256 * 1024];
-	const struct wal_io io = { .direct = false };
-	uint32_t at, n, end = rec->check.tail_end;
-	ssize_t got;
-	int rc = 0;
-
-	for (at = rec->sure; rc == 0 && at < end; at += n) {
-		n = end - at < sizeof(buf) ? end - at : sizeof(buf);
-		do
-			got = pread(fd, buf, n, at);
-		while (got < 0 && errno == EINTR);
-		if (got == (ssize_t)n)
-			rc = wal_file_write(&io, fd, buf, n, at);
-		else
-			rc = got < 0 ? -errno : -EIO;
-		loop_beat(&rec->w->loop);
-	}
-	return rc;
-}
-
 /*
  * What the scan found counts as durable when this process has written and
  * flushed it: it may be in the device's cache only, or, if a flush failed in a
@@ -553,7 +529,8 @@ flush_tail(struct recovery *rec)
 	fd = openat(rec->w->dir, name, O_RDWR | O_CLOEXEC);
 	if (fd < 0)
 		return refuse_call(rec, path, "open", errno);
-	rc = write_anew(rec, fd);
+	rc = wal_file_rewrite(
+	    fd, rec->sure, rec->check.tail_end, loop_beat, &rec->w->loop);
 	if (rc == 0) {
 		call = "fsync";
 		rc = wal_file_sync(fd);
