@@ -503,7 +503,16 @@ bool gw_moment_lost(struct moment *m);
 /* It is as new: no MULTI, no job, no names. */
 void gw_session_reset(struct conn *c);
 /* What it keeps, in bytes: beside chunks, and in chunks with its nodes. */
-size_t gw_session_plain(const struct conn *c);
+size_t gw_session_bytes(const struct conn *c);
+static inline size_t
+gw_session_plain(const struct conn *c)
+{
+	/* Mostly it keeps nothing. */
+	return c->multi == NULL && c->job == NULL && c->name == NULL &&
+		       c->lib_name == NULL && c->lib_ver == NULL
+		   ? 0
+		   : gw_session_bytes(c);
+}
 size_t gw_session_pooled(const struct gateway *g, const struct conn *c);
 
 #endif

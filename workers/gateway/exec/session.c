@@ -19,7 +19,7 @@ gw_session_reset(struct conn *c)
 }
 
 size_t
-gw_session_plain(const struct conn *c)
+gw_session_bytes(const struct conn *c)
 {
 	size_t pooled = 0, n = 0;
 

@@ -259,23 +259,6 @@ gw_conn_http(struct gw_io *io, struct conn *c)
 	gw_conn_kill(io, c);
 }
 
-void
-gw_conn_dirty(struct gw_io *io, struct conn *c)
-{
-	if ((c->flags & CONN_DIRTY) != 0)
-		return;
-	c->flags |= CONN_DIRTY;
-	TAILQ_INSERT_TAIL(&io->dirty, c, dirty);
-}
-
-size_t
-gw_conn_unsent(const struct conn *c)
-{
-	size_t n = sink_len(&c->out) + c->queued;
-
-	return c->sending != NULL ? n - c->sending->sent : n;
-}
-
 /*
  * A partial command does not count: after the end of input it stays partial.
  */

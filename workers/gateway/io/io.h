@@ -245,7 +245,15 @@ bool gw_conn_room(struct gw_io *io);
 void gw_conn_trust(struct gw_io *io, struct conn *c, bool trusted);
 /* It speaks HTTP: closed at once, nothing behind that is run. Says so. */
 void gw_conn_http(struct gw_io *io, struct conn *c);
-void gw_conn_dirty(struct gw_io *io, struct conn *c);
+/* Something is to be done for it at the turn's end. */
+static inline void
+gw_conn_dirty(struct gw_io *io, struct conn *c)
+{
+	if ((c->flags & CONN_DIRTY) != 0)
+		return;
+	c->flags |= CONN_DIRTY;
+	TAILQ_INSERT_TAIL(&io->dirty, c, dirty);
+}
 /* Received bytes; they are the caller's again when this returns. */
 void
 gw_conn_input(struct gw_io *io, struct conn *c, const uint8_t *data, size_t n);
@@ -253,7 +261,13 @@ void gw_conn_eof(struct gw_io *io, struct conn *c);
 /* Nothing is owed to it and nothing it sent is left to do. */
 bool gw_conn_settled(const struct conn *c);
 bool gw_conn_wants_input(const struct conn *c);
-size_t gw_conn_unsent(const struct conn *c);
+static inline size_t
+gw_conn_unsent(const struct conn *c)
+{
+	size_t n = sink_len(&c->out) + c->queued;
+
+	return c->sending != NULL ? n - c->sending->sent : n;
+}
 /* Replies that owe nothing to ones before them go out; from is empty then. */
 void gw_conn_emit(struct gw_io *io, struct conn *c, struct sink *from);
 /* What is in c->out stands behind what is being sent. */
@@ -310,7 +324,14 @@ bool gw_input_over(struct gw_io *io, struct conn *c);
 
 /* ---- memory.c ---- */
 /* What c owns beside chunks may have changed: `above` is not its input. */
-void gw_memory_note(struct gw_io *io, struct conn *c, size_t above);
+void gw_memory_changed(struct gw_io *io, struct conn *c, size_t above);
+static inline void
+gw_memory_note(struct gw_io *io, struct conn *c, size_t above)
+{
+	/* Mostly it owns nothing, and did not. */
+	if (c->in != NULL || (above | c->plain) != 0)
+		gw_memory_changed(io, c, above);
+}
 /* n more bytes are owned by nobody who could be closed for it, or less. */
 static inline void
 gw_memory_lend(struct gw_io *io, size_t n)

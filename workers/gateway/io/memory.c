@@ -64,7 +64,7 @@ gw_memory_of_args(const struct conn *c)
 }
 
 void
-gw_memory_note(struct gw_io *io, struct conn *c, size_t above)
+gw_memory_changed(struct gw_io *io, struct conn *c, size_t above)
 {
 	size_t now = above;
 
