@@ -11,16 +11,16 @@ my $gateways = 4;
 my $n        = Nodelife->new( node => { gateways => $gateways }, liveness => { timeout => '5m' } );
 $n->configure( store => { table_size => '16M', max_value => '4M' } )->start;
 
-# Two clients of each gateway.
-my @of;
-for ( 1 .. 400 ) {
-	my $c = $n->client;
-	my ($g) = $c->cmd( 'INFO', 'clients' ) =~ /^gateway:(\d)/m;
-	push @{ $of[$g] }, $c if @{ $of[$g] // [] } < 2;
-	last if grep( { @{ $_ // [] } == 2 } @of ) == $gateways;
+# Two clients of each gateway: while they come the others do not accept.
+my ( $all, @c ) = ( $n->workers );
+for my $g ( 0 .. $gateways - 1 ) {
+	my @others = map { $all->{"gateway$_"} } grep { $_ != $g } 0 .. $gateways - 1;
+	kill STOP => @others;
+	push @c, map { $n->client } 1 .. 2;
+	like $_->cmd( 'INFO', 'clients' ), qr/^gateway:$g\r/m, "a client of gateway $g"
+	  for @c[ -2, -1 ];
+	kill CONT => @others;
 }
-my @c = map { @$_ } grep { $_ } @of;
-is @c, 2 * $gateways, 'clients of every gateway' or BAIL_OUT('no clients');
 is $n->client->cmd( 'SET', 'other', 1 ), 'OK', 'a key';
 
 sub large {
@@ -67,6 +67,7 @@ is( ( $n->http('/readyz?want=read') )[0], 200, 'which the node says' );
 # The gateways die, whoever of them goes alone; the others do not wait for it.
 kill CONT => $checkpoint;
 eventually { ( $v->cmd(qw(SET other 1)) // '' ) eq 'OK' } 'it goes on by itself';
+eventually { $n->trouble('store_waits') eq '' } 'and no write waits any more';
 for my $round ( 1 .. 3 ) {
 	my @w = map { $n->client } 1 .. 4;
 	for my $i ( 0 .. $#w ) {
@@ -77,8 +78,8 @@ for my $round ( 1 .. 3 ) {
 		}
 		push @pid, $pid;
 	}
-	my $all = $n->workers;
-	my @gw  = map { $all->{"gateway$_"} } 0 .. $gateways - 1;
+	$all = $n->workers;
+	my @gw = map { $all->{"gateway$_"} } 0 .. $gateways - 1;
 	eventually {
 		$n->client->cmd( 'EXISTS', map {"big$_"} map { ( "k$_.1", "k$_.4" ) } 0 .. 3 ) > 0
 	} "round $round: some are taken";

@@ -407,6 +407,7 @@ requests_of(unsigned who)
 
 static unsigned went[2][GW_CONN_CHUNK];
 static uint64_t stalls;
+static uint32_t published[2]; /* requests before it are in the ring */
 
 static uint64_t
 share(void)
@@ -475,7 +476,9 @@ turn(unsigned who)
 			on += asks(who, c->index, c->wait_vlsn);
 	}
 	gw_reach_turn(&gw[who]);
-	atomic_fetch_add(&requests_of(who)->tail, 8);
+	if (gw[who].next_seq != published[who])
+		atomic_fetch_add(&requests_of(who)->tail, 8);
+	published[who] = gw[who].next_seq;
 	gw_alone_leave(&gw[who]);
 	return on;
 }
@@ -521,7 +524,9 @@ is_born(unsigned who)
 {
 	atomic_store(state_of(who), SLOT_STARTING);
 	gw[who].incarnation++;
-	gw[who].next_seq = 1;
+	atomic_store(
+	    &slots.row[SLOT_GATEWAY + who].incarnation, gw[who].incarnation);
+	gw[who].next_seq = published[who] = 1;
 	gw[who].req.h = requests_of(who);
 	gw[who].req.tail = atomic_load(&requests_of(who)->tail);
 	memset(&gw[who].reach, 0xa5, sizeof(gw[who].reach));
@@ -795,7 +800,8 @@ dies_at(enum point at)
 	if (at == WANTED || at == TICKET)
 		(void)asks(1, 5, 8);
 	if (at == TICKET)
-		atomic_store(&table.alone, UINT64_C(1) << 32 | 2);
+		atomic_store(
+		    &table.alone, (uint64_t)gw[1].incarnation << 32 | 2);
 	if (at == TAKEN)
 		(void)gw_alone_take(&gw[0]);
 	else
@@ -886,6 +892,45 @@ test_death(void)
 	begin_alone();
 }
 
+/* Its heir boots, and has no turn yet: others need none. */
+static void
+test_heir_boots(void)
+{
+	dies_at(PUBLISHED);
+	is_born(0);
+	atomic_store(state_of(0), SLOT_STARTING);
+	ok(!asks(1, 0, 8) && !asks(1, 1, share() + 1),
+	    "what a dead one has taken is taken");
+	logs(0);
+	position_set(&rig.pos->appended, position_get(&rig.pos->appended) + 1);
+	is_u64(turn(1), 0, "until it is applied");
+	applies();
+	is_u64(turn(1), 1, "then others go on, whatever its heir does");
+	begin_alone();
+}
+
+/* Parts are missing: what wal had of it is not all of it. */
+static void
+test_half(void)
+{
+	begin_alone();
+	ok(asks(0, 0, 8), "a long request");
+	gw[0].big.payload = malloc(1);
+	(void)turn(0);
+	atomic_store(&requests_of(0)->head, atomic_load(&requests_of(0)->tail));
+	ok(!asks(1, 0, share() + 1), "half of it is under way");
+	ok(!gw_reach_pending(&gw[0]), "nobody spins");
+	free(gw[0].big.payload);
+	gw[0].big.payload = NULL;
+	atomic_fetch_add(&requests_of(0)->tail, 8);
+	(void)turn(0);
+	is_u64(turn(1), 0, "nor goes one beside the other half");
+	logs(0);
+	applies();
+	is_u64(turn(1), 1, "but behind it");
+	begin_alone();
+}
+
 int
 main(void)
 {
@@ -905,6 +950,8 @@ main(void)
 	test_meeting();
 	test_turns();
 	test_death();
+	test_heir_boots();
+	test_half();
 	tear_down();
 	return tap_done();
 }

@@ -15,9 +15,10 @@
  * go before the next.
  *
  * A gateway that dies leaves its claim. Wanted it means nothing any more; taken
- * it holds until what that gateway has left in its ring is applied: the next
- * process in the slot takes it over for so long, and as long as there is none
- * whoever asks looks for himself.
+ * it holds until what that gateway has left in its ring is applied. It is known
+ * by the incarnation, so the next process in the slot, which may take long to
+ * boot, has nothing to do with it: whoever asks looks for himself. One that is
+ * stopped keeps what it has taken until it goes on, or liveness ends it.
  */
 #include "shm/table.h"
 #include "workers/gateway/exec/exec.h"
@@ -41,6 +42,12 @@ static uint64_t
 own_claim(const struct gateway *g)
 {
 	return (uint64_t)g->incarnation << 32 | (own_index(g) + 1);
+}
+
+static bool
+is_own(const struct gateway *g, uint64_t claim)
+{
+	return (claim & ~ALONE_TAKEN) == own_claim(g);
 }
 
 static void
@@ -73,6 +80,19 @@ is_gone(const struct gateway *g, uint32_t i)
 
 	return state == SLOT_EMPTY || state == SLOT_EXITED ||
 	       state == SLOT_BACKOFF;
+}
+
+/* Was the process that has it reaped? */
+static bool
+is_dead(const struct gateway *g, uint64_t claim)
+{
+	uint32_t i = claim_index(claim);
+
+	/* The next one's number stands before its state does. */
+	return is_gone(g, i) ||
+	       atomic_load_explicit(
+		   &g->r->slots->row[SLOT_GATEWAY + i].incarnation,
+		   memory_order_acquire) != (uint32_t)(claim >> 32);
 }
 
 /* Of one that is not about to append: all that it has in its ring is applied.
@@ -160,12 +180,9 @@ claim_give_up(struct gateway *g)
 static bool
 claim_forget(const struct gateway *g, uint64_t *claim)
 {
-	uint32_t i = claim_index(*claim);
-
-	if (!is_gone(g, i) ||
-	    ((*claim & ALONE_TAKEN) != 0 && !is_drained(g, i)))
+	if (!is_dead(g, *claim) || ((*claim & ALONE_TAKEN) != 0 &&
+				       !is_drained(g, claim_index(*claim))))
 		return false;
-	/* Not if its heir has it by now. */
 	if (!atomic_compare_exchange_strong_explicit(&g->r->reach->alone, claim,
 		0, memory_order_acq_rel, memory_order_acquire))
 		return *claim == 0;
@@ -181,8 +198,7 @@ gw_alone_other(const struct gateway *g)
 	if (!gw_alone_is_shared(g))
 		return 0;
 	claim = atomic_load_explicit(&g->r->reach->alone, memory_order_acquire);
-	if (claim == 0 || claim_index(claim) == own_index(g) ||
-	    claim_forget(g, &claim))
+	if (claim == 0 || is_own(g, claim) || claim_forget(g, &claim))
 		return 0;
 	return claim;
 }
@@ -342,28 +358,10 @@ gw_alone_over(const struct gateway *g)
 }
 
 void
-gw_alone_init(struct gateway *g, uint32_t before)
+gw_alone_init(struct gateway *g)
 {
-	_Atomic uint64_t *alone = &g->r->reach->alone;
-	uint64_t claim = atomic_load_explicit(alone, memory_order_acquire);
-	uint64_t own =
-	    (claim & ALONE_TAKEN) != 0 ? own_claim(g) | ALONE_TAKEN : 0;
-
 	atomic_store_explicit(
 	    &g->reach.shared->ticket, 0, memory_order_release);
-	/* Who found the slot empty may be about to free it. */
-	if (claim == 0 || claim_index(claim) != own_index(g) ||
-	    !atomic_compare_exchange_strong_explicit(
-		alone, &claim, own, memory_order_acq_rel, memory_order_relaxed))
-		return;
-	if (own == 0)
-		others_ring(g);
-	else
-		/* As if it were with the request before the first. */
-		g->reach.alone = (struct alone){ .claimed = true,
-			.taken = true,
-			.added = true,
-			.seq = before };
 }
 
 void
@@ -394,7 +392,8 @@ gw_alone_turn(struct gateway *g)
 void
 gw_alone_leave(struct gateway *g)
 {
-	if (!g->reach.alone.open)
+	/* While parts are missing wal may have had all that is in the ring. */
+	if (!g->reach.alone.open || g->big.payload != NULL)
 		return;
 	g->reach.alone.open = false;
 	/* Pairs with the acquire in is_quiet(): what it has is in the ring. */

@@ -443,8 +443,7 @@ gw_alone_is_shared(const struct gateway *g)
 {
 	return g->r->head->gateway_count > 1;
 }
-/* What the process before in this slot had of it; behind its words. */
-void gw_alone_init(struct gateway *g, uint32_t before);
+void gw_alone_init(struct gateway *g);
 /* Before room is looked for, for an append in this turn. */
 void gw_alone_enter(struct gateway *g);
 void gw_alone_leave(struct gateway *g); /* behind their publishing */

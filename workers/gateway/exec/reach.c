@@ -578,7 +578,7 @@ gw_reach_init(struct gateway *g)
 	gw_reach_add(g, before, room_for(g, REFUSES_ALL, &whole));
 	r->placed = 1;
 	atomic_store(&own->latest, before);
-	gw_alone_init(g, before);
+	gw_alone_init(g);
 	heir_look(g);
 	drop_applied(g);
 }
@@ -612,8 +612,9 @@ gw_reach_turn(struct gateway *g)
 bool
 gw_reach_pending(struct gateway *g)
 {
-	/* Others wait for the end of a turn that has looked for room. */
-	if (g->reach.alone.open)
+	/* Others wait for the end of a turn that has looked for room; not in
+	   the midst of a long request, which goes on when wal has made some. */
+	if (g->reach.alone.open && g->big.payload == NULL)
 		return true;
 	if (!gw_alone_lasts(g))
 		return false;
