@@ -55,6 +55,9 @@ tell_unseen(struct wal *w, int error, const char *what)
 		.goes_on = true,
 	};
 
+	/* Writes do not go on where it is known to lead elsewhere. */
+	if (w->away.away)
+		return;
 	worker_explain(w->w, &f, &d);
 	trouble_begin(w->r, TROUBLE_DATA_PATH, &f);
 }
