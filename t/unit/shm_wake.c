@@ -162,13 +162,15 @@ static int
 futex_sleeper(void *arg)
 {
 	struct futex_test *t = arg;
+	uint32_t now;
 	int rc = 0;
 
-	while (atomic_load_explicit(&t->word, memory_order_acquire) < 100 &&
+	/* One look: behind a second one it might wait for a bump too many. */
+	while ((now = atomic_load_explicit(&t->word, memory_order_acquire)) <
+		   100 &&
 	       rc == 0) {
-		rc = futex_wait_shared(&t->word,
-		    atomic_load_explicit(&t->word, memory_order_acquire),
-		    mono_ns() + 20 * NS_PER_S);
+		rc =
+		    futex_wait_shared(&t->word, now, mono_ns() + 20 * NS_PER_S);
 		atomic_fetch_add(&t->woken, 1);
 	}
 	return rc == 0 ? 0 : 1;
