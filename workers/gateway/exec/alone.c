@@ -358,13 +358,6 @@ gw_alone_over(const struct gateway *g)
 }
 
 void
-gw_alone_init(struct gateway *g)
-{
-	atomic_store_explicit(
-	    &g->reach.shared->ticket, 0, memory_order_release);
-}
-
-void
 gw_alone_turn(struct gateway *g)
 {
 	struct alone *a = &g->reach.alone;

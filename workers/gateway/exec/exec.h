@@ -443,7 +443,6 @@ gw_alone_is_shared(const struct gateway *g)
 {
 	return g->r->head->gateway_count > 1;
 }
-void gw_alone_init(struct gateway *g);
 /* Before room is looked for, for an append in this turn. */
 void gw_alone_enter(struct gateway *g);
 void gw_alone_leave(struct gateway *g); /* behind their publishing */

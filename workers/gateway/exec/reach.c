@@ -578,7 +578,8 @@ gw_reach_init(struct gateway *g)
 	gw_reach_add(g, before, room_for(g, REFUSES_ALL, &whole));
 	r->placed = 1;
 	atomic_store(&own->latest, before);
-	gw_alone_init(g);
+	/* The one before waits for nothing any more. */
+	atomic_store(&own->ticket, 0);
 	heir_look(g);
 	drop_applied(g);
 }
