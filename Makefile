@@ -27,7 +27,8 @@ LIBS	 = $(eval LIBS := $$(shell pkg-config --libs $(PKGS)) -lpthread -lrt -lm)$(
 # room; a program is its rooms.
 WORKERS	 = wal vlsn store checkpoint group gateway health
 SHELVES	 = gateway/io gateway/exec gateway/cmd
-ROOMS	 = shm ipc conf supervisor workers \
+SHMSHELVES = log
+ROOMS	 = shm $(SHMSHELVES:%=shm/%) ipc conf supervisor workers \
 	   $(WORKERS:%=workers/%) $(SHELVES:%=workers/%)
 TOOLS	 = nodelifestat nodelifectl nodelifewal nodelifebench
 
@@ -37,7 +38,8 @@ archive	 = $B/$(subst /,_,$(1)).a
 # Link order: the highest room first.
 WORKLIBS = $(foreach w,$(WORKERS) $(SHELVES),$(call archive,workers/$w)) \
 	   $(call archive,workers)
-LOWLIBS	 = $(call archive,conf) $(call archive,ipc) $(call archive,shm)
+LOWLIBS	 = $(call archive,conf) $(call archive,ipc) $(call archive,shm) \
+	   $(foreach s,$(SHMSHELVES),$(call archive,shm/$s))
 ALLLIBS	 = $(call archive,supervisor) $(WORKLIBS) $(LOWLIBS)
 
 PROGS	 = $B/nodelifed $(TOOLS:%=$B/%)

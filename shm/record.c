@@ -125,6 +125,34 @@ record_chains(const uint8_t *at, uint32_t len, uint32_t seed)
 	       crc32c(seed, at + REC_LEN_OFF, len - REC_LEN_OFF);
 }
 
+bool
+record_len_ok(uint32_t len)
+{
+	return len >= REC_HEADER_SIZE && len <= REC_LEN_MAX && len % 8 == 0;
+}
+
+static bool
+time_follows(const struct record *rec, int64_t time_ms)
+{
+	unsigned cause;
+	int64_t old_ms;
+
+	if (rec->type != REC_CLOCK)
+		return rec->time_ms >= time_ms;
+	return clock_decode(rec, &old_ms, &cause) == 0 && old_ms >= time_ms;
+}
+
+enum record_follows
+record_follows(
+    const struct record *rec, uint64_t vlsn, uint64_t term, int64_t time_ms)
+{
+	if (rec->vlsn != vlsn + 1)
+		return FOLLOWS_NOT_VLSN;
+	if (rec->term < term)
+		return FOLLOWS_NOT_TERM;
+	return time_follows(rec, time_ms) ? FOLLOWS : FOLLOWS_NOT_TIME;
+}
+
 void
 clock_encode(uint8_t p[CLOCK_PAYLOAD], int64_t old_ms, enum clock_cause cause)
 {

@@ -149,8 +149,23 @@ uint32_t record_seal(uint8_t *at, uint32_t len, uint32_t seed);
  * 0, -EBADMSG, or -EAGAIN if n is too short to hold it.
  */
 int record_decode(const uint8_t *at, size_t n, struct record *out);
+/* Can a record, of any release, be that long? */
+bool record_len_ok(uint32_t len);
 /* Does the record's CRC continue the chain that ended in `seed`? */
 bool record_chains(const uint8_t *at, uint32_t len, uint32_t seed);
+/*
+ * Can this replicated record come behind one of that VLSN, term and time?
+ * VLSNs are dense; terms never fall, nor do times, but by a CLOCK record that
+ * knows the time before it.
+ */
+enum record_follows {
+	FOLLOWS,
+	FOLLOWS_NOT_VLSN,
+	FOLLOWS_NOT_TERM,
+	FOLLOWS_NOT_TIME
+};
+enum record_follows record_follows(
+    const struct record *rec, uint64_t vlsn, uint64_t term, int64_t time_ms);
 /* Payload of a REC_CLOCK. */
 void
 clock_encode(uint8_t p[CLOCK_PAYLOAD], int64_t old_ms, enum clock_cause cause);

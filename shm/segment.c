@@ -266,24 +266,10 @@ scan_batch(struct segment_scan *s, const struct record *rec)
 	return 0;
 }
 
-/* Times never fall, but by a CLOCK record that knows the time before it. */
-static bool
-scan_time_ok(const struct segment_scan *s, const struct record *rec)
-{
-	unsigned cause;
-	int64_t old_ms;
-
-	if (rec->type != REC_CLOCK)
-		return rec->time_ms >= s->time_ms;
-	return clock_decode(rec, &old_ms, &cause) == 0 && old_ms >= s->time_ms;
-}
-
-/* A replicated record: VLSNs are dense, terms never fall. */
 static int
 scan_replicated(struct segment_scan *s, const struct record *rec)
 {
-	if (rec->vlsn != s->vlsn + 1 || rec->term < s->term ||
-	    !scan_time_ok(s, rec))
+	if (record_follows(rec, s->vlsn, s->term, s->time_ms) != FOLLOWS)
 		return -EBADMSG;
 	s->vlsn = rec->vlsn;
 	s->term = rec->term;
@@ -300,8 +286,8 @@ scan_unknown(const struct segment_scan *s, const uint8_t *at, size_t n)
 {
 	uint32_t len = get_le32(at + REC_LEN_OFF);
 
-	if (len < REC_HEADER_SIZE || len > REC_LEN_MAX || len % 8 != 0 ||
-	    s->offset > s->batch_end || len > s->batch_end - s->offset)
+	if (!record_len_ok(len) || s->offset > s->batch_end ||
+	    len > s->batch_end - s->offset)
 		return -EBADMSG;
 	if (len > n)
 		return -EAGAIN;

@@ -3,7 +3,7 @@ use strict;
 use warnings;
 use Test::More;
 
-my @files = glob '{shm,ipc,conf,supervisor,tools,workers,workers/*,workers/*/*}/*.[ch]'
+my @files = glob '{shm,shm/*,ipc,conf,supervisor,tools,workers,workers/*,workers/*/*}/*.[ch]'
   . ' t/*.[ch] t/*/*.[ch] t/*/*/*.[ch]';
 my @bad;
 for my $f (@files) {

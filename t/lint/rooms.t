@@ -33,7 +33,7 @@ sub lines {
 	return <$h>;
 }
 
-my @files = glob 'shm/*.[ch] ipc/*.[ch] conf/*.[ch] supervisor/*.[ch]'
+my @files = glob 'shm/*.[ch] shm/*/*.[ch] ipc/*.[ch] conf/*.[ch] supervisor/*.[ch]'
   . ' workers/*.[ch] workers/*/*.[ch] workers/*/*/*.[ch] tools/*.[ch]';
 my ( @foreign, @climbing, @shelfless, @impure, @long, @banned );
 for my $f (@files) {

@@ -207,10 +207,11 @@ test_power(enum conf_wal_io io)
 		uint64_t durable = replay(h.wal_dir, end, &dropped), last;
 		int rc = recover(&h);
 
-		if (rc != 0 || w.vlsn < durable ||
-		    h_read_back(&h, &last) == UINT64_MAX || last != w.vlsn) {
+		if (rc != 0 || w.log.end.vlsn < durable ||
+		    h_read_back(&h, &last) == UINT64_MAX ||
+		    last != w.log.end.vlsn) {
 			diag("event %u: rc %d, vlsn %ju, durable %ju: %s", end,
-			    rc, (uintmax_t)w.vlsn, (uintmax_t)durable,
+			    rc, (uintmax_t)w.log.end.vlsn, (uintmax_t)durable,
 			    h.region.seq->error);
 			wrong++;
 		}

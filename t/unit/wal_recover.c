@@ -46,7 +46,7 @@ errors(void)
 }
 
 /*
- * One boot's scan: 0 or negative; w.vlsn, w.term tell the end. Damage does not
+ * One boot's scan: 0 or negative; w.log.end tells the end. Damage does not
  * end a readonly boot, but it is told.
  */
 static int
@@ -127,7 +127,7 @@ static void
 test_empty(void)
 {
 	is_i64(recover(), 0, "an empty directory");
-	is_u64(w.vlsn, 0, "holds nothing");
+	is_u64(w.log.end.vlsn, 0, "holds nothing");
 	dir_remove(h.data_dir, "wal");
 	is_i64(recover(), 0, "no directory, readonly");
 	wal_empty();
@@ -160,10 +160,11 @@ flip_is_right(const struct segment_build *b, unsigned i, uint32_t at, int rc)
 	bool last = i == 1 && at >= s->head_at;
 
 	if (at >= s->at) /* free space */
-		return rc == 0 && w.vlsn == b[1].vlsn;
+		return rc == 0 && w.log.end.vlsn == b[1].vlsn;
 	if (!last)
 		return rc != 0;
-	return rc == 0 && w.vlsn >= s->durable && w.vlsn < s->vlsn;
+	return rc == 0 && w.log.end.vlsn >= s->durable &&
+	       w.log.end.vlsn < s->vlsn;
 }
 
 static void
@@ -179,7 +180,7 @@ flip_one(struct segment_build b[2], unsigned i, uint32_t at, unsigned bit,
 	    (rc == 0 && at < b[i].at && torn_count() == torn)) {
 		if ((*wrong)++ < 10)
 			diag("segment %u offset %u bit %u: rc %d vlsn %ju",
-			    i + 1, at, bit, rc, (uintmax_t)w.vlsn);
+			    i + 1, at, bit, rc, (uintmax_t)w.log.end.vlsn);
 	}
 	put_byte(b[i].info.number, at, b[i].bytes[at]);
 }
@@ -193,8 +194,8 @@ test_flips(void)
 
 	two_segments(b);
 	is_i64(recover(), 0, "two segments");
-	is_u64(w.vlsn, b[1].vlsn, "to their end");
-	is_u64(w.chain, b[1].seed, "where the chain goes on");
+	is_u64(w.log.end.vlsn, b[1].vlsn, "to their end");
+	is_u64(w.log.end.chain, b[1].seed, "where the chain goes on");
 	for (i = 0; i < 2; i++) {
 		for (at = 0; at < 4096; at += 1 + rnd(12), tried++)
 			flip_one(b, i, at, rnd(8), &wrong);
@@ -270,12 +271,12 @@ test_tears(void)
 					want = b[1].record[i].vlsn;
 			build_write(&image, h.wal_dir);
 			rc = recover();
-			if (rc != 0 || w.vlsn != want ||
+			if (rc != 0 || w.log.end.vlsn != want ||
 			    (at >= b[1].head_at + SEGMENT_BATCH_LEN &&
 				torn_count() != torn + (cut < b[1].at))) {
 				diag("cut at %u, kind %u: rc %d, vlsn %ju not "
 				     "%ju",
-				    at, kind, rc, (uintmax_t)w.vlsn,
+				    at, kind, rc, (uintmax_t)w.log.end.vlsn,
 				    (uintmax_t)want);
 				wrong++;
 			}
@@ -335,9 +336,9 @@ test_lost_flights(void)
 			if (b.record[i].vlsn > want)
 				want = b.record[i].vlsn;
 		build_write(&image, h.wal_dir);
-		if (recover() != 0 || w.vlsn != want) {
+		if (recover() != 0 || w.log.end.vlsn != want) {
 			diag("round %u: vlsn %ju not %ju: %s", round,
-			    (uintmax_t)w.vlsn, (uintmax_t)want,
+			    (uintmax_t)w.log.end.vlsn, (uintmax_t)want,
 			    h.region.seq->error);
 			wrong++;
 		}
@@ -401,7 +402,7 @@ test_chain(void)
 		build_write(&b[i], h.wal_dir);
 	is_i64(
 	    recover_normal(), 0, "a torn header behind the log is no damage");
-	is_u64(w.vlsn, 9, "nothing is lost");
+	is_u64(w.log.end.vlsn, 9, "nothing is lost");
 	is_u64(w.segment.info.prev_number, 3, "what is next continues 3");
 	is_u64(w.segment.info.number, 4, "and does not take 4's name");
 	build_flush(&b[3], 1, 10);
@@ -501,14 +502,14 @@ test_failed_flush(void)
 	build_write(&b[0], h.wal_dir);
 	h_failed(&h, 4, 1);
 	is_i64(recover(), 0, "a flush that failed");
-	is_u64(w.vlsn, 3, "is dropped");
+	is_u64(w.log.end.vlsn, 3, "is dropped");
 	is_u64(w.segment.info.prev_end, end, "with its head");
 	h_failed(&h, 6, 1);
 	build_head(&b[0]);
 	build_pad(&b[0]);
 	build_write(&b[0], h.wal_dir);
 	is_i64(recover(), 0, "one without a record");
-	is_u64(w.vlsn, 5, "drops none");
+	is_u64(w.log.end.vlsn, 5, "drops none");
 	is_u64(w.segment.info.prev_end,
 	    b[0].record[b[0].count - 3].offset +
 		b[0].record[b[0].count - 3].len,
@@ -517,19 +518,19 @@ test_failed_flush(void)
 	build_flush(&b[1], 1, 40);
 	build_write(&b[1], h.wal_dir);
 	is_i64(recover(), 0, "a segment begun by a life since");
-	is_u64(
-	    w.vlsn, 6, "counts: that one was told nothing, and knows better");
+	is_u64(w.log.end.vlsn, 6,
+	    "counts: that one was told nothing, and knows better");
 	h_failed(&h, 6, 2);
 	is_i64(recover(), 0, "a segment of which nothing was durable");
-	is_u64(w.vlsn, 5, "is dropped");
+	is_u64(w.log.end.vlsn, 5, "is dropped");
 	is_u64(w.segment.info.prev_number, 1, "with its header");
 	is_u64(w.segment.info.number, 2, "and its number is not used again");
 	atomic_store(&h.region.control->wal_failed_log, 78);
 	is_i64(recover(), 0, "with the word of another directory's failure");
-	is_u64(w.vlsn, 6, "all counts");
+	is_u64(w.log.end.vlsn, 6, "all counts");
 	atomic_store(&h.region.control->wal_failed, 0);
 	is_i64(recover(), 0, "without the word of a failure");
-	is_u64(w.vlsn, 6, "all counts");
+	is_u64(w.log.end.vlsn, 6, "all counts");
 	build_free(&b[0]);
 	build_free(&b[1]);
 	wal_empty();
@@ -599,8 +600,8 @@ test_kinds(void)
 	build_close(&b);
 	build_write(&b, h.wal_dir);
 	is_i64(recover_normal(), 0, "log time goes back");
-	is_u64(w.vlsn, 5, "all is there");
-	is_i64(w.time_ms, 5001, "it goes on from there");
+	is_u64(w.log.end.vlsn, 5, "all is there");
+	is_i64(w.log.end.time_ms, 5001, "it goes on from there");
 	build_head(&b);
 	build_record(&b, REC_CLOCK + 1, 40);
 	build_close(&b);
@@ -799,11 +800,11 @@ test_terms(void)
 	terms_log(b);
 	ok(recover() == 0 && runs_are(log, 4), "as the records say");
 	put_byte(2, b[1].at - 1, b[1].bytes[b[1].at - 1] ^ 1);
-	ok(recover() == 0 && w.vlsn == 7 && runs_are(log, 4),
+	ok(recover() == 0 && w.log.end.vlsn == 7 && runs_are(log, 4),
 	    "a tear behind a run's first record");
 	put_byte(2, b[1].head_at + 200, b[1].bytes[b[1].head_at + 200] ^ 1);
 	put_byte(2, b[1].head_at + 90, b[1].bytes[b[1].head_at + 90] ^ 1);
-	ok(recover() == 0 && w.vlsn == 6 && runs_are(log, 3),
+	ok(recover() == 0 && w.log.end.vlsn == 6 && runs_are(log, 3),
 	    "a tear before it takes the run away");
 	build_write(&b[1], h.wal_dir);
 
@@ -811,13 +812,14 @@ test_terms(void)
 	ok(recover() == 0 && runs_are(both, 5),
 	    "up to the checkpoint its list, then the records");
 	put_checkpoint(5, foreign, NITEMS(foreign));
-	ok(recover() == 0 && w.vlsn == 8 && runs_are(log + 4, 2),
+	ok(recover() == 0 && w.log.end.vlsn == 8 && runs_are(log + 4, 2),
 	    "a list that does not lead there is forgotten");
 	put_checkpoint(5, falls, NITEMS(falls));
-	ok(recover() == 0 && w.vlsn == 8 && w.term == 9 && runs_are(log + 4, 2),
+	ok(recover() == 0 && w.log.end.vlsn == 8 && w.log.end.term == 9 &&
+		runs_are(log + 4, 2),
 	    "a list that falls is none");
 	put_checkpoint(5, lacks, NITEMS(lacks));
-	ok(recover() == 0 && w.vlsn == 8 && runs_are(log + 4, 2),
+	ok(recover() == 0 && w.log.end.vlsn == 8 && runs_are(log + 4, 2),
 	    "nor is one that lacks the run before the scan");
 	build_free(&b[0]);
 	build_free(&b[1]);
@@ -852,7 +854,7 @@ test_terms_scanned(void)
 		for (k = 0; k < NITEMS(lists[i]) && lists[i][k].term != 0; k++)
 			;
 		put_checkpoint(4, lists[i], k);
-		ok(recover() == 0 && w.vlsn == 8 && runs_are(log, 4),
+		ok(recover() == 0 && w.log.end.vlsn == 8 && runs_are(log, 4),
 		    "the list tells %s", says[i]);
 	}
 	dir_remove(h.data_dir, "store");
@@ -877,7 +879,7 @@ test_terms_anew(void)
 	h.worker.force = true;
 	(void)recover_normal();
 	h.worker.force = false;
-	is_u64(w.vlsn, 10, "a log that is given up");
+	is_u64(w.log.end.vlsn, 10, "a log that is given up");
 	ok(runs_are(want, 2), "the checkpoint tells of all that is left");
 	build_free(&b[0]);
 	build_free(&b[1]);
@@ -904,7 +906,7 @@ test_terms_many(void)
 	}
 	build_write(&b, h.wal_dir);
 	put_checkpoint(RUNS - 10, list, RUNS - 10);
-	ok(recover() == 0 && w.vlsn == RUNS, "a log of %u terms", RUNS);
+	ok(recover() == 0 && w.log.end.vlsn == RUNS, "a log of %u terms", RUNS);
 	for (i = 1; i <= RUNS; i++) {
 		if (terms_of_vlsn(h.region.terms, i, &term) != 0)
 			continue;

@@ -22,12 +22,12 @@ static struct wal me;
 static void
 tick_head(struct wal *w)
 {
-	if (w->tick_position == w->position && !w->batch.open &&
+	if (w->tick_position == w->log.position && !w->log.batch.open &&
 	    w->flights == 0 && w->phase == WAL_APPENDING &&
 	    w->head_durable < w->durable &&
 	    w->durable >= w->segment.info.first_vlsn && wal_room(w, 0))
 		wal_publish_appended(w);
-	w->tick_position = w->position;
+	w->tick_position = w->log.position;
 }
 
 static void
@@ -46,7 +46,7 @@ wal_all_flushed(struct wal *w)
 {
 	if (w->phase == WAL_FAILED)
 		return true;
-	if (w->flights > 0 || w->batch.open)
+	if (w->flights > 0 || w->log.batch.open)
 		return false;
 	/* Without a next segment there is no room for a last head. */
 	if (w->phase == WAL_IDLE || w->phase == WAL_CLOSING)

@@ -21,6 +21,7 @@
 
 #include "ipc/loop.h"
 #include "shm/assert.h"
+#include "shm/log/append.h"
 #include "shm/log_clock.h"
 #include "shm/logcheck.h"
 #include "shm/segment.h"
@@ -40,7 +41,6 @@ enum wal_kind {
 
 #define WAL_RESERVE_NAME  "reserve" /* in data_dir */
 #define WAL_FIRST_SEGMENT (4u * 1024 * 1024) /* of each boot: soon zeroed */
-#define WAL_BATCH_BYTES   (256u * 1024) /* a batch is full from here on */
 #define WAL_TICK_NS       NS_PER_S
 #define WAL_RETRY_NS      NS_PER_S /* after a file that could not be made */
 #define WAL_SPARE_MAX     64
@@ -48,21 +48,10 @@ enum wal_kind {
 #define WAL_APPLY_BYTES   (256u * 1024)
 #define WAL_APPLY_NS      (5 * NS_PER_MS) /* and so old */
 
-/* The segment that is written. */
+/* The segment that is written; where in the log: append_segment. */
 struct wal_segment {
 	struct segment_info info;
 	int fd; /* -1 = none is open */
-	uint64_t base; /* log position of its first byte */
-	uint32_t limit; /* bytes that may hold records */
-};
-
-/* What the next flush carries: [start, wal->position). */
-struct wal_batch {
-	bool open;
-	bool full; /* nothing more goes in */
-	uint64_t start; /* log position of its head */
-	uint32_t records;
-	uint64_t begun_ns;
 };
 
 struct wal_flight {
@@ -223,10 +212,8 @@ struct wal {
 	uint64_t incarnation; /* of data_dir */
 	struct segment_list found; /* boot: what is in the directory */
 
-	/* The log's end. */
-	uint64_t vlsn; /* newest given out */
-	uint64_t term; /* of that record */
-	int64_t time_ms; /* of that record */
+	struct append log; /* its end, batch, segment, buffer */
+	uint64_t batch_begun_ns;
 	uint64_t member; /* newest REC_MEMBER; before the log's first record:
 			    it has none; 0 = that is not known */
 	uint64_t member_before; /* the one in force until that is committed */
@@ -235,19 +222,12 @@ struct wal {
 	bool clock_due;
 	enum wal_clock_said clock_said;
 	uint64_t clock_said_ns;
-	uint32_t chain; /* CRC of the newest replicated record that is sealed */
-	uint64_t position; /* end of what is in the buffer */
-	uint64_t published; /* position that readers know */
-	uint64_t oldest; /* as published */
-	uint64_t taken; /* position up to which the buffer has memory;
-			   UINT64_MAX: all of it has */
 	uint64_t take_ns; /* no try before, after one that failed */
 	bool no_memory; /* the last try failed */
 	bool no_samples; /* the last map sample found no memory */
 	uint64_t sample; /* log position of the newest map sample */
 	bool sampled; /* there is one in this segment */
 	struct wal_segment segment;
-	struct wal_batch batch;
 
 	/* Flights, in order; flight[first % FLIGHT_MAX] is the oldest. */
 	struct wal_flight flight[FLIGHT_MAX];
@@ -311,8 +291,6 @@ int wal_segment_first(struct wal *w);
 void wal_segment_turn(struct wal *w);
 /* The segment is full: its last flush is closed, then the next one begins. */
 void wal_segment_close(struct wal *w);
-/* Bytes that records may still take in the current segment. */
-uint32_t wal_segment_left(const struct wal *w);
 
 /* wal_append.c */
 void wal_clients_open(struct wal *w);
@@ -324,9 +302,9 @@ bool wal_drain_ready(struct wal *w);
 void wal_role_turn(struct wal *w);
 /* Is there room for a record of len bytes? Opens a batch for it. */
 bool wal_room(struct wal *w, uint32_t len);
-/* A record of wal's own making; wal_room() found room for it. */
-void wal_append_own(
-    struct wal *w, uint8_t type, const void *payload, uint32_t payload_len);
+/* A record of wal's own making, of `term`; wal_room() found room for it. */
+void wal_append_own(struct wal *w, uint64_t term, uint8_t type,
+    const void *payload, uint32_t payload_len);
 /* A record of this term: the first of it, or the first that is looked at. */
 void wal_term_begins(struct wal *w, uint64_t term, uint64_t vlsn);
 /* Open a batch without a record: for a last head, or to close a segment. */
@@ -458,42 +436,14 @@ wal_is_nospace(int res)
 	return res == -ENOSPC || res == -EDQUOT;
 }
 
-static inline uint8_t *
-wal_at(const struct wal *w, uint64_t position)
-{
-	return walbuf_at(&w->r->walbuf, position);
-}
-
-/*
- * Bytes that can be put at the log's end without overwriting the store's, and
- * into pages that have memory.
- */
+/* Bytes that can be put at the log's end: the store's hold is not passed. */
 static inline uint64_t
 wal_buffer_room(const struct wal *w)
 {
 	/* Pairs with the release in cursor_release(). */
-	uint64_t hold = atomic_load_explicit(
-	    &w->r->walbuf.h->store_hold, memory_order_acquire);
-	uint64_t end = hold + w->r->walbuf.size;
-
-	return (end < w->taken ? end : w->taken) - w->position;
-}
-
-/* Give up buffer bytes for n new ones at the log's end. */
-static inline void
-wal_buffer_take(struct wal *w, uint32_t n)
-{
-	uint64_t end = w->position + n, size = w->r->walbuf.size;
-
-	ASSERT(end <= w->taken);
-	if (end <= size || end - size <= w->oldest)
-		return;
-	w->oldest = end - size;
-	/* Readers look at it after copying: the fence keeps our later stores
-	   to the bytes behind it. Pairs with cursor_valid(). */
-	atomic_store_explicit(
-	    &w->r->walbuf.h->oldest, w->oldest, memory_order_relaxed);
-	atomic_thread_fence(memory_order_seq_cst);
+	return append_room(
+	    &w->log, atomic_load_explicit(
+			 &w->r->walbuf.h->store_hold, memory_order_acquire));
 }
 
 static inline void

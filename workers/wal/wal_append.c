@@ -37,30 +37,25 @@ wal_clients_open(struct wal *w)
 void
 wal_batch_open(struct wal *w)
 {
-	ASSERT(!w->batch.open);
-	wal_buffer_take(w, SEGMENT_BATCH_LEN);
-	memset(&w->batch, 0, sizeof(w->batch));
-	w->batch.open = true;
-	w->batch.start = w->position;
-	w->batch.begun_ns = w->loop.now_ns;
-	w->position += SEGMENT_BATCH_LEN;
+	append_batch_open(&w->log);
+	w->batch_begun_ns = w->loop.now_ns;
 }
 
 bool
 wal_room(struct wal *w, uint32_t len)
 {
 	uint32_t slack = w->io.block + CLOSE_SLACK;
-	uint32_t need = len + (w->batch.open ? 0 : SEGMENT_BATCH_LEN);
+	uint32_t need = len + (w->log.batch.open ? 0 : SEGMENT_BATCH_LEN);
 
-	if (w->phase != WAL_APPENDING || w->batch.full)
+	if (w->phase != WAL_APPENDING || w->log.batch.full)
 		return false;
-	if (w->position - w->segment.base + need + slack > w->segment.limit) {
+	if (append_left(&w->log) < need + slack) {
 		wal_segment_close(w);
 		return false;
 	}
 	if (!wal_buffer_has(w, need + slack))
 		return false;
-	if (!w->batch.open)
+	if (!w->log.batch.open)
 		wal_batch_open(w);
 	return true;
 }
@@ -69,56 +64,53 @@ wal_room(struct wal *w, uint32_t len)
 static void
 sample_add(struct wal *w)
 {
-	if (w->batch.records != 0 ||
-	    (w->sampled && w->position - w->sample < VMAP_STRIDE_BYTES))
+	const struct append *log = &w->log;
+
+	if (log->batch.records != 0 ||
+	    (w->sampled && log->position - w->sample < VMAP_STRIDE_BYTES))
 		return;
-	if (!wal_sample(w, w->vlsn,
-		lsn_make(w->segment.info.number,
-		    (uint32_t)(w->position - w->segment.base))))
+	if (!wal_sample(w, log->end.vlsn + 1,
+		lsn_make(log->segment.number, append_offset(log))))
 		return;
-	w->sample = w->position;
+	w->sample = log->position;
 	w->sampled = true;
+}
+
+/* What a record that was appended means for wal and those that it wakes. */
+static void
+record_note(struct wal *w, uint64_t vlsn, uint8_t type, uint8_t flags)
+{
+	if (type == REC_MEMBER) {
+		w->member_before = wal_member_in_force(w);
+		w->member = vlsn;
+		position_set(&w->r->pos->member, vlsn);
+	}
+	if (type != REC_OP || (flags & REC_WANT_RESULT) != 0)
+		w->urgent = vlsn;
+	if (type == REC_TERM || type == REC_MEMBER)
+		w->group_waits = vlsn;
 }
 
 /* Room was found by wal_room(). */
 static void
-record_append(struct wal *w, uint8_t type, uint8_t flags, uint64_t origin,
-    const void *payload, uint32_t payload_len)
+record_append(struct wal *w, uint64_t term, uint8_t type, uint8_t flags,
+    uint64_t origin, const void *payload, uint32_t payload_len)
 {
-	struct record rec = { .origin = origin,
+	int64_t now_ms = w->clock.ms, last_ms = w->log.end.time_ms;
+	struct record rec = { .term = term,
+		.time_ms =
+		    now_ms > last_ms || type == REC_CLOCK ? now_ms : last_ms,
+		.origin = origin,
 		.type = type,
 		.flags = flags,
 		.bound = record_applies(type) ? w->bound : 0,
-		.payload_len = payload_len };
-	uint32_t len = record_len(payload_len);
-	uint8_t *at = wal_at(w, w->position);
+		.payload_len = payload_len,
+		.payload = payload };
 
-	ASSERT(w->batch.open);
-	wal_buffer_take(w, len);
-	if (w->clock.ms > w->time_ms || type == REC_CLOCK)
-		w->time_ms = w->clock.ms;
-	rec.vlsn = ++w->vlsn;
-	rec.term = w->term;
-	rec.time_ms = w->time_ms;
-	record_encode(at, &rec);
-	if (payload_len != 0)
-		memcpy(at + REC_HEADER_SIZE, payload, payload_len);
 	sample_add(w);
-	w->position += len;
-	w->batch.records++;
-	if (w->position - w->batch.start >= WAL_BATCH_BYTES)
-		w->batch.full = true;
-	if (type == REC_MEMBER) {
-		w->member_before = wal_member_in_force(w);
-		w->member = w->vlsn;
-		position_set(&w->r->pos->member, w->vlsn);
-	}
-	if (type != REC_OP || (flags & REC_WANT_RESULT) != 0)
-		w->urgent = w->vlsn;
-	if (type == REC_TERM || type == REC_MEMBER)
-		w->group_waits = w->vlsn;
+	record_note(w, append_put(&w->log, &rec), type, flags);
 	wal_count(w, C_WAL_RECORDS, 1);
-	wal_count(w, C_WAL_BYTES, len);
+	wal_count(w, C_WAL_BYTES, record_len(payload_len));
 }
 
 void
@@ -136,31 +128,17 @@ wal_term_begins(struct wal *w, uint64_t term, uint64_t vlsn)
 }
 
 void
-wal_append_own(
-    struct wal *w, uint8_t type, const void *payload, uint32_t payload_len)
+wal_append_own(struct wal *w, uint64_t term, uint8_t type, const void *payload,
+    uint32_t payload_len)
 {
-	record_append(w, type, 0, 0, payload, payload_len);
+	record_append(w, term, type, 0, 0, payload, payload_len);
 	w->parts_open = false;
 }
 
 void
 wal_publish_appended(struct wal *w)
 {
-	struct walbuf_head *h = w->r->walbuf.h;
-	struct positions *pos = w->r->pos;
-
-	if (w->position == w->published)
-		return;
-	w->published = w->position;
-	atomic_store_explicit(&h->newest_lsn,
-	    lsn_make(w->segment.info.number,
-		(uint32_t)(w->position - w->segment.base)),
-	    memory_order_relaxed);
-	/* The bytes before it: pairs with the acquire of readers. */
-	atomic_store_explicit(&h->appended, w->position, memory_order_release);
-	position_set(&pos->clock_ms, (uint64_t)w->time_ms);
-	position_set(&pos->wal_bytes, w->position);
-	position_set(&pos->appended, w->vlsn);
+	(void)append_publish(&w->log, w->r->pos);
 }
 
 /* Positions of the new epoch, and the new term's first record. */
@@ -188,11 +166,11 @@ role_begins_term(struct wal *w)
 	if (v->role != ROLE_MASTER || v->readonly != 0 ||
 	    v->term == w->own_term || w->stopping)
 		return false;
-	if (v->term > w->boot_term && v->term >= w->term)
+	if (v->term > w->boot_term && v->term >= w->log.end.term)
 		return true;
 	if (!w->told)
 		log_errorx("term %ju: not begun: the log has term %ju already",
-		    (uintmax_t)v->term, (uintmax_t)w->term);
+		    (uintmax_t)v->term, (uintmax_t)w->log.end.term);
 	w->told = true;
 	return false;
 }
@@ -211,14 +189,14 @@ wal_role_turn(struct wal *w)
 		/* A payload in parts cannot go on behind another record. */
 		if (w->parts_client >= 0)
 			w->client[w->parts_client].parts_refused = RET_READONLY;
-		w->term = w->own_term = w->view.term;
-		wal_append_own(w, REC_TERM, NULL, 0);
-		w->term_start = w->vlsn;
-		wal_term_begins(w, w->term, w->vlsn);
+		w->own_term = w->view.term;
+		wal_append_own(w, w->own_term, REC_TERM, NULL, 0);
+		w->term_start = w->log.end.vlsn;
+		wal_term_begins(w, w->own_term, w->term_start);
 		w->told = false;
 		wal_publish_appended(w);
-		log_info("term %ju begins with record %ju", (uintmax_t)w->term,
-		    (uintmax_t)w->vlsn);
+		log_info("term %ju begins with record %ju",
+		    (uintmax_t)w->own_term, (uintmax_t)w->term_start);
 	}
 	if (w->view.epoch != epoch || w->own_term != own)
 		role_publish(w);
@@ -353,7 +331,8 @@ parts_close(struct wal *w)
 	if (!wal_room(w, record_len(sizeof(payload))))
 		return false;
 	op_encode(payload, OP_EXPIRED, 0, 0, 1, &key);
-	record_append(w, REC_OP, 0, 0, payload, sizeof(payload));
+	record_append(
+	    w, w->log.end.term, REC_OP, 0, 0, payload, sizeof(payload));
 	w->parts_open = false;
 	return true;
 }
@@ -394,14 +373,14 @@ request_append(struct wal *w, unsigned client, const struct wal_req *req,
 		return false;
 	if (!wal_room(w, record_len(n)))
 		return false;
-	if (!more && !ret_entry(c, req, RET_OK, w->vlsn + 1)) {
+	if (!more && !ret_entry(c, req, RET_OK, w->log.end.vlsn + 1)) {
 		c->stuck = true;
 		wal_busy(w, BUSY_RETURN);
 		return false;
 	}
 	if ((req->flags & REQ_WANT_RESULT) != 0 && !more)
 		flags |= REC_WANT_RESULT;
-	record_append(w, more ? REC_PART : req->type, flags,
+	record_append(w, w->log.end.term, more ? REC_PART : req->type, flags,
 	    record_origin(slot_of_client(client), req->incarnation, req->seq),
 	    payload, n);
 	/* What is whole, or another payload, closes them as well. */
@@ -559,8 +538,8 @@ wal_drain(struct wal *w)
 		wal_publish_appended(w);
 		for (i = 0; i < w->clients; i++)
 			give_back(w, i);
-	} while (taken != 0 && !w->batch.full && ++rounds < DRAIN_ROUNDS);
-	if (taken != 0 && !w->batch.full)
+	} while (taken != 0 && !w->log.batch.full && ++rounds < DRAIN_ROUNDS);
+	if (taken != 0 && !w->log.batch.full)
 		w->loop.unready = true;
 	(void)parts_close(w);
 	wal_publish_appended(w);
@@ -594,7 +573,7 @@ wal_drain_ready(struct wal *w)
 	    w->phase != WAL_FAILED && w->view.role == ROLE_MASTER &&
 	    !w->stopping && !wal_keeper_full(w))
 		return false;
-	if (w->batch.full && w->view.role == ROLE_MASTER)
+	if (w->log.batch.full && w->view.role == ROLE_MASTER)
 		return false;
 	if (w->need_room != 0 && wal_buffer_room(w) < w->need_room)
 		return false;

@@ -146,7 +146,7 @@ wal_away_turn(struct wal *w)
 		look_hangs(w);
 		return;
 	}
-	if ((a->vlsn == w->vlsn && !a->away && a->unseen == 0) ||
+	if ((a->vlsn == w->log.end.vlsn && !a->away && a->unseen == 0) ||
 	    w->loop.now_ns < a->asked_ns + NS_PER_S)
 		return;
 	if ((w->phase != WAL_APPENDING && w->phase != WAL_CLOSING) ||
@@ -163,7 +163,7 @@ wal_away_turn(struct wal *w)
 		return;
 	a->asked = true;
 	a->asked_ns = w->loop.now_ns;
-	a->vlsn = w->vlsn;
+	a->vlsn = w->log.end.vlsn;
 	io_uring_prep_statx(sqe, AT_FDCWD, a->path, 0, STATX_INO, &a->named);
 	sqe->flags |= IOSQE_ASYNC;
 	io_uring_sqe_set_data64(sqe, loop_tag(WAL_KIND_AWAY, 0, 0));

@@ -33,7 +33,7 @@ no_memory_set(struct wal *w, bool none)
 	wal_count(w, C_REGION_FULL, 1);
 	snprintf(what, sizeof(what),
 	    "no memory left, the WAL buffer has %ju of %ju KiB",
-	    (uintmax_t)w->taken >> 10, (uintmax_t)w->r->walbuf.size >> 10);
+	    (uintmax_t)w->log.taken >> 10, (uintmax_t)w->r->walbuf.size >> 10);
 	trouble_begin(w->r, TROUBLE_LOG_MEMORY, &f);
 }
 
@@ -46,19 +46,19 @@ buffer_take(struct wal *w, uint64_t end)
 
 	if (to > size)
 		to = size;
-	rc = memory_take(w->r->walbuf.data + w->taken, to - w->taken);
+	rc = memory_take(w->r->walbuf.data + w->log.taken, to - w->log.taken);
 	no_memory_set(w, rc != 0);
 	if (rc != 0)
 		w->take_ns = w->loop.now_ns + WAL_RETRY_NS;
 	else
-		w->taken = to == size ? UINT64_MAX : to;
+		w->log.taken = to == size ? UINT64_MAX : to;
 	return rc;
 }
 
 int
 wal_buffer_open(struct wal *w)
 {
-	w->taken = 0;
+	w->log.taken = 0;
 	return buffer_take(w, 1);
 }
 
@@ -67,12 +67,13 @@ wal_buffer_has(struct wal *w, uint32_t n)
 {
 	if (wal_buffer_room(w) >= n)
 		return true;
-	if (w->position + n > w->taken && !w->no_memory)
-		(void)buffer_take(w, w->position + n);
+	if (w->log.position + n > w->log.taken && !w->no_memory)
+		(void)buffer_take(w, w->log.position + n);
 	if (wal_buffer_room(w) >= n)
 		return true;
 	w->need_room = n;
-	wal_busy(w, w->position + n > w->taken ? BUSY_MEMORY : BUSY_BUFFER);
+	wal_busy(
+	    w, w->log.position + n > w->log.taken ? BUSY_MEMORY : BUSY_BUFFER);
 	return false;
 }
 
@@ -80,7 +81,7 @@ void
 wal_buffer_turn(struct wal *w)
 {
 	if (w->no_memory && w->loop.now_ns >= w->take_ns)
-		(void)buffer_take(w, w->taken + 1);
+		(void)buffer_take(w, w->log.taken + 1);
 }
 
 uint64_t

@@ -87,8 +87,9 @@ say_back(struct wal *w, const struct log_clock_step *step)
 	    "%s by %.1f s: record %ju sets log time back from %s to %s",
 	    step->cause == CLOCK_SET_BACK ? "was set back"
 					  : "is behind the log",
-	    (double)(step->from_ms - step->to_ms) / 1e3, (uintmax_t)w->vlsn,
-	    when(from, step->from_ms), when(to, step->to_ms));
+	    (double)(step->from_ms - step->to_ms) / 1e3,
+	    (uintmax_t)w->log.end.vlsn, when(from, step->from_ms),
+	    when(to, step->to_ms));
 	say(w, CLOCK_SAID_STEP, what,
 	    "keys expire at the times they were given; what was deleted stays "
 	    "so");
@@ -130,7 +131,7 @@ wal_clock_back(struct wal *w)
 	}
 	clock_encode(payload, step->from_ms, step->cause);
 	log_clock_went_back(&w->clock, step);
-	wal_append_own(w, REC_CLOCK, payload, sizeof(payload));
+	wal_append_own(w, w->log.end.term, REC_CLOCK, payload, sizeof(payload));
 	wal_publish_appended(w);
 	meet_publish(w, 0);
 	position_set(&w->r->pos->clock_back, mono_ns());
@@ -197,11 +198,11 @@ wal_clock_open(struct wal *w)
 	uint64_t mono;
 	int64_t wall = clocks_read(&mono);
 
-	log_clock_open(&w->clock, w->time_ms, mono);
-	if (w->time_ms != 0 && wall - w->time_ms > DOWN_MS)
+	log_clock_open(&w->clock, w->log.end.time_ms, mono);
+	if (w->log.end.time_ms != 0 && wall - w->log.end.time_ms > DOWN_MS)
 		log_info("the log ends at %s, it is %s now: keys whose time "
 			 "came in between expire",
-		    when(then, w->time_ms), when(now, wall));
+		    when(then, w->log.end.time_ms), when(now, wall));
 }
 
 void

@@ -93,7 +93,7 @@ wal_fail(struct wal *w, const char *name, const char *call, int error)
 	w->phase = WAL_FAILED;
 	/* Nobody waits for what is in flight: this is no stall. */
 	position_set(&w->r->pos->flight_ns, 0);
-	memset(&w->batch, 0, sizeof(w->batch));
+	memset(&w->log.batch, 0, sizeof(w->log.batch));
 	w->need_room = 0;
 	w->probe.fault = error;
 	w->probe.backoff_ns = 0;

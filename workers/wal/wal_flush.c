@@ -33,7 +33,7 @@ wal_flight_memory(struct wal *w)
 static bool
 meets_limit(const struct wal *w)
 {
-	uint64_t room = align_up(w->position - w->segment.base, w->io.block);
+	uint64_t room = align_up(append_offset(&w->log), w->io.block);
 	struct rlimit rl;
 
 	return getrlimit(RLIMIT_FSIZE, &rl) == 0 && rl.rlim_cur < room;
@@ -51,50 +51,6 @@ flush_failed(struct wal *w, const char *call, int error)
 	wal_fail(w, name, call, error);
 }
 
-/* Fill in the head; seal head, records and pad, and chain the records. */
-static void
-batch_seal(struct wal *w)
-{
-	struct segment_batch head = { .durable = w->durable,
-		.committed = commit_vlsn(w->r),
-		.segment = w->segment.info.number,
-		.offset = (uint32_t)(w->batch.start - w->segment.base),
-		.life = w->segment.info.life,
-		.prev_crc = w->chain,
-		.length = (uint32_t)(w->position - w->batch.start) };
-	uint64_t at = w->batch.start;
-	uint32_t crc;
-
-	batch_encode(wal_at(w, at), &head, w->term, w->time_ms);
-	while (at < w->position) {
-		uint8_t *rec = wal_at(w, at);
-		uint32_t len = get_le32(rec + REC_LEN_OFF);
-		unsigned type = rec[REC_TYPE_OFF];
-
-		ASSERT(len >= REC_HEADER_SIZE && len <= w->position - at);
-		crc = record_seal(
-		    rec, len, segment_seed(SEGMENT_FORMAT, w->chain, type));
-		w->chain = segment_chain(SEGMENT_FORMAT, w->chain, type, crc);
-		at += len;
-	}
-}
-
-/* Fill the block, so that a flush beside this one starts on its own. */
-static void
-batch_pad(struct wal *w)
-{
-	uint64_t at = w->position - w->segment.base;
-	uint32_t len;
-
-	if (at % w->io.block == 0)
-		return;
-	len = (uint32_t)(align_up(at + REC_HEADER_SIZE, w->io.block) - at);
-	wal_buffer_take(w, len);
-	pad_encode(wal_at(w, w->position), len, w->segment.info.life, w->term,
-	    w->time_ms);
-	w->position += len;
-}
-
 /* What is left of a flight's bytes, as at most two pieces. */
 static int
 flight_pieces(struct wal *w, struct wal_flight *f)
@@ -104,7 +60,7 @@ flight_pieces(struct wal *w, struct wal_flight *f)
 	int n = 0;
 
 	if (from < whole) {
-		f->iov[n].iov_base = wal_at(w, from);
+		f->iov[n].iov_base = append_at(&w->log, from);
 		f->iov[n++].iov_len = whole - from;
 	}
 	if (whole < f->end) {
@@ -133,7 +89,7 @@ flight_trace(
 {
 	struct wal_trace t = { .slot = (uint32_t)(f - w->flight),
 		.number = w->segment.info.number,
-		.offset = f->start - w->segment.base + f->done,
+		.offset = f->start - w->log.segment.base + f->done,
 		.iov = iov,
 		.iovs = n,
 		.vlsn = f->vlsn };
@@ -146,7 +102,7 @@ static int
 flight_submit(struct wal *w, struct wal_flight *f)
 {
 	uint32_t slot = (uint32_t)(f - w->flight);
-	uint64_t offset = f->start - w->segment.base + f->done;
+	uint64_t offset = f->start - w->log.segment.base + f->done;
 	struct io_uring_sqe *sqe;
 	int n = flight_pieces(w, f);
 
@@ -203,14 +159,14 @@ flight_begin(struct wal *w, uint64_t start, uint64_t end, bool closed)
 	f->size = (uint32_t)(align_up(end, w->io.block) - f->start);
 	f->done = 0;
 	f->closed = closed;
-	f->vlsn = w->vlsn;
-	f->records = w->batch.records;
+	f->vlsn = w->log.end.vlsn;
+	f->records = w->log.batch.records;
 	f->head_durable = w->durable;
 	f->submit_ns = w->loop.now_ns;
-	f->begun_ns = w->batch.begun_ns;
+	f->begun_ns = w->batch_begun_ns;
 	whole = align_down(end, w->io.block);
 	if (whole < end) {
-		memcpy(f->bounce, wal_at(w, whole), end - whole);
+		memcpy(f->bounce, append_at(&w->log, whole), end - whole);
 		memset(
 		    f->bounce + (end - whole), 0, w->io.block - (end - whole));
 	}
@@ -226,8 +182,8 @@ void
 wal_flight_header(struct wal *w)
 {
 	w->header_flight = true;
-	w->batch.records = 0;
-	flight_begin(w, w->segment.base, w->position, true);
+	w->log.batch.records = 0;
+	flight_begin(w, w->log.segment.base, w->log.position, true);
 }
 
 bool
@@ -238,7 +194,7 @@ wal_flush_turn(struct wal *w)
 		.block = w->io.block };
 	enum plan_action action;
 
-	if (!w->batch.open || w->header_flight)
+	if (!w->log.batch.open || w->header_flight)
 		return false;
 	/*
 	 * Through the page cache one at a time: of two syncs side by side only
@@ -250,19 +206,18 @@ wal_flush_turn(struct wal *w)
 	if (w->flights > 0)
 		in.last_closed =
 		    w->flight[(w->first + w->flights - 1) % FLIGHT_MAX].closed;
-	in.waiting = w->position - w->batch.start;
-	in.must_close = w->batch.full || w->phase == WAL_CLOSING;
+	in.waiting = w->log.position - w->log.batch.start;
+	in.must_close = w->log.batch.full || w->phase == WAL_CLOSING;
 	action = wal_plan(&in);
 	if (action == PLAN_WAIT)
 		return false;
 	if (action == PLAN_FLUSH_CLOSED) {
-		batch_pad(w);
+		append_pad(&w->log);
 		wal_publish_appended(w);
 	}
-	batch_seal(w);
-	flight_begin(
-	    w, w->batch.start, w->position, action == PLAN_FLUSH_CLOSED);
-	w->batch.open = w->batch.full = false;
+	append_seal(&w->log, w->durable, commit_vlsn(w->r));
+	flight_begin(w, w->log.batch.start, w->log.position,
+	    action == PLAN_FLUSH_CLOSED);
 	return true;
 }
 

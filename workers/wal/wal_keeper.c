@@ -40,7 +40,7 @@ bool
 wal_keeper_full(const struct wal *w)
 {
 	return w->keeper.error != 0 && spares_ahead(w) == 0 &&
-	       wal_segment_left(w) < w->segment.limit / 8;
+	       append_left(&w->log) < w->log.segment.limit / 8;
 }
 
 static bool
@@ -446,14 +446,14 @@ pick_reserve(struct wal *w)
 static bool
 zero_now(const struct wal *w, const struct wal_spare *s)
 {
-	uint64_t used = w->segment.limit - wal_segment_left(w);
+	uint64_t used = w->log.segment.limit - append_left(&w->log);
 
 	if (w->phase != WAL_APPENDING)
 		return true; /* writers wait for it */
 	if (w->flights == 0 && w->loop.now_ns >= w->flushed_ns + ZERO_IDLE_NS)
 		return true;
 	return used * wal_segment_size(w) >
-	       (uint64_t)s->zeroed * w->segment.limit;
+	       (uint64_t)s->zeroed * w->log.segment.limit;
 }
 
 /* Zeros for a prep; when all are written, or none wait, it is made ready. */
@@ -472,7 +472,8 @@ pick_zero(struct wal *w)
 		return false;
 	s = &k->spare[i];
 	k->job_spare = i;
-	urgent = k->next_fd < 0 && wal_segment_left(w) < w->segment.limit / 4;
+	urgent =
+	    k->next_fd < 0 && append_left(&w->log) < w->log.segment.limit / 4;
 	if (s->zeroed == wal_segment_size(w) || urgent) {
 		/* Without its zeros a flush takes longer; waiting, too. */
 		job_sync(w, JOB_SYNC, s->fd);

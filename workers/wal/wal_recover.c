@@ -488,25 +488,25 @@ begin_anew(struct recovery *rec)
 	const struct log_known *proof = &rec->check.known;
 	struct wal *w = rec->w;
 
-	if (w->vlsn < logcheck_base(proof))
-		w->vlsn = logcheck_base(proof);
-	if (w->vlsn < proof->indexed)
-		w->vlsn = proof->indexed;
-	rec->check.committed = rec->check.durable = w->vlsn;
-	if (w->term < proof->term)
-		w->term = proof->term;
-	if (w->time_ms < proof->time_ms)
-		w->time_ms = proof->time_ms;
+	if (w->log.end.vlsn < logcheck_base(proof))
+		w->log.end.vlsn = logcheck_base(proof);
+	if (w->log.end.vlsn < proof->indexed)
+		w->log.end.vlsn = proof->indexed;
+	rec->check.committed = rec->check.durable = w->log.end.vlsn;
+	if (w->log.end.term < proof->term)
+		w->log.end.term = proof->term;
+	if (w->log.end.time_ms < proof->time_ms)
+		w->log.end.time_ms = proof->time_ms;
 	/* The index names segments by their numbers. */
 	if (rec->highest < proof->indexed_segment &&
 	    proof->indexed_segment < UINT32_MAX)
 		rec->highest = proof->indexed_segment;
-	if (w->vlsn == 0 || !w->w->force)
+	if (w->log.end.vlsn == 0 || !w->w->force)
 		return;
 	event_add(w->r, SLOT_WAL, EVENT_ERROR,
 	    "forced: a new log begins behind record %ju: the checkpoint holds "
 	    "%ju, the index tells of %ju; all else is lost",
-	    (uintmax_t)w->vlsn, (uintmax_t)proof->checkpoint,
+	    (uintmax_t)w->log.end.vlsn, (uintmax_t)proof->checkpoint,
 	    (uintmax_t)proof->indexed);
 }
 
@@ -616,28 +616,29 @@ publish(struct recovery *rec)
 {
 	struct positions *pos = rec->w->r->pos;
 	struct wal *w = rec->w;
-	uint64_t committed = rec->check.committed, first = w->vlsn + 1;
+	uint64_t committed = rec->check.committed, first = w->log.end.vlsn + 1;
 
-	if (committed > w->vlsn)
-		committed = w->vlsn;
+	if (committed > w->log.end.vlsn)
+		committed = w->log.end.vlsn;
 	if (rec->check.list.newest != UINT32_MAX)
 		first = rec->check.list.entry[rec->check.list.oldest]
 			    .info.first_vlsn;
-	terms_cut(w->r->terms, w->vlsn);
-	position_set(&pos->appended, w->vlsn);
-	position_set(&pos->durable, w->vlsn);
+	terms_cut(w->r->terms, w->log.end.vlsn);
+	position_set(&pos->appended, w->log.end.vlsn);
+	position_set(&pos->durable, w->log.end.vlsn);
 	position_set(&pos->committed, epoch_word(0, committed));
 	position_set(&pos->first, first);
 	w->member = rec->member;
 	w->member_before = rec->member_before;
 	position_set(&pos->member, rec->member >= first ? rec->member : 0);
-	position_set(&pos->clock_ms, (uint64_t)w->time_ms);
+	position_set(&pos->clock_ms, (uint64_t)w->log.end.time_ms);
 	atomic_store_explicit(&w->r->walbuf.h->newest_lsn,
 	    lsn_make(rec->check.tail_number, rec->check.tail_end),
 	    memory_order_release);
-	w->durable = w->vlsn;
+	w->durable = w->log.end.vlsn;
 	w->head_durable = rec->check.durable;
-	w->boot_term = w->term > rec->term_seen ? w->term : rec->term_seen;
+	w->boot_term =
+	    w->log.end.term > rec->term_seen ? w->log.end.term : rec->term_seen;
 	position_set(&pos->term, w->boot_term);
 	wal_count(w, C_WAL_REPLAYED, rec->records);
 	wal_count(w, C_WAL_REPLAYED_BYTES, rec->check.bytes);
@@ -657,16 +658,16 @@ say(struct recovery *rec)
 		    "wal/%08x.seg offset %u: %s: the log goes on behind record "
 		    "%ju",
 		    rec->check.fault.segment, rec->check.fault.offset,
-		    rec->check.fault.what, (uintmax_t)w->vlsn);
+		    rec->check.fault.what, (uintmax_t)w->log.end.vlsn);
 	}
 	if (rec->check.dropped)
 		event_add(w->r, SLOT_WAL, EVENT_WARN,
 		    "records behind %ju are dropped: their flush had failed",
-		    (uintmax_t)w->vlsn);
+		    (uintmax_t)w->log.end.vlsn);
 	log_info("log: %ju records, %ju bytes scanned in %ju us, term %ju, "
 		 "end at record %ju",
 	    (uintmax_t)rec->records, (uintmax_t)rec->check.bytes, (uintmax_t)us,
-	    (uintmax_t)w->term, (uintmax_t)w->vlsn);
+	    (uintmax_t)w->log.end.term, (uintmax_t)w->log.end.vlsn);
 }
 
 /*
@@ -703,7 +704,7 @@ others_skip(const struct recovery *rec)
 {
 	const struct segment_list *l = &rec->check.list;
 	const struct log_known *known = &rec->check.known;
-	uint64_t vlsn = rec->w->vlsn, first = vlsn + 1;
+	uint64_t vlsn = rec->w->log.end.vlsn, first = vlsn + 1;
 
 	if (l->newest != UINT32_MAX)
 		first = l->entry[l->oldest].info.first_vlsn;
@@ -724,7 +725,8 @@ force_anew(struct recovery *rec)
 	event_add(w->r, SLOT_WAL, EVENT_ERROR,
 	    "forced: the log is good up to record %ju only, the checkpoint "
 	    "holds %ju: all of the log is given up",
-	    (uintmax_t)w->vlsn, (uintmax_t)logcheck_base(&rec->check.known));
+	    (uintmax_t)w->log.end.vlsn,
+	    (uintmax_t)logcheck_base(&rec->check.known));
 	begin_anew(rec);
 	/* All of the checkpoint's list counts again. */
 	terms_clear(w->r->terms);
@@ -747,7 +749,7 @@ force_cut(struct recovery *rec)
 		force_anew(rec);
 	event_add(w->r, SLOT_WAL, EVENT_ERROR,
 	    "forced: the log ends at record %ju, the rest is in salvage/",
-	    (uintmax_t)w->vlsn);
+	    (uintmax_t)w->log.end.vlsn);
 	for (i = 0; i < c->list.count; i++)
 		if ((c->tail_entry == UINT32_MAX || i > c->tail_entry) &&
 		    c->list.entry[i].in_chain)
@@ -755,7 +757,7 @@ force_cut(struct recovery *rec)
 				  "dropped",
 			    c->list.entry[i].number,
 			    (uintmax_t)c->list.entry[i].info.first_vlsn);
-	c->durable = w->vlsn;
+	c->durable = w->log.end.vlsn;
 	return wal_keeper_salvage(w, &c->list, c->tail_entry, true);
 }
 
@@ -820,9 +822,9 @@ recover_scan(struct recovery *rec)
 	wal_ahead_free();
 	if (rc != 0)
 		return rc == -ECANCELED ? rc : refuse_read(rec, rc);
-	w->vlsn = c->vlsn;
-	w->term = c->term;
-	w->time_ms = c->time_ms;
+	w->log.end.vlsn = c->vlsn;
+	w->log.end.term = c->term;
+	w->log.end.time_ms = c->time_ms;
 	if (!w->w->force && !w->w->readonly && is_gone(rec))
 		return refuse_gone(rec);
 	if (logcheck_verdict(c) == LOG_DAMAGED)
@@ -933,15 +935,14 @@ static void
 continue_at(struct recovery *rec)
 {
 	struct segment_info *info = &rec->w->segment.info;
-	struct wal *w = rec->w;
+	const struct logcheck *c = &rec->check;
+	struct append_end end = rec->w->log.end;
 
-	info->prev_number = rec->check.tail_number;
-	info->prev_end = rec->check.tail_number != 0 ? rec->check.tail_end : 0;
-	w->chain = rec->check.tail_number != 0 ? rec->check.tail_crc : 0;
+	info->prev_number = c->tail_number;
+	info->prev_end = c->tail_number != 0 ? c->tail_end : 0;
 	info->number = rec->highest;
-	info->first_vlsn = w->vlsn + 1;
-	info->term_before = w->term;
-	info->time_before_ms = w->time_ms;
+	end.chain = c->tail_number != 0 ? c->tail_crc : 0;
+	append_open(&rec->w->log, &rec->w->r->walbuf, &end);
 }
 
 static void

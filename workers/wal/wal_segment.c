@@ -14,59 +14,22 @@
 #include "shm/assert.h"
 #include "shm/log.h"
 
-/* Readers find a log position's file by this table; see walbuf.h. */
-static void
-base_publish(struct wal *w)
-{
-	struct walbuf_head *h = w->r->walbuf.h;
-	unsigned slot = w->segment.info.number % WALBUF_SEGMENTS;
-
-	atomic_store_explicit(
-	    &h->segment[slot].number, 0, memory_order_relaxed);
-	atomic_thread_fence(memory_order_release);
-	atomic_store_explicit(
-	    &h->segment[slot].base, w->segment.base, memory_order_relaxed);
-	/* Pairs with the acquire in walbuf_position(). */
-	atomic_store_explicit(&h->segment[slot].number, w->segment.info.number,
-	    memory_order_release);
-}
-
-uint32_t
-wal_segment_left(const struct wal *w)
-{
-	uint64_t used = w->position - w->segment.base;
-
-	return used < w->segment.limit ? w->segment.limit - (uint32_t)used : 0;
-}
-
 /* Lay the header at the log's end, which is on a block. */
 static void
 header_append(struct wal *w, int fd, uint64_t file_size)
 {
 	struct wal_segment *s = &w->segment;
 
-	ASSERT(w->position % w->io.block == 0);
-	ASSERT(file_size > 2 * (uint64_t)w->io.block);
 	memcpy(s->info.uuid, w->uuid, sizeof(s->info.uuid));
 	s->info.generation = w->generation;
 	s->info.life = segment_life_new();
-	s->info.format = SEGMENT_FORMAT;
 	s->info.block = w->io.block;
 	s->info.size = (uint32_t)file_size;
-	s->info.first_vlsn = w->vlsn + 1;
-	s->info.term_before = w->term;
-	s->info.time_before_ms = w->time_ms;
 	s->info.member = w->member;
 	s->info.begun_ms = wall_ms();
 	s->fd = fd;
-	s->base = w->position;
-	s->limit = (uint32_t)file_size - w->io.block;
-	wal_buffer_take(w, w->io.block);
-	s->info.prev_crc = w->chain;
-	segment_encode(wal_at(w, w->position), &s->info);
-	w->position += w->io.block;
+	append_segment(&w->log, &s->info);
 	w->sampled = false;
-	base_publish(w);
 	wal_publish_appended(w);
 }
 
@@ -84,7 +47,7 @@ segment_retire(struct wal *w)
 	struct wal_segment *s = &w->segment;
 	struct wal_old old = { .number = s->info.number,
 		.first_vlsn = s->info.first_vlsn,
-		.size = (uint64_t)s->limit + w->io.block };
+		.size = (uint64_t)w->log.segment.limit + w->io.block };
 
 	if (wal_keeper_old_add(w, &old) != 0)
 		log_warnx("wal/%08x.seg: no memory to remember it; it is "
@@ -92,7 +55,7 @@ segment_retire(struct wal *w)
 		    s->info.number);
 	close(s->fd);
 	s->info.prev_number = s->info.number;
-	s->info.prev_end = (uint32_t)(w->position - s->base);
+	s->info.prev_end = append_offset(&w->log);
 }
 
 void
@@ -103,11 +66,11 @@ wal_segment_turn(struct wal *w)
 	uint64_t size;
 	int fd;
 
-	if (w->phase != WAL_CLOSING || w->batch.open || w->flights > 0)
+	if (w->phase != WAL_CLOSING || w->log.batch.open || w->flights > 0)
 		return;
 	if (!wal_buffer_has(w, slack))
 		return;
-	if (w->position % w->io.block != 0) {
+	if (w->log.position % w->io.block != 0) {
 		/* The next base is on a block: a last flush of only a pad. */
 		wal_batch_open(w);
 		return;
@@ -165,12 +128,13 @@ first_find(struct wal *w, const char *name, uint64_t *size)
 static void
 first_trace(struct wal *w)
 {
-	struct iovec iov = { .iov_base = wal_at(w, w->segment.base),
+	struct iovec iov = { .iov_base =
+				 append_at(&w->log, w->log.segment.base),
 		.iov_len = w->io.block };
 	struct wal_trace t = { .number = w->segment.info.number,
 		.iov = &iov,
 		.iovs = 1,
-		.vlsn = w->vlsn };
+		.vlsn = w->log.end.vlsn };
 
 	if (wal_trace_hook == NULL)
 		return;
@@ -183,8 +147,8 @@ first_trace(struct wal *w)
 static int
 first_write(struct wal *w, int fd)
 {
-	int rc = wal_file_write(
-	    &w->io, fd, wal_at(w, w->segment.base), w->io.block, 0);
+	int rc = wal_file_write(&w->io, fd,
+	    append_at(&w->log, w->log.segment.base), w->io.block, 0);
 
 	if (rc == 0)
 		rc = wal_file_sync(w->dir);
@@ -280,7 +244,7 @@ wal_segment_first(struct wal *w)
 		return wal_boot_fault(w, path, "write", -rc);
 	}
 	atomic_store_explicit(
-	    &w->r->walbuf.h->flushed, w->position, memory_order_release);
+	    &w->r->walbuf.h->flushed, w->log.position, memory_order_release);
 	/* The header says where the log ends now. */
 	atomic_store_explicit(
 	    &w->r->control->wal_failed, 0, memory_order_relaxed);
