@@ -76,6 +76,13 @@ struct positions {
 	struct position commit_waited; /* W: gateways, bit i gateway i, which
 					  clears it when it starts: set
 					  while it waits for `committed` */
+	struct position urgent; /* W: wal. newest VLSN whose commit wakes the
+				   store at once */
+	struct position urgent_rung; /* W: commit_wake, raised by CAS. it was
+					woken for up to there */
+	struct position group_waits; /* W: wal; commit_wake clears it by CAS.
+					VLSN whose commit wakes group, 0 = none
+				      */
 	struct position clock_ms; /* W: wal. time of the newest record */
 	struct position clock_meet; /* W: wal. CLOCK_MONOTONIC ns when the wall
 				       clock comes up with log time, 0 = it has;

@@ -93,7 +93,7 @@ wal_turn(void *ctx)
 		wal_drain(w);
 		wal_segment_turn(w);
 	} while (wal_flush_turn(w) && wal_drain_ready(w));
-	wal_bells_turn(w);
+	commit_wake_turn(&w->commit_wake, w->loop.now_ns);
 	wal_tick(w);
 	wal_shutdown_turn(w);
 	/* What the tick or the end of the log's life has put there. */
@@ -118,9 +118,9 @@ static uint64_t
 wal_deadline(void *ctx)
 {
 	struct wal *w = ctx;
-	uint64_t at[] = { wal_bells_deadline(w), wal_keeper_deadline(w),
-		wal_buffer_deadline(w), wal_probe_deadline(w),
-		wal_away_deadline(w) };
+	uint64_t at[] = { commit_wake_deadline(&w->commit_wake),
+		wal_keeper_deadline(w), wal_buffer_deadline(w),
+		wal_probe_deadline(w), wal_away_deadline(w) };
 	uint64_t first = LOOP_NEVER;
 	size_t i;
 

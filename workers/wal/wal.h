@@ -21,6 +21,7 @@
 
 #include "ipc/loop.h"
 #include "shm/assert.h"
+#include "shm/commit_wake.h"
 #include "shm/log/append.h"
 #include "shm/log_clock.h"
 #include "shm/logcheck.h"
@@ -44,9 +45,6 @@ enum wal_kind {
 #define WAL_TICK_NS       NS_PER_S
 #define WAL_RETRY_NS      NS_PER_S /* after a file that could not be made */
 #define WAL_SPARE_MAX     64
-#define WAL_APPLY_RECORDS 1024 /* so much unapplied wakes the store */
-#define WAL_APPLY_BYTES   (256u * 1024)
-#define WAL_APPLY_NS      (5 * NS_PER_MS) /* and so old */
 
 /* The segment that is written; where in the log: append_segment. */
 struct wal_segment {
@@ -254,10 +252,10 @@ struct wal {
 	int parts_client; /* who alone is drained, -1 = all are */
 	bool parts_open; /* the newest in the log are parts without an end */
 
-	uint64_t urgent; /* newest VLSN whose commit wakes the store */
-	uint64_t urgent_rung; /* it was woken for up to here */
-	uint64_t group_waits; /* VLSN whose commit wakes group, 0 = none */
-	uint64_t apply_ns; /* when the store is woken for age, 0 = unset */
+	/* For the region's positions, which get them with `appended`; 0 = no
+	   news. */
+	uint64_t urgent, group_waits;
+	struct commit_wake commit_wake;
 	uint64_t tick_ns; /* last tick */
 	uint64_t tick_position; /* log position at the last tick */
 	uint32_t need_room; /* bytes: held back by the buffer, 0 = not */
@@ -383,8 +381,6 @@ void wal_bells_open(struct wal *w);
 void wal_bells_flight(struct wal *w, uint32_t records);
 void wal_bells_committed(struct wal *w);
 void wal_bells_returned(struct wal *w);
-uint64_t wal_bells_deadline(const struct wal *w);
-void wal_bells_turn(struct wal *w);
 void wal_busy(struct wal *w, enum busy busy);
 
 /* wal_keeper.c; marked boot: wal_keeper_boot.c */

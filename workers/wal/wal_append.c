@@ -138,7 +138,14 @@ wal_append_own(struct wal *w, uint64_t term, uint8_t type, const void *payload,
 void
 wal_publish_appended(struct wal *w)
 {
-	(void)append_publish(&w->log, w->r->pos);
+	struct positions *pos = w->r->pos;
+
+	if (w->urgent != 0)
+		position_set(&pos->urgent, w->urgent);
+	if (w->group_waits != 0)
+		position_set(&pos->group_waits, w->group_waits);
+	w->urgent = w->group_waits = 0;
+	(void)append_publish(&w->log, pos);
 }
 
 /* Positions of the new epoch, and the new term's first record. */

@@ -18,20 +18,14 @@ wal_busy(struct wal *w, enum busy busy)
 		bell_ring(w->loop.bells, SLOT_STORE);
 }
 
-/* Clients that got ret entries; all gateways if they wait for `committed`. */
+/* A client that got ret entries. */
 static void
-ring_clients(struct wal *w, bool all)
+client_ring(struct wal *w, unsigned client)
 {
-	unsigned i;
+	struct wal_client *c = &w->client[client];
 
-	for (i = 0; i < w->clients; i++) {
-		struct wal_client *c = &w->client[i];
-
-		if (!c->pushed && !(all && i >= CLIENT_GATEWAY))
-			continue;
-		c->pushed = c->refused = false;
-		bell_ring(w->loop.bells, slot_of_client(i));
-	}
+	c->pushed = c->refused = false;
+	bell_ring(w->loop.bells, slot_of_client(client));
 }
 
 void
@@ -47,14 +41,14 @@ wal_bells_returned(struct wal *w)
 		/* With `sync` the answer waits for the flush anyway. */
 		if (!c->pushed || !(now || c->refused))
 			continue;
-		c->pushed = c->refused = false;
-		bell_ring(w->loop.bells, slot_of_client(i));
+		client_ring(w, i);
 	}
 }
 
 void
 wal_bells_open(struct wal *w)
 {
+	commit_wake_open(&w->commit_wake, w->r, w->loop.bells);
 	/*
 	 * A ring relays to one; with more gateways they do without. On the
 	 * same core ([cpu] io) the gateway would only be in wal's way.
@@ -69,66 +63,13 @@ wal_bells_flight(struct wal *w, uint32_t records)
 	loop_relay(&w->loop, records == 1 && w->flights == 1);
 }
 
-/* Must the store apply now, not later? */
-static bool
-store_wanted(struct wal *w, uint64_t committed, uint64_t applied)
-{
-	const struct walbuf_head *h = w->r->walbuf.h;
-	uint64_t flushed, hold;
-
-	if (w->urgent > w->urgent_rung) {
-		w->urgent_rung = committed;
-		return true;
-	}
-	if (committed - applied >= WAL_APPLY_RECORDS ||
-	    position_get(&w->r->pos->apply_wanted) > applied)
-		return true;
-	flushed = atomic_load_explicit(&h->flushed, memory_order_relaxed);
-	hold = atomic_load_explicit(&h->store_hold, memory_order_relaxed);
-	return flushed > hold && flushed - hold >= WAL_APPLY_BYTES;
-}
-
-static void
-ring_store(struct wal *w, uint64_t committed)
-{
-	uint64_t applied = position_get(&w->r->pos->applied);
-
-	if (committed <= applied)
-		return;
-	if (store_wanted(w, committed, applied)) {
-		w->apply_ns = 0;
-		bell_ring(w->loop.bells, SLOT_STORE);
-	} else if (w->apply_ns == 0)
-		w->apply_ns = w->loop.now_ns + WAL_APPLY_NS;
-}
-
 void
 wal_bells_committed(struct wal *w)
 {
-	uint64_t committed = commit_vlsn(w->r);
+	unsigned i;
 
-	/* Who sets its bit after this sees `committed` before it sleeps. */
-	atomic_thread_fence(memory_order_seq_cst);
-	ring_clients(w, position_get(&w->r->pos->commit_waited) != 0);
-	if (w->group_waits != 0 && committed >= w->group_waits) {
-		w->group_waits = 0;
-		bell_ring(w->loop.bells, SLOT_GROUP);
-	}
-	ring_store(w, committed);
-}
-
-void
-wal_bells_turn(struct wal *w)
-{
-	if (w->apply_ns == 0 || w->loop.now_ns < w->apply_ns)
-		return;
-	w->apply_ns = 0;
-	if (commit_vlsn(w->r) > position_get(&w->r->pos->applied))
-		bell_ring(w->loop.bells, SLOT_STORE);
-}
-
-uint64_t
-wal_bells_deadline(const struct wal *w)
-{
-	return w->apply_ns != 0 ? w->apply_ns : LOOP_NEVER;
+	for (i = 0; i < w->clients; i++)
+		if (w->client[i].pushed)
+			client_ring(w, i);
+	commit_wake_raised(&w->commit_wake, w->loop.now_ns);
 }
