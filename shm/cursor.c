@@ -30,6 +30,7 @@ struct cursor {
 	uint32_t newers, room, newer_from, asked;
 	uint32_t bounded; /* FILE: so many of them were looked at */
 	uint64_t again; /* VLSN looked for again, as it was superseded */
+	uint64_t cuts; /* of the log, that are known here */
 	uint64_t position; /* BUFFER: of the next record */
 	uint64_t current; /* BUFFER: of the record last returned */
 	char place[64];
@@ -310,6 +311,10 @@ file_next(struct cursor *c, struct record *out)
 	int rc;
 
 	while (c->mode == CURSOR_FILE) {
+		/* What a cut left there is none of the log's, though no file
+		   may tell so yet. */
+		if (c->vlsn >= position_get(&c->r->pos->appended))
+			return -EAGAIN;
 		if ((rc = bound(c)) != 0)
 			return rc;
 		rc = segment_reader_next(&c->reader, out, NULL);
@@ -358,7 +363,7 @@ buffer_decode(struct cursor *c, uint64_t appended, struct record *out)
 		rc = -EBADMSG;
 	/* What was decoded counts if it was there while we looked. */
 	atomic_thread_fence(memory_order_acquire);
-	if (!c->holds && buffer_oldest(c) > c->position)
+	if (buffer_oldest(c) > c->position)
 		return -ESTALE;
 	return rc == 0 ? 0 : -EBADMSG;
 }
@@ -384,8 +389,26 @@ buffer_next(struct cursor *c, struct record *out)
 	return rc;
 }
 
-int
-cursor_next(struct cursor *c, uint64_t limit, struct record *out)
+/*
+ * Was the log cut before the record that was read last, or will be given?
+ * Then what follows here is no continuation of that. (The store reads nothing
+ * that can be cut.)
+ */
+static int
+check_cuts(struct cursor *c)
+{
+	uint64_t lowest = walbuf_cut_since(&c->r->walbuf, c->cuts, &c->cuts);
+
+	if (lowest == UINT64_MAX || c->vlsn <= lowest)
+		return 0;
+	leave(c);
+	return -ESTALE;
+}
+
+static int seek(struct cursor *c, uint64_t vlsn);
+
+static int
+next(struct cursor *c, uint64_t limit, struct record *out)
 {
 	int rc;
 
@@ -409,10 +432,20 @@ cursor_next(struct cursor *c, uint64_t limit, struct record *out)
 		 * Lapped, or superseded: the files have it, unless they were
 		 * recycled.
 		 */
-		rc = cursor_seek(c, c->vlsn + 1);
+		rc = seek(c, c->vlsn + 1);
 		if (rc != 0)
 			return rc == -ENOENT ? -ESTALE : rc;
 	}
+}
+
+int
+cursor_next(struct cursor *c, uint64_t limit, struct record *out)
+{
+	int rc = check_cuts(c);
+
+	if (rc == 0)
+		rc = next(c, limit, out);
+	return rc == 0 ? check_cuts(c) : rc;
 }
 
 bool
@@ -532,8 +565,8 @@ seek_place(struct cursor *c, uint64_t vlsn)
 	return rc == -ENODATA ? -ENOENT : rc;
 }
 
-int
-cursor_seek(struct cursor *c, uint64_t vlsn)
+static int
+seek(struct cursor *c, uint64_t vlsn)
 {
 	uint64_t appended = position_get(&c->r->pos->appended);
 	struct record rec;
@@ -544,7 +577,7 @@ cursor_seek(struct cursor *c, uint64_t vlsn)
 		return -ENOENT;
 	rc = seek_place(c, vlsn);
 	while (rc == 0 && c->vlsn + 1 < vlsn)
-		rc = cursor_next(c, vlsn - 1, &rec);
+		rc = next(c, vlsn - 1, &rec);
 	if (rc == -ENOENT || rc == -ESTALE || rc == -EAGAIN)
 		rc = -ENOENT;
 	if (rc == 0 && c->vlsn + 1 != vlsn)
@@ -552,4 +585,11 @@ cursor_seek(struct cursor *c, uint64_t vlsn)
 	if (rc != 0)
 		leave(c);
 	return rc;
+}
+
+int
+cursor_seek(struct cursor *c, uint64_t vlsn)
+{
+	(void)walbuf_cut_since(&c->r->walbuf, 0, &c->cuts);
+	return seek(c, vlsn);
 }

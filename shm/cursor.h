@@ -26,7 +26,8 @@ void cursor_close(struct cursor *c);
 int cursor_seek(struct cursor *c, uint64_t vlsn);
 /*
  * The next record with a VLSN (others are skipped) that is <= limit. 0;
- * -EAGAIN: none yet; -EBADMSG: damage; -ESTALE: lapped and the file is gone.
+ * -EAGAIN: none yet; -EBADMSG: damage; -ESTALE: lapped and the file is gone, or
+ * the log was cut before what was read: then a cursor_seek() begins anew.
  * out->payload is valid until the next call. With holds, it is stable; else
  * call cursor_valid() after using it, and throw the result away if false.
  */

@@ -762,6 +762,9 @@ logcheck_run(struct logcheck *c)
 	int rc;
 
 	drop_failed(c);
+	/* An index that is older than a cut knows of what that cut off. */
+	c->known.indexed =
+	    segment_list_uncut(&c->list, k->indexed, k->indexed_segment);
 	c->first = 1;
 	c->start = c->tail_entry = UINT32_MAX;
 	if ((rc = check_newer(c)) != 0)

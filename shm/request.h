@@ -49,12 +49,26 @@ struct wal_req {
 	uint32_t len; /* whole entry, header included */
 	uint32_t seq; /* the client's own number, +1 each request */
 	uint32_t incarnation; /* of the client */
-	uint8_t type; /* enum record_type */
+	uint8_t type; /* enum record_type, or REQ_CUT */
 	uint8_t flags; /* enum req_flag */
 	uint16_t zero;
 	/* uint8_t payload[len - 16] */
 };
 _Static_assert(sizeof(struct wal_req) == 16, "packed");
+
+/*
+ * No record: group asks that the log be cut, behind a struct cut_req. It has
+ * raised the epoch before, under which this node is no master, and says which
+ * one that is. Answered when the new segment, whose header supersedes what was
+ * cut off, is on disk; wal takes no record meanwhile.
+ */
+#define REQ_CUT 128
+struct cut_req {
+	uint64_t vlsn; /* the newest record that stays */
+	uint16_t epoch;
+	uint16_t zero[3];
+};
+_Static_assert(sizeof(struct cut_req) == 16, "packed");
 
 enum ret_status {
 	RET_OK = 0,
@@ -64,6 +78,14 @@ enum ret_status {
 	RET_LOG_FAILED = 4, /* the log is closed: nothing was appended */
 	RET_AWAY = 5, /* no path leads to the log: nothing was appended */
 	RET_NO_SEGMENT = 6, /* it has no room, but the disk does: the same */
+	/* Of REQ_CUT: nothing was cut. */
+	RET_CUT_MASTER = 7, /* this node is master */
+	RET_CUT_EPOCH = 8, /* of another epoch than the view's, or it changed */
+	RET_CUT_COMMITTED = 9, /* behind that VLSN are committed records */
+	RET_CUT_APPLIED = 10, /* ... applied ones */
+	RET_CUT_BEYOND = 11, /* the log does not reach that VLSN */
+	RET_CUT_LOST = 12, /* the log holds nothing of what is to stay */
+	RET_CUT_UNSAVED = 13, /* what is cut off could not be read or saved */
 };
 
 /*

@@ -17,7 +17,8 @@ _Static_assert(SEGMENT_FIRST_OFF == SEGMENT_BLOCK_OFF + 4, "packed");
 _Static_assert(SEGMENT_PNUM_OFF == SEGMENT_TERM_OFF + 8, "packed");
 _Static_assert(SEGMENT_TIME_OFF == SEGMENT_SIZE_OFF + 4, "packed");
 _Static_assert(SEGMENT_MEMBER_OFF == SEGMENT_TIME_OFF + 8, "packed");
-_Static_assert(SEGMENT_PAYLOAD == SEGMENT_MEMBER_OFF + 8, "packed");
+_Static_assert(SEGMENT_CUT_OFF == SEGMENT_MEMBER_OFF + 8, "packed");
+_Static_assert(SEGMENT_PAYLOAD == SEGMENT_CUT_OFF + 8, "packed");
 _Static_assert(BATCH_PAYLOAD == BATCH_LENGTH_OFF + 4, "packed");
 _Static_assert(SEGMENT_BATCH_LEN % 8 == 0, "no padding");
 
@@ -85,6 +86,7 @@ segment_encode(uint8_t *at, struct segment_info *info)
 	put_le32(p + SEGMENT_SIZE_OFF, info->size);
 	put_le64(p + SEGMENT_TIME_OFF, (uint64_t)info->time_before_ms);
 	put_le64(p + SEGMENT_MEMBER_OFF, info->member);
+	put_le64(p + SEGMENT_CUT_OFF, info->cut);
 	info->crc = record_seal(at, info->block, 0);
 	return info->crc;
 }
@@ -108,6 +110,7 @@ segment_fields(const struct record *rec, struct segment_info *out)
 	out->size = get_le32(p + SEGMENT_SIZE_OFF);
 	out->time_before_ms = (int64_t)get_le64(p + SEGMENT_TIME_OFF);
 	out->member = get_le64(p + SEGMENT_MEMBER_OFF);
+	out->cut = get_le64(p + SEGMENT_CUT_OFF);
 	out->begun_ms = rec->time_ms;
 	out->crc = rec->crc;
 }
@@ -118,6 +121,8 @@ segment_fields_ok(const struct segment_info *i)
 	if (i->number == 0 || i->first_vlsn == 0 || i->first_vlsn > VLSN_MASK)
 		return false;
 	if (i->prev_number >= i->number || i->member >= i->first_vlsn)
+		return false;
+	if (i->cut != 0 && (i->cut < i->first_vlsn || i->cut > VLSN_MASK))
 		return false;
 	if (i->format == SEGMENT_FORMAT_1) {
 		if (i->life != 0 || (i->prev_number == 0 && i->prev_crc != 0))

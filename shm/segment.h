@@ -45,7 +45,10 @@
  *	 80    8  newest REC_MEMBER before the first VLSN, though the scan of a
  *		  boot begins here; one before the oldest segment: none is left;
  *		  0 = not told: a release before this field wrote it
- *	 88	  zeros
+ *	 88    8  newest VLSN that was cut off when this segment was begun, so
+ *that its first VLSN is given out again; 0 = none was. What tells of records
+ *from the first VLSN up to there in segments of lower numbers tells of nothing
+ *that the log still has 96	  zeros
  *
  * Payload of REC_BATCH, the head of what one flush carries:
  *	  0    8  durable: newest VLSN known flushed when it was written
@@ -86,7 +89,8 @@
 #define SEGMENT_SIZE_OFF   68
 #define SEGMENT_TIME_OFF   72
 #define SEGMENT_MEMBER_OFF 80
-#define SEGMENT_PAYLOAD    88 /* bytes in use; zeros behind */
+#define SEGMENT_CUT_OFF    88
+#define SEGMENT_PAYLOAD    96 /* bytes in use; zeros behind */
 
 #define BATCH_DURABLE_OFF   0
 #define BATCH_COMMITTED_OFF 8
@@ -120,6 +124,7 @@ struct segment_info {
 	uint64_t term_before;
 	int64_t time_before_ms; /* of the record before first_vlsn */
 	uint64_t member; /* newest REC_MEMBER before that; 0 = not told */
+	uint64_t cut; /* newest VLSN that it cuts off; 0 = none */
 	int64_t begun_ms;
 	uint32_t prev_number;
 	uint32_t prev_end;
@@ -254,6 +259,13 @@ int segment_list_load(struct segment_list *l, int wal_dir, bool direct);
 void segment_list_free(struct segment_list *l);
 /* Pure: from the headers to newest, oldest, missing, in_chain and ends. */
 void segment_list_resolve(struct segment_list *l);
+/*
+ * Something tells of a record `vlsn` in a segment of at most that number. How
+ * much of it still counts: vlsn, or, if a newer header of the chain says that
+ * this was cut off, the last one before.
+ */
+uint64_t segment_list_uncut(
+    const struct segment_list *l, uint64_t vlsn, uint32_t number);
 /* The chain's next segment after entry i, or UINT32_MAX. */
 uint32_t segment_list_next(const struct segment_list *l, uint32_t i);
 

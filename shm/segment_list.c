@@ -192,6 +192,22 @@ segment_list_resolve(struct segment_list *l)
 	}
 }
 
+uint64_t
+segment_list_uncut(const struct segment_list *l, uint64_t vlsn, uint32_t number)
+{
+	uint32_t i;
+
+	/* The newest first: what one cut leaves, an older one may cut. */
+	for (i = l->count; i-- > 0 && l->entry[i].number > number;) {
+		const struct segment_info *info = &l->entry[i].info;
+
+		if (l->entry[i].in_chain && info->cut != 0 &&
+		    info->first_vlsn <= vlsn && vlsn <= info->cut)
+			vlsn = info->first_vlsn - 1;
+	}
+	return vlsn;
+}
+
 uint32_t
 segment_list_next(const struct segment_list *l, uint32_t i)
 {

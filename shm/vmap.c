@@ -159,9 +159,6 @@ vmap_cut(struct vmap *m, uint64_t vlsn)
 	uint64_t cuts = relaxed(&m->cuts);
 
 	ASSERT((cuts & 1) == 0);
-	/* Older samples lie below the ring's: nothing of theirs is cut. */
-	if (to == count && count > lo)
-		return;
 	put_relaxed(&m->cuts, cuts + 1);
 	atomic_thread_fence(memory_order_release);
 	if (relaxed(&m->uncut) == 0 || relaxed(&m->uncut) > vlsn + 1)

@@ -71,7 +71,10 @@ struct vmap_range {
  * memory for it, it is left out; a hint less.
  */
 int vmap_add(struct vmap *m, uint64_t vlsn, uint64_t lsn);
-/* wal only: forget every sample above vlsn (the log was cut there). */
+/*
+ * wal only: forget every sample above vlsn (the log was cut there). Counted,
+ * though there be none: a file of samples also tells how far all was durable.
+ */
 void vmap_cut(struct vmap *m, uint64_t vlsn);
 /* wal only: forget samples below vlsn (segments were recycled). */
 void vmap_trim(struct vmap *m, uint64_t vlsn);

@@ -10,6 +10,9 @@
  *    after `store_hold` (back-pressure on writers, lag is bounded);
  *  - everyone else copies, then re-reads `oldest` (acquire): if the copy was
  *    lapped it is void and the segment file is to be read instead.
+ *
+ * A cut of the log empties it: `oldest` is where the new segment begins, for
+ * the store, too, which has its bytes there until it is through with them.
  */
 #ifndef SHM_WALBUF_H
 #define SHM_WALBUF_H
@@ -20,6 +23,7 @@
 #include "shm/bits.h"
 
 #define WALBUF_SEGMENTS 64 /* newest segments whose base is known */
+#define WALBUF_CUTS     4 /* newest cuts of the log that are known */
 
 /* LSN: segment number and byte offset in it. */
 static inline uint64_t
@@ -55,7 +59,12 @@ struct walbuf_head {
 	uint64_t zero4[7];
 	_Alignas(CACHE_LINE) uint64_t size; /* W: creator; power of two */
 	_Atomic uint64_t newest_lsn; /* W: wal. LSN of the log's end */
-	uint64_t zero5[6];
+	_Atomic uint64_t cuts; /* W: wal. cuts of the log begun in this life;
+				  release after cut[], before any position is
+				  lowered */
+	_Atomic uint64_t cuts_done; /* W: wal, when files tell of them, too */
+	_Atomic uint64_t cut[WALBUF_CUTS]; /* W: wal. cut number n (from 1) left
+					      records up to cut[n % CUTS] */
 	/* W: wal. slot = segment % WALBUF_SEGMENTS; base is stored before
 	   number (release); number 0 = none */
 	struct {
@@ -77,6 +86,13 @@ walbuf_at(const struct walbuf *wb, uint64_t position)
 	return wb->data + (position & (wb->size - 1));
 }
 
+/*
+ * Cuts begun since there were `seen` of them: the lowest VLSN that one left the
+ * log with; UINT64_MAX: there was none. *done: how many are through; who asks
+ * next goes by that.
+ */
+uint64_t
+walbuf_cut_since(const struct walbuf *wb, uint64_t seen, uint64_t *done);
 /* Log position of an LSN if its segment's base is known, else UINT64_MAX. */
 uint64_t walbuf_position(const struct walbuf *wb, uint64_t lsn);
 

@@ -498,6 +498,49 @@ test_ahead(void)
 	node_end();
 }
 
+/*
+ * The log was cut and the node died before the next flush: the file tells of
+ * records behind the log's end, and a newer header that they were cut off.
+ */
+static void
+test_cut(void)
+{
+	struct segment_build *b = &build[SEGMENTS - 1], cut;
+	uint32_t i = b->count / 2;
+	uint64_t vlsn;
+	pid_t pid;
+	int wal;
+
+	while (b->record[i].vlsn == 0)
+		i++;
+	vlsn = b->record[i].vlsn;
+	ok(file_last() > vlsn, "the file tells of what was cut off");
+	build_begin(&cut, SEGMENTS + 1, 1u << 20, b);
+	cut.info.first_vlsn = vlsn + 1;
+	cut.info.prev_end = b->record[i].offset + b->record[i].len;
+	cut.info.prev_crc = get_le32(b->bytes + b->record[i].offset);
+	cut.info.cut = b->vlsn;
+	build_header(&cut);
+	wal = openat(data_dir, "wal", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (build_write(&cut, wal) != 0)
+		diag("cannot write the segment");
+	node_begin(false);
+	vmap_cut(fix.r.vmap, vlsn);
+	position_set(&fix.r.pos->durable, vlsn);
+	position_set(&fix.r.pos->appended, vlsn);
+	pid = boot();
+	ok(!seq_failed(fix.r.seq), "that is no loss");
+	is_u64(count(C_INDEX_REBUILDS), 1, "the file is made anew");
+	ok(wait_until(file_last() != 0 && file_last() <= vlsn, WAIT_MS),
+	    "as the log is");
+	ok(file_true(), "no sample is false");
+	worker_stop(pid);
+	node_end();
+	unlinkat(wal, "00000004.seg", 0);
+	close(wal);
+	build_free(&cut);
+}
+
 /* Killed again and again while samples come in; then left to finish. */
 static void
 test_kills(void)
@@ -560,6 +603,7 @@ main(void)
 	for (page = 0; page < 3; page++)
 		test_damage(page * INDEX_PAGE + 100 + page);
 	test_ahead();
+	test_cut();
 	test_kills();
 	test_liar();
 	test_readonly();

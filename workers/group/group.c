@@ -303,6 +303,17 @@ committed_now(const struct group *g, uint64_t vlsn)
 	       word_vlsn(word) >= vlsn;
 }
 
+/* The log was cut: a membership behind that is none any more. */
+static void
+notice_cut(struct group *g)
+{
+	uint64_t vlsn = walbuf_cut_since(&g->r->walbuf, g->cuts, &g->cuts);
+
+	if (vlsn != UINT64_MAX)
+		step(g, (struct group_event){
+			    .input = GROUP_MEMBER_CUT, .vlsn = vlsn });
+}
+
 static void
 notice_positions(struct group *g)
 {
@@ -378,6 +389,7 @@ turn(void *ctx)
 
 	if (g->booted) {
 		notice_state(g);
+		notice_cut(g);
 		notice_answer(g);
 		notice_positions(g);
 		tick(g);

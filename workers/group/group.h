@@ -78,6 +78,7 @@ struct group {
 	struct bytering request, ret;
 	uint32_t seq;
 	uint64_t term_told, term_commit_told, member_commit_told;
+	uint64_t cuts; /* of the log, that the core was told of */
 	uint64_t tick_ns;
 };
 

@@ -221,16 +221,28 @@ flush_failed(struct vlsn *v, enum flush_state at, int error)
 	v->new_fd = -1;
 }
 
+/* Samples of records that are given out again may be among what was taken. */
+static bool
+cut_since(const struct vlsn *v, const struct vmap_range *range)
+{
+	struct vmap_range now;
+
+	vmap_range(v->r->vmap, &now);
+	return now.cuts != range->cuts;
+}
+
 bool
 vlsn_flush_start(struct vlsn *v)
 {
-	uint64_t durable = durable_now(v);
 	struct vmap_range range;
+	uint64_t durable;
 	int rc = -ENOENT;
 
 	if (v->w->readonly || !flush_dirty(v))
 		return false;
+	/* In this order: what was durable before a cut is not behind it. */
 	vmap_range(v->r->vmap, &range);
+	durable = durable_now(v);
 	v->checkpointed = position_get(&v->r->pos->checkpointed);
 	v->flush_begun_ns = mono_ns();
 	v->flush_cuts = range.cuts;
@@ -238,6 +250,10 @@ vlsn_flush_start(struct vlsn *v)
 		rc = flush_needs_rewrite(v, &range)
 			 ? flush_rewrite(v, &range, durable)
 			 : flush_add(v, durable);
+	if (rc == 0 && cut_since(v, &range)) {
+		index_flush_end(&v->flush);
+		return false; /* with the next turn */
+	}
 	if (rc != 0)
 		flush_failed(v, FLUSH_OPENING, rc);
 	if (v->flush.state == FLUSH_IDLE)

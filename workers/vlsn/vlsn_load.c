@@ -27,6 +27,7 @@ struct load {
 	uint64_t durable;
 	uint64_t file_last; /* VLSN of the file's last sample */
 	size_t gone, wrong; /* samples of the file that did not stay */
+	size_t cut; /* ... because the log was cut since */
 	const char *fault; /* why the file is not taken whole, or NULL */
 	unsigned holes;
 	uint64_t scanned; /* bytes */
@@ -190,6 +191,26 @@ join_firsts(struct load *l)
 	return rc;
 }
 
+/*
+ * What the file tells of records behind the log's end: what a cut took off,
+ * which the file is older than; or it is lost.
+ */
+static void
+beyond_check(struct load *l)
+{
+	size_t i;
+
+	for (i = l->file.count; i-- > 0;) {
+		const struct vmap_pair *pair = &l->file.sample[i];
+
+		if (segment_list_uncut(&l->list, pair->vlsn,
+			lsn_segment(pair->lsn)) < pair->vlsn)
+			l->cut++;
+		else if (pair->vlsn > l->durable && l->v->lost.vlsn == 0)
+			l->v->lost = *pair;
+	}
+}
+
 /* The map's samples, the file's, and those that headers tell, into l->all. */
 static int
 merge(struct load *l)
@@ -199,10 +220,11 @@ merge(struct load *l)
 
 	if (n > 0)
 		l->file_last = l->file.sample[n - 1].vlsn;
-	if (l->file_last > l->durable)
-		l->v->lost = l->file.sample[n - 1];
+	beyond_check(l);
 	n = index_prune(
 	    &l->list, l->file.sample, n, l->durable, &l->gone, &l->wrong);
+	/* Of a segment that is recycled by now they count as gone. */
+	l->wrong -= l->cut < l->wrong ? l->cut : l->wrong;
 	rc = join(l, l->file.sample, n, &dropped);
 	l->wrong += dropped;
 	return rc == 0 ? join_firsts(l) : rc;
@@ -266,6 +288,8 @@ report(struct load *l)
 
 	if (l->fault == NULL && l->wrong > 0)
 		l->fault = "contradicts the log";
+	if (l->fault == NULL && l->cut > 0)
+		l->fault = "is older than a cut of the log";
 	if (l->fault == NULL && l->holes > 0)
 		l->fault = "is behind the log";
 	if (l->fault == NULL || l->durable == 0)

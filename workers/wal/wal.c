@@ -96,6 +96,7 @@ wal_turn(void *ctx)
 	commit_wake_turn(&w->commit_wake, w->loop.now_ns);
 	wal_tick(w);
 	wal_shutdown_turn(w);
+	wal_cut_turn(w);
 	/* What the tick or the end of the log's life has put there. */
 	(void)wal_flush_turn(w);
 	wal_keeper_turn(w);

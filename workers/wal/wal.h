@@ -143,6 +143,8 @@ struct wal_keeper {
 	uint64_t reserve_ns; /* no try before */
 	struct wal_old *old; /* chain behind the current one, oldest first */
 	uint32_t olds, old_room;
+	/* Numbers of segments that were cut off, from .. to - 1: they go. */
+	uint32_t cut_from, cut_to;
 };
 
 enum wal_phase {
@@ -186,6 +188,26 @@ struct wal_away {
 	struct stat held; /* by its descriptor */
 	struct statx named; /* by its path */
 	char path[PATH_MAX];
+};
+
+/* The log is cut: wal_cut.c. */
+enum cut_step {
+	CUT_NONE,
+	CUT_DRAIN, /* what is under way gets to the disk */
+	CUT_SEGMENT, /* all is saved; the next segment's file is waited for */
+	CUT_HEADER, /* positions are lowered, the header is in flight */
+	CUT_ANSWER /* it is over: group is told */
+};
+
+struct wal_cut {
+	enum cut_step step;
+	unsigned status; /* ANSWER: enum ret_status */
+	struct cut_req req;
+	struct append_end end; /* of what stays */
+	uint32_t number, offset; /* where that ends */
+	uint64_t last; /* newest VLSN that goes */
+	uint64_t base; /* the newest cut's segment begins there */
+	bool hold_void; /* the store needs nothing before that */
 };
 
 /* What trouble "clock" tells now. */
@@ -263,6 +285,7 @@ struct wal {
 	struct wal_keeper keeper;
 	struct wal_probe probe;
 	struct wal_away away;
+	struct wal_cut cut;
 };
 
 /* wal_recover.c: scan, judge, positions. 0, or negative after seq_fail(). */
@@ -309,6 +332,28 @@ void wal_term_begins(struct wal *w, uint64_t term, uint64_t vlsn);
 void wal_batch_open(struct wal *w);
 /* Let readers see what was appended. */
 void wal_publish_appended(struct wal *w);
+
+/*
+ * wal_cut.c: what comes of a request for a cut. enum ret_status, or
+ * WAL_CUT_LATER: it is under way, ask again.
+ */
+#define WAL_CUT_LATER 255u
+unsigned wal_cut_request(struct wal *w, const struct cut_req *req);
+void wal_cut_turn(struct wal *w);
+/* The header of the segment that begins behind a cut is on disk. */
+void wal_cut_done(struct wal *w);
+/* Is one under way? Nothing is appended then. */
+static inline bool
+wal_cutting(const struct wal *w)
+{
+	return w->cut.step != CUT_NONE && w->cut.step != CUT_ANSWER;
+}
+
+/*
+ * wal_cut_save.c: find the place behind record req.vlsn, and save what is
+ * behind it in salvage/. 0 or -errno; -ENOENT: the log does not hold it.
+ */
+int wal_cut_save(struct wal *w);
 
 /* wal_clock.c */
 void wal_clock_open(struct wal *w);
@@ -383,6 +428,9 @@ void wal_bells_committed(struct wal *w);
 void wal_bells_returned(struct wal *w);
 void wal_busy(struct wal *w, enum busy busy);
 
+/* In front of the next segment: the one in use ends at that place of it. */
+void wal_segment_begin(struct wal *w, int fd, uint32_t number, uint64_t size);
+
 /* wal_keeper.c; marked boot: wal_keeper_boot.c */
 int wal_keeper_boot(struct wal *w, const struct segment_list *list);
 void wal_keeper_spares(struct wal *w);
@@ -395,6 +443,8 @@ void wal_keeper_hint_done(
 /* The newest membership record that is on disk here and committed. */
 uint64_t wal_member_in_force(const struct wal *w);
 int wal_keeper_old_add(struct wal *w, const struct wal_old *old);
+/* The log was cut at the end of segment `number`: newer ones go. */
+void wal_keeper_cut(struct wal *w, uint32_t number);
 /* The prepared file, handed over: descriptor and number; -1 = none yet. */
 int wal_keeper_take(struct wal *w, uint32_t *number, uint64_t *size);
 /* At boot, on a full disk: any spare, renamed. Descriptor, -ENOENT, -errno. */
@@ -432,14 +482,21 @@ wal_is_nospace(int res)
 	return res == -ENOSPC || res == -EDQUOT;
 }
 
-/* Bytes that can be put at the log's end: the store's hold is not passed. */
+/*
+ * Bytes that can be put at the log's end: the store's hold is not passed. What
+ * it holds of before a cut it holds no more once it has applied all of it: it
+ * goes on behind the cut.
+ */
 static inline uint64_t
 wal_buffer_room(const struct wal *w)
 {
 	/* Pairs with the release in cursor_release(). */
-	return append_room(
-	    &w->log, atomic_load_explicit(
-			 &w->r->walbuf.h->store_hold, memory_order_acquire));
+	uint64_t hold = atomic_load_explicit(
+	    &w->r->walbuf.h->store_hold, memory_order_acquire);
+
+	if (hold < w->cut.base && w->cut.hold_void)
+		hold = w->cut.base;
+	return append_room(&w->log, hold);
 }
 
 static inline void

@@ -47,7 +47,7 @@ wal_room(struct wal *w, uint32_t len)
 	uint32_t slack = w->io.block + CLOSE_SLACK;
 	uint32_t need = len + (w->log.batch.open ? 0 : SEGMENT_BATCH_LEN);
 
-	if (w->phase != WAL_APPENDING || w->log.batch.full)
+	if (w->phase != WAL_APPENDING || w->log.batch.full || wal_cutting(w))
 		return false;
 	if (append_left(&w->log) < need + slack) {
 		wal_segment_close(w);
@@ -252,6 +252,10 @@ static bool
 request_ok(const struct wal *w, unsigned client, const struct wal_req *req)
 {
 	(void)w;
+	if (req->type == REQ_CUT)
+		return client == CLIENT_GROUP && req->flags == 0 &&
+		       req->zero == 0 &&
+		       req->len == sizeof(*req) + sizeof(struct cut_req);
 	if (req->len < sizeof(*req) || req->len > sizeof(*req) + REQ_PART_MAX)
 		return false;
 	if ((req->flags & ~(REQ_MORE | REQ_WANT_RESULT)) != 0 || req->zero != 0)
@@ -415,6 +419,29 @@ request_refuse(
 	return true;
 }
 
+/* A cut: it stays in the ring until it is answered. */
+static bool
+drain_cut(struct wal *w, const struct wal_req *req, const uint8_t *payload)
+{
+	struct wal_client *c = &w->client[CLIENT_GROUP];
+	struct cut_req cut;
+	unsigned status;
+
+	memcpy(&cut, payload, sizeof(cut));
+	status = wal_cut_request(w, &cut);
+	if (status == WAL_CUT_LATER)
+		return false;
+	if (!ret_entry(c, req, status, cut.vlsn)) {
+		c->stuck = true;
+		wal_busy(w, BUSY_RETURN);
+		return false;
+	}
+	w->cut.step = CUT_NONE;
+	c->refused = true; /* it waits for nothing else */
+	bytering_advance(&c->request, req->len);
+	return true;
+}
+
 /* One entry of a client's ring. False: nothing more can be taken. */
 static bool
 drain_one(struct wal *w, unsigned client)
@@ -440,6 +467,8 @@ drain_one(struct wal *w, unsigned client)
 		client_broken(w, client);
 		return false;
 	}
+	if (req.type == REQ_CUT)
+		return drain_cut(w, &req, entry + sizeof(req));
 	/* A new incarnation: nothing follows the parts of the one before. */
 	if (c->parts && req.incarnation != c->parts_incarnation) {
 		parts_abandon(w, c);
@@ -526,6 +555,17 @@ parts_check(struct wal *w)
 	w->parts_client = -1;
 }
 
+/*
+ * Does another one's payload in parts come first? Not before what group asks
+ * for when this node is no master: then nothing is appended.
+ */
+static bool
+parts_first(const struct wal *w, unsigned client)
+{
+	return w->parts_client >= 0 && w->parts_client != (int)client &&
+	       !(client == CLIENT_GROUP && w->view.role != ROLE_MASTER);
+}
+
 void
 wal_drain(struct wal *w)
 {
@@ -538,7 +578,7 @@ wal_drain(struct wal *w)
 		taken = 0;
 		for (i = 0; i < w->clients; i++) {
 			n = (w->turn_client + i) % w->clients;
-			if (w->parts_client < 0 || w->parts_client == (int)n)
+			if (!parts_first(w, n))
 				taken += drain_client(w, n);
 		}
 		w->turn_client = (w->turn_client + 1) % w->clients;
@@ -559,8 +599,10 @@ client_ready(struct wal *w, unsigned i)
 {
 	struct wal_client *c = &w->client[i];
 
-	if (w->parts_client >= 0 && w->parts_client != (int)i)
+	if (parts_first(w, i))
 		return false;
+	if (i == CLIENT_GROUP && wal_cutting(w))
+		return false; /* its head asks for that cut */
 	if (!bytering_ready(&c->request))
 		return false;
 	if (!c->stuck)

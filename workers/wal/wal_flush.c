@@ -268,6 +268,7 @@ flights_publish(struct wal *w)
 			ASSERT(w->flights == 1);
 			w->header_flight = false;
 			w->phase = WAL_APPENDING;
+			wal_cut_done(w);
 			wal_count(w, C_WAL_SEGMENTS, 1);
 			atomic_store_explicit(&w->r->walbuf.h->flushed, f->end,
 			    memory_order_release);

@@ -29,7 +29,9 @@ enum wal_op {
 	WAL_OP_SALVAGE,
 	WAL_OP_PROBE,
 	WAL_OP_OPEN,
-	WAL_OP_READ /* of the scan at boot */
+	WAL_OP_READ, /* of the scan at boot */
+	WAL_OP_CUT, /* a step of a cut */
+	WAL_OP_CUT_STAGE /* between two: there is no result */
 };
 extern int (*wal_fault_hook)(enum wal_op op, int res);
 

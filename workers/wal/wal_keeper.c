@@ -202,6 +202,18 @@ wal_keeper_old_add(struct wal *w, const struct wal_old *old)
 	return 0;
 }
 
+void
+wal_keeper_cut(struct wal *w, uint32_t number)
+{
+	struct wal_keeper *k = &w->keeper;
+
+	ASSERT(k->cut_from == k->cut_to);
+	while (k->olds > 0 && k->old[k->olds - 1].number > number)
+		k->olds--;
+	k->cut_from = number + 1;
+	k->cut_to = w->segment.info.number;
+}
+
 /* First VLSN behind old[i]. */
 static uint64_t
 old_end(const struct wal *w, uint32_t i)
@@ -422,6 +434,12 @@ pick_drop(struct wal *w)
 	} else if (k->drop_reserve) {
 		job_unlink(w, JOB_DROP, w->w->data_dir, WAL_RESERVE_NAME);
 		k->drop_reserve = false;
+	} else if (k->cut_from < k->cut_to && !wal_cutting(w)) {
+		/* Superseded by a header that is on disk. */
+		segment_name(k->from, k->cut_from++);
+		job_unlink(w, JOB_DROP, w->dir, k->from);
+		if (k->job == JOB_NONE)
+			k->cut_from--;
 	} else
 		return false;
 	return true;

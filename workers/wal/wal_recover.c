@@ -941,6 +941,9 @@ continue_at(struct recovery *rec)
 	info->prev_number = c->tail_number;
 	info->prev_end = c->tail_number != 0 ? c->tail_end : 0;
 	info->number = rec->highest;
+	/* A cut whose header's flush failed: the index may be older. */
+	info->cut =
+	    c->dropped && c->known.indexed > end.vlsn ? c->known.indexed : 0;
 	end.chain = c->tail_number != 0 ? c->tail_crc : 0;
 	append_open(&rec->w->log, &rec->w->r->walbuf, &end);
 }

@@ -59,6 +59,15 @@ segment_retire(struct wal *w)
 }
 
 void
+wal_segment_begin(struct wal *w, int fd, uint32_t number, uint64_t size)
+{
+	w->segment.info.number = number;
+	header_append(w, fd, size);
+	w->phase = WAL_HEADER;
+	wal_flight_header(w);
+}
+
+void
 wal_segment_turn(struct wal *w)
 {
 	uint32_t number,
@@ -67,6 +76,9 @@ wal_segment_turn(struct wal *w)
 	int fd;
 
 	if (w->phase != WAL_CLOSING || w->log.batch.open || w->flights > 0)
+		return;
+	/* A cut begins another one. */
+	if (wal_cutting(w))
 		return;
 	if (!wal_buffer_has(w, slack))
 		return;
@@ -81,10 +93,8 @@ wal_segment_turn(struct wal *w)
 		return;
 	}
 	segment_retire(w);
-	w->segment.info.number = number;
-	header_append(w, fd, size);
-	w->phase = WAL_HEADER;
-	wal_flight_header(w);
+	w->segment.info.cut = 0;
+	wal_segment_begin(w, fd, number, size);
 }
 
 /* A new file of the first segment's size, written with zeros. */

@@ -1,0 +1,780 @@
+/*
+ * A cut of the log while the node runs: what two voters of whom one is away
+ * never committed goes, and others get its VLSNs. What is refused; what is told
+ * and saved; readers and an index file beside it; a process killed between any
+ * two steps; calls that fail; a buffer that is full of what is to go.
+ */
+#include "shm/index_file.h"
+#include "shm/terms.h"
+#include "t/lib/wal_harness.h"
+
+/* The record that stays as the newest one, and how many were committed. */
+#define COMMITTED 100
+
+static struct harness h;
+static struct bytering group_request, group_ret;
+static uint32_t group_seq;
+static uint64_t number; /* of the next record's payload */
+static bool big; /* the buffer */
+
+/* Of each record that there was: its CRC, for the copy in salvage/. */
+static uint32_t crc_of[20000];
+
+/* Shared with the worker: which step of a cut ends it, or fails. */
+static struct plan {
+	_Atomic int op, countdown, kill, res, fired;
+} * plan;
+
+static int
+hook(enum wal_op op, int res)
+{
+	if ((int)op != atomic_load(&plan->op) ||
+	    atomic_fetch_sub(&plan->countdown, 1) != 1)
+		return res;
+	atomic_store(&plan->fired, 1);
+	if (atomic_load(&plan->kill))
+		raise(SIGKILL);
+	return op == WAL_OP_CUT_STAGE ? res : atomic_load(&plan->res);
+}
+
+static void
+plan_set(int op, int countdown, bool kill, int res)
+{
+	atomic_store(&plan->fired, 0);
+	atomic_store(&plan->countdown, countdown);
+	atomic_store(&plan->kill, kill);
+	atomic_store(&plan->res, res);
+	atomic_store(&plan->op, op);
+}
+
+static void
+group_open(void)
+{
+	region_ring(&h.region, CLIENT_GROUP, RING_REQUEST, &group_request);
+	region_ring(&h.region, CLIENT_GROUP, RING_RETURN, &group_ret);
+}
+
+static int
+boot(void)
+{
+	int rc;
+
+	/* What is not committed stays in it. */
+	if (big)
+		h.conf.wal.buffer_size = 16 << 20;
+	rc = h_boot(&h);
+	group_open();
+	return rc;
+}
+
+static void
+ask(uint64_t vlsn, uint16_t epoch)
+{
+	struct cut_req cut = { .vlsn = vlsn, .epoch = epoch };
+	struct wal_req req = { .len = sizeof(req) + sizeof(cut),
+		.seq = ++group_seq,
+		.incarnation = 1,
+		.type = REQ_CUT };
+	uint8_t *at = bytering_reserve(&group_request, req.len);
+
+	if (at == NULL)
+		abort();
+	memcpy(at, &req, sizeof(req));
+	memcpy(at + sizeof(req), &cut, sizeof(cut));
+	bytering_publish(&group_request);
+	h_ring(&h);
+}
+
+static bool
+answered(unsigned *status)
+{
+	const struct wal_ret *ret;
+	uint32_t len;
+
+	ret = bytering_peek(&group_ret, &len);
+	if (ret == NULL)
+		return false;
+	*status = ret->seq == group_seq ? ret->status : 1000;
+	bytering_advance(&group_ret, len);
+	bytering_consume(&group_ret);
+	return true;
+}
+
+/* Ask for a cut, and what is answered; 999: the worker has ended. */
+static unsigned
+cut(uint64_t vlsn)
+{
+	unsigned status = 998;
+
+	ask(vlsn, h.view.epoch);
+	(void)wait_until(answered(&status) || h_ended(&h), H_WAIT_MS);
+	return h_ended(&h) ? 999 : status;
+}
+
+static uint64_t
+pos(const struct position *p)
+{
+	return position_get(p);
+}
+
+static uint64_t
+appended(void)
+{
+	return pos(&h.region.pos->appended);
+}
+
+/* Master of a term; alone, or with another voter, who is away. */
+static void
+lead(uint64_t term, bool alone)
+{
+	h.view.voters = alone ? 1 : 3;
+	h.view.member_count = alone ? 1 : 2;
+	h.view.quorum = alone ? quorum_count(1, 1) : quorum_count(2, 2);
+	h_elect(&h, term);
+}
+
+/* Records that nobody commits, each appended and on disk. */
+static bool
+write_uncommitted(uint32_t count, uint32_t n)
+{
+	uint8_t *p = malloc(n + 8);
+	bool good = true;
+
+	for (; good && count > 0; count--) {
+		h_fill(p, n, number);
+		good = wait_until(
+		    (h_ring(&h), h_push(&h, REC_OP, 0, p, n)), H_WAIT_MS);
+		number++;
+	}
+	h_ring(&h);
+	free(p);
+	return good && wait_until(h_answered(&h), H_WAIT_MS) &&
+	       wait_until(pos(&h.region.pos->durable) == appended(), H_WAIT_MS);
+}
+
+/* Are the files that a cut superseded gone? They go one by one. */
+static bool
+settled(void)
+{
+	struct segment_list l;
+	bool good = true;
+	uint32_t i;
+
+	if (segment_list_load(&l, h.wal_dir, true) != 0)
+		return false;
+	for (i = 0; i < l.count; i++)
+		good = good && (l.entry[i].state == SEGMENT_UNBEGUN ||
+				   l.entry[i].in_chain);
+	segment_list_free(&l);
+	return good;
+}
+
+/* The payload that comes next, by what the files hold. */
+static void
+number_take(void)
+{
+	(void)wait_until(settled(), H_WAIT_MS);
+	number = h_read_back(&h, NULL) + 1;
+}
+
+/*
+ * A log of COMMITTED records, and `more` behind them, not committed.
+ */
+static void
+log_make(uint32_t more, uint32_t size, bool term_too)
+{
+	bool good = true;
+
+	number = 1;
+	lead(1, true);
+	good = h_write(&h, COMMITTED - 1, 200, &number) && good;
+	lead(term_too ? 2 : 1, false);
+	good = write_uncommitted(more, size) && good;
+	if (!good)
+		diag("the log could not be made");
+	h_role(&h, ROLE_REPLICA);
+}
+
+/* Remember the CRCs of all that is in the files. */
+static void
+crcs_take(void)
+{
+	struct segment_list l;
+	struct segment_reader r;
+	struct record rec;
+	uint32_t i;
+
+	if (segment_list_load(&l, h.wal_dir, true) != 0)
+		abort();
+	for (i = l.oldest; i != UINT32_MAX; i = segment_list_next(&l, i)) {
+		if (segment_reader_open(
+			&r, h.wal_dir, l.entry[i].number, 1 << 20, true) != 0)
+			abort();
+		r.limit = l.entry[i].end;
+		while (segment_reader_next(&r, &rec, NULL) == 0)
+			if (rec.vlsn != 0 && rec.vlsn < NITEMS(crc_of))
+				crc_of[rec.vlsn] = rec.crc;
+		segment_reader_close(&r);
+	}
+	segment_list_free(&l);
+}
+
+/* How many records of from..to the copies in salvage/ hold, as they were. */
+static uint64_t
+saved(uint64_t from, uint64_t to, unsigned *copies)
+{
+	int at = openat(h.data_dir, "salvage", O_RDONLY | O_DIRECTORY), fd;
+	struct segment_list l;
+	struct segment_reader r;
+	struct record rec;
+	struct dirent *de;
+	uint64_t good = 0;
+	DIR *d;
+
+	*copies = 0;
+	if (at < 0)
+		return 0;
+	d = fdopendir(at);
+	while ((de = readdir(d)) != NULL) {
+		if (strncmp(de->d_name, "cut.0", 5) != 0)
+			continue;
+		++*copies;
+		good = 0;
+		fd = openat(at, de->d_name, O_RDONLY | O_DIRECTORY);
+		if (segment_list_load(&l, fd, true) != 0 || l.count != 1 ||
+		    segment_reader_open(
+			&r, fd, l.entry[0].number, 1 << 20, true) != 0)
+			abort();
+		while (segment_reader_next(&r, &rec, NULL) == 0)
+			if (rec.vlsn >= from && rec.vlsn <= to &&
+			    crc_of[rec.vlsn] == rec.crc)
+				good++;
+		segment_reader_close(&r);
+		segment_list_free(&l);
+		close(fd);
+	}
+	closedir(d);
+	return good;
+}
+
+/* What the newest header says. */
+static struct segment_info
+newest(void)
+{
+	struct segment_info info = { 0 };
+	struct segment_list l;
+
+	(void)wait_until(settled(), H_WAIT_MS);
+	if (segment_list_load(&l, h.wal_dir, true) != 0)
+		abort();
+	if (l.newest != UINT32_MAX)
+		info = l.entry[l.newest].info;
+	segment_list_free(&l);
+	return info;
+}
+
+static unsigned
+files(void)
+{
+	struct segment_list l;
+	unsigned n = 0;
+	uint32_t i;
+
+	if (segment_list_load(&l, h.wal_dir, true) != 0)
+		return 999;
+	for (i = 0; i < l.count; i++)
+		n += l.entry[i].state != SEGMENT_UNBEGUN;
+	segment_list_free(&l);
+	return n;
+}
+
+/* An index file as vlsn writes it: all samples, and up to where is durable. */
+static void
+index_write(void)
+{
+	struct index_head head = { .id.generation = 1, .life = 5 };
+	struct vmap_pair pair[INDEX_PAGE_SAMPLES];
+	uint8_t page[2][INDEX_PAGE];
+	struct vmap_range range;
+	unsigned n = 0;
+	uint64_t i;
+	int fd;
+
+	memcpy(head.id.group_uuid, "0123456789abcdef", 16);
+	head.stride = VMAP_STRIDE_BYTES;
+	vmap_range(h.region.vmap, &range);
+	for (i = range.lo; i < range.count && n < INDEX_PAGE_SAMPLES; i++)
+		n += vmap_get(h.region.vmap, i, &pair[n]) == 0;
+	index_head_encode(page[0], &head);
+	index_page_encode(page[1], 5, 1, pos(&h.region.pos->durable), pair, n);
+	mkdirat(h.data_dir, INDEX_DIR, 0700);
+	fd = openat(h.data_dir, INDEX_DIR "/" INDEX_NAME,
+	    O_WRONLY | O_CREAT | O_TRUNC, 0600);
+	if (fd < 0 || write(fd, page, sizeof(page)) != sizeof(page))
+		abort();
+	close(fd);
+}
+
+/* What a boot and nodelifewal would say of the log. */
+static enum log_verdict
+verdict(void)
+{
+	static const struct logcheck_ops ops = { 0 };
+	struct logcheck c = { .ops = &ops };
+	enum log_verdict v = LOG_DAMAGED;
+
+	c.wal_dir = h.wal_dir;
+	if (segment_list_load(&c.list, h.wal_dir, true) != 0)
+		return v;
+	log_known_read(&c.known, h.dir, h.data_dir, h.wal_dir,
+	    (const uint8_t *)"0123456789abcdef", 1, NULL, NULL);
+	if (logcheck_run(&c) == 0)
+		v = logcheck_verdict(&c);
+	if (v != LOG_GOOD)
+		diag("wal/%08x.seg offset %u: %s", logcheck_first(&c)->segment,
+		    logcheck_first(&c)->offset, logcheck_first(&c)->what);
+	segment_list_free(&c.list);
+	return v;
+}
+
+static void
+test_refused(void)
+{
+	uint64_t end;
+
+	h_new(&h, "/dev/shm");
+	is_i64(boot(), 0, "boots");
+	log_make(50, 100, false);
+	end = appended();
+	is_u64(end, COMMITTED + 50, "50 records are not committed");
+	is_u64(h_committed(&h), COMMITTED, "100 are");
+	ask(COMMITTED + 10, h.view.epoch - 1);
+	unsigned status = 0;
+	(void)wait_until(answered(&status), H_WAIT_MS);
+	is_u64(status, RET_CUT_EPOCH, "refused: of an epoch that is over");
+	is_u64(cut(COMMITTED - 1), RET_CUT_COMMITTED, "refused: committed");
+	is_u64(cut(end + 1), RET_CUT_BEYOND, "refused: there is no such one");
+	position_set(&h.region.pos->applied, COMMITTED + 20);
+	is_u64(cut(COMMITTED + 19), RET_CUT_APPLIED, "refused: applied");
+	position_set(&h.region.pos->applied, COMMITTED);
+	is_u64(cut(end), RET_OK, "behind the end there is nothing to cut");
+	h_role(&h, ROLE_MASTER);
+	is_u64(cut(COMMITTED), RET_CUT_MASTER, "refused: master");
+	is_u64(appended(), end, "nothing was cut");
+	is_u64(files(), 1, "no segment was begun");
+	ok(faccessat(h.data_dir, "salvage", F_OK, 0) != 0, "nothing saved");
+	ok(h_stop(&h), "ends in order");
+	h_free(&h);
+}
+
+/* What is left is the log: readers, files, and the boot after it. */
+static void
+check_after(uint64_t keep, const char *what)
+{
+	uint64_t last = 0, wrote;
+
+	number_take();
+	lead(7, true);
+	ok(wait_until(h_committed(&h) == keep + 1, H_WAIT_MS),
+	    "%s: a new term begins behind record %ju", what, (uintmax_t)keep);
+	ok(h_write(&h, 40, 333, &number), "%s: other records follow", what);
+	wrote = number - 1;
+	is_u64(appended(), keep + 41, "with the VLSNs of those that went");
+	ok(h_stop(&h), "ends in order");
+	is_u64(h_read_back(&h, &last), wrote, "the files hold these");
+	is_u64(last, keep + 41, "up to the last");
+	is_u64(verdict(), LOG_GOOD, "good, says whoever looks");
+	is_i64(boot(), 0, "boots");
+	is_u64(pos(&h.region.pos->durable), keep + 41, "all is there");
+	ok(h_stop(&h), "ends in order");
+}
+
+static void
+test_cut(uint32_t more, uint32_t size, uint64_t keep, const char *what)
+{
+	struct vmap_pair pair;
+	struct segment_info info;
+	uint64_t end, term;
+	unsigned copies;
+	int rc;
+
+	diag("%s", what);
+	h_new(&h, "/dev/shm");
+	is_i64(boot(), 0, "boots");
+	log_make(more, size, true);
+	end = appended();
+	crcs_take();
+	index_write();
+	is_u64(cut(keep), RET_OK, "cut");
+	is_u64(appended(), keep, "appended is lowered");
+	is_u64(pos(&h.region.pos->durable), keep, "and durable");
+	is_u64(word_vlsn(atomic_load(&h.region.commit->member[0].durable)),
+	    keep, "and what is told of it");
+	rc = vmap_lookup(h.region.vmap, UINT64_MAX, &pair);
+	ok(rc != 0 || pair.vlsn <= keep, "no sample leads behind it");
+	rc = terms_last_of(h.region.terms, 2, &term);
+	ok(keep > COMMITTED ? rc == 0 : rc != 0, "nor does a run of terms");
+	info = newest();
+	is_u64(info.first_vlsn, keep + 1, "a segment begins there");
+	is_u64(info.cut, end, "and says up to where it cut");
+	is_u64(saved(keep + 1, end, &copies), end - keep,
+	    "what went is in salvage/, byte for byte");
+	is_u64(copies, 1, "once");
+	ok(settled(), "files that hold nothing else are gone");
+	check_after(keep, what);
+	h_free(&h);
+}
+
+/* Readers beside it: of what is committed, and of more. */
+static void
+test_readers(void)
+{
+	struct cursor *store, *other;
+	struct record rec;
+	unsigned i;
+	int rc;
+
+	h_new(&h, "/dev/shm");
+	is_i64(boot(), 0, "boots");
+	log_make(50, 100, false);
+	cursor_open(&store, &h.region, h.wal_dir, true);
+	cursor_open(&other, &h.region, h.wal_dir, false);
+	is_i64(cursor_seek(store, 1), 0, "the store reads");
+	for (i = 1; i <= COMMITTED; i++)
+		if (cursor_next(store, COMMITTED, &rec) != 0)
+			break;
+	is_u64(i, COMMITTED + 1, "all that is committed");
+	is_i64(cursor_next(store, COMMITTED, &rec), -EAGAIN, "not more");
+	is_i64(cursor_seek(other, 1), 0, "another one reads");
+	for (i = 1; i <= COMMITTED + 30; i++)
+		if (cursor_next(other, UINT64_MAX, &rec) != 0)
+			break;
+	is_u64(i, COMMITTED + 31, "what is not committed, too");
+	is_u64(cut(COMMITTED + 10), RET_OK, "cut");
+	is_i64(cursor_seek(other, COMMITTED + 20), -ENOENT,
+	    "what went cannot be found");
+	is_i64(cursor_seek(other, COMMITTED), 0, "what stays can");
+	for (i = 0; (rc = cursor_next(other, UINT64_MAX, &rec)) == 0; i++)
+		;
+	is_u64(i, 11, "up to the new end");
+	is_i64(rc, -EAGAIN, "where it waits");
+	number_take();
+	lead(3, true);
+	ok(h_write(&h, 40, 500, &number), "other records follow");
+	is_i64(cursor_next(other, UINT64_MAX, &rec), 0, "and are read");
+	is_u64(rec.type, REC_TERM, "the term's first");
+	for (i = 1; i <= 51; i++)
+		if (cursor_next(store, h_committed(&h), &rec) != 0)
+			break;
+	is_u64(i, 52, "the store reads on, through the cut");
+	is_u64(rec.payload_len, 500, "what is there now");
+	is_u64(rec.vlsn, COMMITTED + 51, "to the end");
+	cursor_close(store);
+	cursor_close(other);
+	ok(h_stop(&h), "ends in order");
+	h_free(&h);
+}
+
+/* One that read what goes is told so, wherever it stands. */
+static void
+test_lost_reader(bool in_file)
+{
+	struct cursor *c;
+	struct record rec;
+	unsigned i;
+	int rc = 0;
+
+	h_new(&h, "/dev/shm");
+	is_i64(boot(), 0, "boots");
+	log_make(50, 100, false);
+	if (in_file) {
+		ok(h_stop(&h), "stops");
+		is_i64(boot(), 0, "boots: the log is in files");
+		h_role(&h, ROLE_REPLICA);
+	}
+	cursor_open(&c, &h.region, h.wal_dir, false);
+	is_i64(cursor_seek(c, 90), 0, "a reader");
+	for (i = 0; i < 40; i++)
+		rc |= cursor_next(c, UINT64_MAX, &rec);
+	is_i64(rc, 0, "has read what is to go");
+	is_u64(cut(COMMITTED + 5), RET_OK, "cut");
+	number_take();
+	lead(3, true);
+	ok(h_write(&h, 60, 100, &number), "other records follow");
+	is_i64(cursor_next(c, UINT64_MAX, &rec), -ESTALE,
+	    "it is told, and does not go on behind others");
+	is_i64(cursor_seek(c, COMMITTED + 6), 0, "it begins anew");
+	is_i64(cursor_next(c, UINT64_MAX, &rec), 0, "and reads on");
+	is_u64(rec.type, REC_TERM, "what is there now");
+	cursor_close(c);
+	ok(h_stop(&h), "ends in order");
+	h_free(&h);
+}
+
+/* Twice, the second time before the first one's place; and a whole log. */
+static void
+test_again(void)
+{
+	uint64_t end;
+
+	h_new(&h, "/dev/shm");
+	is_i64(boot(), 0, "boots");
+	log_make(300, 5000, true);
+	index_write();
+	is_u64(cut(COMMITTED + 200), RET_OK, "cut");
+	number_take();
+	lead(3, false);
+	ok(write_uncommitted(20, 5000), "others, not committed");
+	end = appended();
+	h_role(&h, ROLE_REPLICA);
+	index_write();
+	is_u64(cut(COMMITTED + 50), RET_OK, "cut, before the first cut");
+	is_u64(newest().cut, end, "which says so");
+	is_u64(verdict(), LOG_GOOD, "whatever the index tells");
+	check_after(COMMITTED + 50, "twice");
+	h_free(&h);
+	h_new(&h, "/dev/shm");
+	is_i64(boot(), 0, "boots");
+	lead(1, false);
+	number = 1;
+	ok(write_uncommitted(30, 100), "a log without a committed record");
+	h_role(&h, ROLE_REPLICA);
+	is_u64(cut(0), RET_OK, "all of it is cut");
+	is_u64(appended(), 0, "nothing is left");
+	check_after(0, "empty");
+	h_free(&h);
+}
+
+/* What is to go fills the buffer: nobody would make room for it. */
+static void
+test_full_buffer(void)
+{
+	static uint8_t p[4000];
+	uint64_t end;
+
+	h_new(&h, "/dev/shm");
+	is_i64(boot(), 0, "boots");
+	log_make(1, 100, false);
+	lead(1, false);
+	while (wait_until(h_push(&h, REC_OP, 0, p, sizeof(p)), 50))
+		h_ring(&h);
+	ok(wait_until(atomic_load(&h.region.slots->row[SLOT_WAL].busy_with) ==
+			      BUSY_BUFFER &&
+			  pos(&h.region.pos->durable) == appended(),
+	       H_WAIT_MS),
+	    "the buffer is full");
+	end = appended();
+	h_role(&h, ROLE_REPLICA);
+	is_u64(cut(COMMITTED), RET_OK, "cut");
+	ok(end > COMMITTED + 200 && appended() == COMMITTED, "all of it");
+	(void)wait_until(h_answered(&h), H_WAIT_MS);
+	check_after(COMMITTED, "full");
+	h_free(&h);
+}
+
+/* A log of several segments, to be cut at `keep`; the hook's plan follows. */
+static uint64_t
+begin(uint64_t *keep)
+{
+	h_new(&h, "/dev/shm");
+	if (boot() != 0)
+		abort();
+	log_make(300, 20000, true);
+	*keep = COMMITTED + 30;
+	crcs_take();
+	index_write();
+	return appended();
+}
+
+/* Killed at the nth stage or call. False: it was through before. */
+static bool
+round_kill(enum wal_op op, int n, unsigned *cut_ones, unsigned *wrong)
+{
+	uint64_t keep, end = begin(&keep), last = 0, read, want;
+	unsigned status, copies;
+	bool fired;
+
+	plan_set((int)op, n, true, 0);
+	status = cut(keep);
+	/* Files that are superseded go meanwhile. */
+	fired = atomic_load(&plan->fired) != 0;
+	(void)wait_until(!fired || h_ended(&h), H_WAIT_MS);
+	plan_set(-1, 0, false, 0);
+	h_kill(&h);
+	if (verdict() != LOG_GOOD)
+		++*wrong;
+	if (boot() != 0) {
+		diag("step %d of %d: %s", n, op, h.region.seq->error);
+		++*wrong;
+		h_kill(&h);
+		h_free(&h);
+		return fired;
+	}
+	want = appended();
+	if (want != keep && want != end)
+		++*wrong;
+	*cut_ones += want == keep;
+	/* Whoever was told that it is cut finds it so. */
+	if (status == RET_OK && want != keep)
+		++*wrong;
+	if (want == keep && saved(keep + 1, end, &copies) != end - keep)
+		++*wrong;
+	h_role(&h, ROLE_REPLICA);
+	if (want != keep && cut(keep) != RET_OK)
+		++*wrong;
+	number_take();
+	lead(7, true);
+	if (!h_write(&h, 10, 100, &number) || !h_stop(&h))
+		++*wrong;
+	read = h_read_back(&h, &last);
+	if (read != number - 1 || last != keep + 11 || verdict() != LOG_GOOD)
+		++*wrong;
+	if (*wrong != 0)
+		diag("step %d of %d: status %u, end %ju, read %ju", n, op,
+		    status, (uintmax_t)want, (uintmax_t)read);
+	h_free(&h);
+	return fired;
+}
+
+static void
+test_kills(enum wal_op op, const char *what)
+{
+	unsigned cut_ones = 0, wrong = 0;
+	int n;
+
+	for (n = 1; n < 60 && wrong == 0; n++)
+		if (!round_kill(op, n, &cut_ones, &wrong))
+			break;
+	is_u64(wrong, 0, "killed at any step, it boots, uncut or cut");
+	ok(n > 5 && n < 60 && cut_ones > 0, "%s: at %d steps, %u were cut",
+	    what, n - 1, cut_ones);
+}
+
+/* A call of the copy fails: nothing is cut, and it can be tried again. */
+static void
+test_calls(void)
+{
+	unsigned wrong = 0, copies;
+	uint64_t keep, end;
+	int n;
+
+	for (n = 1; n < 60 && wrong == 0; n++) {
+		end = begin(&keep);
+		plan_set(WAL_OP_CUT, n, false, -EIO);
+		if (cut(keep) == RET_OK) {
+			h_kill(&h);
+			h_free(&h);
+			break;
+		}
+		plan_set(-1, 0, false, 0);
+		if (appended() != end || pos(&h.region.pos->durable) != end ||
+		    atomic_load(&h.region.walbuf.h->cuts) != 0)
+			wrong++;
+		if (cut(keep) != RET_OK || appended() != keep ||
+		    saved(keep + 1, end, &copies) != end - keep)
+			wrong++;
+		if (wrong != 0)
+			diag("call %d", n);
+		h_kill(&h);
+		h_free(&h);
+	}
+	plan_set(-1, 0, false, 0);
+	is_u64(wrong, 0, "a call that fails cuts nothing, and once more does");
+	ok(n > 5 && n < 60, "each of %d calls", n - 1);
+}
+
+/* The new segment's header cannot be written: the log is closed. */
+static void
+test_header(void)
+{
+	uint64_t keep, end = begin(&keep);
+	struct control *c = h.region.control;
+
+	plan_set(WAL_OP_WRITE, 1, false, -EIO);
+	is_u64(cut(keep), RET_LOG_FAILED, "a header that fails closes the log");
+	plan_set(-1, 0, false, 0);
+	is_u64(
+	    atomic_load(&c->wal_failed), keep + 1, "nothing behind it counts");
+	ok(end > keep && appended() == keep, "it is cut for readers");
+	h.wal_failed = atomic_load(&c->wal_failed);
+	h_kill(&h);
+	is_i64(boot(), 0, "boots, though the index knows more");
+	is_u64(appended(), keep, "cut");
+	ok(newest().cut >= end - 1, "which the next header tells");
+	h_role(&h, ROLE_REPLICA);
+	check_after(keep, "failed");
+	h_free(&h);
+}
+
+/* Log time never falls, though a CLOCK record goes; members fall back. */
+static void
+test_member(void)
+{
+	static const uint8_t payload[40];
+	uint64_t first;
+
+	h_new(&h, "/dev/shm");
+	is_i64(boot(), 0, "boots");
+	lead(1, true);
+	number = 1;
+	ok(h_write(&h, 5, 100, &number), "some");
+	for (int i = 0; i < 2; i++) {
+		struct wal_req req = { .len = sizeof(req) + sizeof(payload),
+			.seq = ++group_seq,
+			.incarnation = 1,
+			.type = REC_MEMBER };
+		uint8_t *at = bytering_reserve(&group_request, req.len);
+		unsigned status = 999;
+
+		memcpy(at, &req, sizeof(req));
+		memcpy(at + sizeof(req), payload, sizeof(payload));
+		bytering_publish(&group_request);
+		h_ring(&h);
+		(void)wait_until(answered(&status), H_WAIT_MS);
+		is_u64(status, RET_OK, "a membership");
+		(void)wait_until(
+		    pos(&h.region.pos->durable) == appended(), H_WAIT_MS);
+		if (i == 0) {
+			first = pos(&h.region.pos->member);
+			(void)wait_until(h_committed(&h) == first, H_WAIT_MS);
+			lead(1, false);
+		}
+	}
+	is_u64(pos(&h.region.pos->member), first + 1, "the newest one counts");
+	h_role(&h, ROLE_REPLICA);
+	is_u64(cut(first), RET_OK, "it is cut");
+	is_u64(pos(&h.region.pos->member), first, "the one before it counts");
+	is_u64(newest().member, first, "and the header says so");
+	ok(h_stop(&h), "ends in order");
+	h_free(&h);
+}
+
+int
+main(int argc, char **argv)
+{
+	setproctitle_init(argc, argv, environ);
+	plan = mmap(NULL, sizeof(*plan), PROT_READ | PROT_WRITE,
+	    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (plan == MAP_FAILED)
+		skip_all("no shared memory");
+	log_open("/dev/null");
+	wal_fault_hook = hook;
+	plan_set(-1, 0, false, 0);
+	test_refused();
+	test_cut(50, 100, COMMITTED + 10, "inside of a flush");
+	test_cut(50, 100, COMMITTED, "where the commits end");
+	big = true;
+	test_cut(600, 12000, COMMITTED + 300, "over segments");
+	test_again();
+	test_header();
+	test_calls();
+	test_kills(WAL_OP_CUT_STAGE, "between stages");
+	test_kills(WAL_OP_CUT, "at calls");
+	big = false;
+	test_readers();
+	test_lost_reader(false);
+	test_lost_reader(true);
+	test_full_buffer();
+	test_member();
+	return tap_done();
+}
