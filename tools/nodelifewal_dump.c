@@ -48,13 +48,15 @@ log_print(FILE *out, const struct record *rec, const struct segment_entry *e)
 	unsigned cause;
 	int64_t old_ms;
 
-	if (rec->type == REC_SEGMENT)
+	if (rec->type == REC_SEGMENT) {
 		fprintf(out,
 		    " format %" PRIu32 " first %" PRIu64 " generation %" PRIu64
 		    " continues %08" PRIx32 " to %" PRIu32,
 		    e->info.format, e->info.first_vlsn, e->info.generation,
 		    e->info.prev_number, e->info.prev_end);
-	else if (batch_decode(rec, &b) == 0)
+		if (e->info.cut != 0)
+			fprintf(out, " cuts off up to %" PRIu64, e->info.cut);
+	} else if (batch_decode(rec, &b) == 0)
 		fprintf(out, " durable %" PRIu64 " committed %" PRIu64,
 		    b.durable, b.committed);
 	else if (clock_decode(rec, &old_ms, &cause) == 0) {
@@ -135,6 +137,8 @@ log_json(json_t *o, const struct record *rec, const struct segment_entry *e)
 		set_u64(o, "generation", e->info.generation);
 		set_u64(o, "continues", e->info.prev_number);
 		set_u64(o, "continues_at", e->info.prev_end);
+		if (e->info.cut != 0)
+			set_u64(o, "cuts_off", e->info.cut);
 	} else if (batch_decode(rec, &b) == 0) {
 		set_u64(o, "durable", b.durable);
 		set_u64(o, "committed", b.committed);
