@@ -45,10 +45,10 @@
  *	 80    8  newest REC_MEMBER before the first VLSN, though the scan of a
  *		  boot begins here; one before the oldest segment: none is left;
  *		  0 = not told: a release before this field wrote it
- *	 88    8  newest VLSN that was cut off when this segment was begun, so
- *that its first VLSN is given out again; 0 = none was. What tells of records
- *from the first VLSN up to there in segments of lower numbers tells of nothing
- *that the log still has 96	  zeros
+ *	 88    8  of a segment that begins behind a cut: newest VLSN that this,
+ *		  or a cut before it, took; else 0. Segments of lower numbers
+ *		  prove nothing of VLSNs from the first one up to there
+ *	 96	  zeros
  *
  * Payload of REC_BATCH, the head of what one flush carries:
  *	  0    8  durable: newest VLSN known flushed when it was written
@@ -266,6 +266,8 @@ void segment_list_resolve(struct segment_list *l);
  */
 uint64_t segment_list_uncut(
     const struct segment_list *l, uint64_t vlsn, uint32_t number);
+/* The newest VLSN that any cut took, by all headers; 0 = none did. */
+uint64_t segment_list_cut(const struct segment_list *l);
 /* The chain's next segment after entry i, or UINT32_MAX. */
 uint32_t segment_list_next(const struct segment_list *l, uint32_t i);
 

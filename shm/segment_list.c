@@ -208,6 +208,22 @@ segment_list_uncut(const struct segment_list *l, uint64_t vlsn, uint32_t number)
 	return vlsn;
 }
 
+uint64_t
+segment_list_cut(const struct segment_list *l)
+{
+	uint64_t newest = 0;
+	uint32_t i;
+
+	for (i = 0; i < l->count; i++) {
+		const struct segment_entry *e = &l->entry[i];
+
+		if ((e->state == SEGMENT_VALID || e->dropped) &&
+		    e->info.cut > newest)
+			newest = e->info.cut;
+	}
+	return newest;
+}
+
 uint32_t
 segment_list_next(const struct segment_list *l, uint32_t i)
 {

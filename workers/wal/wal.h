@@ -206,6 +206,7 @@ struct wal_cut {
 	struct append_end end; /* of what stays */
 	uint32_t number, offset; /* where that ends */
 	uint64_t last; /* newest VLSN that goes */
+	uint64_t high; /* newest that any cut took, so far as headers tell */
 	uint64_t base; /* the newest cut's segment begins there */
 	bool hold_void; /* the store needs nothing before that */
 };

@@ -224,7 +224,10 @@ cut(struct wal *w, int fd, uint32_t number, uint64_t size)
 	wal_keeper_cut(w, w->cut.number);
 	info->prev_number = w->cut.number;
 	info->prev_end = w->cut.offset;
-	info->cut = w->cut.last;
+	/* It may supersede the header of a cut that took more. */
+	if (w->cut.high < w->cut.last)
+		w->cut.high = w->cut.last;
+	info->cut = w->cut.high;
 	w->cut.base = w->log.position;
 	w->cut.hold_void = store_through(w);
 	w->cut.step = CUT_HEADER;

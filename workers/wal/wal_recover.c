@@ -944,6 +944,9 @@ continue_at(struct recovery *rec)
 	/* A cut whose header's flush failed: the index may be older. */
 	info->cut =
 	    c->dropped && c->known.indexed > end.vlsn ? c->known.indexed : 0;
+	rec->w->cut.high = segment_list_cut(&c->list);
+	if (rec->w->cut.high < info->cut)
+		rec->w->cut.high = info->cut;
 	end.chain = c->tail_number != 0 ? c->tail_crc : 0;
 	append_open(&rec->w->log, &rec->w->r->walbuf, &end);
 }
