@@ -1,7 +1,7 @@
 /*
  * Names of node states, as logs, pages and tools print them.
  */
-#include "shm/commit.h"
+#include "shm/commit_view.h"
 
 #include "shm/assert.h"
 
