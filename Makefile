@@ -24,12 +24,13 @@ LDFLAGS	 = $(SAN) -pie -Wl,-z,relro,-z,now -Wl,--as-needed
 LIBS	 = $(eval LIBS := $$(shell pkg-config --libs $(PKGS)) -lpthread -lrt -lm)$(LIBS)
 
 # A room's archive is every .c in its folder, and so is a shelf's of a large
-# room; a program is its rooms.
+# room; a program is its rooms. Cores are the pure parts of workers.
 WORKERS	 = wal vlsn store checkpoint group gateway health
+CORES	 = workers/group/core
 SHELVES	 = gateway/io gateway/exec gateway/cmd
 SHMSHELVES = log
 ROOMS	 = shm $(SHMSHELVES:%=shm/%) ipc conf supervisor workers \
-	   $(WORKERS:%=workers/%) $(SHELVES:%=workers/%)
+	   $(WORKERS:%=workers/%) $(SHELVES:%=workers/%) $(CORES)
 TOOLS	 = nodelifestat nodelifectl nodelifewal nodelifebench
 
 objs	 = $(patsubst %.c,$B/%.o,$(sort $(wildcard $(1)/*.c)))
@@ -37,6 +38,7 @@ archive	 = $B/$(subst /,_,$(1)).a
 
 # Link order: the highest room first.
 WORKLIBS = $(foreach w,$(WORKERS) $(SHELVES),$(call archive,workers/$w)) \
+	   $(foreach c,$(CORES),$(call archive,$c)) \
 	   $(call archive,workers)
 LOWLIBS	 = $(call archive,conf) $(call archive,ipc) $(call archive,shm) \
 	   $(foreach s,$(SHMSHELVES),$(call archive,shm/$s))

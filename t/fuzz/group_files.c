@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "shm/record.h"
-#include "workers/group/member.h"
+#include "workers/group/member_file.h"
 #include "workers/group/state_file.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);

@@ -1,8 +1,10 @@
 # The rules between rooms (README.md): who may include whom, also among the
 # shelves of one room, that each header stands alone, that decisions are pure,
-# that no file grows without a reason.
+# that no file grows without a reason. Of a folder core/ purity is judged by
+# what its objects ask of a linker, too.
 use strict;
 use warnings;
+use File::Temp qw(tempdir);
 use Test::More;
 
 my %may = (
@@ -35,17 +37,21 @@ sub lines {
 
 my @files = glob 'shm/*.[ch] shm/*/*.[ch] ipc/*.[ch] conf/*.[ch] supervisor/*.[ch]'
   . ' workers/*.[ch] workers/*/*.[ch] workers/*/*/*.[ch] tools/*.[ch]';
-my ( @foreign, @climbing, @shelfless, @impure, @long, @banned );
+my ( @foreign, @climbing, @shelfless, @impure, @long, @banned, @poked );
 for my $f (@files) {
 	my ($room) = split m{/}, $f;
 	my ($worker) = $f =~ m{^workers/(\w+)/};
 	my $n = 0;
 	my ( $dir, $shelf ) = $f =~ m{^(workers/\w+)/(\w+)/};
 	push @shelfless, $f
-	  if defined $shelf && !grep { $_ eq $shelf } @{ $shelves{$dir} // [] };
+	  if defined $shelf
+	  && $shelf ne 'core'
+	  && !grep { $_ eq $shelf } @{ $shelves{$dir} // [] };
 	for ( lines($f) ) {
 		$n++;
 		push @banned, "$f:$n" if m{\b(?:strcpy|strcat|sprintf|gets|atoi|atol|usleep|sleep)\s*\(};
+		push @poked, "$f:$n"
+		  if defined $worker && $f !~ m{/core/} && m{\bcore(?:\.|->)\w};
 		next if !m{^#include "([^"]+)"};
 		my $inc = $1;
 		push @climbing, "$f: $inc" if climbs( $f, $inc );
@@ -74,7 +80,86 @@ ok !climbs( "$gw/$_->[0]/x.c", "$gw/$_->[1]" ), "$_->[0] may include $_->[1]"
 ok !climbs( "$gw/gateway.c", "$gw/cmd/command.h" ), 'their room includes all';
 is_deeply \@impure,  [], 'pure cores use no clock, allocation, log or I/O';
 is_deeply \@banned,  [], 'no banned functions';
+is_deeply \@poked,   [], 'a core is read by its functions, not its fields';
 is_deeply \@long,    [], 'no file above 1,000 lines';
+
+# ---- cores: no clock, no I/O, no allocation, no log, no state of their own
+
+# Of shm only headers that are pure themselves; of libc these.
+my %pure_header = map { $_ => 1 }
+  qw(shm/assert.h shm/bits.h shm/commit_view.h shm/quorum.h errno.h limits.h
+  stdbool.h stddef.h stdint.h string.h);
+my %pure_call = map { $_ => 1 }
+  qw(memchr memcmp memcpy memmove memset strcmp strcspn strlen strncmp strspn
+  strnlen
+  __popcountdi2 assert_failed commit_rule quorum_count quorum_least quorum_make quorum_meets
+  quorum_set role_name);
+my $dir = tempdir( CLEANUP => 1 );
+
+# Symbols of an object: those it defines, and complaints.
+sub object {
+	my ($source) = @_;
+	my ( %defined, %wanted, @state );
+	system "cc -std=gnu11 -D_GNU_SOURCE -I. -O1 -fno-pie -fno-builtin-printf"
+	  . " -c -o $dir/o.o '$source'" and die "$source does not compile";
+	for (`nm $dir/o.o`) {
+		my ( $type, $name ) = m{(\w) (\S+)$} or die;
+		$wanted{$name} = 1 if $type eq 'U';
+		$defined{$name} = 1 if $type =~ /[TR]/;
+		push @state, "$source: state in $name" if $type =~ /[bBdDC]/;
+	}
+	return ( \%defined, \%wanted, \@state );
+}
+
+# What is wrong with the files of a core.
+sub core_faults {
+	my @sources = @_;
+	my ( %defined, %wanted, @bad );
+	for my $f (@sources) {
+		for ( lines($f) ) {
+			next if !m{^\s*#\s*include ["<]([^">]+)};
+			push @bad, "$f: includes $1"
+			  if !$pure_header{$1} && $1 !~ m{^workers/\w+/core/};
+		}
+		next if $f !~ /\.c$/;
+		my ( $d, $w, $state ) = object($f);
+		%defined = ( %defined, %$d );
+		$wanted{$_} //= $f for keys %$w;
+		push @bad, @$state;
+	}
+	push @bad, map { "$wanted{$_}: calls $_" }
+	  grep { !$defined{$_} && !$pure_call{$_} } sort keys %wanted;
+	return @bad;
+}
+
+for my $core ( glob 'workers/*/core' ) {
+	is_deeply [ core_faults( glob "$core/*.[ch]" ) ], [], "$core is pure";
+}
+is_deeply [ grep { !/ includes / }
+	  core_faults( map { "shm/$_.c" } qw(commit_view quorum role) ) ],
+  [], 'so is what it calls in shm';
+
+# And what is not is found.
+sub fault_of {
+	my ($text) = @_;
+	open my $h, '>', "$dir/x.c" or die;
+	print $h $text;
+	close $h;
+	return join ', ', map { s{^\S+: }{}r } core_faults("$dir/x.c");
+}
+is fault_of("#include \"shm/region.h\"\n"), 'includes shm/region.h',
+  'a header that is not pure is found';
+is fault_of("#include <time.h>\n"), 'includes time.h', 'one of libc, too';
+is fault_of(
+	"#include \"shm/bits.h\"\nuint64_t f(void) { return mono_ns(); }\n"),
+  'calls clock_gettime', 'a clock is found, also in a macro or inline';
+is fault_of("void *malloc(unsigned long);\nvoid *f(void) { return malloc(8); }\n"),
+  'calls malloc', 'an allocation is found';
+is fault_of("void log_info(const char *, ...);\nvoid f(void) { log_info(\"\"); }\n"),
+  'calls log_info', 'a log is found';
+is fault_of("int f(void) { static int n; return n++; }\n"), 'state in n.0',
+  'state is found';
+is fault_of("int f(const int *n) { return *n; }\n"), '', 'a pure one is none';
 
 my $flags = `pkg-config --cflags liburing inih libbsd-overlay lmdb libisal libmicrohttpd jansson`;
 chomp $flags;

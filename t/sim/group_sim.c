@@ -21,13 +21,13 @@
  * group_sim -s SEED		one seed, telling each move
  * group_sim -x FAULT [SEEDS]	with a fault in the loop (it must be found)
  */
+#include "t/lib/group_asked.h"
 #include "t/tap.h"
 
 #include <setjmp.h>
 #include <unistd.h>
 
 #include "shm/region.h"
-#include "workers/group/group_core.h"
 #include "workers/group/state_file.h"
 
 #define SEEDS_DEFAULT 1500
@@ -40,7 +40,7 @@
 enum sim_fault {
 	FAULT_NONE,
 	FAULT_ONE_EPOCH, /* the first epoch is kept for good */
-	FAULT_EARLY_ANSWER, /* PERSISTED before the disk has it */
+	FAULT_EARLY_ANSWER, /* STORED before the disk has it */
 	FAULT_ONE_BLOCK, /* a promise is written to one block only */
 	FAULT_EARLY_VIEW, /* MASTER is shown before the vote is stored */
 	FAULT_COUNT
@@ -78,8 +78,8 @@ static struct {
 static struct {
 	bool up, restarting;
 	struct group_core core;
-	struct group_actions todo; /* what is left of the last step */
-	bool raise_left, persist_left, publish_left;
+	struct asked todo; /* what is left of the last step */
+	bool raise_left, store_left, publish_left;
 	unsigned block_step; /* 0 none, 1 first in flight, 2 second */
 	unsigned worse;
 	struct state state; /* as to be written */
@@ -323,15 +323,19 @@ move_persist(void)
 static bool
 idle(void)
 {
-	return !me.raise_left && !me.persist_left && !me.publish_left;
+	return !me.raise_left && !me.store_left && !me.publish_left;
 }
 
 static void
 step(struct group_event ev)
 {
+	struct group_todo todo;
+
 	CHECK(idle(), "the loop stepped with actions left");
 	ev.now_ns = me.now_ns;
-	group_step(&me.core, &ev, &me.todo);
+	group_step(&me.core, &ev, &todo);
+	me.todo = asked_of(&todo);
+	CHECK(me.todo.sound, "a list that is not in the order of doing");
 	if (me.todo.announce)
 		tell("%s -> %s: %s", role_name(me.todo.from),
 		    role_name(me.todo.to), me.todo.why);
@@ -351,7 +355,7 @@ step(struct group_event ev)
 	if (fault == FAULT_ONE_EPOCH && me.core.epoch > 1)
 		me.todo.epoch = me.todo.view.epoch = 1;
 	me.raise_left = me.todo.raise_epoch;
-	me.persist_left = me.todo.persist;
+	me.store_left = me.todo.store;
 	me.publish_left = me.todo.publish;
 	me.member_asked |= me.todo.append_member;
 	if (me.todo.save_member)
@@ -378,8 +382,8 @@ move_action(void)
 		me.flushing = 0;
 		me.cut_to = LOG_MAX;
 		ghost.cuts++;
-	} else if (me.persist_left) {
-		me.persist_left = false;
+	} else if (me.store_left) {
+		me.store_left = false;
 		persist_begin();
 		if (fault == FAULT_EARLY_VIEW) {
 			me.core.won_term = me.core.term;
@@ -411,7 +415,7 @@ move_answer(void)
 	me.answer_left = false;
 	if (fault == FAULT_NONE && pick(40) == 0) {
 		tell("the store failed");
-		step((struct group_event){ .input = GROUP_PERSIST_FAILED });
+		step((struct group_event){ .kind = GROUP_STORE_FAILED });
 		return;
 	}
 	CHECK(term < TERM_MAX, "the simulated terms are enough");
@@ -425,7 +429,7 @@ move_answer(void)
 	ghost.relied_vote = vote;
 	tell("term %u is relied on", (unsigned)term);
 	step((struct group_event){
-	    .input = GROUP_PERSISTED, .term = term, .vote = vote });
+	    .kind = GROUP_STORED, .stored = { term, vote } });
 }
 
 /* What the loop notices in rings and positions. */
@@ -442,23 +446,21 @@ move_notice(void)
 		    disk.log[me.member_vlsn].members, me.member_vlsn);
 		me.member_vlsn = 0;
 		step((struct group_event){
-		    .input = GROUP_MEMBER_APPENDED, .membership = &m });
+		    .kind = GROUP_MEMBER_APPENDED, .membership = &m });
 	} else if (me.term_vlsn != 0 && !me.term_told) {
 		me.term_told = true;
-		step((struct group_event){ .input = GROUP_TERM_APPENDED,
-		    .term = me.wal_term,
-		    .vlsn = me.term_vlsn });
+		step((struct group_event){ .kind = GROUP_TERM_APPENDED,
+		    .term = { me.wal_term, me.term_vlsn } });
 	} else if (me.term_told && !me.term_commit_told &&
 		   committed >= me.term_vlsn) {
 		me.term_commit_told = true;
-		step((struct group_event){ .input = GROUP_TERM_COMMITTED,
-		    .term = me.wal_term,
-		    .vlsn = me.term_vlsn });
+		step((struct group_event){ .kind = GROUP_TERM_COMMITTED,
+		    .term = { me.wal_term, me.term_vlsn } });
 	} else if (me.core.current.vlsn != 0 &&
 		   committed >= me.core.current.vlsn &&
 		   me.told_commit != me.core.current.vlsn) {
 		me.told_commit = me.core.current.vlsn;
-		step((struct group_event){ .input = GROUP_MEMBER_COMMITTED,
+		step((struct group_event){ .kind = GROUP_MEMBER_COMMITTED,
 		    .vlsn = me.core.current.vlsn });
 	}
 }
@@ -498,7 +500,7 @@ move_cut(void)
 		return;
 	me.cut_to = me.core.current.vlsn - 1;
 	step((struct group_event){
-	    .input = GROUP_MEMBER_CUT, .vlsn = me.cut_to });
+	    .kind = GROUP_MEMBER_CUT, .vlsn = me.cut_to });
 }
 
 static void
@@ -509,7 +511,7 @@ move_tick(void)
 	if (!idle() || me.restarting)
 		return;
 	me.now_ns += NS_PER_MS * pick(15);
-	step((struct group_event){ .input = GROUP_TICK });
+	step((struct group_event){ .kind = GROUP_TICK });
 	if (master && me.core.role != ROLE_MASTER) {
 		ghost.lapses++;
 		tell("the lease lapsed");
@@ -637,7 +639,7 @@ boot(void)
 	if (disk.members.vlsn > newest.vlsn)
 		b.membership = &disk.members;
 	position_set(&me.pos.committed, epoch_word(0, 0));
-	step((struct group_event){ .input = GROUP_BOOTED, .booted = &b });
+	step((struct group_event){ .kind = GROUP_BOOTED, .booted = &b });
 	CHECK(!me.restarting, "a sound disk is refused");
 }
 

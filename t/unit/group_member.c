@@ -7,7 +7,7 @@
 
 #include <errno.h>
 
-#include "workers/group/member.h"
+#include "workers/group/member_file.h"
 
 static struct membership
 sample(unsigned count)

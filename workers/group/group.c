@@ -44,32 +44,30 @@ committed_raise_epoch(struct region *r, uint16_t epoch)
 static void
 view_publish(struct group *g, const struct commit_view *view)
 {
-	const struct membership *m = &g->core.current;
+	const struct membership *m = group_membership(&g->core);
 	uint32_t i;
 
 	for (i = 0; i < m->count; i++)
 		memcpy(
 		    g->r->commit->name[i], m->member[i].name, MEMBER_NAME_MAX);
+	g->view = *view;
 	commit_view_write(g->r->commit, view);
 	/* wal begins the term, or reports again under the new epoch. */
 	bell_ring(&g->w->bells, SLOT_WAL);
 }
 
-/* A membership into the log; a full ring is tried again with the next tick. */
+/* A membership into the log. A full ring refuses it, which the loop notices. */
 static void
-member_append(struct group *g)
+member_append(struct group *g, const struct membership *m)
 {
 	uint8_t payload[MEMBER_RECORD_MAX];
-	struct group_actions out;
 	struct wal_req *req;
 	size_t n;
 
-	n = member_encode(payload, &g->core.current);
+	n = member_encode(payload, m);
 	req = bytering_reserve(&g->request, (uint32_t)(sizeof(*req) + n));
 	if (req == NULL) {
-		group_step(&g->core,
-		    &(struct group_event){ .input = GROUP_MEMBER_REFUSED },
-		    &out);
+		g->member_refused = true;
 		return;
 	}
 	req->seq = ++g->seq;
@@ -78,19 +76,20 @@ member_append(struct group *g)
 	req->flags = 0;
 	req->zero = 0;
 	memcpy(req + 1, payload, n);
+	g->member_asked = true;
 	bytering_publish(&g->request);
 	bell_ring(&g->w->bells, SLOT_WAL);
 }
 
 static void
-announce(struct group *g, const struct group_actions *a)
+announce(struct group *g, const struct group_action *a)
 {
 	counter_add(g->r->counters, g->w->slot, C_ROLE_CHANGES, 1);
-	if (a->elected)
+	if (a->role.elected)
 		counter_add(g->r->counters, g->w->slot, C_ELECTIONS_WON, 1);
 	event_add(g->r, g->w->slot, EVENT_INFO,
-	    "role: %s -> %s in term %" PRIu64 ": %s", role_name(a->from),
-	    role_name(a->to), a->view.term, a->why);
+	    "role: %s -> %s in term %" PRIu64 ": %s", role_name(a->role.from),
+	    role_name(a->role.to), a->role.term, a->role.why);
 	bell_ring_all(&g->w->bells);
 }
 
@@ -137,31 +136,37 @@ state_fault(struct group *g)
 		trouble_begin(g->r, TROUBLE_STATE_FAILED, &f);
 }
 
-/* The process ends: with the boot, or for a boot from disk. */
+/* The process ends, and with it the node's life: it boots from disk. */
 static void
-end(struct group *g, const struct group_actions *a)
+end_restart(struct group *g, const char *why)
 {
 	bool disk = disk_fault(g->state_error);
+
+	g->ended = true;
+	if (disk)
+		state_fault(g);
+	event_add(
+	    g->r, g->w->slot, EVENT_ERROR, "%s: the node boots again", why);
+	worker_fatal(g->w, &g->loop, disk ? WISH_RESTART_WORLD : WISH_RESTART);
+}
+
+/* The process ends, and with it the boot. `forced`: what force would help. */
+static void
+end_fail(struct group *g, const char *what, unsigned forced)
+{
 	char why[SEQ_ERROR_MAX];
 
 	g->ended = true;
 	g->loop.quit = true;
-	if (disk)
+	g->w->exit_code = WORKER_EXIT_FAILED;
+	if (disk_fault(g->state_error)) {
 		state_fault(g);
-	if (a->restart) {
-		event_add(g->r, g->w->slot, EVENT_ERROR,
-		    "%s: the node boots again", a->why);
-		worker_fatal(
-		    g->w, &g->loop, disk ? WISH_RESTART_WORLD : WISH_RESTART);
 		return;
 	}
-	g->w->exit_code = WORKER_EXIT_FAILED;
-	if (disk)
-		return;
-	fault_text_in(why, sizeof(why), "", a->why,
-	    a->forced != 0 ? "; restore this node, or boot once with [boot] "
-			     "recovery_mode = force, which accepts the loss"
-			   : "");
+	fault_text_in(why, sizeof(why), "", what,
+	    forced != 0 ? "; restore this node, or boot once with [boot] "
+			  "recovery_mode = force, which accepts the loss"
+			: "");
 	worker_boot_fail(g->w, PHASE_RAFT_METADATA_REPLAY, why);
 }
 
@@ -177,7 +182,7 @@ boot_failed(struct group *g, int rc, const char *why)
 	struct denied d;
 
 	if (g->state_error != 0 || !disk_fault(-rc)) {
-		end(g, &(struct group_actions){ .fail = true, .why = why });
+		end_fail(g, why, 0);
 		return;
 	}
 	worker_explain_one(g->w, &f, files, &d);
@@ -186,47 +191,66 @@ boot_failed(struct group *g, int rc, const char *why)
 	g->w->exit_code = WORKER_EXIT_FAILED;
 }
 
-/* Do all of it, in the order that group_actions gives. */
+/* One action of the core's list. */
 static void
-act(struct group *g, const struct group_actions *a)
+act(struct group *g, const struct group_action *a) /* flat dispatch */
 {
-	if (a->fail || a->restart) {
-		end(g, a);
+	switch (a->kind) {
+	case GROUP_FAIL:
+		end_fail(g, a->end.why, a->end.forced);
 		return;
-	}
-	if (a->forced != 0)
+	case GROUP_RESTART:
+		end_restart(g, a->end.why);
+		return;
+	case GROUP_FORCE:
 		forced_tell(g, a->forced);
-	if (a->raise_epoch)
-		committed_raise_epoch(g->r, a->epoch);
-	if (a->persist) {
+		return;
+	case GROUP_RAISE_EPOCH:
+		committed_raise_epoch(g->r, a->epoch.to);
+		return;
+	case GROUP_STORE:
 		counter_add(g->r->counters, g->w->slot, C_ELECTIONS_HELD, 1);
-		group_state_store(g, a->term, a->vote);
-	}
-	if (a->publish)
+		group_state_store(g, a->store.term, a->store.vote);
+		return;
+	case GROUP_PUBLISH:
 		view_publish(g, &a->view);
-	if (a->append_member)
-		member_append(g);
-	if (a->save_member)
-		g->members_wanted = !g->filed_known ||
-				    !member_same(&g->filed, &g->core.current);
-	if (a->announce)
+		return;
+	case GROUP_APPEND_MEMBER:
+		member_append(g, a->membership);
+		return;
+	case GROUP_SAVE_MEMBER:
+		g->members_wanted =
+		    !g->filed_known || !member_same(&g->filed, a->membership);
+		return;
+	case GROUP_ANNOUNCE:
 		announce(g, a);
-	else if (a->why[0] != '\0')
+		return;
+	case GROUP_SAY:
 		log_debug("%s", a->why);
-	if (a->ready)
+		return;
+	case GROUP_READY:
+		g->ready = true;
 		seq_fire(g->r->seq, PHASE_RAFT_METADATA_REPLAY, g->w->slot);
+		return;
+	case GROUP_ACTION_KINDS:
+		break;
+	}
+	ASSERT(!"an action of the enum");
 }
 
 static void
 step(struct group *g, struct group_event ev)
 {
-	struct group_actions out;
+	struct group_todo todo;
+	unsigned i;
 
 	if (g->ended)
 		return;
 	ev.now_ns = clock_ns(CLOCK_BOOTTIME);
-	group_step(&g->core, &ev, &out);
-	act(g, &out);
+	group_step(&g->core, &ev, &todo);
+	g->deadline_ns = todo.deadline_ns;
+	for (i = 0; i < todo.count; i++)
+		act(g, &todo.action[i]);
 }
 
 /* ---- what the loop notices ---- */
@@ -239,28 +263,29 @@ notice_state(struct group *g)
 	if (was != STATE_WRITE_DURABLE && was != STATE_WRITE_FAILED)
 		return;
 	g->state_write = STATE_WRITE_IDLE;
-	step(g, (struct group_event){ .input = was == STATE_WRITE_DURABLE
-						   ? GROUP_PERSISTED
-						   : GROUP_PERSIST_FAILED,
-		    .term = g->state.term,
-		    .vote = g->state.vote });
+	if (was == STATE_WRITE_DURABLE)
+		step(g, (struct group_event){ .kind = GROUP_STORED,
+			    .stored = { g->state.term, g->state.vote } });
+	else
+		step(g, (struct group_event){ .kind = GROUP_STORE_FAILED });
 }
 
 /* wal's answer to the one membership that may be on its way. */
 static void
 answer(struct group *g, const struct wal_ret *ret)
 {
-	struct membership m = g->core.current;
+	struct membership m = *group_membership(&g->core);
 
-	if (ret->seq != g->seq || !g->core.member_asked)
+	if (ret->seq != g->seq || !g->member_asked)
 		return;
+	g->member_asked = false;
 	if (ret->status != RET_OK || ret->vlsn <= m.vlsn) {
-		step(g, (struct group_event){ .input = GROUP_MEMBER_REFUSED });
+		step(g, (struct group_event){ .kind = GROUP_MEMBER_REFUSED });
 		return;
 	}
 	m.vlsn = ret->vlsn;
 	step(g, (struct group_event){
-		    .input = GROUP_MEMBER_APPENDED, .membership = &m });
+		    .kind = GROUP_MEMBER_APPENDED, .membership = &m });
 }
 
 static void
@@ -279,8 +304,11 @@ notice_answer(struct group *g)
 		bytering_consume(&g->ret);
 	}
 	if (len == UINT32_MAX)
-		end(g, &(struct group_actions){ .restart = true,
-			   .why = "the ring from wal is damaged" });
+		end_restart(g, "the ring from wal is damaged");
+	if (g->member_refused) {
+		g->member_refused = false;
+		step(g, (struct group_event){ .kind = GROUP_MEMBER_REFUSED });
+	}
 }
 
 /* The VLSN of the own term's first record, once wal has appended it. */
@@ -289,7 +317,7 @@ term_start(const struct group *g)
 {
 	uint64_t word = position_get(&g->r->pos->term_start);
 
-	if (!group_writes(&g->core) || word_epoch(word) != g->core.epoch)
+	if (g->view.role != ROLE_MASTER || word_epoch(word) != g->view.epoch)
 		return 0;
 	return word_vlsn(word);
 }
@@ -299,7 +327,7 @@ committed_now(const struct group *g, uint64_t vlsn)
 {
 	uint64_t word = position_get(&g->r->pos->committed);
 
-	return vlsn != 0 && word_epoch(word) == g->core.epoch &&
+	return vlsn != 0 && word_epoch(word) == g->view.epoch &&
 	       word_vlsn(word) >= vlsn;
 }
 
@@ -311,30 +339,43 @@ notice_cut(struct group *g)
 
 	if (vlsn != UINT64_MAX)
 		step(g, (struct group_event){
-			    .input = GROUP_MEMBER_CUT, .vlsn = vlsn });
+			    .kind = GROUP_MEMBER_CUT, .vlsn = vlsn });
+}
+
+/* What positions say that the core does not know yet; one after the other. */
+static bool
+position_event(const struct group *g, struct group_event *ev)
+{
+	uint64_t term = g->view.term, first = term_start(g);
+	uint64_t member = group_membership(&g->core)->vlsn;
+
+	if (first != 0 && g->term_told != term)
+		*ev = (struct group_event){ .kind = GROUP_TERM_APPENDED,
+			.term = { term, first } };
+	else if (committed_now(g, first) && g->term_commit_told != term)
+		*ev = (struct group_event){ .kind = GROUP_TERM_COMMITTED,
+			.term = { term, first } };
+	else if (committed_now(g, member) && g->member_commit_told != member)
+		*ev = (struct group_event){ .kind = GROUP_MEMBER_COMMITTED,
+			.vlsn = member };
+	else
+		return false;
+	return true;
 }
 
 static void
 notice_positions(struct group *g)
 {
-	uint64_t first = term_start(g), member = g->core.current.vlsn;
-	struct group_event ev = { .term = g->core.won_term, .vlsn = first };
+	struct group_event ev;
 
-	if (first != 0 && g->term_told != g->core.won_term) {
-		g->term_told = g->core.won_term;
-		ev.input = GROUP_TERM_APPENDED;
+	while (!g->ended && position_event(g, &ev)) {
+		if (ev.kind == GROUP_TERM_APPENDED)
+			g->term_told = ev.term.term;
+		else if (ev.kind == GROUP_TERM_COMMITTED)
+			g->term_commit_told = ev.term.term;
+		else
+			g->member_commit_told = ev.vlsn;
 		step(g, ev);
-	}
-	if (committed_now(g, first) &&
-	    g->term_commit_told != g->core.won_term) {
-		g->term_commit_told = g->core.won_term;
-		ev.input = GROUP_TERM_COMMITTED;
-		step(g, ev);
-	}
-	if (committed_now(g, member) && g->member_commit_told != member) {
-		g->member_commit_told = member;
-		step(g, (struct group_event){
-			    .input = GROUP_MEMBER_COMMITTED, .vlsn = member });
 	}
 }
 
@@ -345,7 +386,7 @@ notice_positions(struct group *g)
 static void
 warm_peers(struct group *g)
 {
-	if (g->warmed || !g->core.ready ||
+	if (g->warmed || !g->ready ||
 	    !seq_reached(g->r->seq, PHASE_TRANSPORT_BIND))
 		return;
 	g->warmed = true;
@@ -353,13 +394,11 @@ warm_peers(struct group *g)
 	bell_ring(&g->w->bells, SLOT_HEALTH);
 }
 
-static void
-tick(struct group *g)
+static bool
+tick_due(const struct group *g)
 {
-	if (g->loop.now_ns - g->tick_ns < TICK_NS)
-		return;
-	g->tick_ns = g->loop.now_ns;
-	step(g, (struct group_event){ .input = GROUP_TICK });
+	return g->deadline_ns != GROUP_NEVER &&
+	       clock_ns(CLOCK_BOOTTIME) >= g->deadline_ns;
 }
 
 /*
@@ -376,7 +415,7 @@ stop_turn(struct group *g)
 	if (now >= SHUTDOWN_DRAINING_EVENT_PLANE && group_io_busy(g))
 		return;
 	if (now == SHUTDOWN_CLOSED) {
-		step(g, (struct group_event){ .input = GROUP_STOP });
+		step(g, (struct group_event){ .kind = GROUP_STOP });
 		g->loop.quit = true;
 	}
 	loop_drained(&g->loop, now);
@@ -392,7 +431,8 @@ turn(void *ctx)
 		notice_cut(g);
 		notice_answer(g);
 		notice_positions(g);
-		tick(g);
+		if (tick_due(g))
+			step(g, (struct group_event){ .kind = GROUP_TICK });
 		warm_peers(g);
 		if (!g->ended && loop_shutdown(&g->loop) == SHUTDOWN_NONE)
 			group_members_save(g);
@@ -405,27 +445,30 @@ static bool
 pending(void *ctx)
 {
 	struct group *g = ctx;
-	uint64_t first = term_start(g), member = g->core.current.vlsn;
 
 	if (!g->booted)
 		return false;
-	if (!g->warmed && g->core.ready &&
+	if (!g->warmed && g->ready &&
 	    seq_reached(g->r->seq, PHASE_TRANSPORT_BIND))
 		return true;
-	return bytering_ready(&g->ret) ||
+	return bytering_ready(&g->ret) || g->member_refused ||
 	       g->state_write == STATE_WRITE_DURABLE ||
 	       g->state_write == STATE_WRITE_FAILED ||
-	       (first != 0 && g->term_told != g->core.won_term) ||
-	       (committed_now(g, first) &&
-		   g->term_commit_told != g->core.won_term) ||
-	       (committed_now(g, member) && g->member_commit_told != member);
+	       position_event(g, &(struct group_event){ 0 });
 }
 
+/* The core's, on the loop's clock, which stands still while this machine does.
+ */
 static uint64_t
 deadline(void *ctx)
 {
-	(void)ctx;
-	return LOOP_NEVER; /* the liveness turn is the core's tick */
+	struct group *g = ctx;
+	uint64_t now;
+
+	if (!g->booted || g->deadline_ns == GROUP_NEVER)
+		return LOOP_NEVER;
+	now = clock_ns(CLOCK_BOOTTIME);
+	return mono_ns() + (g->deadline_ns > now ? g->deadline_ns - now : 0);
 }
 
 /* ---- life ---- */
@@ -435,12 +478,12 @@ deadline(void *ctx)
  * it may be put back.
  */
 static bool
-members_away(struct group *g, const struct group_actions *a)
+members_away(struct group *g, const struct group_action *a)
 {
 	char why[CONF_PATH_SIZE + 256];
 	int rc = g->filed_error;
 
-	if (a->forced != GROUP_FORCED_MEMBERS || !disk_fault(-rc))
+	if (a->end.forced != GROUP_FORCED_MEMBERS || !disk_fault(-rc))
 		return false;
 	snprintf(why, sizeof(why),
 	    "%s/" MEMBERS_FILE ": %s%s: the group's membership is in it, the "
@@ -457,18 +500,19 @@ static bool
 boot_refused(struct group *g)
 {
 	struct group_core probe = g->core;
-	struct group_actions out;
+	struct group_todo todo;
 	struct group_boot b;
 
 	group_boot_event(g, &b);
 	group_step(&probe,
-	    &(struct group_event){ .input = GROUP_BOOTED,
-		.booted = &b,
-		.now_ns = clock_ns(CLOCK_BOOTTIME) },
-	    &out);
-	if (out.fail && !members_away(g, &out))
-		act(g, &out);
-	return out.fail;
+	    &(struct group_event){
+		GROUP_BOOTED, clock_ns(CLOCK_BOOTTIME), .booted = &b },
+	    &todo);
+	if (todo.count == 0 || todo.action[0].kind != GROUP_FAIL)
+		return false;
+	if (!members_away(g, &todo.action[0]))
+		act(g, &todo.action[0]);
+	return true;
 }
 
 /*
@@ -505,8 +549,7 @@ boot(struct group *g)
 		return;
 	}
 	g->booted = true;
-	g->core.epoch = word_epoch(position_get(&g->r->pos->committed));
-	step(g, (struct group_event){ .input = GROUP_BOOTED, .booted = &b });
+	step(g, (struct group_event){ .kind = GROUP_BOOTED, .booted = &b });
 }
 
 int
@@ -523,6 +566,7 @@ group_main(struct worker *w)
 	worker_open(w, "group", KEEP_DATA);
 	g->w = w;
 	g->r = w->region;
+	g->deadline_ns = GROUP_NEVER;
 	region_ring(g->r, CLIENT_GROUP, RING_REQUEST, &g->request);
 	region_ring(g->r, CLIENT_GROUP, RING_RETURN, &g->ret);
 	rc = loop_open(

@@ -1,6 +1,6 @@
 /*
  * Private to workers/group: the group worker's state. The core decides
- * (group_core.h); what is here reads the disk for it (group_boot.c), writes
+ * (core/step.h); what is here reads the disk for it (group_boot.c), writes
  * the disk for it (group_io.c), and joins both to the region (group.c).
  */
 #ifndef WORKERS_GROUP_GROUP_H
@@ -11,7 +11,8 @@
 #include "conf/node_generation.h"
 #include "ipc/loop.h"
 #include "shm/bytering.h"
-#include "workers/group/group_core.h"
+#include "workers/group/core/step.h"
+#include "workers/group/member_file.h"
 #include "workers/group/state_file.h"
 #include "workers/worker.h"
 
@@ -44,7 +45,10 @@ struct group {
 	struct region *r;
 	struct loop loop;
 	struct group_core core;
+	uint64_t deadline_ns; /* its next one, CLOCK_BOOTTIME */
+	struct commit_view view; /* as published last */
 	bool booted; /* the core has been told of the disk */
+	bool ready; /* it lets the boot go on */
 	bool warmed; /* warm_peers was fired */
 	bool ended; /* failed or wants a restart: w->exit_code says which */
 
@@ -67,7 +71,7 @@ struct group {
 
 	int members_fd; /* while it is written */
 	enum members_write members_write;
-	bool members_wanted; /* core.current is to be written */
+	bool members_wanted; /* the core's newest is to be written */
 	uint64_t members_retry_ns;
 	int members_error; /* errno that was told of, 0 = it can be written */
 	struct membership members_new; /* what is being written */
@@ -77,9 +81,10 @@ struct group {
 	/* Towards wal, and what was noticed there. */
 	struct bytering request, ret;
 	uint32_t seq;
+	bool member_asked; /* request `seq` is not answered */
+	bool member_refused; /* it had no room in the ring */
 	uint64_t term_told, term_commit_told, member_commit_told;
 	uint64_t cuts; /* of the log, that the core was told of */
-	uint64_t tick_ns;
 };
 
 /*

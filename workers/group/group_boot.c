@@ -511,9 +511,9 @@ void
 group_boot_event(struct group *g, struct group_boot *out)
 {
 	memset(out, 0, sizeof(*out));
-	out->mode = g->w->readonly ? RECOVERY_READONLY
-		    : g->w->force  ? RECOVERY_FORCE
-				   : RECOVERY_NORMAL;
+	out->readonly = g->w->readonly;
+	out->force = g->w->force;
+	out->epoch = word_epoch(position_get(&g->r->pos->committed));
 	out->incarnation = g->node.incarnation;
 	out->generation = g->node.generation;
 	out->group_uuid = g->node.group_uuid;

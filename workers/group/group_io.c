@@ -225,7 +225,7 @@ members_done(
 	g->members_error = 0;
 	g->members_retry_ns = 0;
 	trouble_end(g->r, TROUBLE_MEMBERS_FAILED);
-	g->members_wanted = !member_same(&g->filed, &g->core.current);
+	g->members_wanted = !member_same(&g->filed, group_membership(&g->core));
 }
 
 void
@@ -234,8 +234,8 @@ group_members_save(struct group *g)
 	if (!g->members_wanted || g->members_write != MEMBERS_WRITE_IDLE ||
 	    g->loop.now_ns < g->members_retry_ns)
 		return;
-	ASSERT(g->core.current.vlsn != 0);
-	g->members_new = g->core.current;
+	g->members_new = *group_membership(&g->core);
+	ASSERT(g->members_new.vlsn != 0);
 	g->members_len = member_file_encode(g->members_buf, &g->members_new);
 	g->members_write = MEMBERS_WRITE_OPEN;
 	if (!members_submit(g))

@@ -1,17 +1,18 @@
 /*
- * The acts of the core's table; see group_acts.h for their contract.
+ * The acts of the core's table; see acts.h for their contract.
  */
-#include "workers/group/group_acts.h"
+#include "workers/group/core/acts.h"
 
 #include "shm/assert.h"
 #include "shm/bits.h"
 
 /*
  * Nothing may commit under what is over: the epoch goes up before whatever
- * comes next. There are 65,535 of them in a region's life.
+ * comes next, and the view tells of it. There are 65,535 of them in a region's
+ * life.
  */
 static bool
-epoch_raise(struct group_core *c, struct group_actions *out)
+epoch_raise(struct group_core *c, struct group_wants *out)
 {
 	if (c->epoch == UINT16_MAX) {
 		out->restart = true;
@@ -20,12 +21,12 @@ epoch_raise(struct group_core *c, struct group_actions *out)
 	}
 	c->epoch++;
 	out->raise_epoch = true;
-	out->epoch = c->epoch;
+	out->publish = true;
 	return true;
 }
 
 static void
-give_up(const struct group_core *c, struct group_actions *out, const char *why)
+give_up(const struct group_core *c, struct group_wants *out, const char *why)
 {
 	out->why = why;
 	if (c->ready)
@@ -35,7 +36,7 @@ give_up(const struct group_core *c, struct group_actions *out, const char *why)
 }
 
 static void
-say_ready(struct group_core *c, struct group_actions *out)
+say_ready(struct group_core *c, struct group_wants *out)
 {
 	out->ready = !c->ready;
 	c->ready = true;
@@ -55,29 +56,9 @@ lease_renew(struct group_core *c, uint64_t now_ns)
 		c->lease_until_ns = now_ns + c->current.lease_ms * NS_PER_MS;
 }
 
-unsigned
-boot_forced(struct group_core *c, const struct group_boot *b)
-{
-	unsigned forced = 0;
-
-	if (b->log_term > b->term) {
-		forced |= GROUP_FORCED_TERM;
-		c->term = b->log_term;
-		c->vote = 0;
-	}
-	if (b->membership->vlsn > b->log_vlsn) {
-		forced |= GROUP_FORCED_LOG;
-		/* Its record is gone: this one takes its place. */
-		c->current.vlsn = 0;
-	}
-	if (b->membership->vlsn == 0 && b->log_first > 1)
-		forced |= GROUP_FORCED_MEMBERS;
-	return forced;
-}
-
 void
-act_join(struct group_core *c, const struct group_event *ev,
-    struct group_actions *out)
+act_join(
+    struct group_core *c, const struct group_event *ev, struct group_wants *out)
 {
 	(void)ev;
 	c->member_wanted = c->current.vlsn == 0;
@@ -88,8 +69,8 @@ act_join(struct group_core *c, const struct group_event *ev,
 }
 
 void
-act_bar(struct group_core *c, const struct group_event *ev,
-    struct group_actions *out)
+act_bar(
+    struct group_core *c, const struct group_event *ev, struct group_wants *out)
 {
 	(void)ev;
 	out->publish = true;
@@ -97,8 +78,8 @@ act_bar(struct group_core *c, const struct group_event *ev,
 }
 
 void
-act_refuse(struct group_core *c, const struct group_event *ev,
-    struct group_actions *out)
+act_refuse(
+    struct group_core *c, const struct group_event *ev, struct group_wants *out)
 {
 	(void)c;
 	(void)ev;
@@ -108,11 +89,11 @@ act_refuse(struct group_core *c, const struct group_event *ev,
 
 /*
  * Raft 5.2: "increments its current term [...] votes for itself". The vote
- * counts when GROUP_PERSISTED says that it is on disk.
+ * counts when GROUP_STORED says that it is on disk.
  */
 void
-act_stand(struct group_core *c, const struct group_event *ev,
-    struct group_actions *out)
+act_stand(
+    struct group_core *c, const struct group_event *ev, struct group_wants *out)
 {
 	(void)ev;
 	ASSERT(!c->persisting);
@@ -123,14 +104,12 @@ act_stand(struct group_core *c, const struct group_event *ev,
 	c->vote = c->incarnation;
 	c->votes = 0;
 	c->persisting = true;
-	out->persist = true;
-	out->term = c->term;
-	out->vote = c->vote;
+	out->store = true;
 }
 
 void
-act_spent(struct group_core *c, const struct group_event *ev,
-    struct group_actions *out)
+act_spent(
+    struct group_core *c, const struct group_event *ev, struct group_wants *out)
 {
 	(void)ev;
 	if (c->term == UINT64_MAX)
@@ -143,8 +122,8 @@ act_spent(struct group_core *c, const struct group_event *ev,
 }
 
 void
-act_voted(struct group_core *c, const struct group_event *ev,
-    struct group_actions *out)
+act_voted(
+    struct group_core *c, const struct group_event *ev, struct group_wants *out)
 {
 	(void)c;
 	(void)ev;
@@ -152,8 +131,8 @@ act_voted(struct group_core *c, const struct group_event *ev,
 }
 
 void
-act_lead(struct group_core *c, const struct group_event *ev,
-    struct group_actions *out)
+act_lead(
+    struct group_core *c, const struct group_event *ev, struct group_wants *out)
 {
 	ASSERT(c->stored_term == c->term && !c->persisting);
 	ASSERT(c->won_term < c->term);
@@ -163,42 +142,49 @@ act_lead(struct group_core *c, const struct group_event *ev,
 	c->member_asked = false;
 	c->lease_until_ns = UINT64_MAX;
 	lease_renew(c, ev->now_ns);
+	c->member_retry_ns = ev->now_ns;
 	out->publish = true;
 	out->elected = true;
-	group_member_retry(c, out);
 	say_ready(c, out);
 }
 
 void
-act_store_failed(struct group_core *c, const struct group_event *ev,
-    struct group_actions *out)
+act_store_failed(
+    struct group_core *c, const struct group_event *ev, struct group_wants *out)
 {
 	(void)ev;
 	give_up(c, out, "(term, vote) could not be stored");
 }
 
 void
-act_term_appended(struct group_core *c, const struct group_event *ev,
-    struct group_actions *out)
+act_term_appended(
+    struct group_core *c, const struct group_event *ev, struct group_wants *out)
 {
 	(void)out;
-	ASSERT(ev->vlsn != 0);
-	c->term_vlsn = ev->vlsn;
+	ASSERT(ev->term.vlsn != 0);
+	c->term_vlsn = ev->term.vlsn;
 }
 
 void
-act_term_committed(struct group_core *c, const struct group_event *ev,
-    struct group_actions *out)
+act_term_committed(
+    struct group_core *c, const struct group_event *ev, struct group_wants *out)
 {
 	(void)out;
-	ASSERT(c->term_vlsn == ev->vlsn);
+	ASSERT(c->term_vlsn == ev->term.vlsn);
 	c->term_committed = true;
 }
 
-void
-group_member_retry(struct group_core *c, struct group_actions *out)
+bool
+group_member_due(const struct group_core *c)
 {
-	if (!group_writes(c) || !c->member_wanted || c->member_asked)
+	return c->role == ROLE_MASTER && c->member_wanted && !c->member_asked;
+}
+
+void
+group_member_retry(
+    struct group_core *c, uint64_t now_ns, struct group_wants *out)
+{
+	if (!group_member_due(c) || now_ns < c->member_retry_ns)
 		return;
 	c->member_asked = true;
 	out->append_member = true;
@@ -210,8 +196,8 @@ group_member_retry(struct group_core *c, struct group_actions *out)
  * reported again.
  */
 void
-act_member_appended(struct group_core *c, const struct group_event *ev,
-    struct group_actions *out)
+act_member_appended(
+    struct group_core *c, const struct group_event *ev, struct group_wants *out)
 {
 	struct quorums before = c->quorums;
 	int self = c->self;
@@ -230,17 +216,17 @@ act_member_appended(struct group_core *c, const struct group_event *ev,
 }
 
 void
-act_member_refused(struct group_core *c, const struct group_event *ev,
-    struct group_actions *out)
+act_member_refused(
+    struct group_core *c, const struct group_event *ev, struct group_wants *out)
 {
-	(void)ev;
 	(void)out;
 	c->member_asked = false;
+	c->member_retry_ns = ev->now_ns + GROUP_MEMBER_RETRY_NS;
 }
 
 void
-act_member_committed(struct group_core *c, const struct group_event *ev,
-    struct group_actions *out)
+act_member_committed(
+    struct group_core *c, const struct group_event *ev, struct group_wants *out)
 {
 	(void)ev;
 	c->previous = c->current;
@@ -249,8 +235,8 @@ act_member_committed(struct group_core *c, const struct group_event *ev,
 
 /* Only what is not committed is ever cut, so the one before is in force. */
 void
-act_member_cut(struct group_core *c, const struct group_event *ev,
-    struct group_actions *out)
+act_member_cut(
+    struct group_core *c, const struct group_event *ev, struct group_wants *out)
 {
 	ASSERT(c->role != ROLE_MASTER);
 	if (c->previous.count == 0 || c->previous.vlsn > ev->vlsn) {
@@ -263,31 +249,29 @@ act_member_cut(struct group_core *c, const struct group_event *ev,
 		return;
 	group_adopt(c, &c->previous);
 	c->member_wanted = c->current.vlsn == 0;
-	out->publish = true;
 }
 
 void
-act_step_down(struct group_core *c, const struct group_event *ev,
-    struct group_actions *out)
+act_step_down(
+    struct group_core *c, const struct group_event *ev, struct group_wants *out)
 {
 	(void)ev;
 	c->lease_until_ns = 0;
-	if (epoch_raise(c, out))
-		out->publish = true;
+	(void)epoch_raise(c, out);
 }
 
 /* A removed master steps down when the record commits (Raft 4.2.2). */
 void
-act_removed(struct group_core *c, const struct group_event *ev,
-    struct group_actions *out)
+act_removed(
+    struct group_core *c, const struct group_event *ev, struct group_wants *out)
 {
 	act_member_committed(c, ev, out);
 	act_step_down(c, ev, out);
 }
 
 void
-act_stop(struct group_core *c, const struct group_event *ev,
-    struct group_actions *out)
+act_stop(
+    struct group_core *c, const struct group_event *ev, struct group_wants *out)
 {
 	(void)ev;
 	c->lease_until_ns = 0;

@@ -3,13 +3,13 @@
  * Bytes come from the log and from a file: every length is bounded before it
  * is used, and what does not add up is refused.
  */
-#include "workers/group/member.h"
+#include "workers/group/core/member.h"
 
 #include <errno.h>
 #include <string.h>
 
 #include "shm/assert.h"
-#include "shm/record.h"
+#include "shm/bits.h"
 
 _Static_assert(MEMBER_RECORD_MAX <= UINT16_MAX, "fits one log record");
 _Static_assert(MEMBER_MAX <= 16, "member masks are 16 bits");
@@ -330,37 +330,6 @@ member_decode(
 	if (b.n != 0 || member_check(out) != NULL)
 		return -EBADMSG;
 	return 0;
-}
-
-size_t
-member_file_encode(uint8_t *at, const struct membership *m)
-{
-	size_t n = member_encode(at + MEMBER_FILE_HEAD, m);
-
-	put_le32(at + 4, MEMBER_FILE_MAGIC);
-	put_le32(at + 8, MEMBER_FILE_FORMAT);
-	put_le32(at + 12, (uint32_t)n);
-	put_le64(at + 16, m->vlsn);
-	n += MEMBER_FILE_HEAD;
-	put_le32(at, crc32c(0, at + 4, n - 4));
-	return n;
-}
-
-int
-member_file_decode(const uint8_t *at, size_t n, struct membership *out)
-{
-	if (n < MEMBER_FILE_HEAD || n > MEMBER_FILE_MAX)
-		return -EBADMSG;
-	if (get_le32(at) != crc32c(0, at + 4, n - 4))
-		return -EBADMSG;
-	if (get_le32(at + 4) != MEMBER_FILE_MAGIC)
-		return -EBADMSG;
-	if (get_le32(at + 8) != MEMBER_FILE_FORMAT)
-		return -EPROTO;
-	if (get_le32(at + 12) != n - MEMBER_FILE_HEAD)
-		return -EBADMSG;
-	return member_decode(at + MEMBER_FILE_HEAD, n - MEMBER_FILE_HEAD,
-	    get_le64(at + 16), out);
 }
 
 void

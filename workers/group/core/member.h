@@ -1,7 +1,8 @@
 /*
  * The membership of a group: who is in it, who votes, who commits. It lives in
  * the log as a record (REC_MEMBER); what follows is that record's payload,
- * whose integrity is the record's CRC:
+ * whose integrity is the record's CRC (and that of its copy in a file,
+ * member_file.h):
  *
  *	off size
  *	  0    2  format version, 2
@@ -44,26 +45,15 @@
  *	 14    2  peer address length
  *	 16       name, then address, no padding
  *
- * The file data_dir/members is a copy of the newest *committed* record, for
- * the day when the log no longer holds it:
- *
- *	off size
- *	  0    4  CRC32C of bytes 4..end
- *	  4    4  magic "NLMB"
- *	  8    4  format version of the file, 1
- *	 12    4  payload length
- *	 16    8  VLSN of the record
- *	 24       payload
- *
  * Pure functions: no I/O, no allocation. Nothing here logs.
  */
-#ifndef WORKERS_GROUP_MEMBER_H
-#define WORKERS_GROUP_MEMBER_H
+#ifndef WORKERS_GROUP_CORE_MEMBER_H
+#define WORKERS_GROUP_CORE_MEMBER_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include "shm/commit.h"
+#include "shm/commit_view.h"
 
 #define MEMBER_FORMAT       2u
 #define MEMBER_ADDR_MAX     272 /* host name (253), brackets, colon, port */
@@ -76,11 +66,7 @@
 	(MEMBER_HEAD_SIZE + 2 * MEMBER_QUORUM_MAX +                            \
 	    MEMBER_MAX * (MEMBER_ENTRY_SIZE + 2 * MEMBER_NAME_MAX +            \
 			     2 * MEMBER_ADDR_MAX))
-#define MEMBER_FEATURES    UINT64_C(0) /* those that this version knows */
-#define MEMBER_FILE_MAGIC  UINT32_C(0x424d4c4e) /* "NLMB" */
-#define MEMBER_FILE_FORMAT 1u /* of the file; the payload has its own */
-#define MEMBER_FILE_HEAD   24
-#define MEMBER_FILE_MAX    (MEMBER_FILE_HEAD + MEMBER_RECORD_MAX)
+#define MEMBER_FEATURES UINT64_C(0) /* those that this version knows */
 
 struct member {
 	uint64_t incarnation;
@@ -139,10 +125,6 @@ size_t member_encode(uint8_t *at, const struct membership *m);
  */
 int member_decode(
     const uint8_t *at, size_t n, uint64_t vlsn, struct membership *out);
-
-/* The same for the file; at must have room for MEMBER_FILE_MAX bytes. */
-size_t member_file_encode(uint8_t *at, const struct membership *m);
-int member_file_decode(const uint8_t *at, size_t n, struct membership *out);
 
 /* Of a membership that member_check() accepts. */
 void member_quorums(const struct membership *m, struct quorums *out);

@@ -1,15 +1,14 @@
 /*
- * The consensus core: what an input means in this state (a fact), one table
- * row per (state, fact), and the few actions the rows name. Contract and
- * rules: group_core.h. The table itself is group_table.c.
+ * The consensus core: what an event means in this state (a fact), one table
+ * row per exception, and the list that comes of what the rows' acts ask for.
+ * Contract and rules: step.h. The table itself is table.c.
  */
-#include "workers/group/group_core.h"
+#include "workers/group/core/step.h"
 
 #include <string.h>
 
 #include "shm/assert.h"
-#include "shm/bits.h"
-#include "workers/group/group_acts.h"
+#include "workers/group/core/table.h"
 
 /* A step follows at most this many facts: joined, then alone or spent. */
 #define FACTS_PER_STEP 4
@@ -34,13 +33,6 @@ group_edge_legal(enum role from, enum role to)
 {
 	ASSERT(from < ROLE_COUNT && to < ROLE_COUNT);
 	return (edges[from].to & 1u << to) != 0;
-}
-
-/* Does nobody else vote? Then what force goes over harms nobody else. */
-static bool
-only_voter(const struct group_core *c)
-{
-	return c->self >= 0 && c->quorums.voters == 1u << c->self;
 }
 
 /* This node as a set of voters; empty if it is none. */
@@ -95,111 +87,11 @@ group_view(const struct group_core *c, struct commit_view *out)
 	out->lease_until_ns = master ? c->lease_until_ns : 0;
 }
 
-/*
- * What a disk says at boot that a node must not go on with. In a group of one
- * nobody else can be harmed by it, so force may: those have a bit.
- */
-static const char *
-boot_damage(const struct group_boot *b, unsigned *bit)
-{
-	const struct membership *m = b->membership;
-
-	*bit = GROUP_FORCED_TERM;
-	if (b->log_term > b->term)
-		return "the log has records of a newer term than the state "
-		       "file: the state file is older than the log";
-	*bit = GROUP_FORCED_LOG;
-	if (m->vlsn > b->log_vlsn)
-		return "the members file names a newer record than the log "
-		       "holds: the end of the log is lost";
-	*bit = GROUP_FORCED_MEMBERS;
-	if (m->vlsn == 0 && b->log_first > 1)
-		return "neither the log nor the members file holds the "
-		       "group's membership";
-	*bit = 0;
-	return NULL;
-}
-
-unsigned
-group_boot_damage(const struct group_boot *b)
-{
-	unsigned bit;
-
-	(void)boot_damage(b, &bit);
-	return bit;
-}
-
-/*
- * "Whatever skips records or bypasses a quorum (force) starts a new generation
- * with a membership of the survivors" (DESIGN, 8): in a group of one that is
- * this node. The node file says it first; the record follows with this term.
- */
-static void
-boot_renew(struct group_core *c, const struct group_boot *b)
-{
-	if (!only_voter(c) || c->current.generation >= b->generation)
-		return;
-	c->current.generation = b->generation;
-	c->current.vlsn = 0;
-}
-
-static const char *
-boot_foreign(const struct group_core *c, const struct group_boot *b)
-{
-	if (memcmp(b->group_uuid, c->current.group_uuid, 16) != 0)
-		return "the membership is of another group";
-	if (b->generation != c->current.generation)
-		return "the membership is of another generation of the group";
-	if (c->self < 0)
-		return "this node's incarnation is not in the group's "
-		       "membership: its data directory was replaced";
-	return NULL;
-}
-
-/* Which of joined, barred, refused a boot is; takes over what was read. */
 static enum group_fact
-boot_fact(
-    struct group_core *c, const struct group_boot *b, struct group_actions *out)
-{
-	unsigned bit;
-
-	c->incarnation = b->incarnation;
-	c->term = c->stored_term = b->term;
-	c->vote = b->vote;
-	group_adopt(c, b->membership);
-	if (b->fallback != NULL)
-		c->previous = *b->fallback;
-	if (b->mode == RECOVERY_READONLY) {
-		c->readonly = true;
-		return FACT_BARRED;
-	}
-	boot_renew(c, b);
-	out->why = boot_foreign(c, b);
-	if (out->why != NULL)
-		return FACT_REFUSED;
-	if (b->mode == RECOVERY_FORCE && !only_voter(c)) {
-		out->why = "recovery mode force in a group of several: this "
-			   "node neither votes nor acknowledges, it must be "
-			   "restored from another member";
-		return FACT_BARRED;
-	}
-	out->why = boot_damage(b, &bit);
-	if (out->why == NULL)
-		return FACT_JOINED;
-	if (b->mode != RECOVERY_FORCE) {
-		out->forced = bit;
-		return FACT_REFUSED;
-	}
-	out->why = NULL;
-	out->forced = boot_forced(c, b);
-	return FACT_JOINED;
-}
-
-static enum group_fact
-persisted_fact(struct group_core *c, const struct group_event *ev)
+stored_fact(struct group_core *c, const struct group_event *ev)
 {
 	ASSERT(c->persisting);
-	ASSERT(ev->term == c->term && ev->vote == c->vote);
+	ASSERT(ev->stored.term == c->term && ev->stored.vote == c->vote);
 	c->persisting = false;
 	c->stored_term = c->term;
 	if (c->self >= 0 && c->vote == c->incarnation)
@@ -228,27 +120,33 @@ member_committed_fact(const struct group_core *c, const struct group_event *ev)
 	return c->self < 0 ? FACT_REMOVED : FACT_MEMBER_COMMITTED;
 }
 
-/* What an input means here; FACT_COUNT = nothing (any more). */
-static enum group_fact
-input_fact(struct group_core *c, const struct group_event *ev,
-    struct group_actions *out)
+/* Is it of a term that this process has won? */
+static bool
+is_ours(const struct group_core *c, const struct group_event *ev)
 {
-	bool mine = ev->term == c->won_term && c->won_term != 0;
+	return c->won_term != 0 && ev->term.term == c->won_term;
+}
 
-	switch (ev->input) {
+/* What an event means here; FACT_COUNT = nothing (any more). */
+static enum group_fact
+event_fact(
+    struct group_core *c, const struct group_event *ev, struct group_wants *out)
+{
+	switch (ev->kind) {
 	case GROUP_BOOTED:
-		return boot_fact(c, ev->booted, out);
+		ASSERT(c->current.count == 0);
+		return group_boot_fact(c, ev->booted, out);
 	case GROUP_TICK:
 		return tick_fact(c, ev);
-	case GROUP_PERSISTED:
-		return persisted_fact(c, ev);
-	case GROUP_PERSIST_FAILED:
+	case GROUP_STORED:
+		return stored_fact(c, ev);
+	case GROUP_STORE_FAILED:
 		c->persisting = false;
 		return FACT_STORE_FAILED;
 	case GROUP_TERM_APPENDED:
-		return mine ? FACT_TERM_APPENDED : FACT_COUNT;
+		return is_ours(c, ev) ? FACT_TERM_APPENDED : FACT_COUNT;
 	case GROUP_TERM_COMMITTED:
-		return mine ? FACT_TERM_COMMITTED : FACT_COUNT;
+		return is_ours(c, ev) ? FACT_TERM_COMMITTED : FACT_COUNT;
 	case GROUP_MEMBER_APPENDED:
 		return FACT_MEMBER_APPENDED;
 	case GROUP_MEMBER_REFUSED:
@@ -261,13 +159,13 @@ input_fact(struct group_core *c, const struct group_event *ev,
 	case GROUP_STOP:
 		return FACT_STOP;
 	}
-	ASSERT(!"an input of the enum");
+	ASSERT(!"an event of the enum");
 	return FACT_COUNT;
 }
 
 /* What follows by itself from where the core now stands. */
 static enum group_fact
-settled_fact(const struct group_core *c, const struct group_actions *out)
+settled_fact(const struct group_core *c, const struct group_wants *out)
 {
 	if (c->role != ROLE_UNKNOWN || c->persisting || c->broken)
 		return FACT_COUNT;
@@ -294,47 +192,152 @@ row_find(enum role state, enum group_fact fact)
 /* The only place that changes the role. */
 static void
 row_apply(struct group_core *c, const struct group_row *row,
-    const struct group_event *ev, struct group_actions *out)
+    const struct group_event *ev, struct group_wants *out)
 {
+	if (out->why == NULL)
+		out->why = row != NULL ? row->why : group_ignores[c->role];
+	if (row == NULL)
+		return;
 	if (row->next != c->role) {
 		ASSERT(group_edge_legal(c->role, row->next));
 		ASSERT(!out->announce);
 		out->announce = true;
 		out->from = c->role;
 		out->to = row->next;
-		if (out->why == NULL)
-			out->why = row->why;
 		c->role = row->next;
 	}
 	if (row->act != NULL)
 		row->act(c, ev, out);
-	if (out->why == NULL)
-		out->why = row->why;
+}
+
+/* ---- the list ---- */
+
+/* The next action of the list; they come in the order of their kinds. */
+static struct group_action *
+todo_add(struct group_todo *todo, enum group_action_kind kind)
+{
+	struct group_action *a;
+
+	ASSERT(todo->count == 0 || todo->action[todo->count - 1].kind < kind);
+	ASSERT(todo->count < GROUP_ACTIONS_MAX);
+	a = &todo->action[todo->count++];
+	a->kind = kind;
+	return a;
+}
+
+static void
+todo_end(struct group_todo *todo, const struct group_wants *w)
+{
+	struct group_action *a =
+	    todo_add(todo, w->fail ? GROUP_FAIL : GROUP_RESTART);
+
+	a->end.why = w->why;
+	a->end.forced = w->forced;
+}
+
+/* What is done at once, so that nothing depends on what is over. */
+static void
+todo_epoch(const struct group_core *c, const struct group_wants *w,
+    struct group_todo *todo)
+{
+	struct group_action *a;
+
+	if (!w->raise_epoch)
+		return;
+	a = todo_add(todo, GROUP_RAISE_EPOCH);
+	a->epoch.to = c->epoch;
+	a->epoch.ended =
+	    w->announce && w->from == ROLE_MASTER ? c->won_term : 0;
+}
+
+static void
+todo_store(const struct group_core *c, const struct group_wants *w,
+    struct group_todo *todo)
+{
+	struct group_action *a;
+
+	if (!w->store)
+		return;
+	a = todo_add(todo, GROUP_STORE);
+	a->store.term = c->term;
+	a->store.vote = c->vote;
+}
+
+static void
+todo_say(const struct group_core *c, const struct group_wants *w,
+    struct group_todo *todo)
+{
+	struct group_action *a;
+
+	if (w->announce) {
+		a = todo_add(todo, GROUP_ANNOUNCE);
+		a->role.from = w->from;
+		a->role.to = w->to;
+		a->role.elected = w->elected;
+		a->role.term = c->stored_term;
+		a->role.why = w->why;
+	} else if (w->why != NULL) {
+		todo_add(todo, GROUP_SAY)->why = w->why;
+	}
+}
+
+static void
+todo_make(const struct group_core *c, const struct group_wants *w,
+    struct group_todo *todo)
+{
+	if (w->fail || w->restart) {
+		todo_end(todo, w);
+		return;
+	}
+	if (w->forced != 0)
+		todo_add(todo, GROUP_FORCE)->forced = w->forced;
+	todo_epoch(c, w, todo);
+	todo_store(c, w, todo);
+	if (w->publish)
+		group_view(c, &todo_add(todo, GROUP_PUBLISH)->view);
+	if (w->append_member)
+		todo_add(todo, GROUP_APPEND_MEMBER)->membership = &c->current;
+	if (w->save_member)
+		todo_add(todo, GROUP_SAVE_MEMBER)->membership = &c->current;
+	todo_say(c, w, todo);
+	if (w->ready)
+		(void)todo_add(todo, GROUP_READY);
+}
+
+/* The next moment at which time alone changes something. */
+static uint64_t
+next_deadline(const struct group_core *c)
+{
+	uint64_t at = GROUP_NEVER;
+
+	if (c->role == ROLE_MASTER && c->lease_until_ns < at)
+		at = c->lease_until_ns;
+	if (group_member_due(c) && c->member_retry_ns < at)
+		at = c->member_retry_ns;
+	return at;
 }
 
 void
-group_step(struct group_core *c, const struct group_event *ev,
-    struct group_actions *out)
+group_step(
+    struct group_core *c, const struct group_event *ev, struct group_todo *out)
 {
-	const struct group_row *row;
+	struct group_wants wants = { .why = NULL };
 	enum group_fact fact;
 	unsigned i;
 
-	memset(out, 0, sizeof(*out));
-	fact = input_fact(c, ev, out);
+	out->count = 0;
+	out->deadline_ns = GROUP_NEVER;
+	if (c->broken)
+		return;
+	fact = event_fact(c, ev, &wants);
 	for (i = 0; fact != FACT_COUNT; i++) {
 		ASSERT(i < FACTS_PER_STEP);
-		row = row_find(c->role, fact);
-		ASSERT(row != NULL);
-		row_apply(c, row, ev, out);
-		fact = settled_fact(c, out);
+		row_apply(c, row_find(c->role, fact), ev, &wants);
+		fact = settled_fact(c, &wants);
 	}
-	if (ev->input == GROUP_TICK)
-		group_member_retry(c, out);
-	if (out->publish)
-		group_view(c, &out->view);
-	if (out->fail || out->restart)
-		c->broken = true;
-	if (out->why == NULL)
-		out->why = "";
+	group_member_retry(c, ev->now_ns, &wants);
+	c->broken = wants.fail || wants.restart;
+	todo_make(c, &wants, out);
+	if (!c->broken)
+		out->deadline_ns = next_deadline(c);
 }

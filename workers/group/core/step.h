@@ -1,7 +1,8 @@
 /*
  * The consensus core of one node, as a pure state machine: no clock, no I/O,
- * no allocation, no log. group.c feeds it and does what it says; the
- * simulator in t/sim feeds it worse things.
+ * no allocation, no log. An event goes in, a bounded list of actions and the
+ * next deadline come out. group.c feeds it and does what it says; the
+ * simulators in t/sim feed it worse things.
  *
  * Rules it keeps (Ongaro, "Consensus: Bridging Theory and Practice", chapter 3
  * and sections 5.2, 5.4):
@@ -13,38 +14,45 @@
  *  - a node that is an election quorum by itself waits for nobody to stand, and
  *    one that is a commit quorum by itself needs no lease.
  *
+ * Only group_step() changes a core; whoever owns one reads it by the functions
+ * below, never by its fields.
+ *
  * Elections against other members need their votes; who feeds those in will
  * set bits in `votes` and step(); everything else is here.
  */
-#ifndef WORKERS_GROUP_GROUP_CORE_H
-#define WORKERS_GROUP_GROUP_CORE_H
+#ifndef WORKERS_GROUP_CORE_STEP_H
+#define WORKERS_GROUP_CORE_STEP_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include "shm/commit.h"
-#include "shm/sequencer.h"
-#include "workers/group/member.h"
+#include "shm/commit_view.h"
+#include "workers/group/core/member.h"
+
+#define GROUP_NEVER UINT64_MAX /* a deadline that does not come */
+/* A membership that the log refused is asked for again after this. */
+#define GROUP_MEMBER_RETRY_NS UINT64_C(1000000000)
 
 #define ROLE_COUNT (ROLE_SHUTDOWN + 1)
 
-/* What the thin loop tells the core. */
-enum group_input {
+/* What the loop tells the core. */
+enum group_event_kind {
 	GROUP_BOOTED, /* disk has been read: .booted */
-	GROUP_TICK, /* time passed */
-	GROUP_PERSISTED, /* (term, vote) is durable: .term, .vote */
-	GROUP_PERSIST_FAILED, /* it is not, and never will be */
-	GROUP_TERM_APPENDED, /* first record of the term: .term, .vlsn */
-	GROUP_TERM_COMMITTED, /* it is committed: .term, .vlsn */
+	GROUP_TICK, /* the deadline of the last step has come, or may have */
+	GROUP_STORED, /* (term, vote) is durable: .stored */
+	GROUP_STORE_FAILED, /* it is not, and never will be */
+	GROUP_TERM_APPENDED, /* first record of the term: .term */
+	GROUP_TERM_COMMITTED, /* it is committed: .term */
 	GROUP_MEMBER_APPENDED, /* a membership is in the log: .membership */
 	GROUP_MEMBER_REFUSED, /* the log took no membership: ask again later */
 	GROUP_MEMBER_COMMITTED, /* the one at .vlsn is committed */
 	GROUP_MEMBER_CUT, /* the log will be cut after .vlsn */
-	GROUP_STOP,
+	GROUP_STOP
 };
 
 struct group_boot {
-	enum recovery_mode mode;
+	bool readonly, force; /* recovery mode; neither: normal */
+	uint16_t epoch; /* log epoch in force */
 	uint64_t incarnation; /* of this node */
 	uint64_t generation;
 	const uint8_t *group_uuid; /* 16 bytes, the caller's */
@@ -59,44 +67,88 @@ struct group_boot {
 	const struct membership *membership, *fallback;
 };
 
-/* What force went over in a group of one: bits of group_actions.forced. */
+struct group_event {
+	enum group_event_kind kind;
+	uint64_t now_ns; /* CLOCK_BOOTTIME */
+	union {
+		const struct group_boot *booted; /* the caller's */
+		const struct membership *membership; /* the caller's */
+		struct {
+			uint64_t term, vote;
+		} stored;
+		struct {
+			uint64_t term, vlsn;
+		} term;
+		uint64_t vlsn;
+	};
+};
+
+/* What force went over in a group of one: bits. */
 enum group_forced {
 	GROUP_FORCED_TERM = 1, /* the log is of a newer term than state */
 	GROUP_FORCED_LOG = 2, /* the log ends before its membership */
 	GROUP_FORCED_MEMBERS = 4, /* the membership is lost; proposed again */
 };
 
-struct group_event {
-	enum group_input input;
-	uint64_t now_ns; /* CLOCK_BOOTTIME */
-	uint64_t term, vote, vlsn;
-	const struct group_boot *booted;
-	const struct membership *membership; /* the caller's */
+/*
+ * What the loop must do. A list has each kind at most once, in the order of
+ * this enum, which is the order of doing: so it is never longer than the enum.
+ * All of one list is done before the next step, but for _STORE and
+ * _APPEND_MEMBER, which events answer.
+ */
+enum group_action_kind {
+	GROUP_FAIL, /* .end: this node cannot take part; stands alone */
+	GROUP_RESTART, /* .end: the node must boot again; stands alone */
+	GROUP_FORCE, /* .forced was gone over, to be said loudly */
+	GROUP_RAISE_EPOCH, /* .epoch: that of `committed`, at once */
+	GROUP_STORE, /* .store (term, vote); then GROUP_STORED */
+	GROUP_PUBLISH, /* members' names, then .view, then wake wal */
+	GROUP_APPEND_MEMBER, /* .membership as a record; then _APPENDED */
+	GROUP_SAVE_MEMBER, /* .membership into the members file */
+	GROUP_ANNOUNCE, /* .role changed */
+	GROUP_SAY, /* .why, for whoever debugs */
+	GROUP_READY, /* term, vote and membership are known: boot goes on */
+	GROUP_ACTION_KINDS
 };
 
-/*
- * What the loop must do, in the order of the fields. With fail or restart
- * nothing else is done: the process ends. All that a step asks for is done
- * before the next step, but for persist and append, which events answer.
- */
-struct group_actions {
-	bool fail; /* this node cannot take part, because of .why */
-	bool restart; /* the node must boot again, because of .why */
-	const char *why; /* constant; "" if nothing is to be said */
-	unsigned forced; /* enum group_forced: gone over, to be said loudly;
-			    with fail: what force would go over */
-	bool raise_epoch; /* raise the epoch of `committed` to .epoch */
-	uint16_t epoch;
-	bool persist; /* store (.term, .vote); then GROUP_PERSISTED */
-	uint64_t term, vote;
-	bool publish; /* names, then .view, then wake wal */
-	struct commit_view view;
-	bool append_member; /* core->current as a record; then _APPENDED */
-	bool save_member; /* core->current into the members file */
-	bool announce; /* the role changed, because of .why */
-	enum role from, to;
-	bool elected; /* an election was won (announce is set, too) */
-	bool ready; /* term, vote and membership are known: boot goes on */
+struct group_action {
+	enum group_action_kind kind;
+	union {
+		struct {
+			const char *why; /* constant */
+			unsigned forced; /* with fail: what force would go
+					    over, enum group_forced */
+		} end;
+		unsigned forced; /* enum group_forced */
+		struct {
+			uint16_t to;
+			uint64_t ended; /* the mastership of that term is over
+					   with it: nothing more commits under
+					   it; 0 = none is */
+		} epoch;
+		struct {
+			uint64_t term, vote;
+		} store;
+		struct commit_view view;
+		const struct membership *membership; /* the core's, until the
+							next step */
+		struct {
+			enum role from, to;
+			bool elected; /* an election was won */
+			uint64_t term;
+			const char *why; /* constant */
+		} role;
+		const char *why; /* constant */
+	};
+};
+
+#define GROUP_ACTIONS_MAX GROUP_ACTION_KINDS
+
+struct group_todo {
+	unsigned count;
+	struct group_action action[GROUP_ACTIONS_MAX];
+	/* GROUP_TICK is due then, CLOCK_BOOTTIME; GROUP_NEVER. */
+	uint64_t deadline_ns;
 };
 
 /* Owned by the caller; zeroed = a core that has not booted. */
@@ -110,6 +162,7 @@ struct group_core {
 	bool term_committed; /* a record of the own term is committed */
 	bool member_wanted; /* the log has no membership yet */
 	bool member_asked; /* it is on its way into the log */
+	uint64_t member_retry_ns; /* refused: not asked for before */
 	uint16_t votes; /* mask: who gave us its vote in `term` */
 	uint64_t term, vote; /* durable once persisting is false */
 	uint64_t stored_term; /* durable now */
@@ -123,49 +176,16 @@ struct group_core {
 	int self; /* index in current; -1 = not in it */
 };
 
-void group_step(struct group_core *c, const struct group_event *ev,
-    struct group_actions *out);
+void group_step(
+    struct group_core *c, const struct group_event *ev, struct group_todo *out);
 
-/* Did this process win the term that `view` of it would show? */
-static inline bool
-group_writes(const struct group_core *c)
+/* The newest membership in the log, committed or not. */
+static inline const struct membership *
+group_membership(const struct group_core *c)
 {
-	return c->role == ROLE_MASTER && c->won_term == c->term;
+	return &c->current;
 }
 
-/* The table behind it, for its test and for whoever wants to read it. */
-enum group_fact {
-	FACT_JOINED, /* booted, takes part */
-	FACT_BARRED, /* booted, takes part in nothing */
-	FACT_REFUSED, /* booted from what cannot be trusted */
-	FACT_ALONE, /* own vote is an election quorum */
-	FACT_SPENT, /* terms or epochs are used up */
-	FACT_VOTED, /* own vote is durable, a quorum is missing */
-	FACT_ELECTED, /* own vote is durable and makes the quorum */
-	FACT_STORE_FAILED, /* a promise could not be made durable */
-	FACT_TERM_APPENDED,
-	FACT_TERM_COMMITTED,
-	FACT_MEMBER_APPENDED,
-	FACT_MEMBER_REFUSED,
-	FACT_MEMBER_COMMITTED,
-	FACT_MEMBER_CUT,
-	FACT_REMOVED, /* a committed membership is without us */
-	FACT_LAPSED, /* a master's lease ran out */
-	FACT_STOP,
-	FACT_COUNT
-};
-
-struct group_row {
-	enum role state;
-	enum group_fact fact;
-	enum role next;
-	void (*act)(struct group_core *, const struct group_event *,
-	    struct group_actions *); /* NULL: nothing is done, only said */
-	const char *why;
-};
-
-extern const struct group_row group_table[];
-extern const size_t group_table_rows;
 /* May a node go from one state to the other? */
 bool group_edge_legal(enum role from, enum role to);
 const char *group_forced_text(enum group_forced bit);
