@@ -115,6 +115,68 @@ commit_vlsn(const struct region *r)
 	return word_vlsn(position_get(&r->pos->committed));
 }
 
+static uint64_t
+ended_vlsn(const struct commit_state *cs, uint64_t term)
+{
+	uint64_t vlsn;
+	unsigned i;
+
+	for (i = 0; i < ENDED_MAX; i++) {
+		/* Pairs with the release in commit_term_ended(). */
+		if (atomic_load_explicit(
+			&cs->ended[i].term, memory_order_acquire) != term)
+			continue;
+		vlsn = atomic_load_explicit(
+		    &cs->ended[i].vlsn, memory_order_relaxed);
+		atomic_thread_fence(memory_order_acquire);
+		if (atomic_load_explicit(
+			&cs->ended[i].term, memory_order_relaxed) == term)
+			return vlsn;
+	}
+	return 0;
+}
+
+bool
+commit_of_term(const struct region *r, uint64_t term, uint64_t *vlsn)
+{
+	const struct commit_state *cs = r->commit;
+	uint64_t word[ROLE_WORDS];
+	struct commit_view view;
+	uint32_t seq;
+
+	/*
+	 * As long as this view is the newest, nothing is committed in a later
+	 * epoch, also if that has been raised: so `committed` is its.
+	 */
+	do {
+		seq = atomic_load_explicit(&cs->seq, memory_order_acquire);
+		view_load(cs, seq, word, ROLE_WORDS);
+		*vlsn = commit_vlsn(r);
+		atomic_thread_fence(memory_order_acquire);
+	} while (seq != atomic_load_explicit(&cs->seq, memory_order_relaxed));
+	memcpy(&view, word, sizeof(word));
+	if (view.role == ROLE_MASTER && view.term == term)
+		return false;
+	*vlsn = ended_vlsn(cs, term);
+	return true;
+}
+
+void
+commit_term_ended(struct region *r, uint64_t term)
+{
+	struct commit_state *cs = r->commit;
+	uint64_t n =
+	    atomic_load_explicit(&cs->ended_count, memory_order_relaxed);
+	unsigned i = n % ENDED_MAX;
+
+	atomic_store_explicit(&cs->ended[i].term, 0, memory_order_relaxed);
+	atomic_thread_fence(memory_order_release);
+	atomic_store_explicit(
+	    &cs->ended[i].vlsn, commit_vlsn(r), memory_order_relaxed);
+	atomic_store_explicit(&cs->ended[i].term, term, memory_order_release);
+	atomic_store_explicit(&cs->ended_count, n + 1, memory_order_relaxed);
+}
+
 bool
 commit_is_master(const struct region *r)
 {

@@ -18,6 +18,8 @@
 #include "shm/bits.h"
 #include "shm/commit_view.h"
 
+#define ENDED_MAX 16 /* masterships of one boot whose end is remembered */
+
 /* The shared form. W: group. R: all, by sequence count. */
 struct commit_state {
 	_Alignas(CACHE_LINE) _Atomic uint32_t seq; /* word[seq & 1] is whole */
@@ -31,6 +33,15 @@ struct commit_state {
 	} member[MEMBER_MAX];
 	/* W: group, before the view that names them. */
 	char name[MEMBER_MAX][MEMBER_NAME_MAX];
+	/*
+	 * W: group, before the view that shows it. Masterships of this node
+	 * that are over, the oldest is overwritten; term stored last, release.
+	 */
+	struct {
+		_Atomic uint64_t term; /* 0 = none */
+		_Atomic uint64_t vlsn; /* newest committed by then */
+	} ended[ENDED_MAX];
+	_Atomic uint64_t ended_count; /* W: group. R: nobody else */
 };
 
 struct region;
@@ -46,6 +57,18 @@ void commit_view_write(struct commit_state *cs, const struct commit_view *in);
 bool commit_advance(struct region *r);
 /* The committed VLSN, whatever its epoch. */
 uint64_t commit_vlsn(const struct region *r);
+/*
+ * Of records that this node appended as master of `term`: the newest VLSN that
+ * was committed before that mastership was over. A VLSN alone says nothing: it
+ * may be another record's by now. True: it is over, *vlsn is final; 0 then,
+ * if its end is not remembered.
+ */
+bool commit_of_term(const struct region *r, uint64_t term, uint64_t *vlsn);
+/*
+ * group only, after it has raised the epoch of `committed` and before a view
+ * shows it: the mastership of that term is over.
+ */
+void commit_term_ended(struct region *r, uint64_t term);
 /*
  * May this node append, and serve linearizable reads? The second needs the
  * term's first record committed and applied, and a valid lease.

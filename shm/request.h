@@ -91,7 +91,8 @@ enum ret_status {
 /*
  * wal -> client: the `count` requests from seq on got the VLSNs from
  * vlsn on (RET_OK; requests in parts have count 1 and the last VLSN), or
- * were all refused for the same reason.
+ * were all refused for the same reason. What was appended is answered by that
+ * mastership only: commit_of_term().
  */
 struct wal_ret {
 	uint32_t len; /* sizeof(struct wal_ret) */
@@ -99,10 +100,11 @@ struct wal_ret {
 	uint32_t count;
 	uint32_t incarnation;
 	uint64_t vlsn;
+	uint64_t term; /* the mastership that appended them, else 0 */
 	uint32_t status; /* enum ret_status */
 	uint32_t zero;
 };
-_Static_assert(sizeof(struct wal_ret) == 32, "packed");
+_Static_assert(sizeof(struct wal_ret) == 40, "packed");
 
 enum res_flag { RES_MORE = 1 }; /* further pieces of this result follow */
 

@@ -25,6 +25,7 @@ static struct conf conf;
 static struct gateway gw;
 static struct bytering req, ret, res; /* the other sides */
 static uint64_t last_vlsn;
+static uint64_t term = 1; /* of the played wal */
 static unsigned parts_seen;
 static unsigned inexact; /* turns after which pool.used was not true */
 
@@ -196,6 +197,7 @@ wal_return(uint32_t seq, uint32_t count, uint64_t vlsn, unsigned status)
 		.count = count,
 		.incarnation = 7,
 		.vlsn = vlsn,
+		.term = status == RET_OK ? term : 0,
 		.status = status };
 	void *at = bytering_reserve(&ret, sizeof(r));
 

@@ -45,6 +45,7 @@ struct harness {
 	uint32_t seq; /* newest request */
 	uint32_t seq_answered; /* requests answered, in order */
 	uint64_t acked_vlsn; /* VLSN of the newest RET_OK */
+	uint64_t acked_term; /* and its mastership */
 	uint32_t refused[RET_NO_SEGMENT + 1]; /* by status */
 	bool readonly, force;
 	bool keep_region; /* of the life that ends, as a node does */
@@ -305,8 +306,12 @@ h_answers(struct harness *h)
 		if (r.seq != h->seq_answered + 1)
 			diag("ret: seq %u after %u", r.seq, h->seq_answered);
 		h->seq_answered = r.seq + r.count - 1;
-		if (r.status == RET_OK)
+		if (r.status == RET_OK) {
 			h->acked_vlsn = r.vlsn + r.count - 1;
+			h->acked_term = r.term;
+		} else if (r.term != 0) {
+			diag("ret: refused, in term %ju", (uintmax_t)r.term);
+		}
 		if (r.status < sizeof(h->refused) / sizeof(h->refused[0]))
 			h->refused[r.status] += r.count;
 		bytering_advance(&h->ret, len);

@@ -218,6 +218,126 @@ test_log_failed(void)
 	gone(a);
 }
 
+/* The role of another epoch, and of another term if it is master again. */
+static void
+role_is(enum role role, uint16_t epoch, uint64_t of_term)
+{
+	struct commit_view view = { .term = of_term,
+		.epoch = epoch,
+		.role = (uint8_t)role,
+		.member_count = 1,
+		.voters = 1,
+		.quorum = quorum_count(1, 1),
+		.lease_until_ns = UINT64_MAX };
+
+	commit_view_write(region.commit, &view);
+}
+
+/* As group does it: the epoch, the record of it, the view. */
+static void
+mastership_ends(uint16_t epoch)
+{
+	position_set(
+	    &region.pos->committed, epoch_word(epoch, commit_vlsn(&region)));
+	commit_term_ended(&region, term);
+	role_is(ROLE_UNKNOWN, epoch, term);
+}
+
+static bool
+is_unknown(const char *got)
+{
+	return strncmp(got, "-UNKNOWNOUTCOME this node is no master", 38) == 0;
+}
+
+/*
+ * A mastership ends behind the first of four: what others commit at the VLSNs
+ * behind that answers nobody here, also when this node is master again.
+ */
+static void
+test_deposed(void)
+{
+	struct conn *a = client();
+	uint32_t seq = gw.next_seq;
+	struct seen s;
+	const char *got;
+
+	say(a, "SET k v\r\nSET k v\r\nINCR n\r\nSET k v\r\n");
+	turn();
+	while (wal_take(&s))
+		;
+	wal_return(seq, 3, last_vlsn + 1, RET_OK);
+	commit(++last_vlsn);
+	mastership_ends(2);
+	position_set(&region.pos->committed, epoch_word(2, last_vlsn + 20));
+	ok(gw_write_pending(&gw), "it is noticed");
+	turn();
+	got = heard(a);
+	ok(strncmp(got, "+OK\r\n", 5) == 0 && is_unknown(got + 5),
+	    "one was committed, of the next nobody knows");
+	got += 5 + strcspn(got + 5, "\n") + 1;
+	ok(is_unknown(got), "nor of what the store would have answered");
+	/* Its return comes when the next mastership has committed beyond it. */
+	role_is(ROLE_MASTER, 3, 2);
+	position_set(&region.pos->committed, epoch_word(3, last_vlsn + 20));
+	wal_return(seq + 3, 1, last_vlsn + 3, RET_OK);
+	turn();
+	ok(is_unknown(heard(a)), "nor later, as master of another term");
+	term = 2;
+	last_vlsn += 20;
+	say(a, "SET k v\r\n");
+	turn();
+	wal_accept();
+	turn();
+	is_str(heard(a), "", "appended is not answered");
+	position_set(&region.pos->committed, epoch_word(3, last_vlsn));
+	turn();
+	is_str(heard(a), "+OK\r\n", "what that one appended is answered");
+	is_u64(gw.oldest_seq, gw.next_seq, "the window is empty");
+	ok(!gw_write_pending(&gw), "nothing is left to do");
+	gone(a);
+}
+
+/* WAIT tells the truth of what was answered before it was committed. */
+static void
+test_wait_deposed(void)
+{
+	struct conn *a = client(), *b = client();
+
+	atomic_store(&region.control->sync_level, CONF_SYNC_NO_SYNC);
+	say(a, "SET k v\r\n");
+	turn();
+	wal_accept();
+	position_set(&region.pos->appended, last_vlsn);
+	turn();
+	is_str(heard(a), "+OK\r\n", "no_sync: answered when appended");
+	say(a, "WAITAOF 1 0 0\r\n");
+	turn();
+	is_str(heard(a), "", "which is not committed");
+	position_set(&region.pos->committed, epoch_word(3, last_vlsn));
+	ok(gw_park_pending(&gw), "it is then");
+	turn();
+	is_str(heard(a), "*2\r\n:1\r\n:0\r\n", "and is told");
+	say(a, "SET k v\r\n");
+	say(b, "SET k v\r\n");
+	turn();
+	wal_accept();
+	position_set(&region.pos->appended, last_vlsn);
+	turn();
+	is_str(heard(a), "+OK\r\n", "another one");
+	is_str(heard(b), "+OK\r\n", "and another's");
+	say(b, "WAITAOF 1 0 0\r\n");
+	mastership_ends(4);
+	position_set(&region.pos->committed, epoch_word(4, last_vlsn + 20));
+	ok(gw_park_pending(&gw), "the end of the mastership is noticed");
+	turn();
+	is_str(heard(b), "*2\r\n:0\r\n:0\r\n", "it may not be on disk");
+	say(a, "WAITAOF 1 0 0\r\n");
+	is_str(heard(a), "*2\r\n:0\r\n:0\r\n", "nor who asks later");
+	atomic_store(&region.control->sync_level, CONF_SYNC_SYNC);
+	gone(a);
+	gone(b);
+}
+
 static void
 test_park(void)
 {
@@ -837,6 +957,8 @@ main(void)
 	test_count();
 	test_hopeless();
 	test_log_failed();
+	test_deposed();
+	test_wait_deposed();
 	gw_write_fini(&gw);
 	position_set(&region.pos->commit_waited, 3);
 	is_u64(gw_write_init(&gw), 0, "another life");

@@ -277,6 +277,7 @@ test_founding(void)
 	struct membership m;
 	struct wal_req req;
 	struct commit_view v = view();
+	uint64_t vlsn;
 
 	ok(v.role == ROLE_DETACHED && v.term == 0, "waits for the log's end");
 	log_known();
@@ -310,8 +311,12 @@ test_founding(void)
 	is_u64(counter_sum(f.r.counters, C_ELECTIONS_WON), 1, "won");
 	is_u64(counter_sum(f.r.counters, C_ROLE_CHANGES), 2, "two changes");
 	ok(event_says("unknown -> master in term 1: won the term"), "told");
+	ok(!commit_of_term(&f.r, 1, &vlsn) && vlsn == 2,
+	    "it is its mastership");
 	group_stop(pid);
 	ok(view().role == ROLE_SHUTDOWN && view().epoch == 2, "and over");
+	ok(commit_of_term(&f.r, 1, &vlsn) && vlsn == 2,
+	    "what it had committed is known");
 	region_over();
 }
 

@@ -377,6 +377,108 @@ advance_race(struct region *r)
 	munmap(race, 3 * sizeof(*race));
 }
 
+/* In term n of the storm: the newest record that its mastership commits. */
+static uint64_t
+storm_last(uint64_t n)
+{
+	return n * 100 + 50;
+}
+
+/* This node is master, is none, follows another one, and so on. */
+static int
+storm_main(void *arg)
+{
+	struct region *r = arg;
+	struct commit_view v = { .voters = 1, .quorum = quorum_count(1, 1) };
+	uint64_t n, vlsn;
+	uint16_t epoch = 0;
+
+	for (n = 1; epoch < UINT16_MAX - 1; n++) {
+		v.term = n;
+		v.role = ROLE_MASTER;
+		v.epoch = ++epoch;
+		position_set(&r->pos->committed, epoch_word(epoch, n * 100));
+		commit_view_write(r->commit, &v);
+		for (vlsn = n * 100; vlsn <= storm_last(n); vlsn++)
+			position_set(
+			    &r->pos->committed, epoch_word(epoch, vlsn));
+		position_set(
+		    &r->pos->committed, epoch_word(++epoch, storm_last(n)));
+		commit_term_ended(r, n);
+		v.role = n % 2 == 0 ? ROLE_REPLICA : ROLE_UNKNOWN;
+		v.epoch = epoch;
+		commit_view_write(r->commit, &v);
+		for (vlsn = storm_last(n); vlsn < (n + 1) * 100; vlsn++)
+			position_set(
+			    &r->pos->committed, epoch_word(epoch, vlsn));
+	}
+	return 0;
+}
+
+/*
+ * What counts as a mastership's is what it committed, whatever is committed
+ * behind it; and once it is over that does not change.
+ */
+static void
+ended_storm(struct region *r)
+{
+	uint64_t vlsn, again, looks = 0, over = 0, wrong = 0, forgotten = 0;
+	struct commit_view v;
+	pid_t pid = child_start(storm_main, r);
+	uint64_t until = mono_ns() + 10 * NS_PER_S;
+
+	do {
+		commit_view_read(r->commit, &v);
+		if (v.term == 0)
+			continue;
+		looks++;
+		if (!commit_of_term(r, v.term, &vlsn)) {
+			wrong += vlsn > storm_last(v.term);
+			continue;
+		}
+		over++;
+		forgotten += vlsn == 0;
+		wrong += vlsn != 0 && vlsn != storm_last(v.term);
+		wrong += !commit_of_term(r, v.term, &again);
+	} while (v.term < UINT16_MAX / 2 - 1 && mono_ns() < until);
+	is_i64(child_end(pid), 0, "masterships come and go");
+	is_u64(wrong, 0, "each look sees what was committed under one");
+	ok(over > 0 && forgotten < over, "%u looks, %u behind an end, %u late",
+	    (unsigned)looks, (unsigned)over, (unsigned)forgotten);
+}
+
+static void
+ended(struct region *r)
+{
+	struct commit_view v = { .role = ROLE_MASTER };
+	uint64_t vlsn, n;
+
+	v.term = 7;
+	v.epoch = 1;
+	commit_view_write(r->commit, &v);
+	position_set(&r->pos->committed, epoch_word(1, 20));
+	ok(!commit_of_term(r, 7, &vlsn) && vlsn == 20, "a mastership's commit");
+	ok(commit_of_term(r, 6, &vlsn) && vlsn == 0,
+	    "one that is not remembered is over");
+	position_set(&r->pos->committed, epoch_word(2, 20));
+	ok(!commit_of_term(r, 7, &vlsn) && vlsn == 20,
+	    "nothing commits in an epoch without a view");
+	commit_term_ended(r, 7);
+	ok(!commit_of_term(r, 7, &vlsn) && vlsn == 20, "it is not over before");
+	v.term = 9;
+	v.epoch = 2;
+	commit_view_write(r->commit, &v);
+	position_set(&r->pos->committed, epoch_word(2, 30));
+	ok(commit_of_term(r, 7, &vlsn) && vlsn == 20,
+	    "over: what is behind its end is not its");
+	ok(!commit_of_term(r, 9, &vlsn) && vlsn == 30, "but another one's");
+	for (n = 0; n < ENDED_MAX - 1; n++)
+		commit_term_ended(r, 100 + n);
+	ok(commit_of_term(r, 7, &vlsn) && vlsn == 20, "some are remembered");
+	commit_term_ended(r, 200);
+	ok(commit_of_term(r, 7, &vlsn) && vlsn == 0, "of more the newest");
+}
+
 int
 main(void)
 {
@@ -390,6 +492,12 @@ main(void)
 	fixture_open(&f);
 	advance(&f.r);
 	advance_race(&f.r);
+	fixture_close(&f);
+	fixture_open(&f);
+	ended(&f.r);
+	fixture_close(&f);
+	fixture_open(&f);
+	ended_storm(&f.r);
 	fixture_close(&f);
 	return tap_done();
 }

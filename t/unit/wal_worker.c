@@ -34,6 +34,7 @@ test_life(enum conf_wal_io io, const char *what)
 	    epoch_word(h.view.epoch, 1), "is told of");
 	ok(h_write(&h, 1, 100, &number), "one write");
 	is_u64(h.acked_vlsn, 2, "gets VLSN 2");
+	is_u64(h.acked_term, 1, "of the first mastership");
 	ok(h_write(&h, 5000, 100, &number), "5,000 small ones");
 	is_u64(h.acked_vlsn, 5002, "in order");
 	ok(counter_of(&h, C_WAL_FLUSHES) > 0 &&
@@ -56,6 +57,7 @@ test_life(enum conf_wal_io io, const char *what)
 	is_u64(counter_of(&h, C_WAL_REPLAYED), last, "all was scanned");
 	h_elect(&h, 2);
 	ok(h_write(&h, 10, 100, &number), "ten more");
+	is_u64(h.acked_term, 2, "of the second");
 	h_kill(&h);
 	is_i64(h_boot(&h), 0, "boots after kill -9");
 	is_u64(position_get(&h.region.pos->durable), last + 11, "all there");

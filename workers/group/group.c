@@ -207,6 +207,8 @@ act(struct group *g, const struct group_action *a) /* flat dispatch */
 		return;
 	case GROUP_RAISE_EPOCH:
 		committed_raise_epoch(g->r, a->epoch.to);
+		if (a->epoch.ended != 0)
+			commit_term_ended(g->r, a->epoch.ended);
 		return;
 	case GROUP_STORE:
 		counter_add(g->r->counters, g->w->slot, C_ELECTIONS_HELD, 1);

@@ -297,14 +297,17 @@ client_broken(struct wal *w, unsigned client)
 		kill(pid, SIGKILL);
 }
 
-/* The ret entry that tells of this request: the run goes on, or a new one. */
+/*
+ * The ret entry that tells of this request: the run goes on, or a new one.
+ * term and vlsn are 0 of what is refused, term also of a cut.
+ */
 static bool
 ret_entry(struct wal_client *c, const struct wal_req *req, unsigned status,
-    uint64_t vlsn)
+    uint64_t term, uint64_t vlsn)
 {
 	struct wal_ret *run = c->run;
 
-	if (run != NULL && run->status == status &&
+	if (run != NULL && run->status == status && run->term == term &&
 	    run->incarnation == req->incarnation &&
 	    run->seq + run->count == req->seq &&
 	    (status != RET_OK || run->vlsn + run->count == vlsn)) {
@@ -317,7 +320,8 @@ ret_entry(struct wal_client *c, const struct wal_req *req, unsigned status,
 	run->seq = req->seq;
 	run->count = 1;
 	run->incarnation = req->incarnation;
-	run->vlsn = status == RET_OK ? vlsn : 0;
+	run->vlsn = vlsn;
+	run->term = term;
 	run->status = status;
 	run->zero = 0;
 	c->run = run;
@@ -384,7 +388,8 @@ request_append(struct wal *w, unsigned client, const struct wal_req *req,
 		return false;
 	if (!wal_room(w, record_len(n)))
 		return false;
-	if (!more && !ret_entry(c, req, RET_OK, w->log.end.vlsn + 1)) {
+	if (!more &&
+	    !ret_entry(c, req, RET_OK, w->log.end.term, w->log.end.vlsn + 1)) {
 		c->stuck = true;
 		wal_busy(w, BUSY_RETURN);
 		return false;
@@ -407,7 +412,7 @@ request_refuse(
 
 	if ((req->flags & REQ_MORE) != 0)
 		return true;
-	if (!ret_entry(c, req, status, 0)) {
+	if (!ret_entry(c, req, status, 0, 0)) {
 		c->stuck = true;
 		wal_busy(w, BUSY_RETURN);
 		return false;
@@ -431,7 +436,7 @@ drain_cut(struct wal *w, const struct wal_req *req, const uint8_t *payload)
 	status = wal_cut_request(w, &cut);
 	if (status == WAL_CUT_LATER)
 		return false;
-	if (!ret_entry(c, req, status, cut.vlsn)) {
+	if (!ret_entry(c, req, status, 0, status == RET_OK ? cut.vlsn : 0)) {
 		c->stuck = true;
 		wal_busy(w, BUSY_RETURN);
 		return false;

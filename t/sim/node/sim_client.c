@@ -391,6 +391,7 @@ ret_one(struct client *c, const struct wal_ret *ret)
 			    (unsigned)(o - world.write));
 		o->state = ret->status == RET_OK ? WRITE_PLACED : WRITE_REFUSED;
 		o->vlsn = ret->status == RET_OK ? ret->vlsn + i : 0;
+		o->term = ret->term;
 	}
 }
 
@@ -445,15 +446,17 @@ results(struct client *c)
 static void
 committed(struct client *c)
 {
-	uint64_t limit = commit_vlsn(c->r), lost = lost_from(c);
+	uint64_t limit, lost = lost_from(c);
 
-	c->seen_committed = limit;
+	c->seen_committed = commit_vlsn(c->r);
 	for (uint32_t i = c->first; i < world.count; i++) {
 		struct write *o = &world.write[i];
 
-		if (o->life == c->life && o->early &&
-		    o->state == WRITE_PLACED && o->vlsn <= limit &&
-		    o->vlsn < lost)
+		if (o->life != c->life || !o->early ||
+		    o->state != WRITE_PLACED || o->vlsn >= lost)
+			continue;
+		(void)commit_of_term(c->r, o->term, &limit);
+		if (o->vlsn <= limit)
 			acked(o);
 	}
 }

@@ -34,6 +34,7 @@ struct write {
 	uint64_t sent_ns;
 	uint32_t seq, incarnation, life;
 	uint64_t vlsn;
+	uint64_t term; /* of the mastership that appended it */
 	uint64_t reach; /* of the table's room, the most */
 	uint32_t len;
 	uint8_t *payload;

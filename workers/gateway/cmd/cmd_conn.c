@@ -320,24 +320,26 @@ gw_run_hello(struct call *k)
 /* ---- WAIT, WAITAOF ---- */
 
 /*
- * Are the connection's writes committed? Else parked until they are or until
- * timeout_ms have passed (0 = no limit). False: parked.
+ * Are the connection's writes committed? Else parked until they are, or until
+ * nobody will know, or until timeout_ms have passed (0 = no limit). False:
+ * parked.
  */
 static bool
 wait_committed(struct call *k, int64_t timeout_ms, bool *committed)
 {
 	struct conn *c = k->c;
 	uint64_t now = k->g->io.loop.now_ns;
+	enum outcome outcome;
 
 	*committed = false;
 	if (k->in_exec)
 		return true;
 	if (park_for_order(k))
 		return false;
-	if (commit_vlsn(k->g->r) >= c->last_vlsn) {
-		*committed = true;
+	outcome = gw_write_outcome(k->g, c);
+	*committed = outcome == OUTCOME_COMMITTED;
+	if (outcome != OUTCOME_OPEN)
 		goto over;
-	}
 	if ((c->flags & CONN_WAITED) == 0) {
 		c->flags |= CONN_WAITED;
 		c->deadline_ns = timeout_ms == 0

@@ -5,6 +5,7 @@
  * locked. ../README.md holds the model; each part's duty:
  *	exec.c	      its beginning and end
  *	write.c	      requests into wal's ring, what comes back
+ *	runs.c	      what wal has appended, how far it may be answered
  *	reach.c	      writes that wait for room in the table
  *	alone.c	      who goes alone in the node
  *	result.c      the store's answers, rendered as they come
@@ -90,16 +91,19 @@ struct node {
 	uint8_t mute; /* CLIENT REPLY OFF or SKIP */
 	uint8_t status; /* enum ret_status of the refused ones */
 	uint64_t refused; /* bit i: request first_seq + i was, or is lost */
-	uint64_t lost; /* of those: appended, then the log failed */
+	uint64_t lost; /* of those: appended, outcome not known */
 	uint64_t start_ns;
 	struct sink sink; /* answers that wait for their turn */
 	struct exec *exec; /* RESULT of a MULTI */
 };
 
-/* Requests that got consecutive VLSNs, not all of them acknowledged. */
+/*
+ * Requests that got consecutive VLSNs from one mastership, not all of them
+ * acknowledged.
+ */
 struct ret_run {
 	uint32_t seq, count;
-	uint64_t vlsn;
+	uint64_t vlsn, term;
 	uint32_t status;
 };
 
@@ -208,6 +212,7 @@ struct gateway {
 	bool commit_waited; /* own bit in positions.commit_waited */
 	uint64_t request_max; /* bytes of a payload: REQ_PAYLOAD_MAX */
 	uint64_t acked; /* newest VLSN that early answers have covered */
+	uint64_t acked_term; /* as last_term of a connection */
 	struct result *result; /* of the store, as far as it has come */
 	bool result_open;
 	uint32_t result_seq;
@@ -215,7 +220,8 @@ struct gateway {
 	struct big_request big;
 	struct reach reach;
 	uint32_t maker, maker_generation; /* of the next; generation 0 = none */
-	uint64_t seen_committed;
+	uint64_t seen_committed; /* gw_runs_limit() of the oldest run */
+	uint32_t seen_view; /* who waits has been looked at under it */
 	uint64_t lost; /* seen: gw_write_lost() */
 
 	/* read.c */
@@ -312,6 +318,27 @@ void gw_lost_look(struct gateway *g);
 /* What holds its writes back, and for how long. */
 void gw_owed_publish(struct gateway *g);
 
+/* ---- runs.c ---- */
+/* Takes all places there can be need of; false: no memory. */
+bool gw_runs_init(struct gateway *g);
+/* Remember a run, joined to the one before where it just goes on. */
+void gw_runs_push(struct gateway *g, const struct wal_ret *ret);
+/* The oldest; NULL = none. And drop its first `n` requests. */
+const struct ret_run *gw_runs_first(struct gateway *g);
+void gw_runs_take(struct gateway *g, uint32_t n);
+/*
+ * How far requests of this run may be answered: a VLSN. Only the mastership
+ * that appended them answers them, and when that is over no more will be: then
+ * true.
+ */
+bool gw_runs_limit(
+    const struct gateway *g, const struct ret_run *run, uint64_t *limit);
+/* What a write that is answered now reaches, at this node's sync level. */
+uint64_t gw_write_acked(const struct gateway *g);
+/* What has become of the connection's newest answered write. */
+enum outcome { OUTCOME_OPEN, OUTCOME_COMMITTED, OUTCOME_UNKNOWN };
+enum outcome gw_write_outcome(const struct gateway *g, const struct conn *c);
+
 /* ---- write.c ---- */
 int gw_write_init(struct gateway *g);
 void gw_write_fini(struct gateway *g);
@@ -320,8 +347,6 @@ void gw_write_turn(struct gateway *g);
 /* Publish this turn's requests and ring who must see them. */
 void gw_write_publish(struct gateway *g);
 bool gw_write_pending(struct gateway *g);
-/* What an early answer waits for, at this node's sync level. */
-uint64_t gw_write_acked(const struct gateway *g);
 /* Since when the oldest that wal has been given waits; UINT64_MAX: none. */
 uint64_t gw_write_oldest(struct gateway *g);
 /* Say whether wal must ring us when `committed` moves. */

@@ -67,7 +67,9 @@ sync_begin(struct gateway *g, const struct conn *c)
 static bool
 sync_over(const struct gateway *g, const struct conn *c)
 {
-	return commit_vlsn(g->r) >= c->wait_vlsn ||
+	/* Who waits for the lease to be held has no VLSN. */
+	return (c->wait_vlsn != UINT64_MAX &&
+		   gw_write_outcome(g, c) != OUTCOME_OPEN) ||
 	       g->io.loop.now_ns >= c->deadline_ns;
 }
 
@@ -95,7 +97,8 @@ static const struct reason reasons[] = {
 	/* The store rings once it has counted so far. */
 	[PARK_COUNT] = { "count", LIST_WAITING, true, 0, count_begin,
 	    count_over },
-	/* wal rings, as commit_waited says; or its time is over. */
+	/* wal rings, as commit_waited says; group, when the mastership is
+	   over; or its time is. */
 	[PARK_SYNC] = { "sync", LIST_WAITING, true, 0, sync_begin, sync_over },
 	/* The same; and group, when the role changes. */
 	[PARK_TERM] = { "term", LIST_WAITING, true, 0, term_begin, term_over },
@@ -248,6 +251,13 @@ gw_park_look(struct gateway *g)
 	g->apply_min = g->count_min = g->sync_min = 0;
 }
 
+/* Which view is the newest? A mastership may end with it. */
+static uint32_t
+view_seq(const struct gateway *g)
+{
+	return atomic_load_explicit(&g->r->commit->seq, memory_order_acquire);
+}
+
 static bool
 waiting_is_over(const struct gateway *g)
 {
@@ -258,6 +268,7 @@ waiting_is_over(const struct gateway *g)
 		   (g->apply_min != UINT64_MAX && room_hopeless(g->r)) ||
 		   position_get(&pos->resolved) >= g->count_min ||
 		   commit_vlsn(g->r) >= g->sync_min ||
+		   (g->sync_count != 0 && view_seq(g) != g->seen_view) ||
 		   (g->term_count != 0 && gw_read_term_over(g)));
 }
 
@@ -280,6 +291,7 @@ wake_waiting(struct gateway *g)
 	if (left == 0 ||
 	    (!waiting_is_over(g) && g->io.loop.now_ns < g->sync_deadline_ns))
 		return;
+	g->seen_view = view_seq(g);
 	g->apply_min = g->count_min = g->sync_min = UINT64_MAX;
 	g->sync_deadline_ns = LOOP_NEVER;
 	for (; left != 0; left--) {

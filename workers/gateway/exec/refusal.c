@@ -1,6 +1,7 @@
 /*
  * Writes without a result: what wal refused, and what the log had appended
- * when it failed. Both are answered in their place; nobody waits for them.
+ * when it failed or when this node's mastership ended. Both are answered in
+ * their place; nobody waits for them.
  */
 #include <stdio.h>
 #include "shm/request.h"
@@ -57,9 +58,13 @@ gw_no_answer_put(const struct gateway *g, struct sink *out,
 		refusal_put(g, out, n->status);
 	else
 		reply_error(out,
-		    "UNKNOWNOUTCOME the log failed before this write was known "
-		    "to be on disk: it is not applied, and the node's next "
-		    "boot drops it if it can");
+		    g->lost != UINT64_MAX
+			? "UNKNOWNOUTCOME the log failed before this write was "
+			  "known to be on disk: it is not applied, and the "
+			  "node's next boot drops it if it can"
+			: "UNKNOWNOUTCOME this node is no master any more and "
+			  "was none when this write was committed, if it was: "
+			  "the next master may have it or not");
 }
 
 uint64_t

@@ -16,9 +16,6 @@
 #include "workers/gateway/exec/transaction.h"
 
 #define NODES_FIRST 256u
-#define RUNS_FIRST  256u
-/* Requests that may be returned and not acknowledged: see ret_take(). */
-#define RUNS_MAX (2 * GW_WINDOW)
 
 int
 gw_write_init(struct gateway *g)
@@ -35,12 +32,8 @@ gw_write_init(struct gateway *g)
 	g->commit_waited = true;
 	gw_write_commit_waited(g);
 	g->window = calloc(GW_WINDOW, sizeof(*g->window));
-	/* What wal has told is lost without a place: all are there, and no
-	   memory before they are used. */
-	g->runs = calloc(RUNS_MAX, sizeof(*g->runs));
-	g->run_cap = RUNS_FIRST;
 	g->result = gw_result_new();
-	return g->window != NULL && g->runs != NULL && g->result != NULL
+	return g->window != NULL && gw_runs_init(g) && g->result != NULL
 		   ? 0
 		   : -ENOMEM;
 }
@@ -300,9 +293,9 @@ node_conn(struct gateway *g, const struct node *n)
 	return n->conn != GW_NONE ? gw_conn_at(&g->io, n->conn) : NULL;
 }
 
-/* A node's last request is answered. */
+/* A node's last request is answered; term is as last_term of a connection. */
 static void
-node_over(struct gateway *g, struct node *n, uint64_t vlsn)
+node_over(struct gateway *g, struct node *n, uint64_t vlsn, uint64_t term)
 {
 	struct conn *c = node_conn(g, n);
 	uint64_t took = g->io.loop.now_ns - n->start_ns;
@@ -314,8 +307,10 @@ node_over(struct gateway *g, struct node *n, uint64_t vlsn)
 		node_free(g, n);
 		return;
 	}
-	if (vlsn > c->last_vlsn)
+	if (vlsn > c->last_vlsn) {
 		c->last_vlsn = vlsn;
+		c->last_term = term;
+	}
 	conn_drain(g, c);
 }
 
@@ -596,47 +591,6 @@ gw_write_append(struct gateway *g, struct conn *c, const struct request *rq)
 
 /* ---- return runs ---- */
 
-static struct ret_run *
-run_at(struct gateway *g, uint32_t i)
-{
-	return &g->runs[(g->run_head + i) & (g->run_cap - 1)];
-}
-
-/* More of the places are used; those behind the turn go on behind the last. */
-static void
-runs_grow(struct gateway *g)
-{
-	if (g->run_cap == RUNS_MAX)
-		fatalx("return ring: more answers than requests");
-	memcpy(g->runs + g->run_cap, g->runs, g->run_head * sizeof(*g->runs));
-	g->run_cap *= 2;
-}
-
-/* Remember a run, joined to the one before where it just goes on. */
-static void
-run_push(struct gateway *g, const struct wal_ret *ret)
-{
-	struct ret_run *last;
-
-	if (g->run_count != 0) {
-		last = run_at(g, g->run_count - 1);
-		if (last->status == ret->status &&
-		    last->seq + last->count == ret->seq &&
-		    (ret->status != RET_OK ||
-			last->vlsn + last->count == ret->vlsn)) {
-			last->count += ret->count;
-			return;
-		}
-	}
-	if (g->run_count == g->run_cap)
-		runs_grow(g);
-	last = run_at(g, g->run_count++);
-	*last = (struct ret_run){ .seq = ret->seq,
-		.count = ret->count,
-		.vlsn = ret->vlsn,
-		.status = ret->status };
-}
-
 /*
  * Requests of a RESULT node that were refused have no result to wait for:
  * their errors are rendered when all before them is answered.
@@ -652,12 +606,12 @@ result_step(struct gateway *g, struct node *n)
 		n->done++;
 	}
 	if (n->done == n->count)
-		node_over(g, n, 0);
+		node_over(g, n, 0, 0);
 	else if (c != NULL && &g->nodes[c->node_head] == n)
 		conn_drain(g, c);
 }
 
-/* RET_OK: it was appended, and lost with the log. */
+/* RET_OK: it was appended, and what became of it is not known. */
 static void
 request_refused(struct gateway *g, uint32_t seq, unsigned status)
 {
@@ -694,7 +648,7 @@ ret_take(struct gateway *g, const struct wal_ret *ret)
 		return;
 	gw_reach_returned(
 	    g, ret->seq, ret->count, ret->status == RET_OK ? ret->vlsn : 0);
-	run_push(g, ret);
+	gw_runs_push(g, ret);
 	if (ret->status == RET_OK)
 		return;
 	for (i = 0; i < ret->count; i++)
@@ -738,7 +692,8 @@ ret_drain(struct gateway *g)
 
 /* Early answers among `count` requests; `vlsn` is first's, 0 = refused. */
 static void
-ack_range(struct gateway *g, uint32_t first, uint32_t count, uint64_t vlsn)
+ack_range(struct gateway *g, uint32_t first, uint32_t count, uint64_t vlsn,
+    uint64_t term)
 {
 	uint32_t i = 0, node_end, s;
 	struct node *n;
@@ -756,27 +711,16 @@ ack_range(struct gateway *g, uint32_t first, uint32_t count, uint64_t vlsn)
 			n->done = n->count;
 			early_end(g);
 			/* Refused at its end: it may have begun well. */
-			node_over(
-			    g, n, vlsn == 0 ? g->acked : vlsn + node_end - 1);
+			if (vlsn == 0)
+				node_over(g, n, g->acked, g->acked_term);
+			else
+				node_over(g, n, vlsn + node_end - 1, term);
 		}
 		i = node_end;
 	}
 }
 
-uint64_t
-gw_write_acked(const struct gateway *g)
-{
-	uint64_t appended, lost;
-
-	if (atomic_load_explicit(&g->r->control->sync_level,
-		memory_order_relaxed) == CONF_SYNC_SYNC)
-		return commit_vlsn(g->r);
-	appended = position_get(&g->r->pos->appended);
-	lost = gw_write_lost(g);
-	return appended < lost ? appended : lost - 1;
-}
-
-/* These requests were appended, and the log failed. */
+/* What became of these requests, which were appended, is not known. */
 static void
 run_lost(struct gateway *g, const struct ret_run *run)
 {
@@ -786,40 +730,56 @@ run_lost(struct gateway *g, const struct ret_run *run)
 		request_refused(g, run->seq + i, RET_OK);
 }
 
+/* Answer what may be of the oldest run. False: the rest of it has to wait. */
+static bool
+run_ack(struct gateway *g)
+{
+	struct ret_run run = *gw_runs_first(g);
+	uint64_t limit, committed;
+	bool over;
+
+	if (run.status != RET_OK) {
+		gw_runs_take(g, run.count);
+		ack_range(g, run.seq, run.count, 0, 0);
+		return true;
+	}
+	over = gw_runs_limit(g, &run, &limit);
+	g->seen_committed = limit;
+	if (run.vlsn <= limit) {
+		if (limit - run.vlsn + 1 < run.count)
+			run.count = (uint32_t)(limit - run.vlsn + 1);
+		g->acked = run.vlsn + run.count - 1;
+		(void)commit_of_term(g->r, run.term, &committed);
+		g->acked_term = committed >= g->acked ? 0 : run.term;
+		gw_runs_take(g, run.count);
+		ack_range(g, run.seq, run.count, run.vlsn, g->acked_term);
+		return true;
+	}
+	if (!over && run.vlsn < g->lost)
+		return false;
+	run_lost(g, &run);
+	gw_runs_take(g, run.count);
+	ack_range(g, run.seq, run.count, 0, 0);
+	return true;
+}
+
 static void
 ack_drain(struct gateway *g)
 {
-	uint64_t limit = gw_write_acked(g), take;
-	struct ret_run run;
+	while (g->run_count != 0 && run_ack(g))
+		;
+}
 
-	g->seen_committed = limit;
-	while (g->run_count != 0) {
-		run = *run_at(g, 0);
-		take = run.count;
-		if (run.status == RET_OK && run.vlsn >= g->lost) {
-			run_lost(g, &run);
-			run.status = RET_LOG_FAILED;
-		}
-		if (run.status == RET_OK) {
-			if (run.vlsn > limit)
-				break;
-			if (limit - run.vlsn + 1 < take)
-				take = limit - run.vlsn + 1;
-		}
-		if (take == run.count) {
-			g->run_head = (g->run_head + 1) & (g->run_cap - 1);
-			g->run_count--;
-		} else {
-			run_at(g, 0)->seq += (uint32_t)take;
-			run_at(g, 0)->count -= (uint32_t)take;
-			run_at(g, 0)->vlsn += take;
-		}
-		if (run.status != RET_OK)
-			run.vlsn = 0;
-		ack_range(g, run.seq, (uint32_t)take, run.vlsn);
-		if (run.vlsn != 0)
-			g->acked = run.vlsn + take - 1;
-	}
+/* Is there more of the oldest run to answer than at the last look? */
+static bool
+ack_pending(struct gateway *g)
+{
+	const struct ret_run *run = gw_runs_first(g);
+	uint64_t limit;
+
+	if (run == NULL)
+		return false;
+	return gw_runs_limit(g, run, &limit) || limit != g->seen_committed;
 }
 
 /* ---- results ---- */
@@ -856,12 +816,15 @@ result_over(struct gateway *g, struct node *n, const struct store_res *res)
 
 	*window_at(g, res->seq) = 0;
 	n->done++;
-	if ((c = node_conn(g, n)) != NULL && res->vlsn > c->last_vlsn)
+	/* What is applied is committed. */
+	if ((c = node_conn(g, n)) != NULL && res->vlsn > c->last_vlsn) {
 		c->last_vlsn = res->vlsn;
+		c->last_term = 0;
+	}
 	if (n->done < n->count)
 		result_step(g, n);
 	else
-		node_over(g, n, res->vlsn);
+		node_over(g, n, res->vlsn, 0);
 }
 
 /* One that came whole, as most do. */
@@ -885,7 +848,8 @@ result_begin(struct gateway *g, const struct store_res *res)
 	g->result_open = n != NULL;
 	g->result_used = 0;
 	if (n == NULL) {
-		log_warnx("result %u: nobody waits for it", res->seq);
+		/* Its outcome was not known when it was answered. */
+		log_debug("result %u: nobody waits for it", res->seq);
 		return NULL;
 	}
 	g->result_seq = res->seq;
@@ -979,8 +943,7 @@ gw_write_pending(struct gateway *g)
 	if (bytering_ready(&g->ret) || bytering_ready(&g->res) ||
 	    gw_reach_pending(g))
 		return true;
-	if (gw_write_lost(g) != g->lost ||
-	    (g->run_count != 0 && gw_write_acked(g) != g->seen_committed))
+	if (gw_write_lost(g) != g->lost || ack_pending(g))
 		return true;
 	if (g->big.payload != NULL)
 		return ring_has_room(&g->req);

@@ -142,7 +142,7 @@ gw_conn_new(struct gw_io *io, int fd, unsigned listener)
 	/* Unique over gateways. */
 	c->id = io->next_id;
 	io->next_id += io->w->conf->node.gateways;
-	c->last_vlsn = c->wait_vlsn = 0;
+	c->last_vlsn = c->last_term = c->wait_vlsn = 0;
 	c->deadline_ns = LOOP_NEVER;
 	c->active_ns = c->opened_ns = io->loop.now_ns;
 	c->out = (struct sink){ .pool = &io->pool };

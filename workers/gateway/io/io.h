@@ -124,6 +124,8 @@ struct conn {
 	uint32_t node_head, node_tail, node_count;
 	uint64_t id;
 	uint64_t last_vlsn; /* of its newest answered write */
+	uint64_t last_term; /* the mastership that appended that, if it was not
+			       committed when it was answered; 0 = it was */
 	uint64_t wait_vlsn; /* CONN_INDEX, PARK_APPLY, _COUNT, _SYNC */
 	uint64_t deadline_ns; /* PARK_SYNC; LOOP_NEVER = none */
 	uint64_t active_ns; /* of its last input */
