@@ -16,9 +16,16 @@ struct asked {
 	uint16_t epoch;
 	uint64_t ended;
 	bool store;
-	uint64_t term, vote;
+	uint64_t term, vote, vote_boot;
+	uint32_t promise_ms;
 	bool publish;
 	struct commit_view view;
+	bool fence;
+	bool answer;
+	uint64_t answer_to;
+	struct group_msg answered;
+	bool tell;
+	struct group_msg told;
 	bool append_member, save_member;
 	bool announce;
 	enum role from, to;
@@ -50,10 +57,25 @@ asked_one(struct asked *a, const struct group_action *x)
 		a->store = true;
 		a->term = x->store.term;
 		a->vote = x->store.vote;
+		a->vote_boot = x->store.vote_boot;
+		a->promise_ms = x->store.promise_ms;
 		return;
 	case GROUP_PUBLISH:
 		a->publish = true;
 		a->view = x->view;
+		return;
+	case GROUP_FENCE:
+		a->fence = true;
+		a->sound &= a->raise_epoch && x->fence == a->epoch;
+		return;
+	case GROUP_ANSWER:
+		a->answer = true;
+		a->answer_to = x->send.to;
+		a->answered = x->send.msg;
+		return;
+	case GROUP_TELL:
+		a->tell = true;
+		a->told = x->send.msg;
 		return;
 	case GROUP_APPEND_MEMBER:
 		a->append_member = true;

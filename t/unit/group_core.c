@@ -24,6 +24,7 @@ members(unsigned count, uint64_t vlsn)
 	m.count = count;
 	for (i = 0; i < count; i++) {
 		m.member[i].incarnation = 100 + i;
+		m.member[i].priority = 1;
 		snprintf(m.member[i].name, sizeof(m.member[i].name), "n%u", i);
 	}
 	return m;
@@ -56,7 +57,7 @@ boot(struct group_core *c, struct group_boot b)
 }
 
 static struct asked
-persisted(struct group_core *c)
+stored(struct group_core *c)
 {
 	return step(c, (struct group_event){ .kind = GROUP_STORED,
 			   .stored = { c->term, c->vote } });
@@ -136,7 +137,7 @@ test_found(void)
 	    "the view does not show a term that is not durable");
 	ok(!a.ready && c.role != ROLE_MASTER, "nothing depends on it yet");
 
-	a = persisted(&c);
+	a = stored(&c);
 	ok(a.elected && a.to == ROLE_MASTER, "durable: elected");
 	ok(a.publish && a.view.term == 1 && a.view.role == ROLE_MASTER &&
 		a.view.epoch == 1 && a.view.master == 0 && a.view.self == 0,
@@ -162,8 +163,8 @@ test_found(void)
 	a = step(&c, (struct group_event){
 			 .kind = GROUP_TICK, .now_ns = a.deadline_ns });
 	ok(a.append_member && a.deadline_ns == GROUP_NEVER, "then");
-	a = step(&c,
-	    (struct group_event){ .kind = GROUP_TICK, .now_ns = UINT64_MAX });
+	a = step(&c, (struct group_event){
+			 .kind = GROUP_TICK, .now_ns = UINT64_MAX - 1 });
 	ok(!a.append_member, "once");
 
 	in_log = members(1, 2);
@@ -223,7 +224,7 @@ test_boot_damage(void)
 			 .membership = &known });
 	ok(a.forced == GROUP_FORCED_LOG && a.store,
 	    "force goes on, and says so");
-	a = persisted(&c);
+	a = stored(&c);
 	ok(a.append_member, "the membership goes into the log again");
 	a = boot(&c, (struct group_boot){ .term = 4,
 			 .log_term = 4,
@@ -387,7 +388,7 @@ test_same_vlsn(void)
 			   .generation = 2,
 			   .membership = &new,
 			   .fallback = &old });
-	(void)persisted(&c);
+	(void)stored(&c);
 	a = step(&c,
 	    (struct group_event){ .kind = GROUP_MEMBER_COMMITTED, .vlsn = 2 });
 	ok(a.save_member, "an older generation's file is written anew");
@@ -408,7 +409,7 @@ test_membership(void)
 	(void)boot(&c,
 	    (struct group_boot){
 		.term = 3, .log_term = 3, .log_vlsn = 8, .membership = &one });
-	(void)persisted(&c);
+	(void)stored(&c);
 	a = step(&c,
 	    (struct group_event){ .kind = GROUP_MEMBER_COMMITTED, .vlsn = 5 });
 	ok(a.save_member, "what the log holds is kept in the file");
@@ -418,16 +419,21 @@ test_membership(void)
 	ok(a.raise_epoch && a.epoch == 2 && a.view.epoch == 2 &&
 		any(&a.view.quorum, 2, 2),
 	    "other voters: the epoch goes up, then the view");
-	is_u64(a.view.lease_until_ns, 1000 + 100 * NS_PER_MS,
-	    "the lease counts from the last quorum");
+	is_u64(a.view.lease_until_ns, 0,
+	    "who needs others' answers has no lease before they come");
 	is_u64(a.ended, 0, "the mastership goes on");
-	is_u64(a.deadline_ns, a.view.lease_until_ns,
-	    "its end is the next deadline");
+	is_u64(a.deadline_ns, 1000, "a round is due");
+	a = step(
+	    &c, (struct group_event){ .kind = GROUP_TICK, .now_ns = 1000 });
+	ok(a.tell && a.told.kind == MSG_BEAT && a.told.beat.round == 1 &&
+		a.told.beat.lease_ms == 100 && a.told.term == 4,
+	    "it begins");
+	is_u64(a.deadline_ns, 1000 + GROUP_BEAT_MS * NS_PER_MS, "the next is");
 	a = step(&c, (struct group_event){
-			 .kind = GROUP_TICK, .now_ns = 999 + 100 * NS_PER_MS });
-	ok(!a.announce, "it holds until its end");
+			 .kind = GROUP_TICK, .now_ns = 999 + 200 * NS_PER_MS });
+	ok(!a.announce && a.tell, "for two leases it asks on");
 	a = step(&c, (struct group_event){ .kind = GROUP_TICK,
-			 .now_ns = 1000 + 100 * NS_PER_MS });
+			 .now_ns = 1000 + 200 * NS_PER_MS });
 	ok(a.to == ROLE_UNKNOWN && a.raise_epoch && a.view.epoch == 3 &&
 		a.view.master == -1 && !a.store,
 	    "then the master steps down and cannot stand alone");
@@ -443,7 +449,7 @@ test_membership(void)
 	ok(a.raise_epoch && a.store && a.term == 5,
 	    "cut: the one before is in force, alone again, stands");
 	ok(c.role != ROLE_MASTER, "in a new term");
-	a = persisted(&c);
+	a = stored(&c);
 	ok(a.elected && a.view.term == 5 && !a.append_member,
 	    "and wins it; the log has a membership");
 
@@ -479,51 +485,308 @@ test_quorums(void)
 	ok(quorum_make(&c.quorums.elect, &c.quorums.commit, &first, name, 3) ==
 		NULL,
 	    "one elects, it and another commit");
-	a = step(&c, (struct group_event){ .kind = GROUP_MEMBER_REFUSED });
-	ok(a.store && a.term == 1, "an election quorum by itself: stands");
+	a = step(&c, (struct group_event){ .kind = GROUP_TICK });
+	ok(a.fence && !a.store, "an election quorum by itself: stands");
+	a = step(&c, (struct group_event){
+			 .kind = GROUP_FENCED, .fenced = { .epoch = 1 } });
+	ok(a.store && a.term == 1, "its vote goes to the disk");
 	a = step(&c,
 	    (struct group_event){
 		.kind = GROUP_STORED, .now_ns = 1000, .stored = { 1, 100 } });
 	ok(a.elected && a.view.voters == 7 && quorum_has(&a.view.quorum, 3) &&
 		!quorum_has(&a.view.quorum, 1),
 	    "elected; the view says who commits");
-	is_u64(a.view.lease_until_ns, 1000 + 100 * NS_PER_MS,
-	    "no commit quorum by itself: the lease runs");
+	ok(a.view.lease_until_ns == 0 && a.tell && a.told.kind == MSG_BEAT,
+	    "no commit quorum by itself: it asks for its lease");
 
 	b.incarnation = 101;
 	(void)boot(&c, b);
 	(void)quorum_make(&c.quorums.elect, &c.quorums.commit, &first, name, 3);
-	a = step(&c, (struct group_event){ .kind = GROUP_MEMBER_REFUSED });
-	ok(!a.store, "another one of them does not stand by itself");
+	a = step(&c, (struct group_event){
+			 .kind = GROUP_TICK, .now_ns = 20 * NS_PER_MS });
+	ok(!a.fence && a.tell && a.told.kind == MSG_PREVOTE,
+	    "another one of them asks whether others would vote");
 
 	(void)boot(&c, b);
 	ok(quorum_make(&c.quorums.elect, &c.quorums.commit, &all, name, 3) ==
 		NULL,
 	    "all elect, one commits");
-	a = step(&c, (struct group_event){ .kind = GROUP_MEMBER_REFUSED });
-	ok(!a.store, "a commit quorum that is no election quorum waits");
+	a = step(&c, (struct group_event){
+			 .kind = GROUP_TICK, .now_ns = 20 * NS_PER_MS });
+	ok(!a.fence && a.tell,
+	    "a commit quorum that is no election quorum asks, too");
 }
 
-/* The own vote is what is missing: it elects once it is durable. */
+/* ---- several voters ---- */
+
+#define MS NS_PER_MS
+
+static struct asked
+heard(struct group_core *c, uint64_t now_ns, struct group_msg m)
+{
+	return step(c, (struct group_event){ .kind = GROUP_MESSAGE,
+			   .now_ns = now_ns,
+			   .end = { 3, 60 },
+			   .msg = &m });
+}
+
+static struct asked
+tick(struct group_core *c, uint64_t now_ns)
+{
+	return step(
+	    c, (struct group_event){
+		   .kind = GROUP_TICK, .now_ns = now_ns, .end = { 3, 60 } });
+}
+
+static struct asked
+fenced(struct group_core *c, uint64_t now_ns)
+{
+	return step(c, (struct group_event){ .kind = GROUP_FENCED,
+			   .now_ns = now_ns,
+			   .fenced = { c->epoch, { 3, 60 } } });
+}
+
+/* Member 0 of five, in term 3, which had promised nothing. */
+static struct membership five;
+
+static void
+boot_of_five(struct group_core *c, uint32_t promise_ms)
+{
+	five = members(5, 5);
+	(void)boot(c, (struct group_boot){ .boot = 7,
+			  .term = 3,
+			  .promise_ms = promise_ms,
+			  .log_term = 3,
+			  .log_vlsn = 60,
+			  .membership = &five });
+}
+
+static struct group_msg
+vote_answer(enum group_msg_kind kind, unsigned member, uint64_t asked)
+{
+	return (struct group_msg){ .kind = kind,
+		.from = 100 + member,
+		.boot = 1,
+		.term = 3,
+		.answer = { .boot = 7, .asked = asked, .granted = true } };
+}
+
+static struct group_msg
+vote_ask(enum group_msg_kind kind, unsigned member, uint64_t term)
+{
+	return (struct group_msg){ .kind = kind,
+		.from = 100 + member,
+		.boot = 1,
+		.term = term,
+		.ask = { .end = { 3, 60 } } };
+}
+
+static struct group_msg
+beat(unsigned member, uint64_t term, uint64_t round)
+{
+	return (struct group_msg){ .kind = MSG_BEAT,
+		.from = 100 + member,
+		.boot = 1,
+		.term = term,
+		.beat = { .round = round, .lease_ms = 100 } };
+}
+
+/* Elected by any three of five, the own vote durable, and not before. */
 static void
 test_votes(void)
 {
-	struct membership m = members(5, 5);
 	struct group_core c;
 	struct asked a;
-	unsigned votes, wrong = 0;
+	unsigned votes, i, wrong = 0;
 
-	for (votes = 0; votes < 32; votes++) {
-		(void)boot(&c,
-		    (struct group_boot){ .log_vlsn = 60, .membership = &m });
-		c.term = 1;
-		c.vote = c.incarnation;
-		c.persisting = true;
-		c.votes = (uint16_t)votes;
-		a = persisted(&c);
-		wrong += a.elected != (__builtin_popcount(votes | 1) >= 3);
+	for (votes = 0; votes < 16; votes++) {
+		boot_of_five(&c, 0);
+		a = tick(&c, 0);
+		wrong += a.told.kind != MSG_PREVOTE || a.told.term != 4;
+		(void)heard(&c, 1, vote_answer(MSG_PREVOTE_ANSWER, 1, 4));
+		/* One of an older question, one of another boot. */
+		a = heard(&c, 1, vote_answer(MSG_PREVOTE_ANSWER, 2, 3));
+		wrong += a.fence;
+		a = heard(&c, 1, vote_answer(MSG_PREVOTE_ANSWER, 4, 4));
+		wrong += !a.fence || a.store || a.tell || c.term != 4;
+		a = fenced(&c, 2);
+		wrong += !a.store || a.term != 4 || a.vote_boot != 7 ||
+			 a.told.kind != MSG_VOTE || a.told.ask.end.vlsn != 60;
+		for (i = 0; i < 4; i++)
+			if ((votes >> i & 1) != 0)
+				wrong += heard(&c, 3,
+				    vote_answer(MSG_VOTE_ANSWER, i + 1, 4))
+					     .elected;
+		a = stored(&c);
+		wrong += a.elected != (__builtin_popcount(votes) >= 2);
+		wrong += a.elected && strncmp(a.why, "won the term", 12) != 0;
 	}
 	is_u64(wrong, 0, "five voters: elected by any three, and not before");
+}
+
+static void
+test_grant(void)
+{
+	struct group_core c;
+	struct asked a;
+	struct group_msg m;
+
+	boot_of_five(&c, 0);
+	a = heard(&c, 1, vote_ask(MSG_VOTE, 1, 4));
+	ok(a.fence && a.epoch == 1 && !a.answer && !a.store,
+	    "a vote is asked for: the fence");
+	a = heard(&c, 1, beat(2, 3, 1));
+	ok(a.answer && !a.answered.answer.granted && a.answered.term == 4,
+	    "from then on no round of a lower term is answered");
+	a = fenced(&c, 2);
+	ok(a.store && a.term == 4 && a.vote == 101 && a.vote_boot == 1 &&
+		!a.answer,
+	    "then the disk");
+	a = stored(&c);
+	ok(a.answer && a.answer_to == 101 && a.answered.answer.granted &&
+		a.answered.answer.asked == 4 && a.answered.answer.boot == 1,
+	    "then the answer");
+	a = heard(&c, 3, vote_ask(MSG_VOTE, 2, 4));
+	ok(a.answer && !a.answered.answer.granted, "one vote a term");
+	m = vote_ask(MSG_VOTE, 1, 4);
+	a = heard(&c, 3, m);
+	ok(a.answer && a.answered.answer.granted && !a.store,
+	    "asked again it says so again");
+	m.boot = 2;
+	a = heard(&c, 3, m);
+	ok(a.answer && !a.answered.answer.granted, "not to another boot");
+
+	boot_of_five(&c, 0);
+	m = vote_ask(MSG_VOTE, 1, 4);
+	m.ask.end.vlsn = 59;
+	a = heard(&c, 1, m);
+	ok(a.answer && !a.answered.answer.granted && c.term == 3,
+	    "an older log gets none");
+	m.ask.end.vlsn = 60;
+	(void)heard(&c, 1, m);
+	a = step(&c, (struct group_event){ .kind = GROUP_FENCED,
+			 .now_ns = 2,
+			 .fenced = { c.epoch, { 3, 61 } } });
+	ok(a.store && a.term == 4 && a.vote == 0,
+	    "nor one that is older than where the fence found the end");
+	a = stored(&c);
+	ok(!a.answer, "it is told nothing");
+}
+
+static void
+test_promise(void)
+{
+	struct group_core c;
+	struct asked a;
+	struct group_msg m;
+
+	boot_of_five(&c, 100);
+	a = heard(&c, 1, vote_ask(MSG_PREVOTE, 1, 4));
+	ok(!a.answered.answer.granted, "a boot keeps the promises before it");
+	a = heard(&c, 100 * MS, vote_ask(MSG_PREVOTE, 1, 4));
+	ok(a.answered.answer.granted, "no longer than they last");
+
+	boot_of_five(&c, 0);
+	a = heard(&c, 0, beat(1, 3, 1));
+	ok(!a.answer && a.store && a.promise_ms == 100,
+	    "what is to be promised is on disk first");
+	(void)stored(&c);
+	a = heard(&c, 10, beat(1, 3, 2));
+	ok(a.to == ROLE_REPLICA && a.view.master == 1 &&
+		a.answered.answer.granted && a.answered.answer.asked == 2,
+	    "follows");
+	is_u64(a.deadline_ns, 10 + 100 * MS, "for so long");
+	a = heard(&c, 9 + 100 * MS, vote_ask(MSG_VOTE, 2, 9));
+	ok(!a.answered.answer.granted && c.term == 3 && !a.fence,
+	    "no vote and no newer term meanwhile");
+	m = vote_ask(MSG_VOTE, 1, 9);
+	m.ask.released = 2;
+	a = heard(&c, 11, m);
+	ok(!a.fence, "the release of another term voids nothing");
+	m.ask.released = 3;
+	a = heard(&c, 11, m);
+	ok(a.fence && a.to == ROLE_UNKNOWN, "that of this one does");
+
+	boot_of_five(&c, 100);
+	(void)heard(&c, 200 * MS, beat(1, 3, 2));
+	(void)step(
+	    &c, (struct group_event){ .kind = GROUP_PEER, .peer = { 101, 1 } });
+	a = heard(&c, 201 * MS, vote_ask(MSG_PREVOTE, 2, 4));
+	ok(!a.answered.answer.granted, "the same boot shows up: it stands");
+	(void)step(
+	    &c, (struct group_event){ .kind = GROUP_PEER, .peer = { 101, 2 } });
+	a = heard(&c, 201 * MS, vote_ask(MSG_PREVOTE, 2, 4));
+	ok(a.answered.answer.granted, "a higher boot is an obituary");
+}
+
+static void
+be_elected(struct group_core *c)
+{
+	boot_of_five(c, 100);
+	(void)tick(c, 100 * MS);
+	(void)heard(c, 100 * MS, vote_answer(MSG_PREVOTE_ANSWER, 1, 4));
+	(void)heard(c, 100 * MS, vote_answer(MSG_PREVOTE_ANSWER, 2, 4));
+	(void)fenced(c, 100 * MS);
+	(void)heard(c, 100 * MS, vote_answer(MSG_VOTE_ANSWER, 1, 4));
+	(void)heard(c, 100 * MS, vote_answer(MSG_VOTE_ANSWER, 2, 4));
+	(void)step(c, (struct group_event){ .kind = GROUP_STORED,
+			  .now_ns = 100 * MS,
+			  .stored = { 4, 100 } });
+}
+
+static struct group_msg
+round_answer(unsigned member, uint64_t round)
+{
+	struct group_msg m = vote_answer(MSG_BEAT_ANSWER, member, round);
+
+	m.term = 4;
+	return m;
+}
+
+static void
+test_lease(void)
+{
+	struct group_core c;
+	struct asked a;
+	struct group_msg m;
+
+	be_elected(&c);
+	ok(c.role == ROLE_MASTER && c.lease_until_ns == 0,
+	    "votes give no lease");
+	a = tick(&c, 120 * MS);
+	ok(a.tell && a.told.beat.round == 2, "the second round");
+	(void)heard(&c, 125 * MS, round_answer(1, 2));
+	is_u64(c.lease_until_ns, 0, "two of five are no quorum");
+	a = heard(&c, 130 * MS, round_answer(3, 1));
+	ok(a.publish && a.view.lease_until_ns == 198 * MS,
+	    "from when the newest round was sent that three have answered, "
+	    "less what clocks differ by");
+	a = heard(&c, 131 * MS, round_answer(3, 2));
+	is_u64(a.view.lease_until_ns, 218 * MS, "and the next");
+	a = heard(&c, 131 * MS, round_answer(2, 3));
+	ok(!a.publish, "a round that was not sent counts for nothing");
+	a = tick(&c, 319 * MS);
+	ok(!a.announce && a.tell, "no answer for almost two leases");
+	a = tick(&c, 320 * MS);
+	ok(a.to == ROLE_UNKNOWN && a.ended == 4, "then it steps down");
+
+	be_elected(&c);
+	(void)heard(&c, 101 * MS, round_answer(1, 1));
+	(void)heard(&c, 101 * MS, round_answer(2, 1));
+	a = heard(&c, 102 * MS, vote_ask(MSG_VOTE, 3, 9));
+	ok(!a.fence && !a.answered.answer.granted,
+	    "a master keeps its own promise");
+	m = round_answer(3, 1);
+	m.term = 8;
+	m.answer.granted = false;
+	a = heard(&c, 103 * MS, m);
+	ok(a.to == ROLE_UNKNOWN && a.fence && a.view.lease_until_ns == 0 &&
+		a.ended == 4 && c.term == 10,
+	    "a voter in a newer term: it stands behind what it has heard of");
+	a = fenced(&c, 104 * MS);
+	ok(a.told.kind == MSG_VOTE && a.told.term == 10 &&
+		a.told.ask.released == 4,
+	    "and voids the promises to itself");
 }
 
 static void
@@ -536,7 +799,7 @@ test_epochs(void)
 	(void)boot(&c,
 	    (struct group_boot){
 		.term = 3, .log_term = 3, .log_vlsn = 8, .membership = &one });
-	(void)persisted(&c);
+	(void)stored(&c);
 	c.epoch = UINT16_MAX;
 	a = step(&c, (struct group_event){ .kind = GROUP_MEMBER_APPENDED,
 			 .now_ns = 1000,
@@ -559,6 +822,9 @@ main(void)
 	test_membership();
 	test_quorums();
 	test_votes();
+	test_grant();
+	test_promise();
+	test_lease();
 	test_epochs();
 	is_u64(unsound, 0, "each list is in the order of doing");
 	return tap_done();

@@ -217,6 +217,13 @@ act(struct group *g, const struct group_action *a) /* flat dispatch */
 	case GROUP_PUBLISH:
 		view_publish(g, &a->view);
 		return;
+	case GROUP_FENCE:
+		/* Asked for only where others vote: wal has no answer yet. */
+		log_warnx("epoch %u: not fenced", a->fence);
+		return;
+	case GROUP_ANSWER:
+	case GROUP_TELL:
+		return; /* no link to anybody is up */
 	case GROUP_APPEND_MEMBER:
 		member_append(g, a->membership);
 		return;
@@ -240,6 +247,16 @@ act(struct group *g, const struct group_action *a) /* flat dispatch */
 	ASSERT(!"an action of the enum");
 }
 
+static struct group_end
+log_end(const struct group *g)
+{
+	struct group_end end = { .vlsn = position_get(&g->r->pos->appended) };
+
+	if (terms_of_vlsn(g->r->terms, end.vlsn, &end.term) != 0)
+		end.term = g->log_term;
+	return end;
+}
+
 static void
 step(struct group *g, struct group_event ev)
 {
@@ -249,6 +266,7 @@ step(struct group *g, struct group_event ev)
 	if (g->ended)
 		return;
 	ev.now_ns = clock_ns(CLOCK_BOOTTIME);
+	ev.end = log_end(g);
 	group_step(&g->core, &ev, &todo);
 	g->deadline_ns = todo.deadline_ns;
 	for (i = 0; i < todo.count; i++)

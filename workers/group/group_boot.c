@@ -515,6 +515,7 @@ group_boot_event(struct group *g, struct group_boot *out)
 	out->force = g->w->force;
 	out->epoch = word_epoch(position_get(&g->r->pos->committed));
 	out->incarnation = g->node.incarnation;
+	out->boot = g->r->head->boot_id[0];
 	out->generation = g->node.generation;
 	out->group_uuid = g->node.group_uuid;
 	out->term = g->state.term;

@@ -75,6 +75,8 @@ group_state_store(struct group *g, uint64_t term, uint64_t vote)
 {
 	ASSERT(g->state_write == STATE_WRITE_IDLE);
 	ASSERT(g->state_fd >= 0);
+	/* Its own boot's, which needs no name: no other one stands again. */
+	ASSERT(vote == 0 || vote == g->node.incarnation);
 	g->state.counter++;
 	g->state.term = term;
 	g->state.vote = vote;

@@ -6,13 +6,8 @@
 #include "shm/assert.h"
 #include "shm/bits.h"
 
-/*
- * Nothing may commit under what is over: the epoch goes up before whatever
- * comes next, and the view tells of it. There are 65,535 of them in a region's
- * life.
- */
-static bool
-epoch_raise(struct group_core *c, struct group_wants *out)
+bool
+group_epoch_raise(struct group_core *c, struct group_wants *out)
 {
 	if (c->epoch == UINT16_MAX) {
 		out->restart = true;
@@ -42,30 +37,68 @@ say_ready(struct group_core *c, struct group_wants *out)
 	c->ready = true;
 }
 
-/*
- * Who is a commit quorum by itself is in every election quorum, and answers
- * itself at any time: it needs no lease. Else the lease counts from the last
- * moment that it was one.
- */
-static void
-lease_renew(struct group_core *c, uint64_t now_ns)
+void
+group_term_enter(struct group_core *c, uint64_t term)
 {
-	if (group_commits_alone(c))
-		c->lease_until_ns = UINT64_MAX;
-	else if (c->lease_until_ns == UINT64_MAX)
-		c->lease_until_ns = now_ns + c->current.lease_ms * NS_PER_MS;
+	ASSERT(term > c->term && !group_busy(c));
+	c->term = term;
+	c->vote = c->vote_boot = 0;
+	c->votes = c->prevotes = 0;
+	c->leader = 0;
+	c->grant_owed = false;
+}
+
+void
+group_store(struct group_core *c, struct group_wants *out)
+{
+	ASSERT(!group_busy(c));
+	c->persisting = true;
+	out->store = true;
+}
+
+int
+group_voter(const struct group_core *c, uint64_t incarnation)
+{
+	int i = member_find(&c->current, incarnation);
+
+	if (i < 0 || i == c->self || (c->quorums.voters >> i & 1) == 0)
+		return -1;
+	return i;
+}
+
+struct group_msg
+group_msg(const struct group_core *c, enum group_msg_kind kind)
+{
+	struct group_msg m = { .kind = kind };
+
+	m.from = c->incarnation;
+	m.boot = c->boot;
+	m.term = c->term;
+	return m;
+}
+
+/* What a promise of the boot before may have been is waited for. */
+static void
+join_others(struct group_core *c, uint64_t now_ns)
+{
+	c->random = c->boot * 31 + c->incarnation;
+	c->bound_until_ns = now_ns + c->promise_ms * NS_PER_MS;
+	c->heard_ns = now_ns;
+	c->stand_at_ns = now_ns + (uint64_t)(c->self < 0 ? 0 : c->self) *
+				      GROUP_RANK_MS * NS_PER_MS;
 }
 
 void
 act_join(
     struct group_core *c, const struct group_event *ev, struct group_wants *out)
 {
-	(void)ev;
 	c->member_wanted = c->current.vlsn == 0;
 	out->publish = true;
 	/* Boot waits for no peer: only one's own election is waited for. */
-	if (!group_elects_alone(c))
+	if (!group_only_voter(c)) {
+		join_others(c, ev->now_ns);
 		say_ready(c, out);
+	}
 }
 
 void
@@ -88,23 +121,23 @@ act_refuse(
 }
 
 /*
- * Raft 5.2: "increments its current term [...] votes for itself". The vote
+ * Nobody else votes or acknowledges, so there is nothing to fence: the vote
  * counts when GROUP_STORED says that it is on disk.
  */
 void
-act_stand(
+act_stand_alone(
     struct group_core *c, const struct group_event *ev, struct group_wants *out)
 {
 	(void)ev;
-	ASSERT(!c->persisting);
 	ASSERT(c->term < UINT64_MAX);
-	if (!epoch_raise(c, out))
+	if (!group_epoch_raise(c, out))
 		return;
-	c->term++;
+	group_term_enter(c, c->term + 1);
 	c->vote = c->incarnation;
-	c->votes = 0;
-	c->persisting = true;
-	out->store = true;
+	c->vote_boot = c->boot;
+	c->stage = STAGE_VOTE;
+	c->stage_until_ns = GROUP_NEVER;
+	group_store(c, out);
 }
 
 void
@@ -117,7 +150,7 @@ act_spent(
 		    "the terms of this group are used up: it "
 		    "needs a new generation");
 	else
-		(void)epoch_raise(c, out);
+		(void)group_epoch_raise(c, out);
 	ASSERT(out->fail || out->restart);
 }
 
@@ -125,9 +158,16 @@ void
 act_voted(
     struct group_core *c, const struct group_event *ev, struct group_wants *out)
 {
-	(void)c;
-	(void)ev;
 	out->publish = true; /* the term is durable now: show it */
+	if (!c->grant_owed)
+		return;
+	c->grant_owed = false;
+	c->stand_at_ns = ev->now_ns + group_lease_ns(c);
+	out->answer_to = c->vote;
+	out->answer = group_msg(c, MSG_VOTE_ANSWER);
+	out->answer.answer.boot = c->vote_boot;
+	out->answer.answer.asked = c->term;
+	out->answer.answer.granted = true;
 }
 
 void
@@ -140,8 +180,12 @@ act_lead(
 	c->term_vlsn = 0;
 	c->term_committed = false;
 	c->member_asked = false;
-	c->lease_until_ns = UINT64_MAX;
-	lease_renew(c, ev->now_ns);
+	c->stage = STAGE_IDLE;
+	c->tries = 0;
+	c->leader = c->incarnation;
+	group_lease_begin(c, ev->now_ns);
+	if (c->current.count > 1)
+		act_round(c, ev, out);
 	c->member_retry_ns = ev->now_ns;
 	out->publish = true;
 	out->elected = true;
@@ -191,6 +235,21 @@ group_member_retry(
 }
 
 /*
+ * "At adoption the lease is computed again from each member's newest answered
+ * round under the new table" (DESIGN, 8): who was a quorum by itself until now
+ * has none before others answer.
+ */
+static void
+lease_anew(struct group_core *c, uint64_t now_ns)
+{
+	if (c->lease_until_ns == UINT64_MAX)
+		c->quorum_ns = now_ns;
+	group_rounds_move(c, &c->previous);
+	group_lease_compute(c);
+	c->round_at_ns = now_ns;
+}
+
+/*
  * A membership counts from the moment it is in the log, committed or not. The
  * epoch goes up only if it changes who commits: then every position has to be
  * reported again.
@@ -208,11 +267,11 @@ act_member_appended(
 	c->member_wanted = false;
 	c->member_asked = false;
 	if (c->role == ROLE_MASTER)
-		lease_renew(c, ev->now_ns);
+		lease_anew(c, ev->now_ns);
 	out->publish = true;
 	if (before.voters != c->quorums.voters ||
 	    !quorum_same(&before.commit, &c->quorums.commit) || self != c->self)
-		(void)epoch_raise(c, out);
+		(void)group_epoch_raise(c, out);
 }
 
 void
@@ -245,19 +304,21 @@ act_member_cut(
 		    "log and the one before it is not known");
 		return;
 	}
-	if (!epoch_raise(c, out))
+	if (!group_epoch_raise(c, out))
 		return;
 	group_adopt(c, &c->previous);
 	c->member_wanted = c->current.vlsn == 0;
+	c->stage = STAGE_IDLE;
 }
 
 void
 act_step_down(
     struct group_core *c, const struct group_event *ev, struct group_wants *out)
 {
-	(void)ev;
-	c->lease_until_ns = 0;
-	(void)epoch_raise(c, out);
+	group_lease_end(c);
+	c->leader = 0;
+	c->stand_at_ns = ev->now_ns + group_lease_ns(c);
+	(void)group_epoch_raise(c, out);
 }
 
 /* A removed master steps down when the record commits (Raft 4.2.2). */
@@ -277,6 +338,6 @@ act_stop(
 	c->lease_until_ns = 0;
 	/* Without an epoch left the region is at its end anyway. */
 	if (c->epoch < UINT16_MAX)
-		(void)epoch_raise(c, out);
+		(void)group_epoch_raise(c, out);
 	out->publish = true;
 }

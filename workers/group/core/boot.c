@@ -6,13 +6,6 @@
 
 #include <string.h>
 
-/* Does nobody else vote? Then what force goes over harms nobody else. */
-static bool
-only_voter(const struct group_core *c)
-{
-	return c->self >= 0 && c->quorums.voters == 1u << c->self;
-}
-
 /*
  * What a disk says at boot that a node must not go on with. In a group of one
  * nobody else can be harmed by it, so force may: those have a bit.
@@ -55,7 +48,7 @@ group_boot_damage(const struct group_boot *b)
 static void
 boot_renew(struct group_core *c, const struct group_boot *b)
 {
-	if (!only_voter(c) || c->current.generation >= b->generation)
+	if (!group_only_voter(c) || c->current.generation >= b->generation)
 		return;
 	c->current.generation = b->generation;
 	c->current.vlsn = 0;
@@ -105,6 +98,10 @@ group_boot_fact(
 	c->incarnation = b->incarnation;
 	c->term = c->stored_term = b->term;
 	c->vote = b->vote;
+	c->vote_boot = b->vote_boot;
+	c->boot = b->boot;
+	c->seen_term = b->term;
+	c->promise_ms = b->promise_ms;
 	group_adopt(c, b->membership);
 	if (b->fallback != NULL)
 		c->previous = *b->fallback;
@@ -116,7 +113,7 @@ group_boot_fact(
 	out->why = boot_foreign(c, b);
 	if (out->why != NULL)
 		return FACT_REFUSED;
-	if (b->force && !only_voter(c)) {
+	if (b->force && !group_only_voter(c)) {
 		out->why = "recovery mode force in a group of several: this "
 			   "node neither votes nor acknowledges, it must be "
 			   "restored from another member";

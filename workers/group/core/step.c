@@ -10,8 +10,8 @@
 #include "shm/assert.h"
 #include "workers/group/core/table.h"
 
-/* A step follows at most this many facts: joined, then alone or spent. */
-#define FACTS_PER_STEP 4
+/* What follows by itself: stands, or is elected. */
+#define FACTS_PER_STEP 2
 
 static const struct {
 	enum role from;
@@ -45,10 +45,9 @@ own_set(const struct group_core *c)
 }
 
 bool
-group_elects_alone(const struct group_core *c)
+group_only_voter(const struct group_core *c)
 {
-	return quorum_has(&c->quorums.elect, own_set(c)) &&
-	       c->current.member[c->self].type == NODE_ELECTABLE;
+	return c->self >= 0 && c->quorums.voters == 1u << c->self;
 }
 
 bool
@@ -79,7 +78,9 @@ group_view(const struct group_core *c, struct commit_view *out)
 	out->epoch = c->epoch;
 	out->role = (uint8_t)c->role;
 	out->self = c->self < 0 ? MEMBER_MAX : (uint8_t)c->self;
-	out->master = master ? (int8_t)c->self : -1;
+	out->master = -1;
+	if (master || c->role == ROLE_REPLICA)
+		out->master = (int8_t)member_find(&c->current, c->leader);
 	out->member_count = (uint8_t)c->current.count;
 	out->voters = c->quorums.voters;
 	out->readonly = c->readonly;
@@ -94,21 +95,42 @@ stored_fact(struct group_core *c, const struct group_event *ev)
 	ASSERT(ev->stored.term == c->term && ev->stored.vote == c->vote);
 	c->persisting = false;
 	c->stored_term = c->term;
-	if (c->self >= 0 && c->vote == c->incarnation)
+	if (c->self >= 0 && c->stage == STAGE_VOTE)
 		c->votes |= (uint16_t)(1u << c->self);
-	if (quorum_has(
-		&c->quorums.elect, quorum_set(c->quorums.voters, c->votes)))
-		return FACT_ELECTED;
 	return FACT_VOTED;
+}
+
+static bool
+elects(const struct group_core *c, uint16_t votes)
+{
+	return quorum_has(
+	    &c->quorums.elect, quorum_set(c->quorums.voters, votes));
+}
+
+/* Is this node in a state that time may lead to an election from? */
+static bool
+may_stand(const struct group_core *c)
+{
+	return (c->role == ROLE_UNKNOWN || c->role == ROLE_REPLICA) &&
+	       !group_busy(c) && !group_only_voter(c);
 }
 
 static enum group_fact
 tick_fact(const struct group_core *c, const struct group_event *ev)
 {
-	if (c->role == ROLE_MASTER && ev->now_ns >= c->lease_until_ns &&
-	    c->lease_until_ns != UINT64_MAX)
-		return FACT_LAPSED;
-	return FACT_COUNT;
+	if (c->role == ROLE_MASTER) {
+		if (ev->now_ns >= group_lapse_moment(c))
+			return FACT_LAPSED;
+		return c->current.count > 1 && ev->now_ns >= c->round_at_ns
+			   ? FACT_ROUND_DUE
+			   : FACT_COUNT;
+	}
+	if (!may_stand(c))
+		return FACT_COUNT;
+	if (c->stage != STAGE_IDLE)
+		return group_stage_over(c, ev->now_ns) ? FACT_TIMED_OUT
+						       : FACT_COUNT;
+	return ev->now_ns >= group_stand_moment(c) ? FACT_SILENT : FACT_COUNT;
 }
 
 static enum group_fact
@@ -127,6 +149,111 @@ is_ours(const struct group_core *c, const struct group_event *ev)
 	return c->won_term != 0 && ev->term.term == c->won_term;
 }
 
+/* ---- messages ---- */
+
+static enum group_fact
+vote_asked_fact(const struct group_core *c, const struct group_event *ev)
+{
+	const struct group_msg *m = ev->msg;
+
+	if (group_bound(c, m->from, m->ask.released) > ev->now_ns)
+		return FACT_VOTE_REFUSED;
+	if (m->term == c->stored_term && !group_busy(c) && c->vote == m->from &&
+	    c->vote_boot == m->boot)
+		return FACT_VOTE_GIVEN;
+	if (m->term <= c->term || !end_covers(m->ask.end, ev->end))
+		return FACT_VOTE_REFUSED;
+	/* It asks again. */
+	return group_busy(c) ? FACT_COUNT : FACT_VOTE_ASKED;
+}
+
+/* A vote, or a pre-vote, counts for the boot and the term that asked for it. */
+static enum group_fact
+vote_answer_fact(struct group_core *c, const struct group_event *ev)
+{
+	const struct group_msg *m = ev->msg;
+	bool pre = m->kind == MSG_PREVOTE_ANSWER;
+	int i = group_voter(c, m->from);
+
+	group_heard_of(c, m->term);
+	if (i < 0 || !m->answer.granted || m->answer.boot != c->boot)
+		return FACT_COUNT;
+	if (pre && c->stage == STAGE_PRE && m->answer.asked == c->pre_term)
+		c->prevotes |= (uint16_t)(1u << i);
+	if (!pre && c->stage == STAGE_VOTE && m->answer.asked == c->term)
+		c->votes |= (uint16_t)(1u << i);
+	return FACT_COUNT;
+}
+
+static enum group_fact
+beat_fact(const struct group_core *c, const struct group_event *ev)
+{
+	const struct group_msg *m = ev->msg;
+
+	if (m->term < c->term)
+		return FACT_BEAT_OLD;
+	if (group_busy(c) || m->beat.lease_ms > GROUP_LEASE_MAX_MS)
+		return FACT_COUNT;
+	if (m->term > c->term)
+		return FACT_OUTRANKED;
+	if (c->role == ROLE_MASTER || (c->leader != 0 && c->leader != m->from))
+		return FACT_COUNT;
+	return m->beat.lease_ms > c->promise_ms ? FACT_PROMISE_LONGER
+						: FACT_FOLLOWED;
+}
+
+static enum group_fact
+beat_answer_fact(struct group_core *c, const struct group_event *ev)
+{
+	const struct group_msg *m = ev->msg;
+
+	if (c->role != ROLE_MASTER || m->answer.boot != c->boot)
+		return FACT_COUNT;
+	if (m->term > c->term && !m->answer.granted) {
+		group_heard_of(c, m->term);
+		return group_voter(c, m->from) >= 0 && c->seen_term >= m->term
+			   ? FACT_OUTRUN
+			   : FACT_COUNT;
+	}
+	if (m->term != c->term || !m->answer.granted ||
+	    m->answer.asked > c->round || member_find(&c->current, m->from) < 0)
+		return FACT_COUNT;
+	return FACT_ROUND_ANSWERED;
+}
+
+static enum group_fact
+message_fact(struct group_core *c, const struct group_event *ev)
+{
+	/* Who takes part in nothing answers nobody; nor does it to itself. */
+	if (c->role == ROLE_DETACHED || c->role == ROLE_SHUTDOWN ||
+	    ev->msg->from == c->incarnation)
+		return FACT_COUNT;
+	switch (ev->msg->kind) {
+	case MSG_PREVOTE:
+		return FACT_PREVOTE_ASKED;
+	case MSG_PREVOTE_ANSWER:
+	case MSG_VOTE_ANSWER:
+		return vote_answer_fact(c, ev);
+	case MSG_VOTE:
+		return vote_asked_fact(c, ev);
+	case MSG_BEAT:
+		return beat_fact(c, ev);
+	case MSG_BEAT_ANSWER:
+		return beat_answer_fact(c, ev);
+	}
+	return FACT_COUNT;
+}
+
+/* An obituary: what its boots before have been promised is void. */
+static enum group_fact
+peer_fact(struct group_core *c, const struct group_event *ev)
+{
+	if (c->promise.master == ev->peer.incarnation &&
+	    c->promise.boot < ev->peer.boot)
+		c->promise.until_ns = 0;
+	return FACT_COUNT;
+}
+
 /* What an event means here; FACT_COUNT = nothing (any more). */
 static enum group_fact
 event_fact(
@@ -143,6 +270,13 @@ event_fact(
 	case GROUP_STORE_FAILED:
 		c->persisting = false;
 		return FACT_STORE_FAILED;
+	case GROUP_FENCED:
+		return c->fencing && ev->fenced.epoch == c->epoch ? FACT_FENCED
+								  : FACT_COUNT;
+	case GROUP_MESSAGE:
+		return message_fact(c, ev);
+	case GROUP_PEER:
+		return peer_fact(c, ev);
 	case GROUP_TERM_APPENDED:
 		return is_ours(c, ev) ? FACT_TERM_APPENDED : FACT_COUNT;
 	case GROUP_TERM_COMMITTED:
@@ -167,14 +301,19 @@ event_fact(
 static enum group_fact
 settled_fact(const struct group_core *c, const struct group_wants *out)
 {
-	if (c->role != ROLE_UNKNOWN || c->persisting || c->broken)
+	bool spent = c->seen_term == UINT64_MAX || c->term == UINT64_MAX ||
+		     c->epoch == UINT16_MAX;
+
+	if (c->role != ROLE_UNKNOWN || group_busy(c) || c->broken ||
+	    out->fail || out->restart)
 		return FACT_COUNT;
-	if (out->fail || out->restart)
-		return FACT_COUNT;
-	if (!group_elects_alone(c))
-		return FACT_COUNT;
-	return c->term == UINT64_MAX || c->epoch == UINT16_MAX ? FACT_SPENT
-							       : FACT_ALONE;
+	if (c->stage == STAGE_VOTE && elects(c, c->votes))
+		return FACT_ELECTED;
+	if (c->stage == STAGE_PRE && elects(c, c->prevotes))
+		return spent ? FACT_SPENT : FACT_PREVOTED;
+	if (group_only_voter(c) && c->stage != STAGE_VOTE)
+		return spent ? FACT_SPENT : FACT_ALONE;
+	return FACT_COUNT;
 }
 
 static const struct group_row *
@@ -194,10 +333,14 @@ static void
 row_apply(struct group_core *c, const struct group_row *row,
     const struct group_event *ev, struct group_wants *out)
 {
-	if (out->why == NULL)
-		out->why = row != NULL ? row->why : group_ignores[c->role];
-	if (row == NULL)
+	if (row == NULL) {
+		if (out->why == NULL)
+			out->why = group_ignores[c->role];
 		return;
+	}
+	/* Of two rows that one tells why that changed the role. */
+	if (out->why == NULL || row->next != c->role)
+		out->why = row->why;
 	if (row->next != c->role) {
 		ASSERT(group_edge_legal(c->role, row->next));
 		ASSERT(!out->announce);
@@ -261,6 +404,25 @@ todo_store(const struct group_core *c, const struct group_wants *w,
 	a = todo_add(todo, GROUP_STORE);
 	a->store.term = c->term;
 	a->store.vote = c->vote;
+	a->store.vote_boot = c->vote_boot;
+	a->store.promise_ms = c->promise_ms;
+}
+
+static void
+todo_send(const struct group_wants *w, struct group_todo *todo)
+{
+	struct group_action *a;
+
+	if (w->answer_to != 0) {
+		a = todo_add(todo, GROUP_ANSWER);
+		a->send.to = w->answer_to;
+		a->send.msg = w->answer;
+	}
+	if (w->tell) {
+		a = todo_add(todo, GROUP_TELL);
+		a->send.to = 0;
+		a->send.msg = w->told;
+	}
 }
 
 static void
@@ -295,6 +457,9 @@ todo_make(const struct group_core *c, const struct group_wants *w,
 	todo_store(c, w, todo);
 	if (w->publish)
 		group_view(c, &todo_add(todo, GROUP_PUBLISH)->view);
+	if (w->fence)
+		todo_add(todo, GROUP_FENCE)->fence = c->epoch;
+	todo_send(w, todo);
 	if (w->append_member)
 		todo_add(todo, GROUP_APPEND_MEMBER)->membership = &c->current;
 	if (w->save_member)
@@ -310,8 +475,14 @@ next_deadline(const struct group_core *c)
 {
 	uint64_t at = GROUP_NEVER;
 
-	if (c->role == ROLE_MASTER && c->lease_until_ns < at)
-		at = c->lease_until_ns;
+	if (c->role == ROLE_MASTER) {
+		at = group_lapse_moment(c);
+		if (c->current.count > 1 && c->round_at_ns < at)
+			at = c->round_at_ns;
+	} else if (may_stand(c)) {
+		at = c->stage == STAGE_IDLE ? group_stand_moment(c)
+					    : c->stage_until_ns;
+	}
 	if (group_member_due(c) && c->member_retry_ns < at)
 		at = c->member_retry_ns;
 	return at;
@@ -330,10 +501,11 @@ group_step(
 	if (c->broken)
 		return;
 	fact = event_fact(c, ev, &wants);
-	for (i = 0; fact != FACT_COUNT; i++) {
+	if (fact != FACT_COUNT)
+		row_apply(c, row_find(c->role, fact), ev, &wants);
+	for (i = 0; (fact = settled_fact(c, &wants)) != FACT_COUNT; i++) {
 		ASSERT(i < FACTS_PER_STEP);
 		row_apply(c, row_find(c->role, fact), ev, &wants);
-		fact = settled_fact(c, &wants);
 	}
 	group_member_retry(c, ev->now_ns, &wants);
 	c->broken = wants.fail || wants.restart;

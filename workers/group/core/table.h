@@ -13,10 +13,10 @@ enum group_fact {
 	FACT_JOINED, /* booted, takes part */
 	FACT_BARRED, /* booted, takes part in nothing */
 	FACT_REFUSED, /* booted from what cannot be trusted */
-	FACT_ALONE, /* own vote is an election quorum */
+	FACT_ALONE, /* nobody else votes */
 	FACT_SPENT, /* terms or epochs are used up */
 	FACT_VOTED, /* own vote is durable, a quorum is missing */
-	FACT_ELECTED, /* own vote is durable and makes the quorum */
+	FACT_ELECTED, /* a quorum's votes, the own one is durable */
 	FACT_STORE_FAILED, /* a promise could not be made durable */
 	FACT_TERM_APPENDED,
 	FACT_TERM_COMMITTED,
@@ -25,7 +25,22 @@ enum group_fact {
 	FACT_MEMBER_COMMITTED,
 	FACT_MEMBER_CUT,
 	FACT_REMOVED, /* a committed membership is without us */
-	FACT_LAPSED, /* a master's lease ran out */
+	FACT_LAPSED, /* no commit quorum answered for two leases */
+	FACT_SILENT, /* no master is heard, no promise binds us */
+	FACT_TIMED_OUT, /* stood, or asked whether to, in vain */
+	FACT_PREVOTED, /* a quorum would vote for us */
+	FACT_FENCED, /* the log's end is known for good */
+	FACT_PREVOTE_ASKED,
+	FACT_VOTE_ASKED, /* and may be given, as far as is known */
+	FACT_VOTE_GIVEN, /* that vote is asked for that it has, durably */
+	FACT_VOTE_REFUSED, /* it is asked for what it cannot have */
+	FACT_ROUND_DUE,
+	FACT_ROUND_ANSWERED,
+	FACT_OUTRUN, /* a voter is in a newer term than its master */
+	FACT_FOLLOWED, /* a round of this term's master */
+	FACT_OUTRANKED, /* a round of a newer term's master */
+	FACT_PROMISE_LONGER, /* a round that asks for a longer promise */
+	FACT_BEAT_OLD, /* a round of an older term's master */
 	FACT_STOP,
 	FACT_COUNT
 };

@@ -1,0 +1,282 @@
+/*
+ * Rounds, promises and leases.
+ *
+ * A master's rounds are numbered. Who answers one promises, for the length that
+ * it tells and from its receipt, to help nobody to another term; the lease
+ * counts from when the newest round was sent that a commit quorum has answered,
+ * and is shorter by what clocks may differ. Every election quorum has a voter
+ * of that commit quorum, so nobody is elected while the lease lasts.
+ */
+#include "workers/group/core/acts.h"
+
+#include <string.h>
+
+#include "shm/assert.h"
+#include "shm/bits.h"
+
+uint64_t
+group_lease_ns(const struct group_core *c)
+{
+	return c->current.lease_ms * NS_PER_MS;
+}
+
+/* ---- promises ---- */
+
+uint64_t
+group_bound(const struct group_core *c, uint64_t asker, uint64_t released)
+{
+	uint64_t until = c->bound_until_ns;
+	bool is_void = released != 0 && c->promise.master == asker &&
+		       c->promise.term == released;
+
+	if (!is_void && c->promise.until_ns > until)
+		until = c->promise.until_ns;
+	/* A master has promised itself, too. */
+	if (c->role == ROLE_MASTER && c->lease_until_ns > until)
+		until = c->lease_until_ns;
+	return until;
+}
+
+static void
+promise_give(struct group_core *c, const struct group_event *ev)
+{
+	const struct group_msg *m = ev->msg;
+	uint64_t until = ev->now_ns + m->beat.lease_ms * NS_PER_MS;
+
+	if (c->promise.master != m->from || c->promise.boot != m->boot ||
+	    c->promise.term != m->term) {
+		if (c->promise.until_ns > c->bound_until_ns)
+			c->bound_until_ns = c->promise.until_ns;
+		c->promise.master = m->from;
+		c->promise.boot = m->boot;
+		c->promise.term = m->term;
+		c->promise.until_ns = 0;
+	}
+	if (until > c->promise.until_ns)
+		c->promise.until_ns = until;
+}
+
+/* ---- following ---- */
+
+static struct group_msg
+beat_answer(const struct group_core *c, const struct group_event *ev, bool yes)
+{
+	struct group_msg m = group_msg(c, MSG_BEAT_ANSWER);
+
+	m.answer.boot = ev->msg->boot;
+	m.answer.asked = ev->msg->beat.round;
+	m.answer.granted = yes;
+	m.answer.end = ev->end;
+	return m;
+}
+
+/* A round of the term that this node is in, durably. */
+void
+act_follow(
+    struct group_core *c, const struct group_event *ev, struct group_wants *out)
+{
+	ASSERT(!group_busy(c) && c->stored_term == ev->msg->term);
+	ASSERT(ev->msg->beat.lease_ms <= c->promise_ms);
+	out->publish = c->leader != ev->msg->from;
+	c->leader = ev->msg->from;
+	c->heard_ns = ev->now_ns;
+	c->stage = STAGE_IDLE;
+	c->tries = 0;
+	c->withheld = false;
+	if (c->self >= 0)
+		c->rank = ev->msg->beat.rank[c->self];
+	promise_give(c, ev);
+	out->answer_to = ev->msg->from;
+	out->answer = beat_answer(c, ev, true);
+}
+
+/*
+ * Somebody has won a newer term. It is answered when that is durable: a later
+ * round comes.
+ */
+void
+act_adopt(
+    struct group_core *c, const struct group_event *ev, struct group_wants *out)
+{
+	if (!group_epoch_raise(c, out))
+		return;
+	group_lease_end(c);
+	group_term_enter(c, ev->msg->term);
+	c->stage = STAGE_IDLE;
+	c->stand_at_ns = ev->now_ns + group_lease_ns(c);
+	if (ev->msg->beat.lease_ms > c->promise_ms)
+		c->promise_ms = ev->msg->beat.lease_ms;
+	group_store(c, out);
+}
+
+/* The length is durable before the first promise of it. */
+void
+act_promise_longer(
+    struct group_core *c, const struct group_event *ev, struct group_wants *out)
+{
+	c->promise_ms = ev->msg->beat.lease_ms;
+	group_store(c, out);
+}
+
+void
+act_beat_refuse(
+    struct group_core *c, const struct group_event *ev, struct group_wants *out)
+{
+	out->answer_to = ev->msg->from;
+	out->answer = beat_answer(c, ev, false);
+}
+
+/* ---- leading ---- */
+
+/* Who has answered this round, or a newer one: a mask. This node has. */
+static uint16_t
+answered(const struct group_core *c, uint64_t round)
+{
+	uint16_t mask = c->self < 0 ? 0 : (uint16_t)(1u << c->self);
+	uint32_t i;
+
+	for (i = 0; i < c->current.count; i++)
+		if (c->of[i].round >= round)
+			mask |= (uint16_t)(1u << i);
+	return mask;
+}
+
+/* The newest round that a commit quorum has answered; 0 = none. */
+static uint64_t
+quorum_round(const struct group_core *c)
+{
+	uint64_t best = 0, round;
+	uint32_t i;
+
+	for (i = 0; i < c->current.count; i++) {
+		round = c->of[i].round;
+		if (round > best &&
+		    quorum_has(&c->quorums.commit,
+			quorum_set(c->quorums.voters, answered(c, round))))
+			best = round;
+	}
+	return best;
+}
+
+void
+group_lease_compute(struct group_core *c)
+{
+	uint64_t round, sent, length;
+
+	if (group_commits_alone(c)) {
+		c->lease_until_ns = UINT64_MAX;
+		return;
+	}
+	c->lease_until_ns = 0;
+	round = quorum_round(c);
+	if (round == 0 || c->round - round >= GROUP_ROUNDS)
+		return;
+	sent = c->sent_ns[round % GROUP_ROUNDS];
+	if (sent > c->quorum_ns)
+		c->quorum_ns = sent;
+	length = group_lease_ns(c) * (100 - GROUP_DRIFT_PERCENT) / 100;
+	if (length > GROUP_DRIFT_MS * NS_PER_MS)
+		c->lease_until_ns = sent + length - GROUP_DRIFT_MS * NS_PER_MS;
+}
+
+void
+group_lease_begin(struct group_core *c, uint64_t now_ns)
+{
+	memset(c->of, 0, sizeof(c->of));
+	c->quorum_ns = now_ns;
+	c->round_at_ns = now_ns;
+	group_lease_compute(c);
+}
+
+void
+group_lease_end(struct group_core *c)
+{
+	if (c->lease_until_ns != UINT64_MAX &&
+	    c->lease_until_ns > c->bound_until_ns)
+		c->bound_until_ns = c->lease_until_ns;
+	c->lease_until_ns = 0;
+}
+
+void
+group_rounds_move(struct group_core *c, const struct membership *before)
+{
+	struct group_answers now[MEMBER_MAX] = { { 0, { 0, 0 } } };
+	uint32_t i;
+	int was;
+
+	for (i = 0; i < c->current.count; i++) {
+		was = member_find(before, c->current.member[i].incarnation);
+		if (was >= 0)
+			now[i] = c->of[was];
+	}
+	memcpy(c->of, now, sizeof(c->of));
+}
+
+uint64_t
+group_lapse_moment(const struct group_core *c)
+{
+	return c->lease_until_ns == UINT64_MAX
+		   ? GROUP_NEVER
+		   : c->quorum_ns + 2 * group_lease_ns(c);
+}
+
+/* Does member a go before b, when this node is gone? */
+static bool
+ranks_before(const struct group_core *c, uint32_t a, uint32_t b)
+{
+	const struct member *m = c->current.member;
+
+	if (!end_covers(c->of[b].end, c->of[a].end))
+		return true;
+	if (!end_covers(c->of[a].end, c->of[b].end))
+		return false;
+	return m[a].priority != m[b].priority ? m[a].priority > m[b].priority
+					      : a < b;
+}
+
+static uint8_t
+rank_of(const struct group_core *c, uint32_t member)
+{
+	uint8_t rank = 0;
+	uint32_t i;
+
+	for (i = 0; i < c->current.count; i++)
+		if (i != member && (int)i != c->self &&
+		    c->current.member[i].type == NODE_ELECTABLE &&
+		    ranks_before(c, i, member))
+			rank++;
+	return rank;
+}
+
+void
+act_round(
+    struct group_core *c, const struct group_event *ev, struct group_wants *out)
+{
+	uint32_t i;
+
+	c->round++;
+	c->sent_ns[c->round % GROUP_ROUNDS] = ev->now_ns;
+	c->round_at_ns = ev->now_ns + GROUP_BEAT_MS * NS_PER_MS;
+	out->tell = true;
+	out->told = group_msg(c, MSG_BEAT);
+	out->told.beat.round = c->round;
+	out->told.beat.lease_ms = c->current.lease_ms;
+	for (i = 0; i < c->current.count; i++)
+		out->told.beat.rank[i] = rank_of(c, i);
+}
+
+void
+act_round_answered(
+    struct group_core *c, const struct group_event *ev, struct group_wants *out)
+{
+	int i = member_find(&c->current, ev->msg->from);
+	uint64_t before = c->lease_until_ns;
+
+	ASSERT(i >= 0);
+	if (ev->msg->answer.asked > c->of[i].round) {
+		c->of[i].round = ev->msg->answer.asked;
+		c->of[i].end = ev->msg->answer.end;
+	}
+	group_lease_compute(c);
+	out->publish = c->lease_until_ns != before;
+}
