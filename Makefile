@@ -115,7 +115,7 @@ $(TERMINAL): $B/t/lib/terminal.o
 	@echo "  LINK	$@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $<
 
-SIM	 = $B/t/sim/group_sim
+SIM	 = $B/t/sim/core_sim $B/t/sim/group_sim
 FUZZERS	 = $(patsubst t/fuzz/%.c,%,$(sort $(wildcard t/fuzz/*.c)))
 SANFLAGS = -fsanitize=address,undefined -fno-sanitize-recover=undefined
 SANBUILD = B=$B/san SAN='$(SANFLAGS)' HARDEN=
@@ -198,7 +198,7 @@ help:
 	@echo 'unit     the unit tests only'
 	@echo 'lint     formatting, room rules, man pages'
 	@echo 'san      build with ASan and UBSan into $$B/san, run the tests on it'
-	@echo 'sim      simulate the group core: SEEDS=$(SEEDS)'
+	@echo 'sim      simulate cores of a group, and one on its disk: SEEDS=$(SEEDS)'
 	@echo 'node-sim simulate a whole node under faults: SEEDS=300'
 	@echo 'node-sim-mutants  does it find planted mistakes? MUTANT_SECONDS=180 each'
 	@echo 'fuzz     fuzz every parser: SECONDS=$(SECONDS) each'
@@ -254,7 +254,7 @@ san:
 	t/run --timer $(BESIDE) $(SANTESTS) $(SANUNITS) t/leftovers.t
 
 sim: $(SIM)
-	$(SIM) $(SEEDS)
+	for sim in $(SIM); do $$sim $(SEEDS) || exit 1; done
 
 node-sim: SEEDS = 300
 node-sim: $(NODESIM)
