@@ -168,6 +168,15 @@ $B/mutant/%/node_sim: t/sim/node/mutants/%.patch $(NODESIM) t/sim/node/mutants/b
 	    -Wl,--start-group $(addprefix $(@D)/,$(notdir $(ALLLIBS))) \
 	    -Wl,--end-group $(LIBS) -ldl -Wl,-T,t/sim/node/private.lds
 
+# The same of the group's core, which t/sim/core_sim must find.
+COREMUTANTS = $(patsubst t/sim/core_mutants/%.patch,%,$(sort $(wildcard t/sim/core_mutants/*.patch)))
+$B/mutant/core/%/core_sim: t/sim/core_mutants/%.patch $B/t/sim/core_sim t/sim/node/mutants/build.sh
+	@echo "  MUTANT	$@"
+	$(Q)ARCHIVES='$(ALLLIBS)' t/sim/node/mutants/build.sh $< $(@D) \
+	    $(CC) $(CPPFLAGS) $(PKGFLAGS) $(CFLAGS)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $B/t/sim/core_sim.o -Wl,--start-group \
+	    $(addprefix $(@D)/,$(notdir $(ALLLIBS))) -Wl,--end-group $(LIBS)
+
 # Attackers and witnesses know nothing of the node: no archive is linked.
 HOSTILE	 = $B/t/hostile/attack $B/t/hostile/witness
 $B/t/hostile/attack: $B/t/hostile/script.o
@@ -199,6 +208,7 @@ help:
 	@echo 'lint     formatting, room rules, man pages'
 	@echo 'san      build with ASan and UBSan into $$B/san, run the tests on it'
 	@echo 'sim      simulate cores of a group, and one on its disk: SEEDS=$(SEEDS)'
+	@echo 'sim-mutants  does the simulation find planted mistakes? MUTANT_SECONDS=180 each'
 	@echo 'node-sim simulate a whole node under faults: SEEDS=300'
 	@echo 'node-sim-mutants  does it find planted mistakes? MUTANT_SECONDS=180 each'
 	@echo 'fuzz     fuzz every parser: SECONDS=$(SECONDS) each'
@@ -264,6 +274,10 @@ node-sim-mutants:
 	@$(MAKE) --no-print-directory -j$(JOBS) $(MUTANTBUILD) mutants
 	@t/sim/node/mutants/run.sh $B/sim $(MUTANT_SECONDS) $(MUTANTS)
 
+# COREMUTANTS=NAME picks.
+sim-mutants: $(COREMUTANTS:%=$B/mutant/core/%/core_sim)
+	@t/sim/core_mutants/run.sh $B $(MUTANT_SECONDS) $(COREMUTANTS)
+
 mutants: $(MUTANTS:%=$B/mutant/%/node_sim)
 
 # SAN=1: on the build with sanitizers. t/hostile/README.md tells the others.
@@ -324,7 +338,7 @@ clean:
 always:
 
 .PHONY: all always help deps run unit tests check fuzzers objects fuzz lint san sim node-sim \
-	node-sim-mutants mutants \
+	node-sim-mutants mutants sim-mutants \
 	bench hostile attackers powercut install uninstall clean
 .SECONDARY:
 -include $(shell find $B -name '*.d' 2>/dev/null)

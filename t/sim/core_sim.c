@@ -16,11 +16,13 @@
  *	 standing before it ends on the promiser's clock, but for who released
  *	 it or is dead;
  *   L1  no lease is valid by its owner's clock while a higher term is won;
+ *   S1  a master that hears nobody for two leases is none any more;
  *   D1  who may stand has a deadline;
  *   E1  once faults end there is one master, with a lease, and all follow it,
  *	 within a bounded time, and it stays.
  *
  * core_sim [SEEDS]		TAP; the default is a short run
+ * core_sim -q [-f FIRST] SEEDS	until one fails, and no more
  * core_sim -s SEED [-x FAULT]	one seed, telling its story
  */
 #include "t/lib/group_asked.h"
@@ -95,6 +97,7 @@ struct node {
 	/* One life. */
 	bool up;
 	uint64_t life, paused_until, timer;
+	uint64_t heard; /* real time of a message, or since when it could be */
 	struct group_core core;
 	struct commit_view view; /* published */
 	uint16_t epoch; /* of `committed` */
@@ -114,8 +117,10 @@ static unsigned nodes;
 static struct membership group;
 static bool cut[NODES_MAX][NODES_MAX]; /* from, to */
 static unsigned loss, far; /* one message in so many; 0 = none */
+static unsigned deaf; /* of rounds and their answers one in so many comes */
 static unsigned stall; /* one flush or fence in so many takes long */
 static uint64_t usual; /* a message takes at most */
+static uint64_t data_pause; /* from one act of a wal to the next, at most */
 static uint64_t harm_pause; /* from one to the next, at most */
 static unsigned
     kill_point; /* one action in so many is a killed process' last */
@@ -336,6 +341,11 @@ check_promises(const struct node *n, uint64_t to, uint64_t released)
 			ghost.releases++;
 			continue;
 		}
+		/* Its own is void when it has cleared the lease. */
+		if (ghost.promise[of][i].master == ID(of) &&
+		    ghost.promise[of][i].term <= n->core.released &&
+		    n->view.lease_until_ns == 0)
+			continue;
 		CHECK(ghost.promise[of][i].boot <
 			  node[ghost.promise[of][i].master - ID(0)].boot,
 		    "P1: a promise is broken");
@@ -343,25 +353,32 @@ check_promises(const struct node *n, uint64_t to, uint64_t released)
 }
 
 static void
-note_promise(const struct node *n, const struct group_msg *m, uint64_t master)
+promise_add(const struct node *n, uint64_t master, uint64_t boot, uint64_t term,
+    uint64_t until)
 {
 	unsigned of = (unsigned)(n - node), i;
-	uint64_t until = local(n) + group.lease_ms * MS;
 
-	CHECK(n->disk.term == m->term, "V1: a round's term is on disk");
-	CHECK(n->disk.promise_ms >= group.lease_ms,
-	    "V1: what is promised is on disk");
 	for (i = 0; i < PROMISES; i++)
 		if (ghost.promise[of][i].master == master &&
-		    ghost.promise[of][i].term == m->term) {
+		    ghost.promise[of][i].term == term) {
 			ghost.promise[of][i].until = until;
 			return;
 		}
 	i = ghost.promises[of]++ % PROMISES;
 	ghost.promise[of][i].master = master;
-	ghost.promise[of][i].boot = m->answer.boot;
-	ghost.promise[of][i].term = m->term;
+	ghost.promise[of][i].boot = boot;
+	ghost.promise[of][i].term = term;
 	ghost.promise[of][i].until = until;
+}
+
+static void
+note_promise(const struct node *n, const struct group_msg *m, uint64_t master)
+{
+	CHECK(n->disk.term == m->term, "V1: a round's term is on disk");
+	CHECK(n->disk.promise_ms >= group.lease_ms,
+	    "V1: what is promised is on disk");
+	promise_add(
+	    n, master, m->answer.boot, m->term, local(n) + group.lease_ms * MS);
 }
 
 static void
@@ -399,6 +416,9 @@ send(unsigned from, unsigned to, const struct group_msg *msg)
 	unsigned copies = !calm && pick(20) == 0 ? 2 : 1;
 
 	if (from == to || (!calm && loss != 0 && pick(loss) == 0))
+		return;
+	if (!calm && deaf != 0 && pick(deaf) != 0 &&
+	    (msg->kind == MSG_BEAT || msg->kind == MSG_BEAT_ANSWER))
 		return;
 	while (copies-- > 0) {
 		ev.at = now + delay();
@@ -465,7 +485,8 @@ crash(struct node *n)
 static uint64_t
 slow(uint64_t most)
 {
-	return !calm && pick(stall) == 0 ? pick(300 * MS) : pick(most);
+	return !calm && pick(stall) == 0 ? pick(300 * MS)
+					 : pick(usual < most ? usual : most);
 }
 
 static void
@@ -485,9 +506,20 @@ store(struct node *n, const struct group_action *a)
 	push(ev);
 }
 
+/* A master promises itself what its lease lasts. */
+static void
+note_lease(const struct node *n, const struct commit_view *view)
+{
+	if (view->role == ROLE_MASTER && view->lease_until_ns != 0 &&
+	    view->lease_until_ns != UINT64_MAX)
+		promise_add(n, ID((unsigned)(n - node)), n->boot, view->term,
+		    view->lease_until_ns);
+}
+
 static void
 publish(struct node *n, const struct commit_view *view)
 {
+	note_lease(n, view);
 	ghost.leases += view->role == ROLE_MASTER &&
 			view->lease_until_ns > n->view.lease_until_ns;
 	n->view = *view;
@@ -497,6 +529,7 @@ publish(struct node *n, const struct commit_view *view)
 static void
 announce(struct node *n, const struct group_action *a)
 {
+	n->heard = now;
 	tell("%u: %s -> %s in term %u: %s", (unsigned)(n - node),
 	    role_name(a->role.from), role_name(a->role.to),
 	    (unsigned)a->role.term, a->role.why);
@@ -755,14 +788,26 @@ wal_commit(const struct node *n)
 }
 
 static void
+check_heard(const struct node *n)
+{
+	uint64_t most = group.lease_ms * MS * 205 / 100 + MS;
+
+	if (n->up && n->view.role == ROLE_MASTER && n->paused_until < now &&
+	    n->view.lease_until_ns != UINT64_MAX)
+		CHECK(now < n->heard + most || now < n->paused_until + most,
+		    "S1: a master that hears nobody");
+}
+
+static void
 data(void)
 {
 	struct node *n = &node[pick(nodes)];
 
 	push((struct event){
-	    .at = now + 200000 + pick(2 * MS), .kind = EV_DATA });
+	    .at = now + data_pause / 10 + pick(data_pause), .kind = EV_DATA });
 	if (!n->up)
 		return;
+	check_heard(n);
 	switch (pick(6)) {
 	case 0:
 		wal_look(n);
@@ -819,6 +864,7 @@ message(struct node *n, const struct event *ev)
 {
 	if (cut[ev->from][ev->node])
 		return;
+	n->heard = now;
 	/* The link of an older boot is gone. */
 	if (ev->msg.boot != node[ev->from].boot && pick(2) == 0)
 		return;
@@ -838,7 +884,8 @@ harm(void)
 		crash(&node[a]);
 		break;
 	case 1:
-		node[a].paused_until = now + pick(500 * MS);
+		if (node[a].paused_until < now)
+			node[a].paused_until = now + pick(500 * MS);
 		tell("%u stands still", a);
 		break;
 	case 2:
@@ -854,6 +901,7 @@ harm(void)
 		tell("links are whole");
 		break;
 	default:
+		deaf = pick(3) == 0 ? 2 + (unsigned)pick(10) : 0;
 		loss = pick(3) == 0 ? 2 + (unsigned)pick(10) : 0;
 		far = pick(3) == 0 ? 2 + (unsigned)pick(10) : 0;
 		break;
@@ -976,6 +1024,8 @@ make_nodes(void)
 	memset(node, 0, sizeof(node));
 	for (i = 0; i < nodes; i++) {
 		node[i].ppm = (int64_t)pick((uint64_t)most * 2) - most;
+		if (pick(2) == 0)
+			node[i].ppm = pick(2) == 0 ? most : -most;
 		node[i].offset = MS + pick(NS_PER_S);
 		/* All have the record of the group. */
 		node[i].durable = 1;
@@ -1030,11 +1080,9 @@ check_calm(void)
 	usual = MS;
 	tell("faults end");
 	memset(cut, 0, sizeof(cut));
-	for (i = 0; i < nodes; i++) {
-		node[i].paused_until = 0;
+	for (i = 0; i < nodes; i++)
 		if (node[i].up)
 			shake_hands(&node[i]);
-	}
 	do
 		run_until(now + 10 * MS);
 	while (
@@ -1051,7 +1099,7 @@ run(uint64_t seed)
 	queued = 0;
 	now = order = lives = 0;
 	calm = false;
-	loss = far = 0;
+	loss = far = deaf = 0;
 	memset(cut, 0, sizeof(cut));
 	memset(ghost.winner, 0, sizeof(ghost.winner));
 	memset(ghost.vote, 0, sizeof(ghost.vote));
@@ -1063,9 +1111,10 @@ run(uint64_t seed)
 	if (setjmp(failed) != 0)
 		return false;
 	nodes = 2 + (unsigned)pick(NODES_MAX - 1);
-	usual = pick(3) == 0 ? pick(40 * MS) + 1 : MS;
+	usual = pick(3) == 0 ? pick(40 * MS) + 1 : pick(2) == 0 ? MS : MS / 20;
 	harm_pause = pick(3) == 0 ? 30 * MS : 250 * MS;
 	stall = pick(3) == 0 ? 4 : 30;
+	data_pause = pick(6) == 0 ? MS / 5 : 2 * MS;
 	kill_point = pick(3) == 0 ? 200 : 3000;
 	make_group();
 	make_nodes();
@@ -1119,12 +1168,16 @@ int
 main(int argc, char **argv)
 {
 	uint64_t seeds = SEEDS_DEFAULT, first = 1;
+	bool quick = false;
 	int ch;
 
-	while ((ch = getopt(argc, argv, "f:s:x:")) != -1) {
+	while ((ch = getopt(argc, argv, "f:qs:x:")) != -1) {
 		switch (ch) {
 		case 'f':
 			first = strtoull(optarg, NULL, 10);
+			break;
+		case 'q':
+			quick = true;
 			break;
 		case 's':
 			verbose = true;
@@ -1135,15 +1188,16 @@ main(int argc, char **argv)
 			fault = (enum sim_fault)strtoul(optarg, NULL, 10);
 			break;
 		default:
-			fprintf(stderr, "usage: core_sim [-f FIRST] [-s SEED] "
-					"[-x FAULT] [SEEDS]\n");
+			fprintf(stderr,
+			    "usage: core_sim [-q] [-f FIRST] [-s SEED] "
+			    "[-x FAULT] [SEEDS]\n");
 			return 2;
 		}
 	}
 	if (optind < argc)
 		seeds = strtoull(argv[optind], NULL, 10);
 	test_seeds(first, seeds);
-	if (fault != FAULT_NONE || verbose)
+	if (fault != FAULT_NONE || verbose || quick)
 		return tap_done();
 	ok(ghost.elections > seeds && ghost.commits > seeds,
 	    "%u elections, %u records committed", ghost.elections,

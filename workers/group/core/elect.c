@@ -14,6 +14,12 @@
 
 #define TRIES_MAX 3 /* doublings of the pause between two */
 
+bool
+end_covers(struct group_end a, struct group_end b)
+{
+	return a.term != b.term ? a.term > b.term : a.vlsn >= b.vlsn;
+}
+
 uint64_t
 group_random(struct group_core *c, uint64_t n)
 {

@@ -18,11 +18,7 @@ struct group_end {
 };
 
 /* Is a log that ends at `a` at least as new as one that ends at `b`? */
-static inline bool
-end_covers(struct group_end a, struct group_end b)
-{
-	return a.term != b.term ? a.term > b.term : a.vlsn >= b.vlsn;
-}
+bool end_covers(struct group_end a, struct group_end b);
 
 enum group_msg_kind {
 	MSG_PREVOTE, /* .ask: would you vote for me in .term? */
