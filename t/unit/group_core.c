@@ -789,6 +789,34 @@ test_lease(void)
 	    "and voids the promises to itself");
 }
 
+/* The membership changes while this node stands, or grants a vote. */
+static void
+test_change_meanwhile(void)
+{
+	struct membership three = members(3, 9);
+	struct group_core c;
+	struct asked a;
+
+	boot_of_five(&c, 0);
+	a = heard(&c, 1, vote_ask(MSG_VOTE, 1, 4));
+	a = step(&c, (struct group_event){
+			 .kind = GROUP_MEMBER_APPENDED, .membership = &three });
+	is_u64(a.epoch, 2, "a membership comes before the fence has answered");
+	a = step(&c, (struct group_event){ .kind = GROUP_FENCED,
+			 .now_ns = 2,
+			 .fenced = { 1, { 3, 60 } } });
+	ok(a.store && a.vote == 101, "the answer counts all the same");
+
+	three.member[1].incarnation = 777;
+	boot_of_five(&c, 0);
+	(void)tick(&c, 0);
+	(void)heard(&c, 1, vote_answer(MSG_PREVOTE_ANSWER, 1, 4));
+	a = step(&c, (struct group_event){
+			 .kind = GROUP_MEMBER_APPENDED, .membership = &three });
+	ok(!a.fence, "what one has said counts for nobody else of its number");
+	ok(a.deadline_ns != GROUP_NEVER, "it is asked again");
+}
+
 static void
 test_epochs(void)
 {
@@ -825,6 +853,7 @@ main(void)
 	test_grant();
 	test_promise();
 	test_lease();
+	test_change_meanwhile();
 	test_epochs();
 	is_u64(unsound, 0, "each list is in the order of doing");
 	return tap_done();

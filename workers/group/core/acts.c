@@ -250,6 +250,18 @@ lease_anew(struct group_core *c, uint64_t now_ns)
 }
 
 /*
+ * Votes are known by members' numbers, which are others now: they are asked
+ * for again.
+ */
+static void
+votes_void(struct group_core *c)
+{
+	c->prevotes = c->votes = 0;
+	if (c->stage == STAGE_PRE || c->stage == STAGE_VOTE)
+		c->stage = STAGE_IDLE;
+}
+
+/*
  * A membership counts from the moment it is in the log, committed or not. The
  * epoch goes up only if it changes who commits: then every position has to be
  * reported again.
@@ -266,6 +278,7 @@ act_member_appended(
 	group_adopt(c, ev->membership);
 	c->member_wanted = false;
 	c->member_asked = false;
+	votes_void(c);
 	if (c->role == ROLE_MASTER)
 		lease_anew(c, ev->now_ns);
 	out->publish = true;
@@ -308,7 +321,7 @@ act_member_cut(
 		return;
 	group_adopt(c, &c->previous);
 	c->member_wanted = c->current.vlsn == 0;
-	c->stage = STAGE_IDLE;
+	votes_void(c);
 }
 
 void

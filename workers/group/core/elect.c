@@ -138,6 +138,15 @@ act_timed_out(
 	stage_end(c, ev->now_ns + group_random(c, most));
 }
 
+/* The epoch has been raised for it. */
+static void
+fence(struct group_core *c, struct group_wants *out)
+{
+	c->fencing = true;
+	c->fence_epoch = c->epoch;
+	out->fence = true;
+}
+
 /*
  * Raft 5.2: "increments its current term [...] votes for itself". That is sent
  * and stored when the fence tells how new the log is.
@@ -151,8 +160,7 @@ stand(struct group_core *c, struct group_wants *out)
 	c->vote = c->incarnation;
 	c->vote_boot = c->boot;
 	c->stage = STAGE_FENCE;
-	c->fencing = true;
-	out->fence = true;
+	fence(c, out);
 }
 
 void
@@ -243,8 +251,7 @@ act_grant(
 	c->vote_boot = m->boot;
 	c->asked_end = m->ask.end;
 	c->asked_released = m->ask.released;
-	c->fencing = true;
-	out->fence = true;
+	fence(c, out);
 }
 
 /* The same boot asks for the vote that it has: the answer was lost. */

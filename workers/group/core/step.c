@@ -271,8 +271,9 @@ event_fact(
 		c->persisting = false;
 		return FACT_STORE_FAILED;
 	case GROUP_FENCED:
-		return c->fencing && ev->fenced.epoch == c->epoch ? FACT_FENCED
-								  : FACT_COUNT;
+		return c->fencing && ev->fenced.epoch >= c->fence_epoch
+			   ? FACT_FENCED
+			   : FACT_COUNT;
 	case GROUP_MESSAGE:
 		return message_fact(c, ev);
 	case GROUP_PEER:
@@ -458,7 +459,7 @@ todo_make(const struct group_core *c, const struct group_wants *w,
 	if (w->publish)
 		group_view(c, &todo_add(todo, GROUP_PUBLISH)->view);
 	if (w->fence)
-		todo_add(todo, GROUP_FENCE)->fence = c->epoch;
+		todo_add(todo, GROUP_FENCE)->fence = c->fence_epoch;
 	todo_send(w, todo);
 	if (w->append_member)
 		todo_add(todo, GROUP_APPEND_MEMBER)->membership = &c->current;

@@ -236,7 +236,8 @@ struct group_core {
 	uint64_t seen_term; /* the highest that is heard of */
 	uint64_t pre_term; /* STAGE_PRE: asked for */
 	uint16_t prevotes, votes; /* masks: who is for us in that, in `term` */
-	bool fencing; /* wal has not answered for `epoch` */
+	bool fencing; /* wal has not answered for `fence_epoch` */
+	uint16_t fence_epoch;
 	bool grant_owed; /* `vote` is to be told when it is durable */
 	struct group_end asked_end; /* the log of who is to get the vote */
 	uint64_t asked_released;
