@@ -16,6 +16,7 @@
 #include "shm/assert.h"
 #include "shm/op.h"
 #include "shm/trouble.h"
+#include "t/lib/made_page.h"
 #include "t/tap.h"
 
 #define SAMPLE_FILE "conf/nodelife.ini"
@@ -25,10 +26,7 @@
 static void troubles_print(FILE *);
 
 /* The parts of pages that are made. */
-static const struct made {
-	const char *file, *begin, *end;
-	void (*print)(FILE *);
-} pages[] = {
+static const struct made pages[] = {
 	{ "man/nodelife.ini.5", ".\\\" keys: made by t/unit/conf_docs -w\n",
 	    ".\\\" end of keys\n", conf_print_mdoc },
 	{ "man/nodelife.7", ".\\\" troubles: made by t/unit/conf_docs -w\n",
@@ -63,38 +61,6 @@ troubles_print(FILE *out)
 		conf_print_text(kinds[i].remedy, out);
 	}
 	fputs(".El\n", out);
-}
-
-/* The whole file, NUL-terminated, or NULL. The caller frees. */
-static char *
-file_text(const char *path)
-{
-	FILE *in = fopen(path, "r");
-	char *text = NULL;
-	size_t size = 0;
-
-	if (in == NULL)
-		return NULL;
-	if (getdelim(&text, &size, '\0', in) < 0) {
-		free(text);
-		text = NULL;
-	}
-	fclose(in);
-	return text;
-}
-
-static char *
-made_by(void (*print)(FILE *))
-{
-	char *text = NULL;
-	size_t len;
-	FILE *out = open_memstream(&text, &len);
-
-	if (out == NULL)
-		err(1, "open_memstream");
-	print(out);
-	fclose(out);
-	return text;
 }
 
 static bool
@@ -301,23 +267,6 @@ check_sample(void)
 	free(have);
 }
 
-static void
-check_page(const struct made *m)
-{
-	char *made = made_by(m->print), *page = file_text(m->file);
-	char *begin = NULL, *end = NULL;
-
-	if (page != NULL && (begin = strstr(page, m->begin)) != NULL) {
-		begin += strlen(m->begin);
-		if ((end = strstr(begin, m->end)) != NULL)
-			*end = '\0';
-	}
-	ok(end != NULL, "%s has a place for the list", m->file);
-	is_str(begin, made, "the list in it is as the table has it");
-	free(made);
-	free(page);
-}
-
 /* ---- operations ---- */
 
 static const struct {
@@ -418,33 +367,6 @@ check_ops(void)
 	}
 	free(part);
 	free(page);
-}
-
-static void
-file_write(const char *path, const char *a, const char *b, const char *c)
-{
-	FILE *out = fopen(path, "w");
-
-	if (out == NULL || fprintf(out, "%s%s%s", a, b, c) < 0 ||
-	    fclose(out) != 0)
-		err(1, "%s", path);
-}
-
-static void
-write_page(const struct made *m)
-{
-	char *page = file_text(m->file), *made = made_by(m->print);
-	char *begin, *end;
-
-	if (page == NULL || (begin = strstr(page, m->begin)) == NULL ||
-	    (end = strstr(begin, m->end)) == NULL)
-		errx(1, "%s: no place for the list", m->file);
-	end = strdup(end);
-	begin[strlen(m->begin)] = '\0';
-	file_write(m->file, page, made, end);
-	free(end);
-	free(page);
-	free(made);
 }
 
 static int
