@@ -7,7 +7,7 @@ DESTDIR	 =
 VERSION	 = 0.1.0
 V	 =	# V=1 shows whole commands
 
-PKGS	 = liburing inih libbsd-overlay lmdb libisal libmicrohttpd jansson
+PKGS	 = liburing inih libbsd-overlay lmdb libisal libmicrohttpd jansson libcrypto
 WARN	 = -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes \
 	   -Wmissing-prototypes -Wcast-qual -Wpointer-arith -Wvla \
 	   -Wswitch-enum -Wundef -Wwrite-strings -Wformat=2 \

@@ -4,7 +4,7 @@
 set -eu
 
 build="gcc libc6-dev make pkg-config liburing-dev libinih-dev libbsd-dev
-	liblmdb-dev libisal-dev libmicrohttpd-dev libjansson-dev"
+	liblmdb-dev libisal-dev libmicrohttpd-dev libjansson-dev libssl-dev"
 check="perl redis-tools redis-server mandoc clang clang-format
 	libclang-rt-14-dev curl"
 bench="redis-server redis-tools perl"
