@@ -28,7 +28,7 @@ LIBS	 = $(eval LIBS := $$(shell pkg-config --libs $(PKGS)) -lpthread -lrt -lm)$(
 WORKERS	 = wal vlsn store checkpoint group gateway health
 CORES	 = workers/group/core
 SHELVES	 = gateway/io gateway/exec gateway/cmd
-SHMSHELVES = log
+SHMSHELVES = kv log
 ROOMS	 = shm $(SHMSHELVES:%=shm/%) ipc conf supervisor workers \
 	   $(WORKERS:%=workers/%) $(SHELVES:%=workers/%) $(CORES)
 TOOLS	 = nodelifestat nodelifectl nodelifewal nodelifebench
@@ -66,7 +66,7 @@ $B/%.o: %.c $B/flags
 
 # Of what the region shares, every declaration of ours: comments and macros are
 # gone, so the sum changes with the layout, and whatever else they say.
-REGION_DECLS = $$($(CC) -I. -D_GNU_SOURCE -include shm/table.h -E shm/region.h | \
+REGION_DECLS = $$($(CC) -I. -D_GNU_SOURCE -include shm/kv/table.h -E shm/region.h | \
 	awk '/^\#/ { on = $$3 ~ /^"(\.\/)?shm\// ; next } \
 	     on && NF { $$1 = $$1; printf "%s ", $$0 }' | md5sum | cut -c1-16)
 $B/shm/region.o: private CPPFLAGS += -DREGION_DECLS=0x$(REGION_DECLS)

@@ -8,7 +8,7 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
-#include "shm/log.h"
+#include "shm/say.h"
 
 int
 listener_open(struct listener *l, int fd, uint64_t tag)
@@ -54,7 +54,7 @@ static void
 listener_failed(struct listener *l, int error, uint64_t now_ns)
 {
 	if (l->again_ns == 0)
-		log_warnx("accept: %s; the next try is in %u ms",
+		say_warnx("accept: %s; the next try is in %u ms",
 		    strerror(error), (unsigned)(LISTENER_RETRY_NS / NS_PER_MS));
 	l->failed_again = l->again_ns != 0;
 	l->error = error;

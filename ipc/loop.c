@@ -9,7 +9,7 @@
 #include <unistd.h>
 #include "shm/assert.h"
 #include "shm/fault.h"
-#include "shm/log.h"
+#include "shm/say.h"
 
 #define KIND_BELL 0
 /* A worker that has nothing to do still shows once a second that it lives. */
@@ -205,7 +205,7 @@ loop_sleep(struct loop *l, uint64_t deadline)
 	struct slot_row *row = &l->region->slots->row[l->slot];
 	struct io_uring_cqe *cqe;
 
-	log_follow();
+	say_follow();
 	loop_count_enter(l);
 	atomic_store_explicit(&row->sleeps,
 	    atomic_load_explicit(&row->sleeps, memory_order_relaxed) + 1,

@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "shm/record.h"
+#include "shm/crc32c.h"
 
 _Static_assert(MSG_LEN_OFF == MSG_CRC_OFF + 4, "packed");
 _Static_assert(MSG_TYPE_OFF == MSG_LEN_OFF + 4, "packed");

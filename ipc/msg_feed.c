@@ -2,7 +2,7 @@
  * The data connection: see msg_feed.h.
  */
 #include "ipc/msg_codec.h"
-#include "shm/record.h"
+#include "shm/log/record.h"
 
 _Static_assert(FEED_BYTES_MAX >= REC_LEN_MAX, "a frame holds any record");
 

@@ -34,7 +34,7 @@
 
 #include <stdint.h>
 #include "ipc/msg_hello.h"
-#include "shm/terms.h"
+#include "shm/log/terms.h"
 
 #define SYNC_WINDOW_MIN (512u * 1024) /* two of the largest records */
 

@@ -4,12 +4,12 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "shm/log.h"
+#include "shm/say.h"
 
 void
 assert_failed(const char *cond, const char *file, int line, const char *func)
 {
-	log_errorx("%s:%d: %s: assertion failed: %s, pid %d", file, line, func,
+	say_errorx("%s:%d: %s: assertion failed: %s, pid %d", file, line, func,
 	    cond, (int)getpid());
 	abort();
 }

@@ -2,7 +2,7 @@
  * CRC32C through ISA-L, which picks the machine's instructions. ISA-L's
  * function is the bare polynomial: initial and final inversion are ours.
  */
-#include "shm/record.h"
+#include "shm/crc32c.h"
 
 #include <isa-l/crc.h>
 

@@ -11,10 +11,10 @@
 #include <stdio.h>
 
 #include "shm/assert.h"
-#include "shm/log.h"
 #include "shm/region.h"
+#include "shm/say.h"
 
-/* The log takes as much of a text (shm/log.c); an event less. */
+/* The log takes as much of a text (shm/say.c); an event less. */
 #define WHOLE_MAX 1024
 
 static void
@@ -43,13 +43,13 @@ event_log(enum event_level level, const char *text)
 {
 	switch (level) {
 	case EVENT_INFO:
-		log_info("%s", text);
+		say_info("%s", text);
 		return;
 	case EVENT_WARN:
-		log_warnx("%s", text);
+		say_warnx("%s", text);
 		return;
 	case EVENT_ERROR:
-		log_errorx("%s", text);
+		say_errorx("%s", text);
 		return;
 	}
 	fatalx("event: level %d is none", (int)level);

@@ -19,12 +19,12 @@
 #include <unistd.h>
 
 #include "shm/assert.h"
+#include "shm/kv/table.h"
 #include "shm/locks.h"
-#include "shm/log.h"
 #include "shm/path.h"
 #include "shm/process.h"
 #include "shm/region_link.h"
-#include "shm/table.h"
+#include "shm/say.h"
 
 #define RING_CLIENT_SIZE                                                       \
 	(RING_REQUEST_SIZE + RING_RETURN_SIZE + RING_RESULT_SIZE)
@@ -323,7 +323,7 @@ sections_init(struct region *r, const struct region_spec *spec)
 		r->rings[i].result.size = RING_RESULT_SIZE;
 	}
 	atomic_store_explicit(
-	    &r->control->log_level, LOG_LVL_INFO, memory_order_relaxed);
+	    &r->control->log_level, SAY_INFO, memory_order_relaxed);
 	rc = table_region_init(r->table, spec->table_size);
 	if (rc != 0)
 		return rc;

@@ -16,16 +16,16 @@
 #include "shm/bytering.h"
 #include "shm/commit.h"
 #include "shm/counters.h"
+#include "shm/kv/reach.h"
+#include "shm/log/terms.h"
+#include "shm/log/vmap.h"
+#include "shm/log/walbuf.h"
 #include "shm/position.h"
-#include "shm/reach.h"
 #include "shm/request.h"
 #include "shm/sequencer.h"
 #include "shm/slots.h"
-#include "shm/terms.h"
 #include "shm/trouble.h"
-#include "shm/vmap.h"
 #include "shm/wake.h"
-#include "shm/walbuf.h"
 
 #define REGION_MAGIC UINT64_C(0x65666c65646f6e01) /* "\1nodelfe" */
 /* From 2 on whoever has a region holds the lock on its file. */
@@ -57,7 +57,7 @@ enum section {
 	SECT_VMAP,
 	SECT_WALBUF_HEAD,
 	SECT_WALBUF, /* the bytes, page-aligned */
-	SECT_TABLE, /* shm/table.h */
+	SECT_TABLE, /* shm/kv/table.h */
 	SECT_COUNT
 };
 
@@ -120,7 +120,7 @@ struct control {
 	_Atomic uint64_t checkpoint_wal; /* bytes */
 	_Atomic uint64_t idle_timeout_ms;
 	_Atomic uint32_t sync_level;
-	_Atomic uint32_t log_reopens; /* W: supervisor. log_follow() */
+	_Atomic uint32_t log_reopens; /* W: supervisor. say_follow() */
 	/* These three W: wal, the first one last; the creator takes them over
 	   from the region before, as struct log_failed. */
 	_Atomic uint64_t wal_failed; /* 1 + the VLSN that was durable when a

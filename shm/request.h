@@ -108,7 +108,7 @@ _Static_assert(sizeof(struct wal_ret) == 40, "packed");
 
 enum res_flag { RES_MORE = 1 }; /* further pieces of this result follow */
 
-/* store -> client: encoded values (shm/value.h) follow. */
+/* store -> client: encoded values (shm/kv/value.h) follow. */
 struct store_res {
 	uint32_t len;
 	uint32_t seq;

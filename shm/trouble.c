@@ -12,9 +12,9 @@
 
 #include "shm/assert.h"
 #include "shm/counters.h"
-#include "shm/log.h"
+#include "shm/kv/room.h"
 #include "shm/region.h"
-#include "shm/room.h"
+#include "shm/say.h"
 
 #define READ_TRIES 100 /* a copy takes less time than a text */
 
@@ -88,7 +88,7 @@ begin(struct region *r, enum trouble kind, const char text[FAULT_TEXT_MAX],
 	event_add_short(r, kinds[kind].slot,
 	    kinds[kind].stops != STOPS_NOTHING ? EVENT_ERROR : EVENT_WARN,
 	    EVENT_PLAIN, text, whole);
-	log_say("%s", whole);
+	say_aloud("%s", whole);
 }
 
 void
@@ -147,7 +147,7 @@ end(struct region *r, enum trouble kind, const char *how)
 	seconds = now > since ? (double)(now - since) / 1e9 : 0.0;
 	event_add_as(r, kinds[kind].slot, EVENT_INFO, EVENT_ASIDE,
 	    "%s %s after %.1f s", kinds[kind].name, how, seconds);
-	log_say("%s %s after %.1f s", kinds[kind].name, how, seconds);
+	say_aloud("%s %s after %.1f s", kinds[kind].name, how, seconds);
 }
 
 void

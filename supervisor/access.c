@@ -16,7 +16,7 @@
 #include "shm/assert.h"
 #include "shm/denied.h"
 #include "shm/fault.h"
-#include "shm/log.h"
+#include "shm/say.h"
 
 /* What workers open of what is there; names of others are not our business. */
 static const struct {
@@ -262,7 +262,7 @@ warn_readonly(const struct conf *conf)
 		.place = PLACE_DATA,
 		.effect = "the node cannot serve before it may write" };
 
-	log_warnx("%s", fault_text(text, sizeof(text), &fault));
+	say_warnx("%s", fault_text(text, sizeof(text), &fault));
 }
 
 /* One request that does nothing: all that a worker's ring calls is called. */
@@ -305,7 +305,7 @@ access_ring(const struct conf *conf, const struct rights *rights)
 		return 0;
 	if (fault_kind(f.error, PLACE_RING) != FAULT_WORLD)
 		return refuse_fault(EX_OSERR, &f);
-	log_warnx("%s", fault_text(text, sizeof(text), &f));
+	say_warnx("%s", fault_text(text, sizeof(text), &f));
 	return 0;
 }
 

@@ -11,8 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "shm/log.h"
 #include "shm/pidfile.h"
+#include "shm/say.h"
 #include "shm/trouble.h"
 #include "supervisor/limits.h"
 #include "supervisor/watchdog_core.h"
@@ -130,8 +130,8 @@ own_row(struct node *n)
 static void
 region_adopt(struct node *n, const struct region *fresh)
 {
-	log_level_word(&fresh->control->log_level);
-	log_reopen_word(&fresh->control->log_reopens);
+	say_level_word(&fresh->control->log_level);
+	say_reopen_word(&fresh->control->log_reopens);
 	if (n->has_region) {
 		region_end(&n->region, REGION_SUPERSEDED);
 		region_unmap(&n->region);
@@ -168,7 +168,7 @@ make_region(struct node *n, char why[FAULT_TEXT_MAX])
 	/* So that the node's user may look at it. */
 	if (n->rights.drop &&
 	    fchown(fresh.fd, n->rights.uid, n->rights.gid) != 0)
-		log_warn("region: chown");
+		say_warn("region: chown");
 	region_adopt(n, &fresh);
 	n->after_failure = !is_first;
 	if (is_first)

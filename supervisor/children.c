@@ -15,8 +15,8 @@
 #include <unistd.h>
 
 #include "shm/assert.h"
-#include "shm/log.h"
-#include "shm/table.h"
+#include "shm/kv/table.h"
+#include "shm/say.h"
 #include "supervisor/daemon.h"
 #include "supervisor/limits.h"
 #include "supervisor/listen.h"
@@ -369,7 +369,7 @@ orphans_reap(const struct node *n)
 		    si.si_pid == 0 || is_worker(n, si.si_pid))
 			return;
 		(void)waitpid(si.si_pid, NULL, WNOHANG);
-		log_debug("orphan (pid %d) reaped", (int)si.si_pid);
+		say_debug("orphan (pid %d) reaped", (int)si.si_pid);
 	}
 }
 

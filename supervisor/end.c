@@ -20,9 +20,9 @@
 #include <unistd.h>
 
 #include "shm/assert.h"
-#include "shm/log.h"
+#include "shm/crc32c.h"
 #include "shm/pidfile.h"
-#include "shm/record.h"
+#include "shm/say.h"
 #include "supervisor/listen.h"
 
 /* Between two tries to have health in a pause. */
@@ -66,7 +66,7 @@ first_cause(const struct node *n, const char *what, char buf[SEQ_ERROR_MAX])
 static void
 say(const struct node *n, const char *text)
 {
-	if ((n->foreground || n->ready_fd >= 0) && log_fd() != STDERR_FILENO)
+	if ((n->foreground || n->ready_fd >= 0) && say_fd() != STDERR_FILENO)
 		fprintf(stderr, "nodelifed: %s\n", text);
 }
 
@@ -264,7 +264,7 @@ node_boot_waits(struct node *n, const char *what, uint64_t delay_ms)
 	    (unsigned long long)delay_ms);
 	tell_pause(n, before, what, "", news, delay_ms);
 	if (!n->has_region && news)
-		log_errorx("the boot waits: %s", what);
+		say_errorx("the boot waits: %s", what);
 	if (!node_has_file(n) && news)
 		pidfile_waits(n->conf.node.run_dir, what);
 	/* What begins is said as a trouble. */
@@ -413,7 +413,7 @@ health_again(struct node *n)
 	rc = child_start(n, SLOT_HEALTH);
 	if (rc != 0 && n->health_error != rc) {
 		f = child_start_fault(slot_name(SLOT_HEALTH), rc);
-		log_warnx("%s", fault_text(text, sizeof(text), &f));
+		say_warnx("%s", fault_text(text, sizeof(text), &f));
 	}
 	n->health_error = rc;
 }
@@ -498,7 +498,7 @@ hold_expired(struct node *n)
 	if (gateways_listen(n))
 		return;
 	listen_refuse(&n->listen, false);
-	log_warnx("listen: not back within %u ms: clients are refused",
+	say_warnx("listen: not back within %u ms: clients are refused",
 	    n->conf.shutdown.listen_hold_ms);
 	if (gateways_listen(n))
 		listen_again(&n->listen);

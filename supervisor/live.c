@@ -14,9 +14,9 @@
 #include <unistd.h>
 
 #include "conf/conf_fit.h"
+#include "shm/kv/room.h"
+#include "shm/kv/table.h"
 #include "shm/process.h"
-#include "shm/room.h"
-#include "shm/table.h"
 #include "shm/trouble.h"
 #include "supervisor/watchdog_core.h"
 

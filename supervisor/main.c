@@ -17,8 +17,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "shm/log.h"
 #include "shm/pidfile.h"
+#include "shm/say.h"
 #include "supervisor/access.h"
 #include "supervisor/check.h"
 #include "supervisor/datadir.h"
@@ -153,16 +153,16 @@ open_log(const struct node *n)
 
 	/* Workers must be able to open a log file that we make. */
 	if (n->rights.drop)
-		log_owner(n->rights.uid, n->rights.gid);
+		say_owner(n->rights.uid, n->rights.gid);
 
 	/* A daemon's stderr is gone as soon as it serves. */
 	if (!n->foreground && strcmp(target, "stderr") == 0)
 		target = "syslog";
-	log_name("supervisor");
-	log_level_set((enum log_level)n->conf.node.log_level);
+	say_name("supervisor");
+	say_level_set((enum say_level)n->conf.node.log_level);
 	if (n->foreground)
-		log_echo();
-	if ((rc = log_open(target)) != 0)
+		say_echo();
+	if ((rc = say_open(target)) != 0)
 		return refuse_log(n, target, rc);
 	return 0;
 }
@@ -198,7 +198,7 @@ static void
 on_lost_region(int signal_number)
 {
 	(void)signal_number;
-	log_last_word("nodelifed: SIGBUS: run_dir/region was cut short, or "
+	say_last_word("nodelifed: SIGBUS: run_dir/region was cut short, or "
 		      "/dev/shm is full: the supervisor ends, start the node "
 		      "again");
 	_exit(EX_OSERR);
@@ -257,8 +257,8 @@ clean_up(struct node *n)
 		event_add_as(&n->region, SLOT_SUPERVISOR, EVENT_INFO,
 		    EVENT_ASIDE, "the node has stopped, exit code %d",
 		    n->exit_code);
-		log_level_word(NULL);
-		log_reopen_word(NULL);
+		say_level_word(NULL);
+		say_reopen_word(NULL);
 		region_end(&n->region, REGION_ENDED);
 		region_trim(&n->region);
 		region_unmap(&n->region);
@@ -289,7 +289,7 @@ print_conf(struct node *n)
 		return EX_IOERR;
 	if (n->fit.refused)
 		return EX_CONFIG;
-	log_name("nodelifed");
+	say_name("nodelifed");
 	return check_machine(&n->conf);
 }
 
@@ -420,7 +420,7 @@ main(int argc, char **argv, char **envp)
 	umask(027);
 	node_init(&n);
 	n.foreground = o.foreground;
-	log_name("nodelifed");
+	say_name("nodelifed");
 	if (o.init) {
 		if ((rc = check_dirs(&n.conf)) == 0)
 			rc = rights_find(&n.rights, n.conf.node.user);

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "shm/denied.h"
-#include "shm/log.h"
+#include "shm/say.h"
 
 int
 refuse(int code, const char *fmt, ...)
@@ -23,8 +23,8 @@ refuse(int code, const char *fmt, ...)
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	fprintf(stderr, "nodelifed: %s\n", text);
-	if (log_fd() != STDERR_FILENO)
-		log_errorx("%s", text);
+	if (say_fd() != STDERR_FILENO)
+		say_errorx("%s", text);
 	return code;
 }
 
@@ -114,7 +114,7 @@ rights_find(struct rights *r, const char *user)
 		return refuse_user(user, errno);
 	if (r->uid != 0) {
 		if (pw->pw_uid != r->uid)
-			log_warnx("user: %s: not started by root, so the "
+			say_warnx("user: %s: not started by root, so the "
 				  "node stays user %u",
 			    user, (unsigned)r->uid);
 		return 0;

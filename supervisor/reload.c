@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "shm/log.h"
+#include "shm/say.h"
 
 void
 node_control_set(struct node *n)
@@ -100,7 +100,7 @@ reload(struct node *n, char text[1024])
 		    "reload again",
 		    n->conf_path);
 		for (uint32_t i = 0; i < errs.count; i++)
-			log_errorx("reload: %s", errs.text[i]);
+			say_errorx("reload: %s", errs.text[i]);
 		conf_errors_free(&errs);
 		return 1;
 	}
@@ -127,7 +127,7 @@ node_reload(struct node *n)
 	uint32_t status;
 
 	/* We first: workers may not be allowed to make the file. */
-	log_reopen();
+	say_reopen();
 	atomic_fetch_add_explicit(&c->log_reopens, 1, memory_order_release);
 	if (tell)
 		notify(

@@ -12,7 +12,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-#include "shm/log.h"
+#include "shm/say.h"
 #include "shm/trouble.h"
 
 enum { PFD_SIGNAL, PFD_BELL, PFD_CHILD, PFD_MAX = PFD_CHILD + SLOT_MAX };
@@ -116,7 +116,7 @@ wait_for_input(struct node *n)
 	ts.tv_sec = (time_t)(left / NS_PER_S);
 	ts.tv_nsec = (long)(left % NS_PER_S);
 	if (ppoll(pfd, count, &ts, NULL) < 0 && errno != EINTR)
-		log_error("supervisor: ppoll");
+		say_error("supervisor: ppoll");
 	note_ended(n, pfd, count);
 	bell_sleep_end(&n->bells, SLOT_SUPERVISOR);
 	if ((pfd[PFD_BELL].revents & POLLIN) != 0)

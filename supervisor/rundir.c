@@ -11,7 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "shm/log.h"
+#include "shm/say.h"
 #include "shm/trouble.h"
 #include "supervisor/listen.h"
 

@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <sys/wait.h>
 
-#include "shm/log.h"
+#include "shm/say.h"
 
 #define LOCK_TRIES 20 /* with LOCK_PATIENCE_MS each */
 
@@ -61,7 +61,7 @@ again(struct node *n, int *rc, unsigned *tries)
 	if (*rc == -ETIMEDOUT && evict(n) == -ENOTRECOVERABLE)
 		*rc = -ENOTRECOVERABLE;
 	if (*rc == -ENOTRECOVERABLE)
-		log_errorx("sequencer: its lock's owner died and left a state "
+		say_errorx("sequencer: its lock's owner died and left a state "
 			   "that cannot be repaired");
 	return *rc == -ETIMEDOUT && ++*tries < LOCK_TRIES;
 }

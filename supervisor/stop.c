@@ -5,7 +5,7 @@
  */
 #include "supervisor/node.h"
 
-#include "shm/log.h"
+#include "shm/say.h"
 #include "shm/trouble.h"
 #include "supervisor/listen.h"
 #include "supervisor/stop_core.h"
@@ -37,7 +37,7 @@ publish(struct node *n, enum shutdown_step step)
 	n->step = step;
 	n->step_deadline_ns =
 	    mono_ns() + n->conf.shutdown.phase_budget_ms * NS_PER_MS;
-	log_debug("stop: %s", shutdown_name(step));
+	say_debug("stop: %s", shutdown_name(step));
 	seq_shutdown(n->region.seq, step);
 	bell_ring_all(&n->bells);
 }
@@ -80,7 +80,7 @@ node_stop_signal(struct node *n, const char *name)
 	}
 	if (n->mode == NODE_ENDING && !n->boot_again)
 		return;
-	log_warnx("stop: %s again: every worker is killed", name);
+	say_warnx("stop: %s again: every worker is killed", name);
 	n->boot_again = false;
 	if (n->mode == NODE_STOPPING)
 		node_give_up(n, NODE_EXIT_FAILED);

@@ -8,7 +8,7 @@
 #include <sys/wait.h>
 
 #include "shm/assert.h"
-#include "shm/table.h"
+#include "shm/kv/table.h"
 
 static const char *const life_names[] = {
 	[LIFE_LIVE] = "live",

@@ -11,7 +11,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <jansson.h>
-#include "shm/logcheck.h"
+#include "shm/log/logcheck.h"
 
 /* Exit status: enum log_verdict, or: damaged where no boot looks. */
 #define WALK_UNNEEDED 3

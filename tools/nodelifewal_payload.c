@@ -10,8 +10,8 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
-#include "shm/op.h"
-#include "shm/value.h"
+#include "shm/kv/op.h"
+#include "shm/kv/value.h"
 
 /* A joined payload larger than this is not decoded. */
 #define PAYLOAD_MAX (UINT32_C(1) << 30)

@@ -1,5 +1,5 @@
 /*
- * Reading a log with the judge of a boot (shm/logcheck.h), and handing each
+ * Reading a log with the judge of a boot (shm/log/logcheck.h), and handing each
  * record to the command. In a data directory the checkpoint and the VLSN index
  * are asked, too, as a boot does; of a log alone only the log tells.
  */

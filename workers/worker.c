@@ -20,9 +20,9 @@
 
 #include "shm/assert.h"
 #include "shm/locks.h"
-#include "shm/log.h"
 #include "shm/path.h"
 #include "shm/process.h"
+#include "shm/say.h"
 
 /* stdio, log, region, bells, lock, data_dir, listeners, http, control. */
 #define KEEP_MAX (3 + 2 + SLOT_MAX + 2 + LISTEN_MAX + 2)
@@ -79,7 +79,7 @@ keep_descriptors(struct worker *w, unsigned keep)
 		w->http_fd = w->control_fd = -1;
 	for (int fd = 0; fd <= STDERR_FILENO; fd++)
 		keep_add(&list, fd);
-	keep_add(&list, log_fd());
+	keep_add(&list, say_fd());
 	/* Memory of the table is given and taken through it. */
 	keep_add(&list, w->region->fd);
 	for (unsigned i = 0; i < SLOT_MAX; i++)
@@ -176,13 +176,13 @@ choose_cpu(unsigned slot, int io)
 		CPU_SET(io, &set);
 	}
 	if (CPU_COUNT(&set) > 0 && sched_setaffinity(0, sizeof(set), &set) != 0)
-		log_warn("cpu: io = %d", io);
+		say_warn("cpu: io = %d", io);
 }
 
 void
 worker_open(struct worker *w, const char *title, unsigned keep)
 {
-	log_name(title);
+	say_name(title);
 	lock_self(w->region, w->slot, w->incarnation);
 	keep_descriptors(w, keep);
 	reset_signals();
@@ -222,7 +222,7 @@ worker_run(struct worker *w, struct loop *l)
 
 	running(w);
 	if ((rc = loop_run(l)) != 0) {
-		log_errorx("loop: %s", strerror(-rc));
+		say_errorx("loop: %s", strerror(-rc));
 		if (w->exit_code == 0)
 			w->exit_code = WORKER_EXIT_FAILED;
 	}
@@ -243,7 +243,7 @@ static int
 told(int rc, const char *why)
 {
 	if (rc == -EALREADY)
-		log_errorx("%s", why);
+		say_errorx("%s", why);
 	return rc;
 }
 

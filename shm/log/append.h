@@ -25,9 +25,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "shm/log/segment.h"
+#include "shm/log/walbuf.h"
 #include "shm/position.h"
-#include "shm/segment.h"
-#include "shm/walbuf.h"
 
 #define APPEND_BATCH_BYTES (256u * 1024) /* a batch is full from here on */
 #define APPEND_FRAME_MAX   REC_LEN_MAX /* so each record fits into one */

@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "shm/bits.h"
+#include "shm/crc32c.h"
 #include "shm/log/append.h"
 
 #define BUFFER   (4u << 20)

@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "shm/record.h"
+#include "shm/bits.h"
+#include "shm/crc32c.h"
 #include "workers/group/member_file.h"
 #include "workers/group/state_file.h"
 

@@ -4,12 +4,14 @@
  * also tried with the CRC of each page set right. Under libFuzzer, or with
  * NODELIFE_FUZZ_MAIN as a program that replays the files it is given.
  */
-#include "shm/index_file.h"
+#include "shm/log/index_file.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "shm/record.h"
+
+#include "shm/bits.h"
+#include "shm/crc32c.h"
 
 #define LEN_MAX ((size_t)16 * INDEX_PAGE)
 

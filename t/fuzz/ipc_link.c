@@ -10,7 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "shm/record.h"
+#include "shm/bits.h"
+#include "shm/crc32c.h"
 #include "t/lib/link_pair.h"
 
 #define KEY "0123456789abcdef"

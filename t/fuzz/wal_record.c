@@ -9,8 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "shm/op.h"
-#include "shm/segment.h"
+#include "shm/kv/op.h"
+#include "shm/log/segment.h"
 
 #define LEN_MAX (4 * (size_t)REC_LEN_MAX)
 

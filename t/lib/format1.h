@@ -4,8 +4,9 @@
 
 #include <string.h>
 #include "shm/bits.h"
-#include "shm/record.h"
-#include "shm/store_db.h"
+#include "shm/crc32c.h"
+#include "shm/kv/store_db.h"
+#include "shm/log/record.h"
 
 /* Entries of one moment differ in n: the key's checksum, or the next free. */
 __attribute__((unused)) static int

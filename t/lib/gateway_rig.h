@@ -12,8 +12,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 #include "shm/assert.h"
-#include "shm/record.h"
-#include "shm/table.h"
+#include "shm/kv/table.h"
+#include "shm/log/record.h"
 #include "t/tap.h"
 #include "workers/gateway/cmd/command.h"
 #include "workers/gateway/exec/job.h"

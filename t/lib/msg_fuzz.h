@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "ipc/msg_codec.h"
-#include "shm/record.h"
+#include "shm/crc32c.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 

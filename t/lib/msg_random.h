@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "ipc/msg_codec.h"
-#include "shm/record.h"
+#include "shm/log/record.h"
 
 static inline uint64_t
 msg_chance(uint64_t *seed)

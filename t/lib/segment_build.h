@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "shm/segment.h"
+#include "shm/log/segment.h"
 
 #define BUILD_MAX 4096
 

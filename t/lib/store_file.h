@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "shm/store_db_int.h"
+#include "shm/kv/store_db_int.h"
 #include "t/tap.h"
 
 /* The next number below n. */

@@ -11,11 +11,11 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
-#include "shm/kv_int.h"
+#include "shm/kv/kv_int.h"
 #include "shm/region.h"
+#include "t/tap.h"
 #include "workers/checkpoint/checkpoint.h"
 #include "workers/store/apply.h"
-#include "t/tap.h"
 
 /* What a test cannot do without. */
 #define rig_must(call) rig_must_be_0((call), #call)

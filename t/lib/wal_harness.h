@@ -20,12 +20,12 @@
 #include <unistd.h>
 
 #include "conf/node_file.h"
-#include "shm/cursor.h"
-#include "shm/log.h"
-#include "shm/logcheck.h"
+#include "shm/kv/store_db.h"
+#include "shm/log/cursor.h"
+#include "shm/log/logcheck.h"
+#include "shm/log/segment.h"
 #include "shm/region.h"
-#include "shm/segment.h"
-#include "shm/store_db.h"
+#include "shm/say.h"
 #include "t/tap.h"
 #include "workers/wal/wal_io.h"
 #include "workers/worker.h"
@@ -85,7 +85,7 @@ h_new(struct harness *h, const char *under)
 	h->worker.slot = SLOT_WAL;
 	for (int i = 0; i < SLOT_MAX; i++)
 		h->worker.bells.fd[i] = -1;
-	log_level_set(LOG_LVL_ERROR);
+	say_level_set(SAY_ERROR);
 }
 
 /* A checkpoint as of that VLSN, without a key. */
@@ -161,7 +161,7 @@ h_region(struct harness *h)
 	h->seq = h->seq_answered = 0;
 	atomic_store(&h->region.slots->row[SLOT_GATEWAY].incarnation, 1);
 	atomic_store(&h->region.slots->row[SLOT_GATEWAY].state, SLOT_RUNNING);
-	atomic_store(&h->region.control->log_level, LOG_LVL_ERROR);
+	atomic_store(&h->region.control->log_level, SAY_ERROR);
 	memset(&h->view, 0, sizeof(h->view));
 	h->view.role = ROLE_UNKNOWN;
 	h->view.master = -1;

@@ -34,7 +34,7 @@
 #define LOG_FLAGS   15u
 #define FIRST_BLOCK 8u /* sectors */
 /* Where in a block who knows its format finds it. */
-#define SEGMENT_AT 48u /* shm/segment.h: behind the record's header */
+#define SEGMENT_AT 48u /* shm/log/segment.h: behind the record's header */
 #define META_AT    16u /* LMDB: behind the page's header */
 
 struct log {

@@ -3,9 +3,11 @@
  * the one before, that a full map or disk is survived, and that a flipped bit
  * in the file is found or harmless (seed printed).
  */
-#include "t/lib/store_rig.h"
-#include "shm/store_db_int.h"
+#include "shm/bits.h"
+#include "shm/crc32c.h"
+#include "shm/kv/store_db_int.h"
 #include "t/lib/format1.h"
+#include "t/lib/store_rig.h"
 
 #include <dlfcn.h>
 #include <signal.h>

@@ -14,7 +14,7 @@
 
 #include "conf/conf_schema.h"
 #include "shm/assert.h"
-#include "shm/op.h"
+#include "shm/kv/op.h"
 #include "shm/trouble.h"
 #include "t/lib/made_page.h"
 #include "t/tap.h"

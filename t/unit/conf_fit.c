@@ -10,8 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "shm/kv/table.h"
 #include "shm/region.h"
-#include "shm/table.h"
 #include "supervisor/limits.h"
 #include "t/tap.h"
 

@@ -12,7 +12,7 @@
 #include <sys/uio.h>
 
 #include "conf/node_file.h"
-#include "shm/record.h"
+#include "shm/log/record.h"
 #include "t/shm_fixture.h"
 #include "workers/group/group.h"
 #include "workers/worker.h"

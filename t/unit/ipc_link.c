@@ -11,7 +11,7 @@
 #include <err.h>
 
 #include "shm/bits.h"
-#include "shm/record.h"
+#include "shm/crc32c.h"
 #include "t/lib/link_pair.h"
 #include "t/lib/msg_random.h"
 #include "t/tap.h"

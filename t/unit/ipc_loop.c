@@ -10,7 +10,7 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 
-#include "shm/log.h"
+#include "shm/say.h"
 #include "t/shm_fixture.h"
 
 #define ENTRIES      8

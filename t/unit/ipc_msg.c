@@ -13,7 +13,7 @@
 #include <errno.h>
 
 #include "ipc/msg_codec.h"
-#include "shm/record.h"
+#include "shm/crc32c.h"
 #include "t/lib/msg_random.h"
 #include "t/tap.h"
 

@@ -8,7 +8,7 @@
  */
 #include "shm/log/append.h"
 
-#include "shm/op.h"
+#include "shm/kv/op.h"
 #include "t/shm_fixture.h"
 
 #define BUFFER   (UINT64_C(64) << 20)

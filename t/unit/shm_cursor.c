@@ -257,7 +257,7 @@ int
 main(int argc, char **argv)
 {
 	setproctitle_init(argc, argv, environ);
-	log_open("/dev/null");
+	say_open("/dev/null");
 	h_new(&h, "/dev/shm");
 	h.conf.wal.keep_size = UINT64_C(1) << 40;
 	is_i64(h_boot(&h), 0, "boots");

@@ -2,7 +2,7 @@
  * What of a segment still counts: cursors over logs made by hand where newer
  * headers supersede the ends of older segments, and hints that point there.
  */
-#include "shm/cursor.h"
+#include "shm/log/cursor.h"
 #include "t/lib/segment_build.h"
 #include "t/lib/wal_harness.h"
 
@@ -291,7 +291,7 @@ test_formats(void)
 int
 main(void)
 {
-	log_open("/dev/null");
+	say_open("/dev/null");
 	h_new(&h, "/dev/shm");
 	h_region(&h);
 	test_cut_tail();

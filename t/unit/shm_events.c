@@ -6,7 +6,7 @@
 
 #include <fcntl.h>
 
-#include "shm/log.h"
+#include "shm/say.h"
 #include "t/shm_fixture.h"
 
 #define WRITERS 4
@@ -75,9 +75,9 @@ long_text(struct region *r)
 
 	memset(text, 'x', sizeof(text) - 1);
 	text[sizeof(text) - 1] = '\0';
-	log_open(path);
+	say_open(path);
 	event_add(r, SLOT_WAL, EVENT_INFO, "%s", text);
-	log_open("/dev/null");
+	say_open("/dev/null");
 	ok(read(fd, logged, sizeof(logged) - 1) > 0 &&
 		strstr(logged, text) != NULL,
 	    "the log has a long text whole");
@@ -146,12 +146,12 @@ main(void)
 
 	fixture_open(&f);
 	/* Events are logged, too; this test's log is of no interest. */
-	log_open("/dev/null");
+	say_open("/dev/null");
 	order(&f.r);
 	unfinished(&f.r);
 	long_text(&f.r);
 	concurrent(&f.r);
-	log_open("stderr");
+	say_open("stderr");
 	fixture_close(&f);
 	return tap_done();
 }

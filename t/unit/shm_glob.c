@@ -5,7 +5,7 @@
 
 #include <time.h>
 
-#include "shm/glob.h"
+#include "shm/kv/glob.h"
 
 static void
 test_glob(void)

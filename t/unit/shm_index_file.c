@@ -3,7 +3,7 @@
  * wherever the file ends, a reader gets true samples or none, never others;
  * and merging lets the log's own map win over the file.
  */
-#include "shm/index_file.h"
+#include "shm/log/index_file.h"
 
 #include <errno.h>
 #include "t/tap.h"

@@ -5,7 +5,7 @@
  */
 #include "shm/locks.h"
 
-#include "shm/log.h"
+#include "shm/say.h"
 #include "t/shm_fixture.h"
 
 #define NUMBER LOCK_SEQUENCER
@@ -62,7 +62,7 @@ twice_main(void *arg)
 {
 	struct shared *s = arg;
 
-	log_open("/dev/null");
+	say_open("/dev/null");
 	lock_self(NULL, SLOT_WAL, 1);
 	lock_take(&s->lock, NUMBER, 0);
 	lock_take(&s->lock, NUMBER, 0);
@@ -74,7 +74,7 @@ unheld_main(void *arg)
 {
 	struct shared *s = arg;
 
-	log_open("/dev/null");
+	say_open("/dev/null");
 	lock_release(&s->lock, NUMBER);
 	return 0;
 }

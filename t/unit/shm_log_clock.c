@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "shm/bits.h"
-#include "shm/log_clock.h"
+#include "shm/log/log_clock.h"
 
 #define STEP 10000
 #define DAY  (24 * 3600 * INT64_C(1000))

@@ -2,7 +2,7 @@
  * Operations decode to what was encoded; wrong counts, flags, keys, lengths,
  * trailing bytes, every cut and every flipped bit are refused or harmless.
  */
-#include "shm/op.h"
+#include "shm/kv/op.h"
 
 #include <errno.h>
 

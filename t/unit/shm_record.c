@@ -6,8 +6,9 @@
 
 #include <errno.h>
 
+#include "shm/crc32c.h"
+#include "shm/log/record.h"
 #include "shm/position.h"
-#include "shm/record.h"
 
 static void
 test_crc(void)

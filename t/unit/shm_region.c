@@ -10,9 +10,9 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include "shm/kv/table.h"
 #include "shm/process.h"
 #include "shm/region_link.h"
-#include "shm/table.h"
 #include "t/shm_fixture.h"
 
 static char why[256];

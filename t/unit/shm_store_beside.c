@@ -17,8 +17,8 @@
 #include <unistd.h>
 
 #include "shm/bits.h"
-#include "shm/logcheck.h"
-#include "shm/store_db_int.h"
+#include "shm/kv/store_db_int.h"
+#include "shm/log/logcheck.h"
 
 #define KEYS      200u
 #define MAP       (UINT64_C(1) << 28)

@@ -3,7 +3,7 @@
  * generation, readers' pins; then one writer and readers in other processes,
  * who must see whole records only (seed printed).
  */
-#include "shm/table.h"
+#include "shm/kv/table.h"
 
 #include <sys/mman.h>
 #include <sys/wait.h>

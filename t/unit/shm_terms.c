@@ -3,7 +3,7 @@
  * appends and cuts; what is refused; what goes when there are too many; and
  * readers beside a writer that is killed again and again.
  */
-#include "shm/terms.h"
+#include "shm/log/terms.h"
 
 #include "t/shm_fixture.h"
 

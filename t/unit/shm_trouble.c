@@ -9,7 +9,7 @@
 #include <sys/mman.h>
 
 #include "shm/counters.h"
-#include "shm/log.h"
+#include "shm/say.h"
 #include "t/shm_fixture.h"
 
 #define ROUNDS 20000
@@ -96,9 +96,9 @@ test_long(struct region *r)
 	memset(path, 'p', sizeof(path) - 1);
 	path[sizeof(path) - 1] = '\0';
 	fault_text(whole, sizeof(whole), &f);
-	log_open(file);
+	say_open(file);
 	trouble_begin(r, TROUBLE_LOG_FAILED, &f);
-	log_open("/dev/null");
+	say_open("/dev/null");
 	ok(read(fd, logged, sizeof(logged) - 1) > 0 &&
 		strstr(logged, path) != NULL && strstr(logged, whole) != NULL,
 	    "the log has path and remedy: %s", logged);
@@ -183,12 +183,12 @@ main(void)
 	struct fixture f;
 
 	fixture_open(&f);
-	log_open("/dev/null");
+	say_open("/dev/null");
 	test_life(&f.r);
 	test_long(&f.r);
 	test_beside(&f.r);
 	test_died(&f.r);
-	log_open("stderr");
+	say_open("stderr");
 	fixture_close(&f);
 	return tap_done();
 }

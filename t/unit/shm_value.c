@@ -2,7 +2,7 @@
  * Values come back as they were put, in every kind, and no prefix or damaged
  * byte of an encoding is read beyond its end.
  */
-#include "shm/value.h"
+#include "shm/kv/value.h"
 
 #include <errno.h>
 

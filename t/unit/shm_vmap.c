@@ -3,7 +3,7 @@
  * and that readers in another process never see half of a sample while the
  * writer laps and cuts under them.
  */
-#include "shm/vmap.h"
+#include "shm/log/vmap.h"
 
 #include <errno.h>
 #include <signal.h>

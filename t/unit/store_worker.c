@@ -9,11 +9,11 @@
 
 #include <sys/resource.h>
 
-#include "shm/kv.h"
-#include "shm/op.h"
+#include "shm/kv/kv.h"
+#include "shm/kv/op.h"
+#include "shm/kv/room.h"
+#include "shm/kv/table.h"
 #include "shm/process.h"
-#include "shm/room.h"
-#include "shm/table.h"
 #include "shm/trouble.h"
 
 #define LOG_READ SEGMENT_BLOCK_MAX /* nothing else is read in such pieces */

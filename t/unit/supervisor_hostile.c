@@ -18,8 +18,8 @@
 #include <unistd.h>
 
 #include "shm/assert.h"
-#include "shm/log.h"
-#include "shm/table.h"
+#include "shm/kv/table.h"
+#include "shm/say.h"
 #include "t/lib/events.h"
 #include "t/tap.h"
 
@@ -294,7 +294,7 @@ main(void)
 	rnd_state = env != NULL ? strtoull(env, NULL, 10) : mono_ns() | 1;
 	diag("SEED=%llu", (unsigned long long)rnd_state);
 	seed = rnd();
-	log_open("/dev/null");
+	say_open("/dev/null");
 	for (unsigned slot = 0; slot < SLOT_MAX; slot++)
 		n.bells.fd[slot] = n.child[slot].pidfd = -1;
 	n.signal_fd = n.ready_fd = n.listen.http_fd = n.listen.control_fd = -1;

@@ -18,9 +18,9 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#include "shm/log.h"
 #include "shm/fault.h"
 #include "shm/path.h"
+#include "shm/say.h"
 #include "supervisor/datadir.h"
 #include "supervisor/listen.h"
 #include "t/tap.h"
@@ -99,23 +99,23 @@ test_log(void)
 
 	path_in(theirs, "log", path);
 	path_in(theirs, "log.1", old);
-	log_owner(USER, USER);
+	say_owner(USER, USER);
 	for (enum kind k = 0; k < KINDS; k++) {
 		plant(path, k);
-		ok(log_open(path) < 0, "log: %s", kind_names[k]);
+		ok(say_open(path) < 0, "log: %s", kind_names[k]);
 		unlink(path);
-		ok(log_open(path) == 0, "log: a file");
+		ok(say_open(path) == 0, "log: a file");
 		ok(rename(path, old) == 0, "rotated");
 		plant(path, k);
-		log_reopen();
-		log_info("a line");
+		say_reopen();
+		say_info("a line");
 		ok(is_untouched(), "log: %s after a rotation", kind_names[k]);
 		unlink(path);
-		log_open("stderr");
+		say_open("stderr");
 		unlink(old);
 	}
-	ok(log_open("/dev/null") == 0, "a device of root's is taken");
-	log_open("stderr");
+	ok(say_open("/dev/null") == 0, "a device of root's is taken");
+	say_open("stderr");
 }
 
 /* Whose is it, and is it empty? */

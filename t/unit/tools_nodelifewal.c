@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-#include "shm/op.h"
+#include "shm/kv/op.h"
 #include "t/lib/segment_build.h"
 #include "t/tap.h"
 

@@ -8,10 +8,10 @@
 #include <errno.h>
 #include <stdio.h>
 #include <sys/stat.h>
-#include "shm/walbuf.h"
+#include "shm/log/index_file.h"
+#include "shm/log/walbuf.h"
 #include "t/lib/segment_build.h"
 #include "t/tap.h"
-#include "shm/index_file.h"
 
 #define SEGMENT (16u << 20)
 

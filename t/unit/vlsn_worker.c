@@ -10,11 +10,11 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
+#include "shm/log/index_file.h"
+#include "shm/log/walbuf.h"
 #include "shm/trouble.h"
-#include "shm/walbuf.h"
 #include "t/lib/segment_build.h"
 #include "t/shm_fixture.h"
-#include "shm/index_file.h"
 
 #define SEGMENT  (8u << 20)
 #define WAIT_MS  TAP_WAIT_MS

@@ -4,8 +4,8 @@
  * and saved; readers and an index file beside it; a process killed between any
  * two steps; calls that fail; a buffer that is full of what is to go.
  */
-#include "shm/index_file.h"
-#include "shm/terms.h"
+#include "shm/log/index_file.h"
+#include "shm/log/terms.h"
 #include "t/lib/wal_harness.h"
 
 /* The record that stays as the newest one, and how many were committed. */
@@ -763,7 +763,7 @@ main(int argc, char **argv)
 	    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (plan == MAP_FAILED)
 		skip_all("no shared memory");
-	log_open("/dev/null");
+	say_open("/dev/null");
 	wal_fault_hook = hook;
 	plan_set(-1, 0, false, 0);
 	test_refused();

@@ -746,7 +746,7 @@ int
 main(int argc, char **argv)
 {
 	setproctitle_init(argc, argv, environ);
-	log_open("/dev/null");
+	say_open("/dev/null");
 	fault = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
 	    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	fault_set(-1, 0, 0, 0);

@@ -7,6 +7,8 @@
 #include <fnmatch.h>
 #include <liburing.h>
 
+#include "shm/crc32c.h"
+
 /* How many files match, and their sizes. */
 static unsigned
 files(const struct harness *h, const char *pattern, uint64_t *bytes)
@@ -715,7 +717,7 @@ int
 main(int argc, char **argv)
 {
 	setproctitle_init(argc, argv, environ);
-	log_open("/dev/null");
+	say_open("/dev/null");
 	test_fence();
 	test_recycling();
 	test_keep_size();

@@ -5,6 +5,7 @@
  */
 #include <sys/syscall.h>
 
+#include "shm/crc32c.h"
 #include "t/lib/segment_build.h"
 #include "t/lib/wal_harness.h"
 
@@ -362,7 +363,7 @@ int
 main(int argc, char **argv)
 {
 	setproctitle_init(argc, argv, environ);
-	log_open("/dev/null");
+	say_open("/dev/null");
 	flushes = mmap(NULL, sizeof(*flushes), PROT_READ | PROT_WRITE,
 	    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (flushes == MAP_FAILED)

@@ -149,7 +149,7 @@ main(int argc, char **argv)
 	uint64_t number = 1;
 
 	setproctitle_init(argc, argv, environ);
-	log_open("/dev/null");
+	say_open("/dev/null");
 	if (!small_shm())
 		skip_all("no right to mount another /dev/shm");
 	h_new(&h, "/tmp");

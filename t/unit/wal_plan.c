@@ -6,8 +6,8 @@
 
 #include <errno.h>
 
-#include "shm/segment.h"
-#include "shm/log_judge.h"
+#include "shm/log/log_judge.h"
+#include "shm/log/segment.h"
 #include "workers/wal/wal_plan.h"
 
 static enum plan_action

@@ -233,7 +233,7 @@ main(int argc, char **argv)
 	if (getenv("SEED") != NULL)
 		seed = (unsigned)atoi(getenv("SEED"));
 	diag("SEED=%u", seed);
-	log_open("/dev/null");
+	say_open("/dev/null");
 	trace = mmap(NULL, sizeof(*trace), PROT_READ | PROT_WRITE,
 	    MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (trace == MAP_FAILED)

@@ -928,7 +928,7 @@ main(void)
 		seed = (unsigned)atoi(getenv("SEED"));
 	diag("SEED=%u", seed);
 	h_new(&h, "/dev/shm");
-	log_open("/dev/null");
+	say_open("/dev/null");
 	h.readonly = true;
 	h.conf.wal.buffer_size = 1 << 20;
 	h_region(&h);

@@ -433,7 +433,7 @@ int
 main(int argc, char **argv)
 {
 	setproctitle_init(argc, argv, environ);
-	log_open("/dev/null");
+	say_open("/dev/null");
 	h_new(&h, "/dev/shm");
 	is_i64(h_boot(&h), 0, "boots");
 	h_elect(&h, 1);

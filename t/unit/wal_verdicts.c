@@ -7,7 +7,8 @@
  */
 #include <sys/stat.h>
 
-#include "shm/index_file.h"
+#include "shm/crc32c.h"
+#include "shm/log/index_file.h"
 #include "t/lib/kill_steps.h"
 #include "t/lib/segment_build.h"
 #include "t/lib/wal_harness.h"
@@ -695,7 +696,7 @@ main(void)
 		seed = (unsigned)atoi(getenv("SEED"));
 	diag("SEED=%u", seed);
 	h_new(&h, "/dev/shm");
-	log_open("/dev/null");
+	say_open("/dev/null");
 	h.conf.wal.buffer_size = 1 << 20;
 	h_region(&h);
 	h.worker.data_dir = h.data_dir;

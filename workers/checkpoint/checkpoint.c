@@ -18,7 +18,7 @@
 #include "conf/node_file.h"
 #include "shm/assert.h"
 #include "shm/fault.h"
-#include "shm/log.h"
+#include "shm/say.h"
 #include "shm/trouble.h"
 
 #define KIND_CHILD       1
@@ -418,7 +418,7 @@ succeeded(struct checkpoint *c, const struct table_gen *g,
 	counter_add(
 	    c->r->counters, SLOT_CHECKPOINT, C_CHECKPOINT_BYTES, work->bytes);
 	hist_add(hist_of(c->r->hists, SLOT_CHECKPOINT, H_CHECKPOINT), took);
-	log_debug("VLSN %llu: %llu keys, %llu bytes, %llu ms",
+	say_debug("VLSN %llu: %llu keys, %llu bytes, %llu ms",
 	    (unsigned long long)work->vlsn, (unsigned long long)work->keys,
 	    (unsigned long long)work->bytes,
 	    (unsigned long long)(took / NS_PER_MS));
@@ -698,7 +698,7 @@ checkpoint_main(struct worker *w)
 	rc = loop_open(
 	    &c->loop, w->region, &w->bells, w->slot, RING_ENTRIES, c, &hooks);
 	if (rc != 0) {
-		log_errorx("ring: %s", loop_refusal(rc));
+		say_errorx("ring: %s", loop_refusal(rc));
 		return WORKER_EXIT_FAILED;
 	}
 	loop_on(&c->loop, KIND_CHILD, child_ended);

@@ -11,8 +11,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include "ipc/loop.h"
-#include "shm/store_db.h"
-#include "shm/table.h"
+#include "shm/kv/store_db.h"
+#include "shm/kv/table.h"
 #include "workers/worker.h"
 
 /* What one checkpoint did. */

@@ -22,7 +22,7 @@
 
 #include "shm/assert.h"
 #include "shm/fault.h"
-#include "shm/log.h"
+#include "shm/say.h"
 
 #define MAP_SLACK (UINT64_C(1) << 30)
 #define MAP_STEP  (UINT64_C(1) << 30)
@@ -58,7 +58,7 @@ static void
 give_way(void)
 {
 	if (syscall(SYS_ioprio_set, IOPRIO_PROCESS, 0, IOPRIO_IDLE_VALUE) != 0)
-		log_debug("no idle I/O priority");
+		say_debug("no idle I/O priority");
 }
 
 uint64_t
@@ -94,7 +94,7 @@ reserve(const struct store_db *db)
 	end = ((uint64_t)info.me_last_pgno + 1) * db->page_size;
 	if (fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)end,
 		(off_t)(end / 256 + RESERVE)) != 0)
-		log_debug("no room is kept for a FLUSHALL");
+		say_debug("no room is kept for a FLUSHALL");
 }
 
 int
@@ -153,7 +153,7 @@ child_run(struct checkpoint_report *report, const struct child_job *job)
 	if (rc != 0) {
 		/* Of these the trouble says all. */
 		if (!checkpoint_away(rc) && rc != -EBUSY)
-			log_errorx("%s", why);
+			say_errorx("%s", why);
 		return checkpoint_error(job->path, rc);
 	}
 	db.memory = job->conf->store.checkpoint_memory;

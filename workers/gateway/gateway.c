@@ -10,7 +10,7 @@
 #include <malloc.h>
 #include <stdio.h>
 #include <string.h>
-#include "shm/log.h"
+#include "shm/say.h"
 #include "workers/gateway/cmd/command.h"
 
 #define MALLOC_MAP_SIZE  (256 * 1024)
@@ -46,7 +46,7 @@ drain_done(struct gateway *g)
 		return true;
 	if (g->io.loop.now_ns < g->drain_deadline_ns)
 		return false;
-	log_warnx("stopping: %u clients are cut off: not answered in time",
+	say_warnx("stopping: %u clients are cut off: not answered in time",
 	    g->io.conn_count);
 	for (i = 0; i < gw_conn_limit(&g->io); i++)
 		if ((c = gw_conn_at(&g->io, i)) != NULL)
@@ -190,7 +190,7 @@ open_kv(struct gateway *g)
 		    seq_failed(g->r->seq))
 			return -ESHUTDOWN;
 		if (!told)
-			log_warnx("%s/data.mdb: written each time that it is "
+			say_warnx("%s/data.mdb: written each time that it is "
 				  "read: tried again",
 			    path);
 		told = true;

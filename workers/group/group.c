@@ -16,8 +16,8 @@
 #include <string.h>
 
 #include "shm/assert.h"
-#include "shm/log.h"
-#include "shm/record.h"
+#include "shm/log/record.h"
+#include "shm/say.h"
 #include "shm/trouble.h"
 
 #define RING_ENTRIES 32
@@ -219,7 +219,7 @@ act(struct group *g, const struct group_action *a) /* flat dispatch */
 		return;
 	case GROUP_FENCE:
 		/* Asked for only where others vote: wal has no answer yet. */
-		log_warnx("epoch %u: not fenced", a->fence);
+		say_warnx("epoch %u: not fenced", a->fence);
 		return;
 	case GROUP_ANSWER:
 	case GROUP_TELL:
@@ -235,7 +235,7 @@ act(struct group *g, const struct group_action *a) /* flat dispatch */
 		announce(g, a);
 		return;
 	case GROUP_SAY:
-		log_debug("%s", a->why);
+		say_debug("%s", a->why);
 		return;
 	case GROUP_READY:
 		g->ready = true;

@@ -17,9 +17,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "shm/cursor.h"
 #include "shm/fault.h"
-#include "shm/log.h"
+#include "shm/log/cursor.h"
+#include "shm/say.h"
 
 #define STATE_BAD "state.bad" /* what force put aside */
 

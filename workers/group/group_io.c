@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #include "shm/assert.h"
-#include "shm/log.h"
+#include "shm/say.h"
 #include "shm/trouble.h"
 
 /* A members file that could not be written is tried anew after this. */

@@ -5,7 +5,8 @@
 
 #include <errno.h>
 
-#include "shm/record.h"
+#include "shm/bits.h"
+#include "shm/crc32c.h"
 
 size_t
 member_file_encode(uint8_t *at, const struct membership *m)

@@ -14,8 +14,8 @@
 
 #include "shm/assert.h"
 #include "shm/bits.h"
+#include "shm/crc32c.h"
 #include "shm/fault.h"
-#include "shm/record.h"
 
 #define STATE_USED 72 /* bytes of a block that have a meaning */
 

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "shm/assert.h"
-#include "shm/log.h"
+#include "shm/say.h"
 
 typedef void command_handler(struct health *h, struct conn *c, char *arg);
 
@@ -234,10 +234,10 @@ command_loglevel(struct health *h, struct conn *c, char *arg)
 
 	if (arg[0] == '\0') {
 		text_add(
-		    &c->reply, "ok\n%s\n", log_level_name((enum log_level)old));
+		    &c->reply, "ok\n%s\n", say_level_name((enum say_level)old));
 		return;
 	}
-	level = log_level_parse(arg);
+	level = say_level_parse(arg);
 	if (level < 0) {
 		text_add(&c->reply,
 		    "error %s: no log level: debug, info, warn or error\n",
@@ -246,11 +246,11 @@ command_loglevel(struct health *h, struct conn *c, char *arg)
 	}
 	atomic_store_explicit(word, (uint32_t)level, memory_order_release);
 	event_add(h->r, h->w->slot, EVENT_INFO, "log level: %s -> %s",
-	    log_level_name((enum log_level)old),
-	    log_level_name((enum log_level)level));
+	    say_level_name((enum say_level)old),
+	    say_level_name((enum say_level)level));
 	text_add(&c->reply, "ok\n%s -> %s\n",
-	    log_level_name((enum log_level)old),
-	    log_level_name((enum log_level)level));
+	    say_level_name((enum say_level)old),
+	    say_level_name((enum say_level)level));
 }
 
 static void

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "shm/assert.h"
-#include "shm/log.h"
+#include "shm/say.h"
 
 static void
 conn_free(struct conn *c)
@@ -196,7 +196,7 @@ conn_begin(struct health *h, struct conn *c, int fd)
 		conn_read(h, c);
 		return;
 	}
-	log_warnx("control: uid %u refused", (unsigned)cred.uid);
+	say_warnx("control: uid %u refused", (unsigned)cred.uid);
 	text_add(&c->reply,
 	    "denied user %u may not control this node: be root or user %u\n",
 	    (unsigned)cred.uid, (unsigned)geteuid());

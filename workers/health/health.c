@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "shm/log.h"
+#include "shm/say.h"
 #include "workers/health/status.h"
 
 #define RING_ENTRIES 64

@@ -25,7 +25,7 @@
 #include <unistd.h>
 
 #include "shm/assert.h"
-#include "shm/log.h"
+#include "shm/say.h"
 #include "workers/health/page.h"
 
 #define HTTP_MEMORY   (16 * 1024) /* a request and its headers */
@@ -146,7 +146,7 @@ on_log(void *ctx, const char *fmt, va_list ap)
 	(void)ctx;
 	vsnprintf(line, sizeof(line), fmt, ap);
 	line[strcspn(line, "\n")] = '\0';
-	log_debug("http: %s", line);
+	say_debug("http: %s", line);
 }
 
 static void

@@ -8,7 +8,7 @@
 
 #include "shm/assert.h"
 #include "shm/bits.h"
-#include "shm/log_clock.h"
+#include "shm/log/log_clock.h"
 #include "workers/health/page.h"
 
 /* Bounds in the histogram's unit. */

@@ -9,10 +9,10 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include "shm/kv_int.h"
-#include "shm/op.h"
-#include "shm/record.h"
-#include "shm/value.h"
+#include "shm/kv/kv_int.h"
+#include "shm/kv/op.h"
+#include "shm/kv/value.h"
+#include "shm/log/record.h"
 
 struct apply_hooks {
 	/* An entry with an expiry was made, at this arena offset. */

@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #include "shm/assert.h"
-#include "shm/log.h"
+#include "shm/say.h"
 
 #define RING_ENTRIES 16
 #define OPEN_WAIT_NS (NS_PER_S / 5) /* between two looks for a failed boot */
@@ -323,7 +323,7 @@ fire_replayed(struct store *s)
 {
 	s->replaying = false;
 	if (s->applied > s->replay_from)
-		log_info("replayed %llu records in %llu ms, VLSN %llu "
+		say_info("replayed %llu records in %llu ms, VLSN %llu "
 			 "to %llu",
 		    (unsigned long long)(s->applied - s->replay_from),
 		    (unsigned long long)((mono_ns() - s->replay_ns) /

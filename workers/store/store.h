@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include "ipc/loop.h"
-#include "shm/cursor.h"
+#include "shm/log/cursor.h"
 #include "shm/position.h"
 #include "shm/request.h"
 #include "workers/store/apply.h"

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "shm/assert.h"
-#include "shm/log.h"
+#include "shm/say.h"
 #include "workers/store/store.h"
 
 #define CLOCK_EVERY 32 /* records between two looks at the clock, */

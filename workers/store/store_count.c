@@ -7,7 +7,7 @@
 #include <errno.h>
 
 #include "shm/assert.h"
-#include "shm/log.h"
+#include "shm/say.h"
 #include "workers/store/store.h"
 
 #define CLOCK_EVERY 32 /* entries between two looks at the clock */

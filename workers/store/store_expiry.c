@@ -10,8 +10,8 @@
 #include <string.h>
 
 #include "shm/assert.h"
-#include "shm/log.h"
-#include "shm/log_clock.h"
+#include "shm/log/log_clock.h"
+#include "shm/say.h"
 #include "workers/store/store.h"
 
 #define RETRY_NS   (NS_PER_S / 2) /* after a refusal */

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "shm/assert.h"
-#include "shm/log.h"
+#include "shm/say.h"
 #include "workers/store/store.h"
 
 static struct table_gen *

@@ -10,7 +10,7 @@
 #include <errno.h>
 #include <stdio.h>
 
-#include "shm/room.h"
+#include "shm/kv/room.h"
 #include "shm/trouble.h"
 #include "workers/store/store.h"
 

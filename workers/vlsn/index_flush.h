@@ -15,7 +15,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include "shm/index_file.h"
+#include "shm/log/index_file.h"
 
 #define FLUSH_CHUNK_PAGES 16u /* 64 KiB a write: 64 MiB of log */
 

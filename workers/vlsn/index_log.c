@@ -6,7 +6,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include "shm/walbuf.h"
+#include "shm/log/walbuf.h"
 
 #define SCAN_CHUNK  (1u << 20)
 #define CHECK_CHUNK SEGMENT_BLOCK_MAX

@@ -7,8 +7,8 @@
 
 #include <stddef.h>
 #include <stdint.h>
-#include "shm/segment.h"
-#include "shm/vmap.h"
+#include "shm/log/segment.h"
+#include "shm/log/vmap.h"
 
 /*
  * A stretch of log without a sample that is longer than this is a hole. wal

@@ -9,7 +9,7 @@
 
 #include <inttypes.h>
 #include <unistd.h>
-#include "shm/log.h"
+#include "shm/say.h"
 
 #define RING_ENTRIES 16
 

@@ -9,7 +9,7 @@
 #define WORKERS_VLSN_VLSN_H
 
 #include "ipc/loop.h"
-#include "shm/index_file.h"
+#include "shm/log/index_file.h"
 #include "workers/vlsn/index_flush.h"
 #include "workers/vlsn/index_log.h"
 #include "workers/worker.h"

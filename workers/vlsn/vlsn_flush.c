@@ -12,7 +12,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "shm/log.h"
+#include "shm/say.h"
 #include "shm/trouble.h"
 
 /* A name that failing steps are reported by. */

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "shm/log.h"
+#include "shm/say.h"
 
 /* Several attempts at a directory in which wal is recycling files. */
 #define LIST_TRIES 8
@@ -86,7 +86,7 @@ list_load(struct load *l)
 		rc = segment_list_load(&l->list, v->wal_dir, true);
 	if (rc != 0) {
 		errno = -rc;
-		log_warn("index: cannot list segments");
+		say_warn("index: cannot list segments");
 		memset(&l->list, 0, sizeof(l->list));
 		l->list.newest = l->list.oldest = UINT32_MAX;
 	}
@@ -385,7 +385,7 @@ vlsn_load(struct vlsn *v)
 
 	if (rc != 0 && !(v->w->readonly && rc == -ENOENT)) {
 		errno = -rc;
-		log_warn("index: directory %s", INDEX_DIR);
+		say_warn("index: directory %s", INDEX_DIR);
 	}
 	load_run(v, true);
 }
@@ -420,7 +420,7 @@ vlsn_check(struct vlsn *v)
 	n = vmap_old_copy(v->r->vmap, pair, VMAP_OLD_ENTRIES);
 	if (check_samples(v, pair, n, &bad) == 0)
 		goto out;
-	log_warnx("index: VLSN %" PRIu64 " is not at wal/%08" PRIx32
+	say_warnx("index: VLSN %" PRIu64 " is not at wal/%08" PRIx32
 		  ".seg offset %" PRIu32,
 	    bad.vlsn, lsn_segment(bad.lsn), lsn_offset(bad.lsn));
 	load_run(v, false);

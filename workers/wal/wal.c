@@ -12,7 +12,7 @@
 #include <fcntl.h>
 
 #include "shm/assert.h"
-#include "shm/log.h"
+#include "shm/say.h"
 
 #define WAL_RING_ENTRIES 64
 

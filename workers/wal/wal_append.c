@@ -9,8 +9,8 @@
 #include <signal.h>
 
 #include "shm/assert.h"
-#include "shm/log.h"
-#include "shm/op.h"
+#include "shm/kv/op.h"
+#include "shm/say.h"
 
 #define DRAIN_STEP 64 /* requests of one client before the next one's turn */
 
@@ -120,7 +120,7 @@ wal_term_begins(struct wal *w, uint64_t term, uint64_t vlsn)
 
 	if (terms_add(terms, term, vlsn))
 		return;
-	log_warnx("the term runs in the checkpoint do not lead to record %ju "
+	say_warnx("the term runs in the checkpoint do not lead to record %ju "
 		  "of term %ju: they are not this log's, and forgotten",
 	    (uintmax_t)vlsn, (uintmax_t)term);
 	terms_clear(terms);
@@ -176,7 +176,7 @@ role_begins_term(struct wal *w)
 	if (v->term > w->boot_term && v->term >= w->log.end.term)
 		return true;
 	if (!w->told)
-		log_errorx("term %ju: not begun: the log has term %ju already",
+		say_errorx("term %ju: not begun: the log has term %ju already",
 		    (uintmax_t)v->term, (uintmax_t)w->log.end.term);
 	w->told = true;
 	return false;
@@ -202,7 +202,7 @@ wal_role_turn(struct wal *w)
 		wal_term_begins(w, w->own_term, w->term_start);
 		w->told = false;
 		wal_publish_appended(w);
-		log_info("term %ju begins with record %ju",
+		say_info("term %ju begins with record %ju",
 		    (uintmax_t)w->own_term, (uintmax_t)w->term_start);
 	}
 	if (w->view.epoch != epoch || w->own_term != own)

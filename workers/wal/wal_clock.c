@@ -1,5 +1,5 @@
 /*
- * Log time and the wall clock (shm/log_clock.h): what is told of them, and
+ * Log time and the wall clock (shm/log/log_clock.h): what is told of them, and
  * the record by which log time goes back.
  */
 #include "workers/wal/wal.h"
@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <time.h>
 
-#include "shm/log.h"
+#include "shm/say.h"
 #include "shm/trouble.h"
 
 #define SLOWER_MS 2000 /* so far ahead it is told that log time waits */
@@ -200,7 +200,7 @@ wal_clock_open(struct wal *w)
 
 	log_clock_open(&w->clock, w->log.end.time_ms, mono);
 	if (w->log.end.time_ms != 0 && wall - w->log.end.time_ms > DOWN_MS)
-		log_info("the log ends at %s, it is %s now: keys whose time "
+		say_info("the log ends at %s, it is %s now: keys whose time "
 			 "came in between expire",
 		    when(then, w->log.end.time_ms), when(now, wall));
 }

@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 #include "shm/assert.h"
-#include "shm/log.h"
+#include "shm/say.h"
 
 /* For tests, which end the process there. */
 static void
@@ -217,7 +217,7 @@ cut(struct wal *w, int fd, uint32_t number, uint64_t size)
 	forget(w, term);
 	close(w->segment.fd);
 	if (old.number == w->cut.number && wal_keeper_old_add(w, &old) != 0)
-		log_warnx("wal/%08x.seg: no memory to remember it; it is "
+		say_warnx("wal/%08x.seg: no memory to remember it; it is "
 			  "recycled after the next boot",
 		    old.number);
 	info->number = number;

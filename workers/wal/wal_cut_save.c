@@ -18,7 +18,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "shm/log.h"
+#include "shm/say.h"
 
 #define CUT_CHUNK    (1024u * 1024)
 #define CUT_TMP      "cut.tmp"

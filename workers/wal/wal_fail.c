@@ -22,7 +22,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "shm/log.h"
+#include "shm/say.h"
 
 #define EFFECT                                                                 \
 	"the log is closed: writes are refused, reads go on, no flushed "      \

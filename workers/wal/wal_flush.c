@@ -11,7 +11,7 @@
 #include <sys/resource.h>
 
 #include "shm/assert.h"
-#include "shm/log.h"
+#include "shm/say.h"
 
 int
 wal_flight_memory(struct wal *w)

@@ -17,8 +17,8 @@
 #include <unistd.h>
 
 #include "shm/bits.h"
+#include "shm/log/segment.h"
 #include "shm/position.h"
-#include "shm/segment.h"
 
 int (*wal_fault_hook)(enum wal_op op, int res);
 void (*wal_trace_hook)(const struct wal_trace *t);

@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #include "shm/assert.h"
-#include "shm/log.h"
+#include "shm/say.h"
 
 /* So long without a flush: zeros at full speed. */
 #define ZERO_IDLE_NS (2 * NS_PER_MS)

@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "shm/log.h"
+#include "shm/say.h"
 
 #define SALVAGE_STEP (64 * 1024) /* so much is given up at a bad block */
 
@@ -35,7 +35,7 @@ reserve_make(struct wal *w)
 		if (rc == 0)
 			rc = wal_file_alloc(fd, size);
 		if (rc != 0) {
-			log_warnx("reserve: %s", strerror(-rc));
+			say_warnx("reserve: %s", strerror(-rc));
 			unlinkat(w->w->data_dir, WAL_RESERVE_NAME, 0);
 		}
 		w->keeper.reserve_missing = rc != 0;
@@ -146,7 +146,7 @@ clean_up(struct wal *w, const struct segment_entry *e)
 	segment_name(from, e->number);
 	if (e->state != SEGMENT_UNBEGUN ||
 	    e->file_size != wal_segment_size(w)) {
-		log_info("wal/%s: %s, removed", from,
+		say_info("wal/%s: %s, removed", from,
 		    e->state == SEGMENT_VALID ? "superseded" : "never begun");
 		unlinkat(w->dir, from, 0);
 		return;
@@ -326,7 +326,7 @@ salvage_rest(struct wal *w, struct segment_list *list, uint32_t last, int to)
 		salvage_name(to, name, as);
 		if (renameat(w->dir, name, to, as) != 0)
 			return -errno;
-		log_warnx("forced: wal/%s is salvage/%s now", name, as);
+		say_warnx("forced: wal/%s is salvage/%s now", name, as);
 		list->count--;
 		memmove(e, e + 1, (list->count - i) * sizeof(*e));
 	}

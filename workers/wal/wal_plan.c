@@ -5,7 +5,7 @@
 
 #include <errno.h>
 
-#include "shm/segment.h"
+#include "shm/log/segment.h"
 
 enum plan_action
 wal_plan(const struct plan_in *in)

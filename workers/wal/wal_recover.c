@@ -1,7 +1,7 @@
 /*
  * Boot: what is in the log. Fence, headers, scan from the checkpoint's
- * segment on, judge (shm/logcheck.h), publish the positions. Nothing on disk
- * is changed here but by force; the new segment and all else follows in
+ * segment on, judge (shm/log/logcheck.h), publish the positions. Nothing on
+ * disk is changed here but by force; the new segment and all else follows in
  * wal_begin(), when nothing refuses this boot any more.
  */
 #include <sys/stat.h>
@@ -17,8 +17,8 @@
 #include "conf/node_generation.h"
 #include "shm/assert.h"
 #include "shm/fault.h"
-#include "shm/log.h"
-#include "shm/logcheck.h"
+#include "shm/log/logcheck.h"
+#include "shm/say.h"
 #include "workers/wal/wal.h"
 
 #define PROGRESS_STEP (8u * 1024 * 1024) /* bytes between two reports */
@@ -237,7 +237,7 @@ terms_join(struct recovery *rec, const struct segment_info *info)
 	    terms_of_vlsn(terms, before, &term) != 0 ||
 	    term == info->term_before)
 		return;
-	log_warnx("record %ju is of term %ju, and not of %ju as the term runs "
+	say_warnx("record %ju is of term %ju, and not of %ju as the term runs "
 		  "in the checkpoint say: they are not this log's, and "
 		  "forgotten",
 	    (uintmax_t)before, (uintmax_t)info->term_before, (uintmax_t)term);
@@ -664,7 +664,7 @@ say(struct recovery *rec)
 		event_add(w->r, SLOT_WAL, EVENT_WARN,
 		    "records behind %ju are dropped: their flush had failed",
 		    (uintmax_t)w->log.end.vlsn);
-	log_info("log: %ju records, %ju bytes scanned in %ju us, term %ju, "
+	say_info("log: %ju records, %ju bytes scanned in %ju us, term %ju, "
 		 "end at record %ju",
 	    (uintmax_t)rec->records, (uintmax_t)rec->check.bytes, (uintmax_t)us,
 	    (uintmax_t)w->log.end.term, (uintmax_t)w->log.end.vlsn);
@@ -753,7 +753,7 @@ force_cut(struct recovery *rec)
 	for (i = 0; i < c->list.count; i++)
 		if ((c->tail_entry == UINT32_MAX || i > c->tail_entry) &&
 		    c->list.entry[i].in_chain)
-			log_warnx("forced: wal/%08x.seg (records from %ju) is "
+			say_warnx("forced: wal/%08x.seg (records from %ju) is "
 				  "dropped",
 			    c->list.entry[i].number,
 			    (uintmax_t)c->list.entry[i].info.first_vlsn);

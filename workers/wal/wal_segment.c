@@ -12,7 +12,7 @@
 
 #include "conf/node_file.h"
 #include "shm/assert.h"
-#include "shm/log.h"
+#include "shm/say.h"
 
 /* Lay the header at the log's end, which is on a block. */
 static void
@@ -50,7 +50,7 @@ segment_retire(struct wal *w)
 		.size = (uint64_t)w->log.segment.limit + w->io.block };
 
 	if (wal_keeper_old_add(w, &old) != 0)
-		log_warnx("wal/%08x.seg: no memory to remember it; it is "
+		say_warnx("wal/%08x.seg: no memory to remember it; it is "
 			  "recycled after the next boot",
 		    s->info.number);
 	close(s->fd);

@@ -23,7 +23,7 @@
 #include <signal.h>
 
 #include "shm/bits.h"
-#include "shm/store_db.h"
+#include "shm/kv/store_db.h"
 #include "t/sim/node/fs_test_stub.h"
 #include "t/sim/node/sim_int.h"
 

@@ -14,10 +14,11 @@
 #include <unistd.h>
 
 #include "shm/bits.h"
-#include "shm/kv.h"
-#include "shm/op.h"
-#include "shm/record.h"
-#include "shm/segment.h"
+#include "shm/crc32c.h"
+#include "shm/kv/kv.h"
+#include "shm/kv/op.h"
+#include "shm/log/record.h"
+#include "shm/log/segment.h"
 #include "t/sim/node/sim_node.h"
 
 #define CHUNK    (1u << 20) /* of the log, a read */

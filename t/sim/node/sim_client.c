@@ -14,13 +14,14 @@
 #include <unistd.h>
 
 #include "ipc/loop.h"
-#include "shm/kv.h"
 #include "shm/bits.h"
-#include "shm/log.h"
-#include "shm/log_clock.h"
-#include "shm/op.h"
-#include "shm/record.h"
-#include "shm/table.h"
+#include "shm/crc32c.h"
+#include "shm/kv/kv.h"
+#include "shm/kv/op.h"
+#include "shm/kv/table.h"
+#include "shm/log/log_clock.h"
+#include "shm/log/record.h"
+#include "shm/say.h"
 #include "t/sim/node/sim_node.h"
 
 #define BURST_MAX   8

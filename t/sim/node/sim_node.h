@@ -7,7 +7,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include "shm/op.h"
+#include "shm/kv/op.h"
 #include "supervisor/node.h"
 #include "workers/worker.h"
 

@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "conf/node_file.h"
-#include "shm/segment.h"
+#include "shm/log/segment.h"
 #include "t/sim/node/sim_core.h"
 #include "t/sim/node/sim_node.h"
 

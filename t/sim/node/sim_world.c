@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "conf/node_file.h"
-#include "shm/log.h"
+#include "shm/say.h"
 #include "shm/trouble.h"
 #include "supervisor/datadir.h"
 #include "t/sim/node/sim_node.h"
@@ -169,8 +169,8 @@ supervisor_end(struct node *n)
 	if (!n->has_region)
 		return;
 	trouble_writer_died(&n->region, SLOT_SUPERVISOR);
-	log_level_word(NULL);
-	log_reopen_word(NULL);
+	say_level_word(NULL);
+	say_reopen_word(NULL);
 	region_end(&n->region, REGION_ENDED);
 	world.node = NULL;
 	region_unmap(&n->region);
@@ -184,8 +184,8 @@ supervisor_begin(void *arg)
 	int rc;
 
 	(void)arg;
-	log_name("supervisor");
-	log_level_set(LOG_LVL_INFO);
+	say_name("supervisor");
+	say_level_set(SAY_INFO);
 	node_init(n);
 	rc = open_all(n);
 	while (rc == 0 && (rc = node_boot(n, why)) == NODE_BOOT_WAITS) {

@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include "shm/assert.h"
-#include "shm/record.h"
-#include "shm/table.h"
+#include "shm/kv/table.h"
+#include "shm/log/record.h"
 #include "workers/gateway/cmd/cmd.h"
 #include "workers/gateway/exec/job.h"
 #include "workers/gateway/exec/transaction.h"

@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include "shm/assert.h"
-#include "shm/glob.h"
-#include "shm/table.h"
+#include "shm/kv/glob.h"
+#include "shm/kv/table.h"
 #include "workers/gateway/cmd/cmd.h"
 #include "workers/gateway/exec/job.h"
 

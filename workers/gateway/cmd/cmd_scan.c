@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <sys/queue.h>
 #include "shm/assert.h"
-#include "shm/glob.h"
+#include "shm/kv/glob.h"
 #include "workers/gateway/cmd/cmd.h"
 
 #define CURSOR_BITS    12

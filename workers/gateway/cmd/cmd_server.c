@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "shm/assert.h"
-#include "shm/glob.h"
+#include "shm/kv/glob.h"
 #include "workers/gateway/cmd/cmd.h"
 
 /* ---- COMMAND ---- */

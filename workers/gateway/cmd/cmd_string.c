@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include "shm/assert.h"
-#include "shm/log.h"
-#include "shm/record.h"
-#include "shm/table.h"
+#include "shm/kv/table.h"
+#include "shm/log/record.h"
+#include "shm/say.h"
 #include "workers/gateway/cmd/cmd.h"
 #include "workers/gateway/exec/job.h"
 

@@ -12,7 +12,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 #include "shm/assert.h"
-#include "shm/table.h"
+#include "shm/kv/table.h"
 #include "workers/gateway/cmd/command.h"
 
 __attribute__((format(printf, 2, 3))) static void

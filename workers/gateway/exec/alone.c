@@ -20,7 +20,7 @@
  * boot, has nothing to do with it: whoever asks looks for himself. One that is
  * stopped keeps what it has taken until it goes on, or liveness ends it.
  */
-#include "shm/table.h"
+#include "shm/kv/table.h"
 #include "workers/gateway/exec/exec.h"
 
 #define PATIENCE_NS NS_PER_S /* others go on then: one may be stopped */

@@ -26,9 +26,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include "shm/kv.h"
-#include "shm/log_clock.h"
-#include "shm/op.h"
+#include "shm/kv/kv.h"
+#include "shm/kv/op.h"
+#include "shm/log/log_clock.h"
 #include "shm/position.h"
 #include "workers/gateway/io/io.h"
 
@@ -118,7 +118,7 @@ struct reach_mark {
 	uint64_t bytes; /* their reach */
 };
 
-/* What the request at hand makes of a key's value: shm/reach.h. */
+/* What the request at hand makes of a key's value: shm/kv/reach.h. */
 struct reach_note {
 	uint32_t word;
 	uint64_t longest;

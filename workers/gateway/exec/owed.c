@@ -2,7 +2,7 @@
  * What a gateway tells of its writes, for wal, tools and pages: what it is
  * held back by, and since when it owes the oldest of them an answer.
  */
-#include "shm/room.h"
+#include "shm/kv/room.h"
 #include "workers/gateway/exec/exec.h"
 
 /*

@@ -4,7 +4,7 @@
  * looked at once a turn.
  */
 #include "shm/assert.h"
-#include "shm/room.h"
+#include "shm/kv/room.h"
 #include "workers/gateway/exec/exec.h"
 
 enum list {

@@ -13,8 +13,8 @@
  */
 #include <errno.h>
 
-#include "shm/room.h"
-#include "shm/table.h"
+#include "shm/kv/room.h"
+#include "shm/kv/table.h"
 #include "shm/trouble.h"
 #include "workers/gateway/exec/call.h"
 

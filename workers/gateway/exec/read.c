@@ -7,8 +7,8 @@
  */
 #include <errno.h>
 #include "shm/assert.h"
-#include "shm/log.h"
-#include "shm/room.h"
+#include "shm/kv/room.h"
+#include "shm/say.h"
 #include "workers/gateway/exec/exec.h"
 
 #define LEASE_LOOK_NS   (2 * NS_PER_MS)
@@ -152,7 +152,7 @@ gw_read_begin(struct gateway *g)
 	if (g->kv_open_turn)
 		return 0;
 	if ((rc = kv_begin(g->kv)) != 0) {
-		log_warnx("store: cannot be read: %s", strerror(-rc));
+		say_warnx("store: cannot be read: %s", strerror(-rc));
 		return rc;
 	}
 	g->kv_open_turn = true;

@@ -1,5 +1,5 @@
 /*
- * The store's answers, as they come: pieces of encoded values (shm/value.h)
+ * The store's answers, as they come: pieces of encoded values (shm/kv/value.h)
  * become replies at once, so an answer is held once, bounded by max_output,
  * and is made in the shares that the result ring has. Those of an EXEC are
  * merged with what was answered here.
@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "shm/bits.h"
-#include "shm/value.h"
+#include "shm/kv/value.h"
 #include "workers/gateway/exec/transaction.h"
 
 #define RESULT_DEPTH 8 /* arrays in arrays; MULTI needs 2 */

@@ -3,7 +3,7 @@
  * how far they may be answered: by the mastership that appended them only.
  */
 #include <stdlib.h>
-#include "shm/log.h"
+#include "shm/say.h"
 #include "workers/gateway/exec/exec.h"
 
 #define RUNS_FIRST 256u

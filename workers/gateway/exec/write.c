@@ -11,8 +11,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include "shm/assert.h"
-#include "shm/log.h"
-#include "shm/record.h"
+#include "shm/log/record.h"
+#include "shm/say.h"
 #include "workers/gateway/exec/transaction.h"
 
 #define NODES_FIRST 256u
@@ -849,7 +849,7 @@ result_begin(struct gateway *g, const struct store_res *res)
 	g->result_used = 0;
 	if (n == NULL) {
 		/* Its outcome was not known when it was answered. */
-		log_debug("result %u: nobody waits for it", res->seq);
+		say_debug("result %u: nobody waits for it", res->seq);
 		return NULL;
 	}
 	g->result_seq = res->seq;

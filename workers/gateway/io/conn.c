@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 #include "shm/assert.h"
-#include "shm/log.h"
+#include "shm/say.h"
 
 #define TOLD_NS   (10 * NS_PER_S) /* how often such a thing is told */
 #define JOIN_MOVE (64u * 1024) /* longer replies are not copied */

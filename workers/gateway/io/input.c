@@ -7,7 +7,7 @@
 
 #include <stdlib.h>
 #include "shm/assert.h"
-#include "shm/log.h"
+#include "shm/say.h"
 
 void
 gw_input_free(struct conn *c)
@@ -99,7 +99,7 @@ gw_input_over(struct gw_io *io, struct conn *c)
 	if (c->in == NULL || sink_len(&c->in->bytes) - c->in->start <= limit)
 		return false;
 	gw_net_address(c, false, from, sizeof(from));
-	log_info("client %llu, %s: closed: its request is longer than "
+	say_info("client %llu, %s: closed: its request is longer than "
 		 "[listen] max_query, %llu bytes",
 	    (unsigned long long)c->id, from, (unsigned long long)limit);
 	gw_count(io, C_CLIENTS_KILLED, 1);

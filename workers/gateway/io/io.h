@@ -18,7 +18,7 @@
 #include <sys/queue.h>
 #include "ipc/listener.h"
 #include "ipc/loop.h"
-#include "shm/op.h"
+#include "shm/kv/op.h"
 #include "shm/region.h"
 #include "shm/request.h"
 #include "workers/gateway/io/resp.h"

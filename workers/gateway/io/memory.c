@@ -18,7 +18,7 @@
  */
 #include <malloc.h>
 #include "shm/assert.h"
-#include "shm/log.h"
+#include "shm/say.h"
 #include "workers/gateway/io/io.h"
 
 #define HOLDS_MUCH  (64u * 1024) /* is not read above half */

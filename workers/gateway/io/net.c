@@ -22,7 +22,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 #include "shm/assert.h"
-#include "shm/log.h"
+#include "shm/say.h"
 #include "workers/gateway/io/io.h"
 
 enum {
@@ -412,10 +412,10 @@ static void
 net_over_output(struct gw_io *io, struct conn *c)
 {
 	if (c->out.failed)
-		log_info("client %llu: closed: no memory for its reply",
+		say_info("client %llu: closed: no memory for its reply",
 		    (unsigned long long)c->id);
 	else
-		log_info("client %llu: closed: %zu bytes of replies are "
+		say_info("client %llu: closed: %zu bytes of replies are "
 			 "unread, [listen] max_output is %llu",
 		    (unsigned long long)c->id, gw_conn_unsent(c),
 		    (unsigned long long)io->w->conf->listen.max_output);

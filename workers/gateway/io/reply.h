@@ -6,7 +6,7 @@
 #define WORKERS_GATEWAY_IO_REPLY_H
 
 #include <stdint.h>
-#include "shm/value.h"
+#include "shm/kv/value.h"
 #include "workers/gateway/io/sink.h"
 
 /* A bulk string's bytes without its content: "$" digits CRLF … CRLF. */
@@ -34,7 +34,7 @@ void reply_set(struct sink *s, unsigned proto, uint64_t count);
 /* Human text: a verbatim string in RESP3. */
 void reply_text(struct sink *s, unsigned proto, const void *data, size_t n);
 /*
- * One encoded value (shm/value.h) with its elements; *at moves behind it.
+ * One encoded value (shm/kv/value.h) with its elements; *at moves behind it.
  * 0 or -EBADMSG (what was rendered so far stays).
  */
 int reply_value(
