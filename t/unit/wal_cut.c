@@ -755,6 +755,47 @@ test_member(void)
 	h_free(&h);
 }
 
+/*
+ * Cut again and again while nothing is committed, more often than cuts are
+ * remembered: the store, which has read none of that, reads on.
+ */
+static void
+test_often(bool in_file)
+{
+	struct cursor *store;
+	struct record rec;
+	unsigned i;
+
+	h_new(&h, "/dev/shm");
+	is_i64(boot(), 0, "boots");
+	log_make(5, 100, false);
+	if (in_file) {
+		ok(h_stop(&h), "stops");
+		is_i64(boot(), 0, "boots: the log is in files");
+		h_role(&h, ROLE_REPLICA);
+	}
+	cursor_open(&store, &h.region, h.wal_dir, true);
+	is_i64(cursor_seek(store, 1), 0, "the store reads");
+	for (i = 1; i <= COMMITTED; i++)
+		if (cursor_next(store, COMMITTED, &rec) != 0)
+			break;
+	is_u64(i, COMMITTED + 1, "all that is committed");
+	for (i = 0; i <= WALBUF_CUTS && cut(COMMITTED) == RET_OK; i++) {
+		number_take();
+		lead(3 + i, false);
+		(void)write_uncommitted(3, 100);
+		h_role(&h, ROLE_REPLICA);
+	}
+	is_u64(i, WALBUF_CUTS + 1, "cut, more often than is remembered");
+	lead(9, true);
+	ok(h_write(&h, 10, 100, &number), "others are committed");
+	is_i64(cursor_next(store, h_committed(&h), &rec), 0, "it reads on");
+	is_u64(rec.vlsn, COMMITTED + 1, "behind what it has");
+	cursor_close(store);
+	ok(h_stop(&h), "ends in order");
+	h_free(&h);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -779,6 +820,8 @@ main(int argc, char **argv)
 	test_kills(WAL_OP_CUT_STAGE, "between stages");
 	test_kills(WAL_OP_CUT, "at calls");
 	big = false;
+	test_often(false);
+	test_often(true);
 	test_readers();
 	test_lost_reader(false);
 	test_lost_reader(true);
