@@ -391,14 +391,17 @@ buffer_next(struct cursor *c, struct record *out)
 
 /*
  * Was the log cut before the record that was read last, or will be given?
- * Then what follows here is no continuation of that. (The store reads nothing
- * that can be cut.)
+ * Then what follows here is no continuation of that. The store reads nothing
+ * that can be cut, however many cuts there were since it looked.
  */
 static int
 check_cuts(struct cursor *c)
 {
-	uint64_t lowest = walbuf_cut_since(&c->r->walbuf, c->cuts, &c->cuts);
+	uint64_t lowest;
 
+	if (c->holds)
+		return 0;
+	lowest = walbuf_cut_since(&c->r->walbuf, c->cuts, &c->cuts);
 	if (lowest == UINT64_MAX || c->vlsn <= lowest)
 		return 0;
 	leave(c);
