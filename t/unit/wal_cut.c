@@ -796,6 +796,59 @@ test_often(bool in_file)
 	h_free(&h);
 }
 
+/* Push what the ring takes, up to n bytes, until it is held back. */
+static void
+push_until_held(uint64_t n)
+{
+	static uint8_t p[4000];
+
+	for (; n > sizeof(p); n -= sizeof(p)) {
+		if (!wait_until(
+			(h_ring(&h), h_push(&h, REC_OP, 0, p, sizeof(p))), 200))
+			return;
+		h_answers(&h);
+	}
+}
+
+/*
+ * A cut of a full buffer, then one while the store still reads what was
+ * committed between the two: that is not overwritten.
+ */
+static void
+test_held_twice(void)
+{
+	struct walbuf *wb = &h.region.walbuf;
+	uint64_t base, size, committed;
+
+	h_new(&h, "/dev/shm");
+	is_i64(boot(), 0, "boots");
+	size = wb->size;
+	log_make(1, 100, false);
+	lead(1, false);
+	push_until_held(4 * size);
+	h_role(&h, ROLE_REPLICA);
+	is_u64(cut(COMMITTED), RET_OK, "a full buffer is cut");
+	(void)wait_until(h_answered(&h), H_WAIT_MS);
+	base = walbuf_position(wb, lsn_make(newest().number, 0));
+	ok(base >= size, "a lap on");
+	lead(3, true);
+	number = 1;
+	ok(write_uncommitted(10, 4000), "some more");
+	committed = appended();
+	ok(wait_until(h_committed(&h) == committed, H_WAIT_MS), "committed");
+	is_u64(pos(&h.region.pos->applied), COMMITTED, "and not yet applied");
+	lead(4, false);
+	ok(write_uncommitted(50, 4000), "and others, which are not");
+	h_role(&h, ROLE_REPLICA);
+	is_u64(cut(committed), RET_OK, "cut");
+	lead(5, false);
+	push_until_held(4 * size);
+	ok(atomic_load(&wb->h->appended) - base <= size,
+	    "what the store has to read is not overwritten");
+	ok(h_stop(&h), "ends in order");
+	h_free(&h);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -822,6 +875,7 @@ main(int argc, char **argv)
 	big = false;
 	test_often(false);
 	test_often(true);
+	test_held_twice();
 	test_readers();
 	test_lost_reader(false);
 	test_lost_reader(true);
