@@ -208,7 +208,7 @@ struct wal_cut {
 	uint64_t last; /* newest VLSN that goes */
 	uint64_t high; /* newest that any cut took, so far as headers tell */
 	uint64_t base; /* the newest cut's segment begins there */
-	bool hold_void; /* the store needs nothing before that */
+	uint64_t hold; /* the store needs nothing before that */
 };
 
 /* What trouble "clock" tells now. */
@@ -495,8 +495,8 @@ wal_buffer_room(const struct wal *w)
 	uint64_t hold = atomic_load_explicit(
 	    &w->r->walbuf.h->store_hold, memory_order_acquire);
 
-	if (hold < w->cut.base && w->cut.hold_void)
-		hold = w->cut.base;
+	if (hold < w->cut.hold)
+		hold = w->cut.hold;
 	return append_room(&w->log, hold);
 }
 

@@ -185,6 +185,14 @@ store_through(const struct wal *w)
 	       word_vlsn(position_get(&w->r->pos->committed));
 }
 
+/* Until then what it did not need before an older cut, it does not now. */
+static void
+hold_turn(struct wal *w)
+{
+	if (w->cut.hold < w->cut.base && store_through(w))
+		w->cut.hold = w->cut.base;
+}
+
 /*
  * Room for the gap to the next block, and the header. What fills the buffer may
  * be the very records that go, which nobody else would ever make room of.
@@ -229,7 +237,7 @@ cut(struct wal *w, int fd, uint32_t number, uint64_t size)
 		w->cut.high = w->cut.last;
 	info->cut = w->cut.high;
 	w->cut.base = w->log.position;
-	w->cut.hold_void = store_through(w);
+	hold_turn(w);
 	w->cut.step = CUT_HEADER;
 	wal_segment_begin(w, fd, number, size);
 	stage();
@@ -288,8 +296,7 @@ wal_cut_turn(struct wal *w)
 	struct wal_cut *c = &w->cut;
 	unsigned status;
 
-	if (c->base != 0 && !c->hold_void)
-		c->hold_void = store_through(w);
+	hold_turn(w);
 	if (c->step == CUT_HEADER && w->phase == WAL_FAILED)
 		answer(w, RET_LOG_FAILED);
 	if (c->step != CUT_DRAIN && c->step != CUT_SEGMENT)
