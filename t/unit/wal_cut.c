@@ -849,6 +849,36 @@ test_held_twice(void)
 	h_free(&h);
 }
 
+/*
+ * All before what is not committed is in a checkpoint. Cut it, by a header
+ * that fails: the next boot still finds a log to go on from.
+ */
+static void
+test_oldest(void)
+{
+	h_new(&h, "/dev/shm");
+	is_i64(boot(), 0, "boots");
+	log_make(50, 100, false);
+	is_u64(cut(COMMITTED), RET_OK, "cut where the commits end");
+	number_take();
+	lead(3, false);
+	ok(write_uncommitted(20, 100), "others, not committed");
+	h_role(&h, ROLE_REPLICA);
+	position_set(&h.region.pos->checkpointed, COMMITTED);
+	ok(wait_until((h_ring(&h), log_hint_read(h.wal_dir) == COMMITTED),
+	       H_WAIT_MS),
+	    "what is committed is in a checkpoint");
+	plan_set(WAL_OP_WRITE, 1, false, -EIO);
+	is_u64(cut(COMMITTED), RET_LOG_FAILED, "cut again: the header fails");
+	plan_set(-1, 0, false, 0);
+	h.wal_failed = atomic_load(&h.region.control->wal_failed);
+	h_kill(&h);
+	is_i64(boot(), 0, "boots");
+	is_u64(appended(), COMMITTED, "cut");
+	ok(h_stop(&h), "ends in order");
+	h_free(&h);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -876,6 +906,7 @@ main(int argc, char **argv)
 	test_often(false);
 	test_often(true);
 	test_held_twice();
+	test_oldest();
 	test_readers();
 	test_lost_reader(false);
 	test_lost_reader(true);
