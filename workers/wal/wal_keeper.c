@@ -247,8 +247,10 @@ oldest_may_go(const struct wal *w)
 
 	if (k->olds == 0 || old_end(w, 0) > done + 1)
 		return false;
-	/* A boot looks at the newest record: a log is never left without. */
-	if (old_end(w, 0) > w->durable)
+	/* A boot looks at the newest record: a log is never left without, nor
+	   by a cut, which takes all that is not committed. */
+	if (old_end(w, 0) > w->durable ||
+	    old_end(w, 0) > word_vlsn(position_get(&w->r->pos->committed)))
 		return false;
 	/* Nor is the group, of its membership. */
 	if (member >= position_get(&w->r->pos->first) &&
