@@ -879,6 +879,37 @@ test_oldest(void)
 	h_free(&h);
 }
 
+/*
+ * The segment that says what was cut is recycled, and the index could not be
+ * written all the while: it is still only older than the cut.
+ */
+static void
+test_old_index(void)
+{
+	uint64_t end;
+
+	h_new(&h, "/dev/shm");
+	is_i64(boot(), 0, "boots");
+	log_make(600, 12000, true);
+	end = appended();
+	index_write();
+	is_u64(cut(COMMITTED + 10), RET_OK, "cut");
+	number_take();
+	lead(7, true);
+	ok(h_write(&h, 150, 60000, &number), "others fill two segments");
+	ok(appended() < end, "and are fewer than those that went");
+	h_checkpoint(&h, appended());
+	position_set(&h.region.pos->checkpointed, appended());
+	ok(wait_until((h_ring(&h), pos(&h.region.pos->first)) > COMMITTED + 11,
+	       H_WAIT_MS),
+	    "the segment behind the cut goes");
+	ok(h_stop(&h), "ends in order");
+	is_u64(verdict(), LOG_GOOD, "good, says whoever looks");
+	is_i64(boot(), 0, "boots");
+	h_kill(&h);
+	h_free(&h);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -902,6 +933,7 @@ main(int argc, char **argv)
 	test_calls();
 	test_kills(WAL_OP_CUT_STAGE, "between stages");
 	test_kills(WAL_OP_CUT, "at calls");
+	test_old_index();
 	big = false;
 	test_often(false);
 	test_often(true);
