@@ -55,7 +55,7 @@ log_print(FILE *out, const struct record *rec, const struct segment_entry *e)
 		    e->info.format, e->info.first_vlsn, e->info.generation,
 		    e->info.prev_number, e->info.prev_end);
 		if (e->info.cut != 0)
-			fprintf(out, " cuts off up to %" PRIu64, e->info.cut);
+			fprintf(out, " cut off up to %" PRIu64, e->info.cut);
 	} else if (batch_decode(rec, &b) == 0)
 		fprintf(out, " durable %" PRIu64 " committed %" PRIu64,
 		    b.durable, b.committed);
@@ -138,7 +138,7 @@ log_json(json_t *o, const struct record *rec, const struct segment_entry *e)
 		set_u64(o, "continues", e->info.prev_number);
 		set_u64(o, "continues_at", e->info.prev_end);
 		if (e->info.cut != 0)
-			set_u64(o, "cuts_off", e->info.cut);
+			set_u64(o, "cut_off", e->info.cut);
 	} else if (batch_decode(rec, &b) == 0) {
 		set_u64(o, "durable", b.durable);
 		set_u64(o, "committed", b.committed);

@@ -45,9 +45,10 @@
  *	 80    8  newest REC_MEMBER before the first VLSN, though the scan of a
  *		  boot begins here; one before the oldest segment: none is left;
  *		  0 = not told: a release before this field wrote it
- *	 88    8  of a segment that begins behind a cut: newest VLSN that this,
- *		  or a cut before it, took; else 0. Segments of lower numbers
- *		  prove nothing of VLSNs from the first one up to there
+ *	 88    8  newest VLSN that any cut took, if the first one is not above
+ *		  it: so in each segment behind a cut until as many records are
+ *		  there again; else 0. Segments of lower numbers prove nothing
+ *		  of VLSNs from the first one up to there
  *	 96	  zeros
  *
  * Payload of REC_BATCH, the head of what one flush carries:
@@ -124,7 +125,7 @@ struct segment_info {
 	uint64_t term_before;
 	int64_t time_before_ms; /* of the record before first_vlsn */
 	uint64_t member; /* newest REC_MEMBER before that; 0 = not told */
-	uint64_t cut; /* newest VLSN that it cuts off; 0 = none */
+	uint64_t cut; /* newest VLSN that is cut off before it; 0 = none */
 	int64_t begun_ms;
 	uint32_t prev_number;
 	uint32_t prev_end;

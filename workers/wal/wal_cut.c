@@ -232,10 +232,8 @@ cut(struct wal *w, int fd, uint32_t number, uint64_t size)
 	wal_keeper_cut(w, w->cut.number);
 	info->prev_number = w->cut.number;
 	info->prev_end = w->cut.offset;
-	/* It may supersede the header of a cut that took more. */
 	if (w->cut.high < w->cut.last)
 		w->cut.high = w->cut.last;
-	info->cut = w->cut.high;
 	w->cut.base = w->log.position;
 	hold_turn(w);
 	w->cut.step = CUT_HEADER;

@@ -937,16 +937,15 @@ continue_at(struct recovery *rec)
 	struct segment_info *info = &rec->w->segment.info;
 	const struct logcheck *c = &rec->check;
 	struct append_end end = rec->w->log.end;
+	struct wal_cut *cut = &rec->w->cut;
 
 	info->prev_number = c->tail_number;
 	info->prev_end = c->tail_number != 0 ? c->tail_end : 0;
 	info->number = rec->highest;
+	cut->high = segment_list_cut(&c->list);
 	/* A cut whose header's flush failed: the index may be older. */
-	info->cut =
-	    c->dropped && c->known.indexed > end.vlsn ? c->known.indexed : 0;
-	rec->w->cut.high = segment_list_cut(&c->list);
-	if (rec->w->cut.high < info->cut)
-		rec->w->cut.high = info->cut;
+	if (c->dropped && cut->high < c->known.indexed)
+		cut->high = c->known.indexed;
 	end.chain = c->tail_number != 0 ? c->tail_crc : 0;
 	append_open(&rec->w->log, &rec->w->r->walbuf, &end);
 }

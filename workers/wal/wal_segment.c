@@ -26,6 +26,8 @@ header_append(struct wal *w, int fd, uint64_t file_size)
 	s->info.block = w->io.block;
 	s->info.size = (uint32_t)file_size;
 	s->info.member = w->member;
+	/* What the headers before told of cuts still counts when they go. */
+	s->info.cut = w->cut.high > w->log.end.vlsn ? w->cut.high : 0;
 	s->info.begun_ms = wall_ms();
 	s->fd = fd;
 	append_segment(&w->log, &s->info);
@@ -93,7 +95,6 @@ wal_segment_turn(struct wal *w)
 		return;
 	}
 	segment_retire(w);
-	w->segment.info.cut = 0;
 	wal_segment_begin(w, fd, number, size);
 }
 
