@@ -319,6 +319,16 @@ copy_end(struct cut_save *s)
 	return rc;
 }
 
+/* Of no use, and on a full disk it takes the last space. */
+static void
+copy_drop(struct cut_save *s)
+{
+	if (s->salvage < 0)
+		return;
+	unlinkat(s->salvage, CUT_TMP "/" CUT_SEG, 0);
+	unlinkat(s->salvage, CUT_TMP, AT_REMOVEDIR);
+}
+
 static void
 copy_free(struct cut_save *s)
 {
@@ -402,8 +412,10 @@ wal_cut_save(struct wal *w)
 		rc = copy_all(&s, i, &r);
 	}
 	segment_reader_close(&r);
-	copy_free(&s);
-	if (rc != 0)
+	if (rc != 0) {
+		copy_drop(&s);
 		failed_tell(w, s.call, rc);
+	}
+	copy_free(&s);
 	return rc;
 }
