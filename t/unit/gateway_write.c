@@ -338,6 +338,35 @@ test_wait_deposed(void)
 	gone(b);
 }
 
+/* A write that was answered when appended goes with its mastership. */
+static void
+test_read_deposed(void)
+{
+	struct conn *a = client();
+
+	atomic_store(&region.control->sync_level, CONF_SYNC_NO_SYNC);
+	position_set(&region.pos->term_start, epoch_word(3, last_vlsn));
+	position_set(&region.pos->applied, last_vlsn);
+	say(a, "SET k v\r\nGET k\r\n");
+	turn();
+	wal_accept();
+	position_set(&region.pos->appended, last_vlsn);
+	turn();
+	is_u64(a->park, PARK_APPLY, "a read waits for a write");
+	mastership_ends(4);
+	position_set(&region.pos->appended, --last_vlsn);
+	turn();
+	is_str(heard(a), "+OK\r\n-NOMASTER no master known\r\n", "it ends");
+	role_is(ROLE_MASTER, 5, term = 3);
+	position_set(&region.pos->term_start, epoch_word(5, last_vlsn));
+	position_set(&region.pos->committed, epoch_word(5, last_vlsn));
+	gw.kv_open_turn = true;
+	say(a, "DBSIZE\r\n");
+	gw.kv_open_turn = false;
+	ok(a->park != PARK_APPLY, "one that comes later does not wait for it");
+	gone(a);
+}
+
 static void
 test_park(void)
 {
@@ -958,6 +987,7 @@ main(void)
 	test_hopeless();
 	test_log_failed();
 	test_deposed();
+	test_read_deposed();
 	test_wait_deposed();
 	gw_write_fini(&gw);
 	position_set(&region.pos->commit_waited, 3);
