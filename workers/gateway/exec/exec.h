@@ -222,6 +222,8 @@ struct gateway {
 	uint32_t maker, maker_generation; /* of the next; generation 0 = none */
 	uint64_t seen_committed; /* gw_runs_limit() of the oldest run */
 	uint32_t seen_view; /* who waits has been looked at under it */
+	uint64_t seen_mastership; /* its term; 0 = none of this node's */
+	bool role_moved; /* since the look before */
 	uint64_t lost; /* seen: gw_write_lost() */
 
 	/* read.c */

@@ -41,7 +41,7 @@ static bool
 apply_over(const struct gateway *g, const struct conn *c)
 {
 	return position_get(&g->r->pos->applied) >= c->wait_vlsn ||
-	       room_hopeless(g->r);
+	       g->role_moved || room_hopeless(g->r);
 }
 
 static void
@@ -91,7 +91,8 @@ term_over(const struct gateway *g, const struct conn *c)
 static const struct reason reasons[] = {
 	/* Ended by write.c: the last reply that it is owed. */
 	[PARK_ORDER] = { "order", LIST_NONE, false, 0, NULL, NULL },
-	/* The store rings: it was asked to, and has applied so much. */
+	/* The store rings: it was asked to, and has applied so much; group,
+	   when the role changes, for what is waited for may never come. */
 	[PARK_APPLY] = { "apply", LIST_WAITING, true, 0, apply_begin,
 	    apply_over },
 	/* The store rings once it has counted so far. */
@@ -268,7 +269,8 @@ waiting_is_over(const struct gateway *g)
 		   (g->apply_min != UINT64_MAX && room_hopeless(g->r)) ||
 		   position_get(&pos->resolved) >= g->count_min ||
 		   commit_vlsn(g->r) >= g->sync_min ||
-		   (g->sync_count != 0 && view_seq(g) != g->seen_view) ||
+		   ((g->sync_count != 0 || g->apply_min != UINT64_MAX) &&
+		       view_seq(g) != g->seen_view) ||
 		   (g->term_count != 0 && gw_read_term_over(g)));
 }
 
@@ -276,6 +278,19 @@ bool
 gw_park_pending(const struct gateway *g)
 {
 	return g->resting_count != 0 || waiting_is_over(g);
+}
+
+/* The newest view is looked at: is this another mastership, or none now? */
+static void
+view_look(struct gateway *g)
+{
+	uint64_t was = g->seen_mastership;
+	struct commit_view view;
+
+	g->seen_view = view_seq(g);
+	commit_view_read(g->r->commit, &view);
+	g->seen_mastership = view.role == ROLE_MASTER ? view.term : 0;
+	g->role_moved = g->seen_mastership != was;
 }
 
 /*
@@ -291,7 +306,7 @@ wake_waiting(struct gateway *g)
 	if (left == 0 ||
 	    (!waiting_is_over(g) && g->io.loop.now_ns < g->sync_deadline_ns))
 		return;
-	g->seen_view = view_seq(g);
+	view_look(g);
 	g->apply_min = g->count_min = g->sync_min = UINT64_MAX;
 	g->sync_deadline_ns = LOOP_NEVER;
 	for (; left != 0; left--) {
@@ -301,6 +316,9 @@ wake_waiting(struct gateway *g)
 			break;
 		why = c->park;
 		if (reasons[why].over(g, c)) {
+			/* An index is of the mastership that gave it. */
+			if (g->role_moved && why == PARK_APPLY)
+				c->flags &= ~(unsigned)CONN_INDEX;
 			gw_conn_go_on(&g->io, c);
 			continue;
 		}

@@ -125,7 +125,10 @@ gw_read_ready(struct gateway *g, struct conn *c)
 	 * was told is written by then, whatever the sync level.
 	 */
 	index = (c->flags & CONN_INDEX) != 0 ? c->wait_vlsn : gw_write_acked(g);
-	if (index < c->last_vlsn)
+	/* One that may never come is not waited for: if it is in the log, it
+	   is before this term's first record. */
+	if (index < c->last_vlsn &&
+	    gw_write_outcome(g, c) != OUTCOME_UNKNOWN)
 		index = c->last_vlsn;
 	c->wait_vlsn = index;
 	if (position_get(&g->r->pos->applied) >= index) {
