@@ -318,9 +318,9 @@ sections_init(struct region *r, const struct region_spec *spec)
 
 	r->walbuf.h->size = r->walbuf.size = spec->walbuf_size;
 	for (i = 0; i < CLIENT_MAX; i++) {
-		r->rings[i].request.size = RING_REQUEST_SIZE;
-		r->rings[i].ret.size = RING_RETURN_SIZE;
-		r->rings[i].result.size = RING_RESULT_SIZE;
+		bytering_create(&r->rings[i].request, RING_REQUEST_SIZE);
+		bytering_create(&r->rings[i].ret, RING_RETURN_SIZE);
+		bytering_create(&r->rings[i].result, RING_RESULT_SIZE);
 	}
 	atomic_store_explicit(
 	    &r->control->log_level, SAY_INFO, memory_order_relaxed);

@@ -53,7 +53,7 @@ set_up(void)
 		gw[i].next_seq = 1;
 		gw[i].turn_end_ns = LOOP_NEVER;
 		gw[i].lost = UINT64_MAX;
-		gw[i].req.h = &ring[i];
+		gw[i].req.br_words = &ring[i];
 		gw[i].incarnation = 1;
 		gw[i].io.chunks = &chunk[i];
 		gw[i].io.chunk_count = 1;
@@ -349,8 +349,8 @@ test_successor(void)
 	begin();
 	op(1, OP_SET, 0, 104, "n", true);
 	is_u64(seen_by(0, "n"), 104, "its last write");
-	atomic_store(&ring[1].tail, 800);
-	gw[1].req.tail = 800;
+	atomic_store(&ring[1].br_tail, 800);
+	gw[1].req.br_tail = 800;
 	gw[1].next_seq = 1;
 	memset(&gw[1].reach, 0xa5, sizeof(gw[1].reach));
 	gw_reach_init(&gw[1]);
@@ -377,7 +377,7 @@ test_successor(void)
 	gw_reach_init(&gw[1]);
 	gw_reach_turn(&gw[1]);
 	is_u64(seen_by(0, "j"), max, "wal has not taken it");
-	atomic_store(&ring[1].head, 800);
+	atomic_store(&ring[1].br_head, 800);
 	gw_reach_turn(&gw[1]);
 	is_u64(seen_by(0, "j"), 0, "it did, so it is appended, and applied");
 	gw[1].next_seq = 1;
@@ -387,8 +387,8 @@ test_successor(void)
 	position_set(&rig.pos->applied, vlsn + 4);
 	is_u64(seen_by(0, "j"), 0, "which then is");
 	position_set(&rig.pos->applied, vlsn);
-	atomic_store(&ring[1].head, 0);
-	gw[1].req.tail = 0;
+	atomic_store(&ring[1].br_head, 0);
+	gw[1].req.br_tail = 0;
 }
 
 /* ---- who goes alone ---- */
@@ -477,7 +477,7 @@ turn(unsigned who)
 	}
 	gw_reach_turn(&gw[who]);
 	if (gw[who].next_seq != published[who])
-		atomic_fetch_add(&requests_of(who)->tail, 8);
+		atomic_fetch_add(&requests_of(who)->br_tail, 8);
 	published[who] = gw[who].next_seq;
 	gw_alone_leave(&gw[who]);
 	return on;
@@ -491,8 +491,8 @@ logs(unsigned who)
 
 	if (count != 0)
 		placed(who, count, position_get(&rig.pos->appended) + count);
-	atomic_store(
-	    &requests_of(who)->head, atomic_load(&requests_of(who)->tail));
+	atomic_store(&requests_of(who)->br_head,
+	    atomic_load(&requests_of(who)->br_tail));
 }
 
 static void
@@ -527,8 +527,8 @@ is_born(unsigned who)
 	atomic_store(
 	    &slots.row[SLOT_GATEWAY + who].incarnation, gw[who].incarnation);
 	gw[who].next_seq = published[who] = 1;
-	gw[who].req.h = requests_of(who);
-	gw[who].req.tail = atomic_load(&requests_of(who)->tail);
+	gw[who].req.br_words = requests_of(who);
+	gw[who].req.br_tail = atomic_load(&requests_of(who)->br_tail);
 	memset(&gw[who].reach, 0xa5, sizeof(gw[who].reach));
 	gw_reach_init(&gw[who]);
 	atomic_store(state_of(who), SLOT_RUNNING);
@@ -547,11 +547,11 @@ begin_alone(void)
 	atomic_store(&table.alone, 0);
 	for (who = 0; who < 2; who++) {
 		dies(who);
-		atomic_store(&requests_of(who)->head, 0);
-		atomic_store(&requests_of(who)->tail, 0);
+		atomic_store(&requests_of(who)->br_head, 0);
+		atomic_store(&requests_of(who)->br_tail, 0);
 		is_born(who);
 		(void)turn(who);
-		atomic_store(&requests_of(who)->tail, 0);
+		atomic_store(&requests_of(who)->br_tail, 0);
 	}
 }
 
@@ -725,7 +725,8 @@ test_stopped(void)
 	(void)turn(0);
 	position_set(&rig.pos->appended, position_get(&rig.pos->appended) + 1);
 	is_u64(turn(0), 0, "not in the log, as far as it knows");
-	atomic_store(&requests_of(1)->head, atomic_load(&requests_of(1)->tail));
+	atomic_store(
+	    &requests_of(1)->br_head, atomic_load(&requests_of(1)->br_tail));
 	is_u64(turn(0), 0, "not applied");
 	applies();
 	is_u64(turn(0), 1, "until it is, whoever has seen that");
@@ -842,8 +843,8 @@ test_death(void)
 		if (!holds_nothing(at)) {
 			(void)turn(1);
 			ok(!asks(1, 1, 8), "nor a small one");
-			atomic_store(&requests_of(0)->head,
-			    atomic_load(&requests_of(0)->tail));
+			atomic_store(&requests_of(0)->br_head,
+			    atomic_load(&requests_of(0)->br_tail));
 			if (at == PUBLISHED)
 				position_set(&rig.pos->appended,
 				    position_get(&rig.pos->appended) + 1);
@@ -867,8 +868,8 @@ test_death(void)
 		    "%s: its heirs hold it", name[at]);
 		(void)turn(1);
 		ok(!asks(0, 1, 8), "for themselves, too");
-		atomic_store(
-		    &requests_of(0)->head, atomic_load(&requests_of(0)->tail));
+		atomic_store(&requests_of(0)->br_head,
+		    atomic_load(&requests_of(0)->br_tail));
 		if (at == PUBLISHED)
 			position_set(&rig.pos->appended,
 			    position_get(&rig.pos->appended) + 1);
@@ -917,12 +918,13 @@ test_half(void)
 	ok(asks(0, 0, 8), "a long request");
 	gw[0].big.payload = malloc(1);
 	(void)turn(0);
-	atomic_store(&requests_of(0)->head, atomic_load(&requests_of(0)->tail));
+	atomic_store(
+	    &requests_of(0)->br_head, atomic_load(&requests_of(0)->br_tail));
 	ok(!asks(1, 0, share() + 1), "half of it is under way");
 	ok(!gw_reach_pending(&gw[0]), "nobody spins");
 	free(gw[0].big.payload);
 	gw[0].big.payload = NULL;
-	atomic_fetch_add(&requests_of(0)->tail, 8);
+	atomic_fetch_add(&requests_of(0)->br_tail, 8);
 	(void)turn(0);
 	is_u64(turn(1), 0, "nor goes one beside the other half");
 	logs(0);

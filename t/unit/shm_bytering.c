@@ -1,10 +1,12 @@
 /*
- * The byte ring: wrap, full, skip, hostile lengths, either side dying between
- * any two steps, and a long run between two processes with checksums, the
- * consumer being replaced on the way.
+ * The byte ring: wrap, full, skip, what is given back and dropped, room,
+ * hostile lengths and counts, either side dying between any two steps, and a
+ * long run between two processes with checksums, the consumer being replaced on
+ * the way.
  */
 #include "shm/bytering.h"
 
+#include <inttypes.h>
 #include <sched.h>
 
 #include "t/shm_fixture.h"
@@ -22,7 +24,7 @@ static void
 ring_new(struct pipe *p, struct bytering *w, struct bytering *r)
 {
 	memset(p, 0, sizeof(*p));
-	p->head.size = RING_SIZE;
+	bytering_create(&p->head, RING_SIZE);
 	bytering_attach(w, &p->head, p->data);
 	bytering_attach(r, &p->head, p->data);
 }
@@ -70,9 +72,9 @@ basics(struct pipe *p)
 	ok(next_is(&r, 20, 'a'), "first");
 	ok(next_is(&r, 8, 'b'), "second, after padding to 8");
 	ok(bytering_peek(&r, &len) == NULL && len == 0, "empty again");
-	is_u64(atomic_load(&p->head.head), 0, "room is kept until consume");
+	is_u64(atomic_load(&p->head.br_head), 0, "room is kept until consume");
 	bytering_consume(&r);
-	is_u64(atomic_load(&p->head.head), 32, "then it is given back");
+	is_u64(atomic_load(&p->head.br_head), 32, "then it is given back");
 	is_u64(bytering_entry_max(&w), RING_SIZE / 2, "largest entry");
 }
 
@@ -136,6 +138,214 @@ wrap(struct pipe *p)
 	ok(bytering_reserve(&w, 2000) == NULL,
 	    "what is skipped counts as used");
 	ok(bytering_reserve(&w, 1000) != NULL, "a smaller one fits");
+}
+
+/* What was reserved and not published is given back, in part or all of it. */
+static void
+unreserve(struct pipe *p)
+{
+	struct bytering w, r;
+	uint64_t first, second;
+	uint32_t len;
+
+	ring_new(p, &w, &r);
+	put(&w, 24, 'a');
+	first = bytering_mark(&w);
+	put(&w, 40, 'b');
+	second = bytering_mark(&w);
+	put(&w, 48, 'c');
+	bytering_unreserve(&w, second);
+	bytering_unreserve(&w, bytering_mark(&w));
+	put(&w, 16, 'd');
+	bytering_publish(&w);
+	ok(next_is(&r, 24, 'a') && next_is(&r, 40, 'b') && next_is(&r, 16, 'd'),
+	    "a part: what was before it is there, and what came after");
+	ok(bytering_peek(&r, &len) == NULL && len == 0, "nothing else");
+
+	ring_new(p, &w, &r);
+	first = bytering_mark(&w);
+	put(&w, 40, 'b');
+	put(&w, 40, 'c');
+	bytering_unreserve(&w, first);
+	bytering_publish(&w);
+	ok(bytering_peek(&r, &len) == NULL && len == 0, "all of it");
+	is_u64(atomic_load(&p->head.br_tail), 0, "the shared word says so");
+
+	/* 2000 bytes are read, 96 are left in front of the end. */
+	ring_new(p, &w, &r);
+	put(&w, 2000, 'x');
+	put(&w, 2000, 'y');
+	bytering_publish(&w);
+	next_is(&r, 2000, 'x');
+	bytering_consume(&r);
+	first = bytering_mark(&w);
+	ok(put(&w, 200, 'z'), "behind a skip");
+	is_u64(get_le32(p->data + 4000), BYTERING_SKIP, "which is there");
+	second = bytering_mark(&w);
+	put(&w, 24, 'q');
+	bytering_unreserve(&w, second);
+	bytering_publish(&w);
+	ok(next_is(&r, 2000, 'y') && next_is(&r, 200, 'z'),
+	    "what stays in front of it keeps its skip");
+	ok(bytering_peek(&r, &len) == NULL && len == 0, "alone");
+
+	ring_new(p, &w, &r);
+	put(&w, 2000, 'x');
+	put(&w, 2000, 'y');
+	bytering_publish(&w);
+	next_is(&r, 2000, 'x');
+	bytering_consume(&r);
+	first = bytering_mark(&w);
+	put(&w, 200, 'z');
+	bytering_unreserve(&w, first);
+	bytering_publish(&w);
+	ok(next_is(&r, 2000, 'y'), "the skip goes with its entry");
+	ok(bytering_peek(&r, &len) == NULL && len == 0,
+	    "it is not seen without one");
+	is_u64(bytering_room(&w), 2000, "and takes no room");
+	ok(put(&w, 96, 's'), "what fits in front of the end stands there");
+	bytering_publish(&w);
+	ok(next_is(&r, 96, 's'), "over the skip's bytes");
+
+	/* Killed behind the unreserve, or before it: the same ring. */
+	put(&w, 40, 'k');
+	bytering_attach(&w, &p->head, p->data);
+	first = bytering_mark(&w);
+	put(&w, 40, 'l');
+	bytering_unreserve(&w, first);
+	bytering_attach(&w, &p->head, p->data);
+	is_u64(bytering_mark(&w), first, "its successor begins there");
+	put(&w, 24, 'm');
+	bytering_publish(&w);
+	ok(next_is(&r, 24, 'm'), "and what it puts there is read");
+}
+
+/*
+ * Room at every place and fill: so much can be reserved, and no more. Who was
+ * held back begins again at a quarter.
+ */
+static void
+room(struct pipe *p)
+{
+	uint64_t at, used, bad = 0, rough = 0, fits, mark;
+	struct bytering w, r;
+
+	for (at = 0; at < RING_SIZE; at += 8)
+		for (used = 0; used <= RING_SIZE; used += 104) {
+			ring_new(p, &w, &r);
+			atomic_store(&p->head.br_head, RING_SIZE + at - used);
+			atomic_store(&p->head.br_tail, RING_SIZE + at);
+			bytering_attach(&w, &p->head, p->data);
+			fits = bytering_room(&w);
+			bad += fits != 0 &&
+			       bytering_reserve(&w, (uint32_t)fits) == NULL;
+			bytering_unreserve(&w, RING_SIZE + at);
+			bad += fits < bytering_entry_max(&w) &&
+			       bytering_reserve(&w, (uint32_t)fits + 1) != NULL;
+			rough += used <= RING_SIZE / 2 && !bytering_roomy(&w);
+			rough += used > RING_SIZE / 4 * 3 && bytering_roomy(&w);
+		}
+	is_u64(bad, 0, "so much can be reserved as there is said to be room");
+	is_u64(rough, 0, "roomy: half empty is, three quarters full is not");
+
+	ring_new(p, &w, &r);
+	is_u64(bytering_room(&w), bytering_entry_max(&w), "an empty ring");
+	while (put(&w, 64, 'a'))
+		;
+	mark = bytering_mark(&w);
+	bytering_publish(&w);
+	is_u64(bytering_room(&w), 0, "a full one");
+	next_is(&r, 64, 'a');
+	is_u64(bytering_room(&w), 0, "what is read is not given back");
+	ok(bytering_consume(&r), "it is");
+	is_u64(bytering_room(&w), 64, "and is seen at once");
+	ok(!bytering_consume(&r), "there is no more to give back");
+	ok(!bytering_is_past(&w, mark) && !bytering_is_drained(&p->head),
+	    "the consumer is not past all of it");
+	bytering_ready(&r);
+	bytering_drop(&r);
+	ok(!bytering_is_past(&w, mark), "dropped is not given back");
+	bytering_consume(&r);
+	ok(bytering_is_past(&w, mark) && bytering_is_drained(&p->head),
+	    "now it is");
+	is_u64(bytering_room(&w), bytering_entry_max(&w), "all is room");
+	ok(put(&w, 24, 'n'), "an entry behind what was dropped");
+	bytering_publish(&w);
+	ok(next_is(&r, 24, 'n'), "is read");
+}
+
+/* What its own caller must not do ends it. */
+static int
+misuse_main(void *arg)
+{
+	struct bytering w, r;
+	unsigned which = *(unsigned *)arg;
+	struct pipe *p = shared_zeros(sizeof(*p));
+	uint64_t mark;
+
+	ring_new(p, &w, &r);
+	mark = bytering_mark(&w);
+	put(&w, 24, 'a');
+	bytering_publish(&w);
+	bytering_ready(&r);
+	if (which == 0)
+		bytering_unreserve(&w, mark);
+	else if (which == 1)
+		bytering_unreserve(&w, bytering_mark(&w) + 8);
+	else if (which == 2)
+		bytering_advance(&r, 32);
+	return 0;
+}
+
+static void
+misuse(void)
+{
+	static const char *const what[] = { "what is published is not taken "
+					    "back",
+		"nor what was not reserved", "nobody reads past the tail" };
+	unsigned i;
+
+	for (i = 0; i < NITEMS(what); i++)
+		is_i64(child_end(child_start(misuse_main, &i)), 1000 + SIGABRT,
+		    what[i]);
+	is_i64(child_end(child_start(misuse_main, &i)), 0, "else it goes on");
+}
+
+/* Counts that no producer or consumer makes. */
+static void
+hostile_counts(struct pipe *p)
+{
+	static const uint64_t tails[] = { 4, 12, RING_SIZE + 8, UINT64_MAX,
+		UINT64_MAX - 7, UINT64_C(1) << 63 };
+	struct bytering w, r;
+	uint32_t len;
+	size_t i;
+
+	for (i = 0; i < NITEMS(tails); i++) {
+		ring_new(p, &w, &r);
+		put_le32(p->data, i == 1 ? 12 : 8);
+		atomic_store(&p->head.br_tail, tails[i]);
+		ok(bytering_peek(&r, &len) == NULL && len == UINT32_MAX,
+		    "tail %" PRIx64 " is refused", tails[i]);
+		bytering_drop(&r);
+		bytering_consume(&r);
+		ok(bytering_peek(&r, &len) == NULL && len == 0,
+		    "what it left is passed over");
+		bytering_attach(&w, &p->head, p->data);
+		ok(put(&w, 2048, 'a') && put(&w, 2040, 'b') &&
+			!put(&w, 2048, 'c'),
+		    "its successor fills the ring");
+		bytering_publish(&w);
+		ok(next_is(&r, 2048, 'a') && next_is(&r, 2040, 'b'),
+		    "and is read");
+		bytering_consume(&r);
+		ok(put(&w, 2048, 'c'), "and goes round its end");
+		bytering_publish(&w);
+		ok(next_is(&r, 2048, 'c'), "as ever");
+	}
+	ring_new(p, &w, &r);
+	atomic_store(&p->head.br_head, 8);
+	is_u64(bytering_room(&w), 0, "a head behind the tail gives no room");
 }
 
 /* The producer is another process: what it wrote is not believed. */
@@ -330,7 +540,11 @@ main(void)
 	basics(p);
 	full(p);
 	wrap(p);
+	unreserve(p);
+	room(p);
 	hostile(p);
+	hostile_counts(p);
+	misuse();
 	deaths(p);
 	stress(p);
 	return tap_done();

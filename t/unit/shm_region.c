@@ -109,13 +109,14 @@ rings(void)
 	for (c = 0; c < CLIENT_MAX; c++)
 		for (k = 0; k < 3; k++) {
 			region_ring(&f.r, c, k, &a);
-			wrong += a.size != want[k];
-			wrong += last.data != NULL &&
-				 a.data != last.data + last.size;
+			wrong += a.br_size != want[k];
+			wrong += last.br_data != NULL &&
+				 a.br_data != last.br_data + last.br_size;
 			last = a;
 		}
 	is_u64(wrong, 0, "every ring has its size and its own bytes");
-	ok(last.data + last.size <= f.r.base + f.r.head->section[SECT_VMAP].off,
+	ok(last.br_data + last.br_size <=
+		f.r.base + f.r.head->section[SECT_VMAP].off,
 	    "rings end in time");
 	fixture_close(&f);
 }

@@ -101,7 +101,8 @@ test_parts_die(void)
 	ok(wait_until(
 	       position_get(&h.region.pos->durable) == from + 2, H_WAIT_MS),
 	    "the next one, too");
-	ok(atomic_load(&other.h->head) == 0, "another client waits meanwhile");
+	ok(!bytering_is_drained(other.br_words),
+	    "another client waits meanwhile");
 	atomic_store(&h.region.slots->row[SLOT_GATEWAY].incarnation, 2);
 	h_ring(&h);
 	ok(wait_until(
@@ -131,7 +132,6 @@ parts_successor(uint32_t seq)
 	bool soon;
 
 	region_ring(&h.region, CLIENT_STORE, RING_REQUEST, &other);
-	other.tail = atomic_load(&other.h->tail);
 	h_push(&h, REC_OP, REQ_MORE, "part", 4);
 	h_ring(&h);
 	ok(wait_until(
@@ -376,14 +376,14 @@ test_consumed(void)
 	unsigned try, i, looks = 0;
 
 	for (try = 0; try < TRIES && settled(); try++) {
-		from = head = h.request.tail;
+		from = head = bytering_mark(&h.request);
 		vlsn = position_get(&h.region.pos->appended);
 		for (i = 0; i < COUNT && h_push(&h, REC_OP, 0, "x", 1); i++)
 			;
 		h_ring(&h);
-		for (; head != h.request.tail; looks++) {
+		for (; head != bytering_mark(&h.request); looks++) {
 			head = atomic_load_explicit(
-			    &h.request.h->head, memory_order_acquire);
+			    &h.request.br_words->br_head, memory_order_acquire);
 			/* One may be what is left over at the ring's end. */
 			early += position_get(&h.region.pos->appended) + 1 <
 				 vlsn + (head - from) / entry;

@@ -48,21 +48,30 @@ store_result_wanted(const struct store *s, const struct record *rec)
 	       rec->vlsn >= word_vlsn(start) && same_life(s, rec->origin);
 }
 
+/* The entry that the next piece of the result takes. */
+static uint32_t
+piece_len(const struct result *res)
+{
+	uint64_t left = res->values.len - res->sent;
+	uint32_t n = left < RES_PART_MAX ? (uint32_t)left : RES_PART_MAX;
+
+	return (uint32_t)sizeof(struct store_res) + n;
+}
+
 /* One piece of the result into the ring; false if it is full. */
 static bool
 send_piece(struct store *s, struct bytering *ring)
 {
 	struct result *res = &s->result;
-	uint64_t left = res->values.len - res->sent;
-	uint32_t n = left < RES_PART_MAX ? (uint32_t)left : RES_PART_MAX;
-	struct store_res *head;
+	uint32_t len = piece_len(res),
+		 n = len - (uint32_t)sizeof(struct store_res);
+	struct store_res *head = bytering_reserve(ring, len);
 
-	head = bytering_reserve(ring, (uint32_t)sizeof(*head) + n);
 	if (head == NULL)
 		return false;
 	head->seq = (uint32_t)res->origin;
 	head->incarnation = origin_incarnation(res->origin);
-	head->flags = n < left ? RES_MORE : 0;
+	head->flags = res->sent + n < res->values.len ? RES_MORE : 0;
 	memset(head->zero, 0, sizeof(head->zero));
 	head->vlsn = res->vlsn;
 	/* None at all if there was no memory for it. */
@@ -120,16 +129,14 @@ bool
 store_result_pending(const struct store *s)
 {
 	const struct result *res = &s->result;
-	const struct bytering *ring;
-	uint64_t head;
+	unsigned client;
 
 	if (!res->waits)
 		return false;
 	if (!same_life(s, res->origin))
 		return true;
-	ring = &s->results[client_of_slot(origin_slot(res->origin))];
-	head = atomic_load_explicit(&ring->h->head, memory_order_acquire);
-	return head != ring->seen_head;
+	client = (unsigned)client_of_slot(origin_slot(res->origin));
+	return bytering_room(&s->results[client]) >= piece_len(res);
 }
 
 void

@@ -286,7 +286,7 @@ client_broken(struct wal *w, unsigned client)
 	event_add(w->r, SLOT_WAL, EVENT_ERROR,
 	    "%s: bad request in its ring, process %d is killed",
 	    slot_name(slot), (int)pid);
-	c->request.head = c->request.seen_tail;
+	bytering_drop(&c->request);
 	wal_publish_appended(w);
 	bytering_consume(&c->request);
 	parts_abandon(w, c);
@@ -524,10 +524,8 @@ give_back(struct wal *w, unsigned client)
 	struct wal_client *c = &w->client[client];
 	unsigned slot = slot_of_client(client);
 
-	if (c->request.head ==
-	    atomic_load_explicit(&c->request.h->head, memory_order_relaxed))
+	if (!bytering_consume(&c->request))
 		return;
-	bytering_consume(&c->request);
 	atomic_thread_fence(memory_order_seq_cst);
 	if (atomic_load_explicit(&w->r->slots->row[slot].busy_with,
 		memory_order_relaxed) == BUSY_REQUEST)
@@ -610,12 +608,7 @@ client_ready(struct wal *w, unsigned i)
 		return false; /* its head asks for that cut */
 	if (!bytering_ready(&c->request))
 		return false;
-	if (!c->stuck)
-		return true;
-	/* Pairs with the release in bytering_consume(). */
-	return c->ret.tail -
-		   atomic_load_explicit(&c->ret.h->head, memory_order_acquire) <
-	       c->ret.size / 2;
+	return !c->stuck || bytering_roomy(&c->ret);
 }
 
 bool

@@ -233,7 +233,7 @@ outstanding(const struct client *c)
 static bool
 push_parts(struct client *c, const struct write *o)
 {
-	uint64_t tail = c->req.tail;
+	uint64_t mark = bytering_mark(&c->req);
 	uint32_t done = 0, n;
 	uint8_t *at;
 
@@ -250,7 +250,7 @@ push_parts(struct client *c, const struct write *o)
 		}
 		req.len = (uint32_t)sizeof(req) + n;
 		if ((at = bytering_reserve(&c->req, req.len)) == NULL) {
-			c->req.tail = tail;
+			bytering_unreserve(&c->req, mark);
 			return false;
 		}
 		memcpy(at, &req, sizeof(req));

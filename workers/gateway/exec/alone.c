@@ -100,12 +100,8 @@ is_dead(const struct gateway *g, uint64_t claim)
 static bool
 is_drained(const struct gateway *g, uint32_t i)
 {
-	const struct bytering_head *h =
-	    &g->r->rings[CLIENT_GATEWAY + i].request;
-	uint64_t tail = atomic_load_explicit(&h->tail, memory_order_acquire);
-
 	/* wal gives room back behind what it had is appended. */
-	return atomic_load_explicit(&h->head, memory_order_acquire) >= tail &&
+	return bytering_is_drained(&g->r->rings[CLIENT_GATEWAY + i].request) &&
 	       position_get(&g->r->pos->appended) <=
 		   position_get(&g->r->pos->applied);
 }

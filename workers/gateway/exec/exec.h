@@ -154,7 +154,7 @@ struct reach {
 	uint64_t returned_vlsn; /* newest that wal gave, or not less */
 	struct reach_shared *shared; /* its own */
 	bool heir; /* the first mark is of the process before, has no VLSN */
-	uint64_t heir_tail; /* of the ring then */
+	uint64_t heir_mark; /* the ring's end then */
 	uint32_t held, held_generation; /* first to wait for room; 0 = nobody */
 	struct reach_need first_need; /* of that one */
 	bool again; /* it is gone: the others are to be asked again */

@@ -52,8 +52,7 @@ heir_placed(struct gateway *g, uint64_t vlsn)
 static void
 heir_look(struct gateway *g)
 {
-	if (atomic_load_explicit(&g->req.h->head, memory_order_acquire) >=
-	    g->reach.heir_tail)
+	if (bytering_is_past(&g->req, g->reach.heir_mark))
 		heir_placed(g, position_get(&g->r->pos->appended));
 }
 
@@ -564,7 +563,7 @@ gw_reach_init(struct gateway *g)
 		.shared = own,
 		.applied_seq = before - 1,
 		.heir = true,
-		.heir_tail = g->req.tail };
+		.heir_mark = bytering_mark(&g->req) };
 	/* Whoever looks at the others meanwhile waits. */
 	atomic_store(&own->latest, REACH_APPENDS);
 	/* Its words hold, whatever their number, until they are gone. */

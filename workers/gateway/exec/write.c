@@ -482,19 +482,11 @@ append_big(struct gateway *g, struct conn *c, const struct request *rq,
 	return 0;
 }
 
-/* Half of the ring: room for a part wherever it would have to begin. */
-static bool
-ring_has_room(struct bytering *q)
-{
-	q->seen_head = atomic_load_explicit(&q->h->head, memory_order_acquire);
-	return q->tail - q->seen_head <= q->size / 2;
-}
-
 bool
 gw_write_room(struct gateway *g)
 {
 	return g->big.payload == NULL && !window_full(g) &&
-	       ring_has_room(&g->req);
+	       bytering_roomy(&g->req);
 }
 
 /*
@@ -556,7 +548,7 @@ gw_write_append(struct gateway *g, struct conn *c, const struct request *rq)
 {
 	size_t len = request_size(rq);
 	uint8_t flags = rq->early ? 0 : REQ_WANT_RESULT, *at;
-	uint64_t tail = g->req.tail;
+	uint64_t mark = bytering_mark(&g->req);
 	int rc;
 
 	if (g->big.payload != NULL || window_full(g))
@@ -580,8 +572,7 @@ gw_write_append(struct gateway *g, struct conn *c, const struct request *rq)
 	request_head(g, at, g->next_seq, rq->type, flags);
 	request_fill(at + sizeof(struct wal_req), rq);
 	if (!node_claim(g, c, rq)) {
-		/* Nothing is published yet: the entry was never there. */
-		g->req.tail = tail;
+		bytering_unreserve(&g->req, mark);
 		return -ENOMEM;
 	}
 	g->req_published = true;
@@ -946,6 +937,6 @@ gw_write_pending(struct gateway *g)
 	if (gw_write_lost(g) != g->lost || ack_pending(g))
 		return true;
 	if (g->big.payload != NULL)
-		return ring_has_room(&g->req);
+		return bytering_roomy(&g->req);
 	return g->stalled_count != 0 && gw_write_room(g) && !gw_reach_holds(g);
 }
