@@ -35,9 +35,26 @@ sub lines {
 	return <$h>;
 }
 
+# The byte ring's fields have a prefix, so that who uses one elsewhere is found.
+my $bytering = 'shm/bytering.h';
+
+sub pokes_ring {
+	my ( $file, $line ) = @_;
+	return $file ne $bytering && $line =~ m{\bbr_\w};
+}
+
+# Those of its structs that have none.
+sub bare_fields {
+	my ($text) = @_;
+	$text =~ s{/\*.*?\*/}{}sg;
+	return grep { !/^br_\w|zero$/ }
+	  map { m{(\w+)(?:\[\d+\])?;}g }
+	  $text =~ m{^struct bytering\w* \{\n(.*?)^\}}msg;
+}
+
 my @files = glob 'shm/*.[ch] shm/*/*.[ch] ipc/*.[ch] conf/*.[ch] supervisor/*.[ch]'
   . ' workers/*.[ch] workers/*/*.[ch] workers/*/*/*.[ch] tools/*.[ch]';
-my ( @foreign, @climbing, @shelfless, @impure, @long, @banned, @poked );
+my ( @foreign, @climbing, @shelfless, @impure, @long, @banned, @poked, @rings );
 for my $f (@files) {
 	my ($room) = split m{/}, $f;
 	my ($worker) = $f =~ m{^workers/(\w+)/};
@@ -50,6 +67,7 @@ for my $f (@files) {
 	for ( lines($f) ) {
 		$n++;
 		push @banned, "$f:$n" if m{\b(?:strcpy|strcat|sprintf|gets|atoi|atol|usleep|sleep)\s*\(};
+		push @rings, "$f:$n" if pokes_ring( $f, $_ );
 		push @poked, "$f:$n"
 		  if defined $worker && $f !~ m{/core/} && m{\bcore(?:\.|->)\w};
 		next if !m{^#include "([^"]+)"};
@@ -81,6 +99,17 @@ ok !climbs( "$gw/gateway.c", "$gw/cmd/command.h" ), 'their room includes all';
 is_deeply \@impure,  [], 'pure cores and codecs use no clock, allocation, log or I/O';
 is_deeply \@banned,  [], 'no banned functions';
 is_deeply \@poked,   [], 'a core is read by its functions, not its fields';
+for my $f ( glob 't/lib/*.[ch] t/sim/*.[ch] t/sim/*/*.[ch]' ) {
+	push @rings, map { "$f: $_" } grep { pokes_ring( $f, $_ ) } lines($f);
+}
+is_deeply \@rings,   [], 'a byte ring is used by its functions, not its fields';
+is_deeply [ bare_fields( join '', lines($bytering) ) ], [],
+  'and each of its fields can be told';
+ok pokes_ring( 'workers/wal/x.c', "\tc->ret.br_tail = tail;\n" ),
+  'a field used elsewhere is found';
+ok !pokes_ring( $bytering, "\tr->br_tail = mark;\n" ), 'not in its header';
+is_deeply [ bare_fields("struct bytering {\n\tuint64_t br_a;\n\tuint64_t b[2];\n};\n") ],
+  ['b'], 'so is one that has no prefix';
 is_deeply \@long,    [], 'no file above 1,000 lines';
 
 # ---- cores: no clock, no I/O, no allocation, no log, no state of their own
