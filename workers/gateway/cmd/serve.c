@@ -98,7 +98,7 @@ conn_rests(struct gateway *g, struct conn *c)
 		g->io.output_rests = true;
 		return true;
 	}
-	if (gw_write_crowded(g, c)) {
+	if (gw_order_crowded(g, c)) {
 		gw_park(g, c, PARK_ORDER);
 		return true;
 	}
@@ -262,7 +262,7 @@ serve_go_on(struct gw_io *io, struct conn *c)
 
 	gw_park_end(g, c);
 	if ((c->flags & CONN_CLOSING) != 0) {
-		gw_write_orphan(g, c);
+		gw_order_orphan(g, c);
 		gw_session_reset(c);
 		return;
 	}

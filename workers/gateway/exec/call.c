@@ -20,7 +20,7 @@ gw_reply_sink(struct gateway *g, struct conn *c)
 		gw_conn_dirty(&g->io, c);
 		return &c->out;
 	}
-	if ((s = gw_write_bytes(g, c)) != NULL)
+	if ((s = gw_order_bytes(g, c)) != NULL)
 		return s;
 	c->out.failed = true;
 	return &c->out;

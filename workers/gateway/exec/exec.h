@@ -4,7 +4,9 @@
  * themselves it knows nothing. One process, one thread: nothing here is
  * locked. ../README.md holds the model; each part's duty:
  *	exec.c	      its beginning and end
- *	write.c	      requests into wal's ring, what comes back
+ *	write.c	      requests into wal's ring
+ *	order.c	      the order of replies: window and nodes
+ *	answer.c      what comes back from wal and store
  *	runs.c	      what wal has appended, how far it may be answered
  *	reach.c	      writes that wait for room in the table
  *	alone.c	      who goes alone in the node
@@ -200,31 +202,38 @@ struct gateway {
 	bool slicing; /* who rests again has had its slice */
 
 	/* write.c */
-	struct bytering req, ret, res;
+	struct bytering req;
 	bool req_published; /* something was, this turn */
+	uint64_t request_max; /* bytes of a payload: REQ_PAYLOAD_MAX */
+	struct big_request big;
+	uint32_t maker, maker_generation; /* of the next; generation 0 = none */
+
+	/* order.c */
 	struct node *nodes;
 	uint32_t node_cap, node_free;
 	uint32_t *window; /* by seq: node index + 1, 0 = answered */
 	uint32_t next_seq, oldest_seq;
+
+	/* answer.c, runs.c */
+	struct bytering ret, res;
 	struct ret_run *runs;
 	uint32_t run_head, run_count, run_cap;
 	uint32_t early_count; /* EARLY nodes that are not acknowledged */
 	bool commit_waited; /* own bit in positions.commit_waited */
-	uint64_t request_max; /* bytes of a payload: REQ_PAYLOAD_MAX */
 	uint64_t acked; /* newest VLSN that early answers have covered */
 	uint64_t acked_term; /* as last_term of a connection */
 	struct result *result; /* of the store, as far as it has come */
 	bool result_open;
 	uint32_t result_seq;
 	size_t result_used; /* of the piece at the ring's head */
-	struct big_request big;
-	struct reach reach;
-	uint32_t maker, maker_generation; /* of the next; generation 0 = none */
 	uint64_t seen_committed; /* gw_runs_limit() of the oldest run */
 	uint32_t seen_view; /* who waits has been looked at under it */
 	uint64_t seen_mastership; /* its term; 0 = none of this node's */
 	bool role_moved; /* since the look before */
 	uint64_t lost; /* seen: gw_write_lost() */
+
+	/* reach.c, alone.c */
+	struct reach reach;
 
 	/* read.c */
 	bool kv_open_turn; /* between kv_begin() and kv_end() */
@@ -323,6 +332,7 @@ void gw_owed_publish(struct gateway *g);
 /* ---- runs.c ---- */
 /* Takes all places there can be need of; false: no memory. */
 bool gw_runs_init(struct gateway *g);
+void gw_runs_fini(struct gateway *g);
 /* Remember a run, joined to the one before where it just goes on. */
 void gw_runs_push(struct gateway *g, const struct wal_ret *ret);
 /* The oldest; NULL = none. And drop its first `n` requests. */
@@ -344,15 +354,11 @@ enum outcome gw_write_outcome(const struct gateway *g, const struct conn *c);
 /* ---- write.c ---- */
 int gw_write_init(struct gateway *g);
 void gw_write_fini(struct gateway *g);
-/* Answers, in ring order: return runs, acknowledgements, results. */
+/* What came back, and what of a big request the ring takes now. */
 void gw_write_turn(struct gateway *g);
 /* Publish this turn's requests and ring who must see them. */
 void gw_write_publish(struct gateway *g);
 bool gw_write_pending(struct gateway *g);
-/* Since when the oldest that wal has been given waits; UINT64_MAX: none. */
-uint64_t gw_write_oldest(struct gateway *g);
-/* Say whether wal must ring us when `committed` moves. */
-void gw_write_commit_waited(struct gateway *g);
 /* Is there room for another request (a hint for those that wait)? */
 bool gw_write_room(struct gateway *g);
 /* What the store must refuse for an operation not to be taken; is it? */
@@ -364,18 +370,31 @@ bool gw_write_may_make(
     struct gateway *g, struct conn *c, size_t len, enum refuses level);
 /* One of so many bytes is made, in turns, for c; 0 = it is made. */
 void gw_write_makes(struct gateway *g, const struct conn *c, size_t len);
-/* Are too many replies waiting for ones before them? */
-bool gw_write_crowded(const struct gateway *g, const struct conn *c);
-/* The connection goes: its nodes answer nobody. */
-void gw_write_orphan(struct gateway *g, struct conn *c);
 /* What the request holds that goes to wal in parts. */
 static inline size_t
 gw_big_bytes(const struct gateway *g)
 {
 	return g->big.payload != NULL ? g->big.len : 0;
 }
+
+/* ---- order.c; more of it in order.h ---- */
+/* Since when the oldest that wal has been given waits; UINT64_MAX: none. */
+uint64_t gw_order_oldest(struct gateway *g);
+/* Are too many replies waiting for ones before them? */
+bool gw_order_crowded(const struct gateway *g, const struct conn *c);
+/* The connection goes: its nodes answer nobody. */
+void gw_order_orphan(struct gateway *g, struct conn *c);
 /* A BYTES node at the end of the connection's order. NULL without memory. */
-struct sink *gw_write_bytes(struct gateway *g, struct conn *c);
+struct sink *gw_order_bytes(struct gateway *g, struct conn *c);
+
+/* ---- answer.c ---- */
+bool gw_answer_init(struct gateway *g); /* false: no memory */
+void gw_answer_fini(struct gateway *g);
+/* Answers, in ring order: return runs, acknowledgements, results. */
+void gw_answer_turn(struct gateway *g);
+bool gw_answer_pending(struct gateway *g);
+/* Say whether wal must ring us when `committed` moves. */
+void gw_answer_commit_waited(struct gateway *g);
 
 /*
  * ---- result.c ----

@@ -34,7 +34,7 @@ oldest_write(struct gateway *g)
 {
 	const struct conn *front[] = { TAILQ_FIRST(&g->stalled),
 		TAILQ_FIRST(&g->stalled_big) };
-	uint64_t at = gw_write_oldest(g);
+	uint64_t at = gw_order_oldest(g);
 	size_t i;
 
 	for (i = 0; i < NITEMS(front); i++)

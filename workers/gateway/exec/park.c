@@ -89,7 +89,7 @@ term_over(const struct gateway *g, const struct conn *c)
 
 /* name, list, blocked, io, begin, over */
 static const struct reason reasons[] = {
-	/* Ended by write.c: the last reply that it is owed. */
+	/* Ended by order.c: the last reply that it is owed. */
 	[PARK_ORDER] = { "order", LIST_NONE, false, 0, NULL, NULL },
 	/* The store rings: it was asked to, and has applied so much; group,
 	   when the role changes, for what is waited for may never come. */
@@ -154,7 +154,7 @@ unlist(struct gateway *g, struct conn *c)
 		g->waiting_count--;
 		g->sync_count -= c->park == PARK_SYNC;
 		g->term_count -= c->park == PARK_TERM;
-		gw_write_commit_waited(g);
+		gw_answer_commit_waited(g);
 		return;
 	case LIST_STALLED:
 		TAILQ_REMOVE(stalled_list(g, c), c, wait);
@@ -203,7 +203,7 @@ enlist(struct gateway *g, struct conn *c, const struct reason *why)
 		TAILQ_INSERT_TAIL(&g->waiting, c, wait);
 		g->waiting_count++;
 		why->begin(g, c);
-		gw_write_commit_waited(g);
+		gw_answer_commit_waited(g);
 		return;
 	case LIST_STALLED:
 		TAILQ_INSERT_TAIL(stalled_list(g, c), c, wait);

@@ -7,7 +7,8 @@
 #include "workers/gateway/exec/exec.h"
 
 #define RUNS_FIRST 256u
-/* Requests that may be returned and not acknowledged: see write.c's ret_take().
+/* Requests that may be returned and not acknowledged: see answer.c's
+ * ret_take().
  */
 #define RUNS_MAX (2 * GW_WINDOW)
 
@@ -19,6 +20,14 @@ gw_runs_init(struct gateway *g)
 	g->runs = calloc(RUNS_MAX, sizeof(*g->runs));
 	g->run_cap = RUNS_FIRST;
 	return g->runs != NULL;
+}
+
+void
+gw_runs_fini(struct gateway *g)
+{
+	free(g->runs);
+	g->runs = NULL;
+	g->run_cap = 0;
 }
 
 static struct ret_run *

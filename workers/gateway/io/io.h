@@ -120,7 +120,7 @@ struct conn {
 	uint8_t park; /* why it rests, 0 = it does not */
 	uint8_t proto; /* 2 or 3 */
 	uint8_t listener;
-	/* Its order of replies: exec/write.c. None are owed: count 0. */
+	/* Its order of replies: exec/order.c. None are owed: count 0. */
 	uint32_t node_head, node_tail, node_count;
 	uint64_t id;
 	uint64_t last_vlsn; /* of its newest answered write */
