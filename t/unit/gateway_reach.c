@@ -18,6 +18,8 @@ static struct region_head head = { .gateway_count = 2 };
 static struct slots slots;
 static struct reach_table table;
 static struct control control;
+static struct commit_state commit;
+static uint64_t term; /* of the newest mastership */
 static struct gateway gw[2];
 static struct bytering_head ring[2];
 static struct troubles troubles;
@@ -25,6 +27,50 @@ static struct client_rings rings[CLIENT_MAX];
 static struct wakes wakes;
 static struct conn conns[2][GW_CONN_CHUNK];
 static struct conn *chunk[2] = { conns[0], conns[1] };
+
+static void
+role_is(enum role role)
+{
+	struct commit_view view = { .term = term,
+		.epoch = (uint16_t)term,
+		.role = (uint8_t)role,
+		.member_count = 1,
+		.voters = 1,
+		.quorum = quorum_count(1, 1),
+		.lease_until_ns = UINT64_MAX };
+
+	commit_view_write(&commit, &view);
+}
+
+static void
+mastership_begins(void)
+{
+	term++;
+	role_is(ROLE_MASTER);
+}
+
+/* It has seen so much committed. */
+static void
+mastership_ends(uint64_t committed)
+{
+	position_set(
+	    &rig.pos->committed, epoch_word((uint16_t)term + 1, committed));
+	commit_term_ended(&rig.r, term);
+	role_is(ROLE_UNKNOWN);
+}
+
+/* wal answers; 0 = it refused them. */
+static void
+returned(unsigned who, uint32_t seq, uint32_t count, uint64_t vlsn)
+{
+	const struct wal_ret ret = { .seq = seq,
+		.count = count,
+		.vlsn = vlsn,
+		.term = vlsn != 0 ? term : 0,
+		.status = vlsn != 0 ? RET_OK : RET_READONLY };
+
+	gw_reach_returned(&gw[who], &ret);
+}
 
 static void
 set_up(void)
@@ -38,6 +84,8 @@ set_up(void)
 	rig.r.slots = &slots;
 	rig.r.reach = &table;
 	rig.r.control = &control;
+	rig.r.commit = &commit;
+	mastership_begins();
 	rig.r.troubles = &troubles;
 	rig.r.rings = rings;
 	worker.conf = &conf;
@@ -133,8 +181,7 @@ static void
 placed(unsigned who, uint32_t count, uint64_t vlsn)
 {
 	position_set(&rig.pos->appended, vlsn);
-	gw_reach_returned(
-	    &gw[who], gw[who].next_seq - count, count, vlsn - count + 1);
+	returned(who, gw[who].next_seq - count, count, vlsn - count + 1);
 }
 
 static void
@@ -197,7 +244,7 @@ test_any(void)
 	gw_reach_add(&gw[1], gw[1].next_seq++, 30000);
 	is_u64(seen_by(0, "j"), conf.store.max_record, "nobody knows of what");
 	is_u64(seen_by(1, "j"), conf.store.max_record, "for itself, too");
-	gw_reach_returned(&gw[1], gw[1].next_seq - 1, 1, 0);
+	returned(1, gw[1].next_seq - 1, 1, 0);
 	is_u64(seen_by(0, "j"), 0, "a refused one ends");
 }
 
@@ -322,14 +369,14 @@ test_wrap(void)
 	op(0, OP_SET, 0, 10000, "n", true);
 	gw_reach_unknown(&gw[0], true);
 	gw_reach_add(&gw[0], gw[0].next_seq++, 8);
-	gw_reach_returned(&gw[0], 1, 2, vlsn + 1);
+	returned(0, 1, 2, vlsn + 1);
 	position_set(&rig.pos->applied, vlsn + 2);
 	is_u64(seen_by(0, "n"), 0, "applied");
 	for (i = 1; i <= 5; i++) {
 		gw[0].next_seq = i * (UINT32_C(1) << 30) - 1;
 		op(0, OP_SET, 0, 8, "other", true);
 		op(0, OP_SET, 0, 8, "other", true);
-		gw_reach_returned(&gw[0], gw[0].next_seq - 2, 2, vlsn + 1);
+		returned(0, gw[0].next_seq - 2, 2, vlsn + 1);
 		is_u64(seen_by(0, "n"), 0, "long ago");
 		is_u64(seen_by(1, "n"), 0, "for others, too");
 	}
@@ -359,11 +406,11 @@ test_successor(void)
 	gw_reach_turn(&gw[1]);
 	is_u64(seen_by(0, "j"), max, "as long as it is in the ring");
 	op(1, OP_SET, 0, 104, "n", true);
-	gw_reach_returned(&gw[1], gw[1].next_seq - 1, 1, 0);
+	returned(1, gw[1].next_seq - 1, 1, 0);
 	is_u64(seen_by(0, "j"), max, "though one was refused");
 	op(1, OP_SET, 0, 104, "n", true);
 	position_set(&rig.pos->appended, vlsn + 3);
-	gw_reach_returned(&gw[1], gw[1].next_seq - 1, 1, vlsn + 3);
+	returned(1, gw[1].next_seq - 1, 1, vlsn + 3);
 	position_set(&rig.pos->applied, vlsn + 1);
 	is_u64(seen_by(1, "n"), max, "until all before its first is applied");
 	position_set(&rig.pos->applied, vlsn + 2);
@@ -384,6 +431,9 @@ test_successor(void)
 	position_set(&rig.pos->appended, vlsn + 4);
 	gw_reach_init(&gw[1]);
 	is_u64(seen_by(0, "j"), max, "an empty ring, and what is not applied");
+	op(1, OP_SET, 0, 104, "n", true);
+	returned(1, gw[1].next_seq - 1, 1, 0);
+	is_u64(seen_by(0, "j"), max, "one that is refused changes nothing");
 	position_set(&rig.pos->applied, vlsn + 4);
 	is_u64(seen_by(0, "j"), 0, "which then is");
 	position_set(&rig.pos->applied, vlsn);
@@ -470,6 +520,7 @@ turn(unsigned who)
 	const struct conn *c;
 	unsigned on = 0;
 
+	gw_reach_look(&gw[who]);
 	if (gw[who].stalled_count != 0 && !gw_reach_holds(&gw[who])) {
 		gw_reach_wake(&gw[who]);
 		while ((c = first_stalled(who, by)) != NULL)
@@ -933,6 +984,114 @@ test_half(void)
 	begin_alone();
 }
 
+/* The log is cut behind that VLSN. */
+static void
+cut(uint64_t vlsn)
+{
+	position_set(&rig.pos->appended, vlsn);
+}
+
+/*
+ * A mastership is over: what it had appended and not seen committed may never
+ * be applied, and holds back nobody here.
+ */
+static void
+test_deposed(void)
+{
+	const uint64_t vlsn = rig.vlsn, part = share() / 2 / 4 * 3;
+
+	begin_alone();
+	ok(asks(0, 0, share() + 1), "one goes alone");
+	(void)turn(0);
+	logs(0);
+	ok(!asks(1, 0, 8) && !asks(0, 1, 8), "in the log: others wait");
+	mastership_ends(vlsn);
+	is_u64(turn(0) + turn(1), 2, "not after the mastership's end");
+	is_u64(atomic_load(&table.alone), 0, "the claim is given up");
+	returned(0, gw[0].next_seq - 1, 1, 0);
+	returned(1, gw[1].next_seq - 1, 1, 0);
+	cut(vlsn);
+	drop(0);
+	drop(1);
+	is_u64(gw[0].reach.bytes + gw[1].reach.bytes, 0,
+	    "refused, they reach nothing, though the log is shorter now");
+	is_u64(seen_by(0, "none") + seen_by(1, "none"), 0, "for others either");
+	mastership_begins();
+	ok(asks(1, 0, share() + 1), "in the next one goes alone");
+	(void)turn(1);
+	mastership_ends(vlsn);
+	(void)turn(1);
+	ok(!asks(0, 0, 8), "not returned: it is waited for");
+	returned(1, gw[1].next_seq - 1, 1, vlsn + 1);
+	position_set(&rig.pos->appended, vlsn + 1);
+	is_u64(turn(1) + turn(0), 1, "returned behind the end, it is over");
+	mastership_begins();
+
+	begin_alone();
+	ok(asks(0, 0, part), "all of its part");
+	(void)turn(0);
+	logs(0);
+	ok(!asks(0, 1, 8), "another one waits");
+	mastership_ends(vlsn + 1);
+	is_u64(turn(0), 0, "committed by then, it will be applied");
+	applies();
+	is_u64(turn(0), 1, "which it is");
+	(void)turn(0);
+	mastership_begins();
+	logs(0);
+	(void)op(0, OP_SET, 0, 104, "lost", true);
+	placed(0, 1, vlsn + 3);
+	mastership_ends(vlsn + 2);
+	gw_reach_look(&gw[0]);
+	is_u64(seen_by(1, "lost"), 104, "what is before it is under way");
+	position_set(&rig.pos->applied, vlsn + 2);
+	is_u64(seen_by(1, "lost"), 0, "lost, whenever its gateway looks");
+	mastership_begins();
+	(void)op(0, OP_SET, 0, 200, "next", true);
+	cut(vlsn + 2);
+	placed(0, 1, vlsn + 3);
+	drop(0);
+	is_u64(seen_by(1, "next"), 200, "the next mastership's is not");
+	gw_reach_look(&gw[0]);
+	is_u64(seen_by(1, "next"), 200, "as long as that lasts");
+	mastership_ends(vlsn + 2);
+	mastership_begins();
+	(void)op(0, OP_SET, 0, 104, "third", true);
+	placed(0, 1, vlsn + 3);
+	drop(0);
+	is_u64(seen_by(1, "next"), 0, "which a later one's return tells, too");
+	is_u64(seen_by(1, "third"), 104, "and that is under way");
+
+	/* What a dead one had appended is in the same case. */
+	dies_at(LOGGED);
+	ok(!asks(1, 0, 8), "one that went alone died, its claim holds");
+	mastership_ends(vlsn);
+	is_u64(turn(1), 1, "up to the mastership's end");
+	mastership_begins();
+	begin_alone();
+	ok(asks(0, 0, 8), "a small one");
+	(void)turn(0);
+	logs(0);
+	dies(0);
+	is_born(0);
+	(void)turn(0);
+	ok(!asks(0, 0, 8), "its heir may be all that there is room for");
+	mastership_ends(vlsn);
+	cut(vlsn);
+	is_u64(turn(0), 1, "not behind the mastership's end");
+	dies(0);
+	is_born(0);
+	drop(0);
+	position_set(&rig.pos->appended, vlsn + 1);
+	(void)turn(0);
+	atomic_store(
+	    &requests_of(0)->br_head, atomic_load(&requests_of(0)->br_tail));
+	(void)turn(0);
+	ok(asks(0, 0, 8), "nor is there one of who is no master");
+	mastership_begins();
+	begin_alone();
+}
+
 int
 main(void)
 {
@@ -954,6 +1113,7 @@ main(void)
 	test_death();
 	test_heir_boots();
 	test_half();
+	test_deposed();
 	tear_down();
 	return tap_done();
 }

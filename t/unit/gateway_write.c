@@ -280,8 +280,10 @@ test_deposed(void)
 	role_is(ROLE_MASTER, 3, 2);
 	position_set(&region.pos->committed, epoch_word(3, last_vlsn + 20));
 	wal_return(seq + 3, 1, last_vlsn + 3, RET_OK);
+	position_set(&region.pos->applied, last_vlsn);
 	turn();
 	ok(is_unknown(heard(a)), "nor later, as master of another term");
+	is_u64(gw.reach.bytes, 0, "no room is kept for them");
 	term = 2;
 	last_vlsn += 20;
 	say(a, "SET k v\r\n");

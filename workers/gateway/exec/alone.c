@@ -100,10 +100,11 @@ is_dead(const struct gateway *g, uint64_t claim)
 static bool
 is_drained(const struct gateway *g, uint32_t i)
 {
+	uint64_t term;
+
 	/* wal gives room back behind what it had is appended. */
 	return bytering_is_drained(&g->r->rings[CLIENT_GATEWAY + i].request) &&
-	       position_get(&g->r->pos->appended) <=
-		   position_get(&g->r->pos->applied);
+	       gw_reach_end(g, &term) <= position_get(&g->r->pos->applied);
 }
 
 /* Nothing of it is under way, and it is not about to append. */

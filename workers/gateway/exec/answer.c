@@ -87,8 +87,7 @@ ret_take(struct gateway *g, const struct wal_ret *ret)
 	if (ret->incarnation != g->incarnation || ret->count == 0 ||
 	    ret->count > behind || behind > 2 * GW_WINDOW)
 		return;
-	gw_reach_returned(
-	    g, ret->seq, ret->count, ret->status == RET_OK ? ret->vlsn : 0);
+	gw_reach_returned(g, ret);
 	gw_runs_push(g, ret);
 	if (ret->status == RET_OK)
 		return;
@@ -384,6 +383,7 @@ void
 gw_answer_turn(struct gateway *g)
 {
 	ret_drain(g);
+	gw_reach_look(g);
 	ack_drain(g);
 	res_drain(g);
 }

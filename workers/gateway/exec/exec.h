@@ -154,6 +154,7 @@ struct reach {
 	uint32_t applied_seq; /* requests up to here are */
 	uint64_t bytes; /* of all marks */
 	uint64_t returned_vlsn; /* newest that wal gave, or not less */
+	uint64_t term; /* the mastership that gave them; 0 = it is over */
 	struct reach_shared *shared; /* its own */
 	bool heir; /* the first mark is of the process before, has no VLSN */
 	uint64_t heir_mark; /* the ring's end then */
@@ -467,10 +468,20 @@ gw_reach_beyond(const struct gateway *g, uint64_t bytes, enum refuses level);
 bool gw_reach_holds(struct gateway *g);
 /* Those that wait are about to ask again. */
 void gw_reach_wake(struct gateway *g);
-/* Appended; wal gave VLSNs from `vlsn` on, 0 = it refused them. */
+/* Appended; and what wal says of them. */
 void gw_reach_add(struct gateway *g, uint32_t seq, uint64_t bytes);
-void gw_reach_returned(
-    struct gateway *g, uint32_t seq, uint32_t count, uint64_t vlsn);
+void gw_reach_returned(struct gateway *g, const struct wal_ret *ret);
+/*
+ * Once a turn, behind that: what a mastership that is over had appended and not
+ * seen committed is under way no more.
+ */
+void gw_reach_look(struct gateway *g);
+/*
+ * How far what gateways have had appended reaches in the log: to its end in
+ * this mastership, which goes to *term; to what is committed when there is
+ * none.
+ */
+uint64_t gw_reach_end(const struct gateway *g, uint64_t *term);
 /*
  * At the turn's end, before its requests are published: have the store apply
  * what somebody waits for.

@@ -30,6 +30,17 @@ mark_at(struct reach *r, uint32_t i)
 	return &r->mark[(r->first + i) % REACH_MARKS];
 }
 
+uint64_t
+gw_reach_end(const struct gateway *g, uint64_t *term)
+{
+	struct commit_view view;
+
+	commit_view_read(g->r->commit, &view);
+	*term = view.role == ROLE_MASTER ? view.term : 0;
+	return *term != 0 ? position_get(&g->r->pos->appended)
+			  : commit_vlsn(g->r);
+}
+
 /*
  * The process before in this slot may have left requests in the ring, which get
  * VLSNs now. All of them are before the first of ours; and appended, once the
@@ -41,7 +52,7 @@ heir_placed(struct gateway *g, uint64_t vlsn)
 	struct reach *r = &g->reach;
 	struct reach_mark *m = mark_at(r, 0);
 
-	m->vlsn = vlsn;
+	m->vlsn = r->returned_vlsn = vlsn;
 	r->heir = false;
 	atomic_store_explicit(
 	    &r->shared->placed_vlsn, vlsn, memory_order_release);
@@ -53,7 +64,7 @@ static void
 heir_look(struct gateway *g)
 {
 	if (bytering_is_past(&g->req, g->reach.heir_mark))
-		heir_placed(g, position_get(&g->r->pos->appended));
+		heir_placed(g, gw_reach_end(g, &g->reach.term));
 }
 
 /* What is applied by now reaches nothing any more. */
@@ -518,22 +529,60 @@ gw_reach_add(struct gateway *g, uint32_t seq, uint64_t bytes)
 		words_forget(g);
 }
 
-void
-gw_reach_returned(
-    struct gateway *g, uint32_t seq, uint32_t count, uint64_t vlsn)
+/*
+ * Of what is placed nothing is applied for this gateway behind that VLSN. It
+ * may be cut from the log, which then may not get so long again before somebody
+ * appends; what the next master keeps of it comes as all that others append
+ * does, for which no gateway's part of the room is set aside.
+ */
+static void
+lower_marks(struct gateway *g, uint64_t limit)
 {
 	struct reach *r = &g->reach;
-	uint64_t end;
+	struct reach_mark *m;
+	uint32_t i;
 
+	for (i = 0; i < r->placed; i++)
+		if ((m = mark_at(r, i))->vlsn > limit)
+			m->vlsn = limit;
+	if (r->returned_vlsn > limit)
+		r->returned_vlsn = limit;
+	if (atomic_load_explicit(
+		&r->shared->placed_vlsn, memory_order_relaxed) > limit)
+		atomic_store_explicit(
+		    &r->shared->placed_vlsn, limit, memory_order_release);
+	drop_applied(g);
+}
+
+void
+gw_reach_look(struct gateway *g)
+{
+	uint64_t limit;
+
+	if (g->reach.term == 0 || !commit_of_term(g->r, g->reach.term, &limit))
+		return;
+	lower_marks(g, limit);
+	g->reach.term = 0;
+}
+
+void
+gw_reach_returned(struct gateway *g, const struct wal_ret *ret)
+{
+	uint32_t seq = ret->seq, count = ret->count;
+	uint64_t vlsn = ret->status == RET_OK ? ret->vlsn : 0, end;
+	struct reach *r = &g->reach;
+
+	if (vlsn != 0 && ret->term != r->term) {
+		gw_reach_look(g);
+		r->term = ret->term;
+	}
 	if (r->heir && vlsn != 0)
 		heir_placed(g, vlsn - 1);
 	/*
-	 * A refused one ends with what was appended before it; others of a
-	 * mark that it shares may have been returned, and not be that yet.
+	 * A refused one ends with what was appended before it: others of a
+	 * mark that it shares may have been.
 	 */
-	end = vlsn != 0 ? vlsn + count - 1
-			: larger(position_get(&g->r->pos->appended),
-			      r->returned_vlsn);
+	end = vlsn != 0 ? vlsn + count - 1 : r->returned_vlsn;
 	r->returned_vlsn = end;
 	/* The VLSN first: with an older seq it holds for longer. */
 	atomic_store_explicit(
