@@ -23,6 +23,7 @@
 #include "shm/kv/store_db_int.h"
 #include "shm/kv/table.h"
 #include "shm/map_read.h"
+#include "shm/position.h"
 
 static inline uint64_t
 get_be64(const uint8_t *p)
@@ -591,7 +592,10 @@ store_state_decode(const void *data, size_t n, struct store_state *out)
 	out->checkpoints = get_le64(p + 48);
 	out->term = get_le64(p + 56);
 	memcpy(out->group_uuid, p + 64, 16);
-	return 0;
+	/* Both go on into positions, which have no bit more. */
+	return out->vlsn <= VLSN_MASK && out->flush_vlsn <= VLSN_MASK
+		   ? 0
+		   : -EBADMSG;
 }
 
 static int

@@ -14,6 +14,7 @@
 #include "shm/assert.h"
 #include "shm/crc32c.h"
 #include "shm/fault.h"
+#include "shm/position.h"
 
 #define CRC_OFF     0
 #define MAGIC_OFF   4
@@ -127,7 +128,7 @@ samples_rise(const uint8_t *page, uint32_t count, struct vmap_pair last)
 	for (; count > 0; count--, at += SAMPLE_SIZE) {
 		uint64_t vlsn = get_le64(at), lsn = get_le64(at + 8);
 
-		if (vlsn <= last.vlsn || lsn <= last.lsn)
+		if (vlsn <= last.vlsn || vlsn > VLSN_MASK || lsn <= last.lsn)
 			return false;
 		last.vlsn = vlsn;
 		last.lsn = lsn;
@@ -146,6 +147,7 @@ samples_parse(const uint8_t *page, uint32_t number, struct index_image *img)
 		last = img->sample[img->count - 1];
 	if (!page_good(page, INDEX_SAMPLES, number) ||
 	    get_le64(page + LIFE_OFF) != img->head.life ||
+	    get_le64(page + DURABLE_OFF) > VLSN_MASK ||
 	    get_le32(page + ZERO_OFF) != 0 || count == 0 ||
 	    count > INDEX_PAGE_SAMPLES || !samples_rise(page, count, last))
 		return -EBADMSG;

@@ -4,6 +4,7 @@
  * accept what was not written, nor lose silently what a head on disk knew to
  * be durable.
  */
+#include "shm/log/index_file.h"
 #include "t/lib/openat_refused.h"
 #include "t/lib/segment_build.h"
 #include "t/lib/wal_harness.h"
@@ -920,6 +921,41 @@ test_terms_many(void)
 	wal_empty();
 }
 
+/*
+ * A checkpoint and an index that check out, and tell of records that no log
+ * has: VLSNs are of 48 bits.
+ */
+static void
+test_beyond(void)
+{
+	uint8_t file[2 * INDEX_PAGE];
+	struct index_head head = { .id = { .generation = 1 }, .life = 5 };
+	struct vmap_pair pair = { 1, lsn_make(1, 8192) };
+	int dir, fd;
+
+	h.worker.force = true;
+	h_checkpoint(&h, VLSN_MASK + 1);
+	(void)recover_normal();
+	ok(w.log.end.vlsn <= VLSN_MASK, "a checkpoint's VLSN of 49 bits");
+	dir_remove(h.data_dir, "store");
+	memcpy(head.id.group_uuid, "0123456789abcdef", 16);
+	index_head_encode(file, &head);
+	index_page_encode(
+	    file + INDEX_PAGE, head.life, 1, VLSN_MASK + 1, &pair, 1);
+	mkdirat(h.data_dir, INDEX_DIR, 0700);
+	dir = openat(h.data_dir, INDEX_DIR, O_RDONLY | O_DIRECTORY);
+	fd = openat(dir, INDEX_NAME, O_WRONLY | O_CREAT, 0600);
+	if (write(fd, file, sizeof(file)) != sizeof(file))
+		abort();
+	close(fd);
+	close(dir);
+	(void)recover_normal();
+	ok(w.log.end.vlsn <= VLSN_MASK, "the index's");
+	h.worker.force = false;
+	dir_remove(h.data_dir, INDEX_DIR);
+	wal_empty();
+}
+
 int
 main(void)
 {
@@ -950,6 +986,7 @@ main(void)
 	test_newer_format();
 	test_formats();
 	test_terms_anew();
+	test_beyond();
 	loop_close(&w.loop);
 	h_region_end(&h);
 	h_free(&h);
