@@ -14,6 +14,7 @@
 #include "shm/crc32c.h"
 #include "shm/log/record.h"
 #include "shm/memory.h"
+#include "shm/position.h"
 #include "shm/region.h"
 
 #define PAGE       MEMORY_PAGE
@@ -83,6 +84,9 @@ table_region_init(struct table_head *t, uint64_t table_size)
 		return -EIO;
 	t->version = TABLE_VERSION;
 	t->size = table_layout(t, table_size);
+	ASSERT(t->gen[0].bucket_count <=
+	       (uint64_t)TABLE_BUCKET_STEPS * TABLE_STEP_BUCKETS);
+	ASSERT(t->gen[0].arena_size / TABLE_UNIT <= UINT32_MAX);
 	return 0;
 }
 
@@ -278,6 +282,8 @@ gen_activate(struct table_writer *w, uint64_t number)
 	struct table_gen *g = table_gen_at(w->t, number);
 	size_t i;
 
+	/* The other one of the two: what was active stays to be read. */
+	ASSERT(g != w->g);
 	ASSERT(
 	    atomic_load_explicit(&g->state, memory_order_acquire) == GEN_FREE);
 	for (i = 0; i < NITEMS(g->slot_pages); i++)
@@ -335,6 +341,7 @@ table_ensure(struct table_writer *w, uint64_t bytes)
 		return -EFBIG;
 	if (to > g->arena_size)
 		to = g->arena_size;
+	ASSERT(to > w->allocated);
 	rc = memory_take(
 	    table_base(w->t) + g->arena_off + w->allocated, to - w->allocated);
 	if (rc == 0)
@@ -442,6 +449,9 @@ table_add(struct table_writer *w, const void *key, size_t key_len,
 	ASSERT((used + units) * TABLE_UNIT <= w->g->arena_size);
 	ASSERT(key_len < 512);
 	ASSERT(value_len <= UINT32_MAX);
+	ASSERT(vlsn <= VLSN_MASK);
+	/* What readers see the whole of gets no further entry. */
+	ASSERT(vlsn > w->vlsn);
 	e->value_len = (uint32_t)value_len;
 	e->expire_ms = expire_ms;
 	e->word = table_word(vlsn, (unsigned)key_len, flags);
@@ -459,6 +469,7 @@ entry_keep(struct table_writer *w, const struct table_entry *e)
 	uint64_t used = gen_used(w->g);
 
 	ASSERT(e == entry_at(w->t, w->g, (uint32_t)used));
+	ASSERT(used != 0);
 	atomic_store_explicit(&w->g->used,
 	    used + table_units(table_entry_key_len(e), e->value_len),
 	    memory_order_release);
@@ -470,6 +481,7 @@ table_publish(
     struct table_writer *w, struct table_entry *e, const struct table_place *at)
 {
 	uint32_t off = entry_keep(w, e), next;
+	const struct table_entry *older;
 
 	ASSERT(table_bucket_has(w->g, at->hash & (w->g->bucket_count - 1)));
 	/* Nothing was published since table_locate(). */
@@ -481,11 +493,12 @@ table_publish(
 	 * A replacing entry takes the old one's place in the chain: a reader
 	 * that is before it meets exactly one of the two.
 	 */
-	if (at->entry != 0)
-		next =
-		    atomic_load_explicit(&entry_at(w->t, w->g, at->entry)->next,
-			memory_order_relaxed);
-	else
+	if (at->entry != 0) {
+		older = entry_at(w->t, w->g, at->entry);
+		/* Readers look for their snapshot from the newest back. */
+		ASSERT(table_entry_vlsn(older) <= table_entry_vlsn(e));
+		next = atomic_load_explicit(&older->next, memory_order_relaxed);
+	} else
 		next = atomic_load_explicit(at->link, memory_order_relaxed);
 	atomic_store_explicit(&e->next, next, memory_order_relaxed);
 	/* Release: the entry's bytes before the word that leads to it. */
@@ -525,6 +538,7 @@ special_add(struct table_writer *w, uint64_t vlsn, int64_t num, unsigned flags)
 void
 table_flush(struct table_writer *w, uint64_t vlsn)
 {
+	ASSERT(vlsn >= w->flush_vlsn);
 	w->flushed_at = special_add(w, vlsn, 0, TABLE_FLUSH);
 	w->flush_vlsn = vlsn;
 }
@@ -538,6 +552,11 @@ table_term(struct table_writer *w, uint64_t vlsn, uint64_t term)
 void
 table_commit(struct table_writer *w, uint64_t vlsn, int64_t time_ms)
 {
+	ASSERT(vlsn <= VLSN_MASK);
+	/* A snapshot that was taken shows the same for ever. */
+	ASSERT(vlsn >= w->vlsn);
+	ASSERT(vlsn >= w->flush_vlsn);
+	w->vlsn = vlsn;
 	if (w->flush_vlsn == vlsn) {
 		/* Pairs with table_find(): it reads these the other way. */
 		atomic_store_explicit(
@@ -569,6 +588,10 @@ table_freeze(struct table_writer *w)
 	    (atomic_load_explicit(&t->view, memory_order_relaxed) >> 1) + 1;
 
 	ASSERT(table_can_freeze(w));
+	ASSERT(atomic_load_explicit(&old->state, memory_order_relaxed) ==
+	       GEN_ACTIVE);
+	/* A frozen one holds whole records only. */
+	ASSERT(w->flush_vlsn <= w->vlsn);
 	atomic_store_explicit(&old->vlsn,
 	    atomic_load_explicit(&t->vlsn, memory_order_relaxed),
 	    memory_order_relaxed);
@@ -590,6 +613,9 @@ table_drop(struct table_writer *w)
 	struct table_gen *frozen = table_gen_at(w->t, (view >> 1) - 1);
 
 	ASSERT(table_view_frozen(view));
+	ASSERT(frozen != w->g);
+	ASSERT(atomic_load_explicit(&frozen->state, memory_order_relaxed) ==
+	       GEN_FROZEN);
 	atomic_store_explicit(
 	    &frozen->state, GEN_LEAVING, memory_order_relaxed);
 	atomic_store_explicit(
@@ -607,6 +633,7 @@ table_leave(struct table_writer *w)
 	if (atomic_load_explicit(&g->state, memory_order_relaxed) !=
 	    GEN_LEAVING)
 		return false;
+	ASSERT(g != w->g);
 	/* Pairs with the fence of a pinning reader, kv_pin(). */
 	atomic_thread_fence(memory_order_seq_cst);
 	for (i = 0; i < SLOT_MAX; i++) {

@@ -299,6 +299,7 @@ struct table_writer {
 	uint64_t allocated; /* arena bytes that have memory */
 	uint32_t flushed_at; /* as in g, with the record being applied */
 	uint64_t flush_vlsn;
+	uint64_t vlsn; /* newest record that readers see the whole of */
 };
 
 /* Make generation `number` active in an empty table. */

@@ -15,6 +15,8 @@ void
 append_open(
     struct append *a, const struct walbuf *buf, const struct append_end *end)
 {
+	ASSERT(is_pow2(buf->size));
+	ASSERT(end->vlsn <= VLSN_MASK);
 	memset(a, 0, sizeof(*a));
 	a->buf = *buf;
 	a->end = *end;
@@ -28,9 +30,13 @@ take(struct append *a, uint32_t n)
 	uint64_t end = a->position + n, size = a->buf.size;
 
 	ASSERT(end <= a->taken);
+	ASSERT(end - a->segment.base <= a->segment.limit);
+	ASSERT(a->oldest <= a->position);
 	if (end <= size || end - size <= a->oldest)
 		return;
 	a->oldest = end - size;
+	/* Else the new bytes would lie over themselves. */
+	ASSERT(a->oldest <= a->position);
 	/* Readers look at it after copying: the fence keeps our later stores
 	   to the bytes behind it. Pairs with cursor_valid(). */
 	atomic_store_explicit(
@@ -45,6 +51,7 @@ base_publish(struct append *a)
 	struct walbuf_head *h = a->buf.h;
 	unsigned slot = a->segment.number % WALBUF_SEGMENTS;
 
+	ASSERT(a->segment.number != 0);
 	atomic_store_explicit(
 	    &h->segment[slot].number, 0, memory_order_relaxed);
 	atomic_thread_fence(memory_order_release);
@@ -61,11 +68,13 @@ append_segment(struct append *a, struct segment_info *info)
 	ASSERT(!a->batch.open);
 	ASSERT(a->position % info->block == 0);
 	ASSERT(info->size > 2 * info->block);
+	ASSERT(info->size <= SEGMENT_SIZE_MAX);
 	info->format = SEGMENT_FORMAT;
 	info->first_vlsn = a->end.vlsn + 1;
 	info->term_before = a->end.term;
 	info->time_before_ms = a->end.time_ms;
 	info->prev_crc = a->end.chain;
+	ASSERT(segment_info_ok(info));
 	a->segment = (struct append_segment){ .base = a->position,
 		.life = info->life,
 		.number = info->number,
@@ -75,6 +84,7 @@ append_segment(struct append *a, struct segment_info *info)
 	take(a, info->block);
 	segment_encode(append_at(a, a->position), info);
 	a->position += info->block;
+	ASSERT(append_offset(a) == info->block);
 	base_publish(a);
 }
 
@@ -82,6 +92,7 @@ void
 append_batch_open(struct append *a)
 {
 	ASSERT(!a->batch.open);
+	ASSERT(a->position > a->segment.base);
 	take(a, SEGMENT_BATCH_LEN);
 	a->batch = (struct append_batch){
 		.open = true, .start = a->position, .chain = a->end.chain
@@ -93,6 +104,8 @@ append_batch_open(struct append *a)
 static void
 put_done(struct append *a, uint32_t n, uint32_t records)
 {
+	ASSERT(n % 8 == 0);
+	ASSERT(records != 0);
 	a->position += n;
 	a->batch.records += records;
 	if (a->position - a->batch.start >= APPEND_BATCH_BYTES)
@@ -113,6 +126,11 @@ append_put(struct append *a, const struct record *in)
 	ASSERT(rec.time_ms >= end->time_ms || rec.type == REC_CLOCK);
 	take(a, len);
 	rec.vlsn = end->vlsn + 1;
+	ASSERT(rec.vlsn <= VLSN_MASK);
+	/* Only its payload tells that it knows the time before it. */
+	ASSERT(rec.type != REC_CLOCK ||
+	       record_follows(&rec, end->vlsn, end->term, end->time_ms) ==
+		   FOLLOWS);
 	record_encode(at, &rec);
 	if (rec.payload_len != 0)
 		memcpy(at + REC_HEADER_SIZE, rec.payload, rec.payload_len);
@@ -130,6 +148,7 @@ append_pad(struct append *a)
 	uint32_t at = append_offset(a), block = a->segment.block, len;
 
 	ASSERT(a->batch.open);
+	ASSERT(at % 8 == 0);
 	if (at % block == 0)
 		return;
 	len = (uint32_t)(align_up((uint64_t)at + REC_HEADER_SIZE, block) - at);
@@ -139,6 +158,7 @@ append_pad(struct append *a)
 	(void)record_seal(append_at(a, a->position), len,
 	    segment_seed(SEGMENT_FORMAT, a->end.chain, REC_PAD));
 	a->position += len;
+	ASSERT(append_offset(a) % block == 0);
 }
 
 void
@@ -155,6 +175,12 @@ append_seal(struct append *a, uint64_t durable, uint64_t committed)
 	uint8_t *at = append_at(a, b->start);
 
 	ASSERT(b->open);
+	ASSERT(b->start >= a->segment.base + a->segment.block);
+	/* A head tells of what was durable before its own flush. */
+	ASSERT(durable + b->records <= a->end.vlsn);
+	ASSERT(head.length >= SEGMENT_BATCH_LEN);
+	ASSERT(head.length <= SEGMENT_FLIGHT_WINDOW);
+	ASSERT(head.length % 8 == 0);
 	batch_encode(at, &head, a->end.term, a->end.time_ms);
 	(void)record_seal(at, SEGMENT_BATCH_LEN,
 	    segment_seed(SEGMENT_FORMAT, b->chain, REC_BATCH));
@@ -166,8 +192,10 @@ append_publish(struct append *a, struct positions *pos)
 {
 	struct walbuf_head *h = a->buf.h;
 
+	ASSERT(a->position >= a->published);
 	if (a->position == a->published)
 		return false;
+	ASSERT(a->position - a->oldest <= a->buf.size);
 	a->published = a->position;
 	atomic_store_explicit(&h->newest_lsn,
 	    lsn_make(a->segment.number, append_offset(a)),
@@ -291,6 +319,10 @@ append_frame_put(
 	ASSERT(a->batch.open);
 	if (v != FRAME_OK)
 		return v;
+	/* What a frame that was checked must have done to the log's end. */
+	ASSERT(end.vlsn > a->end.vlsn);
+	ASSERT(end.term >= a->end.term);
+	ASSERT(end.term <= term_max);
 	take(a, (uint32_t)n);
 	memcpy(append_at(a, a->position), data, n);
 	put_done(a, (uint32_t)n, (uint32_t)(end.vlsn - a->end.vlsn));
@@ -308,6 +340,7 @@ append_cut(struct append *a, const struct append_end *end)
 	ASSERT(end->term <= a->end.term);
 	a->end = *end;
 	a->position = align_up(a->position, a->segment.block);
+	ASSERT(a->position >= a->oldest);
 	a->oldest = a->position;
 	/* Before `appended` tells of what comes: pairs with its acquire. */
 	atomic_store_explicit(

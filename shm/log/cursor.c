@@ -131,6 +131,7 @@ enter_buffer(struct cursor *c, uint64_t lsn)
 	if (position == UINT64_MAX || position < buffer_oldest(c))
 		return false;
 	leave(c);
+	ASSERT(c->mode == CURSOR_NOWHERE);
 	c->position = c->current = position;
 	c->mode = CURSOR_BUFFER;
 	return true;
@@ -204,6 +205,7 @@ newer_from(struct cursor *c, uint32_t number)
 		memmove(
 		    c->newer, c->newer + old, c->newers * sizeof(*c->newer));
 	c->newer_from = number;
+	ASSERT(c->asked >= number);
 }
 
 /*

@@ -151,6 +151,8 @@ samples_parse(const uint8_t *page, uint32_t number, struct index_image *img)
 	    get_le32(page + ZERO_OFF) != 0 || count == 0 ||
 	    count > INDEX_PAGE_SAMPLES || !samples_rise(page, count, last))
 		return -EBADMSG;
+	/* index_parse() has room for a full page of each. */
+	ASSERT(img->count <= (size_t)(number - 1) * INDEX_PAGE_SAMPLES);
 	if (get_le64(page + DURABLE_OFF) > img->durable)
 		img->durable = get_le64(page + DURABLE_OFF);
 	for (; count > 0; count--, at += SAMPLE_SIZE) {
@@ -211,6 +213,7 @@ index_merge(const struct vmap_pair *doubtful, size_t na,
 			out[n++] = doubtful[a++];
 		}
 	}
+	ASSERT(n + *dropped <= na + nb);
 	return n;
 }
 

@@ -3,6 +3,7 @@
  */
 #include "shm/log/log_clock.h"
 
+#include "shm/assert.h"
 #include "shm/bits.h"
 
 /* While it waits for the wall clock it loses one in so many milliseconds. */
@@ -27,6 +28,8 @@ go_on(struct log_clock *c, uint64_t mono_ns, bool slower)
 	uint64_t passed = mono_ns - c->mono_ns;
 	uint64_t ns = passed - (slower ? passed / SLOWER : 0) + c->rest_ns;
 
+	ASSERT(mono_ns >= c->mono_ns);
+	ASSERT(c->rest_ns < NS_PER_MS);
 	c->ms += (int64_t)(ns / NS_PER_MS);
 	c->rest_ns = (uint32_t)(ns % NS_PER_MS);
 	c->mono_ns = mono_ns;
@@ -61,6 +64,8 @@ log_clock_turn(struct log_clock *c, uint64_t mono_ns, int64_t wall_ms,
 	c->waits = wall_ms < c->ms;
 	if (c->waits)
 		return LOG_CLOCK_GOES;
+	/* Log time never falls but by log_clock_went_back(). */
+	ASSERT(wall_ms >= c->ms);
 	set(c, wall_ms);
 	c->mono_ns = mono_ns;
 	/* A node may have been down for any time: that is no step. */
@@ -72,6 +77,7 @@ log_clock_turn(struct log_clock *c, uint64_t mono_ns, int64_t wall_ms,
 void
 log_clock_went_back(struct log_clock *c, const struct log_clock_step *step)
 {
+	ASSERT(step->to_ms < step->from_ms);
 	set(c, step->to_ms);
 	c->running = true;
 }

@@ -29,7 +29,9 @@ record_encode(uint8_t *at, const struct record *rec)
 	uint32_t len = record_len(rec->payload_len);
 
 	ASSERT(len <= REC_LEN_MAX);
+	ASSERT(rec->payload_len <= REC_LEN_MAX - REC_HEADER_SIZE);
 	ASSERT(rec->bound == 0 || record_applies(rec->type));
+	ASSERT(record_replicated(rec->type) == (rec->vlsn != 0));
 	put_le32(at + REC_CRC_OFF, 0);
 	put_le32(at + REC_LEN_OFF, len);
 	put_le64(at + REC_VLSN_OFF, rec->vlsn);
@@ -50,7 +52,8 @@ record_seal(uint8_t *at, uint32_t len, uint32_t seed)
 {
 	uint32_t crc;
 
-	ASSERT(len >= REC_HEADER_SIZE);
+	ASSERT(record_len_ok(len));
+	ASSERT(len == get_le32(at + REC_LEN_OFF));
 	crc = crc32c(seed, at + REC_LEN_OFF, len - REC_LEN_OFF);
 	put_le32(at + REC_CRC_OFF, crc);
 	return crc;
@@ -157,6 +160,7 @@ record_follows(
 void
 clock_encode(uint8_t p[CLOCK_PAYLOAD], int64_t old_ms, enum clock_cause cause)
 {
+	ASSERT(cause == CLOCK_WAS_AHEAD || cause == CLOCK_SET_BACK);
 	put_le64(p, (uint64_t)old_ms);
 	put_le32(p + 8, cause);
 	put_le32(p + 12, 0);

@@ -68,7 +68,8 @@ segment_encode(uint8_t *at, struct segment_info *info)
 		.payload_len = info->block - REC_HEADER_SIZE };
 	uint8_t *p = at + REC_HEADER_SIZE;
 
-	ASSERT(is_pow2(info->block) && info->block >= SEGMENT_BLOCK_MIN);
+	ASSERT(is_pow2(info->block));
+	ASSERT(info->block >= SEGMENT_BLOCK_MIN);
 	ASSERT(info->block <= SEGMENT_BLOCK_MAX);
 	memset(at, 0, info->block);
 	record_encode(at, &rec);
@@ -115,8 +116,8 @@ segment_fields(const struct record *rec, struct segment_info *out)
 	out->crc = rec->crc;
 }
 
-static bool
-segment_fields_ok(const struct segment_info *i)
+bool
+segment_info_ok(const struct segment_info *i)
 {
 	if (i->number == 0 || i->first_vlsn == 0 || i->first_vlsn > VLSN_MASK)
 		return false;
@@ -175,7 +176,7 @@ segment_decode(const uint8_t *at, size_t n, struct segment_info *out)
 	segment_fields(&rec, out);
 	if (rc != 0)
 		return rc;
-	return out->block == rec.len && segment_fields_ok(out) ? 0 : -EBADMSG;
+	return out->block == rec.len && segment_info_ok(out) ? 0 : -EBADMSG;
 }
 
 void
@@ -230,7 +231,7 @@ pad_encode(
 		.type = REC_PAD,
 		.payload_len = len - REC_HEADER_SIZE };
 
-	ASSERT(len >= REC_HEADER_SIZE && len % 8 == 0);
+	ASSERT(record_len_ok(len));
 	record_encode(at, &rec);
 	memset(at + REC_HEADER_SIZE, 0, rec.payload_len);
 }
@@ -238,6 +239,8 @@ pad_encode(
 void
 segment_scan_begin(struct segment_scan *s, const struct segment_info *i)
 {
+	ASSERT(i->first_vlsn != 0);
+	ASSERT(i->block % 8 == 0);
 	memset(s, 0, sizeof(*s));
 	s->life = i->life;
 	s->format = i->format;
@@ -268,6 +271,8 @@ scan_batch(struct segment_scan *s, const struct record *rec)
 		s->durable = b.durable;
 	if (b.committed > s->committed)
 		s->committed = b.committed;
+	/* No head tells of records that are not in front of it. */
+	ASSERT(s->durable <= s->vlsn);
 	return 0;
 }
 
@@ -326,6 +331,7 @@ segment_scan_next(
 	if (rc != 0)
 		return rc;
 	s->offset += out->len;
+	ASSERT(s->offset <= s->batch_end);
 	s->seed = segment_chain(s->format, s->seed, out->type, out->crc);
 	return 0;
 }

@@ -170,6 +170,8 @@ segment_trimmed_size(uint32_t end)
 void segment_name(char out[SEGMENT_NAME_MAX], uint32_t number);
 /* The number in a segment's file name, or 0 if it is no such name. */
 uint32_t segment_number(const char *name);
+/* Do a header's fields fit together? Asked before one is written, and after. */
+bool segment_info_ok(const struct segment_info *info);
 /* Fill info->block bytes at `at`; returns (and sets info->crc) the CRC. */
 uint32_t segment_encode(uint8_t *at, struct segment_info *info);
 /*

@@ -189,6 +189,7 @@ segment_list_resolve(struct segment_list *l)
 		}
 		ASSERT(i < at);
 		l->entry[i].end = l->entry[at].info.prev_end;
+		ASSERT(l->entry[i].end <= l->entry[i].file_size);
 	}
 }
 

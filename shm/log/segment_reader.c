@@ -91,6 +91,8 @@ segment_reader_open(struct segment_reader *r, int wal_dir, uint32_t number,
 		segment_reader_close(r);
 		return rc;
 	}
+	/* The header was whole, so the chunk is no shorter. */
+	ASSERT(n >= r->info.block);
 	segment_scan_begin(&r->scan, &r->info);
 	r->at = data + r->info.block;
 	r->left = n - r->info.block;
@@ -139,6 +141,7 @@ reader_fill(struct segment_reader *r)
 	int rc;
 
 	ASSERT(r->left <= SEGMENT_HEADROOM);
+	ASSERT(want >= r->fetch);
 	/* Chunks start on blocks, the record wanted may start behind. */
 	skip = want - r->fetch;
 	if (r->left > 0 && r->memory != NULL) {
@@ -198,6 +201,8 @@ segment_reader_next(
 	}
 	if (offset != NULL)
 		*offset = at;
+	ASSERT(out->len <= r->left);
+	ASSERT(r->limit == 0 || r->scan.offset <= r->limit);
 	r->at += out->len;
 	r->left -= out->len;
 	return 0;

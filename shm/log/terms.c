@@ -9,6 +9,8 @@
 
 #include <errno.h>
 
+#include "shm/assert.h"
+
 /* The runs that a reader goes by. */
 struct span {
 	uint32_t oldest, count;
@@ -59,6 +61,8 @@ own_span(const struct terms *t)
 static void
 span_set(struct terms *t, const struct span *s)
 {
+	ASSERT(s->oldest < TERM_RUNS_MAX);
+	ASSERT(s->count <= TERM_RUNS_MAX);
 	/* The run before it: pairs with the acquire in read_begin(). */
 	atomic_store_explicit(&t->span, (uint64_t)s->oldest << 32 | s->count,
 	    memory_order_release);
@@ -101,6 +105,8 @@ terms_add(struct terms *t, uint64_t term, uint64_t first)
 		s.count--;
 		span_shrink(t, &s);
 	}
+	/* No reader goes by this slot: it is behind all that `span` counts. */
+	ASSERT(s.count < TERM_RUNS_MAX);
 	slot = slot_of(&s, s.count);
 	atomic_store_explicit(&t->run[slot].term, term, memory_order_relaxed);
 	atomic_store_explicit(&t->run[slot].first, first, memory_order_relaxed);

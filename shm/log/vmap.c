@@ -142,6 +142,9 @@ vmap_add(struct vmap *m, uint64_t vlsn, uint64_t lsn)
 	}
 	if ((rc = ring_take(m, count)) != 0)
 		return rc;
+	/* They rise: whoever looks one up halves the ring. */
+	ASSERT(count == ring_low_own(m) ||
+	       relaxed(&ring_entry(m, count - 1)->vlsn) < vlsn);
 	/* Pairs with ring_valid(): count and cuts before the slot changes. */
 	atomic_thread_fence(memory_order_release);
 	e = &m->entry[count & (VMAP_ENTRIES - 1)];
@@ -159,6 +162,8 @@ vmap_cut(struct vmap *m, uint64_t vlsn)
 	uint64_t cuts = relaxed(&m->cuts);
 
 	ASSERT((cuts & 1) == 0);
+	ASSERT(lo <= to);
+	ASSERT(to <= count);
 	put_relaxed(&m->cuts, cuts + 1);
 	atomic_thread_fence(memory_order_release);
 	if (relaxed(&m->uncut) == 0 || relaxed(&m->uncut) > vlsn + 1)
@@ -180,6 +185,7 @@ vmap_trim(struct vmap *m, uint64_t vlsn)
 	if (vlsn == 0)
 		return;
 	lo = ring_above(m, lo, relaxed(&m->count), vlsn - 1);
+	ASSERT(lo <= relaxed(&m->count));
 	atomic_store_explicit(&m->floor, lo, memory_order_release);
 }
 
@@ -316,6 +322,7 @@ vmap_old_set(
 		put_relaxed(&m->old.entry[to].vlsn, pair[i].vlsn);
 		put_relaxed(&m->old.entry[to].lsn, pair[i].lsn);
 	}
+	ASSERT(to <= n);
 	put_relaxed(&m->old.count, to);
 	atomic_store_explicit(&m->old.seq, seq + 1, memory_order_release);
 	return 0;

@@ -443,8 +443,8 @@ test_killed(void)
 		e = table_add(&g.w, key, len, 3000, before + 1, 0, 0, &to);
 		memset(to, 'x', 3000);
 		table_publish(&g.w, e, &at);
-		table_commit(&g.w, before + 1, 1);
 	}
+	table_commit(&g.w, before + 1, 1);
 	table_freeze(&g.w);
 	for (kill_at = 1;; kill_at += kill_at < 8 ? 1 : 5) {
 		beats = 0;
