@@ -687,6 +687,37 @@ test_member(void)
 	wal_empty();
 }
 
+/*
+ * A header that lies, and is whole: a segment before the scan holds a
+ * membership record behind the log's end. What goes on is not to be refused.
+ */
+static void
+test_member_beyond(void)
+{
+	struct segment_build b[2];
+
+	build_begin(&b[0], 1, 65536, NULL);
+	build_flush(&b[0], 8, 40);
+	build_head(&b[0]);
+	build_record(&b[0], REC_MEMBER, 100);
+	build_close(&b[0]);
+	build_begin(&b[1], 2, 65536, &b[0]);
+	b[1].info.first_vlsn = 4;
+	b[1].vlsn = 3;
+	build_untold(&b[1]);
+	build_flush(&b[1], 2, 40);
+	build_write(&b[0], h.wal_dir);
+	build_write(&b[1], h.wal_dir);
+	h_checkpoint(&h, 4);
+	is_i64(recover_normal(), 0, "a first VLSN within the one before");
+	is_u64(w.log.end.vlsn, 5, "ends the log there");
+	ok(w.member <= w.log.end.vlsn, "and no membership is behind that");
+	build_free(&b[0]);
+	build_free(&b[1]);
+	dir_remove(h.data_dir, "store");
+	wal_empty();
+}
+
 /* A log that a newer release went on with: said, and left as it is. */
 static void
 test_newer_format(void)
@@ -980,6 +1011,7 @@ main(void)
 	test_numbers();
 	test_kinds();
 	test_member();
+	test_member_beyond();
 	test_terms();
 	test_terms_scanned();
 	test_terms_many();

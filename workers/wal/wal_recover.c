@@ -556,7 +556,9 @@ member_read(struct recovery *rec, const struct segment_entry *e)
 		return rc;
 	r.limit = e->end;
 	while ((rc = segment_reader_next(&r, &record, NULL)) == 0) {
-		if (record.type == REC_MEMBER)
+		/* None behind the log's end: a header may lie. */
+		if (record.type == REC_MEMBER &&
+		    record.vlsn <= rec->w->log.end.vlsn)
 			member = record.vlsn;
 		if (records++ % 1024 == 0)
 			loop_beat(&rec->w->loop);
