@@ -57,6 +57,7 @@ wal_room(struct wal *w, uint32_t len)
 		return false;
 	if (!w->log.batch.open)
 		wal_batch_open(w);
+	ASSERT(append_left(&w->log) >= len + slack);
 	return true;
 }
 
@@ -80,6 +81,8 @@ sample_add(struct wal *w)
 static void
 record_note(struct wal *w, uint64_t vlsn, uint8_t type, uint8_t flags)
 {
+	ASSERT(vlsn > w->durable);
+	ASSERT(vlsn > w->member);
 	if (type == REC_MEMBER) {
 		w->member_before = wal_member_in_force(w);
 		w->member = vlsn;
@@ -107,6 +110,8 @@ record_append(struct wal *w, uint64_t term, uint8_t type, uint8_t flags,
 		.payload_len = payload_len,
 		.payload = payload };
 
+	ASSERT(w->phase == WAL_APPENDING);
+	ASSERT(!wal_cutting(w));
 	sample_add(w);
 	record_note(w, append_put(&w->log, &rec), type, flags);
 	wal_count(w, C_WAL_RECORDS, 1);
@@ -117,6 +122,7 @@ void
 wal_term_begins(struct wal *w, uint64_t term, uint64_t vlsn)
 {
 	struct terms *terms = w->r->terms;
+	bool begun;
 
 	if (terms_add(terms, term, vlsn))
 		return;
@@ -124,7 +130,8 @@ wal_term_begins(struct wal *w, uint64_t term, uint64_t vlsn)
 		  "of term %ju: they are not this log's, and forgotten",
 	    (uintmax_t)vlsn, (uintmax_t)term);
 	terms_clear(terms);
-	(void)terms_add(terms, term, vlsn);
+	begun = terms_add(terms, term, vlsn);
+	ASSERT(begun);
 }
 
 void
@@ -140,6 +147,10 @@ wal_publish_appended(struct wal *w)
 {
 	struct positions *pos = w->r->pos;
 
+	/* In front of them: what is durable is never ahead of `appended`. */
+	ASSERT(w->durable <= w->log.end.vlsn);
+	ASSERT(w->urgent <= w->log.end.vlsn);
+	ASSERT(w->group_waits <= w->log.end.vlsn);
 	if (w->urgent != 0)
 		position_set(&pos->urgent, w->urgent);
 	if (w->group_waits != 0)
@@ -154,6 +165,8 @@ role_publish(struct wal *w)
 {
 	struct region *r = w->r;
 
+	ASSERT(w->term_start <= w->log.end.vlsn);
+	ASSERT(w->durable <= w->log.end.vlsn);
 	if (w->own_term != 0 && w->own_term == w->view.term)
 		position_set(&r->pos->term_start,
 		    epoch_word(w->view.epoch, w->term_start));
@@ -199,6 +212,8 @@ wal_role_turn(struct wal *w)
 		w->own_term = w->view.term;
 		wal_append_own(w, w->own_term, REC_TERM, NULL, 0);
 		w->term_start = w->log.end.vlsn;
+		ASSERT(w->own_term > w->boot_term);
+		ASSERT(w->own_term == w->log.end.term);
 		wal_term_begins(w, w->own_term, w->term_start);
 		w->told = false;
 		wal_publish_appended(w);
@@ -384,6 +399,10 @@ request_append(struct wal *w, unsigned client, const struct wal_req *req,
 	bool more = (req->flags & REQ_MORE) != 0;
 	uint8_t flags = c->parts && !more ? REC_HAS_PARTS : 0;
 
+	/* Nothing of a client but as master, behind the term's first record. */
+	ASSERT(w->view.role == ROLE_MASTER);
+	ASSERT(w->own_term == w->view.term);
+	ASSERT(w->own_term == w->log.end.term);
 	if (more && !c->parts && !parts_close(w))
 		return false;
 	if (!wal_room(w, record_len(n)))

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "shm/assert.h"
 #include "shm/memory.h"
 
 static void
@@ -46,6 +47,7 @@ buffer_take(struct wal *w, uint64_t end)
 
 	if (to > size)
 		to = size;
+	ASSERT(w->log.taken < to);
 	rc = memory_take(w->r->walbuf.data + w->log.taken, to - w->log.taken);
 	no_memory_set(w, rc != 0);
 	if (rc != 0)
@@ -65,6 +67,7 @@ wal_buffer_open(struct wal *w)
 bool
 wal_buffer_has(struct wal *w, uint32_t n)
 {
+	ASSERT(n <= w->r->walbuf.size);
 	if (wal_buffer_room(w) >= n)
 		return true;
 	if (w->log.position + n > w->log.taken && !w->no_memory)

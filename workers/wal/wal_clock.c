@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "shm/assert.h"
 #include "shm/say.h"
 #include "shm/trouble.h"
 
@@ -132,6 +133,8 @@ wal_clock_back(struct wal *w)
 	clock_encode(payload, step->from_ms, step->cause);
 	log_clock_went_back(&w->clock, step);
 	wal_append_own(w, w->log.end.term, REC_CLOCK, payload, sizeof(payload));
+	/* Else those behind it would be judged by another time than it says. */
+	ASSERT(w->log.end.time_ms == step->to_ms);
 	wal_publish_appended(w);
 	meet_publish(w, 0);
 	position_set(&w->r->pos->clock_back, mono_ns());

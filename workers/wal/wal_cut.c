@@ -113,6 +113,10 @@ lower(struct wal *w)
 	uint64_t vlsn = w->cut.req.vlsn;
 	uint64_t n = atomic_load_explicit(&h->cuts, memory_order_relaxed) + 1;
 
+	/* All of it is durable: no completion raises what is lowered here. */
+	ASSERT(w->flights == 0);
+	ASSERT(w->durable == w->log.end.vlsn);
+	ASSERT(vlsn < w->durable);
 	atomic_store_explicit(
 	    &h->cut[n % WALBUF_CUTS], vlsn, memory_order_relaxed);
 	/* Pairs with the acquire in walbuf_cut_since(). */
@@ -126,6 +130,8 @@ lower(struct wal *w)
 		    epoch_word(w->view.epoch, vlsn), memory_order_release);
 	stage();
 	append_cut(&w->log, &w->cut.end);
+	/* In this order: a reader never sees more durable than appended. */
+	ASSERT(w->durable == w->log.end.vlsn);
 	position_set(&pos->appended, vlsn);
 	position_set(&pos->clock_ms, (uint64_t)w->log.end.time_ms);
 	stage();
@@ -145,6 +151,7 @@ member_lower(struct wal *w)
 		return;
 	w->member = w->member_before <= vlsn ? w->member_before : 0;
 	w->member_before = w->member;
+	ASSERT(w->member <= vlsn);
 	position_set(&pos->member,
 	    w->member >= position_get(&pos->first) ? w->member : 0);
 }
@@ -167,6 +174,7 @@ forget(struct wal *w, uint64_t term)
 		w->boot_term = term;
 	if (w->term_start > vlsn)
 		w->own_term = w->term_start = 0;
+	ASSERT(w->boot_term >= w->log.end.term);
 	w->parts_open = false;
 	/* A CLOCK record may be among what goes: log time never falls. */
 	if (w->clock.ms < w->log.end.time_ms)
@@ -217,6 +225,11 @@ cut(struct wal *w, int fd, uint32_t number, uint64_t size)
 		.size = (uint64_t)w->log.segment.limit + w->io.block };
 	uint64_t term = w->log.end.term;
 
+	ASSERT(w->cut.step == CUT_SEGMENT);
+	ASSERT(w->view.role != ROLE_MASTER);
+	ASSERT(!w->log.batch.open);
+	ASSERT(w->cut.number <= info->number);
+	ASSERT(number > info->number);
 	ASSERT(w->cut.end.vlsn == w->cut.req.vlsn);
 	ASSERT(
 	    word_vlsn(position_get(&w->r->pos->committed)) <= w->cut.end.vlsn);
@@ -234,6 +247,7 @@ cut(struct wal *w, int fd, uint32_t number, uint64_t size)
 	info->prev_end = w->cut.offset;
 	if (w->cut.high < w->cut.last)
 		w->cut.high = w->cut.last;
+	ASSERT(w->cut.high > w->cut.req.vlsn);
 	w->cut.base = w->log.position;
 	hold_turn(w);
 	w->cut.step = CUT_HEADER;

@@ -59,6 +59,10 @@ flight_pieces(struct wal *w, struct wal_flight *f)
 	uint64_t from = f->start + f->done;
 	int n = 0;
 
+	/* On a block: else a direct write is refused, or two meet in one. */
+	ASSERT(f->start % w->io.block == 0);
+	ASSERT(f->done % w->io.block == 0);
+	ASSERT(f->done < f->size);
 	if (from < whole) {
 		f->iov[n].iov_base = append_at(&w->log, from);
 		f->iov[n++].iov_len = whole - from;
@@ -67,6 +71,7 @@ flight_pieces(struct wal *w, struct wal_flight *f)
 		f->iov[n].iov_base = f->bounce;
 		f->iov[n++].iov_len = w->io.block;
 	}
+	ASSERT(n > 0);
 	return n;
 }
 
@@ -106,6 +111,10 @@ flight_submit(struct wal *w, struct wal_flight *f)
 	struct io_uring_sqe *sqe;
 	int n = flight_pieces(w, f);
 
+	/* Behind the header's block is a flush's place, or it is the header. */
+	ASSERT(f->start >= w->log.segment.base);
+	ASSERT(w->header_flight == (f->start == w->log.segment.base));
+	ASSERT(f->end - w->log.segment.base <= w->log.segment.limit);
 	/* A link does not cross a submission: room for both, or submit. */
 	if (io_uring_sq_space_left(&w->loop.ring) < 2)
 		(void)io_uring_submit(&w->loop.ring);
@@ -148,10 +157,20 @@ flight_tell(struct wal *w)
 static void
 flight_begin(struct wal *w, uint64_t start, uint64_t end, bool closed)
 {
+	const struct wal_flight *before =
+	    &w->flight[(w->first + w->flights + FLIGHT_MAX - 1) % FLIGHT_MAX];
 	struct wal_flight *f;
 	uint64_t whole;
 
 	ASSERT(w->flights < FLIGHT_MAX);
+	ASSERT(w->log.segment.number == w->segment.info.number);
+	/* No two write one block, and what follows continues what is ahead. */
+	ASSERT(w->flights == 0 || before->closed);
+	ASSERT(w->flights == 0 || before->end == start);
+	ASSERT(!closed || end % w->io.block == 0);
+	/* Durable is what readers know as appended. */
+	ASSERT(end == w->log.published || w->log.batch.records == 0);
+	ASSERT(w->durable <= w->log.end.vlsn);
 	f = &w->flight[(w->first + w->flights) % FLIGHT_MAX];
 	ASSERT(f->state == FLIGHT_FREE);
 	f->start = align_down(start, w->io.block);
@@ -181,6 +200,7 @@ flight_begin(struct wal *w, uint64_t start, uint64_t end, bool closed)
 void
 wal_flight_header(struct wal *w)
 {
+	ASSERT(w->phase == WAL_HEADER);
 	w->header_flight = true;
 	w->log.batch.records = 0;
 	flight_begin(w, w->log.segment.base, w->log.position, true);
@@ -240,6 +260,10 @@ flight_publish(struct wal *w, struct wal_flight *f)
 {
 	struct region *r = w->r;
 
+	/* It rises, but at a cut, which waits until none is under way. */
+	ASSERT(f->vlsn >= w->durable);
+	ASSERT(f->vlsn <= w->log.end.vlsn);
+	ASSERT(f->head_durable <= w->durable);
 	flight_account(w, f);
 	w->head_durable = f->head_durable;
 	w->durable = f->vlsn;
@@ -266,6 +290,7 @@ flights_publish(struct wal *w)
 		flight_trace(w, f, NULL, 0);
 		if (w->header_flight) {
 			ASSERT(w->flights == 1);
+			ASSERT(w->phase == WAL_HEADER);
 			w->header_flight = false;
 			w->phase = WAL_APPENDING;
 			wal_cut_done(w);
@@ -279,10 +304,12 @@ flights_publish(struct wal *w)
 		if (f->records != 0 && begun == 0)
 			begun = f->begun_ns;
 		f->state = FLIGHT_FREE;
+		ASSERT(w->flight_bytes >= f->size);
 		w->flight_bytes -= f->size;
 		w->first = (w->first + 1) % FLIGHT_MAX;
 		w->flights--;
 	}
+	ASSERT(w->flights > 0 || w->flight_bytes == 0);
 	flight_tell(w);
 	wal_bells_flight(w, 0);
 	if (!any)
@@ -350,6 +377,7 @@ wal_write_done(
 	(void)flags;
 	if (f == NULL)
 		return;
+	ASSERT(f->done < f->size);
 	left = f->size - f->done;
 	res = wal_fault(WAL_OP_WRITE, res);
 	v = wal_flight_written(res, left, w->io.block, !w->io.direct);

@@ -16,6 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "shm/assert.h"
 #include "shm/bits.h"
 #include "shm/log/segment.h"
 #include "shm/position.h"
@@ -262,6 +263,7 @@ write_all(int fd, struct iovec *iov, int n, uint64_t offset, int flags)
 	ssize_t done;
 
 	while (n > 0) {
+		ASSERT(iov->iov_len != 0);
 		done = pwritev2(fd, iov, n, (off_t)offset, flags);
 		if (done < 0 && errno == EINTR)
 			continue;
@@ -315,6 +317,8 @@ wal_file_write(const struct wal_io *io, int fd, const void *data, size_t n,
 	struct iovec iov;
 	int rc;
 
+	ASSERT(!io->direct || offset % io->block == 0);
+	ASSERT(!io->direct || n % io->block == 0);
 	iov.iov_base = (void *)(uintptr_t)data;
 	iov.iov_len = n;
 	rc = write_all(fd, &iov, 1, offset, io->direct ? RWF_DSYNC : 0);

@@ -208,6 +208,7 @@ wal_keeper_cut(struct wal *w, uint32_t number)
 	struct wal_keeper *k = &w->keeper;
 
 	ASSERT(k->cut_from == k->cut_to);
+	ASSERT(number < w->segment.info.number);
 	while (k->olds > 0 && k->old[k->olds - 1].number > number)
 		k->olds--;
 	k->cut_from = number + 1;
@@ -272,6 +273,9 @@ oldest_forget(struct wal *w)
 	struct wal_keeper *k = &w->keeper;
 	uint64_t first = old_end(w, 0);
 
+	ASSERT(k->olds > 0);
+	/* A log is never left without a record. */
+	ASSERT(first <= w->durable);
 	position_set(&w->r->pos->first, first);
 	vmap_trim(w->r->vmap, first);
 	memmove(k->old, k->old + 1, --k->olds * sizeof(*k->old));
@@ -759,6 +763,7 @@ wal_keeper_take(struct wal *w, uint32_t *number, uint64_t *size)
 
 	if (fd < 0 || !k->next_ready)
 		return -1;
+	ASSERT(k->next_number > w->segment.info.number);
 	*number = k->next_number;
 	*size = k->next_size;
 	k->next_fd = -1;

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 
+#include "shm/assert.h"
 #include "shm/log/segment.h"
 
 enum plan_action
@@ -12,6 +13,7 @@ wal_plan(const struct plan_in *in)
 {
 	bool close = in->must_close || in->waiting >= PLAN_CLOSE_BYTES;
 
+	ASSERT(in->flights <= FLIGHT_MAX);
 	if (in->waiting == 0)
 		return PLAN_WAIT;
 	if (in->flights == 0)
@@ -22,12 +24,14 @@ wal_plan(const struct plan_in *in)
 	if (in->flight_bytes + in->waiting + 2 * in->block >
 	    SEGMENT_FLIGHT_WINDOW)
 		return PLAN_WAIT;
+	ASSERT(in->flight_bytes < SEGMENT_FLIGHT_WINDOW);
 	return PLAN_FLUSH_CLOSED;
 }
 
 enum flight_verdict
 wal_flight_written(int res, uint32_t left, uint32_t block, bool buffered)
 {
+	ASSERT(left != 0);
 	if (res == -EINTR || res == -EAGAIN)
 		return FLIGHT_REWRITE;
 	if (res <= 0 || (uint32_t)res > left)

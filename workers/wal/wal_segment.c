@@ -20,6 +20,11 @@ header_append(struct wal *w, int fd, uint64_t file_size)
 {
 	struct wal_segment *s = &w->segment;
 
+	/* All that it continues is durable, all that it tells of is in it. */
+	ASSERT(w->flights == 0);
+	ASSERT(w->durable == w->log.end.vlsn);
+	ASSERT(w->member <= w->log.end.vlsn);
+	ASSERT(fd >= 0);
 	memcpy(s->info.uuid, w->uuid, sizeof(s->info.uuid));
 	s->info.generation = w->generation;
 	s->info.life = segment_life_new();
@@ -58,11 +63,14 @@ segment_retire(struct wal *w)
 	close(s->fd);
 	s->info.prev_number = s->info.number;
 	s->info.prev_end = append_offset(&w->log);
+	ASSERT(s->info.prev_end % w->io.block == 0);
+	ASSERT(s->info.prev_end <= w->log.segment.limit);
 }
 
 void
 wal_segment_begin(struct wal *w, int fd, uint32_t number, uint64_t size)
 {
+	ASSERT(number > w->segment.info.prev_number);
 	w->segment.info.number = number;
 	header_append(w, fd, size);
 	w->phase = WAL_HEADER;
