@@ -68,6 +68,8 @@ commit_view_write(struct commit_state *cs, const struct commit_view *in)
 	uint32_t seq = atomic_load_explicit(&cs->seq, memory_order_relaxed);
 	uint64_t word[VIEW_WORDS];
 
+	ASSERT(in->self <= MEMBER_MAX);
+	ASSERT(in->member_count <= MEMBER_MAX);
 	memcpy(word, in, sizeof(*in));
 	view_store(cs, seq + 1, word);
 	/* Pairs with the acquire in commit_view_read(). */
@@ -169,6 +171,7 @@ commit_term_ended(struct region *r, uint64_t term)
 	    atomic_load_explicit(&cs->ended_count, memory_order_relaxed);
 	unsigned i = n % ENDED_MAX;
 
+	ASSERT(term != 0);
 	atomic_store_explicit(&cs->ended[i].term, 0, memory_order_relaxed);
 	atomic_thread_fence(memory_order_release);
 	atomic_store_explicit(

@@ -47,6 +47,12 @@ view_publish(struct group *g, const struct commit_view *view)
 	const struct membership *m = group_membership(&g->core);
 	uint32_t i;
 
+	/* A master's term is in the state file, and an epoch does not return.
+	 */
+	ASSERT(view->term <= g->state.term);
+	ASSERT(view->role != ROLE_MASTER || view->term == g->state.term);
+	ASSERT(view->role != ROLE_MASTER || g->state_write == STATE_WRITE_IDLE);
+	ASSERT(view->epoch >= g->view.epoch);
 	for (i = 0; i < m->count; i++)
 		memcpy(
 		    g->r->commit->name[i], m->member[i].name, MEMBER_NAME_MAX);

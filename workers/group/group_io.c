@@ -42,6 +42,7 @@ state_submit(struct group *g)
 	    g->state_write == STATE_WRITE_FIRST ? g->worse : 1 - g->worse;
 	struct io_uring_sqe *sqe = loop_sqe(&g->loop);
 
+	ASSERT(block < STATE_BLOCKS);
 	if (sqe == NULL) {
 		g->state_write = STATE_WRITE_FAILED;
 		return;
@@ -60,6 +61,7 @@ state_done(
 	(void)slot;
 	(void)generation;
 	(void)flags;
+	ASSERT(g->state_write != STATE_WRITE_DURABLE);
 	g->state_write =
 	    state_write_next(g->state_write, res, STATE_BLOCK_SIZE);
 	if (g->state_write == STATE_WRITE_FIRST ||
@@ -77,6 +79,10 @@ group_state_store(struct group *g, uint64_t term, uint64_t vote)
 	ASSERT(g->state_fd >= 0);
 	/* Its own boot's, which needs no name: no other one stands again. */
 	ASSERT(vote == 0 || vote == g->node.incarnation);
+	/* Terms rise, and there is one vote in each. */
+	ASSERT(term >= g->state.term);
+	ASSERT(term > g->state.term || g->state.vote == 0 ||
+	       vote == g->state.vote);
 	g->state.counter++;
 	g->state.term = term;
 	g->state.vote = vote;

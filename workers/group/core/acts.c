@@ -40,7 +40,8 @@ say_ready(struct group_core *c, struct group_wants *out)
 void
 group_term_enter(struct group_core *c, uint64_t term)
 {
-	ASSERT(term > c->term && !group_busy(c));
+	ASSERT(term > c->term);
+	ASSERT(!group_busy(c));
 	c->term = term;
 	c->vote = c->vote_boot = 0;
 	c->votes = c->prevotes = 0;
@@ -161,6 +162,9 @@ act_voted(
 	out->publish = true; /* the term is durable now: show it */
 	if (!c->grant_owed)
 		return;
+	ASSERT(c->stored_term == c->term);
+	ASSERT(c->vote != 0);
+	ASSERT(c->vote != c->incarnation);
 	c->grant_owed = false;
 	c->stand_at_ns = ev->now_ns + group_lease_ns(c);
 	out->answer_to = c->vote;
@@ -174,8 +178,11 @@ void
 act_lead(
     struct group_core *c, const struct group_event *ev, struct group_wants *out)
 {
-	ASSERT(c->stored_term == c->term && !c->persisting);
+	ASSERT(c->stored_term == c->term);
+	ASSERT(!c->persisting);
 	ASSERT(c->won_term < c->term);
+	ASSERT(c->stage == STAGE_VOTE);
+	ASSERT(c->vote == c->incarnation);
 	c->won_term = c->term;
 	c->term_vlsn = 0;
 	c->term_committed = false;
@@ -230,6 +237,7 @@ group_member_retry(
 {
 	if (!group_member_due(c) || now_ns < c->member_retry_ns)
 		return;
+	ASSERT(c->current.count != 0);
 	c->member_asked = true;
 	out->append_member = true;
 }
@@ -301,6 +309,7 @@ act_member_committed(
     struct group_core *c, const struct group_event *ev, struct group_wants *out)
 {
 	(void)ev;
+	ASSERT(c->current.vlsn != 0);
 	c->previous = c->current;
 	out->save_member = true;
 }

@@ -142,6 +142,8 @@ act_timed_out(
 static void
 fence(struct group_core *c, struct group_wants *out)
 {
+	ASSERT(out->raise_epoch);
+	ASSERT(c->stored_term < c->term);
 	c->fencing = true;
 	c->fence_epoch = c->epoch;
 	out->fence = true;
@@ -181,6 +183,7 @@ act_hand_over(
     struct group_core *c, const struct group_event *ev, struct group_wants *out)
 {
 	(void)ev;
+	ASSERT(c->won_term == c->term);
 	c->released = c->won_term;
 	c->lease_until_ns = 0;
 	stand(c, out);
@@ -259,6 +262,9 @@ void
 act_grant_again(
     struct group_core *c, const struct group_event *ev, struct group_wants *out)
 {
+	ASSERT(!group_busy(c));
+	ASSERT(c->vote == ev->msg->from);
+	ASSERT(c->stored_term == ev->msg->term);
 	out->answer_to = ev->msg->from;
 	out->answer = answer(c, ev, true);
 }
@@ -285,6 +291,9 @@ act_fenced(
 	bool free = ev->now_ns >= group_bound(c, c->vote,
 				      own ? c->released : c->asked_released);
 
+	ASSERT(c->fencing);
+	ASSERT(c->vote != 0);
+	ASSERT(own == (c->vote == c->incarnation));
 	c->fencing = false;
 	group_store(c, out);
 	if (own && free) {

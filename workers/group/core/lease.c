@@ -54,6 +54,8 @@ promise_give(struct group_core *c, const struct group_event *ev)
 	}
 	if (until > c->promise.until_ns)
 		c->promise.until_ns = until;
+	/* To anybody else, for as long as was told. */
+	ASSERT(group_bound(c, 0, 0) >= until);
 }
 
 /* ---- following ---- */
@@ -75,7 +77,8 @@ void
 act_follow(
     struct group_core *c, const struct group_event *ev, struct group_wants *out)
 {
-	ASSERT(!group_busy(c) && c->stored_term == ev->msg->term);
+	ASSERT(!group_busy(c));
+	ASSERT(c->stored_term == ev->msg->term);
 	ASSERT(ev->msg->beat.lease_ms <= c->promise_ms);
 	out->publish = c->leader != ev->msg->from;
 	c->leader = ev->msg->from;
@@ -163,18 +166,22 @@ group_lease_compute(struct group_core *c)
 {
 	uint64_t round, sent, length;
 
+	ASSERT(c->role == ROLE_MASTER);
 	if (group_commits_alone(c)) {
 		c->lease_until_ns = UINT64_MAX;
 		return;
 	}
 	c->lease_until_ns = 0;
 	round = quorum_round(c);
+	ASSERT(round <= c->round);
 	if (round == 0 || c->round - round >= GROUP_ROUNDS)
 		return;
 	sent = c->sent_ns[round % GROUP_ROUNDS];
 	if (sent > c->quorum_ns)
 		c->quorum_ns = sent;
 	length = group_lease_ns(c) * (100 - GROUP_DRIFT_PERCENT) / 100;
+	/* It ends before the promises that it goes by. */
+	ASSERT(length <= group_lease_ns(c));
 	if (length > GROUP_DRIFT_MS * NS_PER_MS)
 		c->lease_until_ns = sent + length - GROUP_DRIFT_MS * NS_PER_MS;
 }
@@ -194,6 +201,8 @@ group_lease_end(struct group_core *c)
 	if (c->lease_until_ns != UINT64_MAX &&
 	    c->lease_until_ns > c->bound_until_ns)
 		c->bound_until_ns = c->lease_until_ns;
+	ASSERT(c->lease_until_ns == UINT64_MAX ||
+	       c->lease_until_ns <= c->bound_until_ns);
 	c->lease_until_ns = 0;
 }
 

@@ -10,6 +10,12 @@
 #include "shm/assert.h"
 #include "workers/group/core/table.h"
 
+/* Of a core: what no step lowers. */
+struct group_rise {
+	uint16_t epoch;
+	uint64_t term, stored_term, won_term, seen_term, round;
+};
+
 /* What follows by itself: stands, or is elected. */
 #define FACTS_PER_STEP 2
 
@@ -65,6 +71,7 @@ group_adopt(struct group_core *c, const struct membership *m)
 		c->current = *m;
 	member_quorums(m, &c->quorums);
 	c->self = member_find(m, c->incarnation);
+	ASSERT(c->self < (int)c->current.count);
 }
 
 void
@@ -74,6 +81,7 @@ group_view(const struct group_core *c, struct commit_view *out)
 
 	memset(out, 0, sizeof(*out));
 	ASSERT(!master || c->won_term == c->stored_term);
+	ASSERT(!master || !c->readonly);
 	out->term = c->stored_term;
 	out->epoch = c->epoch;
 	out->role = (uint8_t)c->role;
@@ -92,7 +100,8 @@ static enum group_fact
 stored_fact(struct group_core *c, const struct group_event *ev)
 {
 	ASSERT(c->persisting);
-	ASSERT(ev->stored.term == c->term && ev->stored.vote == c->vote);
+	ASSERT(ev->stored.term == c->term);
+	ASSERT(ev->stored.vote == c->vote);
 	c->persisting = false;
 	c->stored_term = c->term;
 	if (c->self >= 0 && c->stage == STAGE_VOTE)
@@ -386,6 +395,9 @@ todo_epoch(const struct group_core *c, const struct group_wants *w,
 {
 	struct group_action *a;
 
+	/* Nothing commits under a mastership that is over. */
+	ASSERT(!w->announce || w->from != ROLE_MASTER || w->raise_epoch ||
+	       c->epoch == UINT16_MAX);
 	if (!w->raise_epoch)
 		return;
 	a = todo_add(todo, GROUP_RAISE_EPOCH);
@@ -402,6 +414,8 @@ todo_store(const struct group_core *c, const struct group_wants *w,
 
 	if (!w->store)
 		return;
+	ASSERT(c->persisting);
+	ASSERT(c->term >= c->stored_term);
 	a = todo_add(todo, GROUP_STORE);
 	a->store.term = c->term;
 	a->store.vote = c->vote;
@@ -458,8 +472,11 @@ todo_make(const struct group_core *c, const struct group_wants *w,
 	todo_store(c, w, todo);
 	if (w->publish)
 		group_view(c, &todo_add(todo, GROUP_PUBLISH)->view);
-	if (w->fence)
+	if (w->fence) {
+		ASSERT(c->fencing);
+		ASSERT(c->fence_epoch == c->epoch);
 		todo_add(todo, GROUP_FENCE)->fence = c->fence_epoch;
+	}
 	todo_send(w, todo);
 	if (w->append_member)
 		todo_add(todo, GROUP_APPEND_MEMBER)->membership = &c->current;
@@ -489,10 +506,71 @@ next_deadline(const struct group_core *c)
 	return at;
 }
 
+/* ---- what holds between two steps ---- */
+
+static void
+check_role(const struct group_core *c)
+{
+	bool master = c->role == ROLE_MASTER;
+
+	/* A lease is a master's, and a master's term is won and durable. */
+	ASSERT(master || c->lease_until_ns == 0);
+	ASSERT(!master || c->won_term == c->term);
+	ASSERT(!master || c->stored_term == c->term);
+	ASSERT(!master || c->leader == c->incarnation);
+	ASSERT(!master || c->stage == STAGE_IDLE);
+	ASSERT(!master || !group_busy(c));
+	ASSERT(c->role != ROLE_REPLICA || c->leader != 0);
+	ASSERT(c->role != ROLE_REPLICA || c->leader != c->incarnation);
+	ASSERT(!c->term_committed || c->term_vlsn != 0);
+}
+
+/* The vote: fenced, then stored, then told, and one for each term. */
+static void
+check_vote(const struct group_core *c)
+{
+	ASSERT(c->won_term <= c->stored_term);
+	ASSERT(c->stored_term <= c->term);
+	ASSERT(group_busy(c) || c->stored_term == c->term);
+	ASSERT(!c->fencing || !c->persisting);
+	ASSERT(!c->fencing || c->fence_epoch <= c->epoch);
+	ASSERT(!c->fencing || c->stored_term < c->term);
+	ASSERT(!c->grant_owed || c->persisting);
+	ASSERT(!c->grant_owed || c->vote != 0);
+	ASSERT(c->stage != STAGE_FENCE || c->fencing);
+	ASSERT(c->stage != STAGE_FENCE || c->vote == c->incarnation);
+	ASSERT(c->stage != STAGE_VOTE || c->vote == c->incarnation);
+	/* The own vote counts once it is durable, as every other one. */
+	ASSERT(c->stage != STAGE_VOTE || c->self < 0 ||
+	       (c->votes >> c->self & 1) == 0 || c->stored_term == c->term);
+}
+
+static void
+check(const struct group_core *c)
+{
+	check_role(c);
+	check_vote(c);
+	ASSERT(c->self < (int)c->current.count || c->current.count == 0);
+}
+
+/* What never falls, whatever the event. */
+static void
+check_rise(const struct group_core *c, const struct group_rise *before)
+{
+	ASSERT(c->epoch >= before->epoch);
+	ASSERT(c->term >= before->term);
+	ASSERT(c->stored_term >= before->stored_term);
+	ASSERT(c->won_term >= before->won_term);
+	ASSERT(c->seen_term >= before->seen_term);
+	ASSERT(c->round >= before->round);
+}
+
 void
 group_step(
     struct group_core *c, const struct group_event *ev, struct group_todo *out)
 {
+	const struct group_rise before = { c->epoch, c->term, c->stored_term,
+		c->won_term, c->seen_term, c->round };
 	struct group_wants wants = { .why = NULL };
 	enum group_fact fact;
 	unsigned i;
@@ -501,6 +579,7 @@ group_step(
 	out->deadline_ns = GROUP_NEVER;
 	if (c->broken)
 		return;
+	check(c);
 	fact = event_fact(c, ev, &wants);
 	if (fact != FACT_COUNT)
 		row_apply(c, row_find(c->role, fact), ev, &wants);
@@ -510,7 +589,10 @@ group_step(
 	}
 	group_member_retry(c, ev->now_ns, &wants);
 	c->broken = wants.fail || wants.restart;
+	check_rise(c, &before);
 	todo_make(c, &wants, out);
-	if (!c->broken)
-		out->deadline_ns = next_deadline(c);
+	if (c->broken)
+		return;
+	check(c);
+	out->deadline_ns = next_deadline(c);
 }
