@@ -191,6 +191,8 @@ list_collect(struct writer *w)
 		if (i % STEP_BUCKETS == 0)
 			step(w);
 	}
+	ASSERT(w->count <= w->cap);
+	ASSERT(w->count <= w->most);
 	if (w->count != 0)
 		qsort(w->list, w->count, sizeof(w->list[0]), by_key);
 	return 0;
@@ -331,6 +333,8 @@ write_all(
 				      &w->g->flush_vlsn, memory_order_relaxed);
 	int rc = 0;
 
+	/* A checkpoint is never older than the one before. */
+	ASSERT(w->vlsn > w->st.vlsn);
 	if (flush != 0) {
 		rc = store_db_empty(w->db, w->txn, &w->st);
 		w->st.flush_vlsn = flush;
@@ -383,6 +387,9 @@ commit(struct writer *w)
 	MDB_txn *txn = w->txn;
 	int fd, rc;
 
+	/* All that is in the transaction is in it as of this. */
+	ASSERT(w->st.vlsn == w->vlsn);
+	ASSERT(!w->more);
 	w->txn = NULL;
 	rc = store_db_same(w->db);
 	if (rc == 0)

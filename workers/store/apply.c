@@ -97,6 +97,7 @@ take(struct apply *a, uint64_t bytes)
 	uint64_t at;
 	int rc;
 
+	ASSERT(a->bytes <= a->bound);
 	a->asked = bytes;
 	if (bytes > a->bound - a->bytes)
 		return -EFBIG;
@@ -148,6 +149,7 @@ apply_put(struct apply *a, const struct apply_key *k, uint64_t value_len,
 	if (rc != 0)
 		return rc;
 	a->bytes += bytes;
+	ASSERT(a->bytes <= a->bound);
 	*e = table_add(a->w, k->key, k->len, value_len, a->vlsn, expire_ms,
 	    flags_of(k), value);
 	return 0;
@@ -390,6 +392,7 @@ apply_record(struct apply *a, const struct record *rec, const uint8_t *payload,
 	struct op op;
 	int rc = 0;
 
+	ASSERT(record_applies(rec->type));
 	record_begin(a, rec, out);
 	if (multi ? op_multi_decode(payload, n, &m) != 0
 		  : op_decode(payload, n, &op) != 0)

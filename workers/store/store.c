@@ -220,6 +220,7 @@ skip_to(struct store *s, uint64_t vlsn)
 {
 	struct table_head *t = s->table.t;
 
+	ASSERT(vlsn >= s->applied);
 	s->applied = s->skipped = vlsn;
 	table_commit(&s->table, vlsn,
 	    atomic_load_explicit(&t->time_ms, memory_order_relaxed));
@@ -264,7 +265,8 @@ boot_check(struct store *s)
 		return false;
 	}
 	s->seek = true;
-	if (s->applied < end && s->w->force && first > s->applied + 1) {
+	if (s->applied < end && s->w->force && first > s->applied + 1 &&
+	    first <= end + 1) {
 		event_add(s->r, SLOT_STORE, EVENT_ERROR,
 		    "force: records %llu to %llu are not in the log "
 		    "and are skipped",

@@ -255,6 +255,8 @@ apply_next(struct store *s, uint64_t limit, enum busy *busy)
 	if (rc != 0)
 		return rc;
 	s->applied = rec.vlsn;
+	/* Readers see just this. */
+	ASSERT(s->table.vlsn == s->applied);
 	s->wal_bytes += rec.len;
 	return 0;
 }
@@ -265,6 +267,7 @@ store_publish(struct store *s)
 	uint64_t before = position_get(&s->r->pos->applied);
 	bool waited;
 
+	ASSERT(s->applied >= before);
 	store_room_publish(s);
 	position_set(&s->r->pos->applied, s->applied);
 	/* Who raised apply_wanted after this look sees `applied`. */
@@ -279,6 +282,7 @@ publish(struct store *s, uint64_t before, uint64_t start_ns)
 	uint64_t n = s->applied - before;
 	struct slot_row *wal = &s->r->slots->row[SLOT_WAL];
 
+	ASSERT(s->applied >= before);
 	if (n != 0)
 		cursor_release(s->cursor);
 	/* Its fence stands between that and the look at wal, too. */
@@ -382,6 +386,9 @@ store_apply_batch(struct store *s)
 		if (mono_ns() > start + STORE_BATCH_NS)
 			break;
 	}
+	/* Nothing that is not committed, and durable here. */
+	ASSERT(s->applied == before || s->applied <= limit);
+	ASSERT(s->applied - before <= STORE_BATCH_RECORDS);
 	if (busy == BUSY_NOT && s->result.waits && !store_result_send(s))
 		busy = BUSY_RESULT;
 	if (rc != 0 && rc != -EAGAIN)

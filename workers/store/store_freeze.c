@@ -92,9 +92,14 @@ freeze(struct store *s)
 {
 	struct table_gen *g = s->table.g;
 
+	/* A checkpoint holds whole records, and all up to its VLSN. */
+	ASSERT(s->parts_origin == 0);
+	ASSERT(s->table.vlsn == s->applied);
 	s->wanted_seen = wanted_now(s);
 	atomic_store_explicit(&g->wanted, s->wanted_seen, memory_order_relaxed);
 	table_freeze(&s->table);
+	ASSERT(s->table.g != g);
+	ASSERT(store_is_frozen(s));
 	s->wal_bytes = 0;
 	position_set(
 	    &s->r->pos->checkpoint_bytes, position_get(&s->r->pos->wal_bytes));
@@ -113,6 +118,7 @@ drop(struct store *s)
 	    1;
 
 	table_drop(&s->table);
+	ASSERT(!store_is_frozen(s));
 	position_set(&s->r->pos->frozen, 0);
 	store_expiry_dropped(s, number);
 	view_changed(s);

@@ -41,6 +41,9 @@ flush_fill(struct index_flush *f)
 		page += INDEX_PAGE;
 		f->next_page++;
 	}
+	ASSERT(f->next_page <= f->end_page);
+	ASSERT(
+	    (size_t)(page - f->buf) <= (size_t)FLUSH_CHUNK_PAGES * INDEX_PAGE);
 	f->buf_done = 0;
 	f->buf_len = (uint32_t)(page - f->buf);
 	return f->buf_len > 0;
@@ -51,6 +54,10 @@ flush_begin(struct index_flush *f, const struct vmap_pair *tail, size_t nt,
     const struct vmap_pair *pair, size_t n)
 {
 	ASSERT(f->state == FLUSH_IDLE);
+	/* The head is a page of its own, and never written but with all. */
+	ASSERT(f->first_page > 0);
+	ASSERT(f->next_page == 0 || !f->rewrite);
+	ASSERT(nt < INDEX_PAGE_SAMPLES);
 	f->count = nt + n;
 	f->fresh = n;
 	f->end_page = f->first_page + pages_of(f->count);
@@ -75,8 +82,10 @@ int
 index_flush_add(struct index_flush *f, const struct index_disk *d,
     const struct vmap_pair *pair, size_t n, uint64_t durable)
 {
-	ASSERT(d->usable && d->pages > 0);
-	ASSERT(n > 0 && pair[0].vlsn > d->last_vlsn);
+	ASSERT(d->usable);
+	ASSERT(d->pages > 0);
+	ASSERT(n > 0);
+	ASSERT(pair[0].vlsn > d->last_vlsn);
 	f->rewrite = false;
 	f->head = d->head;
 	f->durable = durable;
@@ -149,6 +158,8 @@ index_flush_commit(const struct index_flush *f, struct index_disk *d)
 	size_t in_last = f->count % INDEX_PAGE_SAMPLES;
 
 	ASSERT(f->state == FLUSH_DONE);
+	ASSERT(f->next_page == f->end_page);
+	ASSERT(f->buf_done == f->buf_len);
 	if (f->rewrite) {
 		memset(d, 0, sizeof(*d));
 		d->head = f->head;
