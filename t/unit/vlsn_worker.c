@@ -15,6 +15,7 @@
 #include "shm/trouble.h"
 #include "t/lib/segment_build.h"
 #include "t/shm_fixture.h"
+#include "workers/vlsn/vlsn.h"
 
 #define SEGMENT  (8u << 20)
 #define WAIT_MS  TAP_WAIT_MS
@@ -589,6 +590,34 @@ test_kills(void)
 	node_end();
 }
 
+/*
+ * Samples that wal has put in the place of those that it cut, between two
+ * looks of a flush: they are not behind what the file has.
+ */
+static void
+test_behind(void)
+{
+	static struct vlsn v;
+	struct vmap_range range;
+
+	node_begin(false);
+	vmap_range(fix.r.vmap, &range);
+	v = (struct vlsn){ .w = &worker,
+		.r = &fix.r,
+		.dir = data_dir,
+		.fd = data_dir,
+		.new_fd = -1,
+		.loaded = true,
+		.next = range.lo,
+		.cuts = range.cuts,
+		.disk = { .usable = true,
+		    .pages = 2,
+		    .last_vlsn = pos_get(&fix.r.pos->durable) } };
+	ok(!vlsn_flush_start(&v), "samples behind the file's are not added");
+	ok(!v.disk.usable, "it is made anew");
+	node_end();
+}
+
 int
 main(void)
 {
@@ -608,6 +637,7 @@ main(void)
 	test_liar();
 	test_readonly();
 	test_unwritable();
+	test_behind();
 	log_remove();
 	return tap_done();
 }

@@ -143,7 +143,11 @@ flush_add(struct vlsn *v, uint64_t durable)
 	int rc;
 
 	rc = flush_collect(v, v->next, durable, &fresh, &v->flush_next);
-	if (rc == 0 && fresh.count > 0)
+	/* Those that a cut took may have got successors meanwhile. */
+	if (rc == 0 && fresh.count > 0 &&
+	    fresh.pair[0].vlsn <= v->disk.last_vlsn)
+		v->disk.usable = false;
+	else if (rc == 0 && fresh.count > 0)
 		rc = index_flush_add(
 		    &v->flush, &v->disk, fresh.pair, fresh.count, durable);
 	free(fresh.pair);
