@@ -669,36 +669,45 @@ store_db_used(const struct store_db *db, MDB_txn *txn, uint64_t *bytes)
 	return 0;
 }
 
+bool
+store_terms_sound(const void *data, size_t n)
+{
+	const uint8_t *p = data;
+
+	return n >= 4 && n % 16 == 4 && get_le32(p) == crc32c(0, p + 4, n - 4);
+}
+
+void
+store_terms_decode(const void *data, struct store_term *out, size_t count)
+{
+	const uint8_t *p = data;
+	size_t i;
+
+	for (i = 0; i < count; i++) {
+		out[i].term = get_le64(p + 4 + i * 16);
+		out[i].vlsn = get_le64(p + 12 + i * 16);
+	}
+}
+
 /* The list as it lies in the map. */
 static int
 read_terms(void *arg)
 {
 	const struct map_call *m = arg;
 	MDB_val k = store_name(STORE_TERMS_NAME), *v = m->out;
-	const uint8_t *p;
 	int rc = mdb_get(m->txn, m->db->meta, &k, v);
 
 	if (rc != 0)
 		return store_db_errno(rc);
-	p = v->mv_data;
-	return v->mv_size < 4 || v->mv_size % 16 != 4 ||
-		       get_le32(p) != crc32c(0, p + 4, v->mv_size - 4)
-		   ? -EBADMSG
-		   : 0;
+	return store_terms_sound(v->mv_data, v->mv_size) ? 0 : -EBADMSG;
 }
 
 static int
 copy_terms(void *arg)
 {
 	const struct map_call *m = arg;
-	struct store_term *out = m->out;
-	const uint8_t *p = m->key;
-	size_t i;
 
-	for (i = 0; i < m->n; i++) {
-		out[i].term = get_le64(p + 4 + i * 16);
-		out[i].vlsn = get_le64(p + 12 + i * 16);
-	}
+	store_terms_decode(m->key, m->out, m->n);
 	return 0;
 }
 

@@ -121,9 +121,12 @@ void store_db_close(struct store_db *db);
  * The state of the store at path, read as bytes: nothing is mapped, locked or
  * believed, so that this is safe beside a writer of which nothing is known. 0
  * or -errno, as store_db_open() to NOLOCK; -EPROTO: of another version;
- * -ENODATA: data.mdb is empty.
+ * -ENODATA: data.mdb is empty. Likewise the term runs of the same commit, as
+ * store_db_terms() gives them, if terms is not NULL: none (NULL, 0) if they
+ * cannot be read, or believed.
  */
-int store_db_peek(const char *path, struct store_state *out);
+int store_db_peek(const char *path, struct store_state *out,
+    struct store_term **terms, size_t *count);
 /*
  * Make an empty data.mdb in the directory path, durably and whole: under
  * another name until both of its first pages are on disk, for one alone is

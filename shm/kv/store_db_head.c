@@ -42,6 +42,9 @@ struct head {
 	const uint8_t *newest; /* one of them */
 	uint8_t page[PAGE_MAX];
 	struct store_state *state; /* to be read, or NULL */
+	bool wants_terms;
+	struct store_term *terms; /* malloc()ed, or NULL */
+	size_t term_count;
 	uint64_t entries; /* in all databases */
 	const char *what; /* is wrong */
 };
@@ -235,21 +238,61 @@ is_entry(const uint8_t *node, const char *name)
 	       memcmp(node + NODE_HEAD, name, strlen(name)) == 0;
 }
 
+static void
+terms_drop(struct head *h)
+{
+	free(h->terms);
+	h->terms = NULL;
+	h->term_count = 0;
+}
+
+/* No boot needs it: one that cannot be read, or believed, is none. */
+static void
+take_terms(struct head *h, const uint8_t *data, size_t n)
+{
+	if (!store_terms_sound(data, n))
+		return;
+	terms_drop(h);
+	if ((h->terms = malloc(n)) == NULL)
+		return;
+	h->term_count = n / sizeof(*h->terms);
+	store_terms_decode(data, h->terms, h->term_count);
+}
+
+/* On pages of its own, from `page` on. */
+static void
+take_long_terms(struct head *h, uint64_t page, size_t n)
+{
+	uint8_t *data = malloc(n);
+
+	if (data != NULL &&
+	    db_read(&h->f, data, n, page * h->f.page_size + PAGE_HEAD) == 0)
+		take_terms(h, data, n);
+	free(data);
+}
+
 /* Of "meta". Only the list of terms may be a long one. */
 static int
 judge_entry(struct head *h, const uint8_t *node)
 {
+	bool terms = is_entry(node, STORE_TERMS_NAME);
+	const uint8_t *data = node_data(node);
 	uint64_t pages;
+	int rc = 0;
 
-	if ((node_flags(node) & F_BIGDATA) == 0)
+	if ((node_flags(node) & F_BIGDATA) == 0) {
+		if (h->wants_terms && terms)
+			take_terms(h, data, node_size(node));
 		return h->state != NULL && is_entry(node, STORE_STATE_NAME)
-			   ? store_state_decode(
-				 node_data(node), node_size(node), h->state)
+			   ? store_state_decode(data, node_size(node), h->state)
 			   : 0;
-	if (!is_entry(node, STORE_TERMS_NAME))
+	}
+	if (!terms)
 		return -EBADMSG;
-	return db_read_run(
-	    &h->f, get_le64(node_data(node)), node_size(node), &pages);
+	rc = db_read_run(&h->f, get_le64(data), node_size(node), &pages);
+	if (rc == 0 && h->wants_terms)
+		take_long_terms(h, get_le64(data), node_size(node));
+	return rc;
 }
 
 /* In the page now is a leaf. */
@@ -492,6 +535,7 @@ look(struct head *h)
 	h->entries = 0;
 	if (h->state != NULL)
 		memset(h->state, 0, sizeof(*h->state));
+	terms_drop(h);
 	if (rc == 0)
 		rc = judge_metas(h);
 	if (rc == 0)
@@ -592,20 +636,31 @@ store_db_head(const char *path, struct store_head *out, char *why, size_t n)
 }
 
 int
-store_db_peek(const char *path, struct store_state *out)
+store_db_peek(const char *path, struct store_state *out,
+    struct store_term **terms, size_t *count)
 {
-	struct head h = { .what = "", .state = out };
+	struct head h = {
+		.what = "", .state = out, .wants_terms = terms != NULL
+	};
 	unsigned tries = 0;
 	char name[PATH_MAX];
 	int rc;
 
 	memset(out, 0, sizeof(*out));
-	if ((rc = store_files_kind(path, false, name, sizeof(name))) != 0)
-		return rc;
-	do
-		rc = look_file(&h, name);
-	while (rc == -EAGAIN && ++tries < STORE_OPENS_MAX);
+	rc = store_files_kind(path, false, name, sizeof(name));
+	if (rc == 0)
+		do
+			rc = look_file(&h, name);
+		while (rc == -EAGAIN && ++tries < STORE_OPENS_MAX);
 	if (rc == -EAGAIN)
-		return -EBUSY;
-	return rc == 0 && h.newest == NULL ? -ENODATA : rc;
+		rc = -EBUSY;
+	if (rc == 0 && h.newest == NULL)
+		rc = -ENODATA;
+	if (rc != 0)
+		terms_drop(&h);
+	if (terms != NULL) {
+		*terms = h.terms;
+		*count = h.term_count;
+	}
+	return rc;
 }

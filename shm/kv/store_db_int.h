@@ -58,6 +58,12 @@ uint32_t store_chunk_crc(const uint8_t *key, const uint8_t *data, size_t n);
  * known, nothing else of *out counts.
  */
 int store_state_decode(const void *data, size_t n, struct store_state *out);
+/*
+ * The entry "terms" of "meta": a checksum, then (term, VLSN) of each run. One
+ * of n bytes that is sound has n / 16 of them.
+ */
+bool store_terms_sound(const void *data, size_t n);
+void store_terms_decode(const void *data, struct store_term *out, size_t count);
 /* The data of one chunk, in the map: its length must be exactly `want`. */
 int store_chunk_get(const struct store_db *db, MDB_txn *txn, uint64_t id,
     uint32_t index, size_t want, const uint8_t **data);

@@ -20,7 +20,6 @@
 #include "shm/log/index_file.h"
 #include "shm/log/terms.h"
 #include "shm/log/walbuf.h"
-#include "shm/map_read.h"
 #include "shm/position.h"
 
 #define HINT_MAGIC UINT64_C(0x31746e69684c4157) /* "WALhint1" */
@@ -35,62 +34,41 @@ is_group(const uint8_t uuid[16], const uint8_t group[16])
 
 /* All of them, or none: what does not rise is no list of runs. */
 static void
-terms_add_all(struct terms *terms, const struct store_db *db)
+terms_take(struct terms *terms, const struct store_term *list, size_t count)
 {
-	struct store_term *list = NULL;
-	size_t count = 0, i;
 	bool good = true;
-	MDB_txn *txn;
+	size_t i;
 
-	if (mdb_txn_begin(db->env, NULL, MDB_RDONLY, &txn) != 0)
-		return;
-	if (store_db_terms(db, txn, &list, &count) != 0)
-		count = 0;
 	for (i = 0; good && i < count; i++)
 		good = terms_add(terms, list[i].term, list[i].vlsn);
 	if (!good)
 		terms_clear(terms);
-	free(list);
-	mdb_txn_abort(txn);
-}
-
-/* For a boot, beside which nobody writes. No lock: checkpoint may be opening.
- */
-static void
-terms_take(struct terms *terms, const char *path, uint64_t vlsn)
-{
-	struct store_db db;
-	char why[256];
-
-	map_read_open();
-	if (store_db_open(&db, path, STORE_DB_NOLOCK, 0, why, sizeof(why)) != 0)
-		return;
-	if (db.state.vlsn == vlsn)
-		terms_add_all(terms, &db);
-	store_db_close(&db);
 }
 
 static int
 checkpoint_take(struct log_known *out, const char *data_path,
     const uint8_t group[16], struct terms *terms)
 {
+	struct store_term *list = NULL;
 	struct store_state st;
 	char path[PATH_MAX];
+	size_t count = 0;
 	int rc;
 
 	snprintf(path, sizeof(path), "%s/store", data_path);
-	rc = store_db_peek(path, &st);
+	rc = store_db_peek(path, &st, terms != NULL ? &list : NULL, &count);
 	/* None, or a foreign one: checkpoint refuses that. */
 	out->checkpoint_read = rc == -ENOENT;
-	if (rc != 0 || !is_group(st.group_uuid, group))
-		return rc == -ENOENT ? 0 : rc;
-	out->checkpoint_read = true;
-	out->checkpoint = st.vlsn;
-	out->term = st.term;
-	out->time_ms = st.time_ms;
-	if (terms != NULL)
-		terms_take(terms, path, st.vlsn);
-	return 0;
+	if (rc == 0 && is_group(st.group_uuid, group)) {
+		out->checkpoint_read = true;
+		out->checkpoint = st.vlsn;
+		out->term = st.term;
+		out->time_ms = st.time_ms;
+		if (terms != NULL)
+			terms_take(terms, list, count);
+	}
+	free(list);
+	return rc == -ENOENT ? 0 : rc;
 }
 
 /* One of an older generation knew what force has given up since. */

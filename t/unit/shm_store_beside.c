@@ -19,6 +19,7 @@
 #include "shm/bits.h"
 #include "shm/kv/store_db_int.h"
 #include "shm/log/logcheck.h"
+#include "shm/log/terms.h"
 
 #define KEYS      200u
 #define MAP       (UINT64_C(1) << 28)
@@ -116,6 +117,24 @@ put_keys(struct store_db *db, MDB_txn *txn, struct store_state *st)
 	return rc;
 }
 
+/* So many runs of terms has the checkpoint; some lists have their own pages. */
+static size_t
+runs(uint64_t vlsn)
+{
+	return vlsn / 20 * 97 % 700;
+}
+
+static int
+put_terms(struct store_db *db, MDB_txn *txn, const struct store_state *st)
+{
+	static struct store_term list[700];
+	size_t i, n = runs(st->vlsn);
+
+	for (i = 0; i < n; i++)
+		list[i] = (struct store_term){ i + 1, i + 1 };
+	return store_db_terms_put(db, txn, list, n);
+}
+
 static int
 commit(struct store_db *db, struct store_state *st, bool damage)
 {
@@ -129,6 +148,8 @@ commit(struct store_db *db, struct store_state *st, bool damage)
 	rc = put_keys(db, txn, st);
 	st->format = STORE_FORMAT;
 	st->checkpoints++;
+	if (rc == 0)
+		rc = put_terms(db, txn, st);
 	if (rc == 0)
 		rc = store_db_state_put(db, txn, st);
 	/* It is dirty, so it is in memory of ours. */
@@ -192,6 +213,24 @@ known(uint64_t *vlsn)
 	return rc;
 }
 
+/* What a boot learns: the runs of terms, too, and of the same checkpoint. */
+static int
+known_terms(uint64_t *vlsn)
+{
+	static const uint8_t none[16];
+	static struct term_run got[TERM_RUNS_MAX];
+	static struct terms terms;
+	struct log_known k;
+	int rc;
+
+	terms_clear(&terms);
+	log_known_read(&k, dir, AT_FDCWD, -1, none, 0, &terms, &rc);
+	*vlsn = k.checkpoint;
+	if (rc == 0 && terms_copy(&terms, got) != runs(k.checkpoint))
+		*vlsn = 0;
+	return rc;
+}
+
 /* One that has it mapped, of a node that writes nothing. */
 static int
 opened(uint64_t *vlsn)
@@ -247,6 +286,7 @@ test_damage(void)
 	plan.commits = 0;
 	(void)ask(DAMAGE);
 	is_i64(known(&vlsn), -EBADMSG, "damage is told");
+	is_i64(known_terms(&vlsn), -EBADMSG, "with the terms, too");
 	is_i64(opened(&vlsn), -EBADMSG, "by both");
 	(void)ask(1);
 	is_i64(known(&vlsn), 0, "until the next checkpoint");
@@ -259,6 +299,7 @@ test_maps(void)
 
 	maps = 0;
 	is_i64(known(&vlsn), 0, "the state is read");
+	is_i64(known_terms(&vlsn), 0, "so are the terms");
 	is_u64(maps, 0, "and nothing is mapped for it");
 }
 
@@ -293,6 +334,8 @@ main(void)
 	(void)ask(20);
 	for (i = 0; i < sizeof(commits) / sizeof(*commits); i++)
 		test_between(known, commits[i]);
+	for (i = 0; i < sizeof(commits) / sizeof(*commits); i++)
+		test_between(known_terms, commits[i]);
 	for (i = 0; i < sizeof(commits) / sizeof(*commits); i++)
 		test_between(opened, commits[i]);
 	test_maps();
