@@ -193,6 +193,21 @@ worker_open(struct worker *w, const char *title, unsigned keep)
 	seq_opened(w->region->seq, w->slot);
 }
 
+void *
+worker_state(struct worker *w, enum phase phase, size_t size)
+{
+	const struct fault f = { .object = "memory",
+		.call = "malloc",
+		.error = ENOMEM,
+		.place = PLACE_PROCESS,
+		.goes_on = true };
+
+	if ((w->state = calloc(1, size)) != NULL)
+		return w->state;
+	worker_boot_fault(w, phase, &f);
+	exit(WORKER_EXIT_FAILED);
+}
+
 int
 worker_data_dir_check(const struct worker *w)
 {

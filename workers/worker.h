@@ -44,6 +44,7 @@ struct worker {
 	int control_fd; /* listening unix socket; health only */
 	bool force, readonly; /* recovery mode */
 	int exit_code; /* of its end, if something asks for another than 0 */
+	void *state; /* of its main: worker_state() */
 };
 
 /*
@@ -61,6 +62,14 @@ enum worker_keep {
  * then PDEATHSIG and the parent check. Exits on failure, having logged.
  */
 void worker_open(struct worker *w, const char *title, unsigned keep);
+/*
+ * What the worker knows: size bytes of zeros, which its main hands down, so
+ * that none of it is static and two workers could run in one process. Behind
+ * worker_open(). Never freed: what is under way on the ring when main returns
+ * may still be written into it. Exits without memory, and the boot fails at
+ * this gate.
+ */
+void *worker_state(struct worker *w, enum phase phase, size_t size);
 /*
  * Before a fault of data_dir's files is told: what this process knows better
  * than the table, in d: want of rights, as denied_explain() does; the command

@@ -2,10 +2,12 @@
  * The vlsn worker as a process on a real region and a log made by hand: the
  * gates it fires, the samples it brings back for segments that the boot scan
  * did not visit, flushes that never pass `durable`, death at any time, a cut,
- * a damaged or lost file, a directory it cannot write, and the stop.
+ * a damaged or lost file, a directory it cannot write, no memory to begin with,
+ * and the stop.
  */
 #include "workers/worker.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -28,6 +30,18 @@ static struct worker worker;
 static struct segment_build build[SEGMENTS];
 static char data[80];
 static int data_dir;
+static bool no_memory; /* for a worker's state */
+
+void *__real_calloc(size_t n, size_t size);
+void *__wrap_calloc(size_t n, size_t size);
+void *
+__wrap_calloc(size_t n, size_t size)
+{
+	if (!no_memory || n * size != sizeof(struct vlsn))
+		return __real_calloc(n, size);
+	errno = ENOMEM;
+	return NULL;
+}
 
 static void
 log_make(void)
@@ -618,6 +632,24 @@ test_behind(void)
 	node_end();
 }
 
+/* The boot fails at the worker's gate, as a fault of the world. */
+static void
+test_no_memory(void)
+{
+	pid_t pid;
+
+	node_begin(false);
+	no_memory = true;
+	pid = worker_start();
+	is_i64(child_end(pid), WORKER_EXIT_FAILED, "no memory: it ends");
+	no_memory = false;
+	is_u64(seq_failed(fix.r.seq), 1, "and the boot with it");
+	ok(strstr(fix.r.seq->error, "vlsn: memory: malloc: ") != NULL,
+	    "that is told: %s", fix.r.seq->error);
+	is_u64(fix.r.seq->error_kind, FAULT_WORLD, "as what may pass");
+	node_end();
+}
+
 int
 main(void)
 {
@@ -638,6 +670,7 @@ main(void)
 	test_readonly();
 	test_unwritable();
 	test_behind();
+	test_no_memory();
 	log_remove();
 	return tap_done();
 }

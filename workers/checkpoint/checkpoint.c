@@ -28,7 +28,7 @@
 #define RETRY_MAX_NS     (8 * NS_PER_S)
 #define KILLED           "its process was killed"
 
-static struct checkpoint {
+struct checkpoint {
 	struct worker *w;
 	struct region *r;
 	struct loop loop;
@@ -46,7 +46,7 @@ static struct checkpoint {
 	uint64_t backoff_ns;
 	uint32_t wanted_seen; /* control.checkpoint_wanted */
 	uint64_t flushed_seen; /* sum of both generations' flush_vlsn */
-} me;
+};
 
 /* ---- boot ---- */
 
@@ -686,10 +686,11 @@ checkpoint_main(struct worker *w)
 		.pending = checkpoint_pending,
 		.deadline = checkpoint_deadline,
 	};
-	struct checkpoint *c = &me;
+	struct checkpoint *c;
 	int rc;
 
 	worker_open(w, "checkpoint", KEEP_DATA);
+	c = worker_state(w, PHASE_CLUSTER_CATALOG_OPEN, sizeof(*c));
 	c->w = w;
 	c->r = w->region;
 	/* Before the ring: a child looks at the files, see boot_verify(). */

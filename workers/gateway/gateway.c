@@ -285,13 +285,13 @@ gateway_open(struct gateway *g, struct worker *w)
 int
 gateway_main(struct worker *w)
 {
-	static struct gateway me;
-	struct gateway *g = &me;
+	struct gateway *g;
 	char title[16];
 	int rc;
 
 	snprintf(title, sizeof(title), "gateway%u", w->slot - SLOT_GATEWAY);
 	worker_open(w, title, KEEP_LISTEN | KEEP_DATA);
+	g = worker_state(w, PHASE_TRANSPORT_BIND, sizeof(*g));
 	if (gateway_open(g, w) != 0)
 		return WORKER_EXIT_FAILED;
 	if ((rc = gateway_boot(g)) != 0)

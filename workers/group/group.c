@@ -23,8 +23,6 @@
 #define RING_ENTRIES 32
 #define TICK_NS      NS_PER_S
 
-static struct group me;
-
 /* ---- what the core asks for ---- */
 
 /* Nothing commits under a lower epoch from here on; the VLSN stays. */
@@ -586,10 +584,11 @@ group_main(struct worker *w)
 		.pending = pending,
 		.deadline = deadline,
 	};
-	struct group *g = &me;
+	struct group *g;
 	int rc;
 
 	worker_open(w, "group", KEEP_DATA);
+	g = worker_state(w, PHASE_RAFT_METADATA_REPLAY, sizeof(*g));
 	g->w = w;
 	g->r = w->region;
 	g->deadline_ns = GROUP_NEVER;

@@ -13,8 +13,6 @@
 
 #define RING_ENTRIES 64
 
-static struct health me;
-
 /*
  * draining_control_plane: no new requests, those under way are answered.
  * Probes go on, and say draining, until the end.
@@ -108,11 +106,12 @@ health_main(struct worker *w)
 		.pending = pending,
 		.deadline = deadline,
 	};
-	struct health *h = &me;
+	struct health *h;
 	char why[128];
 	int rc;
 
 	worker_open(w, "health", KEEP_HTTP);
+	h = worker_state(w, PHASE_HEALTH_LOOP_START, sizeof(*h));
 	h->w = w;
 	h->r = w->region;
 	rc = loop_open(

@@ -109,7 +109,6 @@ on_request(void *ctx, struct MHD_Connection *conn, const char *url,
     const char *method, const char *version, const char *body,
     size_t *body_size, void **seen)
 {
-	static char begun;
 	struct health *h = ctx;
 	struct page page;
 	enum MHD_Result rc;
@@ -117,7 +116,7 @@ on_request(void *ctx, struct MHD_Connection *conn, const char *url,
 	(void)version;
 	(void)body;
 	if (*seen == NULL) {
-		*seen = &begun;
+		*seen = ctx; /* not NULL: this one was begun */
 		return MHD_YES;
 	}
 	if (*body_size != 0)

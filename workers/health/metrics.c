@@ -87,8 +87,7 @@ hist_add_text(struct text *t, enum hist which, const struct histogram *h)
 static void
 hists_add(struct text *t, const struct histograms *hs)
 {
-	/* 19 KiB; one page is made at a time. */
-	static struct histogram merged;
+	struct histogram merged; /* 19 KiB */
 	unsigned i;
 
 	for (i = 0; i < HIST_COUNT; i++) {

@@ -29,8 +29,6 @@
 
 #define NO_MEMORY_EFFECT "the store waits, nothing is lost"
 
-static struct store me;
-
 /* ---- boot ---- */
 
 static bool
@@ -543,10 +541,11 @@ store_main(struct worker *w)
 		.pending = store_pending,
 		.deadline = store_deadline,
 	};
-	struct store *s = &me;
+	struct store *s;
 	int rc;
 
 	worker_open(w, "store", KEEP_DATA);
+	s = worker_state(w, PHASE_CLUSTER_CATALOG_OPEN, sizeof(*s));
 	/* Large values come and go: their memory goes back each time. */
 	mallopt(M_MMAP_THRESHOLD, LARGE_BYTES);
 	s->w = w;

@@ -13,8 +13,6 @@
 
 #define RING_ENTRIES 16
 
-static struct vlsn me;
-
 /* Answer each step of the stop in order; the flush is the third last. */
 static void
 vlsn_part(struct vlsn *v)
@@ -131,10 +129,11 @@ vlsn_main(struct worker *w)
 		.pending = vlsn_pending,
 		.deadline = vlsn_deadline,
 	};
-	struct vlsn *v = &me;
+	struct vlsn *v;
 	int rc;
 
 	worker_open(w, "vlsn", KEEP_DATA);
+	v = worker_state(w, PHASE_SCHEMA_CACHE_WARMUP, sizeof(*v));
 	v->w = w;
 	v->r = w->region;
 	v->wal_dir = v->dir = v->fd = v->new_fd = -1;

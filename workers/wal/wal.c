@@ -16,8 +16,6 @@
 
 #define WAL_RING_ENTRIES 64
 
-static struct wal me;
-
 /* Idle for a while: let a last head tell what is durable and committed. */
 static void
 tick_head(struct wal *w)
@@ -226,9 +224,10 @@ wal_begin(struct wal *w)
 int
 wal_main(struct worker *worker)
 {
-	struct wal *w = &me;
+	struct wal *w;
 
 	worker_open(worker, "wal", KEEP_DATA);
+	w = worker_state(worker, PHASE_WAL_RECOVERY, sizeof(*w));
 	w->w = worker;
 	w->r = worker->region;
 	w->conf = worker->conf;

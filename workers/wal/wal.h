@@ -219,6 +219,8 @@ enum wal_clock_said {
 	CLOCK_SAID_STEP /* the clock was set */
 };
 
+struct wal_ahead;
+
 struct wal {
 	struct worker *w;
 	struct region *r;
@@ -232,6 +234,7 @@ struct wal {
 	uint64_t generation;
 	uint64_t incarnation; /* of data_dir */
 	struct segment_list found; /* boot: what is in the directory */
+	struct wal_ahead *ahead; /* boot: reads the segments; wal_scan.c */
 
 	struct append log; /* its end, batch, segment, buffer */
 	uint64_t batch_begun_ns;
@@ -296,14 +299,13 @@ int wal_recover_probe(struct wal *w);
 
 /*
  * wal_scan.c: chunks of a segment, read ahead through the ring; from: its
- * block size, for that is where its header ends.
+ * block size, for that is where its header ends. 0 or -errno. What it keeps
+ * for the next one goes when free is told.
  */
-struct wal_ahead;
-int wal_ahead_open(struct wal_ahead **out, struct wal *w, uint32_t number,
-    uint32_t from, uint64_t to);
-void wal_ahead_close(struct wal_ahead *a);
-void wal_ahead_free(void);
-void wal_ahead_source(struct wal_ahead *a, struct segment_source *out);
+int wal_ahead_open(struct wal *w, uint32_t number, uint32_t from, uint64_t to,
+    struct segment_source *out);
+void wal_ahead_close(struct wal *w);
+void wal_ahead_free(struct wal *w);
 void wal_scan_done(
     void *ctx, uint32_t slot, uint32_t generation, int res, uint32_t flags);
 

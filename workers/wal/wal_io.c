@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -20,6 +21,8 @@
 #include "shm/bits.h"
 #include "shm/log/segment.h"
 #include "shm/position.h"
+
+#define REWRITE_STEP (256u * 1024) /* bytes */
 
 int (*wal_fault_hook)(enum wal_op op, int res);
 void (*wal_trace_hook)(const struct wal_trace *t);
@@ -332,14 +335,14 @@ int
 wal_file_rewrite(
     int fd, uint32_t from, uint32_t to, void (*beat)(void *ctx), void *ctx)
 {
-	static uint8_t buf[256 * 1024];
 	const struct wal_io io = { .direct = false };
+	uint8_t *buf = malloc(REWRITE_STEP);
+	int rc = buf != NULL ? 0 : -ENOMEM;
 	uint32_t at, n;
 	ssize_t got;
-	int rc = 0;
 
 	for (at = from; rc == 0 && at < to; at += n) {
-		n = to - at < sizeof(buf) ? to - at : sizeof(buf);
+		n = to - at < REWRITE_STEP ? to - at : REWRITE_STEP;
 		do
 			got = pread(fd, buf, n, at);
 		while (got < 0 && errno == EINTR);
@@ -349,5 +352,6 @@ wal_file_rewrite(
 			rc = got < 0 ? -errno : -EIO;
 		beat(ctx);
 	}
+	free(buf);
 	return rc;
 }

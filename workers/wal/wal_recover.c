@@ -26,7 +26,6 @@
 struct recovery {
 	struct wal *w;
 	struct logcheck check;
-	struct wal_ahead *ahead;
 	struct node_file node;
 	uint64_t records, total, reported;
 	uint64_t member; /* as wal's */
@@ -251,8 +250,8 @@ take_source(
     void *ctx, const struct segment_entry *e, struct segment_source *out)
 {
 	struct recovery *rec = ctx;
-	int rc = wal_ahead_open(&rec->ahead, rec->w, e->number, e->info.block,
-	    e->end != 0 ? e->end : e->file_size);
+	int rc = wal_ahead_open(rec->w, e->number, e->info.block,
+	    e->end != 0 ? e->end : e->file_size, out);
 
 	rec->w->sampled = false;
 	if (rec->scanned == 0) {
@@ -264,15 +263,13 @@ take_source(
 		rec->member = e->info.member;
 	rec->sure = rec->mark = 0;
 	rec->mark_vlsn = 0;
-	if (rc == 0)
-		wal_ahead_source(rec->ahead, out);
 	return rc;
 }
 
 static void
 take_close(void *ctx)
 {
-	wal_ahead_close(((struct recovery *)ctx)->ahead);
+	wal_ahead_close(((struct recovery *)ctx)->w);
 }
 
 static int
@@ -821,7 +818,7 @@ recover_scan(struct recovery *rec)
 	struct wal *w = rec->w;
 	int rc = logcheck_run(c);
 
-	wal_ahead_free();
+	wal_ahead_free(w);
 	if (rc != 0)
 		return rc == -ECANCELED ? rc : refuse_read(rec, rc);
 	w->log.end.vlsn = c->vlsn;

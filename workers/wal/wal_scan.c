@@ -26,6 +26,10 @@ struct ahead_chunk {
 	int res;
 };
 
+/*
+ * One reader at a time: completions find it in the worker's state. It is kept,
+ * with its memory, from segment to segment, until wal_ahead_free().
+ */
 struct wal_ahead {
 	struct wal *w;
 	int fd;
@@ -35,12 +39,6 @@ struct wal_ahead {
 	bool warm; /* a segment was read before: go on at full depth */
 	struct ahead_chunk chunk[AHEAD_MAX];
 };
-
-/*
- * One reader at a time: completions find it here. The memory is kept from
- * segment to segment, until wal_ahead_free().
- */
-static struct wal_ahead me = { .fd = -1 };
 
 static int
 ahead_memory(struct ahead_chunk *c)
@@ -90,13 +88,14 @@ void
 wal_scan_done(
     void *ctx, uint32_t slot, uint32_t generation, int res, uint32_t flags)
 {
-	(void)ctx;
+	struct wal_ahead *a = ((struct wal *)ctx)->ahead;
+
 	(void)generation;
 	(void)flags;
-	ASSERT(slot < AHEAD_MAX);
-	ASSERT(me.chunk[slot].state == CHUNK_READING);
-	me.chunk[slot].state = CHUNK_READ;
-	me.chunk[slot].res = wal_fault(WAL_OP_READ, res);
+	ASSERT(a != NULL && slot < AHEAD_MAX);
+	ASSERT(a->chunk[slot].state == CHUNK_READING);
+	a->chunk[slot].state = CHUNK_READ;
+	a->chunk[slot].res = wal_fault(WAL_OP_READ, res);
 }
 
 static int
@@ -148,31 +147,45 @@ ahead_read(void *ctx, uint32_t offset, uint8_t **data, size_t *n)
 	return 0;
 }
 
-int
-wal_ahead_open(struct wal_ahead **out, struct wal *w, uint32_t number,
-    uint32_t from, uint64_t to)
+static struct wal_ahead *
+ahead_of(struct wal *w)
 {
+	if (w->ahead != NULL ||
+	    (w->ahead = calloc(1, sizeof(*w->ahead))) == NULL)
+		return w->ahead;
+	w->ahead->w = w;
+	w->ahead->fd = -1;
+	return w->ahead;
+}
+
+int
+wal_ahead_open(struct wal *w, uint32_t number, uint32_t from, uint64_t to,
+    struct segment_source *out)
+{
+	struct wal_ahead *a = ahead_of(w);
 	char name[SEGMENT_NAME_MAX];
 
-	ASSERT(me.fd < 0);
+	if (a == NULL)
+		return -ENOMEM;
+	ASSERT(a->fd < 0);
 	ASSERT(is_pow2(from));
 	segment_name(name, number);
-	me.w = w;
-	me.fd = openat(w->dir, name, O_RDONLY | O_CLOEXEC | O_DIRECT);
-	if (me.fd < 0 && errno == EINVAL)
-		me.fd = openat(w->dir, name, O_RDONLY | O_CLOEXEC);
-	if (me.fd < 0)
+	a->fd = openat(w->dir, name, O_RDONLY | O_CLOEXEC | O_DIRECT);
+	if (a->fd < 0 && errno == EINVAL)
+		a->fd = openat(w->dir, name, O_RDONLY | O_CLOEXEC);
+	if (a->fd < 0)
 		return fault_of_call(-errno);
-	me.next = from;
-	me.to = (uint32_t)align_up(to, from);
-	me.reads = me.handed = 0;
-	*out = &me;
+	a->next = from;
+	a->to = (uint32_t)align_up(to, from);
+	a->reads = a->handed = 0;
+	*out = (struct segment_source){ .read = ahead_read, .ctx = a };
 	return 0;
 }
 
 void
-wal_ahead_close(struct wal_ahead *a)
+wal_ahead_close(struct wal *w)
 {
+	struct wal_ahead *a = w->ahead;
 	uint32_t i;
 
 	for (i = 0; i < AHEAD_MAX; i++) {
@@ -186,20 +199,15 @@ wal_ahead_close(struct wal_ahead *a)
 }
 
 void
-wal_ahead_free(void)
+wal_ahead_free(struct wal *w)
 {
 	uint32_t i;
 
-	ASSERT(me.fd < 0);
-	for (i = 0; i < AHEAD_MAX; i++) {
-		free(me.chunk[i].memory);
-		me.chunk[i].memory = NULL;
-	}
-}
-
-void
-wal_ahead_source(struct wal_ahead *a, struct segment_source *out)
-{
-	out->read = ahead_read;
-	out->ctx = a;
+	if (w->ahead == NULL)
+		return;
+	ASSERT(w->ahead->fd < 0);
+	for (i = 0; i < AHEAD_MAX; i++)
+		free(w->ahead->chunk[i].memory);
+	free(w->ahead);
+	w->ahead = NULL;
 }
