@@ -38,24 +38,15 @@ struct world world;
 
 /* ---- the node's processes ---- */
 
-extern char sim_wal_begin[], sim_wal_end[], sim_vlsn_begin[], sim_vlsn_end[];
-extern char sim_store_begin[], sim_store_end[], sim_checkpoint_begin[],
-    sim_checkpoint_end[], sim_group_begin[], sim_group_end[];
+/* Of checkpoint's folder: what its static variables are when one begins. */
+extern char sim_checkpoint_begin[], sim_checkpoint_end[];
+static char *checkpoint_fresh;
 
-/* A worker's folder: what its static variables are when one begins. */
-struct folder {
-	const char *name;
-	char *begin, *end;
-	char *fresh;
-};
-
-static struct folder folders[] = {
-	{ "wal", sim_wal_begin, sim_wal_end, NULL },
-	{ "vlsn", sim_vlsn_begin, sim_vlsn_end, NULL },
-	{ "store", sim_store_begin, sim_store_end, NULL },
-	{ "checkpoint", sim_checkpoint_begin, sim_checkpoint_end, NULL },
-	{ "group", sim_group_begin, sim_group_end, NULL },
-};
+static size_t
+checkpoint_size(void)
+{
+	return (size_t)(sim_checkpoint_end - sim_checkpoint_begin);
+}
 
 struct begun {
 	int (*main)(struct worker *);
@@ -81,10 +72,9 @@ worker_exec(const char *name, int (*main)(struct worker *), struct worker *w)
 	*b = (struct begun){ main, *w, *w->region, *w->conf };
 	b->worker.region = &b->region;
 	b->worker.conf = &b->conf;
-	for (size_t i = 0; i < NITEMS(folders); i++)
-		if (strcmp(folders[i].name, name) == 0)
-			memcpy(folders[i].begin, folders[i].fresh,
-			    (size_t)(folders[i].end - folders[i].begin));
+	if (strcmp(name, "checkpoint") == 0)
+		memcpy(
+		    sim_checkpoint_begin, checkpoint_fresh, checkpoint_size());
 	sim_set_name(name);
 	sim_exec(worker_begin, b);
 }
@@ -791,12 +781,8 @@ world_begin(void)
 	world.room = world.writes_wanted + GATEWAY_MAX;
 	world.write = calloc(world.room, sizeof(*world.write));
 	world.stalls = how->stall_one_in != 0;
-	for (size_t i = 0; i < NITEMS(folders); i++) {
-		size_t n = (size_t)(folders[i].end - folders[i].begin);
-
-		folders[i].fresh = malloc(n + 1);
-		memcpy(folders[i].fresh, folders[i].begin, n);
-	}
+	checkpoint_fresh = malloc(checkpoint_size());
+	memcpy(checkpoint_fresh, sim_checkpoint_begin, checkpoint_size());
 	(void)sim_disk_new(DISK);
 	sim_tell("%u writes, %u at a time, %u harms, %s", world.writes_wanted,
 	    world.window, world.harm,
