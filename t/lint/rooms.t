@@ -127,9 +127,9 @@ my $dir = tempdir( CLEANUP => 1 );
 
 # Symbols of an object: those it defines, and complaints.
 sub object {
-	my ($source) = @_;
+	my ( $source, $options ) = @_;
 	my ( %defined, %wanted, @state );
-	system "cc -std=gnu11 -D_GNU_SOURCE -I. -O1 -fno-pie -fno-builtin-printf"
+	system "cc -std=gnu11 -D_GNU_SOURCE -I. $options -fno-pie -fno-builtin-printf"
 	  . " -c -o $dir/o.o '$source'" and die "$source does not compile";
 	for (`nm $dir/o.o`) {
 		my ( $type, $name ) = m{(\w) (\S+)$} or die;
@@ -151,7 +151,7 @@ sub core_faults {
 			  if !$pure_header{$1} && $1 !~ m{^workers/\w+/core/};
 		}
 		next if $f !~ /\.c$/;
-		my ( $d, $w, $state ) = object($f);
+		my ( $d, $w, $state ) = object( $f, '-O1' );
 		%defined = ( %defined, %$d );
 		$wanted{$_} //= $f for keys %$w;
 		push @bad, @$state;
@@ -192,6 +192,45 @@ is fault_of("int f(const int *n) { return *n; }\n"), '', 'a pure one is none';
 
 my $flags = `pkg-config --cflags liburing inih libbsd-overlay lmdb libisal libmicrohttpd jansson libcrypto`;
 chomp $flags;
+
+# ---- workers: what one knows is its main's, so that many can run in a process
+
+my %static = (
+	'workers/checkpoint/checkpoint_pace.c: pace' =>
+	  'LMDB calls fdatasync() with a descriptor and nothing else',
+	'workers/checkpoint/checkpoint_pace.c: flush_failed' => 'likewise',
+	'workers/gateway/cmd/command.c: lookup' =>
+	  'an index of constants, made once, the same whoever asks',
+	'workers/wal/wal_io.c: wal_fault_hook' => 'set by tests only',
+	'workers/wal/wal_io.c: wal_trace_hook' => 'likewise',
+	'workers/wal/wal_io.c: zeros'          =>
+	  'zeros to read, mapped once, the same whoever asks',
+);
+
+# Variables of a file that outlive a call, in functions, too.
+sub statics {
+	my ($f) = @_;
+	my ( undef, undef, $state ) =
+	  object( $f, "-O0 $flags -DNODELIFE_VERSION='\"\"'" );
+	return map { my ($name) = m{state in (\w+)}; "$f: $name" } @$state;
+}
+is_deeply [ sort map { statics($_) } grep { m{^workers/.*\.c$} } @files ],
+  [ sort keys %static ], 'workers have no other static variables than these';
+
+sub static_of {
+	my ($text) = @_;
+	open my $h, '>', "$dir/x.c" or die;
+	print $h $text;
+	close $h;
+	return join ', ', map { s{^\S+: }{}r } sort( statics("$dir/x.c") );
+}
+is static_of("struct x { int n; };\nstatic struct x me;\nint f(void) { return me.n++; }\n"),
+  'me', 'one of a file is found';
+is static_of("int n;\nint f(void) { static int m = 1; return m++; }\n"), 'm, n',
+  'one of a function, and one of all files, too';
+is static_of("const char *f(int i) { static const char *const n[] = { \"a\" }; return n[i]; }\n"),
+  '', 'a constant is none';
+
 my @alone;
 for my $h ( grep { /\.h$/ } @files ) {
 	my $src = "#include \"$h\"\n";
