@@ -470,7 +470,7 @@ group_boot_open(struct group *g, char *why, size_t why_size)
 	return state_refuse(g, why, why_size, rc, "open: %s", strerror(-rc));
 }
 
-/* Force goes over a lost promise or membership: as wal's generation_raise(). */
+/* Force goes over a lost promise or membership: as wal_force.c's. */
 static int
 generation_raise(struct group *g, char *why, size_t why_size)
 {

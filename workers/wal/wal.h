@@ -457,14 +457,6 @@ void wal_keeper_trim(struct wal *w);
 /* Must new writes be refused? */
 bool wal_keeper_full(const struct wal *w);
 void wal_keeper_tick(struct wal *w);
-/*
- * Force: move what is no part of the log any more to salvage/: entries behind
- * `last` (UINT32_MAX: all), and those outside of the chain; tail: and a copy
- * of `last` itself. They leave the list. 0 or -errno.
- */
-int wal_keeper_salvage(
-    struct wal *w, struct segment_list *list, uint32_t last, bool tail);
-
 /* Shared by the two. A spare's name by its state. */
 void wal_spare_name(char out[32], const struct wal_spare *s);
 /* A call on wal/NAME failed (errno, positive): none is made till a next try. */

@@ -1,7 +1,6 @@
 /*
- * The keeper at boot: which files are spares, what is no part of the log, the
- * space that must be there before the node serves, and what a forced boot
- * keeps of what it drops. All of it blocks.
+ * The keeper at boot: which files are spares, what is no part of the log, and
+ * the space that must be there before the node serves. All of it blocks.
  */
 #include "workers/wal/wal.h"
 
@@ -14,8 +13,6 @@
 #include <unistd.h>
 
 #include "shm/say.h"
-
-#define SALVAGE_STEP (64 * 1024) /* so much is given up at a bad block */
 
 /* The ballast: space that only recovery from a full disk may use. */
 static void
@@ -203,165 +200,6 @@ wal_keeper_trim(struct wal *w)
 	if (ftruncate(fd, (off_t)size) == 0)
 		old->size = size;
 	close(fd);
-}
-
-/*
- * Copy size bytes as far as they can be read; holes for the rest. The reserve
- * is there for this, too.
- */
-static int
-copy_some(struct wal *w, int in, int out, off_t size, uint64_t *lost)
-{
-	off_t from = 0, to = 0;
-	bool reserve = true;
-	ssize_t n;
-
-	while (from < size) {
-		n = copy_file_range(in, &from, out, &to, SALVAGE_STEP, 0);
-		n = wal_fault(WAL_OP_SALVAGE, n < 0 ? -errno : (int)n);
-		loop_beat(&w->loop);
-		if (n > 0)
-			continue;
-		if (n == 0)
-			break;
-		if (wal_is_nospace((int)n) && reserve) {
-			unlinkat(w->w->data_dir, WAL_RESERVE_NAME, 0);
-			reserve = false;
-		} else if (n == -EIO || n == -ENODATA) {
-			from = to += SALVAGE_STEP;
-			*lost += SALVAGE_STEP;
-		} else
-			return (int)n;
-	}
-	return wal_file_sync(out);
-}
-
-#define SALVAGE_NAME_MAX (SEGMENT_NAME_MAX + 16)
-
-/*
- * A name that is free in salvage/: numbers come again after a forced boot that
- * was killed, and what an earlier one put there is not to be lost.
- */
-static void
-salvage_name(int salvage, const char *name, char out[SALVAGE_NAME_MAX])
-{
-	unsigned i;
-
-	snprintf(out, SALVAGE_NAME_MAX, "%s", name);
-	for (i = 1;
-	     faccessat(salvage, out, F_OK, AT_SYMLINK_NOFOLLOW) == 0 && i != 0;
-	     i++)
-		snprintf(out, SALVAGE_NAME_MAX, "%s.%u", name, i);
-}
-
-/* Copy the file that is cut, for whoever wants to look at it. */
-static int
-salvage_tail(struct wal *w, const char *name, off_t size, int salvage)
-{
-	char cut[SEGMENT_NAME_MAX + 8], to[SALVAGE_NAME_MAX];
-	uint64_t lost = 0;
-	int in, out, rc;
-
-	snprintf(cut, sizeof(cut), "%s.cut", name);
-	salvage_name(salvage, cut, to);
-	in = openat(w->dir, name, O_RDONLY | O_CLOEXEC);
-	if (in < 0)
-		return -errno;
-	out =
-	    openat(salvage, to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
-	if (out < 0) {
-		rc = -errno;
-		close(in);
-		return rc;
-	}
-	rc = copy_some(w, in, out, size, &lost);
-	if (lost != 0)
-		event_add(w->r, SLOT_WAL, EVENT_ERROR,
-		    "forced: about %ju bytes of wal/%s cannot be read",
-		    (uintmax_t)lost, name);
-	close(out);
-	close(in);
-	return rc;
-}
-
-/*
- * A file that is shorter than its header says tells of more behind it. That is
- * given up: a forced boot that is killed before its own segment has begun
- * leaves a log that ends here.
- */
-static int
-size_restore(struct wal *w, const char *name, struct segment_entry *e)
-{
-	int fd, rc;
-
-	if (e->file_size >= e->info.size)
-		return 0;
-	fd = openat(w->dir, name, O_WRONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	rc = ftruncate(fd, e->info.size) == 0 ? wal_file_sync(fd) : -errno;
-	if (rc == 0)
-		e->file_size = e->info.size;
-	close(fd);
-	return rc;
-}
-
-/*
- * Newest first: should it end half way, what is left is still a log that ends
- * behind the damage, and the next boot finds that again.
- */
-static int
-salvage_rest(struct wal *w, struct segment_list *list, uint32_t last, int to)
-{
-	char name[SEGMENT_NAME_MAX], as[SALVAGE_NAME_MAX];
-	uint32_t i;
-
-	for (i = list->count; i-- > 0;) {
-		struct segment_entry *e = &list->entry[i];
-
-		if (e->state == SEGMENT_UNBEGUN ||
-		    (last != UINT32_MAX && i <= last && e->in_chain))
-			continue;
-		segment_name(name, e->number);
-		salvage_name(to, name, as);
-		if (renameat(w->dir, name, to, as) != 0)
-			return -errno;
-		say_warnx("forced: wal/%s is salvage/%s now", name, as);
-		list->count--;
-		memmove(e, e + 1, (list->count - i) * sizeof(*e));
-	}
-	segment_list_resolve(list);
-	return 0;
-}
-
-int
-wal_keeper_salvage(
-    struct wal *w, struct segment_list *list, uint32_t last, bool tail)
-{
-	char name[SEGMENT_NAME_MAX];
-	int salvage, rc = 0;
-
-	if (mkdirat(w->w->data_dir, "salvage", 0750) != 0 && errno != EEXIST)
-		return -errno;
-	salvage = openat(
-	    w->w->data_dir, "salvage", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (salvage < 0)
-		return -errno;
-	if (tail && last != UINT32_MAX) {
-		segment_name(name, list->entry[last].number);
-		rc = salvage_tail(
-		    w, name, (off_t)list->entry[last].file_size, salvage);
-		if (rc == 0)
-			rc = size_restore(w, name, &list->entry[last]);
-	}
-	if (rc == 0)
-		rc = salvage_rest(w, list, last, salvage);
-	if (rc == 0)
-		rc = wal_file_sync(salvage);
-	if (rc == 0)
-		rc = wal_file_sync(w->w->data_dir);
-	close(salvage);
-	return rc;
 }
 
 int

@@ -1,56 +1,23 @@
 /*
  * Boot: what is in the log. Fence, headers, scan from the checkpoint's
  * segment on, judge (shm/log/logcheck.h), publish the positions. Nothing on
- * disk is changed here but by force; the new segment and all else follows in
- * wal_begin(), when nothing refuses this boot any more.
+ * disk is changed but by force (wal_force.c); the new segment and all else
+ * follows in wal_begin(), when nothing refuses this boot any more.
  */
-#include <sys/stat.h>
+#include "workers/wal/wal_recover.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <unistd.h>
 
-#include "conf/node_generation.h"
 #include "shm/assert.h"
-#include "shm/fault.h"
-#include "shm/log/logcheck.h"
+#include "shm/log/terms.h"
 #include "shm/say.h"
-#include "workers/wal/wal.h"
 
 #define PROGRESS_STEP (8u * 1024 * 1024) /* bytes between two reports */
-
-struct recovery {
-	struct wal *w;
-	struct logcheck check;
-	struct node_file node;
-	uint64_t records, total, reported;
-	uint64_t member; /* as wal's */
-	uint64_t member_before; /* likewise: it may not be committed */
-	uint32_t scanned; /* number of the first segment scanned */
-	uint64_t run_term; /* of the record scanned before */
-	uint64_t time_from; /* when the scan began */
-	uint32_t highest; /* number of any file, 0 = there is none */
-	bool sample; /* the next record may be a map sample */
-	/* Of the newest segment scanned: what lies before `sure` was durable,
-	   for a later head knows of a record of the flush that begins there.
-	   `mark`: where that may come to lie, when a head knows of mark_vlsn;
-	   0 = that record is still to come. */
-	uint32_t sure, mark;
-	uint64_t mark_vlsn;
-	bool torn; /* a tail is cut */
-	bool left; /* forced: older segments are no part of the log any more */
-	uint64_t term_seen; /* the newest that anything tells of */
-	int error; /* why the boot fails: errno, 0 = what why[] says */
-	bool damage; /* ... and a reader says so */
-	const char *call; /* ... and the call */
-	char object[PATH_MAX]; /* ... of which file */
-	char what[128]; /* ... and what, if no errno tells; "" = errno's */
-	char why[FAULT_TEXT_MAX]; /* ... and what it means for the data */
-};
 
 /* For what is no fault of a file: why[] says all of it. */
 __attribute__((format(printf, 2, 3))) static int
@@ -65,8 +32,9 @@ refuse(struct recovery *rec, const char *fmt, ...)
 }
 
 /* A call failed on `name` in the data directory. */
-static int
-refuse_call(struct recovery *rec, const char *name, const char *call, int error)
+int
+wal_refuse_call(
+    struct recovery *rec, const char *name, const char *call, int error)
 {
 	wal_path(rec->w, rec->object, sizeof(rec->object), "%s", name);
 	rec->call = call;
@@ -80,7 +48,7 @@ refuse_call(struct recovery *rec, const char *name, const char *call, int error)
 static int
 refuse_dir(struct recovery *rec, int error)
 {
-	int rc = refuse_call(rec, "", "stat", error);
+	int rc = wal_refuse_call(rec, "", "stat", error);
 
 	strlcpy(rec->object, rec->w->conf->node.data_dir, sizeof(rec->object));
 	return rc;
@@ -108,7 +76,7 @@ open_files(struct recovery *rec)
 	if (rc == -EBADMSG || rc == -ENOTSUP)
 		return refuse(rec, "node file: %s", why);
 	if (rc != 0)
-		return refuse_call(rec, NODE_FILE_NAME, "read", -rc);
+		return wal_refuse_call(rec, NODE_FILE_NAME, "read", -rc);
 	memcpy(w->uuid, rec->node.group_uuid, sizeof(w->uuid));
 	w->generation = rec->node.generation;
 	w->incarnation = rec->node.incarnation;
@@ -118,7 +86,7 @@ open_files(struct recovery *rec)
 	if (w->dir < 0 && errno == ENOENT) /* made when the boot is sure */
 		return 0;
 	if (w->dir < 0)
-		return refuse_call(rec, "wal", "open", errno);
+		return wal_refuse_call(rec, "wal", "open", errno);
 	if (w->w->readonly)
 		return 0;
 	rc = wal_recover_probe(w);
@@ -127,10 +95,11 @@ open_files(struct recovery *rec)
 		    "wal: direct I/O does not work on this file system; set "
 		    "[wal] io = auto or buffered");
 	if (rc != 0)
-		return refuse_call(rec, "wal/" WAL_PROBE_NAME, "write", -rc);
+		return wal_refuse_call(
+		    rec, "wal/" WAL_PROBE_NAME, "write", -rc);
 	rc = wal_fence(w->dir, name, sizeof(name));
 	snprintf(path, sizeof(path), "wal/%s", name);
-	return rc == 0 ? 0 : refuse_call(rec, path, "fence", -rc);
+	return rc == 0 ? 0 : wal_refuse_call(rec, path, "fence", -rc);
 }
 
 /* Do the headers belong to this group? */
@@ -289,109 +258,13 @@ take(void *ctx, const struct segment_entry *e, uint32_t offset,
 
 /* ---- what damage means ---- */
 
-/* What force would do about it; the same is done by force_cut(). */
-static bool
-force_begins_anew(const struct recovery *rec)
-{
-	return rec->check.missing.verdict != LOG_DAMAGED &&
-	       rec->check.vlsn < logcheck_base(&rec->check.known);
-}
-
-/* Does force move this file to salvage/, or (the tail) a copy of it? */
-static bool
-force_moves(const struct recovery *rec, uint32_t i)
-{
-	const struct segment_entry *e = &rec->check.list.entry[i];
-	uint32_t tail =
-	    force_begins_anew(rec) ? UINT32_MAX : rec->check.tail_entry;
-
-	if (e->state == SEGMENT_UNBEGUN)
-		return false;
-	return tail == UINT32_MAX || i > tail || !e->in_chain ||
-	       (i == tail && rec->check.fault.verdict == LOG_DAMAGED);
-}
-
-static void append(char *buf, size_t size, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
-
-static void
-append(char *buf, size_t size, const char *fmt, ...)
-{
-	size_t len = strlen(buf);
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(buf + len, size - len, fmt, ap);
-	va_end(ap);
-}
-
-/* "drop records A to B (N)"; false: there are none. */
-static bool
-range_tell(char *buf, size_t size, const char *lead, uint64_t from, uint64_t to,
-    const char *least)
-{
-	if (from > to)
-		return false;
-	append(buf, size, "%s %ju to %ju (%ju%s)", lead, (uintmax_t)from,
-	    (uintmax_t)to, (uintmax_t)(to - from + 1), least);
-	return true;
-}
-
-/*
- * "; force would drop records A to B, and keep FILES in salvage/": those before
- * a gap, good or not, and those behind damage.
- */
-static void
-force_tell(const struct recovery *rec, char *buf, size_t size)
-{
-	const struct logcheck *c = &rec->check;
-	const char *lead = "drop records";
-	bool gap = c->missing.verdict == LOG_DAMAGED;
-	uint64_t from = logcheck_base(&c->known) + 1;
-	uint64_t to = c->durable > c->behind ? c->durable : c->behind;
-	uint32_t i, first = 0, last = 0, files = 0;
-	bool told = false;
-
-	append(buf, size, "; recovery_mode = force would ");
-	if (gap) {
-		if (from < c->missing.first)
-			from = c->missing.first;
-		told = range_tell(buf, size, lead, from,
-		    c->list.entry[c->list.oldest].info.first_vlsn - 1, "");
-		lead = told ? " and" : lead;
-	}
-	if (!force_begins_anew(rec))
-		from = c->vlsn + 1;
-	if (!gap || c->fault.verdict == LOG_DAMAGED)
-		told |= range_tell(buf, size, lead, from, to, " at least");
-	if (c->rest && from > to) {
-		append(buf, size, "%s every record behind %ju",
-		    told ? " and" : "drop", (uintmax_t)c->vlsn);
-		told = true;
-	}
-	if (!told)
-		append(buf, size, "drop no record known of");
-	for (i = 0; i < c->list.count; i++)
-		if (force_moves(rec, i)) {
-			if (files++ == 0)
-				first = c->list.entry[i].number;
-			last = c->list.entry[i].number;
-		}
-	if (files == 1)
-		append(buf, size, ", and keep wal/%08x.seg in salvage/", first);
-	else if (files != 0)
-		append(buf, size,
-		    ", and keep %u files, wal/%08x.seg to %08x.seg, in "
-		    "salvage/",
-		    files, first, last);
-}
-
 /* Damage: the file, the place, what is good, and what force would drop. */
 static int
 refuse_damage(struct recovery *rec)
 {
 	const struct log_fault *f = logcheck_first(&rec->check);
 	char name[SEGMENT_NAME_MAX], good[LOG_FAULT_GOOD_MAX];
+	bool life = f->witness == WITNESS_LIFE;
 
 	log_fault_good(f, good, sizeof(good));
 	segment_name(name, f->segment);
@@ -401,14 +274,14 @@ refuse_damage(struct recovery *rec)
 	rec->damage = true;
 	snprintf(
 	    rec->what, sizeof(rec->what), "offset %u: %s", f->offset, f->what);
-	snprintf(rec->why, sizeof(rec->why), "the log is %s", good);
-	/* It may be an older copy, put there while the region stayed. */
-	if (f->witness == WITNESS_LIFE)
-		append(rec->why, sizeof(rec->why),
-		    ", as %s/region tells: if this is an older copy that is to "
-		    "replace what was here, remove that link",
-		    rec->w->conf->node.run_dir);
-	force_tell(rec, rec->why, sizeof(rec->why));
+	/* Such a one may be an older copy, put there while the region stayed.
+	 */
+	snprintf(rec->why, sizeof(rec->why), "the log is %s%s%s%s", good,
+	    life ? ", as " : "", life ? rec->w->conf->node.run_dir : "",
+	    life ? "/region tells: if this is an older copy that is to replace "
+		   "what was here, remove that link"
+		 : "");
+	wal_force_tell(rec, rec->why, sizeof(rec->why));
 	return -ECANCELED;
 }
 
@@ -421,10 +294,10 @@ refuse_store(struct recovery *rec)
 {
 	const struct log_fault *f = &rec->check.missing;
 
-	(void)refuse_call(rec, LOG_STORE_FILE, "open", ENOENT);
+	(void)wal_refuse_call(rec, LOG_STORE_FILE, "open", ENOENT);
 	snprintf(rec->why, sizeof(rec->why),
 	    "it may hold what the log lacks, wal/%08x.seg", f->segment);
-	force_tell(rec, rec->why, sizeof(rec->why));
+	wal_force_tell(rec, rec->why, sizeof(rec->why));
 	return -ECANCELED;
 }
 
@@ -450,14 +323,13 @@ is_gone(const struct recovery *rec)
 static int
 refuse_gone(struct recovery *rec)
 {
-	(void)refuse_call(
+	(void)wal_refuse_call(
 	    rec, "wal", rec->w->dir < 0 ? "open" : "readdir", ENOENT);
 	if (rec->w->dir >= 0)
 		strlcpy(rec->what, "no segment is left", sizeof(rec->what));
-	snprintf(rec->why, sizeof(rec->why),
-	    "the log is away, nothing is changed; recovery_mode = force would "
-	    "drop every record behind %ju, where the checkpoint ends",
-	    (uintmax_t)logcheck_base(&rec->check.known));
+	snprintf(
+	    rec->why, sizeof(rec->why), "the log is away, nothing is changed");
+	wal_force_gone_tell(rec, rec->why, sizeof(rec->why));
 	return -ECANCELED;
 }
 
@@ -475,12 +347,8 @@ damage_tell(struct recovery *rec)
 	    f->what, good);
 }
 
-/*
- * No record of the log counts: a new one begins behind the checkpoint, and
- * behind all that is known to have been durable.
- */
-static void
-begin_anew(struct recovery *rec)
+void
+wal_begin_anew(struct recovery *rec)
 {
 	const struct log_known *proof = &rec->check.known;
 	struct wal *w = rec->w;
@@ -498,13 +366,8 @@ begin_anew(struct recovery *rec)
 	if (rec->highest < proof->indexed_segment &&
 	    proof->indexed_segment < UINT32_MAX)
 		rec->highest = proof->indexed_segment;
-	if (w->log.end.vlsn == 0 || !w->w->force)
-		return;
-	event_add(w->r, SLOT_WAL, EVENT_ERROR,
-	    "forced: a new log begins behind record %ju: the checkpoint holds "
-	    "%ju, the index tells of %ju; all else is lost",
-	    (uintmax_t)w->log.end.vlsn, (uintmax_t)proof->checkpoint,
-	    (uintmax_t)proof->indexed);
+	if (w->w->force)
+		wal_force_anew_tell(rec);
 }
 
 /*
@@ -525,7 +388,7 @@ flush_tail(struct recovery *rec)
 	snprintf(path, sizeof(path), "wal/%s", name);
 	fd = openat(rec->w->dir, name, O_RDWR | O_CLOEXEC);
 	if (fd < 0)
-		return refuse_call(rec, path, "open", errno);
+		return wal_refuse_call(rec, path, "open", errno);
 	rc = wal_file_rewrite(
 	    fd, rec->sure, rec->check.tail_end, loop_beat, &rec->w->loop);
 	if (rc == 0) {
@@ -535,7 +398,7 @@ flush_tail(struct recovery *rec)
 	close(fd);
 	if (rc == 0)
 		rc = wal_file_sync(rec->w->dir);
-	return rc == 0 ? 0 : refuse_call(rec, path, call, -rc);
+	return rc == 0 ? 0 : wal_refuse_call(rec, path, call, -rc);
 }
 
 /* The newest membership record of a segment that was not scanned. */
@@ -602,7 +465,7 @@ member_search(struct recovery *rec)
 		return 0;
 	snprintf(path, sizeof(path), "wal/%s", name);
 	if (!is_damage(rc))
-		return refuse_call(rec, path, "read", -rc);
+		return wal_refuse_call(rec, path, "read", -rc);
 	event_add(rec->w->r, SLOT_WAL, EVENT_WARN,
 	    "%s: cannot be read (%s): whether a membership is in it or before "
 	    "is not known",
@@ -669,125 +532,18 @@ say(struct recovery *rec)
 	    (uintmax_t)w->log.end.term, (uintmax_t)w->log.end.vlsn);
 }
 
-/*
- * Force is about to skip something: what follows is of a new generation.
- * Before anything is moved or written, so that whoever finds less than there
- * was finds the new generation, too. Once a boot.
- */
-static int
-generation_raise(struct recovery *rec)
-{
-	struct wal *w = rec->w;
-	int rc;
-
-	if (position_get(&w->r->pos->raised) != 0)
-		return 0;
-	rc = node_generation_raise(w->w->data_dir, &rec->node);
-	if (rc != 0)
-		return refuse_call(rec, "node", "write", -rc);
-	w->generation = rec->node.generation;
-	position_set(&w->r->pos->generation, w->generation);
-	position_set(&w->r->pos->raised, 1);
-	event_add(w->r, SLOT_WAL, EVENT_ERROR,
-	    "forced: generation %ju of the group begins",
-	    (uintmax_t)w->generation);
-	return 0;
-}
-
-/*
- * What others will skip: the store what lies between its checkpoint and the
- * log.
- */
-static bool
-others_skip(const struct recovery *rec)
-{
-	const struct segment_list *l = &rec->check.list;
-	const struct log_known *known = &rec->check.known;
-	uint64_t vlsn = rec->w->log.end.vlsn, first = vlsn + 1;
-
-	if (l->newest != UINT32_MAX)
-		first = l->entry[l->oldest].info.first_vlsn;
-	return known->indexed > vlsn ||
-	       (vlsn > known->checkpoint && first > known->checkpoint + 1);
-}
-
-/*
- * Force, and the checkpoint holds more than what is good of the log: nothing
- * of it is needed, a new one begins behind the checkpoint.
- */
-static void
-force_anew(struct recovery *rec)
-{
-	struct wal *w = rec->w;
-	struct log_known again;
-
-	event_add(w->r, SLOT_WAL, EVENT_ERROR,
-	    "forced: the log is good up to record %ju only, the checkpoint "
-	    "holds %ju: all of the log is given up",
-	    (uintmax_t)w->log.end.vlsn,
-	    (uintmax_t)logcheck_base(&rec->check.known));
-	begin_anew(rec);
-	/* All of the checkpoint's list counts again. */
-	terms_clear(w->r->terms);
-	log_known_read(&again, w->conf->node.data_dir, w->w->data_dir, w->dir,
-	    w->uuid, w->generation, w->r->terms, NULL);
-	rec->check.tail_number = 0;
-	rec->check.tail_entry = UINT32_MAX;
-	rec->member = rec->member_before = 0;
-}
-
-/* Force: give up what follows the damage, and say exactly what. */
-static int
-force_cut(struct recovery *rec)
-{
-	struct logcheck *c = &rec->check;
-	struct wal *w = rec->w;
-	uint32_t i;
-
-	if (force_begins_anew(rec))
-		force_anew(rec);
-	event_add(w->r, SLOT_WAL, EVENT_ERROR,
-	    "forced: the log ends at record %ju, the rest is in salvage/",
-	    (uintmax_t)w->log.end.vlsn);
-	for (i = 0; i < c->list.count; i++)
-		if ((c->tail_entry == UINT32_MAX || i > c->tail_entry) &&
-		    c->list.entry[i].in_chain)
-			say_warnx("forced: wal/%08x.seg (records from %ju) is "
-				  "dropped",
-			    c->list.entry[i].number,
-			    (uintmax_t)c->list.entry[i].info.first_vlsn);
-	c->durable = w->log.end.vlsn;
-	return wal_keeper_salvage(w, &c->list, c->tail_entry, true);
-}
-
 /* What a boot that met damage makes of it, by its mode. 0 or negative. */
 static int
 damage_met(struct recovery *rec)
 {
-	struct logcheck *c = &rec->check;
-	struct wal *w = rec->w;
-	bool damaged = c->fault.verdict == LOG_DAMAGED;
-	int rc;
+	const struct worker *worker = rec->w->w;
 
-	if (!w->w->force && !w->w->readonly)
-		return c->missing.store ? refuse_store(rec)
-					: refuse_damage(rec);
+	if (!worker->force && !worker->readonly)
+		return rec->check.missing.store ? refuse_store(rec)
+						: refuse_damage(rec);
 	damage_tell(rec);
 	/* Readonly: the checkpoint is served; nothing is changed. */
-	if (w->w->readonly)
-		return 0;
-	rec->left = c->missing.verdict == LOG_DAMAGED;
-	if ((rc = generation_raise(rec)) != 0)
-		return rc;
-	if (c->list.newest == UINT32_MAX) {
-		begin_anew(rec);
-		rc = wal_keeper_salvage(w, &c->list, UINT32_MAX, false);
-	} else if (damaged)
-		rc = force_cut(rec);
-	else
-		/* What is older than the gap is not to be deleted. */
-		rc = wal_keeper_salvage(w, &c->list, c->tail_entry, false);
-	return rc == 0 ? 0 : refuse_call(rec, "salvage", "write", -rc);
+	return worker->readonly ? 0 : wal_force(rec);
 }
 
 /* A read failed: the world's fault, and no word on the log. */
@@ -798,7 +554,7 @@ refuse_read(struct recovery *rec, int rc)
 	char path[32];
 
 	snprintf(path, sizeof(path), "wal/%08x.seg", c->error_number);
-	(void)refuse_call(rec, path, c->error_call, -rc);
+	(void)wal_refuse_call(rec, path, c->error_call, -rc);
 	rec->damage = rc == -EBADMSG;
 	if (rc == -EPROTONOSUPPORT)
 		snprintf(rec->what, sizeof(rec->what),
@@ -830,10 +586,8 @@ recover_scan(struct recovery *rec)
 		return damage_met(rec);
 	rec->torn = c->fault.verdict == LOG_TORN && !c->dropped;
 	if (c->list.newest == UINT32_MAX)
-		begin_anew(rec);
-	if (w->w->force && others_skip(rec))
-		return generation_raise(rec);
-	return 0;
+		wal_begin_anew(rec);
+	return w->w->force ? wal_force_others(rec) : 0;
 }
 
 /*
@@ -860,17 +614,13 @@ failed_before(const struct recovery *rec)
 	return atomic_load_explicit(&c->wal_failed, memory_order_relaxed);
 }
 
-/*
- * What else tells of the log. Of what force drops the terms count still: none
- * of them comes again.
- */
+/* What else tells of the log. */
 static void
 know(struct recovery *rec)
 {
 	const struct segment_list *l = &rec->check.list;
 	struct log_known *known = &rec->check.known;
 	struct wal *w = rec->w;
-	uint32_t i;
 
 	terms_clear(w->r->terms);
 	log_known_read(known, w->conf->node.data_dir, w->w->data_dir, w->dir,
@@ -879,13 +629,8 @@ know(struct recovery *rec)
 	    w->r->terms, NULL);
 	known->failed = failed_before(rec);
 	w->failed_before = known->failed != 0;
-	if (!w->w->force)
-		return;
-	rec->term_seen = known->term;
-	for (i = 0; i < l->count; i++)
-		if (l->entry[i].state == SEGMENT_VALID &&
-		    l->entry[i].info.term_before > rec->term_seen)
-			rec->term_seen = l->entry[i].info.term_before;
+	if (w->w->force)
+		wal_force_terms(rec);
 }
 
 static void
@@ -909,7 +654,7 @@ recover_steps(struct recovery *rec)
 	if ((rc = open_files(rec)) != 0)
 		return rc;
 	if (w->dir >= 0 && (rc = segment_list_load(l, w->dir, true)) != 0)
-		return refuse_call(rec, "wal", "read", -rc);
+		return wal_refuse_call(rec, "wal", "read", -rc);
 	if (l->count != 0)
 		rec->highest = l->entry[l->count - 1].number;
 	if (rec->highest == UINT32_MAX)
