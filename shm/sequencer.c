@@ -58,7 +58,10 @@ boot_is_over(const struct sequencer *s)
 	return load(&s->phase) >= PHASE_GATEWAY_ENABLE;
 }
 
-/* A change begins: read-only snapshots wait for an even version. */
+/*
+ * A change begins: who takes a snapshot without the lock waits for an even
+ * version. The fence keeps the change's stores behind the odd one.
+ */
 static void
 change_begin(struct sequencer *s)
 {
@@ -67,6 +70,11 @@ change_begin(struct sequencer *s)
 	SEQ_POINT(BEGUN);
 }
 
+/*
+ * `word`, on which waiters sleep, is raised before the version is even again:
+ * who dies in between has told that there is a change, and seq_repair() ends
+ * it.
+ */
 static void
 change_end(struct sequencer *s)
 {
@@ -163,7 +171,7 @@ seq_repair(void *arg)
 	return true;
 }
 
-/* *seen is for seq_unlock(). */
+/* *seen: `word` as it was before, by which seq_unlock() sees a change. */
 static int
 seq_lock(struct sequencer *s, unsigned patience_ms, uint32_t *seen)
 {
@@ -177,8 +185,9 @@ seq_lock(struct sequencer *s, unsigned patience_ms, uint32_t *seen)
 }
 
 /*
- * Wakes after the lock is free, and only if something changed. Who dies in
- * between leaves waiters asleep until their next look, at most a second.
+ * Wakes who waits if something changed since seq_lock(), and only when the lock
+ * is free: whoever wakes up may want it. A process that dies between the two
+ * wakes nobody; waiters look by themselves once a second.
  */
 static void
 seq_unlock(struct sequencer *s, uint32_t seen)
@@ -211,7 +220,11 @@ gate_find(struct sequencer *s, unsigned phase, unsigned owner)
 	return NULL;
 }
 
-/* Everything, then the state, then the count: repair() knows the order. */
+/*
+ * First all that the gate is, then its state, which makes it one, then the
+ * count: seq_repair() counts the gates that have a state, so whoever dies here
+ * leaves a whole gate or none.
+ */
 static void
 gate_add(struct sequencer *s, uint32_t at, unsigned phase, unsigned owner,
     const char *name, enum gate_state state)

@@ -204,6 +204,7 @@ append_publish(struct append *a, struct positions *pos)
 	atomic_store_explicit(&h->appended, a->position, memory_order_release);
 	position_set(&pos->clock_ms, (uint64_t)a->end.time_ms);
 	position_set(&pos->wal_bytes, a->position);
+	/* Last: who knows of a VLSN finds its bytes and its time. */
 	position_set(&pos->appended, a->end.vlsn);
 	return true;
 }

@@ -197,7 +197,7 @@ newer_from(struct cursor *c, uint32_t number)
 		c->newers = 0;
 		c->asked = number;
 	}
-	/* They rise. */
+	/* Their numbers rise. */
 	while (old < c->newers && c->newer[old].number <= number)
 		old++;
 	c->newers -= old;

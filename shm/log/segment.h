@@ -338,7 +338,8 @@ void segment_reader_refresh(struct segment_reader *r);
 /*
  * Nothing chains at scan.offset: do the bytes there look like a flush that
  * was begun (a head that names this place, or behind a broken one the record
- * that would come next)? For reports only; nothing is trusted.
+ * that would come next)? It tells a torn end from a plain one, and is never
+ * a proof that anything had been durable.
  */
 bool segment_reader_unfinished(struct segment_reader *r);
 /*

@@ -19,7 +19,8 @@ walbuf_cut_since(const struct walbuf *wb, uint64_t seen, uint64_t *done)
 		if (vlsn < lowest)
 			lowest = vlsn;
 	}
-	/* The writer stores a slot before it counts it: one less is safe. */
+	/* wal fills the next cut's slot before it counts that cut: of so many
+	   slots the oldest may hold the next one's VLSN by now. */
 	atomic_thread_fence(memory_order_acquire);
 	if (atomic_load_explicit(&wb->h->cuts, memory_order_relaxed) - seen >=
 	    WALBUF_CUTS)
