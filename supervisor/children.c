@@ -129,9 +129,12 @@ child_start(struct node *n, unsigned slot)
 	row_begin(n, slot);
 	worker_fill(&w, n, slot, supervisor);
 	if ((pid = fork()) == 0) {
-		/* Of a worker the supervisor tells. */
+		/* The handler is the supervisor's, for its own last word; of a
+		   worker that dies by it the supervisor tells. */
 		signal(SIGBUS, SIG_DFL);
-		/* Who reads what the starting command says waits for its end.
+		/* Not ready yet: stdout and stderr are the starting command's
+		   still. Who reads them through a pipe sees their end only when
+		   no process has them open, and a worker outlives the command.
 		 */
 		if (n->ready_fd >= 0)
 			daemon_leave_stdio();
