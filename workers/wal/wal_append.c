@@ -12,10 +12,9 @@
 #include "shm/kv/op.h"
 #include "shm/say.h"
 
-#define DRAIN_STEP 64 /* requests of one client before the next one's turn */
-
-#define DRAIN_ROUNDS 64
-#define DRAIN_LATER  255u
+#define DRAIN_STEP   64 /* requests of one client before the next one's turn */
+#define DRAIN_ROUNDS 64 /* of all clients, before the rest of a turn */
+#define DRAIN_LATER  255u /* no enum ret_status: see refusal() */
 
 /* Behind the last record: a pad of at least a header, maybe behind a head. */
 #define CLOSE_SLACK (SEGMENT_BATCH_LEN + REC_HEADER_SIZE)
@@ -151,6 +150,7 @@ wal_publish_appended(struct wal *w)
 	ASSERT(w->durable <= w->log.end.vlsn);
 	ASSERT(w->urgent <= w->log.end.vlsn);
 	ASSERT(w->group_waits <= w->log.end.vlsn);
+	/* Before `appended`: who sees a record there sees what it asks for. */
 	if (w->urgent != 0)
 		position_set(&pos->urgent, w->urgent);
 	if (w->group_waits != 0)

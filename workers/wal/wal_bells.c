@@ -50,8 +50,9 @@ wal_bells_open(struct wal *w)
 {
 	commit_wake_open(&w->commit_wake, w->r, w->loop.bells);
 	/*
-	 * A ring relays to one; with more gateways they do without. On the
-	 * same core ([cpu] io) the gateway would only be in wal's way.
+	 * A ring can wake one more process than its own. With several gateways
+	 * it wakes none. On wal's own core ([cpu] io) a gateway that wakes up
+	 * early would only be in wal's way.
 	 */
 	if (w->clients == CLIENT_GATEWAY + 1 && w->conf->cpu.io < 0)
 		(void)loop_relay_to(&w->loop, SLOT_GATEWAY);

@@ -1,18 +1,20 @@
 /*
  * Cutting the log: records behind `req.vlsn`, which the group does not have,
- *go, and the next one gets that VLSN's successor. The happy path: 1 drain
- *appends stop; what was appended gets to the disk, so no completion of before
- *can come after 2 save    what goes is copied to salvage/, durably
- *(wal_cut_save.c) 3 lower   told first (walbuf.h: cuts); then durable,
- *appended, the VLSN map, term runs, membership; the buffer is emptied 4 begin
- *a new segment, whose header says where the log ends, which of its VLSNs are
- *given out again, and supersedes the rest 5 done    the header is on disk:
- *appends go on, group is told, files that hold nothing else any more go Killed
- *before the header is on disk a boot finds the log as it was, from then on as
- *it is. Until 3 anything that fails, or changes (the role, the epoch, a stop),
- *ends the cut, and nothing has changed but a copy in salvage/. From 3 on there
- *is no way back but a boot: a header that cannot be written closes the log as
- *any flush does.
+ * go, and the next one gets that VLSN's successor. The happy path:
+ *	1 drain	 appends stop; what was appended gets to the disk, so no
+ *		 completion of before can come after
+ *	2 save	 what goes is copied to salvage/, durably (wal_cut_save.c)
+ *	3 lower	 it is told first (walbuf.h: cuts); then durable, appended, the
+ *		 VLSN map, term runs, membership; the buffer is emptied
+ *	4 begin	 a new segment, whose header says where the log ends, which of
+ *		 its VLSNs are given out again, and supersedes the rest
+ *	5 done	 the header is on disk: appends go on, group is told, files
+ *		 that hold nothing else any more go
+ * Killed before the header is on disk a boot finds the log as it was, from then
+ * on as it is. Until 3 anything that fails, or changes (the role, the epoch, a
+ * stop), ends the cut, and nothing has changed but a copy in salvage/. Then
+ * there is no way back but a boot: a header that cannot be written closes the
+ * log as any flush does.
  */
 #include "workers/wal/wal.h"
 
@@ -104,7 +106,12 @@ save(struct wal *w)
 		answer(w, rc == -ENOENT ? RET_CUT_LOST : RET_CUT_UNSAVED);
 }
 
-/* Positions: what a reader may still do must be true in every order. */
+/*
+ * Others read meanwhile, and this process may die between any two stores. First
+ * it is told that there is a cut: what a reader took from behind is void
+ * (walbuf_cut_since()). Then what was durable is lowered, before what was
+ * appended: at no time is more durable than there is.
+ */
 static void
 lower(struct wal *w)
 {

@@ -301,6 +301,10 @@ copy_name(struct cut_save *s)
 								    : -errno;
 }
 
+/*
+ * The name says that the copy is whole, so all of it is flushed before it gets
+ * that. data_dir comes last: salvage/ itself may be new.
+ */
 static int
 copy_end(struct cut_save *s)
 {

@@ -73,6 +73,7 @@ wal_failed_set(struct wal *w)
 {
 	struct control *c = w->r->control;
 
+	/* The word last: with it the other two count. */
 	atomic_store_explicit(
 	    &c->wal_failed_log, w->incarnation, memory_order_relaxed);
 	atomic_store_explicit(&c->wal_failed_segment, w->segment.info.number,

@@ -1,8 +1,11 @@
 /*
- * Flushing: sealing a batch, writing it, and what follows from its being on
- * disk. The happy path: the plan says so, the batch's head is filled in and
- * its CRCs chained, one write goes out, its completion publishes `durable`.
- * Failures: a short write is continued; an error is final (wal_fail.c).
+ * Flushing: a batch is sealed and written, and when it is on disk everybody is
+ * told. The happy path: wal_plan() says that it is time, the batch's head is
+ * filled in and sealed (its records were as they were put), one write goes out,
+ * and its completion publishes `durable`. Through the page cache the write is
+ * linked to a sync, whose completion counts.
+ * Failures: a short write is continued, and what was interrupted or broken off
+ * is submitted once more; any other error is final (wal_fail.c).
  */
 #include "workers/wal/wal.h"
 
@@ -27,8 +30,9 @@ wal_flight_memory(struct wal *w)
 }
 
 /*
- * A limit of the size of files inside a block leaves a piece of it, of which a
- * direct write says EINVAL.
+ * Does a limit of the size of files end inside what was to be written? The
+ * kernel shortens a write to that limit; if that leaves no whole blocks, direct
+ * I/O calls it EINVAL, which would tell nobody what to do.
  */
 static bool
 meets_limit(const struct wal *w)
@@ -51,7 +55,10 @@ flush_failed(struct wal *w, const char *call, int error)
 	wal_fail(w, name, call, error);
 }
 
-/* What is left of a flight's bytes, as at most two pieces. */
+/*
+ * What is left of a flight's bytes, as at most two pieces: whole blocks from
+ * the buffer, and the last partial one from its copy.
+ */
 static int
 flight_pieces(struct wal *w, struct wal_flight *f)
 {
@@ -141,7 +148,7 @@ flight_submit(struct wal *w, struct wal_flight *f)
 	return flight_sync_submit(w, f);
 }
 
-/* For who looks from outside whether the disk makes progress. */
+/* The supervisor sees by these how long the disk takes for a flight. */
 static void
 flight_tell(struct wal *w)
 {
@@ -184,6 +191,8 @@ flight_begin(struct wal *w, uint64_t start, uint64_t end, bool closed)
 	f->submit_ns = w->loop.now_ns;
 	f->begun_ns = w->batch_begun_ns;
 	whole = align_down(end, w->io.block);
+	/* A copy: more records come behind these while it is being written, and
+	   the rest of the block is to be zeros on disk. */
 	if (whole < end) {
 		memcpy(f->bounce, append_at(&w->log, whole), end - whole);
 		memset(
@@ -254,7 +263,11 @@ flight_account(struct wal *w, const struct wal_flight *f)
 	hist_add(hist_of(hs, SLOT_WAL, H_FLUSH_RECORDS), f->records);
 }
 
-/* The oldest flight is on disk: publish, in this order. */
+/*
+ * The oldest flight is on disk: publish. `durable` comes before the member's
+ * word: records are committed by that, and none may be that is not durable for
+ * whoever looks.
+ */
 static void
 flight_publish(struct wal *w, struct wal_flight *f)
 {
@@ -345,6 +358,7 @@ flight_verdict(struct wal *w, struct wal_flight *f, enum flight_verdict v,
 		break;
 	case FLIGHT_LOST:
 		f->state = FLIGHT_FAILED;
+		/* A write that ends early without an error has no more room. */
 		flush_failed(w, what, res < 0 ? -res : ENOSPC);
 		break;
 	}
@@ -381,6 +395,7 @@ wal_write_done(
 	left = f->size - f->done;
 	res = wal_fault(WAL_OP_WRITE, res);
 	v = wal_flight_written(res, left, w->io.block, !w->io.direct);
+	/* Whole blocks only: the next write begins on one. */
 	if (v == FLIGHT_REWRITE && res > 0)
 		f->done += (uint32_t)align_down((uint32_t)res, w->io.block);
 	if (v == FLIGHT_GO_ON) {

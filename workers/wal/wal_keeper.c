@@ -3,7 +3,8 @@
  * One operation at a time, through the ring, in steps so small that flushes
  * do not feel them. Names tell a file's state, so a crash loses nothing:
  *	prep.N	reserved, its zeros are being written
- *	spare.N	written over its whole length: ready
+ *	spare.N	ready: written over its whole length, or as far as there was
+ *		time for, and flushed before it gets this name
  * A spare becomes the coming segment by rename, and is used when the rename
  * is on disk. Its header block is then still of a former life or zeros, so a
  * boot takes it for what it is: a segment never begun.
@@ -266,7 +267,10 @@ oldest_may_go(const struct wal *w)
 	return kept >= w->conf->wal.keep_size;
 }
 
-/* Forget the oldest segment; its file is renamed or removed next. */
+/*
+ * Forget the oldest segment. Its file is renamed or removed next: by then
+ * `first` tells readers that what they miss there is no damage.
+ */
 static void
 oldest_forget(struct wal *w)
 {
@@ -444,7 +448,7 @@ pick_drop(struct wal *w)
 		/* Superseded by a header that is on disk. */
 		segment_name(k->from, k->cut_from++);
 		job_unlink(w, JOB_DROP, w->dir, k->from);
-		if (k->job == JOB_NONE)
+		if (k->job == JOB_NONE) /* no room to submit it: again */
 			k->cut_from--;
 	} else
 		return false;
@@ -699,6 +703,8 @@ job_done(struct wal *w, enum wal_job job, int res)
 		break;
 	case JOB_NEXT_DIR:
 		res = wal_fault(WAL_OP_SYNC, res);
+		/* A segment whose name is on no disk could be lost with all
+		   that is in it. */
 		if (res != 0)
 			wal_fail(w, "", "fsync", -res);
 		k->next_ready = true;

@@ -20,7 +20,8 @@ wal_plan(const struct plan_in *in)
 		return close ? PLAN_FLUSH_CLOSED : PLAN_FLUSH;
 	if (!close || !in->last_closed || in->flights >= FLIGHT_MAX)
 		return PLAN_WAIT;
-	/* What is looked for behind a broken record must lie this near. */
+	/* Behind a broken record a boot looks for heads no further than that,
+	   so none that knows it to be durable may lie behind. */
 	if (in->flight_bytes + in->waiting + 2 * in->block >
 	    SEGMENT_FLIGHT_WINDOW)
 		return PLAN_WAIT;
@@ -38,7 +39,7 @@ wal_flight_written(int res, uint32_t left, uint32_t block, bool buffered)
 		return FLIGHT_LOST;
 	if ((uint32_t)res == left)
 		return buffered ? FLIGHT_GO_ON : FLIGHT_DURABLE;
-	/* Less than a block done is no progress that can be built upon. */
+	/* The next try begins on a block: less than one is no progress. */
 	return (uint32_t)res >= block ? FLIGHT_REWRITE : FLIGHT_LOST;
 }
 

@@ -1,8 +1,10 @@
 /*
- * When to flush: the group commit rule as a pure function. Everything that
- * arrived during one flush goes into the next; idle adds no delay; several
- * flushes are in flight only while much waits, and only beside ones that end
- * on a block boundary, so no durable block is ever written by two at a time.
+ * When to flush: the group commit rule as a pure function. Where nothing is in
+ * flight a record is flushed at once. What arrives during a flush goes into the
+ * next one, which begins when that flush has ended, or beside it if there are
+ * many bytes. A flush that ends inside a block has that block written again by
+ * the next one, so none begins beside it: no block is ever written by two at a
+ * time.
  */
 #ifndef WORKERS_WAL_PLAN_H
 #define WORKERS_WAL_PLAN_H
@@ -40,7 +42,7 @@ enum flight_state {
 };
 
 enum flight_verdict {
-	FLIGHT_GO_ON, /* nothing to do but wait */
+	FLIGHT_GO_ON, /* wait for the other completion */
 	FLIGHT_REWRITE, /* submit what is left once more */
 	FLIGHT_SYNC, /* submit the sync once more */
 	FLIGHT_DURABLE,
@@ -49,8 +51,7 @@ enum flight_verdict {
 
 /*
  * A write's completion: res of `left` bytes asked for. buffered: durable only
- * by a sync that follows. sync_seen: the linked sync's completion came first
- * (broken link).
+ * by the sync that is linked to it; that is cancelled if the write is short.
  */
 enum flight_verdict
 wal_flight_written(int res, uint32_t left, uint32_t block, bool buffered);

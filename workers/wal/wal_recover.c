@@ -473,6 +473,7 @@ member_search(struct recovery *rec)
 	return 0;
 }
 
+/* Nobody goes by these before wal_recovery is fired: in any order. */
 static void
 publish(struct recovery *rec)
 {

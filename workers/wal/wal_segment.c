@@ -195,9 +195,11 @@ tail_tells(const struct wal *w, const struct node_file *node)
 }
 
 /*
- * Before the first segment of format 2 there is: the node file says so to
- * releases that do not know it. On a full disk the reserve is there for that.
- * Who wrote the file that says it may have died before that was durable.
+ * Before there is a segment of format 2 the node file says so, durably: a
+ * release that does not know it refuses the directory then, and not the
+ * segment as damage. On a full disk the reserve is there for that. Where the
+ * file says it already, who wrote that may have died before the directory was
+ * flushed.
  */
 static int
 format_raise(struct wal *w)
@@ -248,8 +250,11 @@ wal_segment_first(struct wal *w)
 	}
 	header_append(w, fd, size);
 	/*
-	 * What had failed before holds while this header is on its way. A word
-	 * that holds no more goes before its other parts do: by them it would.
+	 * Until this header is on disk the region tells the next boot what a
+	 * failed flush of an earlier life left behind. Where it does not hold
+	 * (failed_before() in wal_recover.c) it is cleared now: should the
+	 * header fail, wal_failed_set() names this log and segment, and by
+	 * those names the old word would hold again.
 	 */
 	if (w->failed_before)
 		wal_failed_set(w);
