@@ -13,4 +13,14 @@ for my $f (@files) {
 	push @bad, $f if <$h> ne $want;
 }
 is_deeply \@bad, [], 'clang-format leaves every file as it is';
+
+# Where a line is too long it glues words to the star, and makes lists prose.
+my @glued;
+for my $f (@files) {
+	open my $h, '<', $f or die "$f: $!";
+	while (<$h>) {
+		push @glued, "$f:$." if m{^ \*\w};
+	}
+}
+is_deeply \@glued, [], 'no comment has words that stick to its stars';
 done_testing;
