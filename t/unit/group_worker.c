@@ -6,6 +6,8 @@
  */
 #include "t/lib/openat_refused.h"
 
+#include <dlfcn.h>
+#include <liburing.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -65,6 +67,62 @@ pwrite(int fd, const void *data, size_t n, off_t at)
 
 ssize_t pwrite64(int fd, const void *data, size_t n, off_t at)
     __attribute__((alias("pwrite")));
+
+/* As wal: with the second block's completion the log is cut behind this one. */
+static uint64_t cut_when_stored; /* 0 = it is not */
+
+static void
+cut_if_stored(struct io_uring *ring)
+{
+	static unsigned completions;
+	struct walbuf_head *h = f.r.walbuf.h;
+	struct io_uring_cqe *cqe;
+	unsigned at;
+
+	if (cut_when_stored == 0)
+		return;
+	io_uring_for_each_cqe(ring, at, cqe)
+	{
+		if (cqe->user_data != loop_tag(KIND_STATE, 0, 0) ||
+		    ++completions != 2)
+			continue;
+		atomic_store(&h->cut[1], cut_when_stored);
+		atomic_store(&h->cuts, 1);
+		atomic_store(&h->cuts_done, 1);
+	}
+}
+
+/* In front of liburing's. */
+int
+io_uring_submit_and_get_events(struct io_uring *ring)
+{
+	static int (*real)(struct io_uring *);
+	int rc;
+
+	if (real == NULL)
+		*(void **)&real =
+		    dlsym(RTLD_NEXT, "io_uring_submit_and_get_events");
+	rc = real(ring);
+	cut_if_stored(ring);
+	return rc;
+}
+
+int
+io_uring_submit_and_wait_timeout(struct io_uring *ring,
+    struct io_uring_cqe **cqe, unsigned n, struct __kernel_timespec *ts,
+    sigset_t *mask)
+{
+	static int (*real)(struct io_uring *, struct io_uring_cqe **, unsigned,
+	    struct __kernel_timespec *, sigset_t *);
+	int rc;
+
+	if (real == NULL)
+		*(void **)&real =
+		    dlsym(RTLD_NEXT, "io_uring_submit_and_wait_timeout");
+	rc = real(ring, cqe, n, ts, mask);
+	cut_if_stored(ring);
+	return rc;
+}
 
 static int
 group_child(void *arg)
@@ -320,6 +378,46 @@ test_founding(void)
 	region_over();
 }
 
+static bool
+has_ended(pid_t pid)
+{
+	siginfo_t info = { 0 };
+
+	return waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) ==
+		   0 &&
+	       info.si_pid == pid;
+}
+
+/*
+ * The log is cut while the vote is on its way to the disk, and both are there
+ * in the same turn. The membership by which the vote is enough is not in force
+ * any more: nobody is elected by it.
+ */
+static void
+test_cut(void)
+{
+	pid_t pid;
+
+	cut_when_stored = 1;
+	pid = group_start(RECOVERY_NORMAL);
+	/* Begun anew behind a checkpoint: there is no record to read. */
+	position_set(&f.r.pos->first, 3);
+	position_set(&f.r.pos->appended, 2);
+	position_set(&f.r.pos->term, 1);
+	log_known();
+	if (!ok(wait_until(has_ended(pid), TAP_WAIT_MS), "nobody is master"))
+		kill(pid, SIGKILL);
+	is_i64(child_end(pid), WORKER_EXIT_FAILED,
+	    "a membership that was cut ends the boot");
+	is_u64(counter_sum(f.r.counters, C_ELECTIONS_WON), 0,
+	    "before anybody wins by it");
+	if (!ok(strstr(f.r.seq->error, "was cut from the log") != NULL,
+		"and is told"))
+		diag("%s", f.r.seq->error);
+	cut_when_stored = 0;
+	region_over();
+}
+
 static void
 refused(enum recovery_mode mode, const char *why, const char *name)
 {
@@ -345,7 +443,7 @@ test_log_lost(void)
 	    "a log that ends before the membership is refused");
 	pid = group_start(RECOVERY_FORCE);
 	log_known();
-	ok(ready() && view().role == ROLE_MASTER && view().term == 2,
+	ok(ready() && view().role == ROLE_MASTER && view().term == 3,
 	    "force goes on in the next term");
 	ok(event_says("records are lost"), "loudly");
 	ok(take_request(&m, &req) && m.generation == 2, "in a new generation");
@@ -402,7 +500,7 @@ test_again(void)
 		pid = group_start(RECOVERY_NORMAL);
 		log_known();
 		(void)ready();
-		is_u64(view().term, 3 + (unsigned)i, "each boot wins a term");
+		is_u64(view().term, 4 + (unsigned)i, "each boot wins a term");
 		if (i == 0) {
 			kill(pid, SIGKILL);
 			is_i64(child_end(pid), 1000 + SIGKILL, "killed");
@@ -425,7 +523,7 @@ test_readonly(void)
 	log_known();
 	ok(ready(), "readonly: the boot goes on");
 	ok(view().role == ROLE_DETACHED && view().readonly == 1 &&
-		view().term == 4,
+		view().term == 5,
 	    "detached");
 	group_stop(pid);
 	fstatat(fd, "state", &after, 0);
@@ -444,7 +542,7 @@ test_damage(void)
 	spoil("state", 30);
 	pid = group_start(RECOVERY_NORMAL);
 	log_known();
-	ok(ready() && view().term == 5, "one bad block: the other one counts");
+	ok(ready() && view().term == 6, "one bad block: the other one counts");
 	ok(event_says("block 0 is damaged"), "and it is told");
 	group_stop(pid);
 	region_over();
@@ -594,6 +692,7 @@ main(int argc, char **argv)
 	test_steps();
 	test_early_stop();
 	test_founding();
+	test_cut();
 	test_log_lost();
 	test_log_unread();
 	test_again();

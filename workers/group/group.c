@@ -451,8 +451,15 @@ turn(void *ctx)
 	struct group *g = ctx;
 
 	if (g->booted) {
-		notice_state(g);
+		/*
+		 * The cut first: a vote that is durable may make this node
+		 * master, and the membership in force says whether it is
+		 * enough. One that was cut off is none, and a master would not
+		 * be told. (A cut that wal has not begun when the epoch goes up
+		 * for that vote, it refuses.)
+		 */
 		notice_cut(g);
+		notice_state(g);
 		notice_answer(g);
 		notice_positions(g);
 		if (tick_due(g))
