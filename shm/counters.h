@@ -116,7 +116,7 @@ struct histogram {
 };
 
 struct counters {
-	/* One writer per row: that slot's process. */
+	/* W: that slot's process, its row. R: all */
 	struct {
 		_Alignas(CACHE_LINE) _Atomic uint64_t v[COUNTER_COUNT];
 	} slot[SLOT_MAX];

@@ -33,6 +33,7 @@ word_vlsn(uint64_t word)
 	return word & VLSN_MASK;
 }
 
+/* W: as struct positions says of each, release. R: all, acquire. */
 struct position {
 	_Alignas(CACHE_LINE) _Atomic uint64_t v;
 	uint64_t zero[7];

@@ -122,26 +122,28 @@ struct seq_progress {
 
 struct sequencer {
 	struct lock lock;
-	_Alignas(64) _Atomic uint32_t word; /* futex; bumped each change */
+	_Alignas(64) _Atomic uint32_t word; /* futex; bumped each change. W: who
+					       holds the lock; supervisor
+					       without it. R: all */
 	_Atomic uint32_t version; /* L: odd while the gates change */
-	_Atomic uint32_t phase; /* enum phase; stays where it failed */
-	_Atomic uint32_t failed; /* 1 = terminal failure, error[] is set */
-	_Atomic uint32_t sealed;
+	_Atomic uint32_t phase; /* L: enum phase; stays where it failed */
+	_Atomic uint32_t failed; /* L: 1 = terminal failure, error[] is set */
+	_Atomic uint32_t sealed; /* L: by supervisor */
 	_Atomic uint32_t shutdown; /* enum shutdown_step. W: supervisor */
-	_Atomic uint32_t stopped; /* 1 = every worker is gone */
+	_Atomic uint32_t stopped; /* W: supervisor. 1 = every worker is gone */
 	uint32_t recovery_mode; /* W: creator */
-	_Atomic uint32_t gate_count; /* L. gates in use, from gate[0] on;
+	_Atomic uint32_t gate_count; /* L: gates in use, from gate[0] on;
 					read it through seq_gate_count() */
 	_Atomic uint32_t opened; /* mask of slots. W: workers, seq_opened() */
-	/* L. CLOCK_MONOTONIC; [PHASE_FAILED]: when it failed; 0 = not yet */
+	/* L: CLOCK_MONOTONIC; [PHASE_FAILED]: when it failed; 0 = not yet */
 	_Atomic uint64_t phase_entered_ns[PHASE_COUNT];
 	/* W: supervisor, when it sees the stage for the first time; 0 = never
 	 */
 	_Atomic uint64_t stage_entered_ns[STAGE_COUNT];
 	uint64_t started_ns; /* W: creator */
-	uint32_t error_slot; /* L, before `failed`: who, or SLOT_MAX */
-	uint32_t error_kind; /* L, before `failed`: enum fault_kind */
-	char error[SEQ_ERROR_MAX]; /* L, before `failed`; then for ever */
+	uint32_t error_slot; /* L: before `failed`: who, or SLOT_MAX */
+	uint32_t error_kind; /* L: before `failed`: enum fault_kind */
+	char error[SEQ_ERROR_MAX]; /* L: before `failed`; then for ever */
 	struct gate gate[GATE_MAX];
 	struct seq_progress progress[SLOT_MAX];
 };

@@ -34,7 +34,7 @@ enum slot_state {
 	SLOT_BACKOFF = 5 /* reaped, a restart is timed */
 };
 
-/* One process' row. W: who writes, R: who reads; all lock-free. */
+/* One process' row; all lock-free. */
 struct slot_row {
 	_Alignas(CACHE_LINE) _Atomic uint32_t state; /* W: supervisor, worker
 							(RUNNING). R: all */
@@ -58,7 +58,8 @@ struct slot_row {
 				       held back by. R: tools */
 	_Atomic int32_t no_fd_error; /* W: gateway, errno of the last accept
 					that failed, at: */
-	_Atomic uint64_t no_fd_ns; /* 0 = none did. R: supervisor */
+	_Atomic uint64_t no_fd_ns; /* W: gateway, 0 = none did.
+				      R: supervisor */
 	_Atomic uint64_t write_ns; /* W: gateway, since when it owes the oldest
 				      of its writes an answer; 0 = none.
 				      R: health */

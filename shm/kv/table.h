@@ -47,7 +47,11 @@ enum table_flag {
 	TABLE_ABSENT = 16 /* it was not; neither = not known yet */
 };
 
-/* An entry: this, the key, the value, zeros up to a unit. */
+/*
+ * An entry: this, the key, the value, zeros up to a unit. W: store, before it
+ * publishes the entry, and `next` also when another takes a later one's place.
+ * R: all who follow a word that leads to it.
+ */
 struct table_entry {
 	_Atomic uint32_t next; /* W: store. Next in the bucket or of the list */
 	uint32_t older; /* the key's entry before this one, same arena */
@@ -175,7 +179,10 @@ table_slot_has(const struct table_gen *g, uint32_t slot)
 		   1) != 0;
 }
 
-/* A reader's pin. One writer: that slot's process (0: also supervisor). */
+/*
+ * A reader's pin. W: that slot's process (view 0: also supervisor). R: store,
+ * supervisor.
+ */
 struct table_reader {
 	_Alignas(CACHE_LINE) _Atomic uint64_t view; /* view + 1; 0 = is out */
 	_Atomic uint64_t since_ns; /* CLOCK_MONOTONIC of kv_begin() */

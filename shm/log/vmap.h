@@ -28,6 +28,7 @@
 
 #define VMAP_OLD_ENTRIES 65536u /* older samples, at most */
 
+/* W: wal in the ring, vlsn among the older ones. R: all */
 struct vmap_entry {
 	_Atomic uint64_t vlsn;
 	_Atomic uint64_t lsn;

@@ -1,7 +1,8 @@
 # The rules between rooms (README.md): who may include whom, also among the
 # shelves of one room, that each header stands alone, that decisions are pure,
-# that no file grows without a reason. Of a folder core/ purity is judged by
-# what its objects ask of a linker, too.
+# that no file grows without a reason, that each field in the region says who
+# writes it. Of a folder core/ purity is judged by what its objects ask of a
+# linker, too.
 use strict;
 use warnings;
 use File::Temp qw(tempdir);
@@ -111,6 +112,94 @@ ok !pokes_ring( $bytering, "\tr->br_tail = mark;\n" ), 'not in its header';
 is_deeply [ bare_fields("struct bytering {\n\tuint64_t br_a;\n\tuint64_t b[2];\n};\n") ],
   ['b'], 'so is one that has no prefix';
 is_deeply \@long,    [], 'no file above 1,000 lines';
+
+# ---- the region: who writes each field (STYLE 21)
+
+# Fields of the structures in a header: [structure, name, declaration, tagged].
+# A field is tagged by a "W:", who writes it, or an "L:", under which lock whoever
+# does: in the comment behind it; in the one above it or above its group, which
+# ends at a blank line, at another such comment, and behind a field with a tag of
+# its own; or in the one above its structure.
+sub fields {
+	my ($text) = @_;
+	my ( @fields, @open );
+	my ( $decl, $above, $behind ) = ( '', 0, undef );
+	while ( $text =~ m{\G(?:(?<c>/\*.*?\*/)|(?<p>^\#(?:[^\n]*\\\n)*[^\n]*)|(?<n>\n)|(?<m>[;\{\}])|(?<t>[^;\{\}\n/]+|/))}gsm ) {
+		my $in = @open && $open[-1]{name};
+		if ( defined $+{c} ) {
+			my $tag = $+{c} =~ /\b[WL]:/ ? 1 : 0;
+			if ($behind) {
+				$behind->[3] ||= $tag;
+				$above = 0 if $tag;
+			}
+			elsif ( $decl !~ /\S/ ) { $above = $tag }
+			else { $decl .= ' ' }
+		} elsif ( defined $+{n} ) {
+			$above = 0 if $text =~ /\G\n/;
+			$behind = undef;
+		} elsif ( defined $+{t} ) {
+			$decl .= $+{t};
+			$decl =~ s/^\s+//;
+		} elsif ( defined $+{m} && $+{m} eq '{' ) {
+			my ($name) = $decl =~ /^(?:typedef )?(?:struct|union) (\w+)\s*$/;
+			my $nested = $in && $decl =~ /^(?:struct|union)\s*$/;
+			push @open, { name => $nested ? $in : $name,
+				tagged => $above || ( $nested && $open[-1]{tagged} ) };
+			( $decl, $above ) = ( '', 0 );
+		} elsif ( defined $+{m} && $+{m} eq '}' ) {
+			my $struct = ( pop(@open) // {} )->{name};
+			( $decl, $above ) = ( $struct ? '}' : '', 0 );
+		} elsif ( defined $+{m} ) {
+			if ( $in && $decl !~ /^\}/ && $decl =~ /(\w+)(?:\s*\[.*)?$/s ) {
+				push @fields, [ $in, $1, $decl, $above || $open[-1]{tagged} ];
+				$behind = $fields[-1];
+			}
+			$decl = '';
+		}
+	}
+	return @fields;
+}
+
+# What lies in the region: structures with an atomic word, and those made of
+# such. Which of their fields have no tag? What is zero needs none, nor what
+# has tags of its own.
+sub untagged {
+	my @fields = @_;
+	my ( %shared, $before );
+	do {
+		$before = keys %shared;
+		for (@fields) {
+			my ( $struct, undef, $decl ) = @$_;
+			next if $decl =~ /\*/;
+			$shared{$struct} = 1
+			  if $decl =~ /\b_Atomic\b/
+			  || ( $decl =~ /\bstruct (\w+)/ && $shared{$1} );
+		}
+	} while keys %shared != $before;
+	return map { "$_->[0].$_->[1]" } grep {
+		$shared{ $_->[0] } && !$_->[3]
+		  && $_->[1] !~ /(?:^|_)(?:zero|pad)\d*$/
+		  && !( $_->[2] =~ /\bstruct (\w+)/ && $shared{$1} )
+	} @fields;
+}
+
+is_deeply [ untagged( map { fields( join '', lines($_) ) }
+		grep { m{^shm/.*\.h$} } @files ) ],
+  [], 'each field in the region says who writes it';
+sub untagged_in { return join ' ', untagged( fields( $_[0] ) ) }
+is untagged_in("struct a {\n\t_Atomic int x; /* 0 = none */\n};\n"), 'a.x',
+  'an atomic word without a writer is found';
+is untagged_in("struct a {\n\t_Atomic int x; /* W: wal */\n\tint y;\n};\n"),
+  'a.y', 'a plain one beside it, too';
+is untagged_in("struct a {\n\t/* W: wal */\n\t_Atomic int x;\n\n\tint y;\n"
+	  . "\t/* of y */\n\tint z;\n};\n"), 'a.y a.z', 'a group ends';
+is untagged_in("struct a {\n\t/* L: its lock */\n\tstruct {\n\t\t_Atomic int x;"
+	  . "\n\t} row[2];\n\tint y;\n};\n"), 'a.y', 'also one in braces';
+is untagged_in("/* W: wal */\nstruct a {\n\t_Atomic int x;\n};\nstruct b {\n"
+	  . "\tstruct a a;\n\tint n;\n\tint zero[2];\n};\n"), 'b.n',
+  'what holds such a structure is one';
+is untagged_in("struct a {\n\t_Atomic int *x;\n\tint n;\n};\nint f(void)\n{\n"
+	  . "\treturn 0;\n}\n"), '', 'a handle on one is none';
 
 # ---- cores: no clock, no I/O, no allocation, no log, no state of their own
 
