@@ -169,8 +169,12 @@ copy_flush(struct cut_save *s)
 static int
 copy_record(struct cut_save *s, const struct record *rec)
 {
+	const struct append_end *end = &s->a.end;
 	int rc = 0;
 
+	/* A header may lie of what its segment continues. */
+	if (record_follows(rec, end->vlsn, end->term, end->time_ms) != FOLLOWS)
+		return fail(s, "read", -EBADMSG);
 	if (s->a.batch.full)
 		rc = copy_flush(s);
 	if (rc != 0)
