@@ -127,8 +127,7 @@ gw_read_ready(struct gateway *g, struct conn *c)
 	index = (c->flags & CONN_INDEX) != 0 ? c->wait_vlsn : gw_write_acked(g);
 	/* One that may never come is not waited for: if it is in the log, it
 	   is before this term's first record. */
-	if (index < c->last_vlsn &&
-	    gw_write_outcome(g, c) != OUTCOME_UNKNOWN)
+	if (index < c->last_vlsn && gw_write_outcome(g, c) != OUTCOME_UNKNOWN)
 		index = c->last_vlsn;
 	c->wait_vlsn = index;
 	if (position_get(&g->r->pos->applied) >= index) {
