@@ -164,7 +164,7 @@ quorum_round(const struct group_core *c)
 void
 group_lease_compute(struct group_core *c)
 {
-	uint64_t round, sent, length;
+	uint64_t round, sent, promised, length;
 
 	ASSERT(c->role == ROLE_MASTER);
 	if (group_commits_alone(c)) {
@@ -176,12 +176,13 @@ group_lease_compute(struct group_core *c)
 	ASSERT(round <= c->round);
 	if (round == 0 || c->round - round >= GROUP_ROUNDS)
 		return;
-	sent = c->sent_ns[round % GROUP_ROUNDS];
+	sent = c->sent[round % GROUP_ROUNDS].sent_ns;
+	promised = c->sent[round % GROUP_ROUNDS].lease_ms * NS_PER_MS;
 	if (sent > c->quorum_ns)
 		c->quorum_ns = sent;
-	length = group_lease_ns(c) * (100 - GROUP_DRIFT_PERCENT) / 100;
+	length = promised * (100 - GROUP_DRIFT_PERCENT) / 100;
 	/* It ends before the promises that it goes by. */
-	ASSERT(length <= group_lease_ns(c));
+	ASSERT(length <= promised);
 	if (length > GROUP_DRIFT_MS * NS_PER_MS)
 		c->lease_until_ns = sent + length - GROUP_DRIFT_MS * NS_PER_MS;
 }
@@ -264,7 +265,8 @@ act_round(
 	uint32_t i;
 
 	c->round++;
-	c->sent_ns[c->round % GROUP_ROUNDS] = ev->now_ns;
+	c->sent[c->round % GROUP_ROUNDS].sent_ns = ev->now_ns;
+	c->sent[c->round % GROUP_ROUNDS].lease_ms = c->current.lease_ms;
 	c->round_at_ns = ev->now_ns + GROUP_BEAT_MS * NS_PER_MS;
 	out->tell = true;
 	out->told = group_msg(c, MSG_BEAT);

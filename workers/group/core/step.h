@@ -256,7 +256,10 @@ struct group_core {
 
 	/* Leading (lease.c). */
 	uint64_t round, round_at_ns, quorum_ns;
-	uint64_t sent_ns[GROUP_ROUNDS];
+	struct {
+		uint64_t sent_ns;
+		uint32_t lease_ms; /* what its answers promise */
+	} sent[GROUP_ROUNDS];
 	struct group_answers of[MEMBER_MAX];
 };
 
