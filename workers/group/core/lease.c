@@ -258,6 +258,16 @@ rank_of(const struct group_core *c, uint32_t member)
 	return rank;
 }
 
+/* A lease is renewed before it ends, however short it is. */
+static uint64_t
+beat_ns(const struct group_core *c)
+{
+	uint64_t most = GROUP_BEAT_MS * NS_PER_MS;
+	uint64_t quarter = group_lease_ns(c) / 4;
+
+	return quarter < most ? quarter : most;
+}
+
 void
 act_round(
     struct group_core *c, const struct group_event *ev, struct group_wants *out)
@@ -267,7 +277,7 @@ act_round(
 	c->round++;
 	c->sent[c->round % GROUP_ROUNDS].sent_ns = ev->now_ns;
 	c->sent[c->round % GROUP_ROUNDS].lease_ms = c->current.lease_ms;
-	c->round_at_ns = ev->now_ns + GROUP_BEAT_MS * NS_PER_MS;
+	c->round_at_ns = ev->now_ns + beat_ns(c);
 	out->tell = true;
 	out->told = group_msg(c, MSG_BEAT);
 	out->told.beat.round = c->round;

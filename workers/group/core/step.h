@@ -37,7 +37,7 @@
 #define GROUP_NEVER UINT64_MAX /* a deadline that does not come */
 /* A membership that the log refused is asked for again after this. */
 #define GROUP_MEMBER_RETRY_NS UINT64_C(1000000000)
-#define GROUP_BEAT_MS         20 /* from one round to the next */
+#define GROUP_BEAT_MS         20 /* from one round to the next, at most */
 #define GROUP_RANK_MS         20 /* from one candidate to the next */
 #define GROUP_ROUNDS          64 /* whose time of sending is known */
 #define GROUP_LEASE_MAX_MS    60000 /* no longer promise is given */
