@@ -96,7 +96,7 @@ act_join(
 	c->member_wanted = c->current.vlsn == 0;
 	out->publish = true;
 	/* Boot waits for no peer: only one's own election is waited for. */
-	if (!group_only_voter(c)) {
+	if (!group_alone(c)) {
 		join_others(c, ev->now_ns);
 		say_ready(c, out);
 	}

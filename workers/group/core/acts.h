@@ -71,6 +71,8 @@ group_act act_beat_refuse;
 /* Shared by core and acts. */
 /* Does nobody else vote, so that nobody is to be asked? */
 bool group_only_voter(const struct group_core *c);
+/* Does nobody else vote, and did nobody ever get a promise? */
+bool group_alone(const struct group_core *c);
 /* May this node commit without asking anybody? */
 bool group_commits_alone(const struct group_core *c);
 /* What is on its way must be answered first. */

@@ -52,7 +52,8 @@ volunteers(const struct group_core *c)
 	if (c->self < 0 || c->readonly)
 		return false;
 	m = &c->current.member[c->self];
-	return m->type == NODE_ELECTABLE && (m->priority != 0 || c->withheld);
+	return m->type == NODE_ELECTABLE &&
+	       (m->priority != 0 || c->withheld || group_only_voter(c));
 }
 
 uint64_t

@@ -57,6 +57,12 @@ group_only_voter(const struct group_core *c)
 }
 
 bool
+group_alone(const struct group_core *c)
+{
+	return group_only_voter(c) && c->promise_ms == 0;
+}
+
+bool
 group_commits_alone(const struct group_core *c)
 {
 	return quorum_has(&c->quorums.commit, own_set(c));
@@ -121,7 +127,7 @@ static bool
 may_stand(const struct group_core *c)
 {
 	return (c->role == ROLE_UNKNOWN || c->role == ROLE_REPLICA) &&
-	       !group_busy(c) && !group_only_voter(c);
+	       !group_busy(c) && !group_alone(c);
 }
 
 static enum group_fact
@@ -321,7 +327,7 @@ settled_fact(const struct group_core *c, const struct group_wants *out)
 		return FACT_ELECTED;
 	if (c->stage == STAGE_PRE && elects(c, c->prevotes))
 		return spent ? FACT_SPENT : FACT_PREVOTED;
-	if (group_only_voter(c) && c->stage != STAGE_VOTE)
+	if (group_alone(c) && c->stage != STAGE_VOTE)
 		return spent ? FACT_SPENT : FACT_ALONE;
 	return FACT_COUNT;
 }
