@@ -226,7 +226,8 @@ beat_answer_fact(struct group_core *c, const struct group_event *ev)
 		return FACT_COUNT;
 	if (m->term > c->term && !m->answer.granted) {
 		group_heard_of(c, m->term);
-		return group_voter(c, m->from) >= 0 && c->seen_term >= m->term
+		return member_find(&c->current, m->from) >= 0 &&
+			       c->seen_term >= m->term
 			   ? FACT_OUTRUN
 			   : FACT_COUNT;
 	}
