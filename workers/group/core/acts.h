@@ -101,6 +101,7 @@ group_msg(const struct group_core *c, enum group_msg_kind kind);
 uint64_t group_stand_moment(const struct group_core *c);
 /* 0 .. n - 1 */
 uint64_t group_random(struct group_core *c, uint64_t n);
+/* A message has told of it. */
 void group_heard_of(struct group_core *c, uint64_t term);
 /* Has it decided nothing yet in the stage that it is in, for too long? */
 bool group_stage_over(const struct group_core *c, uint64_t now_ns);

@@ -33,7 +33,7 @@ group_random(struct group_core *c, uint64_t n)
 void
 group_heard_of(struct group_core *c, uint64_t term)
 {
-	if (term > c->seen_term && term <= c->term + GROUP_TERM_JUMP)
+	if (term > c->seen_term)
 		c->seen_term = term;
 }
 

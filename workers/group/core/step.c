@@ -226,10 +226,8 @@ beat_answer_fact(struct group_core *c, const struct group_event *ev)
 		return FACT_COUNT;
 	if (m->term > c->term && !m->answer.granted) {
 		group_heard_of(c, m->term);
-		return member_find(&c->current, m->from) >= 0 &&
-			       c->seen_term >= m->term
-			   ? FACT_OUTRUN
-			   : FACT_COUNT;
+		return member_find(&c->current, m->from) >= 0 ? FACT_OUTRUN
+							      : FACT_COUNT;
 	}
 	if (m->term != c->term || !m->answer.granted ||
 	    m->answer.asked > c->round || member_find(&c->current, m->from) < 0)
@@ -237,12 +235,20 @@ beat_answer_fact(struct group_core *c, const struct group_event *ev)
 	return FACT_ROUND_ANSWERED;
 }
 
+/* Terms that somebody else uses up are used up for all. */
+static bool
+is_near(const struct group_core *c, uint64_t term)
+{
+	return term <= c->term ||
+	       (term - c->term <= GROUP_TERM_JUMP && term != UINT64_MAX);
+}
+
 static enum group_fact
 message_fact(struct group_core *c, const struct group_event *ev)
 {
 	/* Who takes part in nothing answers nobody; nor does it to itself. */
 	if (c->role == ROLE_DETACHED || c->role == ROLE_SHUTDOWN ||
-	    ev->msg->from == c->incarnation)
+	    ev->msg->from == c->incarnation || !is_near(c, ev->msg->term))
 		return FACT_COUNT;
 	switch (ev->msg->kind) {
 	case MSG_PREVOTE:

@@ -44,7 +44,7 @@
 /* A clock may be so much faster than another one, per cent; and so rough. */
 #define GROUP_DRIFT_PERCENT 1
 #define GROUP_DRIFT_MS      1
-/* Of a term heard of: what is further away is not gone to. */
+/* A message of a term that is further away means nothing. */
 #define GROUP_TERM_JUMP (UINT64_C(1) << 32)
 
 #define ROLE_COUNT (ROLE_SHUTDOWN + 1)
