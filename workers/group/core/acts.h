@@ -108,6 +108,8 @@ bool group_stage_over(const struct group_core *c, uint64_t now_ns);
 
 /* lease.c */
 uint64_t group_lease_ns(const struct group_core *c);
+/* Was the loop away when the last deadline came? */
+void group_away(struct group_core *c, uint64_t now_ns);
 /* Until when this node helps `asker` to no term. */
 uint64_t
 group_bound(const struct group_core *c, uint64_t asker, uint64_t released);

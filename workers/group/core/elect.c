@@ -61,12 +61,15 @@ group_stand_moment(const struct group_core *c)
 {
 	uint64_t at = group_bound(c, c->incarnation, c->released);
 
-	if (c->role == ROLE_REPLICA)
+	if (c->role == ROLE_REPLICA) {
+		if (c->deaf_ns != 0 && at < c->deaf_ns + group_lease_ns(c))
+			at = c->deaf_ns + group_lease_ns(c);
 		at += c->rank * GROUP_RANK_MS * NS_PER_MS;
-	else if (!volunteers(c))
+	} else if (!volunteers(c)) {
 		return GROUP_NEVER;
-	else if (at < c->stand_at_ns)
+	} else if (at < c->stand_at_ns) {
 		at = c->stand_at_ns;
+	}
 	if (volunteers(c) && c->current.member[c->self].priority == 0 &&
 	    at < c->heard_ns + 2 * group_lease_ns(c))
 		at = c->heard_ns + 2 * group_lease_ns(c);

@@ -60,6 +60,19 @@ promise_give(struct group_core *c, const struct group_event *ev)
 
 /* ---- following ---- */
 
+/*
+ * "A process whose own loop was away for more than two beats restarts its
+ * timers (it was deaf, the master not dead)" (DESIGN, 8).
+ */
+void
+group_away(struct group_core *c, uint64_t now_ns)
+{
+	uint64_t most = 2 * GROUP_BEAT_MS * NS_PER_MS;
+
+	if (now_ns > most && now_ns - most > c->due_ns)
+		c->deaf_ns = now_ns;
+}
+
 static struct group_msg
 beat_answer(const struct group_core *c, const struct group_event *ev, bool yes)
 {

@@ -593,6 +593,7 @@ group_step(
 	if (c->broken)
 		return;
 	check(c);
+	group_away(c, ev->now_ns);
 	fact = event_fact(c, ev, &wants);
 	if (fact != FACT_COUNT)
 		row_apply(c, row_find(c->role, fact), ev, &wants);
@@ -604,8 +605,9 @@ group_step(
 	c->broken = wants.fail || wants.restart;
 	check_rise(c, &before);
 	todo_make(c, &wants, out);
-	if (c->broken)
-		return;
-	check(c);
-	out->deadline_ns = next_deadline(c);
+	if (!c->broken) {
+		check(c);
+		out->deadline_ns = next_deadline(c);
+	}
+	c->due_ns = out->deadline_ns;
 }

@@ -246,6 +246,8 @@ struct group_core {
 	/* Following and promising (lease.c). */
 	uint64_t leader; /* incarnation of who leads `term`; 0 = not known */
 	uint64_t heard_ns; /* from it */
+	uint64_t due_ns; /* the deadline of the last step */
+	uint64_t deaf_ns; /* the loop was away until then */
 	uint8_t rank; /* members to stand before this one */
 	bool withheld; /* a vote, for our log is newer */
 	uint32_t promise_ms; /* the longest; durable as `vote` is */
