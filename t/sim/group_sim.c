@@ -149,8 +149,12 @@ static struct membership
 membership_of(unsigned count, uint64_t vlsn)
 {
 	struct membership m = { .vlsn = vlsn, .lease_ms = 10, .count = count };
+	uint64_t v = vlsn;
 	unsigned i;
 
+	while (v > 0 && m.before == 0)
+		if (disk.log[--v].kind == KIND_MEMBER)
+			m.before = v;
 	for (i = 0; i < count; i++) {
 		m.member[i].incarnation = 100 + i;
 		snprintf(m.member[i].name, sizeof(m.member[i].name), "n%u", i);

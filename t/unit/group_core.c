@@ -406,6 +406,7 @@ test_membership(void)
 	struct group_core c;
 	struct asked a;
 
+	two.before = 5;
 	(void)boot(&c,
 	    (struct group_boot){
 		.term = 3, .log_term = 3, .log_vlsn = 8, .membership = &one });

@@ -191,7 +191,7 @@ act_lead(
 	c->tries = 0;
 	c->leader = c->incarnation;
 	group_lease_begin(c, ev->now_ns);
-	if (c->current.count > 1)
+	if (group_others(c))
 		act_round(c, ev, out);
 	c->member_retry_ns = ev->now_ns;
 	out->publish = true;
@@ -257,10 +257,7 @@ lease_anew(struct group_core *c, uint64_t now_ns)
 	c->round_at_ns = now_ns;
 }
 
-/*
- * Votes are known by members' numbers, which are others now: they are asked
- * for again.
- */
+/* Of other members, who have other numbers: they are asked for again. */
 static void
 votes_void(struct group_core *c)
 {
@@ -320,7 +317,8 @@ act_member_cut(
     struct group_core *c, const struct group_event *ev, struct group_wants *out)
 {
 	ASSERT(c->role != ROLE_MASTER);
-	if (c->previous.count == 0 || c->previous.vlsn > ev->vlsn) {
+	if (c->previous.count == 0 || c->previous.vlsn > ev->vlsn ||
+	    c->previous.vlsn != c->current.before) {
 		give_up(c, out,
 		    "the membership in force was cut from the "
 		    "log and the one before it is not known");
@@ -343,9 +341,19 @@ act_step_down(
 	(void)group_epoch_raise(c, out);
 }
 
-/* A removed master steps down when the record commits (Raft 4.2.2). */
 void
 act_removed(
+    struct group_core *c, const struct group_event *ev, struct group_wants *out)
+{
+	act_member_committed(c, ev, out);
+	votes_void(c);
+	c->leader = 0;
+	out->publish = true;
+}
+
+/* A removed master steps down when the record commits (Raft 4.2.2). */
+void
+act_master_removed(
     struct group_core *c, const struct group_event *ev, struct group_wants *out)
 {
 	act_member_committed(c, ev, out);

@@ -45,6 +45,7 @@ group_act act_member_appended;
 group_act act_member_refused;
 group_act act_member_committed;
 group_act act_member_cut;
+group_act act_master_removed;
 group_act act_removed;
 group_act act_step_down;
 group_act act_stop;
@@ -73,6 +74,8 @@ group_act act_beat_refuse;
 bool group_only_voter(const struct group_core *c);
 /* Does nobody else vote, and did nobody ever get a promise? */
 bool group_alone(const struct group_core *c);
+/* Is there anybody else, to send rounds to? */
+bool group_others(const struct group_core *c);
 /* May this node commit without asking anybody? */
 bool group_commits_alone(const struct group_core *c);
 /* What is on its way must be answered first. */

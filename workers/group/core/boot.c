@@ -61,7 +61,8 @@ boot_foreign(const struct group_core *c, const struct group_boot *b)
 		return "the membership is of another group";
 	if (b->generation != c->current.generation)
 		return "the membership is of another generation of the group";
-	if (c->self < 0)
+	/* A change that excludes it may not be committed: its vote counts. */
+	if (c->self < 0 && member_find(&c->previous, c->incarnation) < 0)
 		return "this node's incarnation is not in the group's "
 		       "membership: its data directory was replaced";
 	return NULL;

@@ -43,17 +43,46 @@ next_term(const struct group_core *c)
 	return (c->seen_term > c->term ? c->seen_term : c->term) + 1;
 }
 
-/* Does it stand by itself? One of priority 0 only if others cannot. */
+static bool
+is_electable(const struct membership *m, uint64_t incarnation)
+{
+	int i = member_find(m, incarnation);
+
+	return i >= 0 && m->member[i].type == NODE_ELECTABLE;
+}
+
+/*
+ * "Only electable nodes stand" (DESIGN, 8); one that the newest membership
+ * excludes, too, as long as that may not be committed: if no other log has it,
+ * nobody else may be able to win.
+ */
+static bool
+is_eligible(const struct group_core *c)
+{
+	return is_electable(&c->current, c->incarnation) ||
+	       is_electable(&c->previous, c->incarnation);
+}
+
+/* Does it stand as soon as there is no master? */
 static bool
 volunteers(const struct group_core *c)
 {
-	const struct member *m;
+	return is_electable(&c->current, c->incarnation) &&
+	       (c->current.member[c->self].priority != 0 ||
+		   group_only_voter(c));
+}
 
-	if (c->self < 0 || c->readonly)
-		return false;
-	m = &c->current.member[c->self];
-	return m->type == NODE_ELECTABLE &&
-	       (m->priority != 0 || c->withheld || group_only_voter(c));
+/* Or later, since others cannot? */
+static bool
+stands(const struct group_core *c)
+{
+	int i = member_find(&c->previous, c->incarnation);
+
+	return volunteers(c) ||
+	       (is_eligible(c) &&
+		   (c->withheld ||
+		       (!is_electable(&c->current, c->incarnation) &&
+			   c->previous.member[i].priority != 0)));
 }
 
 uint64_t
@@ -65,12 +94,12 @@ group_stand_moment(const struct group_core *c)
 		if (c->deaf_ns != 0 && at < c->deaf_ns + group_lease_ns(c))
 			at = c->deaf_ns + group_lease_ns(c);
 		at += c->rank * GROUP_RANK_MS * NS_PER_MS;
-	} else if (!volunteers(c)) {
+	} else if (!stands(c)) {
 		return GROUP_NEVER;
 	} else if (at < c->stand_at_ns) {
 		at = c->stand_at_ns;
 	}
-	if (volunteers(c) && c->current.member[c->self].priority == 0 &&
+	if (stands(c) && !volunteers(c) &&
 	    at < c->heard_ns + 2 * group_lease_ns(c))
 		at = c->heard_ns + 2 * group_lease_ns(c);
 	return at;
@@ -117,13 +146,13 @@ act_silent(
 {
 	c->leader = 0;
 	out->publish = true;
-	if (!volunteers(c)) {
+	if (!stands(c)) {
 		stage_end(c, ev->now_ns);
 		return;
 	}
 	stage_begin(c, STAGE_PRE, ev->now_ns);
 	c->pre_term = next_term(c);
-	c->prevotes = (uint16_t)(1u << c->self);
+	c->prevotes = c->self < 0 ? 0 : (uint16_t)(1u << c->self);
 	out->tell = true;
 	out->told = ask(c, MSG_PREVOTE, ev->end);
 	out->told.term = c->pre_term;
@@ -285,7 +314,8 @@ act_vote_refuse(
 
 /*
  * The log's end is known, and no ack of a lower term follows. The promise may
- * have begun, and records may have come, since the decision. The term stays.
+ * have begun, and records may have come, since the decision: nobody stands by a
+ * membership that is not its log's newest. The term stays.
  */
 void
 act_fenced(
@@ -300,7 +330,8 @@ act_fenced(
 	ASSERT(own == (c->vote == c->incarnation));
 	c->fencing = false;
 	group_store(c, out);
-	if (own && free) {
+	if (own && free && is_eligible(c) &&
+	    ev->fenced.member_vlsn <= c->current.vlsn) {
 		stage_begin(c, STAGE_VOTE, ev->now_ns);
 		out->tell = true;
 		out->told = ask(c, MSG_VOTE, ev->fenced.end);

@@ -63,6 +63,12 @@ group_alone(const struct group_core *c)
 }
 
 bool
+group_others(const struct group_core *c)
+{
+	return c->current.count > (c->self < 0 ? 0u : 1u);
+}
+
+bool
 group_commits_alone(const struct group_core *c)
 {
 	return quorum_has(&c->quorums.commit, own_set(c));
@@ -136,7 +142,7 @@ tick_fact(const struct group_core *c, const struct group_event *ev)
 	if (c->role == ROLE_MASTER) {
 		if (ev->now_ns >= group_lapse_moment(c))
 			return FACT_LAPSED;
-		return c->current.count > 1 && ev->now_ns >= c->round_at_ns
+		return group_others(c) && ev->now_ns >= c->round_at_ns
 			   ? FACT_ROUND_DUE
 			   : FACT_COUNT;
 	}
@@ -154,7 +160,11 @@ member_committed_fact(const struct group_core *c, const struct group_event *ev)
 	if (ev->vlsn != c->current.vlsn ||
 	    member_same(&c->current, &c->previous))
 		return FACT_COUNT;
-	return c->self < 0 ? FACT_REMOVED : FACT_MEMBER_COMMITTED;
+	if (c->self < 0 ||
+	    (c->role == ROLE_MASTER &&
+		c->current.member[c->self].type != NODE_ELECTABLE))
+		return FACT_REMOVED;
+	return FACT_MEMBER_COMMITTED;
 }
 
 /* Is it of a term that this process has won? */
@@ -508,7 +518,7 @@ next_deadline(const struct group_core *c)
 
 	if (c->role == ROLE_MASTER) {
 		at = group_lapse_moment(c);
-		if (c->current.count > 1 && c->round_at_ns < at)
+		if (group_others(c) && c->round_at_ns < at)
 			at = c->round_at_ns;
 	} else if (may_stand(c)) {
 		at = c->stage == STAGE_IDLE ? group_stand_moment(c)

@@ -82,7 +82,8 @@ struct group_boot {
 	/*
 	 * The newest membership, the caller's; .vlsn 0 = none was found, this
 	 * is what the configuration proposes. `fallback`: the one in force if
-	 * that is cut; NULL = not known.
+	 * that is cut, so the record at its .before, however much older what
+	 * is filed may be; itself if it is committed; NULL = not known.
 	 */
 	const struct membership *membership, *fallback;
 };
@@ -101,6 +102,7 @@ struct group_event {
 		struct {
 			uint16_t epoch; /* no ack of an older one follows */
 			struct group_end end; /* where the log ends for good */
+			uint64_t member_vlsn; /* newest membership in it */
 		} fenced;
 		struct {
 			uint64_t incarnation, boot;
