@@ -174,30 +174,60 @@ quorum_round(const struct group_core *c)
 	return best;
 }
 
+/* When what an answer to it promises is over, at the earliest. */
+static uint64_t
+round_until(const struct group_core *c, uint64_t round)
+{
+	uint64_t sent = c->sent[round % GROUP_ROUNDS].sent_ns;
+	uint64_t length = c->sent[round % GROUP_ROUNDS].lease_ms * NS_PER_MS;
+
+	length = length * (100 - GROUP_DRIFT_PERCENT) / 100;
+	if (c->round - round >= GROUP_ROUNDS ||
+	    length <= GROUP_DRIFT_MS * NS_PER_MS)
+		return 0;
+	return sent + length - GROUP_DRIFT_MS * NS_PER_MS;
+}
+
+/* Who has promised for so long: a mask. */
+static uint16_t
+promised(const struct group_core *c, uint64_t until_ns)
+{
+	uint16_t mask = c->self < 0 ? 0 : (uint16_t)(1u << c->self);
+	uint32_t i;
+
+	for (i = 0; i < c->current.count; i++)
+		if (c->of[i].until_ns >= until_ns)
+			mask |= (uint16_t)(1u << i);
+	return mask;
+}
+
+/*
+ * The lease is what a commit quorum has promised: rounds may ask for less than
+ * those before, so a newer answer need not promise more.
+ */
 void
 group_lease_compute(struct group_core *c)
 {
-	uint64_t round, sent, promised, length;
+	uint64_t round = quorum_round(c), until;
+	uint32_t i;
 
 	ASSERT(c->role == ROLE_MASTER);
 	if (group_commits_alone(c)) {
 		c->lease_until_ns = UINT64_MAX;
 		return;
 	}
-	c->lease_until_ns = 0;
-	round = quorum_round(c);
 	ASSERT(round <= c->round);
-	if (round == 0 || c->round - round >= GROUP_ROUNDS)
-		return;
-	sent = c->sent[round % GROUP_ROUNDS].sent_ns;
-	promised = c->sent[round % GROUP_ROUNDS].lease_ms * NS_PER_MS;
-	if (sent > c->quorum_ns)
-		c->quorum_ns = sent;
-	length = promised * (100 - GROUP_DRIFT_PERCENT) / 100;
-	/* It ends before the promises that it goes by. */
-	ASSERT(length <= promised);
-	if (length > GROUP_DRIFT_MS * NS_PER_MS)
-		c->lease_until_ns = sent + length - GROUP_DRIFT_MS * NS_PER_MS;
+	if (round != 0 && c->round - round < GROUP_ROUNDS &&
+	    c->sent[round % GROUP_ROUNDS].sent_ns > c->quorum_ns)
+		c->quorum_ns = c->sent[round % GROUP_ROUNDS].sent_ns;
+	c->lease_until_ns = 0;
+	for (i = 0; i < c->current.count; i++) {
+		until = c->of[i].until_ns;
+		if (until > c->lease_until_ns &&
+		    quorum_has(&c->quorums.commit,
+			quorum_set(c->quorums.voters, promised(c, until))))
+			c->lease_until_ns = until;
+	}
 }
 
 void
@@ -223,7 +253,7 @@ group_lease_end(struct group_core *c)
 void
 group_rounds_move(struct group_core *c, const struct membership *before)
 {
-	struct group_answers now[MEMBER_MAX] = { { 0, { 0, 0 } } };
+	struct group_answers now[MEMBER_MAX] = { { 0, { 0, 0 }, 0 } };
 	uint32_t i;
 	int was;
 
@@ -305,8 +335,11 @@ act_round_answered(
 {
 	int i = member_find(&c->current, ev->msg->from);
 	uint64_t before = c->lease_until_ns;
+	uint64_t until = round_until(c, ev->msg->answer.asked);
 
 	ASSERT(i >= 0);
+	if (until > c->of[i].until_ns)
+		c->of[i].until_ns = until;
 	if (ev->msg->answer.asked > c->of[i].round) {
 		c->of[i].round = ev->msg->answer.asked;
 		c->of[i].end = ev->msg->answer.end;

@@ -196,6 +196,7 @@ struct group_todo {
 struct group_answers {
 	uint64_t round; /* the newest that it answered in this term */
 	struct group_end end; /* of its log, then */
+	uint64_t until_ns; /* what its answers promise, by our clock */
 };
 
 enum group_stage {
