@@ -4,22 +4,38 @@
  * for (term, vote) that takes its time, and a wal that is played: it fences,
  * appends, copies logs and acknowledges. Messages are lost, doubled, late and
  * out of order; links are cut one way; processes are killed between any two
- * actions, stand still, and boot again. After each event:
+ * actions, stand still, and boot again. Masters change types, priorities,
+ * quorums, leases and who is a member. After each event:
  *
  *   W1  a term is won by one process;
  *   W2  a winner has every record that is committed in a lower term, also one
  *	 that is committed later; what is committed is never cut or changed;
+ *   W3  an election quorum has voted for that boot of the winner;
+ *   W4  who stands has an election quorum's pre-votes;
  *   V1  a member gives one vote a term, to one boot, and it is on its disk
  *	 first; so is what it promises;
  *   V2  an append is of a term that this process has won;
+ *   V3  what is published is the core's role, term, epoch and lease;
+ *   V4  a vote is given to a log that is no older than the own one;
+ *   R1  the epoch goes up with a term, with the end of a mastership and with
+ *	 another commit quorum;
+ *   A1  after a vote nothing of a lower term is acknowledged;
+ *   M1  a master is electable by what is committed; M3 who stands, by its own
+ *	 newest membership or the one before;
+ *   M4  who asks for votes counts by its log's newest membership; M5 so does
+ *	 everybody by the newest that it is told of;
  *   P1  a promise is kept, also over restarts: no vote, no pre-vote and no
  *	 standing before it ends on the promiser's clock, but for who released
  *	 it or is dead;
  *   L1  no lease is valid by its owner's clock while a higher term is won;
- *   S1  a master that hears nobody for two leases is none any more;
+ *   L2  a commit quorum's promises last longer than a lease;
+ *   S1  a master that no commit quorum answers for two leases is none any more;
  *   D1  who may stand has a deadline;
+ *   D2  who was away does not take its master for dead;
  *   E1  once faults end there is one master, with a lease, and all follow it,
  *	 within a bounded time, and it stays.
+ *
+ * core_hostile.h has members that lie.
  *
  * core_sim [SEEDS]		TAP; the default is a short run
  * core_sim -q [-f FIRST] SEEDS	until one fails, and no more
@@ -28,6 +44,8 @@
 #include <unistd.h>
 
 #include "t/sim/core_checks.h"
+#include "t/sim/core_hostile.h"
+#include "t/sim/core_wal.h"
 
 /* ---- the network ---- */
 
@@ -57,6 +75,9 @@ send(unsigned from, unsigned to, const struct group_msg *msg)
 	}
 }
 
+/* The length that the round asks for which is answered now. */
+static uint32_t asked_ms;
+
 /* What a message that leaves binds its sender to. */
 static void
 note_sent(const struct node *n, const struct group_action *a)
@@ -67,17 +88,19 @@ note_sent(const struct node *n, const struct group_action *a)
 	case MSG_PREVOTE:
 	case MSG_VOTE:
 		check_promises(n, ID((unsigned)(n - node)), m->ask.released);
+		check_asks(n, m);
 		break;
 	case MSG_PREVOTE_ANSWER:
 	case MSG_VOTE_ANSWER:
-		/* The core's word for what it was released from. */
+		if (m->answer.granted && m->kind == MSG_PREVOTE_ANSWER)
+			note_prevote(n, a->send.to, m);
 		if (m->answer.granted && m->kind == MSG_VOTE_ANSWER)
 			note_vote(
 			    n, m->answer.asked, a->send.to, m->answer.boot);
 		break;
 	case MSG_BEAT_ANSWER:
 		if (m->answer.granted)
-			note_promise(n, m, a->send.to);
+			note_promise(n, m, a->send.to, asked_ms);
 		break;
 	case MSG_BEAT:
 		break;
@@ -85,8 +108,6 @@ note_sent(const struct node *n, const struct group_action *a)
 }
 
 /* ---- a process ---- */
-
-static void step(struct node *n, struct group_event ev);
 
 static void
 crash(struct node *n)
@@ -103,6 +124,7 @@ crash(struct node *n)
 	if (n->writing.term != 0 && pick(2) == 0)
 		n->disk = n->writing;
 	n->appended = n->durable;
+	n->told = n->known = 0;
 	for (i = 0; i < nodes; i++)
 		node[i].match[n - node].term = 0;
 	memset(&n->view, 0, sizeof(n->view));
@@ -136,12 +158,14 @@ store(struct node *n, const struct group_action *a)
 	push(ev);
 }
 
-/* A master promises itself what its lease lasts. */
+/*
+ * A master promises itself what its lease lasts, by the word that it shows:
+ * that may be taken back.
+ */
 static void
 note_lease(const struct node *n, const struct commit_view *view)
 {
-	if (view->role == ROLE_MASTER && view->lease_until_ns != 0 &&
-	    view->lease_until_ns != UINT64_MAX)
+	if (view->role == ROLE_MASTER && view->lease_until_ns != UINT64_MAX)
 		promise_add(n, ID((unsigned)(n - node)), n->boot, view->term,
 		    view->lease_until_ns);
 }
@@ -159,11 +183,21 @@ publish(struct node *n, const struct commit_view *view)
 static void
 announce(struct node *n, const struct group_action *a)
 {
-	n->heard = now;
+	n->since = now;
 	tell("%u: %s -> %s in term %u: %s", (unsigned)(n - node),
 	    role_name(a->role.from), role_name(a->role.to),
 	    (unsigned)a->role.term, a->role.why);
 	ghost.changed = now;
+}
+
+/* By a record that is committed: only its newest may not be. */
+static bool
+is_removed(const struct node *n)
+{
+	const struct membership *m = conf_at(n, n->durable);
+
+	return member_of(m, n) < 0 &&
+	       (m->vlsn == n->filed || member_of(conf_at(n, m->before), n) < 0);
 }
 
 static void
@@ -174,7 +208,12 @@ act(struct node *n, const struct group_action *a) /* flat dispatch */
 	switch (a->kind) {
 	case GROUP_FAIL:
 	case GROUP_RESTART:
-		CHECK(a->kind == GROUP_RESTART, "a sound disk is refused");
+		if (a->kind == GROUP_FAIL) {
+			CHECK(is_removed(n) && !votes(&conf[ghost.conf], n),
+			    "a sound disk is refused");
+			tell("%u: %s", self, a->end.why);
+			n->removed = true;
+		}
 		crash(n);
 		return;
 	case GROUP_RAISE_EPOCH:
@@ -199,15 +238,17 @@ act(struct node *n, const struct group_action *a) /* flat dispatch */
 		return;
 	case GROUP_TELL:
 		note_sent(n, a);
-		for (i = 0; i < nodes; i++)
-			send(self, i, &a->send.msg);
+		for (i = 0; i < n->core.current.count; i++)
+			send(self, node_of(&n->core.current, i), &a->send.msg);
 		return;
 	case GROUP_ANNOUNCE:
 		announce(n, a);
 		return;
+	case GROUP_SAVE_MEMBER:
+		n->filed = a->membership->vlsn;
+		return;
 	case GROUP_FORCE:
 	case GROUP_APPEND_MEMBER:
-	case GROUP_SAVE_MEMBER:
 	case GROUP_SAY:
 	case GROUP_READY:
 	case GROUP_ACTION_KINDS:
@@ -217,15 +258,23 @@ act(struct node *n, const struct group_action *a) /* flat dispatch */
 
 /* A vote or a pre-vote that it gives: was it free to? */
 static void
-check_given(
-    const struct node *n, const struct group_event *ev, const struct asked *a)
+check_given(const struct node *n, const struct group_event *ev,
+    const struct asked *a, uint64_t was)
 {
 	const struct group_core *c = &n->core;
 
 	if (ev->kind == GROUP_MESSAGE && ev->msg->kind == MSG_PREVOTE &&
 	    a->answer && a->answered.answer.granted)
 		check_promises(n, ev->msg->from, ev->msg->ask.released);
+	/* "Adopt no higher term from a vote request" (DESIGN, 8). */
+	if (ev->kind == GROUP_MESSAGE && ev->msg->kind == MSG_VOTE &&
+	    c->term != was)
+		check_promises(n, ev->msg->from, ev->msg->ask.released);
 	/* Behind the fence it is decided. */
+	if (ev->kind == GROUP_FENCED && a->store && a->vote != 0)
+		CHECK(a->vote == c->incarnation ||
+			  end_covers(c->asked_end, ev->fenced.end),
+		    "V4: a vote for a log that is older than the own one");
 	if (ev->kind == GROUP_FENCED && a->store && a->vote != 0)
 		check_promises(n, a->vote,
 		    a->vote == c->incarnation ? c->released
@@ -236,10 +285,15 @@ static void
 check_deadline(const struct node *n, const struct group_todo *todo)
 {
 	const struct group_core *c = &n->core;
-	const struct member *m = &group.member[n - node];
+	const struct member *m =
+	    c->self < 0 ? NULL : &c->current.member[c->self];
 
-	if (c->role == ROLE_MASTER || c->role == ROLE_REPLICA ||
-	    (c->role == ROLE_UNKNOWN && m->priority != 0))
+	if (c->broken)
+		return;
+	if ((c->role == ROLE_MASTER && c->lease_until_ns != UINT64_MAX) ||
+	    c->role == ROLE_REPLICA ||
+	    (c->role == ROLE_UNKNOWN && m != NULL && m->priority != 0 &&
+		m->type == NODE_ELECTABLE))
 		CHECK(c->persisting || c->fencing ||
 			  todo->deadline_ns != GROUP_NEVER,
 		    "D1: a state without a deadline");
@@ -248,6 +302,7 @@ check_deadline(const struct node *n, const struct group_todo *todo)
 static void
 step(struct node *n, struct group_event ev)
 {
+	static struct group_core was;
 	struct group_todo todo;
 	struct asked asked;
 	uint64_t life = n->life;
@@ -255,10 +310,24 @@ step(struct node *n, struct group_event ev)
 
 	ev.now_ns = local(n);
 	ev.end = log_end(n);
+	if (ev.kind == GROUP_MESSAGE && ev.msg->kind == MSG_BEAT)
+		asked_ms = ev.msg->beat.lease_ms;
+	was = n->core;
 	group_step(&n->core, &ev, &todo);
+	if (!n->core.broken)
+		check_epoch(&was, &n->core);
 	asked = asked_of(&todo);
 	CHECK(asked.sound, "a list that is not in the order of doing");
-	check_given(n, &ev, &asked);
+	check_given(n, &ev, &asked, was.term);
+	/* "It was deaf, the master not dead" (DESIGN, 8). */
+	CHECK(was.role != ROLE_REPLICA || ev.kind != GROUP_TICK ||
+		  n->core.role == ROLE_REPLICA || n->due == GROUP_NEVER ||
+		  ev.now_ns <= n->due + 2 * GROUP_BEAT_MS * MS,
+	    "D2: who was away gives its master up");
+	n->due = todo.deadline_ns;
+	if (was.stage != STAGE_FENCE && n->core.stage == STAGE_FENCE &&
+	    was.role != ROLE_MASTER)
+		check_stands(n, n->core.pre_term);
 	if (asked.elected) {
 		note_vote(n, n->core.term, n->core.incarnation, n->boot);
 		note_winner(n, n->core.term);
@@ -271,6 +340,8 @@ step(struct node *n, struct group_event ev)
 		}
 		act(n, &todo.action[i]);
 	}
+	if (n->life == life)
+		check_view(n);
 	check_leases();
 	if (n->life != life || todo.deadline_ns == GROUP_NEVER)
 		return;
@@ -309,10 +380,16 @@ boot(struct node *n)
 		.log_first = 1,
 		.log_vlsn = n->durable,
 		.log_term = n->log[n->durable],
-		.membership = &group };
+		.membership = conf_at(n, n->durable),
+		.fallback = NULL };
 
-	if (n->up)
+	if (n->up || n->removed)
 		return;
+	/* The record before the newest, or what its file has. */
+	b.fallback =
+	    b.membership->before != 0 ? conf_at(n, b.membership->before) : NULL;
+	if (fault == FAULT_OLD_FALLBACK || b.membership->vlsn == n->filed)
+		b.fallback = &conf[n->conf[n->filed]];
 	if (fault == FAULT_PROMISE_LOST)
 		b.promise_ms = 0;
 	b.boot = ++n->boot;
@@ -325,137 +402,12 @@ boot(struct node *n)
 	n->life = ++lives;
 	n->epoch = 0;
 	n->paused_until = 0;
-	n->appended = n->durable;
+	n->appended = n->told = n->durable;
+	memset(n->heard, 0, sizeof(n->heard));
 	tell("%u boots: term %u, log %u", self, (unsigned)n->disk.term,
 	    (unsigned)n->durable);
 	step(n, (struct group_event){ .kind = GROUP_BOOTED, .booted = &b });
 	shake_hands(n);
-}
-
-/* ---- the played wal ---- */
-
-static void
-wal_look(struct node *n)
-{
-	n->wal.role = n->view.role;
-	n->wal.term = n->view.term;
-}
-
-static void
-wal_append(struct node *n)
-{
-	if (n->wal.role != ROLE_MASTER || n->appended + 1 >= LOG_MAX)
-		return;
-	CHECK(ghost.winner[n->wal.term].life == n->life,
-	    "V2: appended in a term that was not won");
-	n->log[++n->appended] = (uint16_t)n->wal.term;
-	n->wal.own_term = n->wal.term;
-}
-
-static void
-ack(const struct node *m, const struct node *r, uint64_t vlsn)
-{
-	unsigned to = (unsigned)(m - node), from = (unsigned)(r - node);
-
-	if (cut[from][to])
-		return;
-	push((struct event){ .at = now + delay(),
-	    .kind = EV_ACK,
-	    .node = to,
-	    .from = from,
-	    .tag = r->wal.term,
-	    .vlsn = vlsn });
-}
-
-/* Some of the master's log to a replica, which cuts at a contradiction only. */
-static void
-wal_copy(struct node *m, struct node *r)
-{
-	uint64_t v, upto;
-
-	if (!m->up || !r->up || m == r || m->wal.role != ROLE_MASTER ||
-	    r->wal.role != ROLE_REPLICA || m->wal.term != r->wal.term ||
-	    m->wal.own_term != m->wal.term || cut[m - node][r - node])
-		return;
-	upto = pick(m->appended + 1);
-	for (v = 1; v <= upto; v++) {
-		if (v <= r->appended && r->log[v] != m->log[v]) {
-			CHECK(ghost.committed[v] == 0 ||
-				  ghost.committed[v] != r->log[v],
-			    "W2: a committed record is cut");
-			r->appended = v - 1;
-			if (r->durable > r->appended)
-				r->durable = r->appended;
-		}
-		if (v > r->appended)
-			r->log[r->appended = v] = m->log[v];
-	}
-	if (pick(2) == 0)
-		r->durable = r->appended;
-	ack(m, r, upto < r->durable ? upto : r->durable);
-}
-
-/* Whoever looks: by the published view and the epoch of `committed`. */
-static void
-wal_commit(const struct node *n)
-{
-	struct commit_view view = n->view;
-	uint64_t durable[MEMBER_MAX] = { 0 }, v, best;
-	unsigned i;
-
-	if (!n->up || view.role != ROLE_MASTER || view.epoch != n->epoch ||
-	    n->wal.own_term != view.term)
-		return;
-	for (i = 0; i < nodes; i++)
-		if (n->match[i].term == view.term)
-			durable[i] = epoch_word(view.epoch, n->match[i].vlsn);
-	durable[n - node] = epoch_word(view.epoch, n->durable);
-	best = commit_rule(&view, durable);
-	if (best == 0 || n->log[best] != view.term)
-		return;
-	for (v = 1; v <= best; v++)
-		note_committed(v, n->log[v], view.term);
-}
-
-static void
-check_heard(const struct node *n)
-{
-	uint64_t most = group.lease_ms * MS * 205 / 100 + MS;
-
-	if (n->up && n->view.role == ROLE_MASTER && n->paused_until < now &&
-	    n->view.lease_until_ns != UINT64_MAX)
-		CHECK(now < n->heard + most || now < n->paused_until + most,
-		    "S1: a master that hears nobody");
-}
-
-static void
-data(void)
-{
-	struct node *n = &node[pick(nodes)];
-
-	push((struct event){
-	    .at = now + data_pause / 10 + pick(data_pause), .kind = EV_DATA });
-	if (!n->up)
-		return;
-	check_heard(n);
-	switch (pick(6)) {
-	case 0:
-		wal_look(n);
-		break;
-	case 1:
-		if (pick(4) == 0 || n->wal.own_term != n->wal.term)
-			wal_append(n);
-		break;
-	case 2:
-		n->durable = n->appended;
-		break;
-	case 3:
-		wal_commit(n);
-		break;
-	default:
-		wal_copy(n, &node[pick(nodes)]);
-		break;
-	}
 }
 
 /* ---- what happens ---- */
@@ -474,6 +426,25 @@ stored(struct node *n)
 }
 
 static void
+told(struct node *n)
+{
+	uint64_t v, life = n->life;
+
+	while (n->life == life && n->told < n->appended) {
+		v = ++n->told;
+		n->adopted = now;
+		if (n->view.lease_until_ns == UINT64_MAX)
+			n->since = now;
+		if (n->conf[v] != 0)
+			step(n,
+			    (struct group_event){ .kind = GROUP_MEMBER_APPENDED,
+				.membership = &conf[n->conf[v]] });
+		if (n->conf[v] != 0 && n->life == life)
+			check_members(n);
+	}
+}
+
+static void
 fenced(struct node *n, const struct event *ev)
 {
 	struct group_end end = log_end(n);
@@ -485,8 +456,9 @@ fenced(struct node *n, const struct event *ev)
 		end = (struct group_end){ n->log[ev->vlsn], ev->vlsn };
 	else
 		wal_look(n);
-	step(n, (struct group_event){
-		    .kind = GROUP_FENCED, .fenced = { n->epoch, end } });
+	step(n,
+	    (struct group_event){ .kind = GROUP_FENCED,
+		.fenced = { n->epoch, end, conf_at(n, n->appended)->vlsn } });
 }
 
 static void
@@ -494,7 +466,11 @@ message(struct node *n, const struct event *ev)
 {
 	if (cut[ev->from][ev->node])
 		return;
-	n->heard = now;
+	if (ev->msg.kind == MSG_BEAT_ANSWER && ev->msg.answer.granted &&
+	    ev->msg.term == n->core.term) {
+		n->heard[ev->from] = now;
+		check_heard(n);
+	}
 	/* The link of an older boot is gone. */
 	if (ev->msg.boot != node[ev->from].boot && pick(2) == 0)
 		return;
@@ -551,7 +527,8 @@ is_for_nobody(struct node *n, struct event *ev)
 	if (ev->kind == EV_BOOT || ev->kind == EV_HARM || ev->kind == EV_DATA ||
 	    ev->kind == EV_ACK)
 		return false;
-	if (!n->up || ((ev->kind == EV_STORED || ev->kind == EV_FENCED) &&
+	if (!n->up || ((ev->kind == EV_STORED || ev->kind == EV_FENCED ||
+			   ev->kind == EV_TOLD) &&
 			  ev->tag != n->life))
 		return true;
 	if (n->paused_until <= now)
@@ -585,6 +562,9 @@ happen(struct event *ev) /* flat dispatch */
 		break;
 	case EV_FENCED:
 		fenced(n, ev);
+		break;
+	case EV_TOLD:
+		told(n);
 		break;
 	case EV_BOOT:
 		boot(n);
@@ -623,29 +603,6 @@ run_until(uint64_t end)
 /* ---- a world ---- */
 
 static void
-make_group(void)
-{
-	unsigned i;
-
-	memset(&group, 0, sizeof(group));
-	group.vlsn = 1;
-	group.generation = 1;
-	group.lease_ms = 60 + (uint32_t)pick(240);
-	group.count = nodes;
-	for (i = 0; i < nodes; i++) {
-		group.member[i].incarnation = ID(i);
-		group.member[i].priority = i == 0 ? 1 : (uint32_t)pick(3);
-		snprintf(group.member[i].name, MEMBER_NAME_MAX, "n%u", i);
-	}
-	if (pick(3) == 0) {
-		group.policy = QUORUM_FLEXIBLE;
-		group.elect = (uint8_t)(nodes / 2 + 1 + pick((nodes + 1) / 2));
-		group.commit = (uint8_t)(nodes + 1 - group.elect);
-	}
-	CHECK(member_check(&group) == NULL, "a group that can work");
-}
-
-static void
 make_nodes(void)
 {
 	int64_t most = fault == FAULT_DRIFT ? 100000 : 4500;
@@ -660,11 +617,14 @@ make_nodes(void)
 		/* All have the record of the group. */
 		node[i].durable = 1;
 		node[i].log[1] = 1;
+		node[i].conf[1] = 1;
+		node[i].filed = 1;
 		node[i].disk.term = 1;
 		push((struct event){
 		    .at = pick(100 * MS), .kind = EV_BOOT, .node = i });
 	}
 	ghost.committed[1] = 1;
+	ghost.conf = 1;
 }
 
 static const struct node *
@@ -686,24 +646,53 @@ the_master(void)
 static bool
 is_whole(void)
 {
-	const struct node *m = the_master();
-	unsigned i;
+	const struct node *m = the_master(), *n;
+	uint32_t i;
 
 	if (m == NULL || m->view.lease_until_ns <= local(m))
 		return false;
-	for (i = 0; i < nodes; i++)
-		if (&node[i] != m &&
-		    (node[i].view.role != ROLE_REPLICA ||
-			node[i].view.term != m->view.term ||
-			node[i].view.master != (int)(m - node)))
+	if (m->filed < conf_at(m, m->appended)->vlsn)
+		return false;
+	for (i = 0; i < m->core.current.count; i++) {
+		n = &node[node_of(&m->core.current, i)];
+		if (n != m && !n->removed &&
+		    (n->view.role != ROLE_REPLICA ||
+			n->view.term != m->view.term ||
+			n->core.leader != ID(number(m))))
 			return false;
+	}
 	return true;
+}
+
+/* How it ended. */
+static void
+tell_all(void)
+{
+	unsigned i;
+	uint32_t k;
+
+	for (i = 0; i < nodes; i++) {
+		const struct node *n = &node[i];
+		const struct membership *m = &n->core.current;
+
+		tell("%u: %s, term %u (%u is stored), log %u in term %u, %u "
+		     "are flushed, %u committed, %s",
+		    i, n->up ? role_name(n->core.role) : "down",
+		    (unsigned)n->core.term, (unsigned)n->core.stored_term,
+		    (unsigned)n->appended, n->log[n->appended],
+		    (unsigned)n->durable, (unsigned)n->known,
+		    n->removed ? "removed" : "");
+		for (k = 0; k < m->count; k++)
+			tell("   %s: type %u, priority %u (members of %u)",
+			    m->member[k].name, m->member[k].type,
+			    m->member[k].priority, (unsigned)m->vlsn);
+	}
 }
 
 static void
 check_calm(void)
 {
-	uint64_t end = now + CALM_LEASES * group.lease_ms * MS;
+	uint64_t end = now + CALM_LEASES * longest() * MS;
 	unsigned i;
 
 	calm = true;
@@ -733,19 +722,24 @@ run(uint64_t seed)
 	memset(cut, 0, sizeof(cut));
 	memset(ghost.winner, 0, sizeof(ghost.winner));
 	memset(ghost.vote, 0, sizeof(ghost.vote));
+	memset(ghost.pre, 0, sizeof(ghost.pre));
+	memset(ghost.given, 0, sizeof(ghost.given));
 	memset(ghost.promise, 0, sizeof(ghost.promise));
 	memset(ghost.promises, 0, sizeof(ghost.promises));
 	memset(ghost.committed, 0, sizeof(ghost.committed));
 	memset(ghost.under, 0, sizeof(ghost.under));
 	ghost.highest = ghost.changed = 0;
-	if (setjmp(failed) != 0)
+	if (setjmp(failed) != 0) {
+		tell_all();
 		return false;
+	}
 	nodes = 2 + (unsigned)pick(NODES_MAX - 1);
 	usual = pick(3) == 0 ? pick(40 * MS) + 1 : pick(2) == 0 ? MS : MS / 20;
 	harm_pause = pick(3) == 0 ? 30 * MS : 250 * MS;
 	stall = pick(3) == 0 ? 4 : 30;
 	data_pause = pick(6) == 0 ? MS / 5 : 2 * MS;
 	kill_point = pick(3) == 0 ? 200 : 3000;
+	changes = pick(4) == 0 ? 8 : 40;
 	make_group();
 	make_nodes();
 	push((struct event){ .at = pick(300 * MS), .kind = EV_HARM });
@@ -766,6 +760,7 @@ test_faults(void)
 		[FAULT_STALE_END] = "a fence that tells an older end",
 		[FAULT_DRIFT] = "clocks that differ too much",
 		[FAULT_OBITUARY] = "an obituary of who lives",
+		[FAULT_OLD_FALLBACK] = "a membership older than what is cut",
 	};
 	uint64_t s;
 
@@ -776,6 +771,18 @@ test_faults(void)
 		    (unsigned)s, failure);
 	}
 	fault = FAULT_NONE;
+}
+
+static void
+test_hostile(uint64_t seeds)
+{
+	uint64_t s;
+
+	for (s = 1; s <= seeds && run_hostile(s); s++)
+		;
+	ok(s > seeds, "%" PRIu64 " seeds of lies do no harm", seeds);
+	if (s <= seeds)
+		diag("seed %" PRIu64 ": %s", s, failure);
 }
 
 static void
@@ -836,6 +843,7 @@ main(int argc, char **argv)
 		ghost.leases > 10 * seeds && ghost.releases > 0,
 	    "%u kills, %u votes, %u leases, %u promises released",
 	    ghost.crashes, ghost.grants, ghost.leases, ghost.releases);
+	test_hostile(10 * seeds);
 	test_faults();
 	return tap_done();
 }

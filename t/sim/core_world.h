@@ -18,7 +18,9 @@
 #define NODES_MAX     7
 #define QUEUE_MAX     8192
 #define LOG_MAX       256
+#define LOG_SPARE     192 /* the rest is for the first record of a term */
 #define TERM_MAX      600
+#define CONFS_MAX     64 /* memberships, one after the other */
 #define PROMISES      32 /* of one member, remembered */
 #define MS            NS_PER_MS
 #define HARM_MS       2500 /* faults end then */
@@ -35,6 +37,7 @@ enum sim_fault {
 	FAULT_STALE_END, /* the fence tells an older end of the log */
 	FAULT_DRIFT, /* clocks differ by more than is allowed for */
 	FAULT_OBITUARY, /* of a boot that lives */
+	FAULT_OLD_FALLBACK, /* what is filed, for what was in force */
 	FAULT_COUNT
 };
 
@@ -44,6 +47,7 @@ enum kind {
 	EV_PEER,
 	EV_STORED,
 	EV_FENCED,
+	EV_TOLD, /* wal tells of the memberships in its log */
 	EV_BOOT,
 	EV_HARM,
 	EV_DATA,
@@ -70,18 +74,25 @@ struct node {
 	/* Survives. */
 	struct disk_state disk;
 	uint16_t log[LOG_MAX]; /* term of each record */
+	uint8_t conf[LOG_MAX]; /* the membership that it is; 0 = none is */
+	uint64_t filed; /* VLSN of the membership in its file */
+	bool removed; /* and its boot refused: it stays down */
 	uint64_t durable, boot;
 	int64_t ppm; /* its clock's rate */
 	uint64_t offset;
 	/* One life. */
 	bool up;
 	uint64_t life, paused_until, timer;
-	uint64_t heard; /* real time of a message, or since when it could be */
+	uint64_t heard[NODES_MAX]; /* real time of an answer to a round */
+	uint64_t due; /* its deadline */
+	uint64_t adopted; /* another membership, maybe of shorter leases */
+	uint64_t since; /* a commit quorum has; or its role changed */
 	struct group_core core;
 	struct commit_view view; /* published */
 	uint16_t epoch; /* of `committed` */
 	struct disk_state writing;
-	uint64_t appended;
+	uint64_t appended, told; /* told: memberships up to there */
+	uint64_t known; /* committed, as far as it has heard */
 	struct {
 		uint64_t term, own_term;
 		enum role role;
@@ -93,13 +104,16 @@ struct node {
 
 static struct node node[NODES_MAX];
 static unsigned nodes;
-static struct membership group;
+static struct membership group; /* which all begin with */
+static struct membership conf[CONFS_MAX]; /* from 1 on: the records */
+static unsigned confs;
 static bool cut[NODES_MAX][NODES_MAX]; /* from, to */
 static unsigned loss, far; /* one message in so many; 0 = none */
 static unsigned deaf; /* of rounds and their answers one in so many comes */
 static unsigned stall; /* one flush or fence in so many takes long */
 static uint64_t usual; /* a message takes at most */
 static uint64_t data_pause; /* from one act of a wal to the next, at most */
+static unsigned changes; /* one act of a wal in so many is a change */
 static uint64_t harm_pause; /* from one to the next, at most */
 static unsigned
     kill_point; /* one action in so many is a killed process' last */
@@ -121,21 +135,26 @@ static struct {
 	struct {
 		uint64_t to, boot;
 	} vote[NODES_MAX][TERM_MAX];
+	uint64_t given[NODES_MAX]; /* the newest term of a vote */
+	struct {
+		uint64_t boot, term;
+	} pre[NODES_MAX][NODES_MAX]; /* of, to: the newest pre-vote */
 	struct {
 		uint64_t master, boot, term, until; /* local */
 	} promise[NODES_MAX][PROMISES];
 	unsigned promises[NODES_MAX];
 	uint16_t committed[LOG_MAX]; /* term of the record; 0 = it is not */
+	uint8_t conf; /* the newest membership that is committed */
 	uint16_t under[LOG_MAX]; /* the mastership that committed it first */
 	uint64_t changed; /* when a role last changed */
-	unsigned elections, commits, crashes, leases, releases, grants;
+	unsigned elections, commits, crashes, leases, releases, grants, members;
 } ghost;
 
 static enum sim_fault fault;
 static bool verbose;
 static uint64_t rng_state, lives;
 static jmp_buf failed;
-static char failure[256];
+static char failure[512];
 
 static uint64_t
 rng(void)
@@ -239,6 +258,34 @@ log_end(const struct node *n)
 	struct group_end end = { n->log[n->appended], n->appended };
 
 	return end;
+}
+
+static unsigned
+number(const struct node *n)
+{
+	return (unsigned)(n - node);
+}
+
+/* Number of the node that is member i. */
+static unsigned
+node_of(const struct membership *m, uint32_t i)
+{
+	return (unsigned)(m->member[i].incarnation - ID(0));
+}
+
+static int
+member_of(const struct membership *m, const struct node *n)
+{
+	return member_find(m, ID(number(n)));
+}
+
+/* The newest membership among the records up to `vlsn`. */
+static const struct membership *
+conf_at(const struct node *n, uint64_t vlsn)
+{
+	while (n->conf[vlsn] == 0)
+		vlsn--;
+	return &conf[n->conf[vlsn]];
 }
 
 #endif
