@@ -869,8 +869,8 @@ test_oldest(void)
 	ok(write_uncommitted(20, 100), "others, not committed");
 	h_role(&h, ROLE_REPLICA);
 	position_set(&h.region.pos->checkpointed, COMMITTED);
-	ok(wait_until((h_ring(&h), log_hint_read(h.wal_dir) == COMMITTED),
-	       H_WAIT_MS),
+	ok(wait_until(
+	       (h_ring(&h), log_hint_read(h.wal_dir) == COMMITTED), H_WAIT_MS),
 	    "what is committed is in a checkpoint");
 	plan_set(WAL_OP_WRITE, 1, false, -EIO);
 	is_u64(cut(COMMITTED), RET_LOG_FAILED, "cut again: the header fails");

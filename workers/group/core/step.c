@@ -256,9 +256,11 @@ is_near(const struct group_core *c, uint64_t term)
 static enum group_fact
 message_fact(struct group_core *c, const struct group_event *ev)
 {
-	/* Who takes part in nothing answers nobody; nor does it to itself. */
+	/* Who takes part in nothing answers nobody; nor does it to itself, or
+	   to nobody: 0 stands for that in a vote. */
 	if (c->role == ROLE_DETACHED || c->role == ROLE_SHUTDOWN ||
-	    ev->msg->from == c->incarnation || !is_near(c, ev->msg->term))
+	    ev->msg->from == c->incarnation || ev->msg->from == 0 ||
+	    !is_near(c, ev->msg->term))
 		return FACT_COUNT;
 	switch (ev->msg->kind) {
 	case MSG_PREVOTE:
