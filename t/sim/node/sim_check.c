@@ -31,6 +31,10 @@ struct model_value {
 	uint32_t crc;
 	uint32_t len; /* 0 = no such key */
 	uint8_t *data;
+	/*
+	 * Of a value that is not known: 0, or it has been deleted; then it is
+	 * still there only if it was over, so that it had no later one.
+	 */
 	int64_t expire_ms;
 	uint64_t vlsn; /* of its last change */
 };
@@ -105,6 +109,16 @@ is_over(const struct model_value *v, int64_t now_ms)
 	return v->expire_ms != 0 && now_ms > v->expire_ms;
 }
 
+/* May there be so much, with that expiry? */
+static bool
+may_be(const struct model_value *v, uint64_t len, int64_t expire_ms)
+{
+	if (v->known)
+		return len == v->len && expire_ms == v->expire_ms;
+	return len == 0 || v->expire_ms == 0 ||
+	       (expire_ms != 0 && expire_ms <= v->expire_ms);
+}
+
 static void
 model_set(struct model *m, unsigned key, const struct op *op,
     const struct op_arg *value, int64_t now_ms)
@@ -133,6 +147,33 @@ model_add(struct model *m, unsigned key, int64_t add)
 	model_append(m, key, &sum);
 }
 
+/* One that is over stays: it goes with a record of its own. */
+static void
+model_delete(struct model *m, unsigned key, int64_t now_ms)
+{
+	struct model_value *v = &m->value[key];
+
+	if (is_over(v, now_ms))
+		return;
+	if (v->known)
+		model_cut(m, key);
+	else
+		v->expire_ms = now_ms - 1;
+}
+
+/* What changes a value begins a new one where the old one is over. */
+static void
+model_change(struct model *m, unsigned key, int64_t now_ms)
+{
+	struct model_value *v = &m->value[key];
+
+	if (is_over(v, now_ms))
+		model_cut(m, key);
+	/* Log time has gone back: it may live again, or be a new one. */
+	else if (!v->known)
+		v->expire_ms = 0;
+}
+
 /* flat dispatch */
 static void
 model_op(struct model *m, const struct op *op, const struct record *rec)
@@ -147,9 +188,8 @@ model_op(struct model *m, const struct op *op, const struct record *rec)
 	v = &m->value[k];
 	if (op_arg_next(op, &at, &value) && k >= KEYS_NUMBER)
 		m->seen[value_number(m, &value)] = 1;
-	if ((op->code == OP_APPEND || op->code == OP_INCRBY) &&
-	    is_over(v, rec->time_ms))
-		model_cut(m, k);
+	if (op->code == OP_APPEND || op->code == OP_INCRBY)
+		model_change(m, k, rec->time_ms);
 	switch (op->code) {
 	case OP_SET:
 		model_set(m, k, op, &value, rec->time_ms);
@@ -161,14 +201,11 @@ model_op(struct model *m, const struct op *op, const struct record *rec)
 		model_add(m, k, op->num);
 		break;
 	case OP_DEL:
-		/* One that is over goes with a record of its own. */
-		if (key.len == 0 || is_over(v, rec->time_ms))
-			return;
-		model_cut(m, k);
-		break;
+		if (key.len != 0)
+			model_delete(m, k, rec->time_ms);
+		return;
 	case OP_EXPIRED:
-		if (v->len != 0 && v->vlsn == (uint64_t)op->num &&
-		    is_over(v, rec->time_ms))
+		if (v->vlsn == (uint64_t)op->num && is_over(v, rec->time_ms))
 			model_cut(m, k);
 		return;
 	case OP_FLUSHALL:
@@ -210,11 +247,9 @@ seen_fits(struct model *m, const struct seen *s)
 {
 	struct model_value *v = &m->value[s->key];
 
-	if (!v->known)
-		return true;
-	if (v->len != s->len)
+	if (!may_be(v, s->len, s->expire_ms))
 		return false;
-	if (v->len == 0)
+	if (!v->known || v->len == 0)
 		return true;
 	if (!v->summed)
 		v->crc = crc32c(0, v->data, v->len);
@@ -481,9 +516,9 @@ check_key(struct model *m, struct kv *kv, unsigned key)
 	}
 	if (rc != 0 && rc != -ENOENT)
 		sim_fail("%s cannot be read: %s", buf, strerror(-rc));
-	if (want->known &&
-	    (item.len != want->len || item.expire_ms != want->expire_ms ||
-		(want->len != 0 && memcmp(value, want->data, want->len) != 0)))
+	if (!may_be(want, item.len, item.expire_ms) ||
+	    (want->known && want->len != 0 &&
+		memcmp(value, want->data, want->len) != 0))
 		snprintf(m->why, sizeof(m->why),
 		    "%s: the store has %ju bytes, %.10s, of VLSN %ju until "
 		    "%jd, the log up to VLSN %ju says %u, %.10s, of %ju until "

@@ -479,6 +479,7 @@ read_key(struct kv *kv, unsigned key, struct seen *out)
 	value = malloc(item.len + 1);
 	rc = kv_copy(kv, &item, 0, item.len, value);
 	out->len = item.len;
+	out->expire_ms = item.expire_ms;
 	out->crc = crc32c(0, value, item.len);
 	free(value);
 	return rc;

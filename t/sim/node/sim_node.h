@@ -44,6 +44,7 @@ struct write {
 struct seen {
 	uint8_t key;
 	uint32_t len, crc;
+	int64_t expire_ms;
 };
 
 /* Of a moment between two VLSNs. */
