@@ -252,6 +252,54 @@ test_deposed(void)
 	gone(a);
 }
 
+/* What happens behind the next look at how far a mastership got. */
+static void (*behind_look)(void);
+bool __real_commit_of_term(const struct region *, uint64_t, uint64_t *);
+bool __wrap_commit_of_term(const struct region *, uint64_t, uint64_t *);
+
+bool
+__wrap_commit_of_term(const struct region *r, uint64_t of_term, uint64_t *vlsn)
+{
+	bool over = __real_commit_of_term(r, of_term, vlsn);
+	void (*then)(void) = behind_look;
+
+	behind_look = NULL;
+	if (then != NULL)
+		then();
+	return over;
+}
+
+/* wal cuts off what was not committed, and appends what others had. */
+static void
+cut_and_others(void)
+{
+	mastership_ends(7);
+	position_set(&region.pos->appended, last_vlsn + 5);
+}
+
+/* What was answered when appended is what this mastership has appended. */
+static void
+test_cut_behind_look(void)
+{
+	struct ret_run run = { .seq = 1, .count = 1, .status = RET_OK };
+	uint64_t limit = 0;
+
+	atomic_store(&region.control->sync_level, CONF_SYNC_NO_SYNC);
+	role_is(ROLE_MASTER, 6, term = 4);
+	position_set(&region.pos->committed, epoch_word(6, last_vlsn));
+	position_set(&region.pos->appended, last_vlsn);
+	run.term = term;
+	run.vlsn = last_vlsn + 1;
+	behind_look = cut_and_others;
+	ok(!gw_runs_limit(&gw, &run, &limit), "a mastership is not over");
+	ok(behind_look == NULL, "but it is a moment later");
+	is_u64(limit, last_vlsn, "what others have appended is none of its");
+	ok(gw_runs_limit(&gw, &run, &limit), "which is seen then");
+	is_u64(limit, last_vlsn, "what it had committed counts");
+	atomic_store(&region.control->sync_level, CONF_SYNC_SYNC);
+	position_set(&region.pos->appended, last_vlsn);
+}
+
 /* WAIT tells the truth of what was answered before it was committed. */
 static void
 test_wait_deposed(void)
@@ -333,6 +381,7 @@ main(void)
 	test_deposed();
 	test_read_deposed();
 	test_wait_deposed();
+	test_cut_behind_look();
 	rig_end();
 	return tap_done();
 }

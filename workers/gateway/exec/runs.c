@@ -108,11 +108,17 @@ bool
 gw_runs_limit(
     const struct gateway *g, const struct ret_run *run, uint64_t *limit)
 {
+	/*
+	 * What was appended is looked at before the mastership: while that
+	 * lasts nothing is cut and no other's record appended, so if it does,
+	 * all up to there is its own. (A load with acquire comes before the
+	 * loads behind it.)
+	 */
+	uint64_t acked = gw_write_acked(g);
 	bool over = commit_of_term(g->r, run->term, limit);
 
-	if (!over && atomic_load_explicit(&g->r->control->sync_level,
-			 memory_order_relaxed) != CONF_SYNC_SYNC)
-		*limit = gw_write_acked(g);
+	if (!over)
+		*limit = acked;
 	if (*limit >= g->lost)
 		*limit = g->lost - 1;
 	return over;
