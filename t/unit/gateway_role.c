@@ -2,6 +2,7 @@
  * What clients are told when the role or the log goes: who may read and write,
  * what becomes of writes that were appended, and of those that were answered.
  */
+#include "shm/log/terms.h"
 #include "t/lib/gateway_rig.h"
 
 static void
@@ -341,33 +342,83 @@ test_wait_deposed(void)
 	gone(b);
 }
 
-/* A write that was answered when appended goes with its mastership. */
+/* It is told that its answered write may be lost, and nothing behind that. */
+static bool
+is_told_and_closed(struct conn *c, const char *before)
+{
+	const char *got = heard(c);
+	size_t n = strlen(before);
+
+	return strncmp(got, before, n) == 0 &&
+	       strncmp(got + n, "-UNKNOWNOUTCOME a write ", 24) == 0 &&
+	       strcspn(got + n, "\n") == strlen(got + n) - 1 &&
+	       (c->flags & CONN_LAST) != 0;
+}
+
+/*
+ * Writes that were answered when appended go with their mastership: whose read
+ * waits for one is told so and closed; so is who reads later, unless the log
+ * has it in its place.
+ */
 static void
 test_read_deposed(void)
 {
-	struct conn *a = client();
+	struct conn *a = client(), *b = client(), *d = client(), *e = client();
+	struct seen s;
 
 	atomic_store(&region.control->sync_level, CONF_SYNC_NO_SYNC);
 	position_set(&region.pos->term_start, epoch_word(3, last_vlsn));
 	position_set(&region.pos->applied, last_vlsn);
-	say(a, "SET k v\r\nGET k\r\n");
+	terms_add(region.terms, term, last_vlsn);
+	say(d, "SET k v\r\n");
+	say(a, "SET k v\r\nGET k\r\nPING\r\nSET k v\r\n");
+	say(b, "SET k v\r\n");
 	turn();
 	wal_accept();
 	position_set(&region.pos->appended, last_vlsn);
 	turn();
+	say(e, "SET k v\r\n");
+	turn();
+	while (wal_take(&s))
+		;
+	wal_return(s.seq, 1, 0, RET_LOG_FULL);
+	turn();
+	ok(strncmp(heard(e), "-ERR the log has no room", 24) == 0,
+	    "a write is refused");
 	is_u64(a->park, PARK_APPLY, "a read waits for a write");
 	mastership_ends(4);
-	position_set(&region.pos->appended, --last_vlsn);
+	/* The first one stays. */
+	last_vlsn -= 2;
+	position_set(&region.pos->appended, last_vlsn);
 	turn();
-	is_str(heard(a), "+OK\r\n-NOMASTER no master known\r\n", "it ends");
+	ok(is_told_and_closed(a, "+OK\r\n"), "it ends, and so does its client");
+	say(a, "PING\r\n");
+	is_str(heard(a), "", "who is told no more");
 	role_is(ROLE_MASTER, 5, term = 3);
+	terms_add(region.terms, term, ++last_vlsn);
+	position_set(&region.pos->appended, last_vlsn);
 	position_set(&region.pos->term_start, epoch_word(5, last_vlsn));
 	position_set(&region.pos->committed, epoch_word(5, last_vlsn));
+	position_set(&region.pos->applied, last_vlsn);
+	position_set(&region.pos->resolved, last_vlsn);
 	gw.kv_open_turn = true;
-	say(a, "DBSIZE\r\n");
+	say(b, "MULTI\r\nGET k\r\nEXEC\r\nPING\r\n");
+	ok(is_told_and_closed(b, "+OK\r\n+OK\r\n+QUEUED\r\n"),
+	    "one that comes later is told the same");
+	say(d, "DBSIZE\r\nPING\r\n");
+	say(e, "DBSIZE\r\nPING\r\n");
+	turn();
 	gw.kv_open_turn = false;
-	ok(a->park != PARK_APPLY, "one that comes later does not wait for it");
+	is_str(heard(d), "+OK\r\n:0\r\n+PONG\r\n",
+	    "not so if the log has the write in its place");
+	is_str(heard(e), ":0\r\n+PONG\r\n", "nor if the write was refused");
+	is_u64(d->last_term, 0, "that one is known to be committed");
+	terms_clear(region.terms);
+	atomic_store(&region.control->sync_level, CONF_SYNC_SYNC);
 	gone(a);
+	gone(b);
+	gone(d);
+	gone(e);
 }
 
 int

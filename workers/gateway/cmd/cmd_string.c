@@ -559,6 +559,15 @@ gw_run_may_read(struct call *k, enum verdict *v)
 		    "ERR what was written is not applied yet, as no checkpoint "
 		    "makes room for it; see nodelifectl status");
 		return false;
+	case READ_LOST:
+		/* All that it has seen of this node may be of another past. */
+		*v = call_error_done(k,
+		    "UNKNOWNOUTCOME a write of this connection was answered, "
+		    "and this node was no master any more before it was "
+		    "committed: it may be lost, so this connection is closed");
+		k->c->flags |= CONN_LAST;
+		gw_conn_dirty(&k->g->io, k->c);
+		return false;
 	}
 	fatalx("a read is neither now nor later");
 }

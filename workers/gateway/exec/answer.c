@@ -156,6 +156,13 @@ early_end(struct gateway *g)
 	gw_answer_commit_waited(g);
 }
 
+/* Was any of its requests answered with OK? Those behind it were not. */
+static bool
+node_acked(const struct node *n)
+{
+	return (unsigned)__builtin_popcountll(n->refused) < n->count;
+}
+
 /* Early answers among `count` requests; `vlsn` is first's, 0 = refused. */
 static void
 ack_range(struct gateway *g, uint32_t first, uint32_t count, uint64_t vlsn,
@@ -178,7 +185,8 @@ ack_range(struct gateway *g, uint32_t first, uint32_t count, uint64_t vlsn,
 			early_end(g);
 			/* Refused at its end: it may have begun well. */
 			if (vlsn == 0)
-				gw_node_over(g, n, g->acked, g->acked_term);
+				gw_node_over(g, n, node_acked(n) ? g->acked : 0,
+				    g->acked_term);
 			else
 				gw_node_over(g, n, vlsn + node_end - 1, term);
 		}

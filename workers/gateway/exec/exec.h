@@ -522,11 +522,18 @@ void gw_alone_turn(struct gateway *g); /* of gw_reach_turn() */
 uint64_t gw_alone_deadline(const struct gateway *g);
 
 /* ---- read.c ---- */
-enum read_verdict { READ_NOW, READ_PARKED, READ_REFUSED, READ_HOPELESS };
+enum read_verdict {
+	READ_NOW,
+	READ_PARKED,
+	READ_REFUSED,
+	READ_HOPELESS,
+	READ_LOST
+};
 /*
  * May the command at the head of the input read the store now? NOW: wait_vlsn
  * is its index. PARKED: it is parked and comes again. REFUSED: no master;
- * HOPELESS: room_hopeless(); nothing was answered yet.
+ * HOPELESS: room_hopeless(); LOST: its client has a write in its past that was
+ * answered and may have been cut off; nothing was answered yet.
  */
 enum read_verdict gw_read_ready(struct gateway *g, struct conn *c);
 /* PARK_TERM is over: the term's first record is committed, or the role lost. */

@@ -107,6 +107,7 @@ wait_for_term(struct gateway *g, struct conn *c)
 enum read_verdict
 gw_read_ready(struct gateway *g, struct conn *c)
 {
+	enum outcome outcome;
 	uint64_t index;
 
 	if (c->node_count != 0) {
@@ -118,6 +119,12 @@ gw_read_ready(struct gateway *g, struct conn *c)
 		g->n_reads++;
 		return READ_NOW;
 	}
+	/* Whatever was read now might not be behind that write. */
+	outcome = gw_write_outcome(g, c);
+	if (outcome == OUTCOME_UNKNOWN)
+		return READ_LOST;
+	if (outcome == OUTCOME_COMMITTED)
+		c->last_term = 0;
 	if (!commit_can_read(g->r))
 		return wait_for_term(g, c);
 	/*
@@ -125,9 +132,7 @@ gw_read_ready(struct gateway *g, struct conn *c)
 	 * was told is written by then, whatever the sync level.
 	 */
 	index = (c->flags & CONN_INDEX) != 0 ? c->wait_vlsn : gw_write_acked(g);
-	/* One that may never come is not waited for: if it is in the log, it
-	   is before this term's first record. */
-	if (index < c->last_vlsn && gw_write_outcome(g, c) != OUTCOME_UNKNOWN)
+	if (index < c->last_vlsn)
 		index = c->last_vlsn;
 	c->wait_vlsn = index;
 	if (position_get(&g->r->pos->applied) >= index) {

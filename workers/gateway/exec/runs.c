@@ -3,6 +3,7 @@
  * how far they may be answered: by the mastership that appended them only.
  */
 #include <stdlib.h>
+#include "shm/log/terms.h"
 #include "shm/say.h"
 #include "workers/gateway/exec/exec.h"
 
@@ -93,7 +94,7 @@ gw_write_acked(const struct gateway *g)
 enum outcome
 gw_write_outcome(const struct gateway *g, const struct conn *c)
 {
-	uint64_t vlsn;
+	uint64_t vlsn, term;
 	bool over;
 
 	if (c->last_term == 0)
@@ -101,7 +102,15 @@ gw_write_outcome(const struct gateway *g, const struct conn *c)
 	over = commit_of_term(g->r, c->last_term, &vlsn);
 	if (vlsn >= c->last_vlsn)
 		return OUTCOME_COMMITTED;
-	return over ? OUTCOME_UNKNOWN : OUTCOME_OPEN;
+	if (!over)
+		return OUTCOME_OPEN;
+	/* A later mastership may have committed it: what is committed stays,
+	   and a term has one record at a VLSN. */
+	if (commit_vlsn(g->r) >= c->last_vlsn &&
+	    terms_of_vlsn(g->r->terms, c->last_vlsn, &term) == 0 &&
+	    term == c->last_term)
+		return OUTCOME_COMMITTED;
+	return OUTCOME_UNKNOWN;
 }
 
 bool
