@@ -388,6 +388,88 @@ has_ended(pid_t pid)
 	       info.si_pid == pid;
 }
 
+static void
+filing_turn(void *ctx)
+{
+	struct group *g = ctx;
+
+	group_members_save(g);
+	g->loop.quit = !group_io_busy(g);
+}
+
+static bool
+filing_pending(void *ctx)
+{
+	(void)ctx;
+	return false;
+}
+
+static uint64_t
+filing_deadline(void *ctx)
+{
+	(void)ctx;
+	return LOOP_NEVER;
+}
+
+/*
+ * In the child: a membership is committed, and until its file is written each
+ * of the core's others is newer and is not.
+ */
+static int
+filing_main(void *arg)
+{
+	static const struct loop_hooks hooks = { .turn = filing_turn,
+		.pending = filing_pending,
+		.deadline = filing_deadline };
+	static struct group g;
+	struct membership m = { .vlsn = 2,
+		.generation = 1,
+		.policy = QUORUM_MAJORITY,
+		.lease_ms = conf.election.lease_ms,
+		.count = 1 };
+
+	(void)arg;
+	g.w = &w;
+	g.r = &f.r;
+	if (loop_open(&g.loop, g.r, &w.bells, SLOT_GROUP, 32, &g, &hooks) != 0)
+		return 1;
+	group_io_open(&g);
+	memcpy(m.group_uuid, node.group_uuid, sizeof(m.group_uuid));
+	m.member[0].incarnation = node.incarnation;
+	strcpy(m.member[0].name, node.node);
+	member_default(&m.member[0]);
+	g.core.current = m;
+	group_members_want(&g, &m);
+	g.core.current.vlsn = 3;
+	if (loop_run(&g.loop) != 0)
+		return 2;
+	return g.members_wanted ? 3 : 0;
+}
+
+/* What is in the file was committed, whatever the core has had since. */
+static void
+test_filed(void)
+{
+	uint8_t buf[MEMBER_FILE_MAX];
+	struct membership m = { 0 };
+	pid_t pid;
+	ssize_t n;
+	int fd;
+
+	pid = group_start(RECOVERY_NORMAL);
+	kill(pid, SIGKILL);
+	(void)child_end(pid);
+	is_i64(child_end(child_start(filing_main, NULL)), 0,
+	    "the membership that is committed is filed, no other is wanted");
+	fd = openat(w.data_dir, MEMBERS_FILE, O_RDONLY);
+	n = read(fd, buf, sizeof(buf));
+	ok(n > 0 && member_file_decode(buf, (size_t)n, &m) == 0, "a file");
+	is_u64(m.vlsn, 2, "of that");
+	close(fd);
+	unlinkat(w.data_dir, MEMBERS_FILE, 0);
+	region_over();
+}
+
 /*
  * The log is cut while the vote is on its way to the disk, and both are there
  * in the same turn. The membership by which the vote is enough is not in force
@@ -691,6 +773,7 @@ main(int argc, char **argv)
 	close(fd);
 	test_steps();
 	test_early_stop();
+	test_filed();
 	test_founding();
 	test_cut();
 	test_log_lost();

@@ -74,6 +74,7 @@ member_append(struct group *g, const struct membership *m)
 		g->member_refused = true;
 		return;
 	}
+	g->member_new = *m;
 	req->seq = ++g->seq;
 	req->incarnation = g->w->incarnation;
 	req->type = REC_MEMBER;
@@ -232,8 +233,7 @@ act(struct group *g, const struct group_action *a) /* flat dispatch */
 		member_append(g, a->membership);
 		return;
 	case GROUP_SAVE_MEMBER:
-		g->members_wanted =
-		    !g->filed_known || !member_same(&g->filed, a->membership);
+		group_members_want(g, a->membership);
 		return;
 	case GROUP_ANNOUNCE:
 		announce(g, a);
@@ -298,7 +298,7 @@ notice_state(struct group *g)
 static void
 answer(struct group *g, const struct wal_ret *ret)
 {
-	struct membership m = *group_membership(&g->core);
+	struct membership m = g->member_new;
 
 	if (ret->seq != g->seq || !g->member_asked)
 		return;

@@ -71,7 +71,12 @@ struct group {
 
 	int members_fd; /* while it is written */
 	enum members_write members_write;
-	bool members_wanted; /* the core's newest is to be written */
+	/*
+	 * The committed one that the core asks to be filed. Its newest may not
+	 * be committed yet: if the log is cut, a file with that refuses a boot.
+	 */
+	struct membership members_told;
+	bool members_wanted; /* it is to be written */
 	uint64_t members_retry_ns;
 	int members_error; /* errno that was told of, 0 = it can be written */
 	struct membership members_new; /* what is being written */
@@ -82,6 +87,7 @@ struct group {
 	struct bytering request, ret;
 	uint32_t seq;
 	bool member_asked; /* request `seq` is not answered */
+	struct membership member_new; /* in that request */
 	bool member_refused; /* it had no room in the ring */
 	uint64_t term_told, term_commit_told, member_commit_told;
 	uint64_t cuts; /* of the log, that the core was told of */
@@ -110,6 +116,8 @@ int group_boot_force(
 void group_state_store(struct group *g, uint64_t term, uint64_t vote);
 /* The members file holds g->filed, the newest that is known, durably. */
 void group_members_filed(struct group *g);
+/* The members file is to hold this one, which is committed. */
+void group_members_want(struct group *g, const struct membership *m);
 /* Start (or go on with) the members file, if one is wanted and it is time. */
 void group_members_save(struct group *g);
 void group_io_open(struct group *g);

@@ -233,7 +233,15 @@ members_done(
 	g->members_error = 0;
 	g->members_retry_ns = 0;
 	trouble_end(g->r, TROUBLE_MEMBERS_FAILED);
-	g->members_wanted = !member_same(&g->filed, group_membership(&g->core));
+	g->members_wanted = !member_same(&g->filed, &g->members_told);
+}
+
+void
+group_members_want(struct group *g, const struct membership *m)
+{
+	ASSERT(m->vlsn != 0);
+	g->members_told = *m;
+	g->members_wanted = !g->filed_known || !member_same(&g->filed, m);
 }
 
 void
@@ -242,8 +250,7 @@ group_members_save(struct group *g)
 	if (!g->members_wanted || g->members_write != MEMBERS_WRITE_IDLE ||
 	    g->loop.now_ns < g->members_retry_ns)
 		return;
-	g->members_new = *group_membership(&g->core);
-	ASSERT(g->members_new.vlsn != 0);
+	g->members_new = g->members_told;
 	g->members_len = member_file_encode(g->members_buf, &g->members_new);
 	g->members_write = MEMBERS_WRITE_OPEN;
 	if (!members_submit(g))
