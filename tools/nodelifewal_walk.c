@@ -15,9 +15,6 @@
 
 #include "conf/node_file.h"
 
-/* A running node takes files away while we read: list so often. */
-#define WALK_TRIES 3
-
 struct walk {
 	const struct walk_ops *ops;
 	struct walk_result *out;
@@ -190,16 +187,12 @@ static int
 walk_list(const struct walk_dir *dir, struct walk *w)
 {
 	struct segment_list *l = &w->check.list;
-	unsigned tries = 0;
 	uint32_t i;
 	int rc = 0;
 
-	/* A running node may take a file away between listing and reading. */
 	l->newest = l->oldest = UINT32_MAX;
-	while (dir->wal >= 0 &&
-	       (rc = segment_list_load(l, dir->wal, true)) == -ENOENT &&
-	       ++tries < WALK_TRIES)
-		;
+	if (dir->wal >= 0)
+		rc = segment_list_load(l, dir->wal, true);
 	if (rc == 0 && l->count == 0 && dir->data < 0)
 		rc = -ENOENT;
 	if (rc != 0)

@@ -256,7 +256,8 @@ struct segment_list {
 
 /*
  * Read the headers of a directory (direct: past the page cache where that
- * works) and resolve the chain. 0 or -errno; free with segment_list_free().
+ * works) and resolve the chain. wal may take files away meanwhile. 0 or -errno;
+ * free with segment_list_free().
  */
 int segment_list_load(struct segment_list *l, int wal_dir, bool direct);
 void segment_list_free(struct segment_list *l);

@@ -15,6 +15,9 @@
 #include "shm/assert.h"
 #include "shm/fault.h"
 
+/* A list that is overtaken by wal is made anew: each file goes once. */
+#define LIST_TRIES 8
+
 /* Read the first bytes of a file, past the page cache if asked and able. */
 static int
 header_read(int wal_dir, const char *name, bool direct, uint8_t *buf, size_t *n,
@@ -234,22 +237,53 @@ segment_list_next(const struct segment_list *l, uint32_t i)
 	return UINT32_MAX;
 }
 
+/*
+ * wal takes files away while they are listed. One that has gone is left out
+ * where none is there that is older: it was the oldest, and recycled. Any other
+ * was superseded by one whose name may not have been read: -ENOENT.
+ */
+static int
+list_read(struct segment_list *l, int wal_dir, bool direct, uint8_t *buf)
+{
+	bool older = false;
+	uint32_t i, n = 0;
+	int rc;
+
+	for (i = 0; i < l->count; i++) {
+		struct segment_entry *e = &l->entry[i];
+
+		rc = entry_read(e, wal_dir, direct, buf);
+		if (rc == -ENOENT && !older)
+			continue;
+		if (rc != 0)
+			return rc;
+		older = older || e->state != SEGMENT_UNBEGUN;
+		l->entry[n++] = *e;
+	}
+	l->count = n;
+	return 0;
+}
+
 int
 segment_list_load(struct segment_list *l, int wal_dir, bool direct)
 {
+	unsigned tries = 0;
 	uint8_t *buf;
-	uint32_t i;
 	int rc;
 
 	memset(l, 0, sizeof(*l));
 	buf = aligned_alloc(SEGMENT_BLOCK_MAX, SEGMENT_BLOCK_MAX);
 	if (buf == NULL)
 		return -ENOMEM;
-	rc = list_names(l, wal_dir);
-	if (rc == 0 && l->count > 1)
-		qsort(l->entry, l->count, sizeof(l->entry[0]), entry_order);
-	for (i = 0; rc == 0 && i < l->count; i++)
-		rc = entry_read(&l->entry[i], wal_dir, direct, buf);
+	do {
+		l->count = 0;
+		rc = list_names(l, wal_dir);
+		if (rc == 0 && l->count > 1)
+			qsort(l->entry, l->count, sizeof(l->entry[0]),
+			    entry_order);
+		if (rc == 0)
+			rc = list_read(l, wal_dir, direct, buf);
+	} while (rc == -ENOENT && ++tries < LIST_TRIES);
 	free(buf);
 	if (rc != 0)
 		segment_list_free(l);

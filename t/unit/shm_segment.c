@@ -2,12 +2,13 @@
  * Segments: headers, batch heads, following the chain, what is found behind
  * a broken place, the list of a directory and its chain.
  */
-#include "t/tap.h"
+#include "t/lib/openat_refused.h"
 
 #include <dirent.h>
 #include <errno.h>
 
 #include "t/lib/segment_build.h"
+#include "t/tap.h"
 
 static char dir_name[] = "/tmp/nodelife-segment.XXXXXX";
 static int dir;
@@ -501,6 +502,74 @@ test_list(void)
 		build_free(&b[i]);
 }
 
+/* What wal does when that file is about to be opened, once. */
+static const char *about_to_open;
+static void (*meanwhile)(void);
+
+static bool
+openat_refused(const char *path)
+{
+	if (about_to_open != NULL && strcmp(path, about_to_open) == 0) {
+		about_to_open = NULL;
+		meanwhile();
+	}
+	return false;
+}
+
+static struct segment_build moving[5];
+
+static void
+recycle(void)
+{
+	renameat(dir, "00000001.seg", dir, "00000004.seg");
+}
+
+/* 4 continues 1, so 2 and 3 are superseded, and go. */
+static void
+supersede(void)
+{
+	build_write(&moving[4], dir);
+	unlinkat(dir, "00000002.seg", 0);
+}
+
+/* wal takes files away between the reading of their names and of them. */
+static void
+test_moving(void)
+{
+	struct segment_list l;
+	uint32_t i;
+
+	for (i = 1; i < 4; i++) {
+		build_begin(
+		    &moving[i], i, 65536, i > 1 ? &moving[i - 1] : NULL);
+		build_flush(&moving[i], 3, 10);
+		build_write(&moving[i], dir);
+	}
+	build_begin(&moving[4], 4, 65536, &moving[1]);
+	about_to_open = "00000001.seg";
+	meanwhile = recycle;
+	is_i64(segment_list_load(&l, dir, true), 0, "the oldest is recycled");
+	ok(about_to_open == NULL && l.count == 2 && l.missing == 1 &&
+		l.entry[l.oldest].number == 2 && l.entry[l.newest].number == 3,
+	    "it is left out");
+	segment_list_free(&l);
+	build_write(&moving[1], dir);
+	unlinkat(dir, "00000004.seg", 0);
+	about_to_open = "00000002.seg";
+	meanwhile = supersede;
+	is_i64(segment_list_load(&l, dir, true), 0, "others are superseded");
+	ok(about_to_open == NULL && l.missing == 0 &&
+		l.entry[l.oldest].number == 1 && l.entry[l.newest].number == 4,
+	    "what does that is listed");
+	segment_list_free(&l);
+	is_i64(symlinkat("nowhere", dir, "00000002.seg"), 0, "a name");
+	is_i64(segment_list_load(&l, dir, true), -ENOENT,
+	    "that leads nowhere is told");
+	dir_empty();
+	for (i = 1; i < 5; i++)
+		build_free(&moving[i]);
+}
+
 /*
  * The same records in three logs: flushed one by one, all at once, and in two
  * segments with pads and heads without records between them.
@@ -804,6 +873,7 @@ main(void)
 	test_format(SEGMENT_FORMAT_1);
 	test_format(SEGMENT_FORMAT);
 	test_look();
+	test_moving();
 	test_same_everywhere();
 	test_chain_proves();
 	test_lives();

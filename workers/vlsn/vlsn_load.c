@@ -13,9 +13,6 @@
 #include <unistd.h>
 #include "shm/say.h"
 
-/* Several attempts at a directory in which wal is recycling files. */
-#define LIST_TRIES 8
-
 /* What the boot part works on. */
 struct load {
 	struct vlsn *v;
@@ -77,12 +74,11 @@ static void
 list_load(struct load *l)
 {
 	struct vlsn *v = l->v;
-	unsigned i;
 	int rc = -ENOENT;
 
 	v->wal_dir =
 	    openat(v->w->data_dir, "wal", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	for (i = 0; v->wal_dir >= 0 && rc == -ENOENT && i < LIST_TRIES; i++)
+	if (v->wal_dir >= 0)
 		rc = segment_list_load(&l->list, v->wal_dir, true);
 	if (rc != 0) {
 		errno = -rc;
