@@ -34,11 +34,29 @@ test_refused(void)
 	h_free(&h);
 }
 
+/* How many things of that name, or the beginning of it, are in salvage/. */
+static unsigned
+copies(const char *name)
+{
+	int at = openat(h.data_dir, "salvage", O_RDONLY | O_DIRECTORY);
+	struct dirent *de;
+	unsigned n = 0;
+	DIR *d;
+
+	if (at < 0)
+		return 0;
+	d = fdopendir(at);
+	while ((de = readdir(d)) != NULL)
+		n += strncmp(de->d_name, name, strlen(name)) == 0;
+	closedir(d);
+	return n;
+}
+
 /* A call of the copy fails: nothing is cut, and it can be tried again. */
 static void
 test_calls(void)
 {
-	unsigned wrong = 0, left = 0, copies;
+	unsigned wrong = 0, left = 0, found;
 	uint64_t keep, end;
 	int n;
 
@@ -55,10 +73,9 @@ test_calls(void)
 		    atomic_load(&h.region.walbuf.h->cuts) != 0)
 			wrong++;
 		/* Nor does a part of a copy take space that others need. */
-		if (faccessat(h.data_dir, "salvage/cut.tmp", F_OK, 0) == 0)
-			left++;
+		left += copies("cut");
 		if (cut(keep) != RET_OK || appended() != keep ||
-		    saved(keep + 1, end, &copies) != end - keep)
+		    saved(keep + 1, end, &found) != end - keep)
 			wrong++;
 		if (wrong != 0)
 			diag("call %d", n);
@@ -71,11 +88,54 @@ test_calls(void)
 	ok(n > 5 && n < 60, "each of %d calls", n - 1);
 }
 
+/*
+ * What goes is saved, and before the segment behind it can begin there is
+ * another epoch; so again and again. A copy of what is in the log is of no use.
+ */
+static void
+test_epochs(void)
+{
+	static uint8_t p[4000];
+	unsigned status = 0, i;
+	uint64_t end;
+
+	h_new(&h, "/dev/shm");
+	is_i64(boot(), 0, "boots");
+	log_make(1, 100, false);
+	/* The store needs what is committed, and the rest fills the buffer. */
+	position_set(&h.region.pos->applied, COMMITTED - 1);
+	lead(1, false);
+	while (wait_until(h_push(&h, REC_OP, 0, p, sizeof(p)), 50))
+		h_ring(&h);
+	ok(wait_until(atomic_load(&h.region.slots->row[SLOT_WAL].busy_with) ==
+			      BUSY_BUFFER &&
+			  pos(&h.region.pos->durable) == appended(),
+	       H_WAIT_MS),
+	    "the buffer is full");
+	end = appended();
+	h_role(&h, ROLE_REPLICA);
+	for (i = 0; i < 3; i++) {
+		ask(COMMITTED, h.view.epoch);
+		ok(wait_until(copies("cut.0") != 0, H_WAIT_MS), "saved");
+		h_role(&h, ROLE_REPLICA);
+		(void)wait_until(answered(&status), H_WAIT_MS);
+		is_u64(status, RET_CUT_EPOCH, "another epoch ends it");
+		is_u64(copies("cut"), 0, "no copy is left");
+	}
+	ok(appended() == end && files() == 1, "nothing is cut");
+	position_set(&h.region.pos->applied, COMMITTED);
+	is_u64(cut(COMMITTED), RET_OK, "then it is");
+	is_u64(copies("cut"), 1, "and saved, once");
+	h_kill(&h);
+	h_free(&h);
+}
+
 int
 main(int argc, char **argv)
 {
 	cut_rig_open(argc, argv);
 	test_refused();
+	test_epochs();
 	big = true;
 	test_calls();
 	return tap_done();

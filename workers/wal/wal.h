@@ -199,6 +199,8 @@ enum cut_step {
 	CUT_ANSWER /* it is over: group is told */
 };
 
+#define WAL_CUT_NAME_MAX 40
+
 struct wal_cut {
 	enum cut_step step;
 	unsigned status; /* ANSWER: enum ret_status */
@@ -209,6 +211,8 @@ struct wal_cut {
 	uint64_t high; /* newest that any cut took, so far as headers tell */
 	uint64_t base; /* the newest cut's segment begins there */
 	uint64_t hold; /* the store needs nothing before that */
+	/* What is saved in salvage/ and still in the log; "" = nothing. */
+	char copy[WAL_CUT_NAME_MAX];
 };
 
 /* What trouble "clock" tells now. */
@@ -357,6 +361,8 @@ wal_cutting(const struct wal *w)
  * behind it in salvage/. 0 or -errno; -ENOENT: the log does not hold it.
  */
 int wal_cut_save(struct wal *w);
+/* The cut ends before anything is cut: the copy is of no use. */
+void wal_cut_unsave(struct wal *w);
 
 /* wal_clock.c */
 void wal_clock_open(struct wal *w);

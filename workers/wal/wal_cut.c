@@ -12,9 +12,9 @@
  *		 that hold nothing else any more go
  * Killed before the header is on disk a boot finds the log as it was, from then
  * on as it is. Until 3 anything that fails, or changes (the role, the epoch, a
- * stop), ends the cut, and nothing has changed but a copy in salvage/. Then
- * there is no way back but a boot: a header that cannot be written closes the
- * log as any flush does.
+ * stop), ends the cut, and nothing has changed: the copy goes. Then there is no
+ * way back but a boot: a header that cannot be written closes the log as any
+ * flush does.
  */
 #include "workers/wal/wal.h"
 
@@ -241,6 +241,7 @@ cut(struct wal *w, int fd, uint32_t number, uint64_t size)
 	ASSERT(
 	    word_vlsn(position_get(&w->r->pos->committed)) <= w->cut.end.vlsn);
 	w->cut.last = w->log.end.vlsn;
+	w->cut.copy[0] = '\0'; /* it stays */
 	lower(w);
 	forget(w, term);
 	close(w->segment.fd);
@@ -322,6 +323,7 @@ wal_cut_turn(struct wal *w)
 		return;
 	status = refusal(w, &c->req);
 	if (status != RET_OK) {
+		wal_cut_unsave(w);
 		answer(w, status);
 		w->loop.unready = true;
 		return;

@@ -20,10 +20,9 @@
 
 #include "shm/say.h"
 
-#define CUT_CHUNK    (1024u * 1024)
-#define CUT_TMP      "cut.tmp"
-#define CUT_SEG      "00000001.seg"
-#define CUT_NAME_MAX 40
+#define CUT_CHUNK (1024u * 1024)
+#define CUT_TMP   "cut.tmp"
+#define CUT_SEG   "00000001.seg"
 
 struct cut_save {
 	struct wal *w;
@@ -281,6 +280,7 @@ copy_open(struct cut_save *s)
 	s->salvage = dir_open(s->w->w->data_dir, "salvage");
 	if (s->salvage < 0)
 		return fail(s, "mkdir", s->salvage);
+	memcpy(s->w->cut.copy, CUT_TMP, sizeof(CUT_TMP));
 	s->dir = dir_open(s->salvage, CUT_TMP);
 	if (s->dir < 0)
 		return fail(s, "mkdir", s->dir);
@@ -294,15 +294,17 @@ static int
 copy_name(struct cut_save *s)
 {
 	uint32_t number = s->w->segment.info.number + 1;
-	char name[CUT_NAME_MAX];
+	char name[WAL_CUT_NAME_MAX];
 	unsigned i = 0;
 
 	snprintf(name, sizeof(name), "cut.%08x", number);
 	while (faccessat(s->salvage, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0 &&
 	       ++i != 0)
 		snprintf(name, sizeof(name), "cut.%08x.%u", number, i);
-	return renameat(s->salvage, CUT_TMP, s->salvage, name) == 0 ? 0
-								    : -errno;
+	if (renameat(s->salvage, CUT_TMP, s->salvage, name) != 0)
+		return -errno;
+	memcpy(s->w->cut.copy, name, sizeof(name));
+	return 0;
 }
 
 /*
@@ -325,16 +327,6 @@ copy_end(struct cut_save *s)
 	if (rc == 0)
 		rc = fail(s, "fsync", wal_file_sync(s->w->w->data_dir));
 	return rc;
-}
-
-/* Of no use, and on a full disk it takes the last space. */
-static void
-copy_drop(struct cut_save *s)
-{
-	if (s->salvage < 0)
-		return;
-	unlinkat(s->salvage, CUT_TMP "/" CUT_SEG, 0);
-	unlinkat(s->salvage, CUT_TMP, AT_REMOVEDIR);
 }
 
 static void
@@ -420,10 +412,29 @@ wal_cut_save(struct wal *w)
 		rc = copy_all(&s, i, &r);
 	}
 	segment_reader_close(&r);
+	copy_free(&s);
 	if (rc != 0) {
-		copy_drop(&s);
+		wal_cut_unsave(w);
 		failed_tell(w, s.call, rc);
 	}
-	copy_free(&s);
 	return rc;
+}
+
+/*
+ * Else each attempt would leave a copy, and on a full disk one takes the space
+ * that the next needs. (One that was killed leaves its copy: a boot does not
+ * know whether what is in it was cut.)
+ */
+void
+wal_cut_unsave(struct wal *w)
+{
+	char path[sizeof("salvage//" CUT_SEG) + WAL_CUT_NAME_MAX];
+
+	if (w->cut.copy[0] == '\0')
+		return;
+	snprintf(path, sizeof(path), "salvage/%s/" CUT_SEG, w->cut.copy);
+	unlinkat(w->w->data_dir, path, 0);
+	snprintf(path, sizeof(path), "salvage/%s", w->cut.copy);
+	unlinkat(w->w->data_dir, path, AT_REMOVEDIR);
+	w->cut.copy[0] = '\0';
 }
