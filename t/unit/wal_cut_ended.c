@@ -130,12 +130,38 @@ test_epochs(void)
 	h_free(&h);
 }
 
+/* A stop meets a cut that has just begun: a last head tells what is durable. */
+static void
+test_stop(void)
+{
+	struct segment_batch seen = { 0 };
+	uint32_t segment;
+
+	h_new(&h, "/dev/shm");
+	is_i64(boot(), 0, "boots");
+	log_make(50, 100, false);
+	segment = newest().number;
+	kill(h.pid, SIGSTOP);
+	ask(COMMITTED + 10, h.view.epoch);
+	seq_shutdown(h.region.seq, SHUTDOWN_CLOSED);
+	h_ring(&h);
+	kill(h.pid, SIGCONT);
+	ok(wait_until(h_ended(&h), H_WAIT_MS), "it ends");
+	is_u64(appended(), COMMITTED + 50, "nothing is cut");
+	is_i64(segment_file_look(h.wal_dir, segment, true, &seen), 0, "heads");
+	is_u64(seen.durable, COMMITTED + 50, "the last tells of all");
+	is_u64(copies("cut"), 0, "nothing is saved");
+	h_kill(&h);
+	h_free(&h);
+}
+
 int
 main(int argc, char **argv)
 {
 	cut_rig_open(argc, argv);
 	test_refused();
 	test_epochs();
+	test_stop();
 	big = true;
 	test_calls();
 	return tap_done();

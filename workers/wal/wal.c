@@ -44,7 +44,8 @@ wal_all_flushed(struct wal *w)
 {
 	if (w->phase == WAL_FAILED)
 		return true;
-	if (w->flights > 0 || w->log.batch.open)
+	/* A cut is given up in this turn, or its header is on its way. */
+	if (w->flights > 0 || w->log.batch.open || wal_cutting(w))
 		return false;
 	/* Without a next segment there is no room for a last head. */
 	if (w->phase == WAL_IDLE || w->phase == WAL_CLOSING)
