@@ -167,7 +167,11 @@ role_publish(struct wal *w)
 
 	ASSERT(w->term_start <= w->log.end.vlsn);
 	ASSERT(w->durable <= w->log.end.vlsn);
-	if (w->own_term != 0 && w->own_term == w->view.term)
+	/*
+	 * As master only: a node that was stands in an epoch whose view still
+	 * tells the term before, and wins the next one in that epoch.
+	 */
+	if (w->view.role == ROLE_MASTER && w->own_term == w->view.term)
 		position_set(&r->pos->term_start,
 		    epoch_word(w->view.epoch, w->term_start));
 	if (w->view.self < MEMBER_MAX)
