@@ -66,18 +66,24 @@ by_number(const void *a, const void *b)
 	return x->number < y->number ? -1 : x->number > y->number;
 }
 
-/* The log's files, in their order, each with n bytes of it (0: all). */
+/*
+ * The log's files, in their order, each with n bytes of it (0: all). A disk
+ * that fails fails the node, not who looks from outside.
+ */
 static unsigned
 files_read(struct older_file *out, uint64_t most)
 {
 	struct sim_inode *dir = inode_of("wal");
 	const struct sim_entry *e;
-	unsigned n = 0;
+	unsigned n = 0, fail_read;
 	uint64_t size;
 
-	for (uint64_t k = 0; dir != NULL && n < FILES_MAX &&
-			     (e = sim_entry_nth(dir, k)) != NULL;
-	     k++) {
+	if (dir == NULL)
+		return 0;
+	fail_read = dir->disk->faults.fail_read;
+	dir->disk->faults.fail_read = 0;
+	for (uint64_t k = 0;
+	     n < FILES_MAX && (e = sim_entry_nth(dir, k)) != NULL; k++) {
 		out[n].number = segment_number(e->name);
 		out[n].inode = e->now;
 		if (out[n].number == 0)
@@ -89,6 +95,7 @@ files_read(struct older_file *out, uint64_t most)
 			abort();
 		n++;
 	}
+	dir->disk->faults.fail_read = fail_read;
 	qsort(out, n, sizeof(*out), by_number);
 	return n;
 }
