@@ -150,7 +150,8 @@ $(SIMFS): $(patsubst %,$B/t/sim/node/%.o,fs_test fs_test_stub sim_disk sim_fd \
 # each simulated process has the product's static variables for itself.
 NODESIM	 = $B/t/sim/node/node_sim
 nodesim	 = $(filter-out t/sim/node/fs_test%,$(sort $(wildcard t/sim/node/*.c)))
-SIMWRAP	 = $(foreach w,$(WORKERS),-Wl,--wrap=$w_main)
+SIMWRAP	 = $(foreach w,$(WORKERS),-Wl,--wrap=$w_main) \
+    -Wl,--wrap=group_members_save
 $(NODESIM): $(nodesim:%.c=$B/%.o) $(ALLLIBS) t/sim/node/private.lds
 	@echo "  LINK	$@"
 	$(Q)$(CC) $(LDFLAGS) -rdynamic $(SIMWRAP) -o $@ $(filter %.o,$^) \

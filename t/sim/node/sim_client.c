@@ -225,7 +225,7 @@ outstanding(const struct client *c)
 
 	for (uint32_t i = c->first; i < world.count; i++)
 		n += world.write[i].life == c->life &&
-		     world.write[i].state < WRITE_ACKED;
+		     world.write[i].state < WRITE_ACKED && !world.write[i].left;
 	return n;
 }
 
@@ -338,7 +338,8 @@ push(struct client *c)
 static bool
 may_write(const struct client *c)
 {
-	return c->serves && !world.over && world.count < world.writes_wanted &&
+	return c->serves && commit_is_master(c->r) && !world.over &&
+	       world.count < world.writes_wanted &&
 	       c->drained < SHUTDOWN_DRAINING_DATA_PLANE &&
 	       position_get(&c->r->pos->refuses) == REFUSES_NOTHING &&
 	       outstanding(c) < world.window;
@@ -448,17 +449,23 @@ static void
 committed(struct client *c)
 {
 	uint64_t limit, lost = lost_from(c);
+	bool over;
 
 	c->seen_committed = commit_vlsn(c->r);
 	for (uint32_t i = c->first; i < world.count; i++) {
 		struct write *o = &world.write[i];
 
-		if (o->life != c->life || !o->early ||
-		    o->state != WRITE_PLACED || o->vlsn >= lost)
+		if (o->life != c->life || o->state != WRITE_PLACED ||
+		    o->vlsn >= lost)
 			continue;
-		(void)commit_of_term(c->r, o->term, &limit);
-		if (o->vlsn <= limit)
+		over = commit_of_term(c->r, o->term, &limit);
+		if (o->early && o->vlsn <= limit)
 			acked(o);
+		if (over && o->vlsn > limit) {
+			/* It may be cut off, or come from the next term. */
+			o->state = WRITE_SENT;
+			o->left = true;
+		}
 	}
 }
 

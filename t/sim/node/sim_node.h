@@ -30,7 +30,7 @@ enum write_state {
 struct write {
 	uint8_t state, type, slot;
 	bool early; /* acknowledged when committed, else with its result */
-	bool left; /* who sent it is dead */
+	bool left; /* who sent it is dead, or was told that nobody knows */
 	uint64_t sent_ns;
 	uint32_t seq, incarnation, life;
 	uint64_t vlsn;
@@ -66,6 +66,7 @@ struct world {
 	unsigned harm; /* events of chaos to come */
 	unsigned harms; /* of them, that have been */
 	enum { HARM_COMES, HARM_AT_WRITE, HARM_AT_ACK } harm_waits;
+	bool cut_wanted; /* group is to lose its role, and have the log cut */
 	uint64_t pause_ns; /* between two bursts of writes */
 	struct conf conf;
 

@@ -423,6 +423,31 @@ stop_node(void)
 }
 
 static void
+ring_group(void *arg)
+{
+	struct node *n = arg;
+
+	bell_ring(&n->bells, SLOT_GROUP);
+}
+
+/* Group looks whether it is the moment for what cut_log() wishes for. */
+static void
+cut_now(void *arg)
+{
+	(void)arg;
+	if (world.cut_wanted && node_serves())
+		(void)sim_as(world.supervisor, ring_group, world.node);
+}
+
+static void
+cut_log(void)
+{
+	sim_tell("the mastership is to end, and the log to be cut");
+	world.cut_wanted = true;
+	cut_now(NULL);
+}
+
+static void
 kill_supervisor(void)
 {
 	unsigned points = (unsigned)sim_rand_below(
@@ -444,8 +469,10 @@ harm_kind(void)
 		kill_any();
 	} else if (what < 52) {
 		kill_supervisor();
-	} else if (what < 75 && world.start_ns == 0) {
+	} else if (what < 66 && world.start_ns == 0) {
 		power_loss(NULL);
+	} else if (what < 75) {
+		cut_log();
 	} else if (what < 80) {
 		stop_node();
 	} else if (what < 90 && world.disk_fails) {
@@ -515,6 +542,10 @@ harm_now(void *arg)
 void
 world_wrote(void)
 {
+	if (world.cut_wanted)
+		sim_event(sim_now_ns() +
+			      (sim_rand_below(NS_PER_MS) >> sim_rand_below(12)),
+		    cut_now, NULL);
 	if (world.harm_waits != HARM_AT_WRITE)
 		return;
 	world.harm_waits = HARM_COMES;
