@@ -513,18 +513,27 @@ read_keys(struct client *c, struct reading *out)
 	return rc;
 }
 
+static bool
+may_read(const struct client *c)
+{
+	return c->serves && c->kv != NULL && world.readings < READINGS &&
+	       world.checked == c->r->head->boot_id[0];
+}
+
 /*
  * A read that begins now must see what is committed now, and nothing that is
- * not when it has ended.
+ * not when it has ended. While one waits for that to be applied, the other
+ * gateway may read the last that there is room for: then it comes to nothing.
  */
 static void
 reading_turn(struct client *c)
 {
 	struct reading r = { 0 };
 
-	if (!c->serves || c->kv == NULL || world.readings >= READINGS ||
-	    world.checked != c->r->head->boot_id[0])
+	if (!may_read(c)) {
+		c->read_index = 0;
 		return;
+	}
 	if (c->read_index == 0) {
 		if (!sim_chance(4) || !commit_can_read(c->r))
 			return;
