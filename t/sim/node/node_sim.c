@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,19 +23,38 @@
 #include "t/sim/node/sim_core.h"
 #include "t/sim/node/sim_node.h"
 
-#define SEED_S     40 /* of a processor, that a seed may take */
+#define SEED_S     40 /* of a processor, that a seed may take, */
+#define STEP_S     5 /* and one step of it */
 #define SHRINK_S   40 /* to look for a shorter one */
 #define TRIES      3 /* each cut is scheduled in so many ways */
 #define TOLD_BYTES 16384 /* of a story's end */
 
 static int told = -1; /* the story: what the seed says on stderr */
 
+/* Has it made a step since? Else somebody turns round in his own memory. */
+static void
+tick(int number)
+{
+	static uint64_t steps;
+	static unsigned spent_s;
+
+	(void)number;
+	if (steps == sim_steps())
+		sim_fail("%s takes no step", sim_name(sim_pid()));
+	spent_s += STEP_S;
+	if (spent_s >= SEED_S)
+		sim_fail("%u s of a processor are over", spent_s);
+	steps = sim_steps();
+}
+
 static void
 seed_run(uint64_t seed, struct story *story, bool verbose)
 {
-	const struct itimerval most = { .it_value.tv_sec = SEED_S };
+	const struct itimerval ticks = { { .tv_sec = STEP_S },
+		{ .tv_sec = STEP_S } };
 
-	setitimer(ITIMER_PROF, &most, NULL);
+	signal(SIGPROF, tick);
+	setitimer(ITIMER_PROF, &ticks, NULL);
 	if (!verbose &&
 	    (ftruncate(told, 0) != 0 || lseek(told, 0, SEEK_SET) != 0 ||
 		dup2(told, 2) != 2))

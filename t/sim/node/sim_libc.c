@@ -74,6 +74,7 @@ clock_gettime(clockid_t id, struct timespec *ts)
 
 	if (!inside())
 		return (int)kernel(SYS_clock_gettime, id, (long)ts, 0, 0, 0, 0);
+	sim_point("clock_gettime");
 	ns = id == CLOCK_REALTIME || id == CLOCK_REALTIME_COARSE ? sim_wall_ns()
 								 : sim_now_ns();
 	ts->tv_sec = (time_t)(ns / NS_OF_S);

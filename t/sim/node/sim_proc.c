@@ -26,6 +26,7 @@
 #define STACK_GUARD 65536
 #define POINT_NS    2000 /* a step takes up to so long */
 #define STALL_NS    (6 * UINT64_C(1000000000))
+#define CALLS_MAX   100000 /* from one rest to the next; some 1000 are usual */
 #define START_NS    (1000 * UINT64_C(1000000000))
 #define WALL_NS     (UINT64_C(1800000000) * UINT64_C(1000000000))
 
@@ -51,6 +52,7 @@ struct sim_proc {
 	int status;
 	uint64_t priority;
 	unsigned kill_in;
+	unsigned calls; /* since all slept */
 	void *sp;
 	struct stack *stack;
 	uint8_t *aside; /* the stack's bytes from sp on, while another is in */
@@ -72,6 +74,7 @@ extern char sim_private_begin[], sim_private_end[];
 static struct {
 	uint64_t seed, random[2], random_aside[2];
 	uint64_t now_ns, orders, steps, switches;
+	unsigned calls; /* of libc by anyone, since all slept */
 	int64_t wall_ns; /* by how much it was set */
 	int64_t blocks; /* to go, till one is a point */
 	struct sim_schedule how;
@@ -294,11 +297,12 @@ void
 sim_tell_all(void)
 {
 	for (const struct sim_proc *p = sim.procs; p != NULL; p = p->next)
-		sim_tell("%s (%d) %s, since %.6f, until %.6f", p->name, p->pid,
+		sim_tell("%s (%d) %s, since %.6f, until %.6f, %u calls",
+		    p->name, p->pid,
 		    p->state == PROC_READY     ? "runs"
 		    : p->state == PROC_BLOCKED ? "waits"
 					       : "has ended",
-		    seconds(p->blocked_ns), seconds(p->until_ns));
+		    seconds(p->blocked_ns), seconds(p->until_ns), p->calls);
 }
 
 const void *
@@ -899,14 +903,11 @@ shall_switch(void)
 	return higher_ready();
 }
 
-void
-sim_point(const char *place)
+static void
+point(const char *place)
 {
 	struct sim_proc *p = sim.self;
 
-	(void)place;
-	if (p == NULL || sim.held != 0)
-		return;
 	sim.steps++;
 	sim.now_ns += sim_rand() % POINT_NS;
 	if (p->kill_in != 0 && --p->kill_in == 0) {
@@ -925,6 +926,33 @@ sim_point(const char *place)
 }
 
 /*
+ * Whoever looks again and again, alone or in turns with others, for what never
+ * comes keeps the node awake: a processor's load for nothing.
+ */
+__attribute__((noreturn)) static void
+restless(const char *place)
+{
+	const struct sim_proc *most = sim.self;
+
+	for (const struct sim_proc *p = sim.procs; p != NULL; p = p->next)
+		if (p->calls > most->calls)
+			most = p;
+	sim_fail("no rest in %u calls, %u of them %s's; the last is %s",
+	    sim.calls, most->calls, most->name, place);
+}
+
+void
+sim_point(const char *place)
+{
+	if (sim.self == NULL || sim.held != 0)
+		return;
+	sim.self->calls++;
+	if (++sim.calls == CALLS_MAX)
+		restless(place);
+	point(place);
+}
+
+/*
  * Called at each basic block of the product's, in a build that asks for it: so
  * a switch or a kill may come between any two of its instructions that matter.
  */
@@ -937,7 +965,7 @@ __sanitizer_cov_trace_pc(void)
 	    --sim.blocks > 0)
 		return;
 	sim.blocks = 1 + (int64_t)sim_rand_below(2 * sim.how.block_one_in);
-	sim_point("a block");
+	point("a block");
 }
 
 void
@@ -967,6 +995,14 @@ run(struct sim_proc *p)
 	}
 }
 
+static void
+rest(void)
+{
+	for (struct sim_proc *p = sim.procs; p != NULL; p = p->next)
+		p->calls = 0;
+	sim.calls = 0;
+}
+
 /* Nothing but time can help. */
 static void
 advance(void)
@@ -975,8 +1011,10 @@ advance(void)
 
 	if (at == SIM_NEVER)
 		sim_fail("nobody can ever run");
-	if (at > sim.now_ns)
-		sim.now_ns = at;
+	if (at <= sim.now_ns)
+		return;
+	sim.now_ns = at;
+	rest();
 }
 
 void
