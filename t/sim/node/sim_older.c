@@ -58,6 +58,16 @@ durably(struct sim_inode *i, const void *bytes, uint64_t size)
 		sim_fail("an older release's file cannot be written");
 }
 
+/* So that a power loss brings no file back that was unlinked before. */
+static void
+names_durably(const char *name)
+{
+	struct sim_inode *dir = inode_of(name);
+
+	if (dir != NULL && sim_dir_sync(dir) != 0)
+		sim_fail("an older release's names cannot be written");
+}
+
 static int
 by_number(const void *a, const void *b)
 {
@@ -189,6 +199,8 @@ older_make(void)
 	if ((len = node_file_encode(&node, text, sizeof(text))) < 0)
 		abort();
 	durably(i, text, (uint64_t)len);
+	names_durably(".");
+	names_durably("wal");
 	world.is_older = true;
 	sim_tell("the log's %u files are of an older release", n);
 	files_free(f, n);
