@@ -29,23 +29,21 @@ same_life(const struct store *s, uint64_t origin)
 }
 
 /*
- * Only of terms that this node won since it booted: records of others were
- * asked for elsewhere, or in an earlier life of all slots.
+ * What a mastership of this boot appended and committed, also when it is over
+ * by now: a gateway that knows that of its request waits for the result. Other
+ * records were asked for elsewhere, or in an earlier life of all slots.
  */
 bool
 store_result_wanted(const struct store *s, const struct record *rec)
 {
-	struct commit_view view;
-	uint64_t start;
+	uint64_t committed;
 
 	if ((rec->flags & REC_WANT_RESULT) == 0 || rec->origin == 0 ||
-	    client_of_slot(origin_slot(rec->origin)) < 0)
+	    client_of_slot(origin_slot(rec->origin)) < 0 ||
+	    !same_life(s, rec->origin))
 		return false;
-	commit_view_read(s->r->commit, &view);
-	start = position_get(&s->r->pos->term_start);
-	return view.role == ROLE_MASTER && rec->term == view.term &&
-	       word_epoch(start) == view.epoch && word_vlsn(start) != 0 &&
-	       rec->vlsn >= word_vlsn(start) && same_life(s, rec->origin);
+	return !commit_of_term(s->r, rec->term, &committed) ||
+	       rec->vlsn <= committed;
 }
 
 /* The entry that the next piece of the result takes. */
