@@ -120,6 +120,7 @@ int
 sim_file_ref_fallocate(struct sim_file_ref *ref, int mode, off_t at, off_t n);
 /* Other writes are held: a fallocate must wait for them. */
 bool sim_file_busy(struct sim_file_ref *ref);
+bool sim_file_is_direct(const struct sim_file_ref *ref);
 
 /* Does a raw system call concern files? True: done, *result is its. */
 bool sim_files_syscall(long nr, const long arg[6], long *result);

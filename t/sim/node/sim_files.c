@@ -101,6 +101,12 @@ sim_file_busy(struct sim_file_ref *ref)
 	return ref->inode->writes > (ref->write ? 1 : 0);
 }
 
+bool
+sim_file_is_direct(const struct sim_file_ref *ref)
+{
+	return (ref->flags & O_DIRECT) != 0;
+}
+
 /* ---- content ---- */
 
 /* A regular file, opened for that. */

@@ -4,9 +4,11 @@
  * some time later, in any order, as the disk's delays say; the simulated disk
  * says what comes of them.
  *
- * Of a process that is killed: what waits for others ends; a write to a file
- * that was begun may land up to ORPHAN_NS later, or may not have been begun; a
- * change of a directory is done at once or never.
+ * Of a process that is killed: what waits for others ends; a direct write that
+ * was begun may land up to ORPHAN_NS later, or may not have been begun. A write
+ * to the page cache is there when its process is gone, or nowhere: it is a
+ * thread of that process that does it. A change of a directory is done at once
+ * or never.
  */
 #include "t/sim/node/sim_core.h"
 
@@ -543,12 +545,15 @@ request_orphan(struct request *q)
 			(void)request_result(q);
 	if ((op == IORING_OP_WRITE || op == IORING_OP_WRITEV) &&
 	    q->ref != NULL && !sim_chance(3)) {
-		data_take(q);
-		q->next = orphans;
-		orphans = q;
-		q->ring = NULL;
-		/* When its event comes it lands, if not before. */
-		return;
+		if (sim_file_is_direct(q->ref)) {
+			data_take(q);
+			q->next = orphans;
+			orphans = q;
+			q->ring = NULL;
+			/* When its event comes it lands, if not before. */
+			return;
+		}
+		(void)transfer(q);
 	}
 	q->sqe.opcode = UINT8_MAX;
 	q->next = orphans;
