@@ -421,10 +421,102 @@ test_read_deposed(void)
 	gone(e);
 }
 
+/*
+ * A mastership ends before anybody has looked at who waits in it, so nobody
+ * has seen it begin: what waits for an index of its is not left waiting.
+ */
+static void
+test_unseen(void)
+{
+	struct conn *a = client(), *b = client();
+
+	atomic_store(&region.control->sync_level, CONF_SYNC_NO_SYNC);
+	role_is(ROLE_MASTER, 1, term = 9);
+	say(a, "SET k v\r\n");
+	turn();
+	wal_accept();
+	position_set(&region.pos->appended, last_vlsn);
+	turn();
+	is_str(heard(a), "+OK\r\n", "no_sync: answered when appended");
+	say(b, "GET k\r\n");
+	is_u64(b->park, PARK_APPLY, "another client's read waits for it");
+	mastership_ends(2);
+	ok(gw_park_pending(&gw), "the end of the mastership is noticed");
+	turn();
+	is_str(heard(b), "-NOMASTER no master known\r\n", "and ends the wait");
+	atomic_store(&region.control->sync_level, CONF_SYNC_SYNC);
+	gone(a);
+	gone(b);
+	term = 1;
+	be_master();
+	position_set(&region.pos->appended, last_vlsn);
+	turn();
+}
+
+/* The next mastership, with its first record. */
+static void
+mastership_begins(uint16_t epoch)
+{
+	role_is(ROLE_MASTER, epoch, ++term);
+	terms_add(region.terms, term, ++last_vlsn);
+	position_set(&region.pos->appended, last_vlsn);
+	position_set(&region.pos->term_start, epoch_word(epoch, last_vlsn));
+	position_set(&region.pos->committed, epoch_word(epoch, last_vlsn));
+	position_set(&region.pos->applied, last_vlsn);
+	position_set(&region.pos->resolved, last_vlsn);
+}
+
+/* A write behind one that was answered and cut off does not hide that. */
+static void
+test_written_on(void)
+{
+	struct conn *a = client(), *b = client();
+
+	atomic_store(&region.control->sync_level, CONF_SYNC_NO_SYNC);
+	mastership_begins(8);
+	say(a, "SET k v\r\n");
+	say(b, "SET k v\r\n");
+	turn();
+	wal_accept();
+	position_set(&region.pos->appended, last_vlsn);
+	turn();
+	is_str(heard(a), "+OK\r\n", "no_sync: answered when appended");
+	is_str(heard(b), "+OK\r\n", "so is another client");
+	mastership_ends(9);
+	last_vlsn -= 2;
+	position_set(&region.pos->appended, last_vlsn);
+	turn();
+	mastership_begins(10);
+	last_vlsn += 2;
+	say(a, "SET k v\r\n");
+	say(b, "INCR n\r\n");
+	turn();
+	wal_accept();
+	position_set(&region.pos->appended, last_vlsn);
+	store_int(gw.next_seq - 1, 1);
+	turn();
+	is_str(heard(a), "+OK\r\n", "the next mastership takes its next one");
+	is_str(heard(b), ":1\r\n", "and the other's");
+	position_set(&region.pos->committed, epoch_word(10, last_vlsn));
+	position_set(&region.pos->applied, last_vlsn);
+	position_set(&region.pos->resolved, last_vlsn);
+	gw.kv_open_turn = true;
+	say(a, "DBSIZE\r\n");
+	ok(is_told_and_closed(a, ""), "the first one may be lost: it is told");
+	say(b, "DBSIZE\r\n");
+	ok(is_told_and_closed(b, ""), "also behind what the store answered");
+	gw.kv_open_turn = false;
+	terms_clear(region.terms);
+	atomic_store(&region.control->sync_level, CONF_SYNC_SYNC);
+	gone(a);
+	gone(b);
+}
+
 int
 main(void)
 {
 	set_up();
+	test_unseen();
 	test_roles();
 	test_term();
 	test_levels();
@@ -433,6 +525,7 @@ main(void)
 	test_read_deposed();
 	test_wait_deposed();
 	test_cut_behind_look();
+	test_written_on();
 	rig_end();
 	return tap_done();
 }
