@@ -280,7 +280,7 @@ gw_park_pending(const struct gateway *g)
 	return g->resting_count != 0 || waiting_is_over(g);
 }
 
-/* The newest view is looked at: is this another mastership, or none now? */
+/* The newest view is looked at: is this another mastership, or none? */
 static void
 view_look(struct gateway *g)
 {
@@ -290,7 +290,8 @@ view_look(struct gateway *g)
 	g->seen_view = view_seq(g);
 	commit_view_read(g->r->commit, &view);
 	g->seen_mastership = view.role == ROLE_MASTER ? view.term : 0;
-	g->role_moved = g->seen_mastership != was;
+	/* Without one nobody waits for an index, whoever has seen its end. */
+	g->role_moved = g->seen_mastership != was || g->seen_mastership == 0;
 }
 
 /*
