@@ -470,10 +470,11 @@ mastership_begins(uint16_t epoch)
 static void
 test_written_on(void)
 {
-	struct conn *a = client(), *b = client();
+	struct conn *a = client(), *b = client(), *d = client();
 
 	atomic_store(&region.control->sync_level, CONF_SYNC_NO_SYNC);
 	mastership_begins(8);
+	say(d, "SET k v\r\n");
 	say(a, "SET k v\r\n");
 	say(b, "SET k v\r\n");
 	turn();
@@ -482,12 +483,16 @@ test_written_on(void)
 	turn();
 	is_str(heard(a), "+OK\r\n", "no_sync: answered when appended");
 	is_str(heard(b), "+OK\r\n", "so is another client");
+	is_str(heard(d), "+OK\r\n", "and one whose write stays");
 	mastership_ends(9);
 	last_vlsn -= 2;
 	position_set(&region.pos->appended, last_vlsn);
 	turn();
 	mastership_begins(10);
+	/* Not committed yet, what that one has in its log. */
+	position_set(&region.pos->committed, epoch_word(10, last_vlsn - 2));
 	last_vlsn += 2;
+	say(d, "SET k v\r\n");
 	say(a, "SET k v\r\n");
 	say(b, "INCR n\r\n");
 	turn();
@@ -497,6 +502,8 @@ test_written_on(void)
 	turn();
 	is_str(heard(a), "+OK\r\n", "the next mastership takes its next one");
 	is_str(heard(b), ":1\r\n", "and the other's");
+	is_str(heard(d), "+OK\r\n", "and the third's");
+	is_u64(d->last_term, term, "which stands for all before it");
 	position_set(&region.pos->committed, epoch_word(10, last_vlsn));
 	position_set(&region.pos->applied, last_vlsn);
 	position_set(&region.pos->resolved, last_vlsn);
@@ -505,11 +512,15 @@ test_written_on(void)
 	ok(is_told_and_closed(a, ""), "the first one may be lost: it is told");
 	say(b, "DBSIZE\r\n");
 	ok(is_told_and_closed(b, ""), "also behind what the store answered");
+	say(d, "DBSIZE\r\n");
+	turn();
 	gw.kv_open_turn = false;
+	is_str(heard(d), ":0\r\n", "the third has lost nothing");
 	terms_clear(region.terms);
 	atomic_store(&region.control->sync_level, CONF_SYNC_SYNC);
 	gone(a);
 	gone(b);
+	gone(d);
 }
 
 int

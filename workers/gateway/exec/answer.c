@@ -291,10 +291,8 @@ result_over(struct gateway *g, struct node *n, const struct store_res *res)
 	*gw_window_at(g, res->seq) = 0;
 	n->done++;
 	/* What is applied is committed. */
-	if ((c = gw_node_conn(g, n)) != NULL && res->vlsn > c->last_vlsn) {
-		c->last_vlsn = res->vlsn;
-		c->last_term = 0;
-	}
+	if ((c = gw_node_conn(g, n)) != NULL)
+		gw_write_answered(g, c, res->vlsn, 0);
 	if (n->done < n->count)
 		result_step(g, n);
 	else

@@ -230,7 +230,7 @@ struct gateway {
 	uint64_t seen_committed; /* gw_runs_limit() of the oldest run */
 	uint32_t seen_view; /* who waits has been looked at under it */
 	uint64_t seen_mastership; /* its term; 0 = none of this node's */
-	bool role_moved; /* since the look before */
+	bool role_moved; /* since the look before; or there is none */
 	uint64_t lost; /* seen: gw_write_lost() */
 
 	/* reach.c, alone.c */
@@ -351,6 +351,9 @@ uint64_t gw_write_acked(const struct gateway *g);
 /* What has become of the connection's newest answered write. */
 enum outcome { OUTCOME_OPEN, OUTCOME_COMMITTED, OUTCOME_UNKNOWN };
 enum outcome gw_write_outcome(const struct gateway *g, const struct conn *c);
+/* A write of it is answered; term is as last_term of a connection. */
+void gw_write_answered(
+    const struct gateway *g, struct conn *c, uint64_t vlsn, uint64_t term);
 
 /* ---- write.c ---- */
 int gw_write_init(struct gateway *g);

@@ -293,9 +293,6 @@ gw_node_over(struct gateway *g, struct node *n, uint64_t vlsn, uint64_t term)
 		node_free(g, n);
 		return;
 	}
-	if (vlsn > c->last_vlsn) {
-		c->last_vlsn = vlsn;
-		c->last_term = term;
-	}
+	gw_write_answered(g, c, vlsn, term);
 	gw_order_drain(g, c);
 }

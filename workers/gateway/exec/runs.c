@@ -91,10 +91,23 @@ gw_write_acked(const struct gateway *g)
 	return appended < lost ? appended : lost - 1;
 }
 
+/*
+ * Has the log its newest write, if it reaches so far? A term has one record at
+ * a VLSN.
+ */
+static bool
+log_has_write(const struct gateway *g, const struct conn *c)
+{
+	uint64_t term;
+
+	return terms_of_vlsn(g->r->terms, c->last_vlsn, &term) == 0 &&
+	       term == c->last_term;
+}
+
 enum outcome
 gw_write_outcome(const struct gateway *g, const struct conn *c)
 {
-	uint64_t vlsn, term;
+	uint64_t vlsn;
 	bool over;
 
 	if (c->last_term == 0)
@@ -104,13 +117,25 @@ gw_write_outcome(const struct gateway *g, const struct conn *c)
 		return OUTCOME_COMMITTED;
 	if (!over)
 		return OUTCOME_OPEN;
-	/* A later mastership may have committed it: what is committed stays,
-	   and a term has one record at a VLSN. */
-	if (commit_vlsn(g->r) >= c->last_vlsn &&
-	    terms_of_vlsn(g->r->terms, c->last_vlsn, &term) == 0 &&
-	    term == c->last_term)
-		return OUTCOME_COMMITTED;
-	return OUTCOME_UNKNOWN;
+	/* A later mastership may have committed it: what is committed stays. */
+	return commit_vlsn(g->r) >= c->last_vlsn && log_has_write(g, c)
+		   ? OUTCOME_COMMITTED
+		   : OUTCOME_UNKNOWN;
+}
+
+void
+gw_write_answered(
+    const struct gateway *g, struct conn *c, uint64_t vlsn, uint64_t term)
+{
+	if (vlsn <= c->last_vlsn)
+		return;
+	/* One that is not before this one in the log stays: its client is to be
+	   told. */
+	if (term != c->last_term && gw_write_outcome(g, c) == OUTCOME_UNKNOWN &&
+	    !log_has_write(g, c))
+		return;
+	c->last_vlsn = vlsn;
+	c->last_term = term;
 }
 
 bool
