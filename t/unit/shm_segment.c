@@ -532,6 +532,14 @@ supersede(void)
 	unlinkat(dir, "00000002.seg", 0);
 }
 
+/* The log goes on while its names are read, and all of them are recycled. */
+static void
+overtake(void)
+{
+	build_write(&moving[4], dir);
+	unlinkat(dir, "00000001.seg", 0);
+}
+
 /* wal takes files away between the reading of their names and of them. */
 static void
 test_moving(void)
@@ -565,6 +573,19 @@ test_moving(void)
 	is_i64(symlinkat("nowhere", dir, "00000002.seg"), 0, "a name");
 	is_i64(segment_list_load(&l, dir, true), -ENOENT,
 	    "that leads nowhere is told");
+	dir_empty();
+	build_write(&moving[1], dir);
+	about_to_open = "00000001.seg";
+	meanwhile = overtake;
+	is_i64(segment_list_load(&l, dir, true), 0, "all are recycled");
+	ok(about_to_open == NULL && l.count == 1 && l.newest != UINT32_MAX &&
+		l.entry[l.newest].number == 4,
+	    "what the log goes on with is listed");
+	segment_list_free(&l);
+	dir_empty();
+	is_i64(symlinkat("nowhere", dir, "00000001.seg"), 0, "a name");
+	is_i64(segment_list_load(&l, dir, true), -ENOENT,
+	    "that leads nowhere is told also where there is no other");
 	dir_empty();
 	for (i = 1; i < 5; i++)
 		build_free(&moving[i]);
