@@ -240,12 +240,13 @@ segment_list_next(const struct segment_list *l, uint32_t i)
 /*
  * wal takes files away while they are listed. One that has gone is left out
  * where none is there that is older: it was the oldest, and recycled. Any other
- * was superseded by one whose name may not have been read: -ENOENT.
+ * was superseded by one whose name may not have been read, and where all have
+ * gone the log is in others: -ENOENT.
  */
 static int
 list_read(struct segment_list *l, int wal_dir, bool direct, uint8_t *buf)
 {
-	bool older = false;
+	bool older = false, gone = false;
 	uint32_t i, n = 0;
 	int rc;
 
@@ -253,15 +254,17 @@ list_read(struct segment_list *l, int wal_dir, bool direct, uint8_t *buf)
 		struct segment_entry *e = &l->entry[i];
 
 		rc = entry_read(e, wal_dir, direct, buf);
-		if (rc == -ENOENT && !older)
+		if (rc == -ENOENT && !older) {
+			gone = true;
 			continue;
+		}
 		if (rc != 0)
 			return rc;
 		older = older || e->state != SEGMENT_UNBEGUN;
 		l->entry[n++] = *e;
 	}
 	l->count = n;
-	return 0;
+	return gone && !older ? -ENOENT : 0;
 }
 
 int
