@@ -551,15 +551,22 @@ fenced(struct group_core *c, uint64_t now_ns)
 static struct membership five;
 
 static void
-boot_of_five(struct group_core *c, uint32_t promise_ms)
+boot_of(struct group_core *c, uint32_t lease_ms, uint32_t promise_ms)
 {
 	five = members(5, 5);
+	five.lease_ms = lease_ms;
 	(void)boot(c, (struct group_boot){ .boot = 7,
 			  .term = 3,
 			  .promise_ms = promise_ms,
 			  .log_term = 3,
 			  .log_vlsn = 60,
 			  .membership = &five });
+}
+
+static void
+boot_of_five(struct group_core *c, uint32_t promise_ms)
+{
+	boot_of(c, 100, promise_ms);
 }
 
 static struct group_msg
@@ -720,6 +727,36 @@ test_promise(void)
 	ok(a.answered.answer.granted, "a higher boot is an obituary");
 }
 
+/* Who was away reads first what its master has sent meanwhile. */
+static void
+test_away(void)
+{
+	struct group_msg m = beat(1, 3, 2);
+	uint64_t at = 200 * MS;
+	struct group_core c;
+	struct asked a;
+	unsigned ticks;
+
+	boot_of_five(&c, 100);
+	a = heard(&c, at, m);
+	for (ticks = 0; c.role == ROLE_REPLICA && ticks < 20; ticks++) {
+		at = a.deadline_ns + 50 * MS;
+		a = tick(&c, at);
+	}
+	is_u64(ticks, 2, "once: who is late each time stands, too");
+	ok(a.tell && a.told.kind == MSG_PREVOTE, "it asks others");
+	(void)heard(&c, at, m);
+	a = tick(&c, at + 150 * MS);
+	ok(c.role == ROLE_REPLICA, "a master that is heard gets it again");
+
+	m.beat.lease_ms = 10;
+	boot_of(&c, 10, 10);
+	a = heard(&c, 200 * MS, m);
+	is_u64(a.deadline_ns, 210 * MS, "a short lease");
+	a = tick(&c, 230 * MS);
+	ok(c.role == ROLE_REPLICA, "is of short beats");
+}
+
 static void
 be_elected(struct group_core *c)
 {
@@ -853,6 +890,7 @@ main(void)
 	test_votes();
 	test_grant();
 	test_promise();
+	test_away();
 	test_lease();
 	test_change_meanwhile();
 	test_epochs();
