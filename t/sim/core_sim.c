@@ -319,9 +319,11 @@ step(struct node *n, struct group_event ev)
 	asked = asked_of(&todo);
 	CHECK(asked.sound, "a list that is not in the order of doing");
 	check_given(n, &ev, &asked, was.term);
-	/* "It was deaf, the master not dead" (DESIGN, 8). */
+	/* "It was deaf, the master not dead" (DESIGN, 8); a lease is given once
+	   until it is heard. */
 	CHECK(was.role != ROLE_REPLICA || ev.kind != GROUP_TICK ||
 		  n->core.role == ROLE_REPLICA || n->due == GROUP_NEVER ||
+		  was.deaf_ns > was.heard_ns ||
 		  ev.now_ns <= n->due + 2 * GROUP_BEAT_MS * MS,
 	    "D2: who was away gives its master up");
 	n->due = todo.deadline_ns;

@@ -20,6 +20,16 @@ group_lease_ns(const struct group_core *c)
 	return c->current.lease_ms * NS_PER_MS;
 }
 
+/* A lease is renewed before it ends, however short it is. */
+static uint64_t
+beat_ns(const struct group_core *c)
+{
+	uint64_t most = GROUP_BEAT_MS * NS_PER_MS;
+	uint64_t quarter = group_lease_ns(c) / 4;
+
+	return quarter < most ? quarter : most;
+}
+
 /* ---- promises ---- */
 
 uint64_t
@@ -62,14 +72,16 @@ promise_give(struct group_core *c, const struct group_event *ev)
 
 /*
  * "A process whose own loop was away for more than two beats restarts its
- * timers (it was deaf, the master not dead)" (DESIGN, 8).
+ * timers (it was deaf, the master not dead)" (DESIGN, 8): once, until it hears
+ * the master again. Else one that is late each time would wait for ever.
  */
 void
 group_away(struct group_core *c, uint64_t now_ns)
 {
-	uint64_t most = 2 * GROUP_BEAT_MS * NS_PER_MS;
+	uint64_t most = 2 * beat_ns(c);
 
-	if (now_ns > most && now_ns - most > c->due_ns)
+	if (now_ns > most && now_ns - most > c->due_ns &&
+	    c->deaf_ns <= c->heard_ns)
 		c->deaf_ns = now_ns;
 }
 
@@ -299,16 +311,6 @@ rank_of(const struct group_core *c, uint32_t member)
 		    ranks_before(c, i, member))
 			rank++;
 	return rank;
-}
-
-/* A lease is renewed before it ends, however short it is. */
-static uint64_t
-beat_ns(const struct group_core *c)
-{
-	uint64_t most = GROUP_BEAT_MS * NS_PER_MS;
-	uint64_t quarter = group_lease_ns(c) / 4;
-
-	return quarter < most ? quarter : most;
 }
 
 void
