@@ -16,6 +16,7 @@
 #include "conf/node_file.h"
 #include "shm/log/record.h"
 #include "t/shm_fixture.h"
+#include "workers/group/core/acts.h"
 #include "workers/group/group.h"
 #include "workers/worker.h"
 
@@ -43,6 +44,8 @@ static struct state_writes {
 	struct state as[4];
 	unsigned block[4];
 	bool synced[4];
+	/* A mastership is to end: see depose(). The request's number. */
+	_Atomic uint32_t depose;
 } * writes;
 
 /* In front of libc's. */
@@ -92,6 +95,35 @@ cut_if_stored(struct io_uring *ring)
 	}
 }
 
+static void give_return(uint32_t seq, uint64_t vlsn);
+
+/*
+ * Within one turn of group's: its membership is record 5, the mastership ends,
+ * the log is cut behind record 1, and others' records are committed up to 7.
+ */
+static void
+depose(struct io_uring *ring)
+{
+	struct group *g =
+	    (struct group *)((char *)ring - offsetof(struct group, loop.ring));
+	struct walbuf_head *h = f.r.walbuf.h;
+	uint32_t seq = atomic_exchange(&writes->depose, 0);
+
+	if (seq == 0)
+		return;
+	give_return(seq, 5);
+	g->core.role = ROLE_UNKNOWN;
+	g->core.leader = 0;
+	g->core.lease_until_ns = 0;
+	g->core.epoch++;
+	group_view(&g->core, &g->view);
+	commit_view_write(f.r.commit, &g->view);
+	atomic_store(&h->cut[1], 1);
+	atomic_store(&h->cuts, 1);
+	atomic_store(&h->cuts_done, 1);
+	position_set(&f.r.pos->committed, epoch_word(g->core.epoch, 7));
+}
+
 /* In front of liburing's. */
 int
 io_uring_submit_and_get_events(struct io_uring *ring)
@@ -104,6 +136,7 @@ io_uring_submit_and_get_events(struct io_uring *ring)
 		    dlsym(RTLD_NEXT, "io_uring_submit_and_get_events");
 	rc = real(ring);
 	cut_if_stored(ring);
+	depose(ring);
 	return rc;
 }
 
@@ -121,6 +154,7 @@ io_uring_submit_and_wait_timeout(struct io_uring *ring,
 		    dlsym(RTLD_NEXT, "io_uring_submit_and_wait_timeout");
 	rc = real(ring, cqe, n, ts, mask);
 	cut_if_stored(ring);
+	depose(ring);
 	return rc;
 }
 
@@ -500,6 +534,31 @@ test_cut(void)
 	region_over();
 }
 
+/*
+ * wal's answer is there, and so is a cut that took that record: the membership
+ * is not in force, whatever is committed at its VLSN.
+ */
+static void
+test_member_cut(void)
+{
+	pid_t pid = group_start(RECOVERY_NORMAL);
+	struct membership m;
+	struct wal_req req;
+
+	log_known();
+	ok(ready() && take_request(&m, &req), "a membership is asked for");
+	atomic_store(&writes->depose, req.seq);
+	bell_ring(&w.bells, SLOT_GROUP);
+	ok(take_request(&m, &req) && m.count == 1,
+	    "cut off before it is looked at, it is asked for again");
+	ok(view().term > 1, "in another term");
+	ok(file_is("members", false), "what others committed is none");
+	kill(pid, SIGKILL);
+	is_i64(child_end(pid), 1000 + SIGKILL, "killed");
+	unlinkat(w.data_dir, STATE_FILE, 0);
+	region_over();
+}
+
 static void
 refused(enum recovery_mode mode, const char *why, const char *name)
 {
@@ -774,6 +833,7 @@ main(int argc, char **argv)
 	test_steps();
 	test_early_stop();
 	test_filed();
+	test_member_cut();
 	test_founding();
 	test_cut();
 	test_log_lost();
