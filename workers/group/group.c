@@ -355,15 +355,29 @@ committed_now(const struct group *g, uint64_t vlsn)
 	       word_vlsn(word) >= vlsn;
 }
 
-/* The log was cut: a membership behind that is none any more. */
+/* Cuts of the log that have begun; pairs with the release in wal's cut. */
+static uint64_t
+cuts_begun(const struct group *g)
+{
+	return atomic_load_explicit(
+	    &g->r->walbuf.h->cuts, memory_order_acquire);
+}
+
+/*
+ * The log was cut: a membership behind that is none any more. wal may have told
+ * of its record before the cut, and nobody has looked: so that comes first.
+ */
 static void
 notice_cut(struct group *g)
 {
-	uint64_t vlsn = walbuf_cut_since(&g->r->walbuf, g->cuts, &g->cuts);
+	uint64_t begun = cuts_begun(g), vlsn, done;
 
-	if (vlsn != UINT64_MAX)
-		step(g, (struct group_event){
-			    .kind = GROUP_MEMBER_CUT, .vlsn = vlsn });
+	if (begun == g->cuts)
+		return;
+	vlsn = walbuf_cut_since(&g->r->walbuf, g->cuts, &done);
+	g->cuts = begun;
+	notice_answer(g);
+	step(g, (struct group_event){ .kind = GROUP_MEMBER_CUT, .vlsn = vlsn });
 }
 
 /* What positions say that the core does not know yet; one after the other. */
@@ -393,6 +407,9 @@ notice_positions(struct group *g)
 	struct group_event ev;
 
 	while (!g->ended && position_event(g, &ev)) {
+		/* Behind a cut they tell of other records: that first. */
+		if (cuts_begun(g) != g->cuts)
+			return;
 		if (ev.kind == GROUP_TERM_APPENDED)
 			g->term_told = ev.term.term;
 		else if (ev.kind == GROUP_TERM_COMMITTED)
