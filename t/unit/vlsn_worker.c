@@ -556,6 +556,46 @@ test_cut(void)
 	build_free(&cut);
 }
 
+static bool
+has_ended(pid_t pid)
+{
+	siginfo_t info = { 0 };
+
+	return waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) ==
+		   0 &&
+	       info.si_pid == pid;
+}
+
+/*
+ * The worker begins again while a cut is under way: no header tells of it yet,
+ * and the file of records behind the log's end.
+ */
+static void
+test_cut_meanwhile(void)
+{
+	struct walbuf_head *h;
+	uint64_t vlsn = build[1].vlsn;
+	pid_t pid;
+
+	node_begin(false);
+	pid = boot();
+	ok(wait_until(file_last() > vlsn, WAIT_MS), "a file is there");
+	worker_kill(pid);
+	h = fix.r.walbuf.h;
+	atomic_store(&h->cut[1], vlsn);
+	atomic_store(&h->cuts, 1);
+	position_set(&fix.r.pos->durable, vlsn);
+	position_set(&fix.r.pos->appended, vlsn);
+	vmap_cut(fix.r.vmap, vlsn);
+	pid = worker_start();
+	(void)wait_until(worker_runs() || has_ended(pid), WAIT_MS);
+	if (ok(worker_runs() && !has_ended(pid), "nothing is lost by that"))
+		worker_stop(pid);
+	else
+		is_i64(child_end(pid), 0, "the worker ends");
+	node_end();
+}
+
 /* Killed again and again while samples come in; then left to finish. */
 static void
 test_kills(void)
@@ -665,6 +705,7 @@ main(void)
 		test_damage(page * INDEX_PAGE + 100 + page);
 	test_ahead();
 	test_cut();
+	test_cut_meanwhile();
 	test_kills();
 	test_liar();
 	test_readonly();
