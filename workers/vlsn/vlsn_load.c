@@ -189,18 +189,21 @@ join_firsts(struct load *l)
 
 /*
  * What the file tells of records behind the log's end: what a cut took off,
- * which the file is older than; or it is lost.
+ * which the file is older than; or it is lost. A cut of this life is told of
+ * before `durable` is lowered, while its header may be on its way.
  */
 static void
 beyond_check(struct load *l)
 {
+	uint64_t done, cut = walbuf_cut_since(&l->v->r->walbuf, 0, &done);
 	size_t i;
 
 	for (i = l->file.count; i-- > 0;) {
 		const struct vmap_pair *pair = &l->file.sample[i];
 
 		if (segment_list_uncut(&l->list, pair->vlsn,
-			lsn_segment(pair->lsn)) < pair->vlsn)
+			lsn_segment(pair->lsn)) < pair->vlsn ||
+		    (pair->vlsn > l->durable && pair->vlsn > cut))
 			l->cut++;
 		else if (pair->vlsn > l->durable && l->v->lost.vlsn == 0)
 			l->v->lost = *pair;
