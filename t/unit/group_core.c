@@ -544,7 +544,7 @@ fenced(struct group_core *c, uint64_t now_ns)
 {
 	return step(c, (struct group_event){ .kind = GROUP_FENCED,
 			   .now_ns = now_ns,
-			   .fenced = { c->epoch, { 3, 60 } } });
+			   .fenced = { .epoch = c->epoch, .end = { 3, 60 } } });
 }
 
 /* Member 0 of five, in term 3, which had promised nothing. */
@@ -674,7 +674,7 @@ test_grant(void)
 	(void)heard(&c, 1, m);
 	a = step(&c, (struct group_event){ .kind = GROUP_FENCED,
 			 .now_ns = 2,
-			 .fenced = { c.epoch, { 3, 61 } } });
+			 .fenced = { .epoch = c.epoch, .end = { 3, 61 } } });
 	ok(a.store && a.term == 4 && a.vote == 0,
 	    "nor one that is older than where the fence found the end");
 	a = stored(&c);
@@ -842,7 +842,7 @@ test_change_meanwhile(void)
 	is_u64(a.epoch, 2, "a membership comes before the fence has answered");
 	a = step(&c, (struct group_event){ .kind = GROUP_FENCED,
 			 .now_ns = 2,
-			 .fenced = { 1, { 3, 60 } } });
+			 .fenced = { .epoch = 1, .end = { 3, 60 } } });
 	ok(a.store && a.vote == 101, "the answer counts all the same");
 
 	three.member[1].incarnation = 777;

@@ -300,9 +300,9 @@ misuse_main(void *arg)
 static void
 misuse(void)
 {
-	static const char *const what[] = { "what is published is not taken "
-					    "back",
-		"nor what was not reserved", "nobody reads past the tail" };
+	static const char *const what[] = { "what is published stays",
+		"nor is taken back what was not reserved",
+		"nobody reads past the tail" };
 	unsigned i;
 
 	for (i = 0; i < NITEMS(what); i++)
