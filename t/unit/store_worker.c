@@ -985,20 +985,34 @@ test_log_unopened(void)
 	node_free(&n);
 }
 
+/* No operations, through a store that leaves them out. */
+static bool
+send_malformed(struct node *n, unsigned count)
+{
+	uint8_t p[10000];
+	unsigned i;
+
+	for (i = 0; i < count; i++) {
+		h_fill(p, sizeof(p), i);
+		send_payload(n, REC_OP, p, sizeof(p), false);
+	}
+	return wait_until(all_applied(n), H_WAIT_MS);
+}
+
 /* The same behind the place where the replay begins: it waits there. */
 static void
 test_replay_unread(void)
 {
 	struct trouble_info told = { 0 };
-	uint64_t number = 1, applied;
+	uint64_t applied;
 	struct sequencer *seq;
 	struct node n;
 
 	node_new(&n);
 	node_start(&n);
 	set(&n, "a", "1");
-	ok(h_write(&n.h, 200, 10000, &number), "2 MB that nobody can apply");
-	set(&n, "a", "2");
+	ok(send_malformed(&n, 200), "2 MB that nobody can apply");
+	ok(set(&n, "a", "2"), "and a value behind it");
 	node_kill(&n);
 	atomic_store(unread_from, 1 << 20);
 	is_i64(node_boot(&n, PHASE_CATALOG_SANITY_CHECK), 0, "a boot begins");
