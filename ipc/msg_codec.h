@@ -117,6 +117,23 @@ struct msg_layout {
 		.size = sizeof(struct body),                                   \
 		.check = check_ }
 
+/* Of a matchpoint: VLSN 0 is where logs begin, without a term and a chain. */
+static inline const char *
+matchpoint_check(uint64_t vlsn, uint64_t vlsn_term, uint32_t crc, uint64_t term)
+{
+	if ((vlsn == 0) != (vlsn_term == 0) || vlsn_term > term)
+		return "vlsn_term";
+	return vlsn == 0 && crc != 0 ? "crc" : NULL;
+}
+
+/* Of what is fed behind it: only segment files end, and behind it. */
+static inline const char *
+until_check(uint8_t source, uint64_t vlsn, uint64_t until)
+{
+	return (source == FEED_LIVE ? until != 0 : until <= vlsn) ? "until"
+								  : NULL;
+}
+
 #define X(number, NAME, name, body, on, from, when, since, min, max)           \
 	extern const struct msg_layout msg_##body##_layout;
 MESSAGES(X)

@@ -65,13 +65,13 @@ static const char *
 data_hello_check(const void *msg)
 {
 	const struct msg_data_hello *m = msg;
+	const char *wrong =
+	    matchpoint_check(m->vlsn, m->vlsn_term, m->crc, m->term);
 
-	if ((m->vlsn == 0) != (m->vlsn_term == 0) || m->vlsn_term > m->term)
-		return "vlsn_term";
-	if (m->vlsn == 0 && m->crc != 0)
-		return "crc";
-	if (m->source == FEED_LIVE ? m->until != 0 : m->until <= m->vlsn)
-		return "until";
+	if (wrong == NULL)
+		wrong = until_check(m->source, m->vlsn, m->until);
+	if (wrong != NULL)
+		return wrong;
 	if (m->incarnation == m->their_incarnation)
 		return "their_incarnation";
 	return NULL;

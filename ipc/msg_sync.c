@@ -94,9 +94,7 @@ match_check(const void *msg)
 {
 	const struct msg_match *m = msg;
 
-	if ((m->vlsn == 0) != (m->vlsn_term == 0) || m->vlsn_term > m->term)
-		return "vlsn_term";
-	return m->vlsn == 0 && m->crc != 0 ? "crc" : NULL;
+	return matchpoint_check(m->vlsn, m->vlsn_term, m->crc, m->term);
 }
 
 static const char *
@@ -111,14 +109,11 @@ static const char *
 ticket_check(const void *msg)
 {
 	const struct msg_ticket *m = msg;
+	const char *wrong =
+	    matchpoint_check(m->vlsn, m->vlsn_term, m->crc, m->term);
 
-	if ((m->vlsn == 0) != (m->vlsn_term == 0) || m->vlsn_term > m->term)
-		return "vlsn_term";
-	if (m->vlsn == 0 && m->crc != 0)
-		return "crc";
-	if (m->source == FEED_LIVE ? m->until != 0 : m->until <= m->vlsn)
-		return "until";
-	return NULL;
+	return wrong != NULL ? wrong
+			     : until_check(m->source, m->vlsn, m->until);
 }
 
 LAYOUT(msg_runs, runs, 56, runs_check);
