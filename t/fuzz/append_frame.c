@@ -4,8 +4,7 @@
  * what is refused changes nothing. The first 8 bytes say where the log ends and
  * which term is allowed. The fuzzer cannot guess a CRC, so inputs are also
  * tried with every CRC set right, and then cut in two: both halves together
- * give what the whole does. Under libFuzzer, or with NODELIFE_FUZZ_MAIN as a
- * program that replays the files it is given.
+ * give what the whole does.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -167,32 +166,3 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	free(copy);
 	return 0;
 }
-
-#ifdef NODELIFE_FUZZ_MAIN
-static int
-replay(const char *path)
-{
-	static uint8_t data[PREFIX + APPEND_FRAME_MAX + 64];
-	FILE *in = fopen(path, "rb");
-	size_t len;
-
-	if (in == NULL) {
-		perror(path);
-		return 1;
-	}
-	len = fread(data, 1, sizeof(data), in);
-	fclose(in);
-	LLVMFuzzerTestOneInput(data, len);
-	return 0;
-}
-
-int
-main(int argc, char **argv)
-{
-	int failed = 0;
-
-	for (int i = 1; i < argc; i++)
-		failed |= replay(argv[i]);
-	return failed;
-}
-#endif

@@ -1,8 +1,6 @@
 /*
  * Any bytes as a configuration file: a load must end, name a line for what it
  * refuses, and what it accepts must survive being printed and loaded again.
- * Under libFuzzer, or with NODELIFE_FUZZ_MAIN as a program that replays the
- * files it is given.
  */
 #include "conf/conf.h"
 
@@ -82,31 +80,3 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	conf_errors_free(&errs);
 	return 0;
 }
-
-#ifdef NODELIFE_FUZZ_MAIN
-static int
-replay(const char *path)
-{
-	static uint8_t data[CONF_FILE_MAX + 2];
-	FILE *in = fopen(path, "r");
-	size_t len;
-
-	if (in == NULL) {
-		perror(path);
-		return 1;
-	}
-	len = fread(data, 1, sizeof(data), in);
-	fclose(in);
-	return LLVMFuzzerTestOneInput(data, len);
-}
-
-int
-main(int argc, char *argv[])
-{
-	int rc = 0;
-
-	for (int i = 1; i < argc; i++)
-		rc |= replay(argv[i]);
-	return rc;
-}
-#endif

@@ -1,8 +1,7 @@
 /*
  * Any bytes as a VLSN index file: what is accepted rises, fits its pages, and
  * written again reads the same. The fuzzer cannot guess a CRC, so inputs are
- * also tried with the CRC of each page set right. Under libFuzzer, or with
- * NODELIFE_FUZZ_MAIN as a program that replays the files it is given.
+ * also tried with the CRC of each page set right.
  */
 #include "shm/log/index_file.h"
 
@@ -96,32 +95,3 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	free(file);
 	return 0;
 }
-
-#ifdef NODELIFE_FUZZ_MAIN
-static int
-replay(const char *path)
-{
-	static uint8_t data[LEN_MAX];
-	FILE *in = fopen(path, "rb");
-	size_t len;
-
-	if (in == NULL) {
-		perror(path);
-		return 1;
-	}
-	len = fread(data, 1, sizeof(data), in);
-	fclose(in);
-	LLVMFuzzerTestOneInput(data, len);
-	return 0;
-}
-
-int
-main(int argc, char **argv)
-{
-	int failed = 0;
-
-	for (int i = 1; i < argc; i++)
-		failed |= replay(argv[i]);
-	return failed;
-}
-#endif

@@ -2,8 +2,7 @@
  * Any bytes as a piece of a log: records, a segment's header, batch heads, and
  * operations in their payloads. What decodes must fit its bytes and encode to
  * the same ones; a chain moves on by whole records. The fuzzer cannot guess a
- * CRC, so inputs are also tried with every CRC set right. Under libFuzzer, or
- * with NODELIFE_FUZZ_MAIN as a program that replays the files it is given.
+ * CRC, so inputs are also tried with every CRC set right.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -200,32 +199,3 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	free(copy);
 	return 0;
 }
-
-#ifdef NODELIFE_FUZZ_MAIN
-static int
-replay(const char *path)
-{
-	static uint8_t data[LEN_MAX];
-	FILE *in = fopen(path, "rb");
-	size_t len;
-
-	if (in == NULL) {
-		perror(path);
-		return 1;
-	}
-	len = fread(data, 1, sizeof(data), in);
-	fclose(in);
-	LLVMFuzzerTestOneInput(data, len);
-	return 0;
-}
-
-int
-main(int argc, char **argv)
-{
-	int failed = 0;
-
-	for (int i = 1; i < argc; i++)
-		failed |= replay(argv[i]);
-	return failed;
-}
-#endif
