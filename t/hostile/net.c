@@ -12,6 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "t/lib/splitmix.h"
+
 void
 die(const char *what)
 {
@@ -38,11 +40,7 @@ mono_ns(void)
 uint64_t
 rnd(uint64_t *state)
 {
-	uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15);
-
-	z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-	z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-	return z ^ (z >> 31);
+	return splitmix(state);
 }
 
 uint64_t

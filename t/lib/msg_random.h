@@ -9,23 +9,14 @@
 
 #include "ipc/msg_codec.h"
 #include "shm/log/record.h"
-
-static inline uint64_t
-msg_chance(uint64_t *seed)
-{
-	uint64_t z = (*seed += UINT64_C(0x9e3779b97f4a7c15));
-
-	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-	return z ^ z >> 31;
-}
+#include "t/lib/splitmix.h"
 
 static inline uint64_t
 msg_between(uint64_t *seed, uint64_t min, uint64_t max)
 {
-	uint64_t v = msg_chance(seed), range = max - min;
+	uint64_t v = splitmix(seed), range = max - min;
 
-	switch (msg_chance(seed) % 8) {
+	switch (splitmix(seed) % 8) {
 	case 0:
 		return min;
 	case 1:
@@ -49,8 +40,8 @@ msg_random_text(const struct msg_field *f, uint8_t *out, uint64_t *seed)
 	for (i = 0; i < n; i++)
 		out[i] =
 		    f->kind == FIELD_NAME
-			? (uint8_t)plain[msg_chance(seed) % (sizeof(plain) - 1)]
-			: (uint8_t)(' ' + msg_chance(seed) % 95);
+			? (uint8_t)plain[splitmix(seed) % (sizeof(plain) - 1)]
+			: (uint8_t)(' ' + splitmix(seed) % 95);
 	out[n] = '\0';
 }
 
@@ -67,7 +58,7 @@ msg_random_field(const struct msg_field *f, uint8_t *msg, uint64_t *seed)
 		break;
 	case FIELD_BYTES:
 		for (i = 0; i < f->size; i++)
-			msg[f->offset + i] = (uint8_t)msg_chance(seed);
+			msg[f->offset + i] = (uint8_t)splitmix(seed);
 		break;
 	case FIELD_NAME:
 	case FIELD_TEXT:
@@ -109,7 +100,7 @@ msg_order(uint64_t *a, uint64_t *b)
 static inline void
 msg_fit_term(uint64_t vlsn, uint64_t *term, uint64_t most, uint64_t *seed)
 {
-	*term = vlsn == 0 ? 0 : 1 + msg_chance(seed) % most;
+	*term = vlsn == 0 ? 0 : 1 + splitmix(seed) % most;
 }
 
 static inline void
@@ -160,12 +151,12 @@ msg_fit_runs(struct msg_runs *m, uint64_t *seed)
 	unsigned i;
 
 	for (i = 0; i < m->run_count; i++) {
-		term += 1 + msg_chance(seed) % 1000;
-		first += 1 + msg_chance(seed) % 1000000;
+		term += 1 + splitmix(seed) % 1000;
+		first += 1 + splitmix(seed) % 1000000;
 		m->run[i].term = term;
 		m->run[i].first = first;
 	}
-	m->last = i == 0 ? 0 : first + msg_chance(seed) % 1000000;
+	m->last = i == 0 ? 0 : first + splitmix(seed) % 1000000;
 	m->last_term = term;
 	if (m->term < term)
 		m->term = term;
@@ -183,7 +174,7 @@ msg_fit_frame(struct msg_frame *m, uint64_t *seed)
 		m->first = m->last = 0;
 		return;
 	}
-	count = 1 + msg_chance(seed) % (m->bytes / REC_HEADER_SIZE);
+	count = 1 + splitmix(seed) % (m->bytes / REC_HEADER_SIZE);
 	m->first = m->last >= count ? m->last - count + 1 : 1;
 }
 
@@ -248,7 +239,7 @@ msg_fit(unsigned type, union msg *m, uint64_t *seed)
 	case MSG_ROUND:
 		for (i = 0; i < m->round.rank_count; i++)
 			m->round.rank[i].incarnation =
-			    (msg_chance(seed) & ~UINT64_C(15)) + i + 1;
+			    (splitmix(seed) & ~UINT64_C(15)) + i + 1;
 		break;
 	case MSG_ROUND_ANSWER:
 		if (m->round_answer.verdict != ROUND_TAKEN)
@@ -306,9 +297,9 @@ msg_fit(unsigned type, union msg *m, uint64_t *seed)
 	case MSG_NOTE:
 		for (i = 0; i < m->note.count; i++)
 			m->note.incarnation[i] =
-			    (msg_chance(seed) & ~UINT64_C(15)) + i + 1;
+			    (splitmix(seed) & ~UINT64_C(15)) + i + 1;
 		m->note.initiator =
-		    m->note.incarnation[msg_chance(seed) % m->note.count];
+		    m->note.incarnation[splitmix(seed) % m->note.count];
 		break;
 	case MSG_STATUS_ANSWER:
 		msg_fit_versions(&m->status_answer.version_min,

@@ -25,6 +25,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "t/lib/splitmix.h"
+
 #define SECTOR      512u
 #define LOG_MAGIC   UINT64_C(0x6a736677736872)
 #define LOG_FLUSH   1u
@@ -146,17 +148,6 @@ list(struct log *l)
 		    (uintmax_t)l->count, (uintmax_t)le64(l->at + 16));
 }
 
-/* splitmix64 */
-static uint64_t
-draw(uint64_t *seed)
-{
-	uint64_t z = *seed += UINT64_C(0x9e3779b97f4a7c15);
-
-	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-	return z ^ z >> 31;
-}
-
 static void
 put(int fd, const struct entry *e, uint64_t from, uint64_t n)
 {
@@ -209,8 +200,9 @@ cut(struct log *l, uint64_t at, uint64_t seed, uint64_t lies, int fd)
 	/* A cache that goes as a whole leaves no trace; that is what lies do.
 	 */
 	bool all_lost = lies != 0 && seed % 2 == 0;
-	unsigned keep = all_lost ? 0 : keeps[draw(&seed) % 5];
-	bool whole = draw(&seed) % 4 == 0; /* writes, not blocks, are lost */
+	unsigned keep = all_lost ? 0 : keeps[splitmix(&seed) % 5];
+	bool whole =
+	    splitmix(&seed) % 4 == 0; /* writes, not blocks, are lost */
 	struct entry e;
 
 	while (l->count < at && log_next(l, &e)) {
@@ -225,7 +217,7 @@ cut(struct log *l, uint64_t at, uint64_t seed, uint64_t lies, int fd)
 		for (uint64_t i = 0; i < e.sectors;) {
 			uint64_t n = whole ? e.sectors : unit(&e, i);
 
-			if (draw(&seed) % 100 < keep) {
+			if (splitmix(&seed) % 100 < keep) {
 				put(fd, &e, i, n);
 				kept += n;
 			}

@@ -764,14 +764,9 @@ test_faults(void)
 		[FAULT_OBITUARY] = "an obituary of who lives",
 		[FAULT_OLD_FALLBACK] = "a membership older than what is cut",
 	};
-	uint64_t s;
 
-	for (fault = FAULT_NONE + 1; fault < FAULT_COUNT; fault++) {
-		for (s = 1; s < FAULT_SEEDS && run(s); s++)
-			;
-		ok(s < FAULT_SEEDS, "%s is found (seed %u: %s)", name[fault],
-		    (unsigned)s, failure);
-	}
+	for (fault = FAULT_NONE + 1; fault < FAULT_COUNT; fault++)
+		test_fault(name[fault], FAULT_SEEDS);
 	fault = FAULT_NONE;
 }
 
@@ -785,22 +780,6 @@ test_hostile(uint64_t seeds)
 	ok(s > seeds, "%" PRIu64 " seeds of lies do no harm", seeds);
 	if (s <= seeds)
 		diag("seed %" PRIu64 ": %s", s, failure);
-}
-
-static void
-test_seeds(uint64_t first, uint64_t count)
-{
-	uint64_t s;
-
-	for (s = first; s < first + count; s++) {
-		if (run(s))
-			continue;
-		ok(false, "seed %" PRIu64 ": %s", s, failure);
-		diag("replay: core_sim -s %" PRIu64, s);
-		return;
-	}
-	ok(true, "%" PRIu64 " seeds from %" PRIu64 " keep all invariants",
-	    count, first);
 }
 
 int
@@ -835,7 +814,7 @@ main(int argc, char **argv)
 	}
 	if (optind < argc)
 		seeds = strtoull(argv[optind], NULL, 10);
-	test_seeds(first, seeds);
+	test_seeds("core_sim", first, seeds);
 	if (fault != FAULT_NONE || verbose || quick)
 		return tap_done();
 	ok(ghost.elections > seeds && ghost.commits > seeds,

@@ -6,9 +6,7 @@
 #define T_SIM_CORE_WORLD_H
 
 #include "t/lib/group_asked.h"
-#include "t/tap.h"
-
-#include <setjmp.h>
+#include "t/sim/seeds.h"
 
 #include "shm/bits.h"
 #include "shm/position.h"
@@ -151,26 +149,7 @@ static struct {
 } ghost;
 
 static enum sim_fault fault;
-static bool verbose;
-static uint64_t rng_state, lives;
-static jmp_buf failed;
-static char failure[512];
-
-static uint64_t
-rng(void)
-{
-	uint64_t z = rng_state += UINT64_C(0x9e3779b97f4a7c15);
-
-	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-	return z ^ z >> 31;
-}
-
-static uint64_t
-pick(uint64_t n)
-{
-	return rng() % n;
-}
+static uint64_t lives;
 
 __attribute__((format(printf, 1, 2))) static void
 tell(const char *fmt, ...)
@@ -185,15 +164,6 @@ tell(const char *fmt, ...)
 	va_end(ap);
 	printf("\n");
 }
-
-#define CHECK(cond, what)                                                      \
-	do {                                                                   \
-		if (!(cond)) {                                                 \
-			snprintf(                                              \
-			    failure, sizeof(failure), "%s (%s)", what, #cond); \
-			longjmp(failed, 1);                                    \
-		}                                                              \
-	} while (0)
 
 /* ---- time and events ---- */
 

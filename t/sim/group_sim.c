@@ -22,9 +22,8 @@
  * group_sim -x FAULT [SEEDS]	with a fault in the loop (it must be found)
  */
 #include "t/lib/group_asked.h"
-#include "t/tap.h"
+#include "t/sim/seeds.h"
 
-#include <setjmp.h>
 #include <unistd.h>
 
 #include "shm/region.h"
@@ -101,26 +100,7 @@ static struct {
 } me;
 
 static enum sim_fault fault;
-static bool verbose;
-static uint64_t rng_state, seed;
-static jmp_buf failed;
-static char failure[256];
-
-static uint64_t
-rng(void)
-{
-	uint64_t z = rng_state += UINT64_C(0x9e3779b97f4a7c15);
-
-	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-	return z ^ z >> 31;
-}
-
-static unsigned
-pick(unsigned n)
-{
-	return (unsigned)(rng() % n);
-}
+static uint64_t seed;
 
 __attribute__((format(printf, 1, 2))) static void
 tell(const char *fmt, ...)
@@ -135,15 +115,6 @@ tell(const char *fmt, ...)
 	va_end(ap);
 	printf("\n");
 }
-
-#define CHECK(cond, what)                                                      \
-	do {                                                                   \
-		if (!(cond)) {                                                 \
-			snprintf(                                              \
-			    failure, sizeof(failure), "%s (%s)", what, #cond); \
-			longjmp(failed, 1);                                    \
-		}                                                              \
-	} while (0)
 
 static struct membership
 membership_of(unsigned count, uint64_t vlsn)
@@ -721,31 +692,10 @@ test_faults(void)
 		[FAULT_ONE_BLOCK] = "a promise in one block only",
 		[FAULT_EARLY_VIEW] = "a view before its vote",
 	};
-	uint64_t s;
 
-	for (fault = FAULT_NONE + 1; fault < FAULT_COUNT; fault++) {
-		for (s = 1; s < 3000 && run(s); s++)
-			;
-		ok(s < 3000, "%s is found (seed %u: %s)", name[fault],
-		    (unsigned)s, failure);
-	}
+	for (fault = FAULT_NONE + 1; fault < FAULT_COUNT; fault++)
+		test_fault(name[fault], 3000);
 	fault = FAULT_NONE;
-}
-
-static void
-test_seeds(uint64_t first, uint64_t count)
-{
-	uint64_t s;
-
-	for (s = first; s < first + count; s++) {
-		if (run(s))
-			continue;
-		ok(false, "seed %" PRIu64 ": %s", s, failure);
-		diag("replay: group_sim -s %" PRIu64, s);
-		return;
-	}
-	ok(true, "%" PRIu64 " seeds from %" PRIu64 " keep all invariants",
-	    count, first);
 }
 
 int
@@ -758,7 +708,7 @@ main(int argc, char **argv)
 		switch (ch) {
 		case 's':
 			verbose = true;
-			test_seeds(strtoull(optarg, NULL, 10), 1);
+			test_seeds("group_sim", strtoull(optarg, NULL, 10), 1);
 			return tap_done();
 		case 'x':
 			fault = (enum sim_fault)strtoul(optarg, NULL, 10);
@@ -771,7 +721,7 @@ main(int argc, char **argv)
 	}
 	if (optind < argc)
 		seeds = strtoull(argv[optind], NULL, 10);
-	test_seeds(1, seeds);
+	test_seeds("group_sim", 1, seeds);
 	if (fault != FAULT_NONE)
 		return tap_done();
 	ok(ghost.elections > seeds && ghost.commits > seeds,

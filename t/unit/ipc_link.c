@@ -889,17 +889,17 @@ test_member_lies(void)
 			connect_control(100);
 		for (k = 0; k < 200 && e->l.state == LINK_READY; k++) {
 			const struct msg_row *row =
-			    msg_row_at((unsigned)(msg_chance(&seed) % 32));
+			    msg_row_at((unsigned)(splitmix(&seed) % 32));
 			int n;
 
 			msg_random(row->type, &m, &seed);
 			n = msg_encode(
 			    row->type, &m, e->l.seq_in, frame, sizeof(frame));
-			if (msg_chance(&seed) % 4 == 0) {
+			if (splitmix(&seed) % 4 == 0) {
 				frame[MSG_HEAD +
-				      msg_chance(&seed) %
+				      splitmix(&seed) %
 					  ((unsigned)n - MSG_HEAD)] ^=
-				    (uint8_t)(1u << msg_chance(&seed) % 8);
+				    (uint8_t)(1u << splitmix(&seed) % 8);
 				put_le32(
 				    frame, crc32c(0, frame + 4, (size_t)n - 4));
 			}

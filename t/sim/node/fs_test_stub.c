@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "shm/assert.h"
+#include "t/lib/splitmix.h"
 
 #define STACK_SIZE ((size_t)1 << 20)
 
@@ -45,11 +46,7 @@ stub_begin(uint64_t seed)
 uint64_t
 sim_rand(void)
 {
-	uint64_t x = stub.chance += UINT64_C(0x9e3779b97f4a7c15);
-
-	x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-	x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
-	return x ^ (x >> 31);
+	return splitmix(&stub.chance);
 }
 
 uint64_t

@@ -22,6 +22,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "t/lib/splitmix.h"
+
 #define STACK_SIZE  (1024 * 1024)
 #define STACK_GUARD 65536
 #define POINT_NS    2000 /* a step takes up to so long */
@@ -112,16 +114,6 @@ bool
 sim_chance(unsigned one_in)
 {
 	return one_in != 0 && sim_rand() % one_in == 0;
-}
-
-static uint64_t
-splitmix(uint64_t *x)
-{
-	uint64_t z = *x += UINT64_C(0x9e3779b97f4a7c15);
-
-	z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-	z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-	return z ^ (z >> 31);
 }
 
 void
