@@ -174,6 +174,20 @@ path_dir_make(const char *path, mode_t mode)
 	return rc == 0 ? path_dir_open(path) : rc;
 }
 
+int
+path_names(int dir_fd, DIR **out)
+{
+	int rc, fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	if ((*out = fdopendir(fd)) != NULL)
+		return 0;
+	rc = -errno;
+	close(fd);
+	return rc;
+}
+
 bool
 path_dir_is_safe(int dir_fd)
 {

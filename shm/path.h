@@ -8,6 +8,7 @@
 #ifndef SHM_PATH_H
 #define SHM_PATH_H
 
+#include <dirent.h>
 #include <stdbool.h>
 #include <sys/stat.h>
 #include <sys/types.h>
@@ -25,6 +26,9 @@ int path_dir_open(const char *path);
 int path_dir_make(const char *path, mode_t mode);
 /* The directory of a file; *name is its last part, within path. */
 int path_parent_open(const char *path, const char **name);
+/* Begin to read the names in an open directory, which stays open: closedir()
+ * ends that. 0 or -errno. */
+int path_names(int dir_fd, DIR **out);
 /* May nobody but root change what is in it, or are we not root anyway? */
 bool path_dir_is_safe(int dir_fd);
 /* Are both of one file? */

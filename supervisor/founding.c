@@ -9,7 +9,6 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -36,18 +35,12 @@ is_harmless(const char *name)
 static int
 check_empty(int dir_fd, char *name, size_t name_size)
 {
-	int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	struct dirent *e;
 	DIR *dir;
-	int rc = 0;
+	int rc = path_names(dir_fd, &dir);
 
-	if (fd < 0)
-		return -errno;
-	if ((dir = fdopendir(fd)) == NULL) {
-		rc = -errno;
-		close(fd);
+	if (rc != 0)
 		return rc;
-	}
 	while (rc == 0 && (e = readdir(dir)) != NULL)
 		if (!is_harmless(e->d_name)) {
 			strlcpy(name, e->d_name, name_size);

@@ -14,6 +14,7 @@
 
 #include "shm/assert.h"
 #include "shm/fault.h"
+#include "shm/path.h"
 
 /* A list that is overtaken by wal is made anew: each file goes once. */
 #define LIST_TRIES 8
@@ -113,17 +114,10 @@ list_names(struct segment_list *l, int wal_dir)
 	struct dirent *de;
 	uint32_t number;
 	DIR *dir;
-	int fd, rc = 0;
+	int rc = path_names(wal_dir, &dir);
 
-	fd = openat(wal_dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	dir = fdopendir(fd);
-	if (dir == NULL) {
-		rc = -errno;
-		close(fd);
+	if (rc != 0)
 		return rc;
-	}
 	while (rc == 0 && (errno = 0, de = readdir(dir)) != NULL) {
 		number = segment_number(de->d_name);
 		if (number != 0)

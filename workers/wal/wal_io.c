@@ -20,6 +20,7 @@
 #include "shm/assert.h"
 #include "shm/bits.h"
 #include "shm/log/segment.h"
+#include "shm/path.h"
 #include "shm/position.h"
 
 #define REWRITE_STEP (256u * 1024) /* bytes */
@@ -211,19 +212,12 @@ int
 wal_fence(int wal_dir, char *name, size_t name_size)
 {
 	struct dirent *de;
-	int fd, rc = 0;
 	DIR *dir;
+	int rc;
 
 	strlcpy(name, ".", name_size);
-	fd = openat(wal_dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	dir = fdopendir(fd);
-	if (dir == NULL) {
-		rc = -errno;
-		close(fd);
+	if ((rc = path_names(wal_dir, &dir)) != 0)
 		return rc;
-	}
 	while (rc == 0 && (de = readdir(dir)) != NULL) {
 		if (!fence_wanted(de->d_name))
 			continue;

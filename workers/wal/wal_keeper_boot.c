@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "shm/path.h"
 #include "shm/say.h"
 
 /* The ballast: space that only recovery from a full disk may use. */
@@ -113,16 +114,10 @@ adopt_spares(struct wal *w)
 	struct dirent *de;
 	unsigned id;
 	DIR *dir;
-	int fd;
+	int rc = path_names(w->dir, &dir);
 
-	fd = openat(w->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	dir = fdopendir(fd);
-	if (dir == NULL) {
-		close(fd);
-		return -ENOMEM;
-	}
+	if (rc != 0)
+		return rc;
 	while ((de = readdir(dir)) != NULL)
 		if (sscanf(de->d_name, "spare.%u", &id) == 1)
 			adopt(w, de->d_name, true, id);
