@@ -33,6 +33,7 @@ struct commit_state {
 	} member[MEMBER_MAX];
 	/* W: group, before the view that names them. */
 	char name[MEMBER_MAX][MEMBER_NAME_MAX];
+	char client[MEMBER_MAX][MEMBER_ADDR_MAX]; /* "" = none is told */
 	/*
 	 * W: group, before the view that shows it. Masterships of this node
 	 * that are over, the oldest is overwritten; term stored last, release.

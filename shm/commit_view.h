@@ -11,6 +11,7 @@
 
 #define MEMBER_MAX      16
 #define MEMBER_NAME_MAX 64
+#define MEMBER_ADDR_MAX 272 /* host name (253), brackets, colon, port */
 
 enum role {
 	ROLE_DETACHED = 0,

@@ -47,6 +47,7 @@ static const uint64_t fixed_size[] = {
 	[SECT_TROUBLES] = sizeof(struct troubles),
 	[SECT_REACH] = sizeof(struct reach_table),
 	[SECT_TERMS] = sizeof(struct terms),
+	[SECT_PEERS] = sizeof(struct peers),
 	[SECT_RINGS] = sizeof(struct client_rings) * CLIENT_MAX,
 	[SECT_RING_DATA] = (uint64_t)RING_CLIENT_SIZE * CLIENT_MAX,
 	[SECT_VMAP] = sizeof(struct vmap),
@@ -104,6 +105,7 @@ sections_resolve(struct region *r)
 	r->troubles = section_at(r, SECT_TROUBLES);
 	r->reach = section_at(r, SECT_REACH);
 	r->terms = section_at(r, SECT_TERMS);
+	r->peers = section_at(r, SECT_PEERS);
 	r->rings = section_at(r, SECT_RINGS);
 	r->vmap = section_at(r, SECT_VMAP);
 	r->walbuf.h = section_at(r, SECT_WALBUF_HEAD);

@@ -20,6 +20,7 @@
 #include "shm/log/terms.h"
 #include "shm/log/vmap.h"
 #include "shm/log/walbuf.h"
+#include "shm/peers.h"
 #include "shm/position.h"
 #include "shm/request.h"
 #include "shm/sequencer.h"
@@ -52,6 +53,7 @@ enum section {
 	SECT_TROUBLES,
 	SECT_REACH,
 	SECT_TERMS,
+	SECT_PEERS,
 	SECT_RINGS, /* CLIENT_MAX x struct client_rings */
 	SECT_RING_DATA, /* per client: request, ret, result bytes */
 	SECT_VMAP,
@@ -193,6 +195,7 @@ struct region {
 	struct troubles *troubles;
 	struct reach_table *reach;
 	struct terms *terms;
+	struct peers *peers;
 	struct client_rings *rings;
 	struct vmap *vmap;
 	struct walbuf walbuf; /* mapped twice; data NULL in tools */

@@ -49,7 +49,7 @@ struct wal_req {
 	uint32_t len; /* whole entry, header included */
 	uint32_t seq; /* the client's own number, +1 each request */
 	uint32_t incarnation; /* of the client */
-	uint8_t type; /* enum record_type, or REQ_CUT */
+	uint8_t type; /* enum record_type, or a REQ_ of group's */
 	uint8_t flags; /* enum req_flag */
 	uint16_t zero;
 	/* uint8_t payload[len - 16] */
@@ -69,6 +69,61 @@ struct cut_req {
 	uint16_t zero[3];
 };
 _Static_assert(sizeof(struct cut_req) == 16, "packed");
+
+/*
+ * No record: group asks wal to fence, behind a struct fence_req: the epoch that
+ * it has raised `committed` to. wal drops its data connections of older epochs,
+ * from then on submits no acknowledgement and takes no frame of one, and
+ * answers with a struct fence_ret (on the return ring, told by its length)
+ * where the log ends for good.
+ */
+#define REQ_FENCE 129
+struct fence_req {
+	uint16_t epoch;
+	uint16_t zero[3];
+};
+
+struct fence_ret {
+	uint32_t len; /* sizeof(struct fence_ret) */
+	uint32_t seq;
+	uint64_t term, vlsn; /* of the newest record appended; 0 = none */
+	uint64_t member_vlsn; /* newest REC_MEMBER in the log; 0 = none */
+	uint32_t crc; /* the chain behind the newest record */
+	uint16_t epoch;
+	uint16_t zero;
+	uint64_t zero2;
+};
+_Static_assert(sizeof(struct fence_ret) == 48, "told apart by its length");
+
+/*
+ * No record: group asks what stands at a VLSN of the own log, which may take a
+ * read of a segment file: so wal does it, and group's beats go on. Answered by
+ * a struct chain_ret.
+ */
+#define REQ_CHAIN 130
+struct chain_req {
+	uint64_t vlsn;
+};
+
+enum chain_status {
+	CHAIN_OK = 0,
+	CHAIN_GONE = 1, /* the log begins behind it */
+	CHAIN_BEYOND = 2, /* it ends before it */
+	CHAIN_UNREADABLE = 3 /* a block of it cannot be read, or is damaged */
+};
+
+struct chain_ret {
+	uint32_t len; /* sizeof(struct chain_ret) */
+	uint32_t seq;
+	uint64_t vlsn, term; /* asked for; that record's term */
+	uint64_t live_from; /* oldest VLSN v such that records behind v can be
+			       fed from the buffer */
+	uint64_t first; /* oldest VLSN in the log */
+	uint32_t crc; /* the chain behind it */
+	uint32_t status; /* enum chain_status */
+	uint64_t zero;
+};
+_Static_assert(sizeof(struct chain_ret) == 56, "told apart by its length");
 
 enum ret_status {
 	RET_OK = 0,

@@ -10,6 +10,7 @@ static const char *const slot_names[] = {
 	[SLOT_STORE] = "store",
 	[SLOT_CHECKPOINT] = "checkpoint",
 	[SLOT_GROUP] = "group",
+	[SLOT_RESTORE] = "restore",
 	[SLOT_HEALTH] = "health",
 	[SLOT_GATEWAY] = "gateway0",
 	"gateway1",

@@ -20,7 +20,7 @@ enum slot {
 	SLOT_CHECKPOINT = 4,
 	SLOT_GROUP = 5,
 	SLOT_HEALTH = 6,
-	/* 7 is kept for restore */
+	SLOT_RESTORE = 7,
 	SLOT_GATEWAY = 8, /* the first of GATEWAY_MAX */
 	SLOT_MAX = SLOT_GATEWAY + GATEWAY_MAX
 };

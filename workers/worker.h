@@ -42,6 +42,10 @@ struct worker {
 	int listen_fd[LISTEN_MAX]; /* bound, not yet listening; -1 = none */
 	int http_fd; /* listening; -1 in all but health */
 	int control_fd; /* listening unix socket; health only */
+	int peer_fd[LISTEN_MAX]; /* bound for members, group only; -1 = none */
+	/* Pairs that data connections change hands by (ipc/handover.h). */
+	int to_wal, to_restore; /* group only; -1 in others */
+	int data_from; /* the other end: wal, restore; -1 in others */
 	bool force, readonly; /* recovery mode */
 	int exit_code; /* of its end, if something asks for another than 0 */
 	void *state; /* of its main: worker_state() */
@@ -55,6 +59,8 @@ enum worker_keep {
 	KEEP_DATA = 1, /* lock_fd and data_dir */
 	KEEP_LISTEN = 2, /* listen_fd[] */
 	KEEP_HTTP = 4, /* http_fd, control_fd */
+	KEEP_PEERS = 8, /* peer_fd[], to_wal, to_restore */
+	KEEP_FROM = 16, /* data_from */
 };
 
 /*

@@ -51,9 +51,12 @@ view_publish(struct group *g, const struct commit_view *view)
 	ASSERT(view->role != ROLE_MASTER || view->term == g->state.term);
 	ASSERT(view->role != ROLE_MASTER || g->state_write == STATE_WRITE_IDLE);
 	ASSERT(view->epoch >= g->view.epoch);
-	for (i = 0; i < m->count; i++)
+	for (i = 0; i < m->count; i++) {
 		memcpy(
 		    g->r->commit->name[i], m->member[i].name, MEMBER_NAME_MAX);
+		memcpy(g->r->commit->client[i], m->member[i].client,
+		    MEMBER_ADDR_MAX);
+	}
 	g->view = *view;
 	commit_view_write(g->r->commit, view);
 	/* wal begins the term, or reports again under the new epoch. */

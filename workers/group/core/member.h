@@ -56,7 +56,6 @@
 #include "shm/commit_view.h"
 
 #define MEMBER_FORMAT       2u
-#define MEMBER_ADDR_MAX     272 /* host name (253), brackets, colon, port */
 #define MEMBER_QUORUM_MAX   1024 /* an expression of nine voters, twice */
 #define MEMBER_HEAD_SIZE    64
 #define MEMBER_ENTRY_SIZE   32
