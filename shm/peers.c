@@ -55,6 +55,28 @@ peer_text_get(const struct peer_text *t, char *out, size_t size)
 	strlcpy(out, copy, size);
 }
 
+void
+peers_no_master_set(struct peers *p, uint64_t since_ns, const char *why)
+{
+	if (since_ns != 0)
+		peer_text_set(&p->no_master, why);
+	/* Pairs with the acquire in peers_no_master(). */
+	atomic_store_explicit(&p->no_master_ns, since_ns, memory_order_release);
+}
+
+bool
+peers_no_master(
+    const struct peers *p, uint64_t *since_ns, char *why, size_t size)
+{
+	*since_ns =
+	    atomic_load_explicit(&p->no_master_ns, memory_order_acquire);
+	why[0] = '\0';
+	if (*since_ns == 0)
+		return false;
+	peer_text_get(&p->no_master, why, size);
+	return true;
+}
+
 const char *
 peer_link_name(unsigned link)
 {

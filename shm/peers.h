@@ -11,6 +11,7 @@
 #define SHM_PEERS_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include "shm/bits.h"
@@ -74,7 +75,24 @@ struct peer_row {
 
 struct peers {
 	struct peer_row row[MEMBER_MAX];
+	/*
+	 * Why there is no master, for who is refused by that. W: group:
+	 * peers_no_master_set(). R: all
+	 */
+	struct peer_text no_master;
+	_Alignas(CACHE_LINE) _Atomic uint64_t no_master_ns; /* CLOCK_MONOTONIC,
+						since when; 0 = not told */
 };
+
+/*
+ * group only, whenever it changes: no master is known since then, and why, as
+ * an admin reads it ("2 of 3 members are not connected: …"). since_ns 0: one
+ * is known, or this node is it. Readers: when none was told of, false, and the
+ * text is empty.
+ */
+void peers_no_master_set(struct peers *p, uint64_t since_ns, const char *why);
+bool peers_no_master(
+    const struct peers *p, uint64_t *since_ns, char *why, size_t size);
 
 /* One writer a text. */
 void peer_text_set(struct peer_text *t, const char *text);
