@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "shm/pidfile.h"
@@ -206,6 +207,39 @@ register_gates(struct node *n)
 	return rc != 0 ? rc : seq_seal(n->region.seq);
 }
 
+static void
+pair_close(int *a, int *b)
+{
+	if (*a >= 0)
+		close(*a);
+	if (*b >= 0)
+		close(*b);
+	*a = *b = -1;
+}
+
+static int
+pair_make(int *a, int *b)
+{
+	int fd[2];
+
+	pair_close(a, b);
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK,
+		0, fd) != 0)
+		return -errno;
+	*a = fd[0];
+	*b = fd[1];
+	return 0;
+}
+
+/* Fresh ones: what is under way in those of the boot before is void. */
+static int
+make_pairs(struct pairs *p)
+{
+	int rc = pair_make(&p->to_wal, &p->wal_from);
+
+	return rc == 0 ? pair_make(&p->to_restore, &p->restore_from) : rc;
+}
+
 static int
 start_all(struct node *n)
 {
@@ -257,7 +291,7 @@ node_boot(struct node *n, char why[FAULT_TEXT_MAX])
 		event_add(&n->region, SLOT_SUPERVISOR, EVENT_WARN, "%s",
 		    n->exposed[i]);
 	notify("STATUS=booting");
-	if ((rc = start_all(n)) != 0) {
+	if ((rc = make_pairs(&n->pairs)) != 0 || (rc = start_all(n)) != 0) {
 		f = child_start_fault("boot", rc);
 		node_seq_fault(n, &f);
 	}

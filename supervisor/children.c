@@ -36,6 +36,13 @@ children_alive(const struct node *n)
 	return mask;
 }
 
+/* The end of a pair that the slot takes data connections from. */
+static int
+data_from(const struct node *n, unsigned slot)
+{
+	return slot == SLOT_RESTORE ? n->pairs.restore_from : n->pairs.wal_from;
+}
+
 /* What the child is given; what its row does not keep is -1. */
 static void
 worker_fill(struct worker *w, struct node *n, unsigned slot, pid_t supervisor)
@@ -54,14 +61,21 @@ worker_fill(struct worker *w, struct node *n, unsigned slot, pid_t supervisor)
 		.http_fd = (keep & KEEP_HTTP) != 0 ? n->listen.http_fd : -1,
 		.control_fd =
 		    (keep & KEEP_HTTP) != 0 ? n->listen.control_fd : -1,
+		.to_wal = (keep & KEEP_PEERS) != 0 ? n->pairs.to_wal : -1,
+		.to_restore =
+		    (keep & KEEP_PEERS) != 0 ? n->pairs.to_restore : -1,
+		.data_from = (keep & KEEP_FROM) != 0 ? data_from(n, slot) : -1,
 		.force = n->conf.boot.recovery_mode == CONF_RECOVERY_FORCE,
 		.readonly =
 		    n->conf.boot.recovery_mode == CONF_RECOVERY_READONLY,
 	};
 	w->bells.wary = false; /* among themselves they trust each other */
-	for (unsigned i = 0; i < LISTEN_MAX; i++)
+	for (unsigned i = 0; i < LISTEN_MAX; i++) {
 		w->listen_fd[i] =
 		    (keep & KEEP_LISTEN) != 0 ? n->listen.fd[i] : -1;
+		w->peer_fd[i] =
+		    (keep & KEEP_PEERS) != 0 ? n->listen.peer_fd[i] : -1;
+	}
 }
 
 static void
@@ -109,6 +123,9 @@ row_end(struct node *n, unsigned slot, int status)
 	atomic_store_explicit(&row->last_status, status, memory_order_relaxed);
 	atomic_store_explicit(&row->pid, 0, memory_order_relaxed);
 	row_state(n, slot, SLOT_EXITED);
+	/* Members go on dialling, and are not kept waiting for nobody. */
+	if (slot == SLOT_GROUP)
+		listen_peers_refuse(&n->listen);
 	/* Whoever reads the store may have died inside a read. */
 	kv_reader_died(&n->region, slot);
 	bell_ring(&n->bells, SLOT_STORE);

@@ -252,13 +252,16 @@ listen_check(const struct conf *conf)
 	const struct {
 		const char *key, *text;
 	} list[] = { { "client", conf->listen.client },
-		{ "http", conf->listen.http } };
+		{ "http", conf->listen.http }, { "peer", conf->listen.peer } };
 	struct conf_addr addr;
 	const char *why;
 	int rc = 0, found;
 
 	for (size_t i = 0; i < NITEMS(list); i++) {
 		why = NULL;
+		if (list[i].text == conf->listen.peer &&
+		    !conf_wants_peers(conf))
+			continue;
 		found = conf_addr_resolve(list[i].text, &addr, 1, &why);
 		if (found < 0)
 			rc = refuse_address(
@@ -290,6 +293,20 @@ open_clients(struct listeners *l, const struct conf *conf,
 	if ((l->fd[rc] = listen_unix(path, rights, until_ns)) >= 0)
 		return 0;
 	return listen_unix_refuse("[listen] client_unix", path, l->fd[rc]);
+}
+
+/* Who has no others to talk to takes no port for them. */
+static int
+open_peers(struct listeners *l, const struct conf *conf, uint64_t until_ns)
+{
+	int rc;
+
+	l->peer_addr[0] = '\0';
+	if (!conf_wants_peers(conf))
+		return 0;
+	rc = bind_all("peer", conf->listen.peer, l->peer_fd, LISTEN_MAX,
+	    l->peer_addr, sizeof(l->peer_addr), until_ns);
+	return rc < 0 ? -rc : 0;
 }
 
 static int
@@ -326,9 +343,10 @@ listen_open(struct listeners *l, const struct conf *conf,
 	int rc;
 
 	for (unsigned i = 0; i < LISTEN_MAX; i++)
-		l->fd[i] = -1;
+		l->fd[i] = l->peer_fd[i] = -1;
 	l->http_fd = l->control_fd = -1;
 	if ((rc = open_clients(l, conf, rights, until_ns)) != 0 ||
+	    (rc = open_peers(l, conf, until_ns)) != 0 ||
 	    (rc = open_http(l, conf, until_ns)) != 0 ||
 	    (rc = open_control(l, conf, rights, until_ns)) != 0)
 		listen_close(l, conf);
@@ -375,6 +393,13 @@ void
 listen_pages_refuse(struct listeners *l)
 {
 	listen_end(l->http_fd);
+}
+
+void
+listen_peers_refuse(struct listeners *l)
+{
+	for (unsigned i = 0; i < LISTEN_MAX && l->peer_fd[i] >= 0; i++)
+		listen_end(l->peer_fd[i]);
 }
 
 static void
@@ -440,6 +465,7 @@ listen_close(struct listeners *l, const struct conf *conf)
 		if (l->fd[i] >= 0 && is_unix(l->fd[i]))
 			listen_unix_remove(conf->listen.client_unix);
 		close_fd(&l->fd[i]);
+		close_fd(&l->peer_fd[i]);
 	}
 	close_fd(&l->http_fd);
 	if (l->control_fd >= 0) {

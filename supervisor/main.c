@@ -395,8 +395,9 @@ node_init(struct node *n)
 	n->ready_fd = n->data_dir = n->lock_fd = n->signal_fd = -1;
 	n->pidfile = (struct pidfile){ -1, -1 };
 	n->listen.http_fd = n->listen.control_fd = -1;
+	n->pairs = (struct pairs){ -1, -1, -1, -1 };
 	for (unsigned i = 0; i < LISTEN_MAX; i++)
-		n->listen.fd[i] = -1;
+		n->listen.fd[i] = n->listen.peer_fd[i] = -1;
 	for (unsigned slot = 0; slot < SLOT_MAX; slot++)
 		n->child[slot].pidfd = -1;
 }

@@ -57,7 +57,15 @@ struct listeners {
 	int fd[LISTEN_MAX]; /* clients: bound; -1 = none */
 	int http_fd; /* bound; listens for health */
 	int control_fd; /* bound; listens from the first health on */
+	int peer_fd[LISTEN_MAX]; /* members: bound, group listens; -1 = none */
 	char client_addr[64], http_addr[64]; /* as bound */
+	char peer_addr[64]; /* as bound; "" = none is */
+};
+
+/* Data connections change hands by them: group's end, and the other. */
+struct pairs {
+	int to_wal, wal_from;
+	int to_restore, restore_from;
 };
 
 #define NODE_WAITED_MAX (SEQ_ERROR_MAX + 128)
@@ -76,6 +84,7 @@ struct node {
 	uint64_t unix_made_ns; /* client_unix, again; 0 = it never was lost */
 	int data_dir, lock_fd;
 	struct listeners listen;
+	struct pairs pairs; /* of this region */
 	char exposed[CONF_EXPOSED_MAX][CONF_SENTENCE]; /* ports open to all */
 	unsigned exposed_count;
 	struct bells bells;

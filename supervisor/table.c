@@ -8,10 +8,10 @@
 #include "shm/assert.h"
 
 static const struct worker_row workers[] = {
-	{ SLOT_WAL, wal_main, POLICY_NODE, KEEP_DATA },
+	{ SLOT_WAL, wal_main, POLICY_NODE, KEEP_DATA | KEEP_FROM },
 	{ SLOT_CHECKPOINT, checkpoint_main, POLICY_WORKER, KEEP_DATA },
 	{ SLOT_STORE, store_main, POLICY_NODE, KEEP_DATA },
-	{ SLOT_GROUP, group_main, POLICY_NODE, KEEP_DATA },
+	{ SLOT_GROUP, group_main, POLICY_NODE, KEEP_DATA | KEEP_PEERS },
 	{ SLOT_VLSN, vlsn_main, POLICY_WORKER, KEEP_DATA },
 	{ SLOT_HEALTH, health_main, POLICY_WORKER, KEEP_HTTP },
 	{ SLOT_GATEWAY, gateway_main, POLICY_WORKER, KEEP_DATA | KEEP_LISTEN },

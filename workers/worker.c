@@ -24,8 +24,9 @@
 #include "shm/process.h"
 #include "shm/say.h"
 
-/* stdio, log, region, bells, lock, data_dir, listeners, http, control. */
-#define KEEP_MAX (3 + 2 + SLOT_MAX + 2 + LISTEN_MAX + 2)
+/* stdio, log, region, bells, lock, data_dir, listeners of clients and members,
+   http, control, pairs. */
+#define KEEP_MAX (3 + 2 + SLOT_MAX + 2 + 2 * LISTEN_MAX + 2 + 3)
 
 struct keep_list {
 	unsigned count;
@@ -77,6 +78,10 @@ keep_descriptors(struct worker *w, unsigned keep)
 		w->lock_fd = w->data_dir = -1;
 	if ((keep & KEEP_HTTP) == 0)
 		w->http_fd = w->control_fd = -1;
+	if ((keep & KEEP_PEERS) == 0)
+		w->to_wal = w->to_restore = -1;
+	if ((keep & KEEP_FROM) == 0)
+		w->data_from = -1;
 	for (int fd = 0; fd <= STDERR_FILENO; fd++)
 		keep_add(&list, fd);
 	keep_add(&list, say_fd());
@@ -90,9 +95,15 @@ keep_descriptors(struct worker *w, unsigned keep)
 		if ((keep & KEEP_LISTEN) == 0)
 			w->listen_fd[i] = -1;
 		keep_add(&list, w->listen_fd[i]);
+		if ((keep & KEEP_PEERS) == 0)
+			w->peer_fd[i] = -1;
+		keep_add(&list, w->peer_fd[i]);
 	}
 	keep_add(&list, w->http_fd);
 	keep_add(&list, w->control_fd);
+	keep_add(&list, w->to_wal);
+	keep_add(&list, w->to_restore);
+	keep_add(&list, w->data_from);
 	/*
 	 * libc's syslog would go on using its number after the range closed
 	 * it, perhaps as somebody's socket. It opens again by itself.

@@ -63,6 +63,14 @@ enum worker_keep {
 	KEEP_FROM = 16, /* data_from */
 };
 
+/* Nobody else is in the group: what such a node's workers are given. */
+static inline void
+worker_alone(struct worker *w)
+{
+	w->to_wal = w->to_restore = w->data_from = -1;
+	for (unsigned i = 0; i < LISTEN_MAX; i++)
+		w->peer_fd[i] = -1;
+}
 /*
  * close_range of all but the listed, signals, title, limits, drop to `user`,
  * then PDEATHSIG and the parent check. Exits on failure, having logged.

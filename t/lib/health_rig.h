@@ -179,6 +179,7 @@ health_rig_open(int argc, char **argv)
 		.data_dir = -1 };
 	for (i = 0; i < LISTEN_MAX; i++)
 		w.listen_fd[i] = -1;
+	worker_alone(&w);
 	w.bells.wakes = f.r.wakes;
 	for (i = 0; i < SLOT_MAX; i++)
 		w.bells.fd[i] = -1;

@@ -153,6 +153,7 @@ h_region(struct harness *h)
 	h->worker.lock_fd = h->worker.http_fd = h->worker.control_fd = -1;
 	for (i = 0; i < LISTEN_MAX; i++)
 		h->worker.listen_fd[i] = -1;
+	worker_alone(&h->worker);
 	h->worker.bells.wakes = h->region.wakes;
 	for (i = 0; i < SLOT_MAX; i++)
 		h->worker.bells.fd[i] = eventfd(0, EFD_CLOEXEC);

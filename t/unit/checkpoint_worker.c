@@ -118,6 +118,7 @@ node_begin(uint64_t vlsn)
 	worker.lock_fd = worker.http_fd = worker.control_fd = -1;
 	for (unsigned i = 0; i < LISTEN_MAX; i++)
 		worker.listen_fd[i] = -1;
+	worker_alone(&worker);
 	worker.data_dir = open(data, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	seq_register(fix.r.seq, PHASE_CLUSTER_CATALOG_OPEN, SLOT_CHECKPOINT,
 	    "checkpoint opened");

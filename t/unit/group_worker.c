@@ -188,6 +188,7 @@ group_start(enum recovery_mode mode)
 	w.data_dir = open(data_dir, O_RDONLY | O_DIRECTORY);
 	for (i = 0; i < LISTEN_MAX; i++)
 		w.listen_fd[i] = -1;
+	worker_alone(&w);
 	for (i = 0; i < SLOT_MAX; i++)
 		w.bells.fd[i] = -1;
 	w.bells.wakes = f.r.wakes;

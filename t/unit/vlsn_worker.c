@@ -141,6 +141,7 @@ node_begin(bool readonly)
 	worker.lock_fd = worker.http_fd = worker.control_fd = -1;
 	for (i = 0; i < LISTEN_MAX; i++)
 		worker.listen_fd[i] = -1;
+	worker_alone(&worker);
 	worker.data_dir = data_dir;
 	worker.readonly = readonly;
 	seq_register(s, PHASE_WAL_RECOVERY, SLOT_WAL, "wal scan");
