@@ -29,6 +29,7 @@
 #define CONF_ADDR_SIZE     272 /* host name (253), brackets, colon, port */
 #define CONF_PASSWORD_SIZE 512
 #define CONF_USER_SIZE     33 /* LOGIN_NAME_MAX of useradd is 32 */
+#define CONF_PEERS_MAX     15 /* [peer] sections: a group has 16 members */
 #define CONF_KEYS_MAX      64 /* rows of the table; asserted there */
 #define CONF_VALUE_SIZE    1024 /* any value as text, with its NUL */
 #define CONF_FILE_MAX      (1 << 20) /* bytes; a config is a few KiB */
@@ -67,6 +68,17 @@ enum conf_wal_io {
 	CONF_WAL_IO_BUFFERED,
 };
 
+enum conf_answer {
+	CONF_NO,
+	CONF_YES,
+};
+
+/* Another member of the group, as far as it is told of before the founding. */
+struct conf_peer {
+	char name[CONF_NAME_SIZE]; /* [peer NAME] */
+	char address[CONF_ADDR_SIZE]; /* where it listens for members */
+};
+
 enum conf_ack_policy {
 	CONF_ACK_MAJORITY,
 	CONF_ACK_ALL,
@@ -94,6 +106,7 @@ struct conf {
 		char client_unix[CONF_UNIX_SIZE]; /* "" = none */
 		char peer[CONF_ADDR_SIZE]; /* "" = none */
 		char http[CONF_ADDR_SIZE];
+		char announce[CONF_ADDR_SIZE]; /* "" = client */
 		uint32_t max_clients;
 		uint64_t max_output;
 		uint64_t max_query;
@@ -132,8 +145,8 @@ struct conf {
 		enum conf_ack_policy ack_policy;
 	} replication;
 	struct {
+		uint32_t heartbeat_ms;
 		uint32_t lease_ms;
-		uint32_t election_timeout_ms;
 		uint32_t priority;
 	} election;
 	struct {
@@ -152,13 +165,22 @@ struct conf {
 	} shutdown;
 	struct {
 		char password[CONF_PASSWORD_SIZE]; /* "" = none */
+		char group_key_file[CONF_PATH_SIZE]; /* "" = none */
+		enum conf_answer insecure;
 	} security;
 	struct {
 		int32_t io; /* CPU number, -1 = none */
 	} cpu;
 
-	/* Line that set the key of that index in the table, 0 = default. */
+	bool peer_asked; /* [listen] peer is set by the file */
+	struct conf_peer peer[CONF_PEERS_MAX]; /* zeros behind peer_count */
+	uint32_t peer_count;
+
+	/* Line that set the key of that index in the table, 0 = default; of
+	 * `address` in [peer], which there may be many of, the last one. */
 	uint32_t line[CONF_KEYS_MAX];
+	/* Where each [peer] begins, and its address is set. */
+	uint32_t peer_line[CONF_PEERS_MAX], peer_address_line[CONF_PEERS_MAX];
 };
 
 /*
@@ -196,6 +218,14 @@ int conf_find_run_dir(const char *path, char run_dir[CONF_RUN_DIR_SIZE],
 
 /* Every key at its default; required keys have none and stay empty. */
 void conf_defaults(struct conf *conf);
+
+/* Is this node to have a port for members of a group? */
+static inline bool
+conf_wants_peers(const struct conf *conf)
+{
+	return conf->listen.peer[0] != '\0' &&
+	       (conf->peer_count > 0 || conf->peer_asked);
+}
 
 /* Forget the content; it may hold a password. */
 void conf_free(struct conf *conf);
@@ -269,12 +299,18 @@ int conf_addr_split(const char *text, char *host, size_t host_size,
 int conf_addr_resolve(const char *text, struct conf_addr *list,
     uint32_t list_max, const char **why);
 
+/* Does it name this machine alone, whatever a resolver says? */
+bool conf_addr_is_local(const char *text);
+/* Does its host stand for all addresses of this machine? */
+bool conf_addr_is_any(const char *text);
+
 /*
  * May other hosts reach the client port, and is no password asked for? Or the
- * HTTP port, which never asks? A sentence for an admin for each; how many.
+ * HTTP port, which never asks? Or the members' port, without a key? A sentence
+ * for an admin for each; how many.
  * Blocks: a host name may ask DNS.
  */
-#define CONF_EXPOSED_MAX 2
+#define CONF_EXPOSED_MAX 3
 #define CONF_SENTENCE    192 /* an event has room for it */
 unsigned
 conf_exposed(const struct conf *c, char text[CONF_EXPOSED_MAX][CONF_SENTENCE]);

@@ -173,6 +173,46 @@ addr_is_loopback(const struct conf_addr *a)
 	       IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr);
 }
 
+/* The host alone, if it is a number; AF_UNSPEC if it is a name, or nothing. */
+static int
+numeric_host(const char *text, struct in_addr *v4, struct in6_addr *v6)
+{
+	char host[CONF_ADDR_SIZE];
+	uint16_t port;
+
+	if (conf_addr_split(text, host, sizeof(host), &port, NULL) != 0)
+		return AF_UNSPEC;
+	if (inet_pton(AF_INET, host, v4) == 1)
+		return AF_INET;
+	return inet_pton(AF_INET6, host, v6) == 1 ? AF_INET6 : AF_UNSPEC;
+}
+
+bool
+conf_addr_is_any(const char *text)
+{
+	struct in6_addr v6;
+	struct in_addr v4;
+	int family = numeric_host(text, &v4, &v6);
+
+	if (family == AF_INET)
+		return v4.s_addr == htonl(INADDR_ANY);
+	return family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&v6);
+}
+
+bool
+conf_addr_is_local(const char *text)
+{
+	struct in6_addr v6;
+	struct in_addr v4;
+	int family = numeric_host(text, &v4, &v6);
+
+	if (family == AF_INET)
+		return ntohl(v4.s_addr) >> 24 == IN_LOOPBACKNET;
+	if (family == AF_INET6)
+		return IN6_IS_ADDR_LOOPBACK(&v6);
+	return strncasecmp(text, "localhost:", 10) == 0;
+}
+
 /* A name that nobody knows now may stand for anything later. */
 static bool
 is_for_others(const char *addr)
@@ -203,5 +243,12 @@ conf_exposed(const struct conf *c, char text[CONF_EXPOSED_MAX][CONF_SENTENCE])
 		    "node "
 		    "(POST /drain): keep others out, or listen on 127.0.0.1",
 		    c->listen.http);
+	if (c->peer_count > 0 && c->security.group_key_file[0] == '\0' &&
+	    is_for_others(c->listen.peer))
+		snprintf(text[n++], CONF_SENTENCE,
+		    "[security] insecure: who can reach [listen] peer, %.40s, "
+		    "can read, change and destroy everything: set "
+		    "group_key_file, the same on all members",
+		    c->listen.peer);
 	return n;
 }

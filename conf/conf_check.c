@@ -10,6 +10,8 @@
 
 #define PROBE_FLOOR_MS 1000 /* least budget derived from startup_probe */
 
+#define BEATS_MIN 4 /* heartbeats that may be missed, and one more */
+
 #define LINE(c, field) conf_line_of((c), offsetof(struct conf, field))
 
 struct check {
@@ -47,13 +49,110 @@ check_required(const struct check *c)
 	}
 }
 
+/* One port of the machine for both ends of a connection? */
+static bool
+is_own_address(const struct conf *conf, const char *address)
+{
+	return strcasecmp(conf->listen.peer, address) == 0;
+}
+
+static void
+check_peer(const struct check *c, uint32_t i)
+{
+	const struct conf *conf = c->conf;
+	const struct conf_peer *p = &conf->peer[i];
+	uint32_t line = conf->peer_address_line[i];
+	char host[CONF_ADDR_SIZE];
+	uint16_t port = 0;
+
+	if (strcmp(p->name, conf->node.name) == 0)
+		conf_errors_add(c->errs, c->where->name, conf->peer_line[i],
+		    "section [peer %s]: that is this node's own name; there is "
+		    "a section for each of the others",
+		    p->name);
+	if (line == 0) {
+		conf_errors_add(c->errs, c->where->name, conf->peer_line[i],
+		    "[peer %s] needs 'address': it has no default", p->name);
+		return;
+	}
+	if (conf_addr_split(p->address, host, sizeof(host), &port, NULL) != 0)
+		return; /* told */
+	if (port == 0)
+		conf_errors_add(c->errs, c->where->name, line,
+		    "address: '%.60s': port 0 reaches nobody", p->address);
+	else if (conf_addr_is_any(p->address))
+		conf_errors_add(c->errs, c->where->name, line,
+		    "address: '%.60s' stands for every address of this "
+		    "machine: name the other member's",
+		    p->address);
+	else if (is_own_address(conf, p->address))
+		conf_errors_add(c->errs, c->where->name,
+		    later(line, LINE(conf, listen.peer)),
+		    "address: '%.60s' is this node's own, [listen] peer",
+		    p->address);
+	for (uint32_t k = 0; k < i; k++)
+		if (strcasecmp(conf->peer[k].address, p->address) == 0)
+			conf_errors_add(c->errs, c->where->name, line,
+			    "address: '%.60s' is that of [peer %s], too (line "
+			    "%" PRIu32 ")",
+			    p->address, conf->peer[k].name,
+			    conf->peer_address_line[k]);
+}
+
+/* Is there somebody beyond this machine that members' port is for? */
+static bool
+peers_are_beyond(const struct conf *conf, uint32_t *line)
+{
+	for (uint32_t i = 0; i < conf->peer_count; i++)
+		if (conf->peer[i].address[0] != '\0' &&
+		    !conf_addr_is_local(conf->peer[i].address)) {
+			*line = conf->peer_address_line[i];
+			return true;
+		}
+	*line = LINE(conf, listen.peer);
+	return conf->peer_count > 0 && conf->listen.peer[0] != '\0' &&
+	       !conf_addr_is_local(conf->listen.peer);
+}
+
+static void
+check_peers(const struct check *c)
+{
+	const struct conf *conf = c->conf;
+	uint32_t line;
+
+	for (uint32_t i = 0; i < conf->peer_count; i++)
+		check_peer(c, i);
+	if (conf->security.insecure == CONF_NO &&
+	    conf->security.group_key_file[0] == '\0' &&
+	    peers_are_beyond(conf, &line))
+		conf_errors_add(c->errs, c->where->name, line,
+		    "members on other hosts need a key: set [security] "
+		    "group_key_file, the same on all, or insecure = yes, which "
+		    "takes whoever reaches the port for a member");
+	if (conf->peer_count == 0)
+		return;
+	if (conf->listen.peer[0] == '\0')
+		conf_errors_add(c->errs, c->where->name,
+		    LINE(conf, listen.peer),
+		    "peer is none: with [peer] sections set the address where "
+		    "the other members reach this node");
+	if (conf->listen.announce[0] == '\0' &&
+	    conf_addr_is_any(conf->listen.client))
+		conf_errors_add(c->errs, c->where->name,
+		    LINE(conf, listen.client),
+		    "client (%s) stands for every address of this machine: "
+		    "with [peer] sections set announce, where clients of other "
+		    "members are sent to",
+		    conf->listen.client);
+}
+
 static void
 check_type(const struct check *c)
 {
 	if (c->conf->node.type == CONF_TYPE_ELECTABLE)
 		return;
 	conf_errors_add(c->errs, c->where->name, LINE(c->conf, node.type),
-	    "type: this version founds groups of one electable member; other "
+	    "type: this version founds groups of electable members; other "
 	    "types come with a later version");
 }
 
@@ -119,15 +218,15 @@ check_durations(const struct check *c)
 	const struct conf *conf = c->conf;
 	char a[24], b[24];
 
-	if (conf->election.lease_ms >= conf->election.election_timeout_ms) {
+	if (conf->election.lease_ms < BEATS_MIN * conf->election.heartbeat_ms) {
 		conf_duration_format(conf->election.lease_ms, a, sizeof(a));
 		conf_duration_format(
-		    conf->election.election_timeout_ms, b, sizeof(b));
+		    BEATS_MIN * conf->election.heartbeat_ms, b, sizeof(b));
 		conf_errors_add(c->errs, c->where->name,
 		    later(LINE(conf, election.lease_ms),
-			LINE(conf, election.election_timeout_ms)),
-		    "lease (%s) must be shorter than election_timeout (%s)", a,
-		    b);
+			LINE(conf, election.heartbeat_ms)),
+		    "lease (%s) must be at least %d times heartbeat (%s)", a,
+		    BEATS_MIN, b);
 	}
 	if (conf->restart.backoff_min_ms > conf->restart.backoff_max_ms) {
 		conf_duration_format(
@@ -191,19 +290,6 @@ struct listener {
 	uint32_t line;
 };
 
-/* Is the host every address of its family? */
-static bool
-host_is_any(const char *host)
-{
-	struct in6_addr v6;
-	struct in_addr v4;
-
-	if (inet_pton(AF_INET, host, &v4) == 1)
-		return v4.s_addr == htonl(INADDR_ANY);
-	return inet_pton(AF_INET6, host, &v6) == 1 &&
-	       memcmp(&v6, &in6addr_any, sizeof(v6)) == 0;
-}
-
 static bool
 host_is_same(const char *a, const char *b)
 {
@@ -228,7 +314,7 @@ listeners_clash(const struct listener *a, const struct listener *b)
 		return false; /* "" is none */
 	if (a_port != b_port || a_port == 0)
 		return false;
-	return host_is_any(a_host) || host_is_any(b_host) ||
+	return conf_addr_is_any(a->addr) || conf_addr_is_any(b->addr) ||
 	       host_is_same(a_host, b_host);
 }
 
@@ -293,7 +379,9 @@ conf_check(
 	const struct check c = { conf, where, errs };
 
 	check_required(&c);
+	conf->peer_asked = LINE(conf, listen.peer) != 0;
 	check_type(&c);
+	check_peers(&c);
 	check_dirs(&c);
 	check_listeners(&c);
 	derive_sizes(conf);

@@ -15,7 +15,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define SECTION_SIZE 50 /* inih's own limit, with the NUL */
+#define PEER_SECTION "peer" /* [peer NAME] */
+#define SECTION_SIZE (sizeof(PEER_SECTION) + CONF_NAME_SIZE)
 #define BLANKS       " \t\r\n\v\f"
 
 enum section_state {
@@ -33,6 +34,7 @@ struct loader {
 	uint32_t line;
 	enum section_state state;
 	char section[SECTION_SIZE];
+	bool in_peer; /* the newest of conf->peer[] */
 	bool run_dir_bad;
 	bool want_key; /* inih was given a line that must be key = value */
 };
@@ -66,25 +68,75 @@ section_unknown(struct loader *ld)
 {
 	const char *near = conf_section_nearest(ld->section);
 
-	if (strcmp(ld->section, "peer") == 0 ||
-	    strncmp(ld->section, "peer ", 5) == 0)
-		complain(ld,
-		    "section [%s]: this version founds groups of one "
-		    "member; peers come with a later version",
-		    ld->section);
-	else if (near != NULL)
+	if (near != NULL)
 		complain(ld, "unknown section [%s], did you mean [%s]?",
 		    ld->section, near);
 	else
 		complain(ld, "unknown section [%s]", ld->section);
 }
 
+/* NAME of [peer NAME]; NULL if the section is another. */
+static const char *
+peer_name(const char *section)
+{
+	const size_t len = strlen(PEER_SECTION);
+
+	if (strncmp(section, PEER_SECTION, len) != 0 ||
+	    (section[len] != '\0' && strchr(BLANKS, section[len]) == NULL))
+		return NULL;
+	return section + len + strspn(section + len, BLANKS);
+}
+
+/* A section for one more member. */
+static void
+peer_begin(struct loader *ld, const char *name)
+{
+	struct conf *conf = ld->conf;
+	uint32_t i = conf->peer_count;
+
+	for (uint32_t k = 0; k < i; k++)
+		if (strcmp(conf->peer[k].name, name) == 0) {
+			complain(ld,
+			    "section [peer %s] was already begun at line %u",
+			    name, conf->peer_line[k]);
+			return;
+		}
+	if (name[0] == '\0') {
+		complain(ld, "section [peer] needs the name of that member: "
+			     "[peer NAME]");
+	} else if (!conf_name_is_valid(name)) {
+		complain(ld,
+		    "section [peer %.80s]: a name may only have letters, "
+		    "digits and '_', '.', '-'",
+		    name);
+	} else if (i == CONF_PEERS_MAX) {
+		complain(ld,
+		    "section [peer %s]: a group has at most %d members, this "
+		    "node and %d others",
+		    name, CONF_PEERS_MAX + 1, CONF_PEERS_MAX);
+	} else {
+		strlcpy(conf->peer[i].name, name, sizeof(conf->peer[i].name));
+		conf->peer_line[i] = ld->line;
+		conf->peer_count++;
+		/* By this its keys are found in the table. */
+		strlcpy(ld->section, PEER_SECTION, sizeof(ld->section));
+		ld->state = SECTION_KNOWN;
+		ld->in_peer = true;
+	}
+}
+
 static void
 section_begin(struct loader *ld)
 {
+	const char *peer = peer_name(ld->section);
 	uint32_t *line;
 
 	ld->state = SECTION_BAD;
+	ld->in_peer = false;
+	if (peer != NULL) {
+		peer_begin(ld, peer);
+		return;
+	}
 	if (!conf_section_known(ld->section)) {
 		section_unknown(ld);
 		return;
@@ -255,6 +307,13 @@ key_unknown(struct loader *ld, const char *name)
 
 	if (name[0] == '\0')
 		complain(ld, "there is no key before the '='");
+	else if (strcmp(name, "election_timeout") == 0)
+		complain(ld,
+		    "unknown key 'election_timeout' in [%s]: it is gone: a "
+		    "member stands when it has heard of no master for 'lease': "
+		    "remove it, and set 'lease' and 'heartbeat' in [election] "
+		    "if their defaults do not do",
+		    ld->section);
 	else if (other != NULL)
 		complain(ld, "unknown key '%s' in [%s], it belongs to [%s]",
 		    name, ld->section, other);
@@ -268,15 +327,22 @@ key_unknown(struct loader *ld, const char *name)
 static void
 key_set(struct loader *ld, const char *name, const char *value)
 {
-	const struct conf_key *key = conf_key_find(ld->section, name);
+	const struct conf_key *key;
+	struct conf_key own;
 	char why[CONF_WHY_SIZE];
 	uint32_t *line;
 
-	if (key == NULL) {
+	if ((key = conf_key_find(ld->section, name)) == NULL) {
 		key_unknown(ld, name);
 		return;
 	}
 	line = &ld->conf->line[key - conf_key_at(0)];
+	if (ld->in_peer) {
+		*line = ld->line;
+		line = &ld->conf->peer_address_line[ld->conf->peer_count - 1];
+		conf_key_of_peer(key, ld->conf->peer_count - 1, &own);
+		key = &own;
+	}
 	if (*line != 0) {
 		complain(ld, "'%s' was already set at line %u", name, *line);
 		ld->run_dir_bad |= strcmp(name, "run_dir") == 0;

@@ -64,10 +64,30 @@ print_key(const struct conf *conf, uint32_t index, FILE *out)
 		    out, "%s\n", is_default(conf, key) ? "default" : "fitted");
 }
 
+/* As the file has them: each in its own section. */
+static void
+print_peers(const struct conf *conf, FILE *out)
+{
+	for (uint32_t i = 0; i < conf->peer_count; i++) {
+		const struct conf_peer *p = &conf->peer[i];
+		int width;
+
+		fprintf(out, "\n[peer %s]\n", p->name);
+		width = fprintf(out, "address = %s", p->address);
+		fprintf(out, "%*s ; line %" PRIu32 "\n",
+		    width < COMMENT_COLUMN ? COMMENT_COLUMN - width : 0, "",
+		    conf->peer_address_line[i]);
+	}
+}
+
 void
 conf_print(const struct conf *conf, FILE *out)
 {
 	for (uint32_t i = 0; i < conf_key_count(); i++) {
+		if (conf_key_at(i)->kind == CONF_KIND_PEERS) {
+			print_peers(conf, out);
+			continue;
+		}
 		if (section_opens(i))
 			fprintf(out, "%s[%s]\n", i > 0 ? "\n" : "",
 			    conf_key_at(i)->section);
@@ -112,6 +132,12 @@ sample_key(const struct conf_key *key, FILE *out)
 	size_t column = 0;
 
 	fputc('\n', out);
+	/* Without a name there is no section to show a key in. */
+	if (key->kind == CONF_KIND_PEERS)
+		fputs("# A section for each other member of a group of "
+		      "several:\n#   [peer n2]\n#   address = "
+		      "192.0.2.2:7380\n",
+		    out);
 	print_wrapped(key->help, "# ", &column, out);
 	conf_key_domain(key, domain, sizeof(domain));
 	strncat(domain,
@@ -121,6 +147,10 @@ sample_key(const struct conf_key *key, FILE *out)
 	    sizeof(domain) - strlen(domain) - 1);
 	print_wrapped("Value:", "# ", &column, out);
 	print_wrapped(domain, "# ", &column, out);
+	if (key->kind == CONF_KIND_PEERS) {
+		fputc('\n', out);
+		return;
+	}
 	fprintf(out, "\n%s%s =%s%s\n", key->def != NULL ? "#" : "", key->name,
 	    value[0] != '\0' ? " " : "", value);
 }
@@ -140,7 +170,7 @@ conf_print_sample(FILE *out)
 	for (uint32_t i = 0; i < conf_key_count(); i++) {
 		const struct conf_key *key = conf_key_at(i);
 
-		if (section_opens(i))
+		if (section_opens(i) && key->kind != CONF_KIND_PEERS)
 			fprintf(out, "\n[%s]\n", key->section);
 		sample_key(key, out);
 	}
@@ -175,11 +205,13 @@ mdoc_key(const struct conf_key *key, FILE *out)
 	conf_print_text(key->help, out);
 	conf_key_domain(key, domain, sizeof(domain));
 	snprintf(line, sizeof(line), "Value: %s%s", domain,
-	    key->def == NULL      ? "; required."
-	    : key->def[0] == '\0' ? "; empty by default."
-				  : "; default");
+	    key->kind == CONF_KIND_PEERS ? "."
+	    : key->def == NULL           ? "; required."
+	    : key->def[0] == '\0'        ? "; empty by default."
+					 : "; default");
 	conf_print_text(line, out);
-	if (key->def != NULL && key->def[0] != '\0')
+	if (key->kind != CONF_KIND_PEERS && key->def != NULL &&
+	    key->def[0] != '\0')
 		fprintf(out, ".Cm %s .\n", key->def);
 	if (key->live)
 		fputs("Changes with a reload.\n", out);
@@ -196,8 +228,9 @@ conf_print_mdoc(FILE *out)
 		const struct conf_key *key = conf_key_at(i);
 
 		if (section_opens(i))
-			fprintf(out, "%s.Ss [%s]\\&\n.Bl -tag -width Ds\n",
-			    i > 0 ? ".El\n" : "", key->section);
+			fprintf(out, "%s.Ss [%s%s]\\&\n.Bl -tag -width Ds\n",
+			    i > 0 ? ".El\n" : "", key->section,
+			    key->kind == CONF_KIND_PEERS ? " NAME" : "");
 		mdoc_key(key, out);
 	}
 	fputs(".El\n", out);

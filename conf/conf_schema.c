@@ -36,6 +36,9 @@ static const char *const wal_io_words[] = { [CONF_WAL_IO_AUTO] = "auto",
 	[CONF_WAL_IO_DIRECT] = "direct",
 	[CONF_WAL_IO_BUFFERED] = "buffered",
 	NULL };
+static const char *const answer_words[] = {
+	[CONF_NO] = "no", [CONF_YES] = "yes", NULL
+};
 static const char *const ack_words[] = { [CONF_ACK_MAJORITY] = "majority",
 	[CONF_ACK_ALL] = "all",
 	[CONF_ACK_NONE] = "none",
@@ -54,7 +57,7 @@ static const struct conf_key table[] = {
 	{ "node", "type", CONF_KIND_ENUM, AT(node.type), .def = "electable",
 	    .words = type_words,
 	    .help = "What this node may become. This version founds groups of "
-		    "one electable member and refuses the other types." },
+		    "electable members and refuses the other types." },
 	{ "node", "data_dir", CONF_KIND_PATH, AT(node.data_dir), .def = NULL,
 	    .help = "Directory of the WAL, the checkpoint and the state "
 		    "file; one node only." },
@@ -83,13 +86,18 @@ static const struct conf_key table[] = {
 	    .help = "Unix socket of the Redis protocol, beside the address." },
 	{ "listen", "peer", CONF_KIND_ADDR, AT(listen.peer),
 	    .def = "127.0.0.1:7380", .optional = true,
-	    .help = "Address for other members of the group. Not used yet: "
-		    "a group has one member." },
+	    .help = "Address where other members of the group reach this "
+		    "node. Used where there are [peer] sections, or if it is "
+		    "set." },
 	{ "listen", "http", CONF_KIND_ADDR, AT(listen.http),
 	    .def = "127.0.0.1:7381",
 	    .help = "Address of the health pages and metrics; it knows no "
 		    "password, and who reaches it can stop the node by POST "
 		    "/drain." },
+	{ "listen", "announce", CONF_KIND_ADDR, AT(listen.announce),
+	    .def = "none", .optional = true,
+	    .help = "Address that clients of other members are sent to; none: "
+		    "that of client." },
 	{ "listen", "max_clients", CONF_KIND_U32, AT(listen.max_clients),
 	    .def = "10000", .min = 1, .max = 65000,
 	    .help = "Client connections at a time; one more takes the place of "
@@ -216,14 +224,14 @@ static const struct conf_key table[] = {
 	    .help = "Members that must have a write before its client is "
 		    "answered; all the same in a group of one." },
 
+	{ "election", "heartbeat", CONF_KIND_DURATION,
+	    AT(election.heartbeat_ms), .def = "20ms", .min = 5, .max = 10 * SEC,
+	    .help = "How often a master asks the other members." },
 	{ "election", "lease", CONF_KIND_DURATION, AT(election.lease_ms),
-	    .def = "250ms", .min = 10, .max = 60 * SEC,
+	    .def = "200ms", .min = 20, .max = 60 * SEC,
 	    .help = "How long a member that answered a master votes for "
-		    "nobody else." },
-	{ "election", "election_timeout", CONF_KIND_DURATION,
-	    AT(election.election_timeout_ms), .def = "1s", .min = 20,
-	    .max = 10 * MIN,
-	    .help = "A member that heard no master for so long stands." },
+		    "nobody else; one that heard of none for so long stands. "
+		    "The group has the value of the node that founded it." },
 	{ "election", "priority", CONF_KIND_U32, AT(election.priority),
 	    .def = "1", .min = 0, .max = 1000,
 	    .help = "Among members with equal logs a higher priority waits "
@@ -275,11 +283,26 @@ static const struct conf_key table[] = {
 	    .help = "Clients must give it with AUTH or HELLO; empty asks for "
 		    "none, which is warned of where other hosts can reach the "
 		    "client port." },
+	{ "security", "group_key_file", CONF_KIND_PATH,
+	    AT(security.group_key_file), .def = "none", .optional = true,
+	    .help = "File with the key that all members have, 16 to 1024 "
+		    "bytes; only root and the node's user may read it. Members "
+		    "without it are refused." },
+	{ "security", "insecure", CONF_KIND_ENUM, AT(security.insecure),
+	    .def = "no", .words = answer_words,
+	    .help = "Talk to members on other hosts without a key: who "
+		    "reaches the port is taken for one of them." },
 
 	{ "cpu", "io", CONF_KIND_CPU, AT(cpu.io), .def = "none", .max = 1023,
 	    .optional = true,
 	    .help = "Keep gateway, wal and group on this CPU and the store "
 		    "off it." },
+
+	{ "peer", "address", CONF_KIND_PEERS, AT(peer), .def = "none",
+	    .optional = true,
+	    .help = "Where that member listens for others, [listen] peer "
+		    "there; a name is looked up again each time. It counts "
+		    "until the group is founded, which keeps what it knew." },
 };
 /* clang-format on */
 
@@ -384,6 +407,18 @@ conf_line_of(const struct conf *conf, size_t offset)
 		if (table[i].offset == offset)
 			return conf->line[i];
 	return 0;
+}
+
+void
+conf_key_of_peer(const struct conf_key *key, uint32_t i, struct conf_key *out)
+{
+	const size_t at = offsetof(struct conf, peer[0].address);
+
+	*out = *key;
+	out->kind = CONF_KIND_ADDR;
+	out->offset = (uint32_t)(at + i * sizeof(struct conf_peer));
+	out->size = CONF_ADDR_SIZE;
+	out->optional = false;
 }
 
 bool

@@ -20,6 +20,7 @@ enum conf_kind {
 	CONF_KIND_CPU, /* int32_t, -1 = none */
 	CONF_KIND_SIZE, /* uint64_t bytes */
 	CONF_KIND_DURATION, /* uint32_t milliseconds */
+	CONF_KIND_PEERS, /* struct conf_peer[]: an address in each section */
 };
 
 struct conf_key {
@@ -57,7 +58,13 @@ bool conf_value_equal(
 void conf_value_copy(
     struct conf *to, const struct conf *from, const struct conf_key *key);
 
+/* The row of a key of one [peer]: its own field of the i-th. */
+void
+conf_key_of_peer(const struct conf_key *key, uint32_t i, struct conf_key *out);
+
 bool conf_section_known(const char *section);
+/* Letters, digits, '_', '.', '-', and not too many of them? */
+bool conf_name_is_valid(const char *name);
 /* Nearest known spelling within edit distance 2, or NULL. */
 const char *conf_section_nearest(const char *section);
 const struct conf_key *conf_key_nearest(const char *section, const char *name);

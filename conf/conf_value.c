@@ -110,6 +110,15 @@ log_set(struct conf *conf, const struct conf_key *key, const char *text,
 	return text_set(conf, key, text, strlen(text), why, why_size);
 }
 
+bool
+conf_name_is_valid(const char *name)
+{
+	size_t len = strlen(name);
+
+	return len > 0 && len < CONF_NAME_SIZE &&
+	       strspn(name, NAME_CHARS) == len;
+}
+
 static int
 name_set(struct conf *conf, const struct conf_key *key, const char *text,
     char *why, size_t why_size)
@@ -278,6 +287,8 @@ conf_value_set(struct conf *conf, const struct conf_key *key, const char *text,
 	case CONF_KIND_SIZE:
 	case CONF_KIND_DURATION:
 		return number_check_set(conf, key, text, why, why_size);
+	case CONF_KIND_PEERS: /* conf_key_of_peer() has the one */
+		break;
 	}
 	return refuse(why, why_size, "has no known kind");
 }
@@ -309,6 +320,19 @@ text_value(const struct conf *conf, const struct conf_key *key, char *buf,
 	strlcpy(buf, text, buf_size);
 }
 
+/* "n2 at 10.0.0.2:7380, n3 at …"; as much of it as there is room for. */
+static void
+peers_value(const struct conf *conf, char *buf, size_t buf_size)
+{
+	strlcpy(buf, conf->peer_count == 0 ? "none" : "", buf_size);
+	for (uint32_t i = 0; i < conf->peer_count; i++) {
+		strlcat(buf, i > 0 ? ", " : "", buf_size);
+		strlcat(buf, conf->peer[i].name, buf_size);
+		strlcat(buf, " at ", buf_size);
+		strlcat(buf, conf->peer[i].address, buf_size);
+	}
+}
+
 void
 conf_key_value(const struct conf *conf, const struct conf_key *key, char *buf,
     size_t buf_size)
@@ -326,6 +350,9 @@ conf_key_value(const struct conf *conf, const struct conf_key *key, char *buf,
 		return;
 	case CONF_KIND_ENUM:
 		strlcpy(buf, key->words[number_get(conf, key)], buf_size);
+		return;
+	case CONF_KIND_PEERS:
+		peers_value(conf, buf, buf_size);
 		return;
 	case CONF_KIND_U32:
 	case CONF_KIND_CPU:
@@ -392,6 +419,7 @@ conf_key_domain(const struct conf_key *key, char *buf, size_t buf_size)
 		[CONF_KIND_USER] = "a login name",
 		[CONF_KIND_PASSWORD] = "text without blanks, or empty",
 		[CONF_KIND_ADDR] = "host:port or [IPv6]:port",
+		[CONF_KIND_PEERS] = "host:port or [IPv6]:port; required",
 	};
 
 	if (key->kind == CONF_KIND_ENUM)
@@ -404,6 +432,7 @@ conf_key_domain(const struct conf_key *key, char *buf, size_t buf_size)
 	if (key->kind == CONF_KIND_NAME)
 		snprintf(buf + strlen(buf), buf_size - strlen(buf),
 		    ", 1 to %" PRIu32 " bytes", key->size - 1);
-	if (key->optional && !conf_key_secret(key))
+	if (key->optional && !conf_key_secret(key) &&
+	    key->kind != CONF_KIND_PEERS)
 		strlcat(buf, ", or none", buf_size);
 }

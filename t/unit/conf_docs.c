@@ -187,6 +187,18 @@ check_print(void)
 		ok(same_values(&conf, &again), "with the same values");
 	free(text);
 
+	loads(&conf,
+	    GOOD "[peer n2]\naddress = localhost:1\n[peer n3]\n"
+		 "address = localhost:2\n",
+	    "a file with peers");
+	text = printed(&conf);
+	ok(strstr(text, "\n[peer n3]\naddress = localhost:2 ") != NULL,
+	    "each is printed in its section");
+	if (loads(&again, text, "what is printed"))
+		ok(same_values(&conf, &again) && again.peer_count == 2,
+		    "with the same peers");
+	free(text);
+
 	loads(&conf, GOOD "[security]\npassword = s3cret\n", "a password");
 	text = printed(&conf);
 	ok(strstr(text, "s3cret") == NULL &&
@@ -261,7 +273,10 @@ check_sample(void)
 		ok(same_values(&conf, &defaults), "shows the defaults");
 		for (uint32_t i = 0; i < conf_key_count(); i++)
 			unset += !conf_key_is_set(&conf, conf_key_at(i));
-		is_u64(unset, 0, "and names every key");
+		/* Which [peer] there are nobody knows. */
+		is_u64(unset, 1, "and names every key");
+		ok(strstr(made, "\n#   [peer n2]\n#   address = ") != NULL,
+		    "and shows a peer");
 	}
 	free(made);
 	free(have);

@@ -81,11 +81,53 @@ static const struct refusal refusals[] = {
 	    "f:7: unknown section [zzz]\n" },
 	{ "an empty unknown section at the end", GOOD "[worker w]",
 	    "f:5: unknown section [worker w]\n" },
-	{ "peers of a later version", GOOD "[peer n2]\naddr = 1:2\n[peer]\n",
-	    "f:5: section [peer n2]: this version founds groups of one "
-	    "member; peers come with a later version\n"
-	    "f:7: section [peer]: this version founds groups of one "
-	    "member; peers come with a later version\n" },
+	{ "peers without a name, an address, or another's",
+	    GOOD "[peer n2]\naddr = 1:2\n[peer]\naddress = h:1\n[peer n/3]\n"
+	    "[peer n2]\n[peer n1]\naddress = none\n[peersn]\n"
+	    "[peer n4]\naddress = localhost:1\naddress = localhost:2\n",
+	    "f:5: [peer n2] needs 'address': it has no default\n"
+	    "f:6: unknown key 'addr' in [peer]\n"
+	    "f:7: section [peer] needs the name of that member: [peer NAME]\n"
+	    "f:9: section [peer n/3]: a name may only have letters, digits and "
+	    "'_', '.', '-'\n"
+	    "f:10: section [peer n2] was already begun at line 5\n"
+	    "f:11: section [peer n1]: that is this node's own name; there is a "
+	    "section for each of the others\n"
+	    "f:12: address: 'none': must be host:port, the port is missing\n"
+	    "f:13: unknown section [peersn], did you mean [peer]?\n"
+	    "f:16: 'address' was already set at line 15\n" },
+	{ "peers at addresses that are none of theirs",
+	    GOOD "[peer a]\naddress = localhost:0\n[peer b]\n"
+	    "address = 0.0.0.0:1\n[peer c]\naddress = 127.0.0.1:7380\n"
+	    "[peer d]\naddress = [::1]:5\n[peer e]\naddress = [::1]:5\n",
+	    "f:6: address: 'localhost:0': port 0 reaches nobody\n"
+	    "f:8: address: '0.0.0.0:1' stands for every address of this "
+	    "machine: name the other member's\n"
+	    "f:8: members on other hosts need a key: set [security] "
+	    "group_key_file, the same on all, or insecure = yes, which takes "
+	    "whoever reaches the port for a member\n"
+	    "f:10: address: '127.0.0.1:7380' is this node's own, [listen] "
+	    "peer\n"
+	    "f:14: address: '[::1]:5' is that of [peer d], too (line 12)\n" },
+	{ "peers, and no address for them or for clients",
+	    GOOD "[listen]\npeer = none\nclient = 0.0.0.0:7379\n"
+	    "[peer n2]\naddress = localhost:1\n",
+	    "f:6: peer is none: with [peer] sections set the address where the "
+	    "other members reach this node\n"
+	    "f:7: client (0.0.0.0:7379) stands for every address of this "
+	    "machine: with [peer] sections set announce, where clients of other "
+	    "members are sent to\n" },
+	{ "members beyond this machine without a key",
+	    GOOD "[listen]\npeer = 0.0.0.0:1\n[peer n2]\n"
+	    "address = 127.0.0.1:1\n",
+	    "f:6: members on other hosts need a key: set [security] "
+	    "group_key_file, the same on all, or insecure = yes, which takes "
+	    "whoever reaches the port for a member\n" },
+	{ "a key that is gone", GOOD "[election]\nelection_timeout = 1s\n",
+	    "f:6: unknown key 'election_timeout' in [election]: it is gone: a "
+	    "member stands when it has heard of no master for 'lease': remove "
+	    "it, and set 'lease' and 'heartbeat' in [election] if their "
+	    "defaults do not do\n" },
 	{ "unknown keys: near, elsewhere, far",
 	    GOOD "log_levle = info\nmax_value = 1M\nzzz = 1\n[cpu]\nxy = 1\n",
 	    "f:5: unknown key 'log_levle' in [node], did you mean "
@@ -104,9 +146,10 @@ static const struct refusal refusals[] = {
 	    "f:1: section has no ']'\n"
 	    "f:2: unexpected text after the section's ']'\n"
 	    "f:3: unknown section []\n" },
-	{ "a section name longer than inih keeps",
-	    GOOD "[aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa]\n",
-	    "f:5: section name is longer than 49 bytes\n" },
+	{ "a section name longer than any",
+	    GOOD "[peer aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+		 "aaaaaaaaa]\n",
+	    "f:5: section name is longer than 68 bytes\n" },
 	{ "a comment that is none", GOOD "log = /a/b # c\n",
 	    "f:5: log: a comment after a value starts with ' ;'\n" },
 	{ "control characters", GOOD "log = /a\001\n",
@@ -117,7 +160,7 @@ static const struct refusal refusals[] = {
 	    "f:6: log_level: must be debug, info, warn or error, "
 	    "not 'INFO'\n" },
 	{ "types of a later version", GOOD "type = arbiter\n",
-	    "f:5: type: this version founds groups of one electable member; "
+	    "f:5: type: this version founds groups of electable members; "
 	    "other types come with a later version\n" },
 	{ "numbers", GOOD "gateways = 0\n[listen]\nmax_clients = 65001\n"
 	    "[election]\npriority = 1K\n[restart]\nlimit = -1\n",
@@ -202,9 +245,9 @@ static const struct refusal refusals[] = {
 	{ "a map that no table fits", GOOD "[store]\nmap_size = 64M\n"
 	    "table_size = 65M\n",
 	    "f:7: map_size (64M) must be at least table_size (65M)\n" },
-	{ "durations that do not fit", GOOD "[election]\nlease = 1s\n"
+	{ "durations that do not fit", GOOD "[election]\nheartbeat = 51ms\n"
 	    "[restart]\nbackoff_max = 50ms\n",
-	    "f:6: lease (1s) must be shorter than election_timeout (1s)\n"
+	    "f:6: lease (200ms) must be at least 4 times heartbeat (204ms)\n"
 	    "f:8: backoff_min (100ms) must not be above backoff_max (50ms)\n" },
 	{ "one directory twice", GOOD "run_dir = /d/\n",
 	    "f:5: data_dir and run_dir must be two directories\n" },
@@ -291,8 +334,8 @@ check_defaults(void)
 	is_u64(conf.store.max_record, 64 << 20, "store.max_record");
 	is_u64(conf.store.checkpoint_memory, 64 << 20, "checkpoint_memory");
 	is_u64(conf.replication.ack_policy, CONF_ACK_MAJORITY, "ack_policy");
-	is_u64(conf.election.lease_ms, 250, "election.lease");
-	is_u64(conf.election.election_timeout_ms, 1000, "election_timeout");
+	is_u64(conf.election.heartbeat_ms, 20, "election.heartbeat");
+	is_u64(conf.election.lease_ms, 200, "election.lease");
 	is_u64(conf.election.priority, 1, "election.priority");
 	is_u64(conf.restart.window_ms, 60000, "restart.window");
 	is_u64(conf.restart.limit, 5, "restart.limit");
@@ -302,9 +345,44 @@ check_defaults(void)
 	is_u64(conf.shutdown.phase_budget_ms, 500, "shutdown.phase_budget");
 	is_u64(conf.shutdown.listen_hold_ms, 2000, "shutdown.listen_hold");
 	is_str(conf.security.password, "", "security.password");
+	is_str(conf.security.group_key_file, "", "security.group_key_file");
+	is_u64(conf.security.insecure, CONF_NO, "security.insecure");
+	is_str(conf.listen.announce, "", "listen.announce");
+	is_u64(conf.peer_count, 0, "no peers");
+	ok(!conf_wants_peers(&conf), "and no port for them");
 	is_i64(conf.cpu.io, -1, "cpu.io");
 	conf_free(&conf);
 	ok(conf.node.name[0] == '\0', "conf_free forgets");
+}
+
+static void
+check_peers(void)
+{
+	struct conf conf;
+	char value[CONF_VALUE_SIZE];
+
+	if (!accepts(&conf,
+		GOOD "[peer n2]\naddress = 192.0.2.2:7380\n[wal]\nsync = sync\n"
+		     "[peer\tn3]\naddress = [2001:db8::3]:1 ; there\n"
+		     "[security]\ngroup_key_file = /k\n",
+		"peers"))
+		return;
+	is_u64(conf.peer_count, 2, "two of them");
+	is_str(conf.peer[0].name, "n2", "the first one's name");
+	is_str(conf.peer[0].address, "192.0.2.2:7380", "  its address");
+	is_str(conf.peer[1].name, "n3", "the second one's name");
+	is_str(conf.peer[1].address, "[2001:db8::3]:1", "  its address");
+	is_u64(conf.peer_address_line[1], 10, "  its line");
+	ok(conf_wants_peers(&conf), "the node has a port for them");
+	conf_key_value(
+	    &conf, conf_key_find("peer", "address"), value, sizeof(value));
+	is_str(value, "n2 at 192.0.2.2:7380, n3 at [2001:db8::3]:1",
+	    "both in one line");
+	conf_free(&conf);
+	accepts(&conf, GOOD "[listen]\npeer = 192.0.2.1:1\n",
+	    "a port for members alone");
+	ok(conf_wants_peers(&conf), "is one");
+	conf_free(&conf);
 }
 
 static void
@@ -498,6 +576,7 @@ int
 main(void)
 {
 	check_defaults();
+	check_peers();
 	check_derived_sizes();
 	check_values();
 	check_refusals();
