@@ -18,7 +18,10 @@ my %may = (
 );
 
 # Of a room with shelves: which of them, from the top, may each include?
-my %shelves = ( 'workers/gateway' => [qw(cmd exec io)] );
+my %shelves = (
+	'workers/gateway' => [qw(cmd exec io)],
+	'workers/group'   => [qw(net core)],
+);
 
 # Does the file include what stands above it, or beside its shelf?
 sub climbs {

@@ -83,7 +83,7 @@ check_asks(const struct node *n, const struct group_msg *m)
 		  (j >= 0 && c->previous.member[j].type == NODE_ELECTABLE),
 	    "M3: who is not electable asks for a term");
 	CHECK(m->ask.released == c->released, "P2: a release that is not told");
-	CHECK(m->kind == MSG_PREVOTE ||
+	CHECK(m->kind == CORE_PREVOTE ||
 		  c->current.vlsn == conf_at(n, n->appended)->vlsn,
 	    "M4: asks by another membership than its log's newest");
 }

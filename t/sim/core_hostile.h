@@ -36,26 +36,26 @@ lie_make(const struct group_core *c)
 	unsigned i;
 
 	switch (m.kind) {
-	case MSG_PREVOTE:
-	case MSG_VOTE:
+	case CORE_PREVOTE:
+	case CORE_VOTE:
 		m.ask.end.term = lie(c->term);
 		m.ask.end.vlsn = lie(5);
 		m.ask.released = lie(c->promise.term);
 		break;
-	case MSG_BEAT:
+	case CORE_BEAT:
 		m.beat.round = lie(c->round);
 		m.beat.lease_ms = (uint32_t)lie(c->promise_ms);
 		for (i = 0; i < MEMBER_MAX; i++)
 			m.beat.rank[i] = (uint8_t)rng();
 		break;
-	case MSG_PREVOTE_ANSWER:
-	case MSG_VOTE_ANSWER:
-	case MSG_BEAT_ANSWER:
+	case CORE_PREVOTE_ANSWER:
+	case CORE_VOTE_ANSWER:
+	case CORE_BEAT_ANSWER:
 		m.answer.boot = pick(4) == 0 ? lie(c->boot) : c->boot;
 		m.answer.granted = pick(2) == 0;
-		m.answer.asked = m.kind == MSG_BEAT_ANSWER ? lie(c->round)
-				 : pick(2) == 0            ? c->term
-							   : lie(c->pre_term);
+		m.answer.asked = m.kind == CORE_BEAT_ANSWER ? lie(c->round)
+				 : pick(2) == 0             ? c->term
+							    : lie(c->pre_term);
 		m.answer.end.term = lie(c->term);
 		m.answer.end.vlsn = lie(5);
 		break;

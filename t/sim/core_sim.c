@@ -66,7 +66,7 @@ send(unsigned from, unsigned to, const struct group_msg *msg)
 	if (from == to || (!calm && loss != 0 && pick(loss) == 0))
 		return;
 	if (!calm && deaf != 0 && pick(deaf) != 0 &&
-	    (msg->kind == MSG_BEAT || msg->kind == MSG_BEAT_ANSWER))
+	    (msg->kind == CORE_BEAT || msg->kind == CORE_BEAT_ANSWER))
 		return;
 	while (copies-- > 0) {
 		ev.at = now + delay();
@@ -85,24 +85,24 @@ note_sent(const struct node *n, const struct group_action *a)
 	const struct group_msg *m = &a->send.msg;
 
 	switch (m->kind) {
-	case MSG_PREVOTE:
-	case MSG_VOTE:
+	case CORE_PREVOTE:
+	case CORE_VOTE:
 		check_promises(n, ID((unsigned)(n - node)), m->ask.released);
 		check_asks(n, m);
 		break;
-	case MSG_PREVOTE_ANSWER:
-	case MSG_VOTE_ANSWER:
-		if (m->answer.granted && m->kind == MSG_PREVOTE_ANSWER)
+	case CORE_PREVOTE_ANSWER:
+	case CORE_VOTE_ANSWER:
+		if (m->answer.granted && m->kind == CORE_PREVOTE_ANSWER)
 			note_prevote(n, a->send.to, m);
-		if (m->answer.granted && m->kind == MSG_VOTE_ANSWER)
+		if (m->answer.granted && m->kind == CORE_VOTE_ANSWER)
 			note_vote(
 			    n, m->answer.asked, a->send.to, m->answer.boot);
 		break;
-	case MSG_BEAT_ANSWER:
+	case CORE_BEAT_ANSWER:
 		if (m->answer.granted)
 			note_promise(n, m, a->send.to, asked_ms);
 		break;
-	case MSG_BEAT:
+	case CORE_BEAT:
 		break;
 	}
 }
@@ -263,11 +263,11 @@ check_given(const struct node *n, const struct group_event *ev,
 {
 	const struct group_core *c = &n->core;
 
-	if (ev->kind == GROUP_MESSAGE && ev->msg->kind == MSG_PREVOTE &&
+	if (ev->kind == GROUP_MESSAGE && ev->msg->kind == CORE_PREVOTE &&
 	    a->answer && a->answered.answer.granted)
 		check_promises(n, ev->msg->from, ev->msg->ask.released);
 	/* "Adopt no higher term from a vote request" (DESIGN, 8). */
-	if (ev->kind == GROUP_MESSAGE && ev->msg->kind == MSG_VOTE &&
+	if (ev->kind == GROUP_MESSAGE && ev->msg->kind == CORE_VOTE &&
 	    c->term != was)
 		check_promises(n, ev->msg->from, ev->msg->ask.released);
 	/* Behind the fence it is decided. */
@@ -310,7 +310,7 @@ step(struct node *n, struct group_event ev)
 
 	ev.now_ns = local(n);
 	ev.end = log_end(n);
-	if (ev.kind == GROUP_MESSAGE && ev.msg->kind == MSG_BEAT)
+	if (ev.kind == GROUP_MESSAGE && ev.msg->kind == CORE_BEAT)
 		asked_ms = ev.msg->beat.lease_ms;
 	was = n->core;
 	group_step(&n->core, &ev, &todo);
@@ -468,7 +468,7 @@ message(struct node *n, const struct event *ev)
 {
 	if (cut[ev->from][ev->node])
 		return;
-	if (ev->msg.kind == MSG_BEAT_ANSWER && ev->msg.answer.granted &&
+	if (ev->msg.kind == CORE_BEAT_ANSWER && ev->msg.answer.granted &&
 	    ev->msg.term == n->core.term) {
 		n->heard[ev->from] = now;
 		check_heard(n);

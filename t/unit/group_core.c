@@ -426,7 +426,7 @@ test_membership(void)
 	is_u64(a.deadline_ns, 1000, "a round is due");
 	a = step(
 	    &c, (struct group_event){ .kind = GROUP_TICK, .now_ns = 1000 });
-	ok(a.tell && a.told.kind == MSG_BEAT && a.told.beat.round == 1 &&
+	ok(a.tell && a.told.kind == CORE_BEAT && a.told.beat.round == 1 &&
 		a.told.beat.lease_ms == 100 && a.told.term == 4,
 	    "it begins");
 	is_u64(a.deadline_ns, 1000 + GROUP_BEAT_MS * NS_PER_MS, "the next is");
@@ -497,7 +497,7 @@ test_quorums(void)
 	ok(a.elected && a.view.voters == 7 && quorum_has(&a.view.quorum, 3) &&
 		!quorum_has(&a.view.quorum, 1),
 	    "elected; the view says who commits");
-	ok(a.view.lease_until_ns == 0 && a.tell && a.told.kind == MSG_BEAT,
+	ok(a.view.lease_until_ns == 0 && a.tell && a.told.kind == CORE_BEAT,
 	    "no commit quorum by itself: it asks for its lease");
 
 	b.incarnation = 101;
@@ -505,7 +505,7 @@ test_quorums(void)
 	(void)quorum_make(&c.quorums.elect, &c.quorums.commit, &first, name, 3);
 	a = step(&c, (struct group_event){
 			 .kind = GROUP_TICK, .now_ns = 20 * NS_PER_MS });
-	ok(!a.fence && a.tell && a.told.kind == MSG_PREVOTE,
+	ok(!a.fence && a.tell && a.told.kind == CORE_PREVOTE,
 	    "another one of them asks whether others would vote");
 
 	(void)boot(&c, b);
@@ -592,7 +592,7 @@ vote_ask(enum group_msg_kind kind, unsigned member, uint64_t term)
 static struct group_msg
 beat(unsigned member, uint64_t term, uint64_t round)
 {
-	return (struct group_msg){ .kind = MSG_BEAT,
+	return (struct group_msg){ .kind = CORE_BEAT,
 		.from = 100 + member,
 		.boot = 1,
 		.term = term,
@@ -610,20 +610,20 @@ test_votes(void)
 	for (votes = 0; votes < 16; votes++) {
 		boot_of_five(&c, 0);
 		a = tick(&c, 0);
-		wrong += a.told.kind != MSG_PREVOTE || a.told.term != 4;
-		(void)heard(&c, 1, vote_answer(MSG_PREVOTE_ANSWER, 1, 4));
+		wrong += a.told.kind != CORE_PREVOTE || a.told.term != 4;
+		(void)heard(&c, 1, vote_answer(CORE_PREVOTE_ANSWER, 1, 4));
 		/* One of an older question, one of another boot. */
-		a = heard(&c, 1, vote_answer(MSG_PREVOTE_ANSWER, 2, 3));
+		a = heard(&c, 1, vote_answer(CORE_PREVOTE_ANSWER, 2, 3));
 		wrong += a.fence;
-		a = heard(&c, 1, vote_answer(MSG_PREVOTE_ANSWER, 4, 4));
+		a = heard(&c, 1, vote_answer(CORE_PREVOTE_ANSWER, 4, 4));
 		wrong += !a.fence || a.store || a.tell || c.term != 4;
 		a = fenced(&c, 2);
 		wrong += !a.store || a.term != 4 || a.vote_boot != 7 ||
-			 a.told.kind != MSG_VOTE || a.told.ask.end.vlsn != 60;
+			 a.told.kind != CORE_VOTE || a.told.ask.end.vlsn != 60;
 		for (i = 0; i < 4; i++)
 			if ((votes >> i & 1) != 0)
 				wrong += heard(&c, 3,
-				    vote_answer(MSG_VOTE_ANSWER, i + 1, 4))
+				    vote_answer(CORE_VOTE_ANSWER, i + 1, 4))
 					     .elected;
 		a = stored(&c);
 		wrong += a.elected != (__builtin_popcount(votes) >= 2);
@@ -640,7 +640,7 @@ test_grant(void)
 	struct group_msg m;
 
 	boot_of_five(&c, 0);
-	a = heard(&c, 1, vote_ask(MSG_VOTE, 1, 4));
+	a = heard(&c, 1, vote_ask(CORE_VOTE, 1, 4));
 	ok(a.fence && a.epoch == 1 && !a.answer && !a.store,
 	    "a vote is asked for: the fence");
 	a = heard(&c, 1, beat(2, 3, 1));
@@ -654,9 +654,9 @@ test_grant(void)
 	ok(a.answer && a.answer_to == 101 && a.answered.answer.granted &&
 		a.answered.answer.asked == 4 && a.answered.answer.boot == 1,
 	    "then the answer");
-	a = heard(&c, 3, vote_ask(MSG_VOTE, 2, 4));
+	a = heard(&c, 3, vote_ask(CORE_VOTE, 2, 4));
 	ok(a.answer && !a.answered.answer.granted, "one vote a term");
-	m = vote_ask(MSG_VOTE, 1, 4);
+	m = vote_ask(CORE_VOTE, 1, 4);
 	a = heard(&c, 3, m);
 	ok(a.answer && a.answered.answer.granted && !a.store,
 	    "asked again it says so again");
@@ -665,7 +665,7 @@ test_grant(void)
 	ok(a.answer && !a.answered.answer.granted, "not to another boot");
 
 	boot_of_five(&c, 0);
-	m = vote_ask(MSG_VOTE, 1, 4);
+	m = vote_ask(CORE_VOTE, 1, 4);
 	m.ask.end.vlsn = 59;
 	a = heard(&c, 1, m);
 	ok(a.answer && !a.answered.answer.granted && c.term == 3,
@@ -689,9 +689,9 @@ test_promise(void)
 	struct group_msg m;
 
 	boot_of_five(&c, 100);
-	a = heard(&c, 1, vote_ask(MSG_PREVOTE, 1, 4));
+	a = heard(&c, 1, vote_ask(CORE_PREVOTE, 1, 4));
 	ok(!a.answered.answer.granted, "a boot keeps the promises before it");
-	a = heard(&c, 100 * MS, vote_ask(MSG_PREVOTE, 1, 4));
+	a = heard(&c, 100 * MS, vote_ask(CORE_PREVOTE, 1, 4));
 	ok(a.answered.answer.granted, "no longer than they last");
 
 	boot_of_five(&c, 0);
@@ -704,10 +704,10 @@ test_promise(void)
 		a.answered.answer.granted && a.answered.answer.asked == 2,
 	    "follows");
 	is_u64(a.deadline_ns, 10 + 100 * MS, "for so long");
-	a = heard(&c, 9 + 100 * MS, vote_ask(MSG_VOTE, 2, 9));
+	a = heard(&c, 9 + 100 * MS, vote_ask(CORE_VOTE, 2, 9));
 	ok(!a.answered.answer.granted && c.term == 3 && !a.fence,
 	    "no vote and no newer term meanwhile");
-	m = vote_ask(MSG_VOTE, 1, 9);
+	m = vote_ask(CORE_VOTE, 1, 9);
 	m.ask.released = 2;
 	a = heard(&c, 11, m);
 	ok(!a.fence, "the release of another term voids nothing");
@@ -719,11 +719,11 @@ test_promise(void)
 	(void)heard(&c, 200 * MS, beat(1, 3, 2));
 	(void)step(
 	    &c, (struct group_event){ .kind = GROUP_PEER, .peer = { 101, 1 } });
-	a = heard(&c, 201 * MS, vote_ask(MSG_PREVOTE, 2, 4));
+	a = heard(&c, 201 * MS, vote_ask(CORE_PREVOTE, 2, 4));
 	ok(!a.answered.answer.granted, "the same boot shows up: it stands");
 	(void)step(
 	    &c, (struct group_event){ .kind = GROUP_PEER, .peer = { 101, 2 } });
-	a = heard(&c, 201 * MS, vote_ask(MSG_PREVOTE, 2, 4));
+	a = heard(&c, 201 * MS, vote_ask(CORE_PREVOTE, 2, 4));
 	ok(a.answered.answer.granted, "a higher boot is an obituary");
 }
 
@@ -744,7 +744,7 @@ test_away(void)
 		a = tick(&c, at);
 	}
 	is_u64(ticks, 2, "once: who is late each time stands, too");
-	ok(a.tell && a.told.kind == MSG_PREVOTE, "it asks others");
+	ok(a.tell && a.told.kind == CORE_PREVOTE, "it asks others");
 	(void)heard(&c, at, m);
 	a = tick(&c, at + 150 * MS);
 	ok(c.role == ROLE_REPLICA, "a master that is heard gets it again");
@@ -762,11 +762,11 @@ be_elected(struct group_core *c)
 {
 	boot_of_five(c, 100);
 	(void)tick(c, 100 * MS);
-	(void)heard(c, 100 * MS, vote_answer(MSG_PREVOTE_ANSWER, 1, 4));
-	(void)heard(c, 100 * MS, vote_answer(MSG_PREVOTE_ANSWER, 2, 4));
+	(void)heard(c, 100 * MS, vote_answer(CORE_PREVOTE_ANSWER, 1, 4));
+	(void)heard(c, 100 * MS, vote_answer(CORE_PREVOTE_ANSWER, 2, 4));
 	(void)fenced(c, 100 * MS);
-	(void)heard(c, 100 * MS, vote_answer(MSG_VOTE_ANSWER, 1, 4));
-	(void)heard(c, 100 * MS, vote_answer(MSG_VOTE_ANSWER, 2, 4));
+	(void)heard(c, 100 * MS, vote_answer(CORE_VOTE_ANSWER, 1, 4));
+	(void)heard(c, 100 * MS, vote_answer(CORE_VOTE_ANSWER, 2, 4));
 	(void)step(c, (struct group_event){ .kind = GROUP_STORED,
 			  .now_ns = 100 * MS,
 			  .stored = { 4, 100 } });
@@ -775,7 +775,7 @@ be_elected(struct group_core *c)
 static struct group_msg
 round_answer(unsigned member, uint64_t round)
 {
-	struct group_msg m = vote_answer(MSG_BEAT_ANSWER, member, round);
+	struct group_msg m = vote_answer(CORE_BEAT_ANSWER, member, round);
 
 	m.term = 4;
 	return m;
@@ -811,7 +811,7 @@ test_lease(void)
 	be_elected(&c);
 	(void)heard(&c, 101 * MS, round_answer(1, 1));
 	(void)heard(&c, 101 * MS, round_answer(2, 1));
-	a = heard(&c, 102 * MS, vote_ask(MSG_VOTE, 3, 9));
+	a = heard(&c, 102 * MS, vote_ask(CORE_VOTE, 3, 9));
 	ok(!a.fence && !a.answered.answer.granted,
 	    "a master keeps its own promise");
 	m = round_answer(3, 1);
@@ -822,7 +822,7 @@ test_lease(void)
 		a.ended == 4 && c.term == 10,
 	    "a voter in a newer term: it stands behind what it has heard of");
 	a = fenced(&c, 104 * MS);
-	ok(a.told.kind == MSG_VOTE && a.told.term == 10 &&
+	ok(a.told.kind == CORE_VOTE && a.told.term == 10 &&
 		a.told.ask.released == 4,
 	    "and voids the promises to itself");
 }
@@ -836,7 +836,7 @@ test_change_meanwhile(void)
 	struct asked a;
 
 	boot_of_five(&c, 0);
-	a = heard(&c, 1, vote_ask(MSG_VOTE, 1, 4));
+	a = heard(&c, 1, vote_ask(CORE_VOTE, 1, 4));
 	a = step(&c, (struct group_event){
 			 .kind = GROUP_MEMBER_APPENDED, .membership = &three });
 	is_u64(a.epoch, 2, "a membership comes before the fence has answered");
@@ -848,7 +848,7 @@ test_change_meanwhile(void)
 	three.member[1].incarnation = 777;
 	boot_of_five(&c, 0);
 	(void)tick(&c, 0);
-	(void)heard(&c, 1, vote_answer(MSG_PREVOTE_ANSWER, 1, 4));
+	(void)heard(&c, 1, vote_answer(CORE_PREVOTE_ANSWER, 1, 4));
 	a = step(&c, (struct group_event){
 			 .kind = GROUP_MEMBER_APPENDED, .membership = &three });
 	ok(!a.fence, "what one has said counts for nobody else of its number");

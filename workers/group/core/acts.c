@@ -168,7 +168,7 @@ act_voted(
 	c->grant_owed = false;
 	c->stand_at_ns = ev->now_ns + group_lease_ns(c);
 	out->answer_to = c->vote;
-	out->answer = group_msg(c, MSG_VOTE_ANSWER);
+	out->answer = group_msg(c, CORE_VOTE_ANSWER);
 	out->answer.answer.boot = c->vote_boot;
 	out->answer.answer.asked = c->term;
 	out->answer.answer.granted = true;

@@ -154,7 +154,7 @@ act_silent(
 	c->pre_term = next_term(c);
 	c->prevotes = c->self < 0 ? 0 : (uint16_t)(1u << c->self);
 	out->tell = true;
-	out->told = ask(c, MSG_PREVOTE, ev->end);
+	out->told = ask(c, CORE_PREVOTE, ev->end);
 	out->told.term = c->pre_term;
 }
 
@@ -245,8 +245,8 @@ static struct group_msg
 answer(const struct group_core *c, const struct group_event *ev, bool granted)
 {
 	const struct group_msg *asked = ev->msg;
-	struct group_msg m = group_msg(
-	    c, asked->kind == MSG_VOTE ? MSG_VOTE_ANSWER : MSG_PREVOTE_ANSWER);
+	struct group_msg m = group_msg(c,
+	    asked->kind == CORE_VOTE ? CORE_VOTE_ANSWER : CORE_PREVOTE_ANSWER);
 
 	m.answer.boot = asked->boot;
 	m.answer.asked = asked->term;
@@ -334,7 +334,7 @@ act_fenced(
 	    ev->fenced.member_vlsn <= c->current.vlsn) {
 		stage_begin(c, STAGE_VOTE, ev->now_ns);
 		out->tell = true;
-		out->told = ask(c, MSG_VOTE, ev->fenced.end);
+		out->told = ask(c, CORE_VOTE, ev->fenced.end);
 	} else if (!own && free && end_covers(c->asked_end, ev->fenced.end)) {
 		c->grant_owed = true;
 	} else {

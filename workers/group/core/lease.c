@@ -88,7 +88,7 @@ group_away(struct group_core *c, uint64_t now_ns)
 static struct group_msg
 beat_answer(const struct group_core *c, const struct group_event *ev, bool yes)
 {
-	struct group_msg m = group_msg(c, MSG_BEAT_ANSWER);
+	struct group_msg m = group_msg(c, CORE_BEAT_ANSWER);
 
 	m.answer.boot = ev->msg->boot;
 	m.answer.asked = ev->msg->beat.round;
@@ -324,7 +324,7 @@ act_round(
 	c->sent[c->round % GROUP_ROUNDS].lease_ms = c->current.lease_ms;
 	c->round_at_ns = ev->now_ns + beat_ns(c);
 	out->tell = true;
-	out->told = group_msg(c, MSG_BEAT);
+	out->told = group_msg(c, CORE_BEAT);
 	out->told.beat.round = c->round;
 	out->told.beat.lease_ms = c->current.lease_ms;
 	for (i = 0; i < c->current.count; i++)

@@ -21,18 +21,18 @@ struct group_end {
 bool end_covers(struct group_end a, struct group_end b);
 
 enum group_msg_kind {
-	MSG_PREVOTE, /* .ask: would you vote for me in .term? */
-	MSG_PREVOTE_ANSWER, /* .answer */
-	MSG_VOTE, /* .ask: vote for me in .term, which I am in */
-	MSG_VOTE_ANSWER, /* .answer */
-	MSG_BEAT, /* .beat: I am master in .term */
-	MSG_BEAT_ANSWER /* .answer: I promise; or my .term is newer */
+	CORE_PREVOTE, /* .ask: would you vote for me in .term? */
+	CORE_PREVOTE_ANSWER, /* .answer */
+	CORE_VOTE, /* .ask: vote for me in .term, which I am in */
+	CORE_VOTE_ANSWER, /* .answer */
+	CORE_BEAT, /* .beat: I am master in .term */
+	CORE_BEAT_ANSWER /* .answer: I promise; or my .term is newer */
 };
 
 struct group_msg {
 	enum group_msg_kind kind;
 	uint64_t from, boot; /* incarnation and boot of who sends it */
-	uint64_t term; /* the sender's; of MSG_PREVOTE the one it would have */
+	uint64_t term; /* the sender's; of CORE_PREVOTE the one it would have */
 	union {
 		struct {
 			struct group_end end; /* of the sender's log */

@@ -197,7 +197,7 @@ static enum group_fact
 vote_answer_fact(struct group_core *c, const struct group_event *ev)
 {
 	const struct group_msg *m = ev->msg;
-	bool pre = m->kind == MSG_PREVOTE_ANSWER;
+	bool pre = m->kind == CORE_PREVOTE_ANSWER;
 	int i = group_voter(c, m->from);
 
 	group_heard_of(c, m->term);
@@ -263,16 +263,16 @@ message_fact(struct group_core *c, const struct group_event *ev)
 	    !is_near(c, ev->msg->term))
 		return FACT_COUNT;
 	switch (ev->msg->kind) {
-	case MSG_PREVOTE:
+	case CORE_PREVOTE:
 		return FACT_PREVOTE_ASKED;
-	case MSG_PREVOTE_ANSWER:
-	case MSG_VOTE_ANSWER:
+	case CORE_PREVOTE_ANSWER:
+	case CORE_VOTE_ANSWER:
 		return vote_answer_fact(c, ev);
-	case MSG_VOTE:
+	case CORE_VOTE:
 		return vote_asked_fact(c, ev);
-	case MSG_BEAT:
+	case CORE_BEAT:
 		return beat_fact(c, ev);
-	case MSG_BEAT_ANSWER:
+	case CORE_BEAT_ANSWER:
 		return beat_answer_fact(c, ev);
 	}
 	return FACT_COUNT;
