@@ -27,7 +27,7 @@ LIBS	 = $(eval LIBS := $$(shell pkg-config --libs $(PKGS)) -lpthread -lrt -lm)$(
 # room; a program is its rooms. Cores are the pure parts of workers.
 WORKERS	 = wal vlsn store checkpoint group gateway health
 CORES	 = workers/group/core
-SHELVES	 = gateway/io gateway/exec gateway/cmd
+SHELVES	 = gateway/io gateway/exec gateway/cmd group/net
 SHMSHELVES = kv log
 ROOMS	 = shm $(SHMSHELVES:%=shm/%) ipc conf supervisor workers \
 	   $(WORKERS:%=workers/%) $(SHELVES:%=workers/%) $(CORES)
