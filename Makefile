@@ -117,6 +117,12 @@ $(TERMINAL): $B/t/lib/terminal.o
 	@echo "  LINK	$@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $<
 
+# Clients of a group that write down what they saw.
+GROUPLOAD = $B/t/lib/group_load
+$(GROUPLOAD): $B/t/lib/group_load.o
+	@echo "  LINK	$@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(LIBS)
+
 SIM	 = $B/t/sim/core_sim $B/t/sim/group_sim
 FUZZERS	 = $(patsubst t/fuzz/%.c,%,$(sort $(wildcard t/fuzz/*.c)))
 SANFLAGS = -fsanitize=address,undefined -fno-sanitize-recover=undefined
@@ -232,7 +238,8 @@ unit: $(UNIT)
 	t/run -j2 $(UNIT)
 
 # The tests of a build: unit programs, simulator, node tests.
-tests: all $(UNIT) $(SIM) $(SIMFS) $(HOSTILE) $(PRELOAD) $(TERMINAL)
+tests: all $(UNIT) $(SIM) $(SIMFS) $(HOSTILE) $(PRELOAD) $(TERMINAL) \
+    $(GROUPLOAD)
 
 # The same on three builds; a node test on a build is BUILD/t/integration/X.t.
 check:
