@@ -316,6 +316,23 @@ quorum_least(const struct quorum *q)
 	return least;
 }
 
+int
+quorum_spare(const struct quorum *q, unsigned set)
+{
+	int all = __builtin_popcount(set), spare = all, n;
+	unsigned left = set;
+
+	/* Each set of them that is none is so many losses away. */
+	for (;;) {
+		n = __builtin_popcount(left);
+		if (!quorum_has(q, left) && all - n - 1 < spare)
+			spare = all - n - 1;
+		if (left == 0)
+			return spare;
+		left = (left - 1) & set;
+	}
+}
+
 unsigned
 quorum_set(uint16_t voters, uint16_t members)
 {

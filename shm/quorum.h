@@ -95,6 +95,11 @@ bool
 quorum_meets(const struct quorum *a, const struct quorum *b, unsigned count);
 /* How many voters it takes at the least; 0 = there is no quorum. */
 unsigned quorum_least(const struct quorum *q);
+/*
+ * How many more of the voters of `set` can be lost, whichever they are, before
+ * it is no quorum any more; -1 = it is none now.
+ */
+int quorum_spare(const struct quorum *q, unsigned set);
 /* Which of the voters are in a mask of members; both are masks of members. */
 unsigned quorum_set(uint16_t voters, uint16_t members);
 

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include "shm/members.h"
 #include "shm/region.h"
 
 /* What became of the node whose region this is. */
@@ -61,6 +62,7 @@ struct stat_sample {
 	uint64_t phase_ms[PHASE_COUNT]; /* since the start, when entered;
 					   UINT64_MAX = not yet */
 	struct commit_view view;
+	struct members_look group;
 	char member[MEMBER_NAME_MAX]; /* of the master; "" = unknown */
 	bool can_write, can_read, log_full;
 	uint64_t generation; /* of the group */
@@ -134,6 +136,12 @@ screen_print(FILE *out, const struct region *r, const struct stat_sample *s,
     const struct stat_delta *d, unsigned rows, bool colour);
 
 /*
+ * The newest event that tells of an election, or of the role that came of it;
+ * false = none does (any more).
+ */
+bool election_find(const struct region *r, struct event *out);
+
+/*
  * Why the node stops or is over: what the supervisor said of that, else its
  * last word, else why the boot failed. Writes at most size bytes, returns buf.
  */
@@ -145,6 +153,7 @@ char *text_short(char *buf, size_t size, double n); /* 4 digits: 12.3k */
 char *text_bytes(char *buf, size_t size, double n); /* 12.3M */
 char *text_ns(char *buf, size_t size, uint64_t ns); /* 93us, 1.25ms */
 char *text_ms(char *buf, size_t size, uint64_t ms); /* 23 ms, 2d 03:04:05 */
+char *text_age(char *buf, size_t size, uint64_t ms); /* 23ms, 12s, 45m, 3d */
 /* Control bytes of foreign text become '?'; always terminated. */
 char *text_clean(char *buf, size_t size, const char *text, size_t max);
 

@@ -70,6 +70,22 @@ find_cause(const struct event *list, unsigned n)
 	return last;
 }
 
+bool
+election_find(const struct region *r, struct event *out)
+{
+	static struct event list[EVENT_COUNT];
+	unsigned n = event_list(r->events, list, EVENT_COUNT);
+
+	while (n-- > 0)
+		if (list[n].slot == SLOT_GROUP &&
+		    (strncmp(list[n].text, "election", 8) == 0 ||
+			strncmp(list[n].text, "role: ", 6) == 0)) {
+			*out = list[n];
+			return true;
+		}
+	return false;
+}
+
 char *
 cause_text(const struct region *r, char *buf, size_t size)
 {

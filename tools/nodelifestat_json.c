@@ -3,6 +3,7 @@
  */
 #include "tools/nodelifestat.h"
 
+#include <inttypes.h>
 #include <jansson.h>
 #include <poll.h>
 
@@ -138,6 +139,90 @@ role_set(json_t *top, const struct stat_sample *s)
 	    s->life == LIFE_LIVE && (s->stops & STOPS_READS) == 0 &&
 		s->can_read);
 	set_bool(top, "nospace", s->log_full);
+}
+
+/* A time that may never have been. */
+static void
+set_ms(json_t *o, const char *name, uint64_t ms)
+{
+	json_object_set_new(o, name,
+	    ms == MEMBERS_NEVER ? json_null() : json_integer((json_int_t)ms));
+}
+
+static json_t *
+hex64(uint64_t n)
+{
+	char buf[20];
+
+	snprintf(buf, sizeof(buf), "%016" PRIx64, n);
+	return n != 0 ? json_string(buf) : json_null();
+}
+
+static json_t *
+member(const struct member_look *row)
+{
+	json_t *o = json_object();
+	char flags[256];
+
+	json_object_set_new(o, "name", text(row->name, sizeof(row->name)));
+	set_bool(o, "self", row->self);
+	set_bool(o, "votes", row->votes);
+	json_object_set_new(o, "role", json_string(role_name(row->role)));
+	json_object_set_new(o, "link", json_string(peer_link_name(row->link)));
+	json_object_set_new(o, "feed", json_string(peer_feed_name(row->feed)));
+	set_bool(o, "ready", row->ready);
+	json_object_set_new(
+	    o, "client", text(row->client, sizeof(row->client)));
+	json_object_set_new(
+	    o, "address", text(row->address, sizeof(row->address)));
+	json_object_set_new(o, "incarnation", hex64(row->incarnation));
+	set_u64(o, "boot", row->boot);
+	set_u64(o, "term", row->term);
+	set_u64(o, "first", row->first);
+	set_u64(o, "appended", row->appended);
+	set_u64(o, "durable", row->durable);
+	set_u64(o, "applied", row->applied);
+	set_u64(o, "matched", row->matched);
+	set_u64(o, "acked", row->acked);
+	json_object_set_new(o, "lag",
+	    row->lag_known ? json_integer((json_int_t)row->lag) : json_null());
+	set_u64(o, "behind_ms", row->behind_ms);
+	set_u64(o, "flight_bytes", row->flight_bytes);
+	set_u64(o, "sent_bytes", row->sent_bytes);
+	set_ms(o, "since_ms", row->since_ms);
+	set_ms(o, "heard_ms", row->heard_ms);
+	json_object_set_new(o, "phi", json_real((double)row->phi_milli / 1000));
+	set_u64(o, "drops", row->drops);
+	member_flags_text(row->flags, flags, sizeof(flags));
+	json_object_set_new(o, "told", text(flags, sizeof(flags)));
+	json_object_set_new(o, "error", text(row->error, sizeof(row->error)));
+	return o;
+}
+
+/* As seen from here; of a group of one, too. */
+static void
+group_set(json_t *top, const struct region *r, const struct stat_sample *s)
+{
+	const struct members_look *m = &s->group;
+	json_t *o = json_object(), *list = json_array();
+	char words[128];
+	struct event e;
+	unsigned i;
+
+	set_bool(o, "joined", m->joined);
+	set_bool(o, "has_quorum", m->spare >= 0);
+	set_u64(o, "can_lose", m->spare > 0 ? (unsigned)m->spare : 0);
+	set_u64(o, "voters_connected", m->connected);
+	set_u64(o, "voters_ready", m->ready);
+	json_object_set_new(
+	    o, "text", json_string(members_text(m, words, sizeof(words))));
+	set_ms(o, "lease_ms", m->lease_ms);
+	json_object_set_new(o, "last_election",
+	    election_find(r, &e) ? text(e.text, EVENT_TEXT_MAX) : json_null());
+	for (i = 0; i < m->count; i++)
+		json_array_append_new(list, member(&m->row[i]));
+	json_object_set_new(o, "members", list);
+	json_object_set_new(top, "group_state", o);
 }
 
 static json_t *
@@ -291,6 +376,7 @@ whole(const struct region *r, const struct stat_sample *s)
 	json_object_set_new(top, "state", json_string(life_name(s->life)));
 	set_u64(top, "up_ms", s->up_ms);
 	role_set(top, s);
+	group_set(top, r, s);
 	boot_set(top, s);
 	json_object_set_new(top, "positions", positions(&s->pos));
 	set_u64(top, "wal_bytes", s->wal_bytes);

@@ -153,7 +153,7 @@ view_take(const struct region *r, struct stat_sample *out)
 	const struct commit_state *cs = r->commit;
 	bool booted;
 
-	commit_view_read(cs, &out->view);
+	out->view = out->group.view;
 	out->member[0] = '\0';
 	if (out->view.master >= 0 && out->view.master < MEMBER_MAX)
 		text_clean(out->member, sizeof(out->member),
@@ -197,6 +197,7 @@ sample_take(const struct region *r, struct stat_sample *out)
 	if (out->life != LIFE_LIVE)
 		fault_final(out->seq.error);
 	phases_take(r->seq, out->phase_ms);
+	members_look(r, out->at_ns, &out->group);
 	view_take(r, out);
 	positions_take(r->pos, &out->pos);
 	out->log_full = trouble_stands(r, TROUBLE_LOG_FULL);

@@ -5,7 +5,7 @@
  * node's way comes right below its state: three troubles of any length are
  * there whole in 24 rows.
  */
-#include "tools/nodelifestat.h"
+#include "tools/nodelifestat_screen.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -19,17 +19,6 @@
 #define EVENTS_SHOW  8 /* when rows are not limited */
 #define EVENT_INDENT 12
 
-enum emphasis { PLAIN, HEADING, GOOD, BAD };
-
-struct screen {
-	FILE *out;
-	const struct region *r;
-	const struct stat_sample *s;
-	const struct stat_delta *d;
-	unsigned rows, used; /* rows 0 = no limit */
-	bool colour;
-};
-
 static const char *const emphasis_on[] = {
 	[PLAIN] = "",
 	[HEADING] = "\033[1m",
@@ -37,14 +26,14 @@ static const char *const emphasis_on[] = {
 	[BAD] = "\033[1;31m",
 };
 
-__attribute__((format(printf, 3, 4))) static void
-row(struct screen *sc, enum emphasis how, const char *fmt, ...)
+void
+screen_row(struct screen *sc, enum emphasis how, const char *fmt, ...)
 {
 	char raw[512], text[COLUMNS + 1];
 	size_t len;
 	va_list ap;
 
-	if (sc->rows != 0 && sc->used >= sc->rows)
+	if (sc->rows != 0 && sc->used + sc->kept >= sc->rows)
 		return;
 	sc->used++;
 	va_start(ap, fmt);
@@ -73,18 +62,17 @@ wrap_at(const char *text, size_t width)
 	return text[cut] == ' ' ? cut : width;
 }
 
-/* Long texts go on in further, indented rows. */
-static void
-row_wrapped(struct screen *sc, enum emphasis how, const char *lead, int indent,
-    const char *text)
+void
+screen_wrapped(struct screen *sc, enum emphasis how, const char *lead,
+    int indent, const char *text)
 {
 	size_t cut = wrap_at(text, (size_t)(COLUMNS - indent));
 
-	row(sc, how, "%*s%.*s", indent, lead, (int)cut, text);
+	screen_row(sc, how, "%*s%.*s", indent, lead, (int)cut, text);
 	while (*(text += cut) != '\0') {
 		text += *text == ' ';
 		cut = wrap_at(text, (size_t)(COLUMNS - indent));
-		row(sc, how, "%*s%.*s", indent, "", (int)cut, text);
+		screen_row(sc, how, "%*s%.*s", indent, "", (int)cut, text);
 	}
 }
 
@@ -105,7 +93,7 @@ row_title(struct screen *sc)
 	    s->life == LIFE_LIVE ? "%s, up %s" : "%s after %s",
 	    life_name(s->life), up);
 	gap = COLUMNS - (int)strlen(left) - (int)strlen(right);
-	row(sc, s->life == LIFE_LIVE ? HEADING : BAD, "%s%*s%s", left,
+	screen_row(sc, s->life == LIFE_LIVE ? HEADING : BAD, "%s%*s%s", left,
 	    gap > 1 ? gap : 1, "", right);
 }
 
@@ -134,10 +122,10 @@ row_stage(struct screen *sc)
 	    took, sc->r->head->node_restarts, sc->r->head->supervisor_pid,
 	    mode_text(s->seq.recovery_mode));
 	if (s->seq.failed || s->life == LIFE_DEAD || waits)
-		row(sc, BAD, "%s", text);
+		screen_row(sc, BAD, "%s", text);
 	else
-		row(sc, s->seq.stage == STAGE_READY ? GOOD : HEADING, "%s",
-		    text);
+		screen_row(sc, s->seq.stage == STAGE_READY ? GOOD : HEADING,
+		    "%s", text);
 }
 
 static void
@@ -155,8 +143,8 @@ row_listen(struct screen *sc)
 	    c[C_CLIENTS_ACCEPTED] > c[C_CLIENTS_CLOSED]
 		? c[C_CLIENTS_ACCEPTED] - c[C_CLIENTS_CLOSED]
 		: 0);
-	row(sc, PLAIN, "client %s  http %s  %s clients  %s keys", client, http,
-	    in, keys);
+	screen_row(sc, PLAIN, "client %s  http %s  %s clients  %s keys", client,
+	    http, in, keys);
 }
 
 static void
@@ -171,7 +159,7 @@ rows_boot(struct screen *sc)
 		text_ms(waited, sizeof(waited), q->pending[i].waited_ms);
 		text_clean(
 		    name, sizeof(name), q->pending[i].name, GATE_NAME_MAX);
-		row(sc, HEADING, "waits for %s: %s of %s, since %s",
+		screen_row(sc, HEADING, "waits for %s: %s of %s, since %s",
 		    phase_name(q->pending[i].phase), name,
 		    slot_name(q->pending[i].owner), waited);
 	}
@@ -187,8 +175,8 @@ rows_boot(struct screen *sc)
 		snprintf(bytes, sizeof(bytes), ", %s of %s",
 		    text_bytes(done, sizeof(done), (double)q->bytes_done),
 		    text_bytes(total, sizeof(total), (double)q->bytes_total));
-	row(sc, PLAIN, "progress %u %%%s%s: %s", q->percent, items, bytes,
-	    message);
+	screen_row(sc, PLAIN, "progress %u %%%s%s: %s", q->percent, items,
+	    bytes, message);
 }
 
 static void
@@ -208,7 +196,7 @@ rows_troubles(struct screen *sc)
 		text_clean(text, sizeof(text), t->text, sizeof(t->text));
 		snprintf(line, sizeof(line), "%s, %s: %s",
 		    trouble_name(t->kind), age, text);
-		row_wrapped(sc,
+		screen_wrapped(sc,
 		    trouble_stops_of(t->kind) != STOPS_NOTHING ? BAD : HEADING,
 		    "", 0, line);
 	}
@@ -223,18 +211,18 @@ rows_alarms(struct screen *sc)
 	if (s->seq.failed) {
 		text_clean(error, sizeof(error), s->seq.error, SEQ_ERROR_MAX);
 		snprintf(text, sizeof(text), "failed: %s", error);
-		row_wrapped(sc, BAD, "", 0, text);
+		screen_wrapped(sc, BAD, "", 0, text);
 	}
 	if (s->life == LIFE_ENDED) {
 		snprintf(text, sizeof(text), "ended: %s",
 		    cause_text(sc->r, error, sizeof(error)));
-		row_wrapped(sc, HEADING, "", 0, text);
+		screen_wrapped(sc, HEADING, "", 0, text);
 	} else if (s->seq.shutdown != SHUTDOWN_NONE)
-		row(sc, HEADING, "stopping: %s",
+		screen_row(sc, HEADING, "stopping: %s",
 		    shutdown_name(s->seq.shutdown));
 	rows_troubles(sc);
 	if (s->life == LIFE_DEAD)
-		row(sc, BAD,
+		screen_row(sc, BAD,
 		    "the node died: this is what its region held last");
 }
 
@@ -301,7 +289,7 @@ rows_requests(struct screen *sc)
 	char left[PANE_SIZE], right[PANE_SIZE];
 	unsigned i;
 
-	row(sc, HEADING, "%-10s%17s%11s   %-10s%7s%7s%7s%7s", "requests",
+	screen_row(sc, HEADING, "%-10s%17s%11s   %-10s%7s%7s%7s%7s", "requests",
 	    "total", sc->d->since_boot ? "/s (boot)" : "/s", "latency", "p50",
 	    "p99", "p99.9", "max");
 	for (i = 0; i < NITEMS(table); i++) {
@@ -310,7 +298,7 @@ rows_requests(struct screen *sc)
 		    sc->d->counter[table[i].which], table[i].bytes);
 		latency_text(
 		    right, table[i].latency, &sc->d->hist[table[i].hist]);
-		row(sc, PLAIN, "%-*.*s   %s", HALF, HALF, left, right);
+		screen_row(sc, PLAIN, "%-*.*s   %s", HALF, HALF, left, right);
 	}
 }
 
@@ -409,7 +397,7 @@ rows_positions(struct screen *sc)
 	char vlsn[32], lag[32], fact[64];
 	unsigned i;
 
-	row(sc, HEADING, "%-10s%17s%11s   %s", "position", "VLSN", "lag",
+	screen_row(sc, HEADING, "%-10s%17s%11s   %s", "position", "VLSN", "lag",
 	    "log and store");
 	for (i = 0; i < NITEMS(table); i++) {
 		text_count(vlsn, sizeof(vlsn), table[i].vlsn);
@@ -418,8 +406,9 @@ rows_positions(struct screen *sc)
 			? table[i].behind - table[i].vlsn
 			: 0);
 		table[i].fact(sc, fact, sizeof(fact));
-		row(sc, PLAIN, "%-10s%17s%11s   %-6s%s", table[i].name, vlsn,
-		    table[i].behind != 0 ? lag : "-", table[i].topic, fact);
+		screen_row(sc, PLAIN, "%-10s%17s%11s   %-6s%s", table[i].name,
+		    vlsn, table[i].behind != 0 ? lag : "-", table[i].topic,
+		    fact);
 	}
 }
 
@@ -441,7 +430,7 @@ rows_workers(struct screen *sc)
 	unsigned i, half = (s->worker_count + 1) / 2;
 	char left[PANE_SIZE], right[PANE_SIZE];
 
-	row(sc, HEADING, "%-10s%8s %-8s%3s %-7s   %-10s%8s %-8s%3s %-7s",
+	screen_row(sc, HEADING, "%-10s%8s %-8s%3s %-7s   %-10s%8s %-8s%3s %-7s",
 	    "worker", "pid", "state", "re", "ended", "worker", "pid", "state",
 	    "re", "ended");
 	for (i = 0; i < half; i++) {
@@ -449,15 +438,16 @@ rows_workers(struct screen *sc)
 		right[0] = '\0';
 		if (i + half < s->worker_count)
 			worker_text(right, &s->worker[i + half]);
-		row(sc, PLAIN, "%-*.*s   %s", HALF, HALF, left, right);
+		screen_row(sc, PLAIN, "%-*.*s   %s", HALF, HALF, left, right);
 	}
 	for (i = 0; i < s->worker_count; i++) {
 		if (s->worker[i].state == SLOT_BACKOFF)
-			row(sc, HEADING, "%s starts again in %" PRIu64 " ms",
+			screen_row(sc, HEADING,
+			    "%s starts again in %" PRIu64 " ms",
 			    slot_name(s->worker[i].slot),
 			    s->worker[i].restart_in_ms);
 		else if (s->worker[i].busy != BUSY_NOT)
-			row(sc, HEADING, "%s is held back: %s",
+			screen_row(sc, HEADING, "%s is held back: %s",
 			    slot_name(s->worker[i].slot),
 			    busy_name(s->worker[i].busy));
 	}
@@ -478,9 +468,9 @@ row_event(struct screen *sc, const struct event *e)
 	strlcat(age, "  ", sizeof(age));
 	snprintf(text, sizeof(text), "%s: %s", slot_name(e->slot), e->text);
 	if (sc->rows == 0)
-		row_wrapped(sc, how, age, EVENT_INDENT, text);
+		screen_wrapped(sc, how, age, EVENT_INDENT, text);
 	else
-		row(sc, how, "%*s%s", EVENT_INDENT, age, text);
+		screen_row(sc, how, "%*s%s", EVENT_INDENT, age, text);
 }
 
 static void
@@ -490,7 +480,7 @@ rows_events(struct screen *sc)
 	unsigned n, show = EVENTS_SHOW;
 
 	if (sc->rows == 0 || sc->rows > sc->used + 3)
-		row(sc, HEADING, "%*s  event", EVENT_INDENT - 2, "age");
+		screen_row(sc, HEADING, "%*s  event", EVENT_INDENT - 2, "age");
 	if (sc->rows != 0)
 		show = sc->rows > sc->used ? sc->rows - sc->used : 0;
 	n = event_list(sc->r->events, list, show);
@@ -515,10 +505,14 @@ screen_print(FILE *out, const struct region *r, const struct stat_sample *s,
 	row_title(&sc);
 	row_stage(&sc);
 	rows_alarms(&sc);
+	/* Of a group there is more than fits: its newest event stays. */
+	sc.kept = rows != 0 && members_shown(&s->group) ? 1 : 0;
 	row_listen(&sc);
 	rows_boot(&sc);
+	screen_members(&sc);
 	rows_requests(&sc);
 	rows_positions(&sc);
 	rows_workers(&sc);
+	sc.kept = 0;
 	rows_events(&sc);
 }

@@ -88,6 +88,24 @@ text_ms(char *buf, size_t size, uint64_t ms)
 }
 
 char *
+text_age(char *buf, size_t size, uint64_t ms)
+{
+	uint64_t s = ms / 1000;
+
+	if (ms < 1000)
+		snprintf(buf, size, "%" PRIu64 "ms", ms);
+	else if (s < 120)
+		snprintf(buf, size, "%" PRIu64 "s", s);
+	else if (s < 2 * 3600)
+		snprintf(buf, size, "%" PRIu64 "m", s / 60);
+	else if (s < 2 * 86400)
+		snprintf(buf, size, "%" PRIu64 "h", s / 3600);
+	else
+		snprintf(buf, size, "%" PRIu64 "d", s / 86400);
+	return buf;
+}
+
+char *
 text_clean(char *buf, size_t size, const char *text, size_t max)
 {
 	size_t i;

@@ -367,6 +367,54 @@ sets(void)
 	is_u64(quorum_least(&q), 1, "of all sets one voter is the least");
 }
 
+/* By trying every loss of so many; the rule of more voters holds throughout. */
+static int
+spare_tried(const struct quorum *q, unsigned set)
+{
+	int n;
+	unsigned lost;
+
+	if (!quorum_has(q, set))
+		return -1;
+	for (n = 1; n <= __builtin_popcount(set); n++)
+		for (lost = 0; lost < QUORUM_SETS; lost++)
+			if ((lost & ~set) == 0 &&
+			    __builtin_popcount(lost) == n &&
+			    !quorum_has(q, set & ~lost))
+				return n - 1;
+	return n - 1;
+}
+
+static void
+spare(void)
+{
+	static const struct quorum none;
+	struct quorum q = quorum_count(2, 3), elect, commit;
+	struct quorum_policy p = { .kind = QUORUM_EXPRESSION,
+		.elect_text = "a & choose(1, b, c)",
+		.commit_text = "a & choose(1, b, c)" };
+	static const char *const name[] = { "a", "b", "c" };
+	unsigned set, count, wrong = 0;
+
+	ok(quorum_spare(&q, 7) == 1 && quorum_spare(&q, 5) == 0 &&
+		quorum_spare(&q, 4) == -1 && quorum_spare(&q, 0) == -1,
+	    "of three voters one more can be lost, of two none");
+	q = quorum_count(1, 1);
+	is_i64(quorum_spare(&q, 1), 0, "nor of one");
+	is_i64(quorum_spare(&none, 7), -1, "no quorum is none already");
+	ok(quorum_make(&elect, &commit, &p, name, 3) == NULL &&
+		quorum_spare(&commit, 7) == 0,
+	    "the worst loss counts, not the number");
+	for (count = 1; count <= 5; count++)
+		for (q = quorum_count(count / 2 + 1, count), set = 0;
+		     set < 1u << count; set++)
+			wrong += quorum_spare(&q, set) != spare_tried(&q, set);
+	for (set = 0; set < 8; set++)
+		wrong +=
+		    quorum_spare(&commit, set) != spare_tried(&commit, set);
+	is_u64(wrong, 0, "as trying every loss says");
+}
+
 int
 main(void)
 {
@@ -378,5 +426,6 @@ main(void)
 	expression();
 	no_expression();
 	sets();
+	spare();
 	return tap_done();
 }

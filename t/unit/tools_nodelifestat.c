@@ -270,6 +270,151 @@ test_troubles(void)
 	region_drop(&r);
 }
 
+static void
+row_set(struct region *r, unsigned i, enum peer_link link, enum peer_feed feed,
+    uint64_t acked, const char *error)
+{
+	struct peer_row *p = &r->peers->row[i];
+	uint64_t now = mono_ns();
+
+	atomic_store(&p->incarnation, 0xabc0 + i);
+	atomic_store(&p->link, link);
+	atomic_store(&p->feed, feed);
+	atomic_store(&p->role, ROLE_REPLICA);
+	atomic_store(&p->since_ns, now - 130 * NS_PER_S);
+	atomic_store(&p->heard_ns, now - 3 * NS_PER_MS);
+	atomic_store(&p->phi_milli, 1500);
+	atomic_store(&p->acked, acked);
+	atomic_store(&p->flight_bytes, 2048);
+	peer_text_set(&p->address, "db.example:7380");
+	peer_text_set(&p->error, error);
+}
+
+/* Master n1, n2 that takes records, n3 that is refused. */
+static void
+group_fill(struct region *r)
+{
+	struct commit_view view = { .term = 7,
+		.epoch = 3,
+		.role = ROLE_MASTER,
+		.lease_until_ns = clock_ns(CLOCK_BOOTTIME) + 60 * NS_PER_S,
+		.member_count = 3,
+		.voters = 7,
+		.quorum = quorum_count(2, 3) };
+	unsigned i;
+
+	region_fill(r);
+	for (i = 0; i < 3; i++) {
+		snprintf(r->commit->name[i], MEMBER_NAME_MAX, "n%u", i + 1);
+		snprintf(
+		    r->commit->client[i], MEMBER_ADDR_MAX, "h%u:7379", i + 1);
+	}
+	event_add(r, SLOT_GROUP, EVENT_INFO,
+	    "role: unknown -> master in term 7: n2 was silent");
+	commit_view_write(r->commit, &view);
+	row_set(r, 1, PEER_UP, PEER_FEED_LIVE, 977, "");
+	row_set(r, 2, PEER_REFUSED, PEER_FEED_NONE, 0,
+	    "its group key is another one");
+	counter_add(r->counters, SLOT_GROUP, C_ELECTIONS_HELD, 3);
+}
+
+static void
+group_json(const char *text)
+{
+	json_t *top = json_loads(text, 0, NULL), *g, *m;
+	const char *words = "", *why = "", *link = "", *error = "", *feed = "",
+		   *inc = "";
+	json_int_t lose = -1, lag = -1, acked = -1;
+	int has = 0;
+
+	g = json_object_get(top, "group_state");
+	json_unpack(g, "{s:b, s:I, s:s, s:s}", "has_quorum", &has, "can_lose",
+	    &lose, "text", &words, "last_election", &why);
+	ok(has && lose == 0, "a quorum that can lose none");
+	is_str(words, "can lose no more member (2 of 3)", "in words");
+	ok(strstr(why, "n2 was silent") != NULL, "why the last election was");
+	m = json_array_get(json_object_get(g, "members"), 1);
+	json_unpack(m, "{s:s, s:s, s:I, s:I, s:s}", "link", &link, "feed",
+	    &feed, "lag", &lag, "acked", &acked, "incarnation", &inc);
+	ok(strcmp(link, "connected") == 0 && strcmp(feed, "live") == 0,
+	    "a member's link");
+	ok(lag == 23 && acked == 977, "how far it is");
+	is_str(inc, "000000000000abc1", "its incarnation");
+	m = json_array_get(json_object_get(g, "members"), 2);
+	json_unpack(m, "{s:s, s:s}", "link", &link, "error", &error);
+	is_str(link, "refused", "another one's");
+	is_str(error, "its group key is another one", "and why");
+	ok(json_is_null(json_object_get(m, "lag")), "nobody knows its lag");
+	json_decref(top);
+}
+
+/* A group of three fits a terminal with its newest event and each error. */
+static void
+test_group(void)
+{
+	static const char *const want[] = { "n1 in test   master, term 7",
+		"group: can lose no more member (2 of 3), lease ",
+		"elections 3, won 0", "master n1, last ", "n2 was silent",
+		"n2           replica live         2m", "977       23    2.0K",
+		"n3           -       refused      2m",
+		"its group key is another one", "supervisor: the newest" };
+	static char out[262144];
+	struct commit_view view;
+	struct region r;
+	unsigned i;
+
+	region_make(&r);
+	group_fill(&r);
+	event_add(&r, SLOT_SUPERVISOR, EVENT_INFO, "the newest");
+	is_i64(stat_run("-j", out, sizeof(out)), 0, "-j of a group");
+	group_json(out);
+	is_i64(stat_run("", out, sizeof(out)), 0, "its screen");
+	ok(lines_fit(out, 79), "fits 80 columns");
+	for (i = 0; i < sizeof(want) / sizeof(want[0]); i++)
+		ok(strstr(out, want[i]) != NULL, "has: %s", want[i]);
+	on_terminal("-W", "newest", out, sizeof(out));
+	for (i = 0; i < sizeof(want) / sizeof(want[0]); i++)
+		ok(strstr(out, want[i]) != NULL, "24 rows have: %s: %s",
+		    want[i], out);
+	commit_view_read(r.commit, &view);
+	atomic_store(&r.peers->row[1].feed, PEER_FEED_SEGMENTS);
+	stat_run("", out, sizeof(out));
+	ok(strstr(out, "group: no quorum: 1 of 3, 2 needed, 1 connected and "
+		       "not in step") != NULL,
+	    "who is fed from files acknowledges nothing yet: %s", out);
+	view.role = ROLE_REPLICA;
+	view.self = 1;
+	view.master = 0;
+	row_set(&r, 0, PEER_UP, PEER_FEED_FROM, 0, "");
+	row_set(&r, 2, PEER_UP, PEER_FEED_NONE, 0, "");
+	commit_view_write(r.commit, &view);
+	stat_run("", out, sizeof(out));
+	ok(strstr(out, "group: can lose 1 more member (3 of 3)") != NULL,
+	    "a replica goes by who is connected: %s", out);
+	region_drop(&r);
+}
+
+static void
+test_unjoined(void)
+{
+	static char out[262144];
+	struct commit_view view = { .self = MEMBER_MAX, .master = -1 };
+	struct region r;
+
+	region_make(&r);
+	commit_view_write(r.commit, &view);
+	stat_run("", out, sizeof(out));
+	ok(strstr(out, "group:") == NULL, "a node by itself shows no group");
+	row_set(&r, 0, PEER_UP, PEER_FEED_NONE, 0, "");
+	peer_text_set(&r.peers->row[0].name, "n2");
+	stat_run("", out, sizeof(out));
+	ok(strstr(out, "group: of no group yet") != NULL &&
+		strstr(out, "nodelifectl found") != NULL &&
+		strstr(out, "n2           replica connected") != NULL,
+	    "one that waits to be founded shows who is there: %s", out);
+	region_drop(&r);
+}
+
 /* Fire gates and fail while `-w` waits. */
 static void
 test_wait(void)
@@ -540,6 +685,8 @@ main(int argc, char **argv)
 		return 1;
 	test_show();
 	test_troubles();
+	test_group();
+	test_unjoined();
 	test_wait();
 	test_wakes();
 	test_gone();
