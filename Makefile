@@ -212,6 +212,7 @@ help:
 	@echo 'all      build into $$B (build/)'
 	@echo 'deps     install the Debian packages that building needs'
 	@echo 'run      build, found a demo node in ./run, start it (Ctrl-C stops)'
+	@echo 'run-group  the same with a group of three nodes in ./run/group'
 	@echo 'check    every test that CI runs; installs what it needs'
 	@echo 'unit     the unit tests only'
 	@echo 'lint     formatting, room rules, man pages'
@@ -233,6 +234,10 @@ deps:
 run: deps
 	@$(MAKE) --no-print-directory -j$(JOBS) all
 	@tools/run.sh $B
+
+run-group: deps
+	@$(MAKE) --no-print-directory -j$(JOBS) all
+	@tools/run-group.sh $B
 
 unit: $(UNIT)
 	t/run -j2 $(UNIT)
@@ -347,7 +352,7 @@ clean:
 
 always:
 
-.PHONY: all always help deps run unit tests check fuzzers objects fuzz lint san sim node-sim \
+.PHONY: all always help deps run run-group unit tests check fuzzers objects fuzz lint san sim node-sim \
 	node-sim-mutants mutants sim-mutants \
 	bench hostile attackers powercut install uninstall clean
 .SECONDARY:

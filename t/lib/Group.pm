@@ -124,7 +124,7 @@ sub spawn {
 	my ($self) = @_;
 	$_->spawn for $self->members;
 	for my $m ( $self->members ) {
-		wait_until { $m->gone || -S "$m->{run}/control" }
+		wait_until { $m->gone || -S "$m->{run}/control.sock" }
 		  or croak "$m->{name} does not come up";
 		croak "$m->{name} has ended: " . ( slurp( $m->{log} ) // '' ) if $m->gone;
 	}

@@ -3,7 +3,7 @@ use strict;
 use warnings;
 use Test::More;
 
-for my $f ( 'tools/deps.sh', 'tools/run.sh', 't/run', '.ci/run',
+for my $f ( 'tools/deps.sh', 'tools/run-group.sh', 'tools/run.sh', 't/run', '.ci/run',
 	'conf/nodelife.init',
 	't/powercut/image.sh', 't/powercut/init',
 	glob 't/sim/node/mutants/*.sh' )
