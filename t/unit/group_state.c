@@ -9,6 +9,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "shm/bits.h"
+#include "shm/crc32c.h"
 #include "workers/group/state_file.h"
 
 static struct state
@@ -18,8 +20,14 @@ promise(uint64_t counter)
 		.counter = counter,
 		.term = counter * 10,
 		.vote = counter * 100,
+		.vote_boot = counter * 1000,
 		.incarnation = 5,
 		.generation = 1,
+		.promise_ms = 200,
+		.boot_count = 2,
+		.boot = 3,
+		.boot_id = 33,
+		.seen = { { 6, 7, 8 }, { 9, 10, 11 } },
 	};
 
 	memset(s.group_uuid, 7, sizeof(s.group_uuid));
@@ -50,6 +58,9 @@ decided(const uint8_t *file)
 	unsigned worse;
 
 	if (state_decide(file, &s, &found, &worse) != 0)
+		return 0;
+	if (s.vote_boot != s.counter * 1000 || s.promise_ms != 200 ||
+	    s.boot != 3 || s.boot_id != 33 || s.seen[1].id != 11)
 		return 0;
 	return s.term == s.counter * 10 && s.vote == s.counter * 100 ? s.counter
 								     : 0;
@@ -141,6 +152,9 @@ test_founding(void)
 {
 	char dir[] = "/tmp/group_state.XXXXXX";
 	uint8_t uuid[16] = { 1, 2, 3 };
+	struct state made = {
+		.counter = 1, .incarnation = 42, .generation = 6
+	};
 	enum state_found found;
 	struct state s;
 	unsigned worse;
@@ -150,16 +164,82 @@ test_founding(void)
 		skip_all("no temporary directory");
 	fd = open(dir, O_RDONLY | O_DIRECTORY);
 	is_i64(state_file_read(fd, &s, &found, &worse), -ENOENT, "not there");
-	is_i64(state_file_create(fd, 42, uuid, 6), 0, "founded");
+	memcpy(made.group_uuid, uuid, sizeof(uuid));
+	is_i64(state_file_create(fd, &made), 0, "founded");
 	is_i64(state_file_read(fd, &s, &found, &worse), 0, "read");
 	ok(s.term == 0 && s.vote == 0 && s.incarnation == 42 &&
 		s.generation == 6 && memcmp(s.group_uuid, uuid, 16) == 0,
 	    "term 0, no vote, of this node");
-	is_i64(state_file_create(fd, 42, uuid, 6), -EEXIST, "never replaced");
+	is_i64(state_file_create(fd, &made), -EEXIST, "never replaced");
 	ok(faccessat(fd, STATE_FILE ".tmp", F_OK, 0) != 0, "nothing is left");
 	unlinkat(fd, STATE_FILE, 0);
 	close(fd);
 	rmdir(dir);
+}
+
+/* As format 1 had it: bytes from 72 on are zeros. */
+static void
+put_old(uint8_t *file, unsigned block, uint64_t counter)
+{
+	uint8_t *at = file + block * STATE_STRIDE;
+
+	put(file, block, counter);
+	memset(at + 72, 0, STATE_BLOCK_SIZE - 72);
+	put_le32(at + 8, 1);
+	put_le32(at, crc32c(0, at + 4, STATE_BLOCK_SIZE - 4));
+}
+
+static void
+test_format1(void)
+{
+	static uint8_t file[STATE_FILE_SIZE];
+	enum state_found found;
+	struct state s;
+	unsigned worse;
+
+	put_old(file, 0, 4);
+	put_old(file, 1, 4);
+	is_i64(state_decide(file, &s, &found, &worse), 0, "format 1 is read");
+	ok(s.counter == 4 && s.term == 40 && s.vote == 400 &&
+		s.incarnation == 5 && s.boot == 0 && s.vote_boot == 0 &&
+		s.promise_ms == 0 && s.boot_count == 0,
+	    "it tells of no boot, and of no promise");
+	state_encode(file, &s);
+	is_i64(state_decide(file, &s, &found, &worse), 0,
+	    "one block of it is written as format 2");
+	is_u64(found, STATE_GOOD, "and is the same promise");
+	s.counter++;
+	s.boot++;
+	state_encode(file + STATE_STRIDE, &s);
+	is_i64(state_decide(file, &s, &found, &worse), 0, "the next one");
+	ok(s.counter == 5 && s.boot == 1 && worse == 0, "counts");
+	file[8] = 3;
+	put_le32(file, crc32c(0, file + 4, STATE_BLOCK_SIZE - 4));
+	is_i64(state_decide(file, &s, &found, &worse), -EPROTO,
+	    "a later format is refused");
+	put_old(file, 0, 4);
+	file[80] = 1;
+	put_le32(file, crc32c(0, file + 4, STATE_BLOCK_SIZE - 4));
+	is_i64(state_decode(file, &s), -EBADMSG,
+	    "what format 1 does not have is damage");
+}
+
+static void
+test_seen(void)
+{
+	struct state s = { 0 };
+	uint64_t i;
+
+	ok(state_see(&s, 7, 3, 33), "a member's boot is news");
+	ok(!state_see(&s, 7, 3, 33) && !state_see(&s, 7, 2, 22),
+	    "the same one is not, nor one before");
+	ok(state_see(&s, 7, 4, 44) && state_seen(&s, 7)->id == 44,
+	    "a later one is");
+	ok(state_seen(&s, 8) == NULL, "of others nothing is known");
+	for (i = 100; i < 100 + STATE_BOOTS_MAX; i++)
+		(void)state_see(&s, i, 1, 1);
+	is_u64(s.boot_count, STATE_BOOTS_MAX, "there is a most");
+	ok(!state_see(&s, 999, 1, 1), "beyond it none is kept");
 }
 
 int
@@ -169,5 +249,7 @@ main(void)
 	test_torn();
 	test_flips();
 	test_founding();
+	test_format1();
+	test_seen();
 	return tap_done();
 }

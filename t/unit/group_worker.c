@@ -738,13 +738,17 @@ test_anew(void)
 	pid = group_start(RECOVERY_NORMAL);
 	log_known();
 	ok(ready() && view().term == s.term + 1, "then it wins a term");
-	is_u64(writes->count, 2, "both blocks were written");
-	ok(writes->block[0] != writes->block[1], "each once");
-	for (i = 0; i < 2; i++)
-		ok(writes->synced[i] && writes->as[i].counter == s.counter &&
+	is_u64(writes->count, 3, "both blocks were written");
+	ok(writes->block[0] != writes->block[1] &&
+		writes->block[0] == writes->block[2],
+	    "the worse one first, and again");
+	for (i = 0; i < 3; i++)
+		ok(writes->synced[i] &&
+			writes->as[i].counter == s.counter + (i > 0) &&
+			writes->as[i].boot == s.boot + (i > 0) &&
 			writes->as[i].term == s.term &&
 			writes->as[i].vote == s.vote,
-		    "flushed, the same promise");
+		    "flushed, the same promise, then of a new boot");
 	group_stop(pid);
 	region_over();
 	close(dir);

@@ -49,7 +49,7 @@ view_publish(struct group *g, const struct commit_view *view)
 	 */
 	ASSERT(view->term <= g->state.term);
 	ASSERT(view->role != ROLE_MASTER || view->term == g->state.term);
-	ASSERT(view->role != ROLE_MASTER || g->state_write == STATE_WRITE_IDLE);
+	ASSERT(view->role != ROLE_MASTER || !group_state_owed(g));
 	ASSERT(view->epoch >= g->view.epoch);
 	for (i = 0; i < m->count; i++) {
 		memcpy(
@@ -220,7 +220,7 @@ act(struct group *g, const struct group_action *a) /* flat dispatch */
 		return;
 	case GROUP_STORE:
 		counter_add(g->r->counters, g->w->slot, C_ELECTIONS_HELD, 1);
-		group_state_store(g, a->store.term, a->store.vote);
+		group_state_store(g, a);
 		return;
 	case GROUP_PUBLISH:
 		view_publish(g, &a->view);
@@ -285,16 +285,20 @@ step(struct group *g, struct group_event ev)
 static void
 notice_state(struct group *g)
 {
-	enum state_write was = g->state_write;
+	struct group_event ev = { .kind = GROUP_STORED };
 
-	if (was != STATE_WRITE_DURABLE && was != STATE_WRITE_FAILED)
+	switch (group_state_turn(g)) {
+	case STATE_NO_NEWS:
 		return;
-	g->state_write = STATE_WRITE_IDLE;
-	if (was == STATE_WRITE_DURABLE)
-		step(g, (struct group_event){ .kind = GROUP_STORED,
-			    .stored = { g->state.term, g->state.vote } });
-	else
-		step(g, (struct group_event){ .kind = GROUP_STORE_FAILED });
+	case STATE_STORED:
+		ev.stored.term = g->state.term;
+		ev.stored.vote = g->state.vote;
+		break;
+	case STATE_LOST:
+		ev.kind = GROUP_STORE_FAILED;
+		break;
+	}
+	step(g, ev);
 }
 
 /* wal's answer to the one membership that may be on its way. */

@@ -66,6 +66,9 @@ struct group {
 	int state_fd; /* O_DSYNC; -1 in readonly */
 	unsigned worse;
 	enum state_write state_write;
+	bool state_again; /* `state` is newer than what is being written */
+	bool state_owed; /* the core's promise is not stored yet */
+	bool state_asked; /* ... it is what is being written */
 	int state_error; /* errno of a write that failed */
 	uint8_t block[STATE_BLOCK_SIZE];
 
@@ -112,8 +115,21 @@ void group_boot_event(struct group *g, struct group_boot *out);
 int group_boot_force(
     struct group *g, struct group_boot *b, char *why, size_t why_size);
 
-/* Start to store (term, vote); state_write becomes _DURABLE or _FAILED. */
-void group_state_store(struct group *g, uint64_t term, uint64_t vote);
+/*
+ * Start to store what the core promises; group_state_turn() says when it is
+ * there. Of what else `state` has a change is stored by group_state_touch(),
+ * which nothing waits for.
+ */
+void group_state_store(struct group *g, const struct group_action *a);
+void group_state_touch(struct group *g);
+enum state_turn { STATE_NO_NEWS, STATE_STORED, STATE_LOST };
+enum state_turn group_state_turn(struct group *g);
+/* Is a promise of the core's on its way? */
+static inline bool
+group_state_owed(const struct group *g)
+{
+	return g->state_owed || g->state_asked;
+}
 /* The members file holds g->filed, the newest that is known, durably. */
 void group_members_filed(struct group *g);
 /* The members file is to hold this one, which is committed. */

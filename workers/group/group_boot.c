@@ -290,14 +290,27 @@ state_load(struct group *g, enum state_found *found)
 	return rc;
 }
 
+/* What this boot is called; the random number is of its region. */
+static void
+boot_number(struct group *g)
+{
+	g->state.boot++;
+	g->state.boot_id = g->r->head->boot_id[0];
+}
+
 static int
 state_create(struct group *g)
 {
 	enum state_found found;
 	int rc;
 
-	rc = state_file_create(g->w->data_dir, g->node.incarnation,
-	    g->node.group_uuid, g->node.generation);
+	memset(&g->state, 0, sizeof(g->state));
+	g->state.counter = 1;
+	g->state.incarnation = g->node.incarnation;
+	g->state.generation = g->node.generation;
+	memcpy(g->state.group_uuid, g->node.group_uuid, 16);
+	boot_number(g);
+	rc = state_file_create(g->w->data_dir, &g->state);
 	if (rc != 0)
 		return rc;
 	return state_load(g, &found);
@@ -426,37 +439,49 @@ group_boot_read(struct group *g, char *why, size_t why_size)
 	return state_find(g, why, why_size);
 }
 
+static int
+state_block(struct group *g, unsigned block)
+{
+	ssize_t n = pwrite(g->state_fd, g->block, STATE_BLOCK_SIZE,
+	    (off_t)block * STATE_STRIDE);
+
+	if (n == STATE_BLOCK_SIZE)
+		return 0;
+	g->state_error = n < 0 ? errno : ENOSPC;
+	return -g->state_error;
+}
+
 /*
- * Both blocks anew, as a promise is written: a flush that failed in a life
- * before, told to nobody any more, may have left them in the page cache only.
+ * The boot is numbered before any other member hears of it. First the worse
+ * block anew, as it is: a flush that failed in a life before, told to nobody
+ * any more, may have left the other one in the page cache only. Then both, as a
+ * promise is written.
  */
 static int
-state_write_anew(struct group *g)
+state_number(struct group *g)
 {
-	unsigned i, block = g->worse;
-	ssize_t n;
+	int rc = state_block(g, g->worse);
 
-	for (i = 0; i < STATE_BLOCKS; i++, block = 1 - block) {
-		n = pwrite(g->state_fd, g->block, STATE_BLOCK_SIZE,
-		    (off_t)block * STATE_STRIDE);
-		if (n != STATE_BLOCK_SIZE) {
-			g->state_error = n < 0 ? errno : ENOSPC;
-			return -g->state_error;
-		}
-	}
-	return 0;
+	if (rc != 0)
+		return rc;
+	boot_number(g);
+	g->state.counter++;
+	state_encode(g->block, &g->state);
+	rc = state_block(g, 1 - g->worse);
+	return rc != 0 ? rc : state_block(g, g->worse);
 }
 
 int
 group_boot_open(struct group *g, char *why, size_t why_size)
 {
+	bool made = g->state_missing || g->state_lost != NULL;
 	int rc = 0;
 
 	if (g->w->readonly)
 		return 0;
 	if (g->state_missing)
 		rc = state_create(g);
-	else if (g->state_lost != NULL)
+	else if (made)
 		rc = state_replace(g, g->state_lost);
 	if (rc != 0)
 		return state_refuse(
@@ -465,7 +490,7 @@ group_boot_open(struct group *g, char *why, size_t why_size)
 	    openat(g->w->data_dir, STATE_FILE, O_WRONLY | O_DSYNC | O_CLOEXEC);
 	if (g->state_fd < 0)
 		rc = -errno;
-	else if ((rc = state_write_anew(g)) == 0)
+	else if (made || (rc = state_number(g)) == 0)
 		return 0;
 	return state_refuse(g, why, why_size, rc, "open: %s", strerror(-rc));
 }
@@ -515,11 +540,13 @@ group_boot_event(struct group *g, struct group_boot *out)
 	out->force = g->w->force;
 	out->epoch = word_epoch(position_get(&g->r->pos->committed));
 	out->incarnation = g->node.incarnation;
-	out->boot = g->r->head->boot_id[0];
+	out->boot = g->state.boot;
 	out->generation = g->node.generation;
 	out->group_uuid = g->node.group_uuid;
 	out->term = g->state.term;
 	out->vote = g->state.vote;
+	out->vote_boot = g->state.vote_boot;
+	out->promise_ms = g->state.promise_ms;
 	out->log_term = g->log_term;
 	out->log_vlsn = position_get(&g->r->pos->appended);
 	out->log_first = position_get(&g->r->pos->first);

@@ -49,6 +49,8 @@ state_submit(struct group *g)
 	}
 	io_uring_prep_write(sqe, g->state_fd, g->block, STATE_BLOCK_SIZE,
 	    (uint64_t)block * STATE_STRIDE);
+	/* The kernel may flush it while it is submitted; beats go on. */
+	io_uring_sqe_set_flags(sqe, IOSQE_ASYNC);
 	io_uring_sqe_set_data64(sqe, loop_tag(KIND_STATE, 0, 0));
 }
 
@@ -72,23 +74,66 @@ state_done(
 	}
 }
 
-void
-group_state_store(struct group *g, uint64_t term, uint64_t vote)
+static void
+state_begin(struct group *g)
 {
 	ASSERT(g->state_write == STATE_WRITE_IDLE);
 	ASSERT(g->state_fd >= 0);
-	/* Its own boot's, which needs no name: no other one stands again. */
-	ASSERT(vote == 0 || vote == g->node.incarnation);
-	/* Terms rise, and there is one vote in each. */
-	ASSERT(term >= g->state.term);
-	ASSERT(term > g->state.term || g->state.vote == 0 ||
-	       vote == g->state.vote);
 	g->state.counter++;
-	g->state.term = term;
-	g->state.vote = vote;
+	g->state_asked = g->state_owed;
+	g->state_owed = g->state_again = false;
 	state_encode(g->block, &g->state);
 	g->state_write = STATE_WRITE_FIRST;
 	state_submit(g);
+}
+
+void
+group_state_touch(struct group *g)
+{
+	if (g->state_fd < 0 || g->state_error != 0)
+		return;
+	g->state_again = true;
+	if (g->state_write == STATE_WRITE_IDLE)
+		state_begin(g);
+}
+
+void
+group_state_store(struct group *g, const struct group_action *a)
+{
+	ASSERT(!group_state_owed(g));
+	/* Terms rise, and there is one vote in each, of one boot; but what is
+	   told of it may be taken back. */
+	ASSERT(a->store.term >= g->state.term);
+	ASSERT(a->store.term > g->state.term || g->state.vote == 0 ||
+	       a->store.vote == g->state.vote);
+	ASSERT(a->store.promise_ms >= g->state.promise_ms);
+	g->state.term = a->store.term;
+	g->state.vote = a->store.vote;
+	g->state.vote_boot = a->store.vote_boot;
+	g->state.promise_ms = a->store.promise_ms;
+	g->state_owed = true;
+	group_state_touch(g);
+}
+
+/* A write has ended: is it what the core waits for? */
+enum state_turn
+group_state_turn(struct group *g)
+{
+	enum state_write was = g->state_write;
+	bool asked = g->state_asked;
+
+	if (was != STATE_WRITE_DURABLE && was != STATE_WRITE_FAILED)
+		return STATE_NO_NEWS;
+	g->state_write = STATE_WRITE_IDLE;
+	g->state_asked = false;
+	/* What no promise depends on may wait; the next one tells. */
+	if (was == STATE_WRITE_FAILED) {
+		g->state_owed = g->state_again = false;
+		return STATE_LOST;
+	}
+	if (g->state_again)
+		state_begin(g);
+	return asked ? STATE_STORED : STATE_NO_NEWS;
 }
 
 enum members_write

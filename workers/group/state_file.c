@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -17,7 +16,25 @@
 #include "shm/crc32c.h"
 #include "shm/fault.h"
 
-#define STATE_USED 72 /* bytes of a block that have a meaning */
+#define STATE_USED_1    72 /* bytes of a block that have a meaning */
+#define STATE_SEEN      104 /* where the boots that were seen begin */
+#define STATE_SEEN_SIZE 24
+_Static_assert(
+    STATE_SEEN + STATE_BOOTS_MAX * STATE_SEEN_SIZE <= STATE_BLOCK_SIZE,
+    "one block");
+
+static void
+boots_encode(uint8_t *at, const struct state *s)
+{
+	uint32_t i;
+
+	ASSERT(s->boot_count <= STATE_BOOTS_MAX);
+	for (i = 0; i < s->boot_count; i++, at += STATE_SEEN_SIZE) {
+		put_le64(at, s->seen[i].incarnation);
+		put_le64(at + 8, s->seen[i].count);
+		put_le64(at + 16, s->seen[i].id);
+	}
+}
 
 void
 state_encode(uint8_t block[STATE_BLOCK_SIZE], const struct state *s)
@@ -31,19 +48,49 @@ state_encode(uint8_t block[STATE_BLOCK_SIZE], const struct state *s)
 	put_le64(block + 40, s->incarnation);
 	memcpy(block + 48, s->group_uuid, sizeof(s->group_uuid));
 	put_le64(block + 64, s->generation);
+	put_le64(block + 72, s->vote_boot);
+	put_le32(block + 80, s->promise_ms);
+	put_le32(block + 84, s->boot_count);
+	put_le64(block + 88, s->boot);
+	put_le64(block + 96, s->boot_id);
+	boots_encode(block + STATE_SEEN, s);
 	put_le32(block, crc32c(0, block + 4, STATE_BLOCK_SIZE - 4));
+}
+
+/* What format 2 has. Where it ends, or 0: it is none. */
+static size_t
+boots_decode(const uint8_t *block, struct state *out)
+{
+	const uint8_t *at = block + STATE_SEEN;
+	uint32_t i;
+
+	out->vote_boot = get_le64(block + 72);
+	out->promise_ms = get_le32(block + 80);
+	out->boot_count = get_le32(block + 84);
+	out->boot = get_le64(block + 88);
+	out->boot_id = get_le64(block + 96);
+	if (out->boot_count > STATE_BOOTS_MAX)
+		return 0;
+	for (i = 0; i < out->boot_count; i++, at += STATE_SEEN_SIZE) {
+		out->seen[i].incarnation = get_le64(at);
+		out->seen[i].count = get_le64(at + 8);
+		out->seen[i].id = get_le64(at + 16);
+	}
+	return (size_t)(at - block);
 }
 
 int
 state_decode(const uint8_t block[STATE_BLOCK_SIZE], struct state *out)
 {
-	size_t i;
+	uint32_t format = get_le32(block + 8);
+	size_t i = STATE_USED_1;
 
 	if (get_le32(block) != crc32c(0, block + 4, STATE_BLOCK_SIZE - 4) ||
 	    get_le32(block + 4) != STATE_MAGIC)
 		return -EBADMSG;
-	if (get_le32(block + 8) != STATE_FORMAT)
+	if (format != 1 && format != STATE_FORMAT)
 		return -EPROTO;
+	memset(out, 0, sizeof(*out));
 	out->counter = get_le64(block + 16);
 	out->term = get_le64(block + 24);
 	out->vote = get_le64(block + 32);
@@ -52,7 +99,9 @@ state_decode(const uint8_t block[STATE_BLOCK_SIZE], struct state *out)
 	out->generation = get_le64(block + 64);
 	if (get_le32(block + 12) != 0)
 		return -EBADMSG;
-	for (i = STATE_USED; i < STATE_BLOCK_SIZE; i++)
+	if (format != 1 && (i = boots_decode(block, out)) == 0)
+		return -EBADMSG;
+	for (; i < STATE_BLOCK_SIZE; i++)
 		if (block[i] != 0)
 			return -EBADMSG;
 	return 0;
@@ -62,7 +111,11 @@ static bool
 state_equal(const struct state *a, const struct state *b)
 {
 	return a->counter == b->counter && a->term == b->term &&
-	       a->vote == b->vote && a->generation == b->generation;
+	       a->vote == b->vote && a->vote_boot == b->vote_boot &&
+	       a->generation == b->generation &&
+	       a->promise_ms == b->promise_ms && a->boot == b->boot &&
+	       a->boot_id == b->boot_id && a->boot_count == b->boot_count &&
+	       memcmp(a->seen, b->seen, sizeof(a->seen)) == 0;
 }
 
 /*
@@ -80,7 +133,8 @@ state_agree(const struct state *older, const struct state *newer)
 		return state_equal(older, newer);
 	return newer->counter - older->counter == 1 &&
 	       newer->generation >= older->generation &&
-	       newer->term >= older->term;
+	       newer->term >= older->term && newer->boot >= older->boot &&
+	       newer->promise_ms >= older->promise_ms;
 }
 
 int
@@ -171,20 +225,46 @@ state_file_found(int dir, const uint8_t file[STATE_FILE_SIZE])
 }
 
 int
-state_file_create(int dir, uint64_t incarnation, const uint8_t group_uuid[16],
-    uint64_t generation)
+state_file_create(int dir, const struct state *s)
 {
 	uint8_t file[STATE_FILE_SIZE] = { 0 };
-	struct state s = {
-		.counter = 1,
-		.incarnation = incarnation,
-		.generation = generation,
-	};
 	unsigned i;
 
-	ASSERT(incarnation != 0);
-	memcpy(s.group_uuid, group_uuid, sizeof(s.group_uuid));
+	ASSERT(s->incarnation != 0);
 	for (i = 0; i < STATE_BLOCKS; i++)
-		state_encode(file + i * STATE_STRIDE, &s);
+		state_encode(file + i * STATE_STRIDE, s);
 	return state_file_found(dir, file);
+}
+
+const struct state_boot *
+state_seen(const struct state *s, uint64_t incarnation)
+{
+	uint32_t i;
+
+	for (i = 0; i < s->boot_count; i++)
+		if (s->seen[i].incarnation == incarnation)
+			return &s->seen[i];
+	return NULL;
+}
+
+bool
+state_see(struct state *s, uint64_t incarnation, uint64_t count, uint64_t id)
+{
+	struct state_boot *b = NULL;
+	uint32_t i;
+
+	for (i = 0; i < s->boot_count; i++)
+		if (s->seen[i].incarnation == incarnation)
+			b = &s->seen[i];
+	if (b == NULL) {
+		if (s->boot_count == STATE_BOOTS_MAX)
+			return false;
+		b = &s->seen[s->boot_count++];
+		*b = (struct state_boot){ .incarnation = incarnation };
+	}
+	if (count <= b->count)
+		return false;
+	b->count = count;
+	b->id = id;
+	return true;
 }
