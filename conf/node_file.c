@@ -36,24 +36,42 @@ is_name(const char *s)
 	return len > 0 && len < 64 && strspn(s, NAME_CHARS) == len;
 }
 
+/* Unjoined or joined, and nothing in between. */
+static bool
+is_sound(const struct node_file *node)
+{
+	static const uint8_t none[sizeof(node->group_uuid)];
+	bool joined = node->generation != 0;
+
+	if (node->format < NODE_FILE_FORMAT_3)
+		return node->members == 0;
+	return (node->members != 0) == joined &&
+	       node->members <= NODE_FILE_MEMBERS &&
+	       (memcmp(node->group_uuid, none, sizeof(none)) != 0) == joined;
+}
+
 int
 node_file_encode(const struct node_file *node, char *buf, size_t buf_size)
 {
-	char uuid[2 * sizeof(node->group_uuid) + 1];
+	char uuid[2 * sizeof(node->group_uuid) + 1], members[32] = "";
 	int len, tail;
 
 	if (!is_name(node->node) || !is_name(node->group))
 		return -EINVAL;
-	if (node->format == 0 || node->format > NODE_FILE_FORMAT)
+	if (node->format == 0 || node->format > NODE_FILE_FORMAT_3 ||
+	    !is_sound(node))
 		return -EINVAL;
+	if (node->format == NODE_FILE_FORMAT_3)
+		snprintf(members, sizeof(members), "members %" PRIu32 "\n",
+		    node->members);
 	for (size_t i = 0; i < sizeof(node->group_uuid); i++)
 		snprintf(
 		    uuid + 2 * i, 3, "%02x", (unsigned int)node->group_uuid[i]);
 	len = snprintf(buf, buf_size,
 	    "nodelife-node %u\nnode %s\ngroup %s\ngroup_uuid %s\n"
-	    "generation %" PRIu64 "\nincarnation %016" PRIx64 "\n",
+	    "generation %" PRIu64 "\nincarnation %016" PRIx64 "\n%s",
 	    node->format, node->node, node->group, uuid, node->generation,
-	    node->incarnation);
+	    node->incarnation, members);
 	if (len < 0 || (size_t)len >= buf_size)
 		return -ENOSPC;
 	tail = snprintf(buf + len, buf_size - (size_t)len,
@@ -146,16 +164,16 @@ node_file_decode(const char *text, size_t len, struct node_file *out, char *why,
 {
 	struct lines in = { text, text + len, 0 };
 	struct node_file node = { 0 };
-	uint64_t format, check;
+	uint64_t format, check, members = 0;
 	const char *checked;
 
 	if (!next_number(&in, "nodelife-node", 10, &format))
 		return refuse(-EBADMSG, why, why_size, "not a node file");
-	if (format == 0 || format > NODE_FILE_FORMAT)
+	if (format == 0 || format > NODE_FILE_FORMAT_3)
 		return refuse(-ENOTSUP, why, why_size,
 		    "format version %" PRIu64 ", this program knows %u: run "
 		    "the release that wrote it, or a newer one",
-		    format, NODE_FILE_FORMAT);
+		    format, NODE_FILE_FORMAT_3);
 	node.format = (uint32_t)format;
 	if (next_value(&in, "node", NAME_CHARS, node.node, sizeof(node.node)) ==
 		0 ||
@@ -163,9 +181,13 @@ node_file_decode(const char *text, size_t len, struct node_file *out, char *why,
 		sizeof(node.group)) == 0 ||
 	    !next_uuid(&in, node.group_uuid) ||
 	    !next_number(&in, "generation", 10, &node.generation) ||
-	    !next_number(&in, "incarnation", 16, &node.incarnation))
+	    !next_number(&in, "incarnation", 16, &node.incarnation) ||
+	    (format == NODE_FILE_FORMAT_3 &&
+		(!next_number(&in, "members", 10, &members) ||
+		    members > NODE_FILE_MEMBERS)))
 		return refuse(
 		    -EBADMSG, why, why_size, "damaged at line %u", in.number);
+	node.members = (uint32_t)members;
 	checked = in.at;
 	if (!next_number(&in, "check", 16, &check) || in.at != in.end)
 		return refuse(
@@ -173,6 +195,9 @@ node_file_decode(const char *text, size_t len, struct node_file *out, char *why,
 	if (check != fnv1a(text, (size_t)(checked - text)))
 		return refuse(
 		    -EBADMSG, why, why_size, "damaged: its checksum differs");
+	if (!is_sound(&node))
+		return refuse(-EBADMSG, why, why_size,
+		    "damaged: it says neither joined nor unjoined");
 	*out = node;
 	return 0;
 }

@@ -10,7 +10,8 @@ node_generation_raise(int data_dir, struct node_file *node)
 	int rc;
 
 	next.generation++;
-	next.format = NODE_FILE_FORMAT;
+	if (next.format < NODE_FILE_FORMAT)
+		next.format = NODE_FILE_FORMAT;
 	rc = node_file_write(data_dir, &next);
 	if (rc == 0)
 		*node = next;

@@ -115,15 +115,19 @@ enum msg_when {
 	X(35, SYNC_REFUSED, sync_refused, sync_refused, CONTROL, BOTH, \
 	    READY, 1, 56, 56) \
 	X(36, TICKET, ticket, ticket, CONTROL, BOTH, READY, 1, 112, 112) \
-	X(48, NOTE, note, note, CONTROL, BOTH, READY, 1, 56, 176) \
+	X(48, NOTE, note, note, CONTROL, BOTH, READY, 1, 49, 16432) \
 	X(49, NOTE_ANSWER, note_answer, note_answer, CONTROL, BOTH, \
 	    READY, 1, 48, 48) \
-	X(50, FOUND, found, found, CONTROL, BOTH, READY, 1, 56, 56) \
+	X(50, FOUND, found, found, CONTROL, BOTH, READY, 1, 48, 48) \
 	X(51, FOUND_ANSWER, found_answer, found_answer, CONTROL, BOTH, \
 	    READY, 1, 40, 40) \
 	X(52, ABANDON, abandon, abandon, CONTROL, BOTH, READY, 1, 32, 32) \
 	X(53, ABANDON_ANSWER, abandon_answer, found_answer, CONTROL, BOTH, \
 	    READY, 1, 40, 40) \
+	X(54, CANDIDATE, candidate, candidate, CONTROL, BOTH, \
+	    READY, 1, 24, 24) \
+	X(55, CANDIDATE_ANSWER, candidate_answer, candidate_answer, CONTROL, \
+	    BOTH, READY, 1, 48, 621) \
 	X(64, STATUS, status, status, CONTROL, BOTH, READY, 1, 24, 24) \
 	X(65, STATUS_ANSWER, status_answer, status_answer, CONTROL, BOTH, \
 	    READY, 1, 105, 366) \

@@ -7,17 +7,40 @@
 #define UUID(body, what) BYTES(body, 0, uuid, what)
 
 /* clang-format off */
-/* A list of numbers: an entry is the number itself. */
-static const struct msg_field incarnation[] = {
-	{ .name = "incarnation", .what = "a member", .kind = FIELD_NUMBER,
-		.size = 8, .min = 1, .max = UINT64_MAX },
+static const struct msg_field candidate[] = {
+	NUMBER(msg_candidate, 0, count, 2, MEMBER_MAX,
+	    "members that the sender knows of, itself too"),
+	ZERO(2, 6),
+};
+
+static const struct msg_field candidate_answer[] = {
+	SOME(msg_candidate_answer, 0, incarnation, "of its data directory"),
+	ANY(msg_candidate_answer, 8, priority, "in elections"),
+	ANY(msg_candidate_answer, 12, latency_ms, "a hint, ms"),
+	ANY(msg_candidate_answer, 16, read_capacity, "per cent"),
+	ANY(msg_candidate_answer, 18, write_capacity, "per cent"),
+	NUMBER(msg_candidate_answer, 20, count, 2, MEMBER_MAX,
+	    "members that it knows of, itself too"),
+	NUMBER(msg_candidate_answer, 22, type, NODE_ELECTABLE, NODE_ARBITER,
+	    "0 electable, 1 monitor, 2 secondary, 3 arbiter"),
+	TEXT(msg_candidate_answer, 23, region, "where it stands"),
+	TEXT(msg_candidate_answer, 24, calls,
+	    "address of the asker, for members"),
+	TEXT(msg_candidate_answer, 25, client, "its own, for clients"),
+	ZERO(26, 6),
+};
+
+/* A list of bytes: what they are is not for this room. */
+static const struct msg_field record[] = {
+	{ .name = "record", .what = "of the membership", .kind = FIELD_NUMBER,
+		.size = 1, .min = 0, .max = UINT8_MAX },
 };
 
 static const struct msg_field note[] = {
 	UUID(msg_note, "of the group that is being founded"),
 	SOME(msg_note, 16, initiator, "incarnation of who founds it"),
-	LIST(msg_note, 24, incarnation, count, 1, MEMBER_MAX, incarnation, 8,
-	    "all members, the initiator too"),
+	LIST(msg_note, 24, record, record_len, 1, MSG_RECORD_MAX, record, 1,
+	    "bytes of the membership's record"),
 	ZERO(26, 6),
 };
 
@@ -33,9 +56,8 @@ static const struct msg_field note_answer[] = {
 static const struct msg_field found[] = {
 	UUID(msg_found, "of the group that is founded"),
 	SOME(msg_found, 16, generation, "of the group"),
-	TERM(msg_found, 24, term, "of record 1"),
-	ANY(msg_found, 32, crc, "the chain behind record 1"),
-	ZERO(36, 4),
+	ANY(msg_found, 24, crc, "CRC32C of the membership's record"),
+	ZERO(28, 4),
 };
 
 static const struct msg_field found_answer[] = {
@@ -86,23 +108,12 @@ is_zero(const uint8_t *at, size_t n)
 	return n == 0;
 }
 
-/* A group of its own, each member once, the initiator among them. */
 static const char *
 note_check(const void *msg)
 {
 	const struct msg_note *m = msg;
-	bool named = false;
-	unsigned i, k;
 
-	if (is_zero(m->uuid, MSG_UUID))
-		return "uuid";
-	for (i = 0; i < m->count; i++) {
-		named |= m->incarnation[i] == m->initiator;
-		for (k = 0; k < i; k++)
-			if (m->incarnation[k] == m->incarnation[i])
-				return "incarnation";
-	}
-	return named ? NULL : "initiator";
+	return is_zero(m->uuid, MSG_UUID) ? "uuid" : NULL;
 }
 
 static const char *
@@ -137,9 +148,11 @@ status_answer_check(const void *msg)
 	return m->version_min > m->version_max ? "version_max" : NULL;
 }
 
+LAYOUT(msg_candidate, candidate, 8, NULL);
+LAYOUT(msg_candidate_answer, candidate_answer, 32, NULL);
 LAYOUT(msg_note, note, 32, note_check);
 LAYOUT(msg_note_answer, note_answer, 32, NULL);
-LAYOUT(msg_found, found, 40, found_check);
+LAYOUT(msg_found, found, 32, found_check);
 LAYOUT(msg_found_answer, found_answer, 24, found_answer_check);
 LAYOUT(msg_abandon, abandon, 16, abandon_check);
 LAYOUT(msg_status, status, 8, NULL);

@@ -3,9 +3,11 @@
  * control connection that is ready.
  *
  *    initiator         each member
+ *    CANDIDATE   ->
+ *                <-    CANDIDATE_ANSWER  what it would be a member as
  *    NOTE        ->                 noted durably; another is refused
  *                <-    NOTE_ANSWER
- *    (its record 1 is durable: the commit point)
+ *    (its own `node` says joined, durably: the commit point)
  *    FOUND       ->                 `node` says joined, durably
  *                <-    FOUND_ANSWER
  *
@@ -18,13 +20,13 @@
  * or is asked to, on one that is of no group.
  *
  * The fields that serve a sentence of the design:
- * - initiator, incarnation[]: each member durably notes (uuid, initiator, all
- *   incarnations). A directory made anew has another incarnation, and is none
- *   of those.
+ * - record: each member durably notes (uuid, initiator, membership), all
+ *   incarnations among it. A directory made anew has another incarnation, and
+ *   is none of those. Nobody proposes a membership again: this one counts.
+ * - calls: a node knows where it listens, the others where it is to be reached.
  * - uuid, initiator of NOTE_ANSWER: whose note is in the way.
- * - term, crc of FOUND: any holder of record 1 completes members that hold its
- *   note; these two say which record 1, so that nobody joins a log that begins
- *   otherwise.
+ * - crc of FOUND: whoever has joined completes those that hold the note; it
+ *   says which, so that nobody joins as a member of another one.
  * - ABANDON_ANSWER: a note is cleared after asking the initiator. Who answers
  *   FOUND_ABANDONED has made that true for ever first.
  * - STATUS_ANSWER: `members` shows versions; nodelifestat has a row for each
@@ -39,11 +41,29 @@
 
 #define MSG_RELEASE_SIZE 64 /* "0.1.0", and its NUL */
 
+#define MSG_ADDRESS_SIZE 256 /* HOST:PORT, and its NUL */
+#define MSG_RECORD_MAX   16384 /* bytes of a membership's record */
+
+struct msg_candidate {
+	uint16_t count; /* members that the asker knows of, itself too */
+};
+
+struct msg_candidate_answer {
+	uint64_t incarnation;
+	uint32_t priority, latency_ms;
+	uint16_t read_capacity, write_capacity; /* per cent */
+	uint16_t count; /* as msg_candidate's */
+	uint8_t type; /* enum node_type */
+	char region[MEMBER_NAME_MAX]; /* "" = none */
+	char calls[MSG_ADDRESS_SIZE]; /* the asker, for members */
+	char client[MSG_ADDRESS_SIZE]; /* its own, for clients */
+};
+
 struct msg_note {
-	uint8_t uuid[MSG_UUID];
-	uint64_t initiator; /* incarnation; one of those below */
-	uint16_t count;
-	uint64_t incarnation[MEMBER_MAX];
+	uint8_t uuid[MSG_UUID]; /* as the record has it */
+	uint64_t initiator; /* incarnation; a member's */
+	uint16_t record_len;
+	uint8_t record[MSG_RECORD_MAX]; /* core/member.h */
 };
 
 enum note_verdict {
@@ -64,8 +84,7 @@ struct msg_note_answer {
 struct msg_found {
 	uint8_t uuid[MSG_UUID];
 	uint64_t generation;
-	uint64_t term; /* of record 1 */
-	uint32_t crc; /* the chain behind it */
+	uint32_t crc; /* CRC32C of the record that was noted */
 };
 
 enum found_verdict {

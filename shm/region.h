@@ -99,7 +99,8 @@ struct region_head {
 enum restart_wish {
 	WISH_NONE = 0,
 	WISH_RESTART = 1, /* it must not go on: counted, there is a limit */
-	WISH_RESTART_WORLD = 2 /* a fault of the world is over */
+	WISH_RESTART_WORLD = 2, /* a fault of the world is over */
+	WISH_RESTART_JOINED = 3 /* it is of a group from now on: not counted */
 };
 
 /*
@@ -107,6 +108,9 @@ enum restart_wish {
  * a count that goes up; done follows it up. W: health (requests), the worker
  * named (done).
  */
+enum found_what { FOUND_BEGIN = 1, FOUND_GIVE_UP = 2 };
+#define CONTROL_FOUND_TEXT 4096 /* a line for each member, and some */
+
 struct control {
 	_Alignas(CACHE_LINE) _Atomic uint32_t log_level; /* W: supervisor,
 							    health. R: all */
@@ -132,6 +136,13 @@ struct control {
 	_Atomic uint64_t wal_failed_segment; /* the newest that was begun: a
 						later one knows better */
 	char reload_text[1024]; /* W: supervisor, before reload_done */
+	/* Founding: who asks writes found_what, then raises found_wanted and
+	   rings group. One at a time. */
+	_Atomic uint32_t found_what; /* W: health, an enum found_what */
+	_Atomic uint32_t found_wanted; /* W: health. R: group */
+	_Atomic uint32_t found_done; /* W: group, when it is answered */
+	_Atomic uint32_t found_status; /* W: group, before: 0 = good */
+	char found_text[CONTROL_FOUND_TEXT]; /* W: group, before: lines */
 };
 
 /* What a region says of a log whose flush failed; see there. */

@@ -95,6 +95,10 @@ enum trouble_stops { STOPS_NOTHING = 0, STOPS_WRITES = 1, STOPS_READS = 2 };
 	    STOPS_WRITES | STOPS_READS,                                        \
 	    "The node boots, and waits for what the text names.",              \
 	    "Mend that; it is tried again by itself.")                         \
+	X(UNJOINED, "unjoined", SLOT_GROUP, STOPS_WRITES | STOPS_READS,        \
+	    "The node is of no group yet.",                                    \
+	    "When all that are to be members run, run nodelifectl found on "   \
+	    "one of them.")                                                    \
 	X(WORKER_DOWN, "worker_down", SLOT_SUPERVISOR, STOPS_NOTHING,          \
 	    "A worker that the service does not need does not stay up.",       \
 	    "Look in the log for what ends it; it is tried again when the "    \
@@ -189,6 +193,13 @@ void trouble_drop(struct region *r, enum trouble kind);
 void trouble_writer_died(struct region *r, unsigned slot);
 
 bool trouble_stands(const struct region *r, enum trouble kind);
+/* Is it up, and waits for somebody with its boot? */
+static inline bool
+trouble_boot_waits(const struct region *r)
+{
+	return trouble_stands(r, TROUBLE_BOOT_WAITS) ||
+	       trouble_stands(r, TROUBLE_UNJOINED);
+}
 /*
  * What all that stand stop together, and a store that applies nothing more, as
  * store_waits tells: enum trouble_stops.

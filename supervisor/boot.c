@@ -15,6 +15,7 @@
 #include "shm/pidfile.h"
 #include "shm/say.h"
 #include "shm/trouble.h"
+#include "supervisor/datadir.h"
 #include "supervisor/limits.h"
 #include "supervisor/watchdog_core.h"
 
@@ -196,12 +197,20 @@ register_row(struct node *n, const struct gate_row *g)
 	return rc;
 }
 
+/* Nothing is begun before there is a group whose log it would be. */
+static const struct gate_row founding = { PHASE_WAL_RECOVERY, SLOT_GROUP,
+	"a group is founded" };
+
 static int
 register_gates(struct node *n)
 {
 	const struct gate_row *g;
 	int rc = 0;
 
+	if (n->unjoined) {
+		rc = register_row(n, &founding);
+		return rc != 0 ? rc : seq_seal(n->region.seq);
+	}
 	for (unsigned i = 0; rc == 0 && (g = gate_row_at(i)) != NULL; i++)
 		rc = register_row(n, g);
 	return rc != 0 ? rc : seq_seal(n->region.seq);
@@ -250,6 +259,9 @@ start_all(struct node *n)
 		unsigned count =
 		    w->slot == SLOT_GATEWAY ? n->conf.node.gateways : 1;
 
+		if (n->unjoined && w->slot != SLOT_GROUP &&
+		    w->slot != SLOT_HEALTH)
+			continue;
 		for (unsigned k = 0; k < count && rc == 0; k++)
 			rc = child_start(n, w->slot + k);
 	}
@@ -272,6 +284,8 @@ node_boot(struct node *n, char why[FAULT_TEXT_MAX])
 	n->phase = PHASE_BOOT;
 	memset(n->stage_ns, 0, sizeof(n->stage_ns));
 	n->held_ns = n->held_seen_ns = 0;
+	n->unjoined = datadir_unjoined(n->data_dir);
+	n->unjoined_told = false;
 	if ((rc = register_gates(n)) != 0)
 		return refuse(EX_SOFTWARE, "boot: gates: %s", strerror(-rc));
 	event_add(&n->region, SLOT_SUPERVISOR, EVENT_INFO,
@@ -375,7 +389,7 @@ stage_began(struct node *n, enum stage stage)
 
 /*
  * A replay that a disk holds up is no slow one: that is waited for, and told
- * by its trouble. Budgets go on where they were.
+ * by its trouble. So is who founds a group. Budgets go on where they were.
  */
 static void
 hold_budgets(struct node *n, enum stage stage)
@@ -387,7 +401,8 @@ hold_budgets(struct node *n, enum stage stage)
 		n->stage_ns[stage] += held;
 	n->held_seen_ns =
 	    trouble_stands(&n->region, TROUBLE_STORE_FULL) ||
-		    trouble_stands(&n->region, TROUBLE_STORE_FAILED)
+		    trouble_stands(&n->region, TROUBLE_STORE_FAILED) ||
+		    trouble_stands(&n->region, TROUBLE_UNJOINED)
 		? n->now_ns
 		: 0;
 }
@@ -468,6 +483,23 @@ serving(struct node *n)
 	n->ever_served = true;
 }
 
+/* What started us need not wait for an operator. */
+static void
+tell_unjoined(struct node *n)
+{
+	if (n->unjoined_told || !trouble_stands(&n->region, TROUBLE_UNJOINED))
+		return;
+	n->unjoined_told = true;
+	notify("READY=1\nSTATUS=unjoined: waits to be founded: run nodelifectl "
+	       "found on one member");
+	if (n->foreground && !notify_wanted())
+		fprintf(stderr,
+		    "nodelifed: node %s of group %s is unjoined: when all "
+		    "members run, run nodelifectl -r %s found on one of them\n",
+		    n->conf.node.name, n->conf.node.group,
+		    n->conf.node.run_dir);
+}
+
 void
 node_boot_turn(struct node *n)
 {
@@ -487,6 +519,8 @@ node_boot_turn(struct node *n)
 		serving(n);
 		return;
 	}
+	if (n->unjoined)
+		tell_unjoined(n);
 	hold_budgets(n, seq_stage_now(n->region.seq));
 	enforce_budgets(n, phase);
 	if (seq_failed(n->region.seq))

@@ -325,10 +325,10 @@ children_tell_memory(struct node *n)
 
 /* Who wished for that may end before its wish is looked at. */
 static bool
-waited_for_is_over(const struct node *n)
+wished_for(const struct node *n, enum restart_wish wish)
 {
 	return atomic_load_explicit(&n->region.control->restart_wanted,
-		   memory_order_acquire) == WISH_RESTART_WORLD;
+		   memory_order_acquire) == (uint32_t)wish;
 }
 
 static void
@@ -345,7 +345,7 @@ child_reaped(struct node *n, unsigned slot, int status)
 		trouble_of(n, slot, what, sizeof(what));
 	else if (killed_for_memory(n, slot, status, what))
 		kind = EXIT_MEMORY;
-	else if (kind == EXIT_RESTART && waited_for_is_over(n))
+	else if (kind == EXIT_RESTART && wished_for(n, WISH_RESTART_WORLD))
 		kind = EXIT_OVER;
 	trouble_writer_died(&n->region, slot);
 	row_end(n, slot, status);
@@ -353,6 +353,10 @@ child_reaped(struct node *n, unsigned slot, int status)
 	node_seq_reaped(n, slot);
 	if (n->mode != NODE_BOOTING && n->mode != NODE_SERVING) {
 		reaped_while_ending(n, slot, status, what);
+		return;
+	}
+	if (kind == EXIT_RESTART && wished_for(n, WISH_RESTART_JOINED)) {
+		node_joined(n);
 		return;
 	}
 	/* A boot waits for the next of those that it can do without. */

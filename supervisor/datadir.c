@@ -121,6 +121,16 @@ check_identity(const struct conf *conf, int dir_fd)
 	return 0;
 }
 
+bool
+datadir_unjoined(int dir_fd)
+{
+	struct node_file node;
+	char why[256];
+
+	return node_file_read(dir_fd, &node, why, sizeof(why)) == 0 &&
+	       !node_file_joined(&node);
+}
+
 /* One try: 0, -EWOULDBLOCK or -errno. */
 static int
 lock_try(int fd)

@@ -4,6 +4,7 @@
 #ifndef SUPERVISOR_DATADIR_H
 #define SUPERVISOR_DATADIR_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include "conf/conf.h"
 #include "supervisor/refuse.h"
@@ -33,9 +34,16 @@ int datadir_refuse_missing(const struct conf *conf, const char *what);
 
 /*
  * --init: found a group of one in conf's data_dir, which must be empty and is
- * made if it does not exist. 0 or an exit code, having refused. Blocks as
+ * made if it does not exist; `member`: the directory of one of several, which
+ * waits for a group. 0 or an exit code, having refused. Blocks as
  * datadir_open().
  */
-int datadir_found(const struct conf *conf, const struct rights *rights);
+int datadir_found(
+    const struct conf *conf, const struct rights *rights, bool member);
+/*
+ * Is what is in it of no group yet, as it says now? What cannot be read does
+ * not: its reader tells.
+ */
+bool datadir_unjoined(int dir_fd);
 
 #endif

@@ -395,6 +395,17 @@ node_decide(
 	}
 }
 
+void
+node_joined(struct node *n)
+{
+	if (n->mode != NODE_BOOTING && n->mode != NODE_SERVING)
+		return;
+	event_add(&n->region, SLOT_SUPERVISOR, EVENT_INFO,
+	    "the group is founded: the node boots as its member");
+	n->boot_delay_ms = 0;
+	end_begin(n, true);
+}
+
 /*
  * Who tells what is waited for, and answers on the control socket: if it died,
  * or cannot be had, it is tried again. Meanwhile nobody connects in vain.

@@ -1,9 +1,10 @@
 /*
- * Founding a group of one: nodelifed --init. Everything else a node keeps is
- * made by the workers at its first boot; absent files of a founded, empty
- * directory mean term 0 and an empty log. The node file is written last: a
- * directory without it is not founded, and what an interrupted founding left
- * does not stop the next.
+ * Founding a group of one: nodelifed --init. And making the directory of one of
+ * several, which is of no group yet: nodelifed --init --member. Everything else
+ * a node keeps is made by the workers at its first boot; absent files of a
+ * founded, empty directory mean term 0 and an empty log. The node file is
+ * written last: a directory without it is not founded, and what an interrupted
+ * founding left does not stop the next.
  */
 #include "supervisor/datadir.h"
 
@@ -82,14 +83,20 @@ flush_parent(const char *path)
 }
 
 static int
-write_node(const struct conf *conf, int dir_fd)
+write_node(const struct conf *conf, int dir_fd, bool member)
 {
-	struct node_file node = { .format = NODE_FILE_FORMAT, .generation = 1 };
+	struct node_file node = { .format = NODE_FILE_FORMAT_3 };
 
 	strlcpy(node.node, conf->node.name, sizeof(node.node));
 	strlcpy(node.group, conf->node.group, sizeof(node.group));
-	arc4random_buf(node.group_uuid, sizeof(node.group_uuid));
-	arc4random_buf(&node.incarnation, sizeof(node.incarnation));
+	/* 0 is nobody's. */
+	while (node.incarnation == 0)
+		arc4random_buf(&node.incarnation, sizeof(node.incarnation));
+	if (!member) {
+		node.format = NODE_FILE_FORMAT;
+		node.generation = 1;
+		arc4random_buf(node.group_uuid, sizeof(node.group_uuid));
+	}
 	return node_file_write(dir_fd, &node);
 }
 
@@ -99,7 +106,7 @@ write_node(const struct conf *conf, int dir_fd)
  */
 static int
 found(const struct conf *conf, const struct rights *rights, int dir_fd,
-    int lock_fd)
+    int lock_fd, bool member)
 {
 	int rc;
 
@@ -113,16 +120,37 @@ found(const struct conf *conf, const struct rights *rights, int dir_fd,
 	if (rights->drop && (fchown(dir_fd, rights->uid, rights->gid) != 0 ||
 				fchown(lock_fd, rights->uid, rights->gid) != 0))
 		return -errno;
-	return write_node(conf, dir_fd);
+	return write_node(conf, dir_fd, member);
+}
+
+/* Whom does the configuration tell of, and is that what was asked for? */
+static int
+check_peers(const struct conf *conf, bool member)
+{
+	if (member && conf->peer_count == 0)
+		return refuse(EX_CONFIG,
+		    "--member: the configuration has no [peer NAME] section: "
+		    "it needs one for each other member; a group of this node "
+		    "alone is founded by --init without it");
+	if (!member && conf->peer_count > 0)
+		return refuse(EX_CONFIG,
+		    "--init founds a group of this node alone, but the "
+		    "configuration has [peer %s]: run nodelifed --init "
+		    "--member on each, start them, and then nodelifectl found "
+		    "on one; or take the [peer] sections away",
+		    conf->peer[0].name);
+	return 0;
 }
 
 int
-datadir_found(const struct conf *conf, const struct rights *rights)
+datadir_found(const struct conf *conf, const struct rights *rights, bool member)
 {
 	const char *path = conf->node.data_dir;
 	char name[256];
 	int dir_fd, lock_fd = -1, rc;
 
+	if ((rc = check_peers(conf, member)) != 0)
+		return rc;
 	if (mount_missing(path, name, sizeof(name)))
 		return datadir_refuse_missing(conf, "is not founded");
 	if ((dir_fd = path_dir_make(path, 0750)) < 0)
@@ -140,7 +168,7 @@ datadir_found(const struct conf *conf, const struct rights *rights)
 		goto out;
 	}
 	if (rc == 0)
-		rc = found(conf, rights, dir_fd, lock_fd);
+		rc = found(conf, rights, dir_fd, lock_fd, member);
 	if (rc == -EWOULDBLOCK)
 		rc = refuse(refuse_code(rc), "data directory %s: in use", path);
 	else if (rc != 0)

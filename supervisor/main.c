@@ -26,11 +26,11 @@
 #include "supervisor/listen.h"
 #include "supervisor/node.h"
 
-enum { OPTION_INIT = 256 };
+enum { OPTION_INIT = 256, OPTION_MEMBER };
 
 struct options {
 	const char *file;
-	bool foreground, check, init;
+	bool foreground, check, init, member;
 };
 
 static const char usage_text[] =
@@ -38,6 +38,10 @@ static const char usage_text[] =
     "foreground\n"
     "       nodelifed -n [-c FILE]       check the configuration and print it\n"
     "       nodelifed --init [-c FILE]   found a group of one and exit\n"
+    "       nodelifed --init --member [-c FILE]  make the directory of one of "
+    "several,\n"
+    "                                    which nodelifectl found makes a "
+    "group of\n"
     "       nodelifed -V | -h            version, this help\n"
     "FILE is " CONF_DEFAULT_FILE " by default. See nodelifed(8).\n";
 
@@ -47,6 +51,7 @@ parse_options(int argc, char **argv, struct options *o)
 {
 	static const struct option longs[] = { { "init", no_argument, NULL,
 						   OPTION_INIT },
+		{ "member", no_argument, NULL, OPTION_MEMBER },
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'V' }, { 0 } };
 	int ch;
@@ -63,6 +68,9 @@ parse_options(int argc, char **argv, struct options *o)
 		case OPTION_INIT:
 			o->init = true;
 			break;
+		case OPTION_MEMBER:
+			o->member = true;
+			break;
 		case 'n':
 			o->check = true;
 			break;
@@ -76,6 +84,11 @@ parse_options(int argc, char **argv, struct options *o)
 			fputs(usage_text, stderr);
 			return EX_USAGE;
 		}
+	}
+	if (o->member && !o->init) {
+		fprintf(stderr, "nodelifed: --member goes with --init\n");
+		fputs(usage_text, stderr);
+		return EX_USAGE;
 	}
 	if (optind == argc)
 		return -1;
@@ -425,7 +438,8 @@ main(int argc, char **argv, char **envp)
 	if (o.init) {
 		if ((rc = check_dirs(&n.conf)) == 0)
 			rc = rights_find(&n.rights, n.conf.node.user);
-		return rc != 0 ? rc : datadir_found(&n.conf, &n.rights);
+		return rc != 0 ? rc
+			       : datadir_found(&n.conf, &n.rights, o.member);
 	}
 	rc = sane_descriptors();
 	return rc != 0 ? rc : start(&n, o.file);

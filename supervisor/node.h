@@ -108,6 +108,8 @@ struct node {
 	uint64_t oom_ns; /* when a worker was the last one; 0 = never */
 	char oom_text[FAULT_TEXT_MAX]; /* what it was told as */
 
+	bool unjoined; /* this region's boot waits for a group to be founded */
+	bool unjoined_told; /* to the service manager */
 	enum phase phase; /* BOOTING: seen last */
 	uint64_t boot_started_ns;
 	uint64_t held_ns; /* BOOTING: how long the world held it back, */
@@ -235,6 +237,8 @@ bool node_stop_pending(const struct node *n);
  */
 void node_decide(
     struct node *n, unsigned slot, enum exit_kind kind, const char *what);
+/* It was unjoined, and is of a group now: it boots as its member. */
+void node_joined(struct node *n);
 /* It cannot boot for a fault of the world: say so, and when to try again. */
 void node_boot_waits(struct node *n, const char *what, uint64_t delay_ms);
 /*

@@ -159,6 +159,8 @@ serve_requests(struct node *n)
 			  &c->restart_wanted, memory_order_acquire);
 	if (requested(&c->stop_wanted, 0))
 		node_stop(n, "asked by SHUTDOWN, nodelifectl or POST /drain");
+	else if (again == WISH_RESTART_JOINED)
+		node_joined(n);
 	else if (again == WISH_RESTART_WORLD)
 		node_decide(n, SLOT_SUPERVISOR, EXIT_OVER,
 		    "what was waited for is over");
@@ -185,9 +187,8 @@ beat(struct node *n)
 static void
 starter_turn(struct node *n)
 {
-	if (n->ready_fd >= 0 &&
-	    (n->now_ns >= n->starter_until_ns ||
-		trouble_stands(&n->region, TROUBLE_BOOT_WAITS)))
+	if (n->ready_fd >= 0 && (n->now_ns >= n->starter_until_ns ||
+				    trouble_boot_waits(&n->region)))
 		daemon_ready(&n->ready_fd, DAEMON_BOOTING);
 }
 

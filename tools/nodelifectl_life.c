@@ -198,7 +198,8 @@ say_served(const struct region *r, const struct trouble_info *first)
 		return stops != STOPS_NOTHING;
 	}
 	if ((stops & STOPS_READS) != 0 &&
-	    (booted || first->kind == TROUBLE_BOOT_WAITS)) {
+	    (booted || first->kind == TROUBLE_BOOT_WAITS ||
+		first->kind == TROUBLE_UNJOINED)) {
 		printf("not serving");
 		return true;
 	}

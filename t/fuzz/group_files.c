@@ -11,6 +11,7 @@
 #include "shm/bits.h"
 #include "shm/crc32c.h"
 #include "workers/group/member_file.h"
+#include "workers/group/note_file.h"
 #include "workers/group/state_file.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
@@ -76,6 +77,26 @@ try_members(uint8_t *data, size_t len)
 }
 
 static void
+try_note(uint8_t *data, size_t len)
+{
+	static uint8_t again[NOTE_FILE_MAX];
+	struct note note;
+	size_t n;
+
+	if (len >= NOTE_FILE_HEAD && len <= NOTE_FILE_MAX)
+		put_le32(data, crc32c(0, data + 4, len - 4));
+	if (note_decode(data, len, &note) != 0)
+		return;
+	expect(member_check(&note.members) == NULL &&
+		   member_find(&note.members, note.initiator) >= 0,
+	    "a note of nobody");
+	n = note_encode(again, &note);
+	expect(data[NOTE_FILE_HEAD] != MEMBER_FORMAT ||
+		   (n == len && memcmp(again, data, len) == 0),
+	    "a note that changes when written again");
+}
+
+static void
 try_state(const uint8_t *data, size_t len)
 {
 	static uint8_t file[STATE_FILE_SIZE], again[STATE_BLOCK_SIZE];
@@ -119,10 +140,12 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	copy = malloc(len - 1 > 0 ? len - 1 : 1);
 	expect(copy != NULL, "malloc");
 	memcpy(copy, data + 1, len - 1);
-	if (data[0] % 3 == 0)
+	if (data[0] % 4 == 0)
 		try_record(copy, len - 1);
-	else if (data[0] % 3 == 1)
+	else if (data[0] % 4 == 1)
 		try_members(copy, len - 1);
+	else if (data[0] % 4 == 3)
+		try_note(copy, len - 1);
 	else
 		try_state(copy, len - 1);
 	free(copy);

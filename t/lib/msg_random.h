@@ -295,11 +295,10 @@ msg_fit(unsigned type, union msg *m, uint64_t *seed)
 		msg_order(&m->ack.durable, &m->ack.appended);
 		break;
 	case MSG_NOTE:
-		for (i = 0; i < m->note.count; i++)
-			m->note.incarnation[i] =
-			    (splitmix(seed) & ~UINT64_C(15)) + i + 1;
-		m->note.initiator =
-		    m->note.incarnation[splitmix(seed) % m->note.count];
+		/* Any bytes; few of them do. */
+		i = m->note.record_len % 96 + 1;
+		memset(m->note.record + i, 0, sizeof(m->note.record) - i);
+		m->note.record_len = (uint16_t)i;
 		break;
 	case MSG_STATUS_ANSWER:
 		msg_fit_versions(&m->status_answer.version_min,

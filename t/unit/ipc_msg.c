@@ -483,11 +483,6 @@ test_sense_sync(void)
 	    a.frame.bytes = 88);
 	SENSE(MSG_ACK, "durable", a.ack.appended = 1, a.ack.durable = 2);
 	SENSE(MSG_NOTE, "uuid", memset(a.note.uuid, 0, 16));
-	SENSE(MSG_NOTE, "incarnation", a.note.count = 2,
-	    a.note.incarnation[0] = a.note.incarnation[1] = a.note.initiator =
-		1);
-	SENSE(MSG_NOTE, "initiator", a.note.count = 1,
-	    a.note.incarnation[0] = 1, a.note.initiator = 2);
 	SENSE(MSG_FOUND, "uuid", memset(a.found.uuid, 0, 16));
 	SENSE(MSG_FOUND_ANSWER, "uuid", memset(a.found_answer.uuid, 0, 16));
 	SENSE(MSG_ABANDON, "uuid", memset(a.abandon.uuid, 0, 16));

@@ -48,26 +48,26 @@ test_founding(void)
 	struct stat st;
 
 	is_i64(open_it(), EX_CONFIG, "not there: refused");
-	is_i64(datadir_found(&conf, &self), 0, "founded");
+	is_i64(datadir_found(&conf, &self, false), 0, "founded");
 	ok(stat(conf.node.data_dir, &st) == 0 && (st.st_mode & 07777) == 0750,
 	    "made with mode 0750");
 	is_i64(open_it(), 0, "opened");
-	is_i64(datadir_found(&conf, &self), EX_CANTCREAT, "but once");
+	is_i64(datadir_found(&conf, &self, false), EX_CANTCREAT, "but once");
 	in_dir(path, sizeof(path), NODE_FILE_NAME);
 	unlink(path);
 	is_i64(open_it(), EX_CONFIG, "without its node file: refused");
 	in_dir(path, sizeof(path), NODE_FILE_TMP);
 	close(open(path, O_CREAT | O_WRONLY, 0600));
-	is_i64(datadir_found(&conf, &self), 0,
+	is_i64(datadir_found(&conf, &self, false), 0,
 	    "what an interrupted founding left does no harm");
 	in_dir(path, sizeof(path), NODE_FILE_NAME);
 	unlink(path);
 	in_dir(path, sizeof(path), "precious");
 	close(open(path, O_CREAT | O_WRONLY, 0600));
-	is_i64(datadir_found(&conf, &self), EX_CANTCREAT,
+	is_i64(datadir_found(&conf, &self, false), EX_CANTCREAT,
 	    "anything else in it does");
 	unlink(path);
-	is_i64(datadir_found(&conf, &self), 0, "founded again");
+	is_i64(datadir_found(&conf, &self, false), 0, "founded again");
 }
 
 static void
@@ -89,7 +89,7 @@ test_identity(void)
 	close(fd);
 	is_i64(open_it(), EX_CONFIG, "damaged: refused");
 	unlink(path);
-	is_i64(datadir_found(&conf, &self), 0, "founded again");
+	is_i64(datadir_found(&conf, &self, false), 0, "founded again");
 }
 
 static void
@@ -164,7 +164,7 @@ found_it(void)
 {
 	struct rights r = founder();
 
-	(void)datadir_found(&conf, &r);
+	(void)datadir_found(&conf, &r, false);
 }
 
 /* Is it founded, and everything in it whose it should be? */
@@ -222,7 +222,7 @@ test_founding_looked_at(void)
 		_exit(0);
 	}
 	close(lock_fd);
-	is_i64(datadir_found(&conf, &self), 0, "a founding waits for that");
+	is_i64(datadir_found(&conf, &self, false), 0, "a founding waits for that");
 	waitpid(pid, NULL, 0);
 	close(dir_fd);
 	empty_it();
@@ -243,7 +243,7 @@ test_killed_founding(void)
 			break;
 		if (access(path, F_OK) == 0)
 			whole++;
-		else if (datadir_found(&conf, &r) == 0)
+		else if (datadir_found(&conf, &r, false) == 0)
 			again++;
 		if (!is_whole()) {
 			diag("killed at %u: neither whole nor to be had", n);

@@ -143,11 +143,11 @@ test_founding(void)
 	    lchown(link, USER, USER) != 0)
 		abort();
 	strcpy(conf.node.data_dir, link);
-	ok(datadir_found(&conf, &rights) != 0, "a data directory: a link");
+	ok(datadir_found(&conf, &rights, false) != 0, "a data directory: a link");
 	ok(is_roots(roots), "what it leads to is not given away");
 	path_in(link, "below", data);
 	strcpy(conf.node.data_dir, data);
-	ok(datadir_found(&conf, &rights) != 0, "a link on the way");
+	ok(datadir_found(&conf, &rights, false) != 0, "a link on the way");
 	ok(is_roots(roots) && rmdir(roots) == 0, "nothing is made there");
 	unlink(link);
 
@@ -156,10 +156,10 @@ test_founding(void)
 	mkdir(data, 0755);
 	path_in(data, DATADIR_LOCK, lock);
 	plant(lock, HARD_LINK);
-	ok(datadir_found(&conf, &rights) != 0, "its lock: a second name");
+	ok(datadir_found(&conf, &rights, false) != 0, "its lock: a second name");
 	ok(is_untouched(), "is not given away");
 	unlink(lock);
-	ok(datadir_found(&conf, &rights) == 0, "founded");
+	ok(datadir_found(&conf, &rights, false) == 0, "founded");
 	path_in(data, "node", node);
 	path_in(data, "node.old", link);
 	if (rename(node, link) != 0 || symlink(link, node) != 0)

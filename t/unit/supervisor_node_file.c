@@ -64,7 +64,7 @@ test_text(void)
 		   "nodelife-node 9\nx\n", 18, &out, why, sizeof(why)),
 	    -ENOTSUP, "a later format is told apart from damage");
 	is_str(why,
-	    "format version 9, this program knows 2: run the release that "
+	    "format version 9, this program knows 3: run the release that "
 	    "wrote it, or a newer one",
 	    "and named, with what to do");
 	is_i64(node_file_decode(
@@ -76,9 +76,42 @@ test_text(void)
 	is_i64(node_file_decode(text, (size_t)len, &out, why, sizeof(why)), 0,
 	    "is read");
 	ok(same(&out, &old), "as what it is");
-	old.format = NODE_FILE_FORMAT + 1;
+	old.format = NODE_FILE_FORMAT_3 + 1;
 	is_i64(node_file_encode(&old, text, sizeof(text)), -EINVAL,
 	    "none that is not known is written");
+}
+
+/* Of a group of several: unjoined, then joined, and nothing else. */
+static void
+test_several(void)
+{
+	char text[NODE_FILE_MAX], why[128];
+	struct node_file n = sample, out;
+	int len;
+
+	n.format = NODE_FILE_FORMAT_3;
+	n.members = 3;
+	len = node_file_encode(&n, text, sizeof(text));
+	ok(len > 0 && strstr(text, "\nmembers 3\ncheck ") != NULL,
+	    "one of three");
+	is_i64(node_file_decode(text, (size_t)len, &out, why, sizeof(why)), 0,
+	    "is read");
+	ok(same(&out, &n) && out.members == 3 && node_file_joined(&out),
+	    "as what it is");
+	n.members = NODE_FILE_MEMBERS + 1;
+	is_i64(node_file_encode(&n, text, sizeof(text)), -EINVAL,
+	    "there are no larger groups");
+	n.members = 0;
+	is_i64(node_file_encode(&n, text, sizeof(text)), -EINVAL,
+	    "a uuid, and no members");
+	memset(n.group_uuid, 0, sizeof(n.group_uuid));
+	is_i64(node_file_encode(&n, text, sizeof(text)), -EINVAL,
+	    "a generation, and no group");
+	n.generation = 0;
+	len = node_file_encode(&n, text, sizeof(text));
+	is_i64(node_file_decode(text, (size_t)len, &out, why, sizeof(why)), 0,
+	    "an unjoined one is read");
+	ok(same(&out, &n) && !node_file_joined(&out), "as what it is");
 }
 
 static void
@@ -136,6 +169,7 @@ int
 main(void)
 {
 	test_text();
+	test_several();
 	test_names();
 	test_files();
 	return tap_done();

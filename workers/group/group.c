@@ -618,7 +618,7 @@ group_main(struct worker *w)
 	struct group *g;
 	int rc;
 
-	worker_open(w, "group", KEEP_DATA);
+	worker_open(w, "group", KEEP_DATA | KEEP_PEERS);
 	g = worker_state(w, PHASE_RAFT_METADATA_REPLAY, sizeof(*g));
 	g->w = w;
 	g->r = w->region;

@@ -157,7 +157,7 @@ status_read(struct status *st, const struct region *r, const struct conf *conf,
 	memset(st, 0, sizeof(*st));
 	seq_snapshot(r->seq, &st->seq);
 	commit_view_read(r->commit, &st->view);
-	st->waiting = trouble_stands(r, TROUBLE_BOOT_WAITS);
+	st->waiting = trouble_boot_waits(r);
 	st->booted = st->seq.phase == PHASE_GATEWAY_ENABLE && !st->waiting;
 	st->stops = trouble_stops(r);
 	st->health = health_of(st);

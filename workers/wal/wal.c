@@ -227,7 +227,7 @@ wal_main(struct worker *worker)
 {
 	struct wal *w;
 
-	worker_open(worker, "wal", KEEP_DATA);
+	worker_open(worker, "wal", KEEP_DATA | KEEP_FROM);
 	w = worker_state(worker, PHASE_WAL_RECOVERY, sizeof(*w));
 	w->w = worker;
 	w->r = worker->region;

@@ -211,7 +211,7 @@ format_raise(struct wal *w)
 	rc = node_file_read(dir, &node, why, sizeof(why));
 	if (rc != 0)
 		return wal_boot_fault(w, NODE_FILE_NAME, "read", -rc);
-	if (node.format == NODE_FILE_FORMAT) {
+	if (node.format >= NODE_FILE_FORMAT) {
 		rc = tail_tells(w, &node) ? 0 : wal_file_sync(dir);
 		return rc == 0
 			   ? 0
