@@ -3,6 +3,7 @@
  */
 #include "shm/members.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -179,6 +180,21 @@ quorum_look(struct members_look *out)
 		    &out->view.quorum, quorum_set(out->view.voters, ready));
 }
 
+static void
+master_look(const struct region *r, uint64_t now_ns, struct members_look *out)
+{
+	uint64_t since_ns;
+
+	if (out->joined && out->view.master >= 0 &&
+	    (unsigned)out->view.master < out->count) {
+		out->master = &out->row[out->view.master];
+		return;
+	}
+	if (peers_no_master(
+		r->peers, &since_ns, out->no_master, sizeof(out->no_master)))
+		out->no_master_ms = ms_since(since_ns, now_ns);
+}
+
 static uint64_t
 lease_left_ms(uint64_t until_ns)
 {
@@ -200,6 +216,7 @@ members_look(const struct region *r, uint64_t now_ns, struct members_look *out)
 	rows_look(r, now_ns, out);
 	lags_look(out);
 	quorum_look(out);
+	master_look(r, now_ns, out);
 	out->lease_ms = lease_left_ms(out->view.lease_until_ns);
 }
 
@@ -231,6 +248,27 @@ members_text(const struct members_look *m, char *buf, size_t size)
 	if (m->connected > m->ready && n > 0 && (size_t)n < size)
 		snprintf(buf + n, size - (size_t)n,
 		    ", %u connected and not in step", m->connected - m->ready);
+	return buf;
+}
+
+char *
+members_master_text(const struct members_look *m, char *buf, size_t size)
+{
+	const struct member_look *master = m->master;
+
+	if (size > 0)
+		buf[0] = '\0';
+	if (!m->joined || m->view.role == ROLE_MASTER)
+		return buf;
+	if (master == NULL)
+		snprintf(buf, size, "no master for %" PRIu64 " ms: %s",
+		    m->no_master_ms,
+		    m->no_master[0] != '\0' ? m->no_master : "not known why");
+	else
+		snprintf(buf, size, "a %s: the master is %s at %s",
+		    role_name(m->view.role), master->name,
+		    master->client[0] != '\0' ? master->client
+					      : "an address not told");
 	return buf;
 }
 

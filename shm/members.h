@@ -55,6 +55,9 @@ struct members_look {
 	unsigned voters, connected; /* voters; of them with a link, and self */
 	unsigned ready; /* of these, who would acknowledge a record */
 	int spare; /* quorum_spare() of these */
+	const struct member_look *master; /* a row; NULL = none is known */
+	uint64_t no_master_ms; /* for how long, of a group; 0 = not told */
+	char no_master[PEER_TEXT]; /* and why; "" = not told */
 	uint64_t lease_ms; /* left; 0 = none is held, MEMBERS_NEVER = none is
 			      needed (one member is a quorum) */
 };
@@ -69,6 +72,11 @@ bool members_shown(const struct members_look *m);
  * most size bytes, returns buf.
  */
 char *members_text(const struct members_look *m, char *buf, size_t size);
+/*
+ * Why this node is no master, for who wants to write: who is it and where, or
+ * since when there is none, and why. "" = it is the master, or of no group.
+ */
+char *members_master_text(const struct members_look *m, char *buf, size_t size);
 /* What its link, or its data connection, is: one word. */
 const char *member_link_word(const struct member_look *row);
 /* Its flags in words, one behind the other; "" = none. */

@@ -24,6 +24,8 @@ static const struct command {
 	{ "stop", 60, false,
 	    "stop the node in order and wait until it is gone" },
 	{ "status", 10, false, "say whether it runs, and in which state" },
+	{ "members", 10, true,
+	    "show who is in the group; members -j: as JSON" },
 	{ "drain", 10, false, "begin to stop it, do not wait" },
 	{ "reload", 10, false,
 	    "read the configuration again, show what changed" },
@@ -237,5 +239,7 @@ main(int argc, char **argv)
 		return ctl_stop(&c);
 	if (strcmp(cmd->name, "status") == 0)
 		return ctl_status(&c);
+	if (strcmp(cmd->name, "members") == 0)
+		return ctl_members(&c, argc > 1 ? argv[1] : NULL);
 	return ctl_talk(&c, line);
 }

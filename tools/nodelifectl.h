@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include "conf/conf.h"
+#include "shm/members.h"
 #include "shm/region.h"
 
 /* Exit codes; beyond these the ones of sysexits(3). */
@@ -62,6 +63,14 @@ void ctl_data(const struct ctl *c, struct ctl_life *l);
 const char *ctl_printable(char *text);
 /* Prints what state the node is in. An exit code. */
 int ctl_status(const struct ctl *c);
+
+/*
+ * members.c: prints who is in the group; how: NULL, or "-j" for JSON. An exit
+ * code.
+ */
+int ctl_members(const struct ctl *c, const char *how);
+/* A line for each member that is not as it should be, and why. */
+void ctl_members_why(const struct members_look *m);
 
 /* talk.c: a connection to the control socket, or -errno: -ETIMEDOUT if its
  * queue stays full for left_ms. */

@@ -183,16 +183,16 @@ ctl_printable(char *text)
  * its reason; is that the first of the troubles that stand?
  */
 static bool
-say_served(const struct region *r, const struct trouble_info *first)
+say_served(const struct region *r, const struct members_look *m,
+    const struct trouble_info *first)
 {
+	char text[512];
 	enum shutdown_step step =
 	    atomic_load_explicit(&r->seq->shutdown, memory_order_acquire);
 	unsigned stops =
 	    first != NULL ? trouble_stops_of(first->kind) : STOPS_NOTHING;
 	bool booted = seq_reached(r->seq, PHASE_GATEWAY_ENABLE);
-	struct commit_view view;
 
-	commit_view_read(r->commit, &view);
 	if (step != SHUTDOWN_NONE) {
 		printf("stopping: %s", shutdown_name(step));
 		return stops != STOPS_NOTHING;
@@ -207,16 +207,22 @@ say_served(const struct region *r, const struct trouble_info *first)
 		printf("not serving: %s",
 		    phase_name(atomic_load_explicit(
 			&r->seq->phase, memory_order_acquire)));
-	else if (view.readonly != 0)
+	else if (m->view.readonly != 0)
 		printf("serving reads only: recovery mode readonly");
 	else if (stops != STOPS_NOTHING)
 		printf("serving, but no writes");
+	else if (members_master_text(m, text, sizeof(text))[0] != '\0')
+		printf(
+		    "serving, but writes are refused: %s", ctl_printable(text));
 	else if (!commit_is_master(r))
 		printf("serving, but writes are refused: its role is %s",
-		    role_name(view.role));
+		    role_name(m->view.role));
+	else if (m->spare < 0)
+		printf("serving, but no writes: the group has %s",
+		    members_text(m, text, sizeof(text)));
 	else
 		printf("serving");
-	return booted && view.readonly == 0 && stops != STOPS_NOTHING;
+	return booted && m->view.readonly == 0 && stops != STOPS_NOTHING;
 }
 
 /*
@@ -227,6 +233,7 @@ static void
 say_state(const struct ctl *c, const struct ctl_life *l)
 {
 	static struct trouble_info t[TROUBLE_COUNT];
+	static struct members_look m;
 	char waits[1024];
 	unsigned count, i = 0;
 
@@ -238,12 +245,17 @@ say_state(const struct ctl *c, const struct ctl_life *l)
 		return;
 	}
 	count = trouble_list(&l->region, t);
-	if (say_served(&l->region, count > 0 ? t : NULL))
+	members_look(&l->region, mono_ns(), &m);
+	if (say_served(&l->region, &m, count > 0 ? t : NULL))
 		printf(": %s", ctl_printable(t[i++].text));
 	printf("\n");
 	for (; i < count; i++)
 		printf("%s: %s\n", trouble_name(t[i].kind),
 		    ctl_printable(t[i].text));
+	if (!members_shown(&m))
+		return;
+	printf("group: %s\n", members_text(&m, waits, sizeof(waits)));
+	ctl_members_why(&m);
 }
 
 int

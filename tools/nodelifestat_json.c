@@ -216,6 +216,9 @@ group_set(json_t *top, const struct region *r, const struct stat_sample *s)
 	set_u64(o, "voters_ready", m->ready);
 	json_object_set_new(
 	    o, "text", json_string(members_text(m, words, sizeof(words))));
+	set_u64(o, "no_master_ms", m->no_master_ms);
+	json_object_set_new(
+	    o, "no_master", text(m->no_master, sizeof(m->no_master)));
 	set_ms(o, "lease_ms", m->lease_ms);
 	json_object_set_new(o, "last_election",
 	    election_find(r, &e) ? text(e.text, EVENT_TEXT_MAX) : json_null());

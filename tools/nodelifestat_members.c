@@ -27,11 +27,27 @@ row_quorum(struct screen *sc)
 	    c[C_ELECTIONS_HELD], c[C_ELECTIONS_WON]);
 }
 
+/* Who it is, or since when and why there is none. */
+static char *
+master_text(const struct members_look *m, char *buf, size_t size)
+{
+	char age[CELL];
+
+	if (m->master != NULL)
+		snprintf(buf, size, "master %s", m->master->name);
+	else if (m->no_master_ms == 0)
+		snprintf(buf, size, "no master");
+	else
+		snprintf(buf, size, "no master for %s: %s",
+		    text_age(age, sizeof(age), m->no_master_ms), m->no_master);
+	return buf;
+}
+
 static void
 row_master(struct screen *sc)
 {
 	const struct stat_sample *s = sc->s;
-	char age[CELL], text[EVENT_TEXT_MAX];
+	char age[CELL], why[PEER_TEXT + 64];
 	struct event e;
 
 	if (!s->group.joined) {
@@ -39,16 +55,16 @@ row_master(struct screen *sc)
 		    "found the group on one of its members: nodelifectl found");
 		return;
 	}
-	if (!election_find(sc->r, &e)) {
-		screen_row(sc, PLAIN, "master %s",
-		    s->member[0] != '\0' ? s->member : "unknown");
+	master_text(&s->group, why, sizeof(why));
+	if (s->group.master == NULL || !election_find(sc->r, &e)) {
+		screen_row(
+		    sc, s->group.master == NULL ? BAD : PLAIN, "%s", why);
 		return;
 	}
 	text_age(age, sizeof(age),
 	    s->at_ns > e.mono_ns ? (s->at_ns - e.mono_ns) / NS_PER_MS : 0);
-	text_clean(text, sizeof(text), e.text, sizeof(e.text));
-	screen_row(sc, PLAIN, "master %s, last %s ago: %s",
-	    s->member[0] != '\0' ? s->member : "unknown", age, text);
+	screen_row(sc, PLAIN, "%s, last %s ago: %.*s", why, age,
+	    (int)sizeof(e.text), e.text);
 }
 
 static char *

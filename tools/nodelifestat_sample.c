@@ -160,8 +160,8 @@ view_take(const struct region *r, struct stat_sample *out)
 		    cs->name[out->view.master], MEMBER_NAME_MAX);
 	booted = out->seq.phase == PHASE_GATEWAY_ENABLE && !out->seq.failed;
 	out->can_read = booted && commit_serves_reads(r);
-	out->can_write =
-	    booted && commit_is_master(r) && out->view.readonly == 0;
+	out->can_write = booted && commit_is_master(r) &&
+			 out->view.readonly == 0 && out->group.spare >= 0;
 }
 
 static void

@@ -5,6 +5,7 @@
  */
 #include <jansson.h>
 
+#include "ipc/msg_vote.h"
 #include "t/shm_fixture.h"
 #include "workers/health/page.h"
 
@@ -372,6 +373,205 @@ test_metrics(void)
 	fixture_close(&f);
 }
 
+/* Rows show what members tell each other, by the same bits. */
+static const uint32_t flags_of_wire[] = { ROUND_NO_SPACE, ROUND_STALLED,
+	ROUND_LOG_CLOSED, ROUND_BEHIND, ROUND_WANTS_RESTORE };
+static const uint32_t flags_shown[] = {
+#define X(bit, name, text) bit,
+	MEMBER_FLAGS(X)
+#undef X
+};
+
+/* n1 is this node, n2 takes records, n3 is refused. */
+static void
+group_of_three(enum role role)
+{
+	struct commit_view v = { .term = 7,
+		.epoch = 1,
+		.role = (uint8_t)role,
+		.master = role == ROLE_MASTER    ? 0
+			  : role == ROLE_REPLICA ? 1
+						 : -1,
+		.member_count = 3,
+		.voters = 7,
+		.quorum = quorum_count(2, 3),
+		.lease_until_ns = role == ROLE_MASTER
+				      ? clock_ns(CLOCK_BOOTTIME) + 60 * NS_PER_S
+				      : 0 };
+	struct peer_row *row = f.r.peers->row;
+	unsigned i;
+
+	for (i = 0; i < 3; i++) {
+		snprintf(f.r.commit->name[i], MEMBER_NAME_MAX, "n%u", i + 1);
+		snprintf(
+		    f.r.commit->client[i], MEMBER_ADDR_MAX, "h%u:7379", i + 1);
+		atomic_store(&row[i].heard_ns, mono_ns());
+		atomic_store(&row[i].since_ns, mono_ns());
+	}
+	atomic_store(&row[1].link, PEER_UP);
+	atomic_store(&row[1].feed,
+	    role == ROLE_MASTER ? PEER_FEED_LIVE : PEER_FEED_FROM);
+	atomic_store(&row[1].acked, 7);
+	atomic_store(&row[1].flags, 0);
+	atomic_store(&row[1].flight_bytes, 512);
+	atomic_store(&row[2].link, PEER_REFUSED);
+	atomic_store(&row[2].behind_ns, mono_ns() - 12 * NS_PER_S);
+	peer_text_set(&row[2].error, "another \"group\" key");
+	position_set(&f.r.pos->term_start, epoch_word(1, 5));
+	position_set(&f.r.pos->committed, epoch_word(1, 9));
+	position_set(&f.r.pos->appended, 10);
+	position_set(&f.r.pos->applied, 9);
+	commit_view_write(f.r.commit, &v);
+}
+
+static const char *
+in(const char *key, const char *inner)
+{
+	const char *s = json_string_value(
+	    json_object_get(json_object_get(body, key), inner));
+
+	return s != NULL ? s : "(none)";
+}
+
+static void
+test_group(void)
+{
+	const char *error = "", *name = "";
+	json_t *n3;
+
+	open_region(RECOVERY_NORMAL);
+	boot_to(PHASE_COUNT);
+	group_of_three(ROLE_MASTER);
+	is_u64(get("/readyz"), 200, "a master of three");
+	ok(truth("can_read") && truth("can_write") &&
+		truth("can_read_eventual"),
+	    "serves all");
+	ok(json_is_null(json_object_get(body, "reason")), "for no reason not");
+	is_str(in("quorum", "text"), "can lose no more member (2 of 3)",
+	    "and tells what it can lose");
+	atomic_store(&f.r.peers->row[1].flags, 1);
+	is_u64(get("/readyz"), 200, "without a quorum it is ready");
+	ok(!truth("can_write"), "and not for writes");
+	is_str(text("reason"),
+	    "the group has no quorum: 1 of 3, 2 needed, 1 "
+	    "connected and not in step",
+	    "says why");
+	is_u64(get_at("GET", "/readyz", "write", mono_ns()), 503, "as asked");
+
+	group_of_three(ROLE_REPLICA);
+	is_u64(get("/readyz"), 200, "a replica is ready, too");
+	is_str(text("role"), "replica", "as what it is");
+	is_str(text("reason"), "a replica: the master is n2 at h2:7379",
+	    "says where to write");
+	is_str(text("master_address"), "h2:7379", "for programs, too");
+	ok(truth("can_read_eventual") && !truth("can_read") &&
+		!truth("can_write"),
+	    "serves eventual reads");
+	is_u64(get_at("GET", "/readyz", "master", mono_ns()), 503,
+	    "no master for a load balancer");
+	is_u64(get_at("GET", "/readyz", "replica", mono_ns()), 200,
+	    "a replica for it");
+
+	group_of_three(ROLE_UNKNOWN);
+	peers_no_master_set(
+	    f.r.peers, mono_ns() - 3 * NS_PER_S, "n2 is silent");
+	is_u64(get("/readyz"), 200, "no master: ready for eventual reads");
+	ok(strncmp(text("reason"), "no master for 3", 15) == 0 &&
+		strstr(text("reason"), "ms: n2 is silent") != NULL,
+	    "says since when and why: %s", text("reason"));
+	is_u64(get_at("GET", "/readyz", "read", mono_ns()), 503,
+	    "who wants more is told");
+	is_u64(get_at("GET", "/readyz", "replica", mono_ns()), 503,
+	    "and it follows nobody");
+	is_u64(get("/livez"), 200, "a probe that kills does not look at it");
+
+	is_u64(get("/healthz"), 200, "the rows");
+	n3 = json_array_get(json_object_get(body, "members"), 2);
+	json_unpack(n3, "{s:s, s:s}", "name", &name, "error", &error);
+	is_str(name, "n3", "of each member");
+	is_str(error, "another \"group\" key", "with its last error");
+	fixture_close(&f);
+}
+
+static void
+test_group_metrics(void)
+{
+	static const char *const want[] = { "nodelife_members 3\n",
+		"nodelife_voters_connected 2\n", "nodelife_has_quorum 1\n",
+		"nodelife_quorum_margin 0\n", "nodelife_lease_seconds 59.",
+		"nodelife_member_up{member=\"n2\"} 1\n",
+		"nodelife_member_up{member=\"n3\"} 0\n",
+		"nodelife_member_link{member=\"n3\",link=\"refused\"} 1\n",
+		"nodelife_member_feed{member=\"n2\",feed=\"live\"} 1\n",
+		"nodelife_member_lag_records{member=\"n2\"} 3\n",
+		"nodelife_member_behind_seconds{member=\"n3\"} 12",
+		"nodelife_member_position{member=\"n2\",name=\"acked\"} 7\n",
+		"nodelife_member_flight_bytes{member=\"n2\"} 512\n",
+		"nodelife_member_told{member=\"n2\",what=\"no_space\"} 0\n" };
+	size_t i;
+
+	open_region(RECOVERY_NORMAL);
+	boot_to(PHASE_COUNT);
+	group_of_three(ROLE_MASTER);
+	is_u64(get("/metrics"), 200, "metrics of a group");
+	for (i = 0; i < NITEMS(want); i++)
+		ok(has(want[i]), "%s", want[i]);
+	ok(!has("member=\"n1\""), "the node itself is no row");
+	ok(sizeof(flags_shown) == sizeof(flags_of_wire) &&
+		memcmp(flags_shown, flags_of_wire, sizeof(flags_shown)) == 0,
+	    "what members tell has the wire's bits");
+	fixture_close(&f);
+}
+
+/* Is it a metric of the page, or a label's value there? */
+static bool
+told_of(const char *word, size_t len, const char *before, const char *behind)
+{
+	char find[160];
+
+	snprintf(
+	    find, sizeof(find), "%s%.*s%s", before, (int)len, word, behind);
+	return has(find);
+}
+
+/* Each name, and each value of a label, that the alert rules go by. */
+static void
+test_alerts(void)
+{
+	static const char abc[] = "abcdefghijklmnopqrstuvwxyz_";
+	unsigned names = 0, values = 0, wrong = 0;
+	char line[512], *at;
+	size_t n;
+	FILE *in = fopen("conf/nodelife-alerts.yml", "r");
+
+	if (!ok(in != NULL, "the alert rules"))
+		return;
+	open_region(RECOVERY_NORMAL);
+	boot_to(PHASE_COUNT);
+	group_of_three(ROLE_MASTER);
+	get("/metrics");
+	while (fgets(line, sizeof(line), in) != NULL) {
+		if (strncmp(line, "        expr: ", 14) != 0)
+			continue;
+		for (at = line; (at = strstr(at, "nodelife_")) != NULL;
+		     at += n, names++) {
+			n = strspn(at, abc);
+			wrong += !told_of(at, n, "# TYPE ", " ");
+		}
+		for (at = line; (at = strpbrk(at, "\"|")) != NULL;) {
+			n = strspn(++at, abc);
+			if (n == 0 || strstr(line, "nodelife_") == NULL)
+				continue;
+			values++;
+			wrong += !told_of(at, n, "=\"", "\"");
+		}
+	}
+	fclose(in);
+	ok(names > 20 && values > 20, "%u names, %u values", names, values);
+	is_u64(wrong, 0, "all of them are in /metrics");
+	fixture_close(&f);
+}
+
 static void
 test_refusals(void)
 {
@@ -402,6 +602,9 @@ main(void)
 	test_failed();
 	test_stuck();
 	test_metrics();
+	test_group();
+	test_group_metrics();
+	test_alerts();
 	test_refusals();
 	text_free(&page.body);
 	json_decref(body);

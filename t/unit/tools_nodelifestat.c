@@ -394,6 +394,69 @@ test_group(void)
 	region_drop(&r);
 }
 
+/* The same by nodelifectl. */
+static void
+ctl_run(const char *args, char *out, size_t size)
+{
+	char command[1200];
+	size_t n;
+	FILE *p;
+
+	snprintf(command, sizeof(command), "%.*s/nodelifectl -r %s %s 2>&1",
+	    (int)(strrchr(program, '/') - program), program, run_dir, args);
+	p = popen(command, "r");
+	n = p != NULL ? fread(out, 1, size - 1, p) : 0;
+	out[n] = '\0';
+	if (p != NULL)
+		pclose(p);
+}
+
+static void
+test_members(void)
+{
+	static char out[16384];
+	struct commit_view view;
+	struct region r;
+	const char *name = "";
+	json_t *top;
+
+	region_make(&r);
+	group_fill(&r);
+	seq_seal(r.seq);
+	ctl_run("members", out, sizeof(out));
+	ok(strstr(out, "master, term 7: can lose no more member (2 of 3)\n") !=
+		NULL,
+	    "nodelifectl members: the group: %s", out);
+	ok(strstr(out,
+	       "\nn2      replica  live     h2:7379  "
+	       "db.example:7380  000000000000abc1  0      0        23\n") !=
+		NULL,
+	    "a row of a member");
+	ok(strstr(out, "\nn3: refused: its group key is another one\n") != NULL,
+	    "and why one is not there");
+	ctl_run("members --json", out, sizeof(out));
+	top = json_loads(out, 0, NULL);
+	json_unpack(top, "{s:[{}, {}, {s:s}]}", "members", "name", &name);
+	ok(strcmp(name, "n3") == 0, "as JSON: %s", out);
+	json_decref(top);
+	ctl_run("status", out, sizeof(out));
+	ok(strstr(out, "serving\ngroup: can lose no more member (2 of 3)\n"
+		       "n3: refused: its group key is another one\n") != NULL,
+	    "status: %s", out);
+	commit_view_read(r.commit, &view);
+	view.role = ROLE_REPLICA;
+	view.self = 2;
+	view.master = 0;
+	row_set(&r, 0, PEER_UP, PEER_FEED_FROM, 0, "");
+	commit_view_write(r.commit, &view);
+	ctl_run("status", out, sizeof(out));
+	ok(strstr(out,
+	       "serving, but writes are refused: a replica: the master "
+	       "is n1 at h1:7379\ngroup: can lose 1 more member") != NULL,
+	    "of a replica: %s", out);
+	region_drop(&r);
+}
+
 static void
 test_unjoined(void)
 {
@@ -686,6 +749,7 @@ main(int argc, char **argv)
 	test_show();
 	test_troubles();
 	test_group();
+	test_members();
 	test_unjoined();
 	test_wait();
 	test_wakes();

@@ -9,7 +9,7 @@
 #include "shm/assert.h"
 #include "shm/bits.h"
 #include "shm/log/log_clock.h"
-#include "workers/health/page.h"
+#include "workers/health/metrics.h"
 
 /* Bounds in the histogram's unit. */
 static const uint64_t bounds_ns[] = { 5000, 10000, 20000, 50000, 100000, 200000,
@@ -19,22 +19,22 @@ static const uint64_t bounds_ns[] = { 5000, 10000, 20000, 50000, 100000, 200000,
 static const uint64_t bounds_count[] = { 1, 2, 5, 10, 20, 50, 100, 200, 500,
 	1000, 2000, 5000, 10000 };
 
-static void
-head(struct text *t, const char *name, const char *type, const char *help)
+void
+metric_head(
+    struct text *t, const char *name, const char *type, const char *help)
 {
 	text_add(t, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
-static void
-gauge(struct text *t, const char *name, const char *help, uint64_t v)
+void
+metric_gauge(struct text *t, const char *name, const char *help, uint64_t v)
 {
-	head(t, name, "gauge", help);
+	metric_head(t, name, "gauge", help);
 	text_add(t, "%s %" PRIu64 "\n", name, v);
 }
 
-/* A label's value: backslash, quote and newline are escaped. */
-static void
-label(struct text *t, const char *name, const char *value)
+void
+metric_label(struct text *t, const char *name, const char *value)
 {
 	text_add(t, "%s=\"", name);
 	for (; *value != '\0'; value++) {
@@ -57,7 +57,7 @@ counters_add(struct text *t, const struct counters *c)
 	for (i = 0; i < COUNTER_COUNT; i++) {
 		snprintf(
 		    name, sizeof(name), "nodelife_%s_total", counter_name(i));
-		head(t, name, "counter", counter_help(i));
+		metric_head(t, name, "counter", counter_help(i));
 		text_add(t, "%s %" PRIu64 "\n", name, counter_sum(c, i));
 	}
 }
@@ -73,7 +73,7 @@ hist_add_text(struct text *t, enum hist which, const struct histogram *h)
 
 	snprintf(name, sizeof(name), "nodelife_%s%s", hist_name(which),
 	    ns ? "_seconds" : "");
-	head(t, name, "histogram", hist_help(which));
+	metric_head(t, name, "histogram", hist_help(which));
 	for (i = 0; i < n; i++)
 		text_add(t, "%s_bucket{le=\"%.9g\"} %" PRIu64 "\n", name,
 		    (double)bound[i] * scale, hist_below(h, bound[i]));
@@ -115,7 +115,7 @@ positions_add(struct text *t, const struct region *r)
 	};
 	size_t i;
 
-	head(
+	metric_head(
 	    t, "nodelife_position", "gauge", "How far the node got, as a VLSN");
 	for (i = 0; i < NITEMS(row); i++)
 		text_add(t, "nodelife_position{name=\"%s\"} %" PRIu64 "\n",
@@ -127,15 +127,16 @@ role_add(struct text *t, const struct status *st)
 {
 	unsigned role;
 
-	head(t, "nodelife_role", "gauge", "1 for the node's role");
+	metric_head(t, "nodelife_role", "gauge", "1 for the node's role");
 	for (role = 0; role <= ROLE_SHUTDOWN; role++)
 		text_add(t, "nodelife_role{role=\"%s\"} %d\n", role_name(role),
 		    st->view.role == role);
-	gauge(t, "nodelife_term", "Term of the group", st->view.term);
-	gauge(t, "nodelife_master_known", "1 when a master is known",
+	metric_gauge(t, "nodelife_term", "Term of the group", st->view.term);
+	metric_gauge(t, "nodelife_master_known", "1 when a master is known",
 	    st->master_known);
-	gauge(t, "nodelife_can_read", "1 when reads are served", st->can_read);
-	gauge(
+	metric_gauge(
+	    t, "nodelife_can_read", "1 when reads are served", st->can_read);
+	metric_gauge(
 	    t, "nodelife_can_write", "1 when writes are served", st->can_write);
 }
 
@@ -144,11 +145,12 @@ troubles_add(struct text *t, const struct region *r)
 {
 	unsigned kind;
 
-	head(t, "nodelife_trouble", "gauge", "1 while this trouble stands");
+	metric_head(
+	    t, "nodelife_trouble", "gauge", "1 while this trouble stands");
 	for (kind = 0; kind < TROUBLE_COUNT; kind++)
 		text_add(t, "nodelife_trouble{kind=\"%s\"} %d\n",
 		    trouble_name(kind), trouble_stands(r, kind));
-	head(t, "nodelife_troubles_total", "counter",
+	metric_head(t, "nodelife_troubles_total", "counter",
 	    "Times this trouble began since the node's boot");
 	for (kind = 0; kind < TROUBLE_COUNT; kind++)
 		text_add(t,
@@ -162,7 +164,7 @@ flush_add(struct text *t, const struct region *r, const struct status *st)
 {
 	uint64_t since = position_get(&r->pos->flight_ns);
 
-	head(t, "nodelife_oldest_flush_seconds", "gauge",
+	metric_head(t, "nodelife_oldest_flush_seconds", "gauge",
 	    "For how long the log's oldest flush is in flight; 0: none is");
 	text_add(t, "nodelife_oldest_flush_seconds %.3f\n",
 	    since != 0 && st->now_ns > since
@@ -186,7 +188,7 @@ write_add(struct text *t, const struct region *r, const struct status *st)
 			SLOT_RUNNING)
 			oldest = since;
 	}
-	head(t, "nodelife_oldest_write_seconds", "gauge",
+	metric_head(t, "nodelife_oldest_write_seconds", "gauge",
 	    "For how long the oldest write waits for its answer; 0: none does");
 	text_add(t, "nodelife_oldest_write_seconds %.3f\n",
 	    (double)(st->now_ns - oldest) / 1e9);
@@ -197,38 +199,39 @@ boot_add(struct text *t, const struct region *r, const struct status *st)
 {
 	unsigned phase;
 
-	head(t, "nodelife_info", "gauge", "Names of this node");
+	metric_head(t, "nodelife_info", "gauge", "Names of this node");
 	text_add(t, "nodelife_info{");
-	label(t, "node", r->head->node);
+	metric_label(t, "node", r->head->node);
 	text_add(t, ",");
-	label(t, "group", r->head->group);
+	metric_label(t, "group", r->head->group);
 	text_add(t, ",");
-	label(t, "version", NODELIFE_VERSION);
+	metric_label(t, "version", NODELIFE_VERSION);
 	text_add(t, "} 1\n");
-	head(t, "nodelife_start_time_seconds", "gauge",
+	metric_head(t, "nodelife_start_time_seconds", "gauge",
 	    "When this boot began, since the epoch");
 	text_add(t, "nodelife_start_time_seconds %.3f\n",
 	    (double)r->head->started_wall_ms / 1000);
-	gauge(t, "nodelife_ready", "1 when /readyz is 200",
+	metric_gauge(t, "nodelife_ready", "1 when /readyz is 200",
 	    status_readyz(st) == 200);
-	gauge(t, "nodelife_alive", "1 when /livez is 200", st->alive);
-	gauge(t, "nodelife_draining", "1 when a stop is under way",
+	metric_gauge(t, "nodelife_alive", "1 when /livez is 200", st->alive);
+	metric_gauge(t, "nodelife_draining", "1 when a stop is under way",
 	    st->health == HEALTH_DRAINING);
 	flush_add(t, r, st);
 	write_add(t, r, st);
-	gauge(t, "nodelife_no_space", "1 when the log has no room",
+	metric_gauge(t, "nodelife_no_space", "1 when the log has no room",
 	    trouble_stands(r, TROUBLE_LOG_FULL));
-	head(t, "nodelife_clock_ahead_seconds", "gauge",
+	metric_head(t, "nodelife_clock_ahead_seconds", "gauge",
 	    "Log time minus the clock");
 	text_add(t, "nodelife_clock_ahead_seconds %.3f\n",
 	    (double)log_clock_ahead_ms(
 		position_get(&r->pos->clock_meet), mono_ns()) /
 		1000);
-	gauge(t, "nodelife_boot_milliseconds",
+	metric_gauge(t, "nodelife_boot_milliseconds",
 	    "How long the boot takes or took", st->seq.total_ms);
-	gauge(t, "nodelife_pending_gates", "Gates the next phase waits for",
-	    st->seq.pending_count);
-	head(t, "nodelife_phase", "gauge", "1 for the boot phase reached");
+	metric_gauge(t, "nodelife_pending_gates",
+	    "Gates the next phase waits for", st->seq.pending_count);
+	metric_head(
+	    t, "nodelife_phase", "gauge", "1 for the boot phase reached");
 	for (phase = 0; phase < PHASE_FAILED; phase++)
 		text_add(t, "nodelife_phase{phase=\"%s\"} %d\n",
 		    phase_name(phase), st->seq.phase == phase);
@@ -242,7 +245,7 @@ slots_add(struct text *t, const struct region *r, const char *name,
 {
 	unsigned slot;
 
-	head(t, name, type, help);
+	metric_head(t, name, type, help);
 	for (slot = 0; slot < SLOT_MAX; slot++) {
 		const struct slot_row *row = &r->slots->row[slot];
 
@@ -285,7 +288,7 @@ heartbeats_add(struct text *t, const struct region *r, uint64_t now_ns)
 	static const char name[] = "nodelife_worker_heartbeat_age_seconds";
 	unsigned slot;
 
-	head(t, name, "gauge", "Since the worker's last sign of life");
+	metric_head(t, name, "gauge", "Since the worker's last sign of life");
 	for (slot = 0; slot < SLOT_MAX; slot++) {
 		uint64_t beat = atomic_load_explicit(
 		    &r->slots->row[slot].heartbeat_ns, memory_order_acquire);
@@ -304,6 +307,7 @@ metrics_add(
 	boot_add(t, r, st);
 	troubles_add(t, r);
 	role_add(t, st);
+	metrics_group_add(t, &st->group);
 	positions_add(t, r);
 	slots_add(t, r, "nodelife_worker_up", "gauge",
 	    "1 while the worker runs", slot_up);

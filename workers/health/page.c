@@ -127,15 +127,65 @@ troubles_json(const struct status *st)
 	return list;
 }
 
+/* As this node sees it. */
+static json_t *
+quorum_json(const struct members_look *m)
+{
+	char words[128];
+
+	return json_pack("{s:b, s:i, s:i, s:i, s:s}", "has", m->spare >= 0,
+	    "can_lose", m->spare > 0 ? m->spare : 0, "voters", (int)m->voters,
+	    "ready", (int)m->ready, "text",
+	    members_text(m, words, sizeof(words)));
+}
+
+static json_t *
+members_json(const struct members_look *m)
+{
+	const struct member_look *row;
+	json_t *list = json_array(), *o;
+	char flags[256];
+	unsigned i;
+
+	for (i = 0; i < m->count; i++) {
+		row = &m->row[i];
+		member_flags_text(row->flags, flags, sizeof(flags));
+		o = json_pack("{s:o, s:s, s:s, s:s, s:b, s:o, s:o, s:o, s:o}",
+		    "name", safe_string(row->name), "role",
+		    role_name(row->role), "link", peer_link_name(row->link),
+		    "feed", peer_feed_name(row->feed), "ready", row->ready,
+		    "lag", row->lag_known ? integer(row->lag) : json_null(),
+		    "behind_ms", integer(row->behind_ms), "told",
+		    safe_string(flags), "error", safe_string(row->error));
+		json_object_set_new(o, "client", safe_string(row->client));
+		json_object_set_new(o, "heard_ms",
+		    row->heard_ms == MEMBERS_NEVER ? json_null()
+						   : integer(row->heard_ms));
+		json_array_append_new(list, o);
+	}
+	return list;
+}
+
 /* Facts of their own: no phase and no probe waits for a peer or a quorum. */
 static void
 add_role(json_t *obj, const struct status *st)
 {
+	char why[FAULT_TEXT_MAX];
+
 	json_object_set_new(obj, "role", json_string(role_name(st->view.role)));
 	json_object_set_new(obj, "term", integer(st->view.term));
 	json_object_set_new(obj, "master",
 	    st->master_known ? safe_string(st->master) : json_null());
+	json_object_set_new(obj, "master_address",
+	    st->group.master != NULL ? safe_string(st->group.master->client)
+				     : json_null());
+	json_object_set_new(obj, "quorum", quorum_json(&st->group));
+	json_object_set_new(obj, "reason",
+	    status_reason(st, why, sizeof(why))[0] != '\0' ? safe_string(why)
+							   : json_null());
 	json_object_set_new(obj, "troubles", troubles_json(st));
+	json_object_set_new(
+	    obj, "can_read_eventual", json_boolean(st->can_read_eventual));
 	json_object_set_new(obj, "can_read", json_boolean(st->can_read));
 	json_object_set_new(obj, "can_write", json_boolean(st->can_write));
 	json_object_set_new(obj, "no_space", json_boolean(st->no_space));
@@ -161,7 +211,22 @@ want_holds(const struct page_request *q)
 		return q->st->can_read;
 	if (strcmp(q->want, "write") == 0)
 		return q->st->can_write;
+	if (strcmp(q->want, "replica") == 0)
+		return q->st->view.role == ROLE_REPLICA;
 	return q->st->view.role == ROLE_MASTER;
+}
+
+static bool
+want_known(const char *want)
+{
+	static const char *const known[] = { "read", "write", "master",
+		"replica" };
+	size_t i;
+
+	for (i = 0; i < NITEMS(known); i++)
+		if (strcmp(want, known[i]) == 0)
+			return true;
+	return false;
 }
 
 static void
@@ -171,9 +236,9 @@ page_readyz(struct page *out, const struct page_request *q)
 	enum health_word health = q->st->health;
 	json_t *obj;
 
-	if (q->want != NULL && strcmp(q->want, "read") != 0 &&
-	    strcmp(q->want, "write") != 0 && strcmp(q->want, "master") != 0) {
-		page_refuse(out, 400, "want: one of read, write, master");
+	if (q->want != NULL && !want_known(q->want)) {
+		page_refuse(
+		    out, 400, "want: one of read, write, master, replica");
 		return;
 	}
 	if (!want_holds(q)) {
@@ -274,6 +339,7 @@ page_healthz(struct page *out, const struct page_request *q)
 	    obj, "shutdown", json_string(shutdown_name(st->seq.shutdown)));
 	json_object_set_new(obj, "node", safe_string(q->r->head->node));
 	json_object_set_new(obj, "group", safe_string(q->r->head->group));
+	json_object_set_new(obj, "members", members_json(&st->group));
 	json_object_set_new(obj, "workers", workers_json(q));
 	finish(out, status_readyz(st), obj);
 }

@@ -19,8 +19,8 @@ struct page {
 
 /*
  * Fill *out (from zero) for a request. want: the value of the query key
- * "want" of /readyz ("read", "write", "master"), NULL = none. Always an
- * answer; only memory can lack, then code is 500 and the body empty.
+ * "want" of /readyz ("read", "write", "master", "replica"), NULL = none. Always
+ * an answer; only memory can lack, then code is 500 and the body empty.
  */
 void page_make(struct page *out, const char *method, const char *path,
     const char *want, struct region *r, const struct conf *conf,

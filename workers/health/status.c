@@ -11,6 +11,9 @@
  */
 #include "workers/health/status.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+
 #include "shm/assert.h"
 #include "shm/bits.h"
 
@@ -156,7 +159,8 @@ status_read(struct status *st, const struct region *r, const struct conf *conf,
 
 	memset(st, 0, sizeof(*st));
 	seq_snapshot(r->seq, &st->seq);
-	commit_view_read(r->commit, &st->view);
+	members_look(r, now_ns, &st->group);
+	st->view = st->group.view;
 	st->waiting = trouble_boot_waits(r);
 	st->booted = st->seq.phase == PHASE_GATEWAY_ENABLE && !st->waiting;
 	st->stops = trouble_stops(r);
@@ -166,14 +170,41 @@ status_read(struct status *st, const struct region *r, const struct conf *conf,
 	st->trouble_count = trouble_list(r, st->trouble);
 	st->can_read = (serving || st->health == HEALTH_READONLY) &&
 		       commit_serves_reads(r);
+	st->can_read_eventual = serving || st->health == HEALTH_READONLY;
 	st->no_space = trouble_stands(r, TROUBLE_LOG_FULL);
 	st->can_write = serving && st->view.role == ROLE_MASTER &&
-			st->view.readonly == 0 &&
+			st->view.readonly == 0 && st->group.spare >= 0 &&
 			(st->stops & STOPS_WRITES) == 0;
 	st->master_known = st->view.master >= 0 && st->view.master < MEMBER_MAX;
 	st->master = st->master_known ? r->commit->name[st->view.master] : "";
 	st->budget_ms = budget_left(st, r, conf, now_ns);
 	status_liveness(st, r, conf, now_ns);
+}
+
+char *
+status_reason(const struct status *st, char *buf, size_t size)
+{
+	char words[128];
+
+	if (size > 0)
+		buf[0] = '\0';
+	if (!st->can_read_eventual || (st->can_read && st->can_write))
+		return buf;
+	if (st->health == HEALTH_READONLY)
+		snprintf(buf, size, "recovery mode readonly");
+	else if ((st->stops & STOPS_WRITES) != 0 && st->trouble_count > 0)
+		snprintf(buf, size, "%s", st->trouble[0].text);
+	else if (st->view.role != ROLE_MASTER)
+		members_master_text(&st->group, buf, size);
+	else if (st->group.spare < 0)
+		snprintf(buf, size, "the group has %s",
+		    members_text(&st->group, words, sizeof(words)));
+	else
+		snprintf(buf, size,
+		    "the first record of term %" PRIu64
+		    " is not applied yet, or the lease has run out",
+		    st->view.term);
+	return buf;
 }
 
 unsigned

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include "conf/conf.h"
+#include "shm/members.h"
 #include "shm/region.h"
 
 /* In a word; also the "status" of pages. */
@@ -28,9 +29,11 @@ struct status {
 	enum health_word health;
 	struct seq_snapshot seq;
 	struct commit_view view;
+	struct members_look group;
 	bool waiting; /* what serves, or served, is over; the next boot comes */
 	bool booted; /* gateway_enable was reached in this boot */
 	bool can_read; /* what is served; linearizable, or readonly */
+	bool can_read_eventual; /* by who asks for no more, also of a replica */
 	bool can_write;
 	bool no_space; /* the log has no room: writes are refused */
 	uint64_t now_ns;
@@ -51,6 +54,12 @@ void status_read(struct status *st, const struct region *r,
 const char *health_name(enum health_word health);
 /* "normal", "readonly", "force". */
 const char *recovery_name(unsigned mode);
+
+/*
+ * Why this node, which is ready, does not serve every read and write; "" = it
+ * does, or the page's status says why. Writes at most size bytes, returns buf.
+ */
+char *status_reason(const struct status *st, char *buf, size_t size);
 
 /* HTTP status of the probes. */
 unsigned status_startupz(const struct status *st);
