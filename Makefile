@@ -324,7 +324,8 @@ ETCDIR	 = $(DESTDIR)/etc
 SYSTEMD	 = $(DESTDIR)/lib/systemd/system
 INSTALLED = $(SBINDIR)/nodelifed $(TOOLS:%=$(BINDIR)/%) \
 	   $(foreach m,$(notdir $(wildcard man/*.[1-8])),$(MANDIR)/man$(subst .,,$(suffix $m))/$m) \
-	   $(ETCDIR)/nodelife/nodelife.ini.sample $(ETCDIR)/init.d/nodelife \
+	   $(ETCDIR)/nodelife/nodelife.ini.sample \
+	   $(DESTDIR)$(PREFIX)/share/nodelife/nodelife-alerts.yml $(ETCDIR)/init.d/nodelife \
 	   $(DESTDIR)$(PREFIX)/share/nodelife/nodelife.openrc \
 	   $(SYSTEMD)/nodelife.service
 
@@ -335,6 +336,7 @@ install: all
 	for m in man/*.[1-8]; do \
 	    install -m 644 $$m $(MANDIR)/man$${m##*.}/ || exit 1; done
 	install -m 644 conf/nodelife.ini $(ETCDIR)/nodelife/nodelife.ini.sample
+	install -m 644 conf/nodelife-alerts.yml $(DESTDIR)$(PREFIX)/share/nodelife/
 	sed 's,@SBINDIR@,$(PREFIX)/sbin,g; s,@BINDIR@,$(PREFIX)/bin,g' \
 	    conf/nodelife.init >$(ETCDIR)/init.d/nodelife
 	chmod 755 $(ETCDIR)/init.d/nodelife

@@ -30,6 +30,7 @@ my @want = sort( '/opt/n/sbin/nodelifed',
 		  nodelifebench.1 nodelife.ini.5 nodelife-wal.5 nodelife-wire.5) ),
 	'/etc/nodelife/nodelife.ini.sample', '/etc/init.d/nodelife',
 	'/opt/n/share/nodelife/nodelife.openrc',
+	'/opt/n/share/nodelife/nodelife-alerts.yml',
 	'/lib/systemd/system/nodelife.service' );
 is_deeply tree(), \@want, 'everything is in place';
 ok -x "$dest$_", "$_ may be run"
