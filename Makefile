@@ -203,6 +203,11 @@ $B/t/bench/floor: $B/t/bench/floor.o
 	@echo "  LINK	$@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $<
 
+GROUPCLIENT = $B/t/bench/group_client
+$(GROUPCLIENT): $B/t/bench/group_client.o
+	@echo "  LINK	$@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(LIBS)
+
 # A fuzz target: clang's libFuzzer over the room archives.
 $B/t/fuzz/%: $B/t/fuzz/%.o $(ALLLIBS)
 	@echo "  LINK	$@"
@@ -226,6 +231,8 @@ help:
 	@echo 'powercut cut the power of a virtual machine: FS=ext4|xfs, CUTS, SEED'
 	@echo 'bench    compare with redis-server on this machine; BENCH=ROW picks,'
 	@echo '         BENCH_SECONDS=480 is the time for all of it'
+	@echo 'bench-group  compare three nodes with three of etcd and of redis-server;'
+	@echo '         BENCH, BENCH_SECONDS=900 as for bench'
 	@echo 'install  into DESTDIR/PREFIX ($(PREFIX)); uninstall; clean'
 
 deps:
@@ -316,6 +323,11 @@ bench:
 	@$(MAKE) --no-print-directory all $B/t/bench/floor
 	NODELIFE_BUILD=$B perl -It/lib t/bench/bench.pl $(BENCH)
 
+bench-group:
+	@tools/deps.sh bench
+	@$(MAKE) --no-print-directory all $(GROUPLOAD) $(GROUPCLIENT)
+	NODELIFE_BUILD=$B perl -It/lib t/bench/bench_group.pl $(BENCH)
+
 # Where things go. Manual pages by their section, init scripts by system.
 BINDIR	 = $(DESTDIR)$(PREFIX)/bin
 SBINDIR	 = $(DESTDIR)$(PREFIX)/sbin
@@ -356,6 +368,6 @@ always:
 
 .PHONY: all always help deps run run-group unit tests check fuzzers objects fuzz lint san sim node-sim \
 	node-sim-mutants mutants sim-mutants \
-	bench hostile attackers powercut install uninstall clean
+	bench bench-group hostile attackers powercut install uninstall clean
 .SECONDARY:
 -include $(shell find $B -name '*.d' 2>/dev/null)

@@ -6,8 +6,8 @@ set -eu
 build="gcc libc6-dev make pkg-config liburing-dev libinih-dev libbsd-dev
 	liblmdb-dev libisal-dev libmicrohttpd-dev libjansson-dev libssl-dev"
 check="perl redis-tools redis-server mandoc clang clang-format
-	libclang-rt-14-dev curl prometheus"
-bench="redis-server redis-tools perl"
+	libclang-rt-14-dev curl prometheus iproute2 nftables"
+bench="redis-server redis-tools etcd-server perl"
 powercut="perl qemu-system-x86 busybox-static xfsprogs e2fsprogs"
 
 case "${1:-build}" in
