@@ -25,7 +25,7 @@ LIBS	 = $(eval LIBS := $$(shell pkg-config --libs $(PKGS)) -lpthread -lrt -lm)$(
 
 # A room's archive is every .c in its folder, and so is a shelf's of a large
 # room; a program is its rooms. Cores are the pure parts of workers.
-WORKERS	 = wal vlsn store checkpoint group gateway health
+WORKERS	 = wal vlsn store checkpoint group gateway health restore
 CORES	 = workers/group/core
 SHELVES	 = gateway/io gateway/exec gateway/cmd group/net
 SHMSHELVES = kv log
