@@ -14,7 +14,9 @@ static const struct msg_field rank[] = {
 	SOME(round_rank, 0, incarnation, "a member"),
 	VLSN(round_rank, 8, matched, "how far its log is known to match"),
 	ANY(round_rank, 16, priority, "its priority"),
-	ZERO(20, 4),
+	NUMBER(round_rank, 20, rank, 0, MEMBER_MAX - 1,
+	    "how many members are to stand before it"),
+	ZERO(21, 3),
 };
 
 static const struct msg_field round_[] = {

@@ -9,7 +9,8 @@
  * - lease_ms: each round carries its lease length, and that is what is
  *   promised; promise_ms answers how much of it was, 0 = nothing.
  * - rank[]: candidates rank by (matched, priority) as heartbeats carried them;
- *   the order of the list is that of the membership, the last tie-break.
+ *   the order of the list is that of the membership, the last tie-break. The
+ *   master says what comes of it, so that all go by one order.
  * - clock_vlsn, clock_ms: heartbeats and votes carry the newest master time
  *   seen; times compare by (VLSN of the newest CLOCK record, time).
  * - committed: a replica raises its own to min(this, matched).
@@ -51,6 +52,7 @@ struct round_rank {
 	uint64_t incarnation;
 	uint64_t matched; /* VLSN */
 	uint32_t priority;
+	uint8_t rank; /* members that are to stand before it */
 };
 
 struct msg_round {

