@@ -83,7 +83,8 @@ struct link {
 	int fd;
 	int who; /* the owner's; -1 = nobody yet */
 	bool dialled, opened, full;
-	bool eof; /* a lingering one: the other end is done */
+	bool eof; /* the other end is done */
+	bool more; /* messages were left for the next turn */
 	struct resolve_addr addr; /* the other end */
 	uint64_t linger_ns, start_ns, sent_ns;
 	uint64_t bytes_in, bytes_out;

@@ -64,6 +64,18 @@
 	X(HTTP_TIMEOUTS, "http_timeouts", "HTTP connections out of time")      \
 	X(HTTP_DISPLACED, "http_displaced", "Those that gave way to newer")    \
 	X(CONTROL_REQUESTS, "control_requests", "Control socket requests")     \
+	X(PEER_DIALS, "peer_dials", "Connections to members begun")            \
+	X(PEER_ACCEPTS, "peer_accepts", "Connections of members taken")        \
+	X(PEER_LINKS, "peer_links", "Control connections made ready")          \
+	X(PEER_LOST, "peer_lost", "Those that ended again")                    \
+	X(PEER_REFUSALS, "peer_refusals", "Connections this node refused")     \
+	X(PEER_REFUSED, "peer_refused", "Connections refused by others")       \
+	X(PEER_DATA, "peer_data_links", "Data connections handed over")        \
+	X(PEER_LOOKUPS, "peer_lookups_failed", "Failed lookups of members")    \
+	X(PEER_MESSAGES_IN, "peer_messages_in", "Messages from members")       \
+	X(PEER_MESSAGES_OUT, "peer_messages_out", "Messages to members")       \
+	X(PEER_BYTES_IN, "peer_bytes_in", "Bytes from members")                \
+	X(PEER_BYTES_OUT, "peer_bytes_out", "Bytes to members")                \
 	X(BELLS, "bells", "Wake-ups sent to other workers")                    \
 	X(SYSCALLS, "ring_enters", "io_uring_enter calls")                     \
 	X(STALE_CQES, "stale_completions", "Completions of freed objects")     \
