@@ -19,8 +19,10 @@
 #include "shm/region.h"
 
 #define NET_LISTEN_MAX 8
-#define NET_LINKS      48 /* connections, handshakes included */
+#define NET_LINKS      64 /* connections, handshakes included */
+#define NET_ACCEPTED   16 /* handshakes of others at a time */
 #define NET_STRANGERS  16 /* whose refusal was told */
+#define NET_TELL_NS    (60 * NS_PER_S) /* and when it is told again */
 /* From one dial to the next: doubled, and up to a half of it more by chance. */
 #define NET_DIAL_FIRST_NS (100 * NS_PER_MS)
 #define NET_DIAL_MOST_NS  (5 * NS_PER_S)
@@ -98,8 +100,8 @@ struct net_peer {
 	uint64_t up_ns, status_ns, sent_ns;
 	struct net_dial dial;
 	uint64_t dial_ns, backoff_ns; /* not before; the last pause */
-	unsigned told_reason; /* a refusal that was told; 0 = none since */
-	char told[MSG_TEXT_SIZE];
+	uint32_t told; /* reasons that were told since it was up: a mask */
+	char unreached[MSG_TEXT_SIZE]; /* why, as it was told last */
 	struct net_ticket ticket; /* that this end gave */
 	struct net_dial data; /* by a ticket of theirs */
 	struct link_ticket data_ticket;
@@ -115,6 +117,7 @@ struct net_stranger {
 struct net {
 	struct net_setup s;
 	struct link_self self;
+	struct link_owner owner;
 	struct listener listener[NET_LISTEN_MAX];
 	bool stopping;
 	uint64_t random;
@@ -132,6 +135,10 @@ int peers_open(struct net *net, const struct net_setup *s);
  * changes: by name, links that fit go on, others end.
  */
 void peers_set(struct net *net, const struct net_member *rows, unsigned count);
+/* Completions of the two kinds: their slot, generation, result, flags. */
+void
+peers_completed(struct net *net, uint32_t slot, uint32_t generation, int res);
+void peers_polled(struct net *net, uint32_t slot, int res, uint32_t cqe_flags);
 /* In each turn of the loop; peers_pending(): before it sleeps. */
 void peers_turn(struct net *net);
 bool peers_pending(const struct net *net);
