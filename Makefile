@@ -25,7 +25,7 @@ LIBS	 = $(eval LIBS := $$(shell pkg-config --libs $(PKGS)) -lpthread -lrt -lm)$(
 
 # A room's archive is every .c in its folder, and so is a shelf's of a large
 # room; a program is its rooms. Cores are the pure parts of workers.
-WORKERS	 = wal vlsn store checkpoint group gateway health
+WORKERS	 = wal vlsn store checkpoint group gateway health restore
 CORES	 = workers/group/core
 SHELVES	 = gateway/io gateway/exec gateway/cmd group/net
 SHMSHELVES = kv log
@@ -101,6 +101,7 @@ $B/t/unit/%: $B/t/unit/%.o $(ALLLIBS)
 WRAPPED	 = malloc calloc realloc strndup free mmap munmap
 $B/t/unit/gateway_oom: private LDFLAGS += $(WRAPPED:%=-Wl,--wrap=%)
 $B/t/unit/gateway_role: private LDFLAGS += -Wl,--wrap=commit_of_term
+$B/t/unit/gateway_group: private LDFLAGS += -Wl,--wrap=commit_holds_lease
 $B/t/unit/vlsn_worker: private LDFLAGS += -Wl,--wrap=calloc
 
 # For LD_PRELOAD: a wall clock of its own for a program (t/lib/World.pm), and a
@@ -203,6 +204,11 @@ $B/t/bench/floor: $B/t/bench/floor.o
 	@echo "  LINK	$@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $<
 
+GROUPCLIENT = $B/t/bench/group_client
+$(GROUPCLIENT): $B/t/bench/group_client.o
+	@echo "  LINK	$@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(LIBS)
+
 # A fuzz target: clang's libFuzzer over the room archives.
 $B/t/fuzz/%: $B/t/fuzz/%.o $(ALLLIBS)
 	@echo "  LINK	$@"
@@ -226,6 +232,8 @@ help:
 	@echo 'powercut cut the power of a virtual machine: FS=ext4|xfs, CUTS, SEED'
 	@echo 'bench    compare with redis-server on this machine; BENCH=ROW picks,'
 	@echo '         BENCH_SECONDS=480 is the time for all of it'
+	@echo 'bench-group  compare three nodes with three of etcd and of redis-server;'
+	@echo '         BENCH, BENCH_SECONDS=900 as for bench'
 	@echo 'install  into DESTDIR/PREFIX ($(PREFIX)); uninstall; clean'
 
 deps:
@@ -316,6 +324,11 @@ bench:
 	@$(MAKE) --no-print-directory all $B/t/bench/floor
 	NODELIFE_BUILD=$B perl -It/lib t/bench/bench.pl $(BENCH)
 
+bench-group:
+	@tools/deps.sh bench
+	@$(MAKE) --no-print-directory all $(GROUPLOAD) $(GROUPCLIENT)
+	NODELIFE_BUILD=$B perl -It/lib t/bench/bench_group.pl $(BENCH)
+
 # Where things go. Manual pages by their section, init scripts by system.
 BINDIR	 = $(DESTDIR)$(PREFIX)/bin
 SBINDIR	 = $(DESTDIR)$(PREFIX)/sbin
@@ -356,6 +369,6 @@ always:
 
 .PHONY: all always help deps run run-group unit tests check fuzzers objects fuzz lint san sim node-sim \
 	node-sim-mutants mutants sim-mutants \
-	bench hostile attackers powercut install uninstall clean
+	bench bench-group hostile attackers powercut install uninstall clean
 .SECONDARY:
 -include $(shell find $B -name '*.d' 2>/dev/null)

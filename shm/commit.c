@@ -197,7 +197,19 @@ lease_holds(const struct commit_view *view)
 }
 
 bool
-commit_can_read(const struct region *r)
+commit_holds_lease(const struct region *r, uint64_t term)
+{
+	struct commit_view view;
+
+	/* What was read stands before it. */
+	atomic_thread_fence(memory_order_acquire);
+	view_read(r->commit, &view, ROLE_WORDS);
+	return view.role == ROLE_MASTER && view.term == term &&
+	       lease_holds(&view);
+}
+
+bool
+commit_read_term(const struct region *r, uint64_t *term)
 {
 	uint64_t term_start, committed;
 	struct commit_view view;
@@ -205,6 +217,7 @@ commit_can_read(const struct region *r)
 	view_read(r->commit, &view, ROLE_WORDS);
 	if (view.role != ROLE_MASTER || !lease_holds(&view))
 		return false;
+	*term = view.lease_until_ns != UINT64_MAX ? view.term : 0;
 	term_start = position_get(&r->pos->term_start);
 	committed = position_get(&r->pos->committed);
 	return word_epoch(term_start) == view.epoch &&
@@ -212,6 +225,14 @@ commit_can_read(const struct region *r)
 	       word_vlsn(term_start) != 0 &&
 	       word_vlsn(committed) >= word_vlsn(term_start) &&
 	       position_get(&r->pos->applied) >= word_vlsn(term_start);
+}
+
+bool
+commit_can_read(const struct region *r)
+{
+	uint64_t term;
+
+	return commit_read_term(r, &term);
 }
 
 bool

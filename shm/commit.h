@@ -42,7 +42,10 @@ struct commit_state {
 		_Atomic uint64_t term; /* 0 = none */
 		_Atomic uint64_t vlsn; /* newest committed by then */
 	} ended[ENDED_MAX];
-	_Atomic uint64_t ended_count; /* W: group. R: nobody else */
+	_Atomic uint64_t ended_count; /* W: group. R: gateways */
+	_Atomic uint64_t group_id; /* W: group, before its first view. R: all.
+				      The first 8 bytes of the group's uuid, as
+				      they stand there; 0 = of no group yet */
 };
 
 struct region;
@@ -76,6 +79,12 @@ void commit_term_ended(struct region *r, uint64_t term);
  */
 bool commit_is_master(const struct region *r);
 bool commit_can_read(const struct region *r);
+/*
+ * The same; and whether that held all along is asked once more behind the read:
+ * *term, which needs a lease, is to hold it still then. 0 = it needs none.
+ */
+bool commit_read_term(const struct region *r, uint64_t *term);
+bool commit_holds_lease(const struct region *r, uint64_t term);
 /* Are reads served: these, or, in recovery mode readonly, the checkpoint's? */
 bool commit_serves_reads(const struct region *r);
 

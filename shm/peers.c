@@ -88,3 +88,49 @@ peer_feed_name(unsigned feed)
 {
 	return feed < NITEMS(feed_names) ? feed_names[feed] : "feed?";
 }
+
+void
+peer_feed_begin(struct peer_row *row, uint64_t connection, enum peer_feed feed,
+    uint64_t matched)
+{
+	atomic_store_explicit(&row->matched, matched, memory_order_relaxed);
+	atomic_store_explicit(&row->acked, 0, memory_order_relaxed);
+	atomic_store_explicit(&row->flight_bytes, 0, memory_order_relaxed);
+	atomic_store_explicit(&row->feed, feed, memory_order_relaxed);
+	atomic_store_explicit(
+	    &row->connection, connection, memory_order_release);
+}
+
+bool
+peer_feed_end(struct peer_row *row, uint64_t connection, uint32_t reason)
+{
+	uint64_t mine = connection;
+
+	if (!atomic_compare_exchange_strong_explicit(&row->connection, &mine, 0,
+		memory_order_acq_rel, memory_order_acquire))
+		return false;
+	atomic_store_explicit(&row->feed, PEER_FEED_NONE, memory_order_relaxed);
+	atomic_store_explicit(&row->flight_bytes, 0, memory_order_relaxed);
+	atomic_store_explicit(&row->end_reason, reason, memory_order_relaxed);
+	/* Who sees it sees why. */
+	atomic_store_explicit(&row->ended, connection, memory_order_release);
+	return true;
+}
+
+bool
+peers_server_died(struct peers *peers)
+{
+	bool had = false;
+
+	for (unsigned i = 0; i < MEMBER_MAX; i++) {
+		struct peer_row *row = &peers->row[i];
+
+		if (atomic_load_explicit(&row->feed, memory_order_acquire) ==
+		    PEER_FEED_SEGMENTS)
+			had |= peer_feed_end(row,
+			    atomic_load_explicit(
+				&row->connection, memory_order_acquire),
+			    0);
+	}
+	return had;
+}

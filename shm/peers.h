@@ -85,6 +85,17 @@ struct peers {
 };
 
 /*
+ * A data connection begins, and ends, in its member's row. The last word of its
+ * end is `ended`; ring group's bell then. False: another connection has the
+ * row by now, which is left alone.
+ */
+void peer_feed_begin(struct peer_row *row, uint64_t connection,
+    enum peer_feed feed, uint64_t matched);
+bool peer_feed_end(struct peer_row *row, uint64_t connection, uint32_t reason);
+/* restore died: ends what it had. Did it have one? */
+bool peers_server_died(struct peers *peers);
+
+/*
  * group only, whenever it changes: no master is known since then, and why, as
  * an admin reads it ("2 of 3 members are not connected: …"). since_ns 0: one
  * is known, or this node is it. Readers: when none was told of, false, and the

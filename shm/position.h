@@ -101,6 +101,10 @@ struct positions {
 				   the log, 0 = none */
 	struct position filed; /* W: group. that VLSN, once the members file
 				  holds the record durably: the log may go */
+	struct position serving; /* W: restore, and the supervisor when that is
+				    dead. Oldest VLSN that a member is still to
+				    be sent from segment files, 0 = none: wal
+				    keeps it for a while */
 	struct position generation; /* W: wal and then group, at boot */
 	struct position raised; /* W: the same. 1 = this boot began it */
 	struct position term; /* W: wal, at boot. the newest term that the log

@@ -132,5 +132,6 @@ int checkpoint_main(struct worker *w);
 int group_main(struct worker *w);
 int gateway_main(struct worker *w);
 int health_main(struct worker *w);
+int restore_main(struct worker *w);
 
 #endif

@@ -463,6 +463,12 @@ cursor_valid(const struct cursor *c)
 	return buffer_oldest(c) <= c->current;
 }
 
+unsigned
+cursor_format(const struct cursor *c)
+{
+	return c->mode == CURSOR_FILE ? c->reader.info.format : 0;
+}
+
 void
 cursor_release(struct cursor *c)
 {

@@ -34,6 +34,11 @@ int cursor_seek(struct cursor *c, uint64_t vlsn);
 int cursor_next(struct cursor *c, uint64_t limit, struct record *out);
 bool cursor_valid(const struct cursor *c);
 /*
+ * Format of the segment file that the record last returned is in; 0: it is in
+ * the buffer, where all is of this release's format.
+ */
+unsigned cursor_format(const struct cursor *c);
+/*
  * With holds: everything up to the record last returned may be overwritten.
  * Called once per batch, after `applied` was published.
  */

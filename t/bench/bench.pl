@@ -11,131 +11,16 @@
 # by more than BENCH_SCATTER per cent is marked.
 use strict;
 use warnings;
+use Bench;
 use Nodelife;
-use File::Temp ();
 use IO::Socket::INET;
-use List::Util qw(sum min max);
+use List::Util qw(max min sum);
 use POSIX ();
-use Time::HiRes ();
 
 my $rounds = $ENV{BENCH_ROUNDS} // 5;
 my $scale  = $ENV{BENCH_SCALE}  // 1;
 my $budget = $ENV{BENCH_SECONDS} // 480;
-my $scatter_limit = $ENV{BENCH_SCATTER} // 20;
-my $hz     = POSIX::sysconf( &POSIX::_SC_CLK_TCK );
-my $base   = $ENV{BENCH_DIR} // File::Temp::tempdir(
-	'nodelife-bench.XXXXXX', DIR => '.', CLEANUP => 1 );
-$base = Cwd::abs_path($base);
-$ENV{NODELIFE_TMP} = $base;
-
-sub median {
-	my @v = sort { $a <=> $b } @_;
-	return @v % 2 ? $v[ @v / 2 ] : ( $v[ @v / 2 - 1 ] + $v[ @v / 2 ] ) / 2;
-}
-
-# ---- the time there is, and what the machine is like meanwhile ----
-
-my ( $row_end, @spins, @syncs );
-
-# Do it again while there is time for as long a round as the last ones; what the
-# rounds returned, of those that count. redis-benchmark measures by the wall
-# clock: a step of it is one reply of that length, so such a round is void.
-sub rounds {
-	my ( $most, $round ) = @_;
-	my ( $begin, $made, @got ) = ( now(), 0 );
-	while ( @got < $most ) {
-		noise();
-		my ( $result, $step ) = watched( $round, scalar @got );
-		$made++;
-		if   ($step) { print "the wall clock stepped by $step ms: void\n" }
-		else         { push @got, $result }
-		# One that counts there must be, unless the clock never rests.
-		last if now() + ( now() - $begin ) / $made > $row_end
-		  && ( @got || $made > 2 * $most );
-	}
-	noise();
-	die "the wall clock stepped in each of $made rounds\n" if !@got;
-	return @got;
-}
-
-# How far the wall clock is from one that nobody sets.
-sub apart { return Time::HiRes::time() - now() }
-
-# Run it: what it returned, and the step of the wall clock meanwhile in ms, 0 if
-# it was no more than a slewed clock makes (500 us a second).
-sub watched {
-	my ( $run, @args ) = @_;
-	my ( $begin, $before ) = ( now(), apart() );
-	my $result = $run->(@args);
-	my $step   = apart() - $before;
-	return ( $result, abs $step > 0.002 + 0.001 * ( now() - $begin )
-		? sprintf( '%.0f', $step * 1e3 ) : 0 );
-}
-
-sub column { my ( $name, @rounds ) = @_; return map { $_->{$name} } @rounds }
-
-# A million turns of a loop; 20 synced writes.
-sub noise {
-	my $t = now();
-	my $x = 0;
-	$x += $_ for 1 .. 1_000_000;
-	push @spins, now() - $t;
-	open my $f, '+>', "$base/noise.tmp" or die "$base/noise.tmp: $!";
-	$t = now();
-	for ( 1 .. 20 ) {
-		sysseek $f, 0, 0;
-		syswrite $f, 'n' x 4096;
-		$f->sync or die "sync: $!";
-	}
-	push @syncs, now() - $t;
-	close $f;
-	unlink "$base/noise.tmp";
-	return;
-}
-
-# How far apart the extremes are, in per cent of the median.
-sub scatter {
-	my @v = @_;
-	return @v > 1 ? 100 * ( max(@v) - min(@v) ) / median(@v) : 0;
-}
-
-# The last line of a row: how much to trust it. @ratio: one of each round.
-sub trust {
-	my @ratio = @_;
-	my $rounds = '';
-	if (@ratio) {
-		my $mark = @ratio < 3 ? ' TOO FEW'
-		  : scatter(@ratio) > $scatter_limit ? ' NOISY' : '';
-		$rounds = sprintf '%d rounds within %.0f %%%s; ', scalar @ratio,
-		  scatter(@ratio), $mark;
-	}
-	printf "%14s %sthe machine: CPU within %.0f %%, synced write of %.0f us"
-	  . " within %.0f %%\n", '', $rounds, scatter(@spins),
-	  median(@syncs) / 20 * 1e6, scatter(@syncs);
-	return;
-}
-
-# CPU seconds that these processes have used.
-sub cpu {
-	my @pids = @_;
-	my $ticks = 0;
-	for my $p (@pids) {
-		my $s = slurp("/proc/$p/stat") // next;
-		my @f = split ' ', substr $s, rindex( $s, ')' ) + 2;
-		$ticks += $f[11] + $f[12];
-	}
-	return $ticks / $hz;
-}
-
-sub switches {
-	my @pids = @_;
-	my $n = 0;
-	for my $p (@pids) {
-		my $s = slurp("/proc/$p/status") // next;
-		$n += $1 if $s =~ /^voluntary_ctxt_switches:\s+(\d+)/m;
-	}
-	return $n;
-}
+my $base   = base();
 
 my $redis_pid;
 
@@ -330,7 +215,7 @@ sub recovery {
 	my ( $begin, $took ) = ( now(), 0 );
 	for my $case ( [ 1, 0 ], [ 4, 0 ], [ 16, 0 ], [ 4, 10 ] ) {
 		my ( $times, $data ) = @$case;
-		if ( now() + 3 * $took > $row_end && $took ) {
+		if ( now() + 3 * $took > row_end() && $took ) {
 			print "recovery: ${times}x WAL is left out: no time\n";
 			next;
 		}
@@ -434,15 +319,5 @@ my %row = (
 my @all = qw(set set16 get get16 one checkpoint boot recovery idle);
 # Shares of the time; what a row that is asked for alone takes of it all.
 my %share = ( map( { $_ => 1 } @all ), checkpoint => 2, recovery => 3 );
-my @ask = @ARGV ? @ARGV : @all;
-my ($unknown) = grep { !$row{$_} } @ask;
-die "no row '$unknown'; rows: @all\n" if defined $unknown;
-my $end = now() + $budget;
-$| = 1;
-while ( my $r = shift @ask ) {
-	my $all = $share{$r} + ( sum( map { $share{$_} } @ask ) // 0 );
-	( $row_end, @spins, @syncs ) =
-	  now() + ( $end - now() ) * $share{$r} / $all;
-	$row{$r}->();
-}
+rows_run( $budget, \%row, \%share, @ARGV ? @ARGV : @all );
 $node->stop if $node;

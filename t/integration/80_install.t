@@ -26,8 +26,9 @@ my @want = sort( '/opt/n/sbin/nodelifed',
 	( map { "/opt/n/bin/$_" }
 		  qw(nodelifestat nodelifectl nodelifewal nodelifebench) ),
 	( map { my ($s) = /(\d)$/; "/opt/n/share/man/man$s/$_" }
-		  qw(nodelife.7 nodelifed.8 nodelifestat.8 nodelifectl.8 nodelifewal.8
-		  nodelifebench.1 nodelife.ini.5 nodelife-wal.5 nodelife-wire.5) ),
+		  qw(nodelife.7 nodelife-operations.7 nodelifed.8 nodelifestat.8
+		  nodelifectl.8 nodelifewal.8 nodelifebench.1
+		  nodelife.ini.5 nodelife-wal.5 nodelife-wire.5) ),
 	'/etc/nodelife/nodelife.ini.sample', '/etc/init.d/nodelife',
 	'/opt/n/share/nodelife/nodelife.openrc',
 	'/opt/n/share/nodelife/nodelife-alerts.yml',

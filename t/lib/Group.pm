@@ -64,6 +64,7 @@ sub new {
 	} 1 .. $count;
 	my $self = bless { place => \@place, opt => \%opt, each => $each }, $class;
 	$self->{member} = [ map { $self->member_new($_) } @place ];
+	$self->key if $at;
 	return $self;
 }
 
@@ -77,10 +78,7 @@ sub member_new {
 		} @{ $self->{place} },
 	);
 	$sections{node}{name} = $place->{name};
-	if ( $place->{addr} !~ /^127\./ ) {
-		$sections{security}{insecure} = 'yes';
-		$sections{listen}{http} = "$place->{addr}:0";
-	}
+	$sections{listen}{http} = "$place->{addr}:0";
 	for my $own ( $self->{opt}, $self->{each}{ $place->{name} } // {} ) {
 		for my $s ( keys %$own ) {
 			$sections{$s}{$_} = $own->{$s}{$_} for keys %{ $own->{$s} };
@@ -89,6 +87,18 @@ sub member_new {
 	my $m = Group::Member->new(%sections);
 	@$m{qw(name enter client)} = @$place{qw(name enter client)};
 	return $m;
+}
+
+# A key that all have: beyond loopback none talks to another without.
+sub key {
+	my ($self) = @_;
+	my $path = $self->member(1)->{dir} . '/key';
+	open my $f, '>', $path or croak "$path: $!";
+	chmod 0600, $path;
+	print $f map { chr 33 + rand 90 } 1 .. 64;
+	close $f;
+	$_->configure( security => { group_key_file => $path } ) for $self->members;
+	return;
 }
 
 sub members { return @{ $_[0]{member} } }
@@ -114,7 +124,12 @@ sub start {
 	$self->spawn;
 	my ( $code, $out, $err ) = $self->found;
 	croak "nodelifectl found ($code): $out$err" if $code != 0;
-	$_->wait_serving for $self->members;
+	# An unjoined node's boot comes to an end, too: then it boots again.
+	for my $m ( $self->members ) {
+		wait_until { ( ( $m->fresh || {} )->{role} // '' ) =~ /^(?:master|replica)$/ }
+		  or croak "$m->{name} has no part: " . $self->roles;
+		$m->wait_serving;
+	}
 	$self->wait_master or croak 'no master: ' . $self->roles;
 	return $self;
 }
@@ -452,11 +467,12 @@ sub gap {
 	return defined $end ? ( $end - $from ) / 1e6 : undef;
 }
 
-# The longest time without an answered write, in ms.
+# The longest time without an answered write, in ms; between these two, if given.
 sub longest {
-	my ($self) = @_;
+	my ( $self, $from, $to ) = @_;
 	my ( $last, $most ) = ( undef, 0 );
 	for my $t ( sort { $a <=> $b } map { $_->[1] } @{ $self->{acks} } ) {
+		next if defined $from && ( $t < $from * 1e9 || $t > $to * 1e9 );
 		$most = $t - $last if defined $last && $t - $last > $most;
 		$last = $t;
 	}

@@ -3,8 +3,9 @@ use strict;
 use warnings;
 use Test::More;
 
-my @want = qw(nodelife.7 nodelifed.8 nodelifestat.8 nodelifectl.8 nodelifewal.8
-  nodelifebench.1 nodelife.ini.5 nodelife-wal.5 nodelife-wire.5);
+my @want = qw(nodelife.7 nodelife-operations.7 nodelifed.8 nodelifestat.8
+  nodelifectl.8 nodelifewal.8 nodelifebench.1
+  nodelife.ini.5 nodelife-wal.5 nodelife-wire.5);
 for my $p (@want) {
 	ok -e "man/$p", "man/$p exists";
 	my $out = `mandoc -T lint -W warning man/$p 2>&1`;

@@ -624,6 +624,8 @@ test_reasons(void)
 		{ PARK_APPLY, "apply", true, 0 },
 		{ PARK_COUNT, "count", true, 0 },
 		{ PARK_SYNC, "sync", true, 0 }, { PARK_TERM, "term", true, 0 },
+		{ PARK_LEASE, "lease", true, 0 },
+		{ PARK_COPIES, "copies", true, 0 },
 		{ PARK_RING, "ring", true, CONN_OURS },
 		{ PARK_OUTPUT, "output", false, CONN_UNREAD },
 		{ PARK_TURN, "turn", false, CONN_OURS } };

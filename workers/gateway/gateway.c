@@ -102,6 +102,7 @@ gateway_turn(void *ctx)
 
 	gw_net_settle(&g->io);
 	gw_write_turn(g);
+	gw_role_turn(g);
 	gw_park_wake(g);
 	gw_net_idle(&g->io);
 	gw_net_accept(&g->io);
@@ -123,7 +124,8 @@ gateway_pending(void *ctx)
 	    g->drained < SHUTDOWN_DRAINING_DATA_PLANE)
 		return true;
 	return !TAILQ_EMPTY(&g->io.dirty) || gw_park_pending(g) ||
-	       gw_write_pending(g) || gw_net_accept_pending(&g->io);
+	       gw_write_pending(g) || gw_role_pending(g) ||
+	       gw_net_accept_pending(&g->io);
 }
 
 static uint64_t

@@ -43,6 +43,7 @@ static void
 view_publish(struct group *g, const struct commit_view *view)
 {
 	const struct membership *m = group_membership(&g->core);
+	uint64_t id;
 	uint32_t i;
 
 	/* A master's term is in the state file, and an epoch does not return.
@@ -57,6 +58,11 @@ view_publish(struct group *g, const struct commit_view *view)
 		memcpy(g->r->commit->client[i], m->member[i].client,
 		    MEMBER_ADDR_MAX);
 	}
+	/* As its digits are written. */
+	for (id = 0, i = 0; i < 8; i++)
+		id = id << 8 | g->node.group_uuid[i];
+	atomic_store_explicit(
+	    &g->r->commit->group_id, id, memory_order_release);
 	g->view = *view;
 	commit_view_write(g->r->commit, view);
 	/* wal begins the term, or reports again under the new epoch. */

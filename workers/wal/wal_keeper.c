@@ -236,6 +236,19 @@ wal_member_in_force(const struct wal *w)
 }
 
 /*
+ * Is it still to be sent to a member? Then as much again is kept, so that who
+ * catches up is not lapped by the writes of meanwhile; beyond that it is.
+ */
+static uint64_t
+keep_most(const struct wal *w)
+{
+	uint64_t serving = position_get(&w->r->pos->serving);
+	uint64_t keep = w->conf->wal.keep_size;
+
+	return serving != 0 && serving < old_end(w, 0) ? 2 * keep : keep;
+}
+
+/*
  * May the oldest segment go? All of it is in a checkpoint, and what stays
  * behind the checkpoint is as much as is to be kept (none, without space).
  */
@@ -245,6 +258,7 @@ oldest_may_go(const struct wal *w)
 	uint64_t done = position_get(&w->r->pos->checkpointed), kept = 0;
 	uint64_t member = wal_member_in_force(w);
 	const struct wal_keeper *k = &w->keeper;
+	uint64_t most;
 	uint32_t i;
 
 	if (k->olds == 0 || old_end(w, 0) > done + 1)
@@ -260,11 +274,11 @@ oldest_may_go(const struct wal *w)
 		return false;
 	if (disk_is_full(w))
 		return true;
-	for (i = 1; i < k->olds && old_end(w, i) <= done + 1 &&
-		    kept < w->conf->wal.keep_size;
+	most = keep_most(w);
+	for (i = 1; i < k->olds && old_end(w, i) <= done + 1 && kept < most;
 	     i++)
 		kept += k->old[i].size;
-	return kept >= w->conf->wal.keep_size;
+	return kept >= most;
 }
 
 /*

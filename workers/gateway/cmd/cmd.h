@@ -81,10 +81,11 @@ command_build gw_build_scan;
 command_run gw_run_scan, gw_run_multi, gw_run_exec, gw_run_discard,
     gw_run_watch, gw_run_unwatch;
 
-/* cmd_conn.c, cmd_client.c, cmd_server.c */
+/* cmd_conn.c, cmd_client.c, cmd_server.c, cmd_group.c */
 command_run gw_run_auth, gw_run_echo, gw_run_hello, gw_run_ping, gw_run_quit,
     gw_run_reset, gw_run_select, gw_run_command, gw_run_info, gw_run_role,
-    gw_run_shutdown, gw_run_time, gw_run_wait, gw_run_waitaof;
+    gw_run_shutdown, gw_run_time, gw_run_wait, gw_run_waitaof, gw_run_readonly,
+    gw_run_readwrite, gw_run_consistency, gw_run_token, gw_run_outcome;
 extern const struct subcommand gw_client_subs[], gw_command_subs[],
     gw_config_subs[], gw_nodelife_subs[];
 

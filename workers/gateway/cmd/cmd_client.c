@@ -31,7 +31,7 @@ text_or_empty(const char *s)
 }
 
 static void
-client_flags(const struct conn *c, char flags[4])
+client_flags(const struct conn *c, char flags[5])
 {
 	unsigned n = 0;
 
@@ -39,6 +39,8 @@ client_flags(const struct conn *c, char flags[4])
 		flags[n++] = 'x';
 	if ((c->flags & (CONN_LAST | CONN_EOF)) != 0)
 		flags[n++] = 'c';
+	if ((c->flags & CONN_EVENTUAL) != 0)
+		flags[n++] = 'r';
 	if (n == 0)
 		flags[n++] = 'N';
 	flags[n] = '\0';
@@ -52,7 +54,7 @@ client_line(struct gateway *g, struct conn *c, struct sink *out)
 	uint64_t now = g->io.loop.now_ns;
 	uint32_t queued = gw_multi_queued(c);
 	size_t in = c->in != NULL ? sink_len(&c->in->bytes) : 0;
-	char flags[4];
+	char flags[5];
 	int n;
 
 	gw_net_address(c, false, addr, sizeof(addr));

@@ -145,7 +145,7 @@ gw_run_reset(struct call *k)
 	gw_session_reset(c);
 	c->proto = 2;
 	c->flags &= ~(unsigned)(CONN_REPLY_OFF | CONN_SKIP | CONN_SKIP_NEXT |
-				CONN_NO_EVICT);
+				CONN_NO_EVICT | CONN_EVENTUAL);
 	if (k->g->w->conf->security.password[0] != '\0')
 		gw_conn_trust(&k->g->io, c, false);
 	reply_status(call_out(k), "RESET");
@@ -319,26 +319,47 @@ gw_run_hello(struct call *k)
 
 /* ---- WAIT, WAITAOF ---- */
 
+struct waited {
+	bool committed;
+	unsigned copies; /* members that have them on disk, beside this one */
+};
+
+/* Has it what it waits for, or will it not come? */
+static bool
+wait_is_over(const struct call *k, int64_t want, struct waited *w)
+{
+	const struct region *r = k->g->r;
+	enum outcome outcome = gw_write_outcome(k->g, k->c);
+	unsigned others = commit_others(r);
+
+	*w = (struct waited){ .committed = outcome == OUTCOME_COMMITTED };
+	if (outcome != OUTCOME_UNKNOWN)
+		w->copies = commit_copies(r, k->c->last_vlsn);
+	if (outcome == OUTCOME_OPEN)
+		return false;
+	/* More than there are is not waited for, nor what nobody tells. */
+	return outcome == OUTCOME_UNKNOWN || !commit_is_master(r) ||
+	       w->copies >= others || (int64_t)w->copies >= want;
+}
+
 /*
- * Are the connection's writes committed? Else parked until they are, or until
- * nobody will know, or until timeout_ms have passed (0 = no limit). False:
- * parked.
+ * Are the connection's writes committed, and on so many members' disks beside?
+ * Else parked until they are, or until nobody will know, or until timeout_ms
+ * have passed (0 = no limit). False: parked.
  */
 static bool
-wait_committed(struct call *k, int64_t timeout_ms, bool *committed)
+wait_for_writes(
+    struct call *k, int64_t want, int64_t timeout_ms, struct waited *w)
 {
 	struct conn *c = k->c;
 	uint64_t now = k->g->io.loop.now_ns;
-	enum outcome outcome;
 
-	*committed = false;
+	*w = (struct waited){ 0 };
 	if (k->in_exec)
 		return true;
 	if (park_for_order(k))
 		return false;
-	outcome = gw_write_outcome(k->g, c);
-	*committed = outcome == OUTCOME_COMMITTED;
-	if (outcome != OUTCOME_OPEN)
+	if (wait_is_over(k, want, w))
 		goto over;
 	if ((c->flags & CONN_WAITED) == 0) {
 		c->flags |= CONN_WAITED;
@@ -349,7 +370,7 @@ wait_committed(struct call *k, int64_t timeout_ms, bool *committed)
 		goto over;
 	}
 	c->wait_vlsn = c->last_vlsn;
-	gw_park(k->g, c, PARK_SYNC);
+	gw_park(k->g, c, w->committed ? PARK_COPIES : PARK_SYNC);
 	return false;
 over:
 	c->flags &= ~(unsigned)CONN_WAITED;
@@ -372,17 +393,17 @@ enum verdict
 gw_run_wait(struct call *k)
 {
 	int64_t replicas, timeout_ms;
-	bool committed;
+	struct waited w;
 
 	if (!arg_i64(&k->argv[1], &replicas))
 		return call_error_done(
 		    k, "ERR value is not an integer or out of range");
 	if (!wait_timeout(k, &k->argv[2], &timeout_ms))
 		return VERDICT_DONE;
-	if (!wait_committed(k, timeout_ms, &committed))
-		return VERDICT_PARKED;
 	/* A group of one has no replica, whatever was asked for. */
-	reply_int(call_out(k), 0);
+	if (!wait_for_writes(k, replicas, timeout_ms, &w))
+		return VERDICT_PARKED;
+	reply_int(call_out(k), w.copies);
 	return VERDICT_DONE;
 }
 
@@ -391,7 +412,7 @@ gw_run_waitaof(struct call *k)
 {
 	int64_t local, replicas, timeout_ms;
 	struct sink *out;
-	bool committed;
+	struct waited w;
 
 	if (!arg_i64(&k->argv[1], &local) || !arg_i64(&k->argv[2], &replicas))
 		return call_error_done(
@@ -401,11 +422,11 @@ gw_run_waitaof(struct call *k)
 		    k, "ERR value is out of range, must be positive");
 	if (!wait_timeout(k, &k->argv[3], &timeout_ms))
 		return VERDICT_DONE;
-	if (!wait_committed(k, timeout_ms, &committed))
+	if (!wait_for_writes(k, replicas, timeout_ms, &w))
 		return VERDICT_PARKED;
 	out = call_out(k);
 	reply_array(out, 2);
-	reply_int(out, committed ? 1 : 0);
-	reply_int(out, 0);
+	reply_int(out, w.committed ? 1 : 0);
+	reply_int(out, w.copies);
 	return VERDICT_DONE;
 }

@@ -668,8 +668,8 @@ exec_write(struct plan *p)
 	struct call *k = p->k;
 	enum verdict v;
 
-	if (k->g->w->readonly || !commit_is_master(k->g->r))
-		return call_refused(k);
+	if (!call_may_write(k))
+		return VERDICT_DONE;
 	if (p->payload.len > k->g->request_max)
 		return call_error_done(k, GW_ASKS_LONG);
 	if (p->need > k->g->w->conf->store.max_record)
@@ -693,7 +693,7 @@ exec_read_settle(struct plan *p, bool far)
 	struct call *k = p->k;
 
 	sink_reset(&p->out);
-	if (!k->g->w->readonly && commit_is_master(k->g->r) &&
+	if (gw_role_may_write(k->g, NULL) &&
 	    p->payload.len <= k->g->request_max) {
 		if (gw_write_room(k->g))
 			return exec_append(p);
@@ -736,6 +736,12 @@ exec_read(struct plan *p)
 		return call_error_done(k, "ERR no memory for this transaction");
 	if (rc != 0)
 		return call_error_done(k, "ERR the store cannot be read");
+	if (!gw_read_holds(k->g, k->c)) {
+		exec_read_anew(p);
+		p->moment = (struct moment){ 0 };
+		p->ready = false;
+		return VERDICT_PARKED;
+	}
 	call_join(k, &p->out);
 	return VERDICT_DONE;
 }

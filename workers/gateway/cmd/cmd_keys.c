@@ -274,6 +274,10 @@ keys_step(struct call *k, struct job *job)
 		if (g->turn_over)
 			return gw_job_pause(k);
 	}
+	if (j->error == 0 && !j->begun && !gw_read_holds(g, k->c)) {
+		gw_job_free(k->job);
+		return VERDICT_PARKED;
+	}
 	return j->error != 0 ? job_failed(k, j) : job_tell(k, j);
 }
 

@@ -188,7 +188,14 @@ many_step(struct call *k, struct job *job)
 
 	j->many.argv = k->argv + 1;
 	rc = many_share(k, j);
-	return rc == -EINPROGRESS ? gw_job_pause(k) : many_answered(k, j, rc);
+	if (rc == -EINPROGRESS)
+		return gw_job_pause(k);
+	if (rc == 0 && !gw_read_holds(k->g, k->c)) {
+		/* All of it again, as if it came now. */
+		gw_job_free(k->job);
+		return VERDICT_PARKED;
+	}
+	return many_answered(k, j, rc);
 }
 
 enum verdict

@@ -222,6 +222,10 @@ scan_step(struct call *k, struct scan_table *t, struct ticket *from,
 					      ? "ERR the store is damaged"
 					      : "ERR no memory for SCAN");
 	}
+	if (!k->in_exec && !gw_read_holds(k->g, k->c)) {
+		vbuf_free(&f.keys);
+		return VERDICT_PARKED;
+	}
 	if (pos.done == 0)
 		cursor = ticket_issue(t, &pos, from);
 	scan_reply(k, cursor, &f);

@@ -351,7 +351,7 @@ const struct subcommand gw_config_subs[] = { { "get", -3, config_get },
 	{ "rewrite", 2, config_fixed }, { "set", -4, config_fixed },
 	{ NULL, 0, NULL } };
 
-/* ---- INFO, ROLE, TIME, SHUTDOWN ---- */
+/* ---- INFO, TIME, SHUTDOWN ---- */
 
 enum verdict
 gw_run_info(struct call *k)
@@ -373,28 +373,6 @@ gw_run_info(struct call *k)
 	reply_text(call_out(k), k->c->proto,
 	    text.c != NULL ? (const char *)text.c->data : "", sink_len(&text));
 	sink_reset(&text);
-	return VERDICT_DONE;
-}
-
-enum verdict
-gw_run_role(struct call *k)
-{
-	struct sink *out = call_out(k);
-	uint64_t committed = commit_vlsn(k->g->r);
-
-	if (commit_is_master(k->g->r)) {
-		reply_array(out, 3);
-		reply_str(out, "master");
-		reply_int(out, (int64_t)committed);
-		reply_array(out, 0);
-		return VERDICT_DONE;
-	}
-	reply_array(out, 5);
-	reply_str(out, "slave");
-	reply_str(out, "");
-	reply_int(out, 0);
-	reply_str(out, "connect");
-	reply_int(out, (int64_t)committed);
 	return VERDICT_DONE;
 }
 
@@ -480,9 +458,25 @@ nodelife_status(struct call *k)
 static enum verdict
 nodelife_help(struct call *k)
 {
-	return help_reply(k, "NODELIFE STATUS: node, role, term, phase and "
-			     "positions (VLSNs)");
+	static const char *const lines[] = {
+		"NODELIFE STATUS: node, role, term, phase and positions "
+		"(VLSNs)",
+		"NODELIFE CONSISTENCY [eventual | linearizable]: how current "
+		"this connection's reads are",
+		"NODELIFE TOKEN: the name of this connection's last write",
+		"NODELIFE OUTCOME <token>: committed, lost or unknown",
+	};
+	struct sink *out = call_out(k);
+	unsigned i;
+
+	reply_array(out, NITEMS(lines));
+	for (i = 0; i < NITEMS(lines); i++)
+		reply_status(out, lines[i]);
+	return VERDICT_DONE;
 }
 
-const struct subcommand gw_nodelife_subs[] = { { "help", 2, nodelife_help },
-	{ "status", 2, nodelife_status }, { NULL, 0, NULL } };
+const struct subcommand gw_nodelife_subs[] = {
+	{ "consistency", -2, gw_run_consistency }, { "help", 2, nodelife_help },
+	{ "outcome", 3, gw_run_outcome }, { "status", 2, nodelife_status },
+	{ "token", 2, gw_run_token }, { NULL, 0, NULL }
+};

@@ -402,16 +402,6 @@ write_size(const struct job *job, size_t *pooled, size_t *plain)
 	*plain += sizeof(*j) + j->bytes.len;
 }
 
-/* May it write here? Else that is answered. */
-static bool
-write_allowed(struct call *k)
-{
-	if (!k->g->w->readonly && commit_is_master(k->g->r))
-		return true;
-	(void)call_refused(k);
-	return false;
-}
-
 /* Has the store room for what it adds? Else that is answered. */
 static bool
 write_has_room(struct call *k, const struct built *b)
@@ -448,8 +438,6 @@ write_build(struct call *k, struct write_job *j)
 	struct built *b = &j->built;
 	uint8_t *at;
 
-	if (!write_allowed(k))
-		return false;
 	if (!gw_input_pin(k->c, k->argc, &k->argv)) {
 		call_error(k, "ERR no memory for this request");
 		return false;
@@ -488,6 +476,9 @@ write_step(struct call *k, struct job *job)
 	size_t span = call_span(k);
 	int rc;
 
+	/* Where it cannot be written it waits for nothing. */
+	if (!call_may_write(k))
+		return VERDICT_DONE;
 	/* It is held twice from then on: not while it cannot go on. */
 	if (!j->begun &&
 	    !gw_write_may_make(k->g, k->c, span, level_before(k->cmd))) {
@@ -502,7 +493,7 @@ write_step(struct call *k, struct job *job)
 		return gw_job_pause(k);
 	}
 	gw_write_makes(k->g, k->c, 0);
-	if (!write_allowed(k) || !write_has_room(k, b))
+	if (!write_has_room(k, b))
 		return VERDICT_DONE;
 	rq.early = b->early;
 	rq.level = gw_write_level(b->code);
@@ -535,11 +526,28 @@ run_write(struct call *k, const struct built *b)
 		.level = gw_write_level(b->code) };
 	int rc;
 
-	if (!write_allowed(k) || !write_fits(k, b) || !write_has_room(k, b))
+	if (!call_may_write(k) || !write_fits(k, b) || !write_has_room(k, b))
 		return VERDICT_DONE;
 	rq.reach = gw_reach_of(k->g, b);
 	rc = gw_write_append(k->g, k->c, &rq);
 	return rc == 0 ? VERDICT_DONE : run_parked(k, rc, rq.level);
+}
+
+/* All that it has seen of this node may be of another past. */
+static enum verdict
+read_lost(struct call *k)
+{
+	char token[GW_TOKEN_MAX];
+
+	gw_token_put(k->g, k->c->last_term, k->c->last_vlsn, token);
+	call_error(k,
+	    "UNKNOWNOUTCOME a write of this connection was answered, and this "
+	    "node was no master any more before it was committed: it may be "
+	    "lost, so this connection is closed: token %s",
+	    token);
+	k->c->flags |= CONN_LAST;
+	gw_conn_dirty(&k->g->io, k->c);
+	return VERDICT_DONE;
 }
 
 bool
@@ -560,13 +568,12 @@ gw_run_may_read(struct call *k, enum verdict *v)
 		    "makes room for it; see nodelifectl status");
 		return false;
 	case READ_LOST:
-		/* All that it has seen of this node may be of another past. */
+		*v = read_lost(k);
+		return false;
+	case READ_UNCONFIRMED:
 		*v = call_error_done(k,
-		    "UNKNOWNOUTCOME a write of this connection was answered, "
-		    "and this node was no master any more before it was "
-		    "committed: it may be lost, so this connection is closed");
-		k->c->flags |= CONN_LAST;
-		gw_conn_dirty(&k->g->io, k->c);
+		    "NOMASTER this node is master, but no quorum has confirmed "
+		    "it for so long that another may be");
 		return false;
 	}
 	fatalx("a read is neither now nor later");
@@ -648,6 +655,8 @@ run_dbsize(struct call *k)
 		gw_park(k->g, k->c, PARK_COUNT);
 		return VERDICT_PARKED;
 	}
+	if (!gw_read_holds(k->g, k->c))
+		return VERDICT_PARKED;
 	/* After `resolved`: the count is published first. */
 	reply_int(call_out(k), (int64_t)atomic_load_explicit(
 				   &r->table->count, memory_order_acquire));
@@ -678,6 +687,8 @@ run_read(struct call *k, const struct built *b)
 		return gw_walk_begin(k, b->code == OP_RANDOMKEY);
 	if (rc != 0)
 		return gw_run_failed(k, b->argc != 0 ? &b->argv[0] : &none, rc);
+	if (!gw_read_holds(g, k->c))
+		return VERDICT_PARKED;
 	at = g->value.data;
 	gw_turn_read(g, g->value.len / 1024 + gw_walk_cost(g, 0, b));
 	count_lookups(g, b, at);
@@ -719,8 +730,8 @@ gw_run_set(struct call *k)
 
 	if (k->argc != 3 || k->argv[1].len > KEY_MAX ||
 	    k->argv[2].len > k->g->w->conf->store.max_value ||
-	    k->argv[2].len > LONG_REQUEST || k->g->w->readonly ||
-	    !commit_is_master(k->g->r) || !gw_write_taken(k->g, REFUSES_GROWTH))
+	    k->argv[2].len > LONG_REQUEST || !gw_role_may_write(k->g, NULL) ||
+	    !gw_write_taken(k->g, REFUSES_GROWTH))
 		return gw_run_op(k);
 	rq.reach = gw_reach_set(k->g, rq.argv);
 	rc = gw_write_append(k->g, k->c, &rq);
@@ -740,6 +751,11 @@ gw_run_get(struct call *k)
 	rc =
 	    kv_get(g->kv, k->argv[1].data, k->argv[1].len, gw_now_ms(g), &item);
 	gw_turn_read(g, 0);
+	if (rc == 0 && (item.data == NULL || item.len > VALUE_AT_ONCE))
+		return gw_many_begin(
+		    k, &(struct many){ .kind = MANY_VALUE, .count = 1 });
+	if ((rc == 0 || rc == -ENOENT) && !gw_read_holds(g, k->c))
+		return VERDICT_PARKED;
 	if (rc == -ENOENT) {
 		g->n_misses++;
 		reply_nil(call_out(k), k->c->proto);
@@ -747,9 +763,6 @@ gw_run_get(struct call *k)
 	}
 	if (rc != 0)
 		return gw_run_failed(k, &k->argv[1], rc);
-	if (item.data == NULL || item.len > VALUE_AT_ONCE)
-		return gw_many_begin(
-		    k, &(struct many){ .kind = MANY_VALUE, .count = 1 });
 	g->n_hits++;
 	gw_turn_work(g, item.len / 1024);
 	reply_bulk(call_out(k), item.data, item.len);

@@ -87,6 +87,9 @@ bool build_value(const struct call *k, struct built *b, const struct op_arg *v);
 unsigned gw_info_sections(const char *word);
 /* INFO's text: each section wanted once, in their order. */
 void gw_info(struct gateway *g, unsigned wanted, struct sink *out);
+__attribute__((format(printf, 2, 3))) void
+gw_info_line(struct sink *out, const char *fmt, ...);
+void gw_info_replication(struct gateway *g, struct sink *out); /* cmd_group.c */
 
 /* SCAN's cursors (cmd_scan.c). */
 void gw_scan_free(struct gateway *g);

@@ -15,8 +15,8 @@
 #include "shm/kv/table.h"
 #include "workers/gateway/cmd/command.h"
 
-__attribute__((format(printf, 2, 3))) static void
-line(struct sink *out, const char *fmt, ...)
+void
+gw_info_line(struct sink *out, const char *fmt, ...)
 {
 	char text[512];
 	va_list ap;
@@ -51,19 +51,20 @@ info_server(struct gateway *g, struct sink *out)
 		memset(&un, 0, sizeof(un));
 	(void)conf_addr_split(
 	    g->w->conf->listen.client, host, sizeof(host), &port, NULL);
-	line(out, "redis_version:7.0.15");
-	line(out, "nodelife_version:%s", NODELIFE_VERSION);
-	line(out, "redis_mode:standalone");
-	line(out, "os:%s %s %s", un.sysname, un.release, un.machine);
-	line(out, "arch_bits:%zu", sizeof(void *) * 8);
-	line(out, "multiplexing_api:io_uring");
-	line(out, "process_id:%d", (int)g->r->head->supervisor_pid);
-	line(out, "run_id:%016" PRIx64 "%016" PRIx64, g->r->head->boot_id[0],
-	    g->r->head->boot_id[1]);
-	line(out, "tcp_port:%u", port);
-	line(out, "server_time_usec:%" PRIu64, clock_ns(CLOCK_REALTIME) / 1000);
-	line(out, "uptime_in_seconds:%" PRIu64, up);
-	line(out, "uptime_in_days:%" PRIu64, up / 86400);
+	gw_info_line(out, "redis_version:7.0.15");
+	gw_info_line(out, "nodelife_version:%s", NODELIFE_VERSION);
+	gw_info_line(out, "redis_mode:standalone");
+	gw_info_line(out, "os:%s %s %s", un.sysname, un.release, un.machine);
+	gw_info_line(out, "arch_bits:%zu", sizeof(void *) * 8);
+	gw_info_line(out, "multiplexing_api:io_uring");
+	gw_info_line(out, "process_id:%d", (int)g->r->head->supervisor_pid);
+	gw_info_line(out, "run_id:%016" PRIx64 "%016" PRIx64,
+	    g->r->head->boot_id[0], g->r->head->boot_id[1]);
+	gw_info_line(out, "tcp_port:%u", port);
+	gw_info_line(
+	    out, "server_time_usec:%" PRIu64, clock_ns(CLOCK_REALTIME) / 1000);
+	gw_info_line(out, "uptime_in_seconds:%" PRIu64, up);
+	gw_info_line(out, "uptime_in_days:%" PRIu64, up / 86400);
 }
 
 static void
@@ -73,12 +74,12 @@ info_clients(struct gateway *g, struct sink *out)
 	uint64_t closed = sum(g, C_CLIENTS_CLOSED);
 
 	/* Two sums at two moments. */
-	line(out, "connected_clients:%" PRIu64,
+	gw_info_line(out, "connected_clients:%" PRIu64,
 	    accepted > closed ? accepted - closed : 0);
-	line(out, "maxclients:%u", g->w->conf->listen.max_clients);
-	line(out, "blocked_clients:%u", g->blocked_count);
-	line(out, "gateway:%u", g->slot - SLOT_GATEWAY);
-	line(out, "gateway_clients:%u", g->io.conn_count);
+	gw_info_line(out, "maxclients:%u", g->w->conf->listen.max_clients);
+	gw_info_line(out, "blocked_clients:%u", g->blocked_count);
+	gw_info_line(out, "gateway:%u", g->slot - SLOT_GATEWAY);
+	gw_info_line(out, "gateway_clients:%u", g->io.conn_count);
 }
 
 /* Resident and private bytes of this process, from the kernel. */
@@ -95,13 +96,14 @@ info_memory(struct gateway *g, struct sink *out)
 			resident = shared = 0;
 		fclose(f);
 	}
-	line(out, "used_memory:%lu", (resident - shared) * page);
-	line(out, "used_memory_rss:%lu", resident * page);
-	line(out, "mem_clients_normal:%zu", g->io.pool.used);
-	line(out, "client_memory:%" PRIu64, g->w->conf->listen.client_memory);
-	line(out, "maxmemory:0");
-	line(out, "maxmemory_policy:noeviction");
-	line(out, "mem_allocator:libc");
+	gw_info_line(out, "used_memory:%lu", (resident - shared) * page);
+	gw_info_line(out, "used_memory_rss:%lu", resident * page);
+	gw_info_line(out, "mem_clients_normal:%zu", g->io.pool.used);
+	gw_info_line(
+	    out, "client_memory:%" PRIu64, g->w->conf->listen.client_memory);
+	gw_info_line(out, "maxmemory:0");
+	gw_info_line(out, "maxmemory_policy:noeviction");
+	gw_info_line(out, "mem_allocator:libc");
 }
 
 static void
@@ -109,50 +111,41 @@ info_persistence(struct gateway *g, struct sink *out)
 {
 	const struct positions *pos = g->r->pos;
 
-	line(out, "loading:0");
-	line(out, "aof_enabled:1");
-	line(out, "aof_last_write_status:%s",
+	gw_info_line(out, "loading:0");
+	gw_info_line(out, "aof_enabled:1");
+	gw_info_line(out, "aof_last_write_status:%s",
 	    sum(g, C_WAL_ERRORS) == 0 ? "ok" : "err");
-	line(out, "rdb_bgsave_in_progress:%d", position_get(&pos->frozen) != 0);
-	line(out, "wal_bytes:%" PRIu64, position_get(&pos->wal_bytes));
-	line(out, "wal_flushes:%" PRIu64, sum(g, C_WAL_FLUSHES));
-	line(out, "checkpoints:%" PRIu64, sum(g, C_CHECKPOINTS));
-	line(out, "no_space:%d", trouble_stands(g->r, TROUBLE_LOG_FULL));
+	gw_info_line(
+	    out, "rdb_bgsave_in_progress:%d", position_get(&pos->frozen) != 0);
+	gw_info_line(out, "wal_bytes:%" PRIu64, position_get(&pos->wal_bytes));
+	gw_info_line(out, "wal_flushes:%" PRIu64, sum(g, C_WAL_FLUSHES));
+	gw_info_line(out, "checkpoints:%" PRIu64, sum(g, C_CHECKPOINTS));
+	gw_info_line(
+	    out, "no_space:%d", trouble_stands(g->r, TROUBLE_LOG_FULL));
 }
 
 static void
 info_stats(struct gateway *g, struct sink *out)
 {
-	line(out, "total_connections_received:%" PRIu64,
+	gw_info_line(out, "total_connections_received:%" PRIu64,
 	    sum(g, C_CLIENTS_ACCEPTED));
-	line(out, "total_commands_processed:%" PRIu64, sum(g, C_COMMANDS));
-	line(out, "total_error_replies:%" PRIu64, sum(g, C_COMMANDS_FAILED));
-	line(out, "total_net_input_bytes:%" PRIu64, sum(g, C_BYTES_IN));
-	line(out, "total_net_output_bytes:%" PRIu64, sum(g, C_BYTES_OUT));
-	line(out, "rejected_connections:%" PRIu64, sum(g, C_CLIENTS_REFUSED));
-	line(out, "http_connections:%" PRIu64, sum(g, C_CLIENTS_HTTP));
-	line(out, "expired_keys:%" PRIu64, sum(g, C_STORE_EXPIRED));
-	line(out, "evicted_keys:0");
-	line(out, "evicted_clients:%" PRIu64, sum(g, C_CLIENTS_EVICTED));
-	line(out, "keyspace_hits:%" PRIu64, sum(g, C_KEYSPACE_HITS));
-	line(out, "keyspace_misses:%" PRIu64, sum(g, C_KEYSPACE_MISSES));
-}
-
-static void
-info_replication(struct gateway *g, struct sink *out)
-{
-	bool master = commit_is_master(g->r);
-	struct commit_view view;
-
-	commit_view_read(g->r->commit, &view);
-	line(out, "role:%s", master ? "master" : "slave");
-	if (!master)
-		line(out, "master_link_status:down");
-	line(out, "connected_slaves:0");
-	line(out, "master_replid:%016" PRIx64 "%016" PRIx64 "00000000",
-	    g->r->head->boot_id[0], g->r->head->boot_id[1]);
-	line(out, "master_repl_offset:%" PRIu64, commit_vlsn(g->r));
-	line(out, "term:%" PRIu64, view.term);
+	gw_info_line(
+	    out, "total_commands_processed:%" PRIu64, sum(g, C_COMMANDS));
+	gw_info_line(
+	    out, "total_error_replies:%" PRIu64, sum(g, C_COMMANDS_FAILED));
+	gw_info_line(out, "total_net_input_bytes:%" PRIu64, sum(g, C_BYTES_IN));
+	gw_info_line(
+	    out, "total_net_output_bytes:%" PRIu64, sum(g, C_BYTES_OUT));
+	gw_info_line(
+	    out, "rejected_connections:%" PRIu64, sum(g, C_CLIENTS_REFUSED));
+	gw_info_line(out, "http_connections:%" PRIu64, sum(g, C_CLIENTS_HTTP));
+	gw_info_line(out, "expired_keys:%" PRIu64, sum(g, C_STORE_EXPIRED));
+	gw_info_line(out, "evicted_keys:0");
+	gw_info_line(
+	    out, "evicted_clients:%" PRIu64, sum(g, C_CLIENTS_EVICTED));
+	gw_info_line(out, "keyspace_hits:%" PRIu64, sum(g, C_KEYSPACE_HITS));
+	gw_info_line(
+	    out, "keyspace_misses:%" PRIu64, sum(g, C_KEYSPACE_MISSES));
 }
 
 static void
@@ -163,9 +156,9 @@ info_cpu(struct gateway *g, struct sink *out)
 	(void)g;
 	if (getrusage(RUSAGE_SELF, &ru) != 0)
 		return;
-	line(out, "used_cpu_sys:%ld.%06ld", (long)ru.ru_stime.tv_sec,
+	gw_info_line(out, "used_cpu_sys:%ld.%06ld", (long)ru.ru_stime.tv_sec,
 	    (long)ru.ru_stime.tv_usec);
-	line(out, "used_cpu_user:%ld.%06ld", (long)ru.ru_utime.tv_sec,
+	gw_info_line(out, "used_cpu_user:%ld.%06ld", (long)ru.ru_utime.tv_sec,
 	    (long)ru.ru_utime.tv_usec);
 }
 
@@ -180,7 +173,7 @@ info_keyspace(struct gateway *g, struct sink *out)
 	 * an expiry is not counted, so nothing is said of it.
 	 */
 	if (keys != 0)
-		line(out, "db0:keys=%" PRIu64, keys);
+		gw_info_line(out, "db0:keys=%" PRIu64, keys);
 }
 
 static void
@@ -190,19 +183,20 @@ info_nodelife(struct gateway *g, struct sink *out)
 	struct commit_view view;
 
 	commit_view_read(g->r->commit, &view);
-	line(out, "node:%s", g->r->head->node);
-	line(out, "group:%s", g->r->head->group);
-	line(out, "gateway:%u", g->slot - SLOT_GATEWAY);
-	line(out, "gateways:%u", g->w->conf->node.gateways);
-	line(out, "phase:%s",
+	gw_info_line(out, "node:%s", g->r->head->node);
+	gw_info_line(out, "group:%s", g->r->head->group);
+	gw_info_line(out, "gateway:%u", g->slot - SLOT_GATEWAY);
+	gw_info_line(out, "gateways:%u", g->w->conf->node.gateways);
+	gw_info_line(out, "phase:%s",
 	    phase_name(
 		atomic_load_explicit(&g->r->seq->phase, memory_order_acquire)));
-	line(out, "readonly:%d", view.readonly != 0 || g->w->readonly);
-	line(out, "appended:%" PRIu64, position_get(&pos->appended));
-	line(out, "durable:%" PRIu64, position_get(&pos->durable));
-	line(out, "committed:%" PRIu64, commit_vlsn(g->r));
-	line(out, "applied:%" PRIu64, position_get(&pos->applied));
-	line(out, "checkpointed:%" PRIu64, position_get(&pos->checkpointed));
+	gw_info_line(out, "readonly:%d", view.readonly != 0 || g->w->readonly);
+	gw_info_line(out, "appended:%" PRIu64, position_get(&pos->appended));
+	gw_info_line(out, "durable:%" PRIu64, position_get(&pos->durable));
+	gw_info_line(out, "committed:%" PRIu64, commit_vlsn(g->r));
+	gw_info_line(out, "applied:%" PRIu64, position_get(&pos->applied));
+	gw_info_line(
+	    out, "checkpointed:%" PRIu64, position_get(&pos->checkpointed));
 }
 
 static const struct {
@@ -213,7 +207,7 @@ static const struct {
 	{ "memory", "Memory", info_memory },
 	{ "persistence", "Persistence", info_persistence },
 	{ "stats", "Stats", info_stats },
-	{ "replication", "Replication", info_replication },
+	{ "replication", "Replication", gw_info_replication },
 	{ "cpu", "CPU", info_cpu }, { "keyspace", "Keyspace", info_keyspace },
 	{ "nodelife", "Nodelife", info_nodelife } };
 
@@ -241,7 +235,7 @@ gw_info(struct gateway *g, unsigned wanted, struct sink *out)
 			continue;
 		if (sink_len(out) != 0)
 			sink_put(out, "\r\n", 2);
-		line(out, "# %s", sections[i].title);
+		gw_info_line(out, "# %s", sections[i].title);
 		sections[i].render(g, out);
 	}
 }

@@ -3,6 +3,7 @@
  * run of requests got), the committed position (acknowledges early answers),
  * and the store's results.
  */
+#include <stdlib.h>
 #include "shm/assert.h"
 #include "shm/say.h"
 #include "workers/gateway/exec/order.h"
@@ -52,9 +53,20 @@ result_step(struct gateway *g, struct node *n)
 		gw_order_drain(g, c);
 }
 
-/* RET_OK: it was appended, and what became of it is not known. */
+/* Where it was appended, to be asked for later. */
 static void
-request_refused(struct gateway *g, uint32_t seq, unsigned status)
+lost_note(struct node *n, unsigned bit, struct lost_write at)
+{
+	if (n->lost_at == NULL)
+		n->lost_at = calloc(GW_RUN_MAX, sizeof(*n->lost_at));
+	if (n->lost_at != NULL)
+		n->lost_at[bit] = at;
+}
+
+/* RET_OK: it was appended there, and what became of it is not known. */
+static void
+request_refused(
+    struct gateway *g, uint32_t seq, unsigned status, struct lost_write at)
 {
 	struct node *n = gw_window_node(g, seq);
 	unsigned bit;
@@ -63,10 +75,12 @@ request_refused(struct gateway *g, uint32_t seq, unsigned status)
 		return;
 	bit = seq - n->first_seq;
 	n->refused |= UINT64_C(1) << bit;
-	if (status == RET_OK)
+	if (status == RET_OK) {
 		n->lost |= UINT64_C(1) << bit;
-	else
+		lost_note(n, bit, at);
+	} else {
 		n->status = (uint8_t)status;
+	}
 	g->n_failed++;
 	if (n->kind != NODE_RESULT)
 		return;
@@ -92,7 +106,8 @@ ret_take(struct gateway *g, const struct wal_ret *ret)
 	if (ret->status == RET_OK)
 		return;
 	for (i = 0; i < ret->count; i++)
-		request_refused(g, ret->seq + i, ret->status);
+		request_refused(
+		    g, ret->seq + i, ret->status, (struct lost_write){ 0 });
 }
 
 /* Room was made in a ring: does its producer wait for it? */
@@ -178,6 +193,9 @@ ack_range(struct gateway *g, uint32_t first, uint32_t count, uint64_t vlsn,
 		}
 		/* Requests of this node up to its end, from `first` on. */
 		node_end = n->first_seq + n->count - first;
+		if (n->kind == NODE_RESULT && vlsn != 0)
+			n->result_vlsn =
+			    vlsn + (node_end < count ? node_end : count) - 1;
 		if (n->kind == NODE_EARLY && node_end <= count) {
 			for (s = n->first_seq; s != first + node_end; s++)
 				*gw_window_at(g, s) = 0;
@@ -201,7 +219,8 @@ run_lost(struct gateway *g, const struct ret_run *run)
 	uint32_t i;
 
 	for (i = 0; i < run->count; i++)
-		request_refused(g, run->seq + i, RET_OK);
+		request_refused(g, run->seq + i, RET_OK,
+		    (struct lost_write){ run->vlsn + i, run->term });
 }
 
 /* Answer what may be of the oldest run. False: the rest of it has to wait. */
@@ -219,6 +238,11 @@ run_ack(struct gateway *g)
 	}
 	over = gw_runs_limit(g, &run, &limit);
 	g->seen_committed = limit;
+	if (over) {
+		/* Should the store not tell, it tells that it is past it. */
+		position_raise(&g->r->pos->apply_wanted, limit + 1);
+		g->want_apply = true;
+	}
 	if (run.vlsn <= limit) {
 		if (limit - run.vlsn + 1 < run.count)
 			run.count = (uint32_t)(limit - run.vlsn + 1);
@@ -385,13 +409,42 @@ res_drain(struct gateway *g)
 	producer_ring(g, SLOT_STORE, BUSY_RESULT);
 }
 
+/*
+ * The store is past what the oldest requests gave, and has not told it, as it
+ * does for what a mastership of this node committed, while that is remembered:
+ * nobody waits for it any more.
+ */
+static void
+results_lost(struct gateway *g, uint64_t applied)
+{
+	struct lost_write at = { 0 };
+	struct node *n;
+	uint32_t seq;
+
+	while (!bytering_ready(&g->res) && !g->result_open) {
+		gw_window_slide(g);
+		n = gw_window_node(g, seq = g->oldest_seq);
+		if (n == NULL || n->kind != NODE_RESULT ||
+		    n->result_vlsn == 0 || applied <= n->result_vlsn ||
+		    (g->run_count != 0 &&
+			(int32_t)(gw_runs_first(g)->seq - seq) <= 0))
+			return;
+		request_refused(g, seq, RET_OK, at);
+	}
+}
+
 void
 gw_answer_turn(struct gateway *g)
 {
+	uint64_t applied;
+
 	ret_drain(g);
 	gw_reach_look(g);
 	ack_drain(g);
+	/* What is applied by now is in the ring. */
+	applied = position_get(&g->r->pos->applied);
 	res_drain(g);
+	results_lost(g, applied);
 }
 
 bool

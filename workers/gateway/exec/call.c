@@ -41,7 +41,7 @@ reply_join(struct gateway *g, struct conn *c, struct sink *from)
 void
 call_error(struct call *k, const char *fmt, ...)
 {
-	char text[FAULT_TEXT_MAX + 128];
+	char text[FAULT_TEXT_MAX + GW_REFUSAL_MAX + 128];
 	va_list ap;
 
 	va_start(ap, fmt);
@@ -80,13 +80,21 @@ call_syntax(struct call *k)
 enum verdict
 call_refused(struct call *k)
 {
-	struct commit_view view;
+	char text[GW_REFUSAL_MAX];
 
-	commit_view_read(k->g->r->commit, &view);
-	if (k->g->w->readonly || view.readonly != 0)
-		return call_error_done(
-		    k, "READONLY this node is in readonly recovery");
-	return call_error_done(k, "NOMASTER no master known");
+	gw_role_refusal(k->g, false, text);
+	return call_error_done(k, text);
+}
+
+bool
+call_may_write(struct call *k)
+{
+	char text[GW_REFUSAL_MAX];
+
+	if (gw_role_may_write(k->g, text))
+		return true;
+	call_error(k, "%s", text);
+	return false;
 }
 
 enum verdict

@@ -65,8 +65,10 @@ call_error(struct call *k, const char *fmt, ...);
 void call_join(struct call *k, struct sink *from);
 enum verdict call_error_done(struct call *k, const char *text);
 enum verdict call_syntax(struct call *k);
-/* "-NOMASTER …" or what else refuses a read or write here. */
+/* "-NOMASTER …" or what else refuses a read here. */
 enum verdict call_refused(struct call *k);
+/* May it write here? Else that is answered. */
+bool call_may_write(struct call *k);
 /* It would change more than one record may: nothing is appended. */
 enum verdict call_too_much(struct call *k, uint64_t need);
 /* The store has no room for what is of that level: said why. */

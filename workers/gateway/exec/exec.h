@@ -13,6 +13,8 @@
  *	result.c      the store's answers, rendered as they come
  *	refusal.c     writes without a result
  *	owed.c	      what others are told of writes that wait
+ *	role.c	      who is master, and what the end of that means here
+ *	token.c	      names of writes
  *	read.c	      when a read may run, reading the store
  *	park.c	      why a connection rests, and what ends that
  *	turn.c	      a turn's time
@@ -28,6 +30,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "shm/commit_ask.h"
 #include "shm/kv/kv.h"
 #include "shm/kv/op.h"
 #include "shm/log/log_clock.h"
@@ -69,6 +72,8 @@ enum park {
 	PARK_COUNT, /* the store's count of keys must (DBSIZE) */
 	PARK_SYNC, /* WAIT, WAITAOF: `committed` must, or a time-out */
 	PARK_TERM, /* the first record of the term must be committed */
+	PARK_LEASE, /* the lease must be held again */
+	PARK_COPIES, /* WAIT: other members must have its writes on disk */
 	PARK_RING, /* the request ring or the window is full */
 	PARK_OUTPUT, /* it does not read its replies */
 	PARK_TURN, /* the turn has done enough, the next one goes on */
@@ -97,6 +102,14 @@ struct node {
 	uint64_t start_ns;
 	struct sink sink; /* answers that wait for their turn */
 	struct exec *exec; /* RESULT of a MULTI */
+	uint64_t result_vlsn; /* RESULT: of the newest that may be answered */
+	struct lost_write *lost_at; /* by bit, of those lost; NULL = not known
+				     */
+};
+
+/* Where a write was appended of which nobody knows what became. */
+struct lost_write {
+	uint64_t vlsn, term;
 };
 
 /*
@@ -233,6 +246,11 @@ struct gateway {
 	bool role_moved; /* since the look before; or there is none */
 	uint64_t lost; /* seen: gw_write_lost() */
 
+	/* role.c */
+	uint64_t seen_ended; /* masterships that are over */
+	bool reach_known; /* this turn: */
+	struct commit_reach commit_reach;
+
 	/* reach.c, alone.c */
 	struct reach reach;
 
@@ -325,6 +343,37 @@ void gw_no_answer_put(const struct gateway *g, struct sink *out,
 uint64_t gw_write_lost(const struct gateway *g);
 /* Once a turn: if it failed meanwhile, nobody waits for it any more. */
 void gw_lost_look(struct gateway *g);
+
+/* ---- role.c ---- */
+#define GW_REFUSAL_MAX (PEER_TEXT + 2 * MEMBER_ADDR_MAX)
+void gw_role_init(struct gateway *g);
+/*
+ * Every turn, behind the answers: when a mastership of this node is over and
+ * it is no master, its clients are closed once what they sent is answered,
+ * but for those that read whatever is here.
+ */
+void gw_role_turn(struct gateway *g);
+bool gw_role_pending(const struct gateway *g);
+/* Why this node does not take a write, or a read: as an error. */
+void
+gw_role_refusal(const struct gateway *g, bool write, char text[GW_REFUSAL_MAX]);
+/*
+ * May a write be appended here? Else why not, as an error: nothing was. A text
+ * is made if there is room for one.
+ */
+bool gw_role_may_write(struct gateway *g, char *text);
+
+/* ---- token.c ---- */
+#define GW_TOKEN_MAX 80
+/* The name of a write, whoever may be asked about it later. */
+void gw_token_put(const struct gateway *g, uint64_t term, uint64_t vlsn,
+    char text[GW_TOKEN_MAX]);
+/* Of the connection's newest answered write. False: it has none. */
+bool gw_token_of(
+    const struct gateway *g, const struct conn *c, char text[GW_TOKEN_MAX]);
+/* 0; -EINVAL: none, or -EXDEV: one of another group. */
+int gw_token_read(const struct gateway *g, const struct op_arg *text,
+    uint64_t *term, uint64_t *vlsn);
 
 /* ---- owed.c ---- */
 /* What holds its writes back, and for how long. */
@@ -530,15 +579,22 @@ enum read_verdict {
 	READ_PARKED,
 	READ_REFUSED,
 	READ_HOPELESS,
-	READ_LOST
+	READ_LOST,
+	READ_UNCONFIRMED
 };
 /*
  * May the command at the head of the input read the store now? NOW: wait_vlsn
  * is its index. PARKED: it is parked and comes again. REFUSED: no master;
  * HOPELESS: room_hopeless(); LOST: its client has a write in its past that was
- * answered and may have been cut off; nothing was answered yet.
+ * answered and may have been cut off; UNCONFIRMED: this node is master, and has
+ * had no lease for too long; nothing was answered yet.
  */
 enum read_verdict gw_read_ready(struct gateway *g, struct conn *c);
+/*
+ * Behind each read of the store, before its answer: is it as current as it was
+ * to be? False: parked, all of it is to be read again.
+ */
+bool gw_read_holds(struct gateway *g, struct conn *c);
 /* PARK_TERM is over: the term's first record is committed, or the role lost. */
 bool gw_read_term_over(const struct gateway *g);
 /* Enter this turn's read transaction. 0 or -errno. */

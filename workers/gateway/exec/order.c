@@ -98,6 +98,8 @@ node_free(struct gateway *g, struct node *n)
 	sink_reset(&n->sink);
 	gw_exec_free(n->exec);
 	n->exec = NULL;
+	free(n->lost_at);
+	n->lost_at = NULL;
 	n->kind = NODE_FREE;
 	n->next = g->node_free;
 	g->node_free = (uint32_t)(n - g->nodes);

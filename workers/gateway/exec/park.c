@@ -7,6 +7,8 @@
 #include "shm/kv/room.h"
 #include "workers/gateway/exec/exec.h"
 
+#define LOOK_NS (2 * NS_PER_MS)
+
 enum list {
 	LIST_NONE,
 	LIST_WAITING, /* for what others do, or a time */
@@ -73,6 +75,32 @@ sync_over(const struct gateway *g, const struct conn *c)
 	       g->io.loop.now_ns >= c->deadline_ns;
 }
 
+/* Nobody rings: it is looked at every now and then. */
+static void
+look_begin(struct gateway *g, const struct conn *c)
+{
+	uint64_t soon = g->io.loop.now_ns + LOOK_NS;
+
+	lower(&g->sync_deadline_ns,
+	    soon < c->deadline_ns ? soon : c->deadline_ns);
+}
+
+static bool
+lease_over(const struct gateway *g, const struct conn *c)
+{
+	return commit_can_read(g->r) || !commit_is_master(g->r) ||
+	       g->io.loop.now_ns >= c->deadline_ns;
+}
+
+/* It counts for itself. */
+static bool
+copies_over(const struct gateway *g, const struct conn *c)
+{
+	(void)g;
+	(void)c;
+	return true;
+}
+
 static void
 term_begin(struct gateway *g, const struct conn *c)
 {
@@ -103,6 +131,11 @@ static const struct reason reasons[] = {
 	[PARK_SYNC] = { "sync", LIST_WAITING, true, 0, sync_begin, sync_over },
 	/* The same; and group, when the role changes. */
 	[PARK_TERM] = { "term", LIST_WAITING, true, 0, term_begin, term_over },
+	/* A clock decides. */
+	[PARK_LEASE] = { "lease", LIST_WAITING, true, 0, look_begin,
+	    lease_over },
+	[PARK_COPIES] = { "copies", LIST_WAITING, true, 0, look_begin,
+	    copies_over },
 	/* wal and store make room; reach.c says whom they ring. */
 	[PARK_RING] = { "ring", LIST_STALLED, true, CONN_OURS, NULL, NULL },
 	/* Ended by io: its client has read, or others hold less. */
@@ -350,7 +383,9 @@ wake_list(struct gateway *g, struct conn_list *list, size_t len)
 static void
 wake_stalled(struct gateway *g)
 {
-	if (g->stalled_count == 0 || gw_reach_holds(g))
+	/* Where nothing is appended nobody waits for room. */
+	if (g->stalled_count == 0 ||
+	    (gw_reach_holds(g) && commit_is_master(g->r)))
 		return;
 	gw_reach_wake(g);
 	if (g->big_next)

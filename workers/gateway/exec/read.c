@@ -11,7 +11,7 @@
 #include "shm/say.h"
 #include "workers/gateway/exec/exec.h"
 
-#define LEASE_LOOK_NS   (2 * NS_PER_MS)
+#define LEASES_WAITED   4 /* a master steps down before: it is stuck then */
 #define SHARE_DOUBLINGS 5 /* of GW_TURN_NS, the longest to hold others up */
 #define MOMENTS_MAX     16 /* lost, then it is given up */
 
@@ -72,68 +72,49 @@ gw_read_term_over(const struct gateway *g)
 }
 
 /*
- * This node may not serve reads. If it is master, it will as soon as its
- * term's first record is committed and applied: a read waits for that. What
- * is left is the lease, which a clock decides.
+ * The lease ran out: the next round that a quorum answers renews it. A master
+ * without one steps down; one that does neither is no master to wait for.
  */
 static enum read_verdict
-wait_for_term(struct gateway *g, struct conn *c)
+wait_for_lease(struct gateway *g, struct conn *c, bool begun)
 {
-	uint64_t first = term_first(g);
+	uint64_t now = g->io.loop.now_ns;
 
-	c->flags &= ~(unsigned)CONN_INDEX;
-	if (!commit_is_master(g->r))
-		return READ_REFUSED;
-	/* It went with the log: it will not be committed in this region. */
-	if (first == 0 && gw_write_lost(g) != UINT64_MAX)
-		return READ_REFUSED;
-	if (first == 0) {
-		gw_park(g, c, PARK_TERM);
-	} else if (position_get(&g->r->pos->applied) < first) {
-		if (room_hopeless(g->r))
-			return READ_HOPELESS;
-		c->wait_vlsn = first;
-		position_raise(&g->r->pos->apply_wanted, first);
-		g->want_apply = true;
-		gw_park(g, c, PARK_APPLY);
-	} else {
-		c->wait_vlsn = UINT64_MAX;
-		c->deadline_ns = g->io.loop.now_ns + LEASE_LOOK_NS;
-		gw_park(g, c, PARK_SYNC);
+	c->flags |= CONN_CONFIRM;
+	if (!begun) {
+		c->deadline_ns = now + (uint64_t)LEASES_WAITED *
+					   g->w->conf->election.lease_ms *
+					   NS_PER_MS;
+	} else if (now >= c->deadline_ns) {
+		c->flags &= ~(unsigned)CONN_CONFIRM;
+		return READ_UNCONFIRMED;
 	}
+	gw_park(g, c, PARK_LEASE);
 	return READ_PARKED;
 }
 
-enum read_verdict
-gw_read_ready(struct gateway *g, struct conn *c)
+bool
+gw_read_holds(struct gateway *g, struct conn *c)
 {
-	enum outcome outcome;
-	uint64_t index;
+	uint64_t term = c->read_term;
 
-	if (c->node_count != 0) {
-		gw_park(g, c, PARK_ORDER);
-		return READ_PARKED;
-	}
-	if (g->w->readonly) {
-		c->wait_vlsn = position_get(&g->r->pos->applied);
-		g->n_reads++;
-		return READ_NOW;
-	}
-	/* Whatever was read now might not be behind that write. */
-	outcome = gw_write_outcome(g, c);
-	if (outcome == OUTCOME_UNKNOWN)
-		return READ_LOST;
-	if (outcome == OUTCOME_COMMITTED)
-		c->last_term = 0;
-	if (!commit_can_read(g->r))
-		return wait_for_term(g, c);
-	/*
-	 * A read that waited keeps the index it came with: all that anybody
-	 * was told is written by then, whatever the sync level.
-	 */
-	index = (c->flags & CONN_INDEX) != 0 ? c->wait_vlsn : gw_write_acked(g);
-	if (index < c->last_vlsn)
-		index = c->last_vlsn;
+	if (term == 0)
+		return true;
+	c->read_term = 0;
+	if (commit_holds_lease(g->r, term))
+		return true;
+	gw_count(&g->io, C_READS_WAITED, 1);
+	c->flags &= ~(unsigned)CONN_INDEX;
+	/* What it is told then is for its next try to find out. */
+	c->deadline_ns = 0;
+	gw_park(g, c, PARK_LEASE);
+	return false;
+}
+
+/* Once the store has applied so much. */
+static enum read_verdict
+wait_for_index(struct gateway *g, struct conn *c, uint64_t index)
+{
 	c->wait_vlsn = index;
 	if (position_get(&g->r->pos->applied) >= index) {
 		read_count(g, c);
@@ -149,6 +130,94 @@ gw_read_ready(struct gateway *g, struct conn *c)
 	gw_count(&g->io, C_READS_WAITED, 1);
 	gw_park(g, c, PARK_APPLY);
 	return READ_PARKED;
+}
+
+/*
+ * This node may not serve reads. If it is master, it will as soon as its
+ * term's first record is committed and applied: a read waits for that. What
+ * is left is the lease, which a clock decides.
+ */
+static enum read_verdict
+wait_for_term(struct gateway *g, struct conn *c)
+{
+	uint64_t first = term_first(g);
+
+	bool confirms = (c->flags & CONN_CONFIRM) != 0;
+
+	c->flags &= ~(unsigned)(CONN_INDEX | CONN_CONFIRM);
+	if (!commit_is_master(g->r))
+		return READ_REFUSED;
+	/* It went with the log: it will not be committed in this region. */
+	if (first == 0 && gw_write_lost(g) != UINT64_MAX)
+		return READ_REFUSED;
+	if (first == 0) {
+		gw_park(g, c, PARK_TERM);
+	} else if (position_get(&g->r->pos->applied) < first) {
+		if (room_hopeless(g->r))
+			return READ_HOPELESS;
+		c->wait_vlsn = first;
+		position_raise(&g->r->pos->apply_wanted, first);
+		g->want_apply = true;
+		gw_park(g, c, PARK_APPLY);
+	} else {
+		return wait_for_lease(g, c, confirms);
+	}
+	return READ_PARKED;
+}
+
+/*
+ * Reads what this node has, and its own client's writes: whoever is master, if
+ * there is one.
+ */
+static enum read_verdict
+eventual_ready(struct gateway *g, struct conn *c)
+{
+	uint64_t applied = position_get(&g->r->pos->applied), index = applied;
+
+	if ((c->flags & CONN_INDEX) != 0)
+		index = c->wait_vlsn;
+	if (index < c->last_vlsn)
+		index = c->last_vlsn;
+	return wait_for_index(g, c, index);
+}
+
+enum read_verdict
+gw_read_ready(struct gateway *g, struct conn *c)
+{
+	enum outcome outcome;
+	uint64_t index;
+
+	c->read_term = 0;
+	if (c->node_count != 0) {
+		gw_park(g, c, PARK_ORDER);
+		return READ_PARKED;
+	}
+	if (g->w->readonly) {
+		c->wait_vlsn = position_get(&g->r->pos->applied);
+		g->n_reads++;
+		return READ_NOW;
+	}
+	/* Whatever was read now might not be behind that write. */
+	outcome = gw_write_outcome(g, c);
+	if (outcome == OUTCOME_UNKNOWN)
+		return READ_LOST;
+	if (outcome == OUTCOME_COMMITTED)
+		c->last_term = 0;
+	if ((c->flags & CONN_EVENTUAL) != 0)
+		return eventual_ready(g, c);
+	if (!commit_read_term(g->r, &c->read_term)) {
+		c->read_term = 0;
+		return wait_for_term(g, c);
+	}
+	c->flags &= ~(unsigned)CONN_CONFIRM;
+	/*
+	 * A read that waited keeps the index it came with: all that anybody
+	 * was told is written by then, whatever the sync level.
+	 */
+	index = (c->flags & CONN_INDEX) != 0 ? c->wait_vlsn : gw_write_acked(g);
+	if (index < c->last_vlsn)
+		index = c->last_vlsn;
+	return wait_for_index(g, c, index);
 }
 
 int

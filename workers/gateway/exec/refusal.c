@@ -15,9 +15,7 @@ static const struct {
 	int trouble;
 } refusals[] = {
 	[RET_OK] = { GW_RESULT_LOST, NULL, -1 },
-	[RET_READONLY] = { "READONLY You can't write against a read only "
-			   "replica.",
-	    NULL, -1 },
+	[RET_READONLY] = { "READONLY", NULL, -1 }, /* gw_role_refusal() */
 	[RET_LOG_FULL] = { "ERR the log has no room; nothing was written",
 	    "ERR nothing was written", TROUBLE_LOG_FULL },
 	[RET_STOPPING] = { "ERR the node is stopping; nothing was written",
@@ -32,14 +30,33 @@ static const struct {
 	    "ERR nothing was written", TROUBLE_LOG_SEGMENT },
 };
 
+/* It was when the request was sent to wal, and may be again by now. */
+static void
+not_master_put(const struct gateway *g, struct sink *out)
+{
+	char text[GW_REFUSAL_MAX];
+
+	if (commit_is_master(g->r)) {
+		reply_error(out, "READONLY You can't write against a read only "
+				 "replica.");
+		return;
+	}
+	gw_role_refusal(g, true, text);
+	reply_error(out, text);
+}
+
 static void
 refusal_put(const struct gateway *g, struct sink *out, unsigned status)
 {
-	char text[FAULT_TEXT_MAX + 64];
+	char text[FAULT_TEXT_MAX + 64 + GW_REFUSAL_MAX];
 	struct trouble_info why;
 
 	if (status >= NITEMS(refusals))
 		status = RET_OK;
+	if (status == RET_READONLY) {
+		not_master_put(g, out);
+		return;
+	}
 	if (refusals[status].trouble < 0 ||
 	    !trouble_read(g->r, (enum trouble)refusals[status].trouble, &why)) {
 		reply_error(out, refusals[status].text);
@@ -54,17 +71,29 @@ void
 gw_no_answer_put(const struct gateway *g, struct sink *out,
     const struct node *n, unsigned bit)
 {
-	if ((n->lost >> bit & 1) == 0)
+	struct lost_write at = { 0 };
+	char token[GW_TOKEN_MAX];
+	const char *why;
+
+	if ((n->lost >> bit & 1) == 0) {
 		refusal_put(g, out, n->status);
-	else
-		reply_error(out,
-		    g->lost != UINT64_MAX
-			? "UNKNOWNOUTCOME the log failed before this write was "
-			  "known to be on disk: it is not applied, and the "
-			  "node's next boot drops it if it can"
-			: "UNKNOWNOUTCOME this node is no master any more and "
-			  "was none when this write was committed, if it was: "
-			  "the next master may have it or not");
+		return;
+	}
+	why = g->lost != UINT64_MAX
+		  ? "the log failed before this write was known to be on disk: "
+		    "it is not applied, and the node's next boot drops it if "
+		    "it can"
+		  : "this node is no master any more and was none when this "
+		    "write was committed, if it was: the next master may have "
+		    "it or not";
+	if (n->lost_at != NULL)
+		at = n->lost_at[bit];
+	if (at.vlsn == 0) {
+		reply_errorf(out, "UNKNOWNOUTCOME %s", why);
+		return;
+	}
+	gw_token_put(g, at.term, at.vlsn, token);
+	reply_errorf(out, "UNKNOWNOUTCOME %s: token %s", why, token);
 }
 
 uint64_t

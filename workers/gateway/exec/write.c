@@ -24,6 +24,7 @@ gw_write_init(struct gateway *g)
 	if (!gw_order_init(g) || !gw_answer_init(g))
 		return -ENOMEM;
 	gw_reach_init(g);
+	gw_role_init(g);
 	return 0;
 }
 
@@ -246,6 +247,7 @@ gw_write_publish(struct gateway *g)
 		bell_ring(&g->w->bells, SLOT_WAL);
 	}
 	gw_alone_leave(g);
+	g->reach_known = false;
 }
 
 bool
@@ -255,5 +257,6 @@ gw_write_pending(struct gateway *g)
 		return true;
 	if (g->big.payload != NULL)
 		return bytering_roomy(&g->req);
-	return g->stalled_count != 0 && gw_write_room(g) && !gw_reach_holds(g);
+	return g->stalled_count != 0 && gw_write_room(g) &&
+	       (!gw_reach_holds(g) || !commit_is_master(g->r));
 }

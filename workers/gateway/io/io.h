@@ -73,6 +73,10 @@ enum conn_flag {
 	CONN_BIG = 1u << 22, /* what it is stalled with fills the ring */
 	CONN_WORKS = 1u << 23, /* rests with more than a first slice is for */
 	CONN_ROOM = 1u << 25, /* it is stalled for room in the table */
+	CONN_EVENTUAL = 1u << 26, /* it reads what this node has, whoever is
+				     master */
+	CONN_CONFIRM = 1u << 27, /* its read waits for a lease: deadline_ns is
+				    when it does no more */
 	/* What it rests for, as io does not know why it does: */
 	CONN_UNREAD = 1u << 14, /* until its replies are read */
 	CONN_OURS = 1u << 24, /* until this process has room or time for it */
@@ -127,7 +131,10 @@ struct conn {
 	uint64_t last_term; /* the mastership that appended that, if it was not
 			       committed when it was answered; 0 = it was */
 	uint64_t wait_vlsn; /* CONN_INDEX, PARK_APPLY, _COUNT, _SYNC */
-	uint64_t deadline_ns; /* PARK_SYNC; LOOP_NEVER = none */
+	uint64_t read_term; /* the mastership whose lease the read at hand
+			       needs still when it has read; 0 = none */
+	uint64_t deadline_ns; /* PARK_SYNC, _LEASE, _COPIES; LOOP_NEVER = none
+			       */
 	uint64_t active_ns; /* of its last input */
 	uint64_t opened_ns;
 	size_t plain; /* bytes it owns beside chunks, as last noted */
