@@ -259,8 +259,7 @@ start_all(struct node *n)
 		unsigned count =
 		    w->slot == SLOT_GATEWAY ? n->conf.node.gateways : 1;
 
-		if (n->unjoined && w->slot != SLOT_GROUP &&
-		    w->slot != SLOT_HEALTH)
+		if (!worker_is_wanted(n, w->slot))
 			continue;
 		for (unsigned k = 0; k < count && rc == 0; k++)
 			rc = child_start(n, w->slot + k);

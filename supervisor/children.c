@@ -129,6 +129,12 @@ row_end(struct node *n, unsigned slot, int status)
 	/* Whoever reads the store may have died inside a read. */
 	kv_reader_died(&n->region, slot);
 	bell_ring(&n->bells, SLOT_STORE);
+	if (slot != SLOT_RESTORE)
+		return;
+	/* Nothing is held for it any more, and who it fed begins anew. */
+	position_set(&n->region.pos->serving, 0);
+	if (peers_server_died(n->region.peers))
+		bell_ring(&n->bells, SLOT_GROUP);
 }
 
 int

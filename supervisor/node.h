@@ -171,6 +171,8 @@ const struct worker_row *worker_row_of(unsigned slot);
 const struct gate_row *gate_row_at(unsigned index);
 /* Can a node boot and serve without it? */
 bool worker_is_spare(unsigned slot);
+/* Is it to run in this boot? */
+bool worker_is_wanted(const struct node *n, unsigned slot);
 
 /* children.c. Slots that have a process, as a mask. */
 uint32_t children_alive(const struct node *n);

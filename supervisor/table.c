@@ -13,6 +13,7 @@ static const struct worker_row workers[] = {
 	{ SLOT_STORE, store_main, POLICY_NODE, KEEP_DATA },
 	{ SLOT_GROUP, group_main, POLICY_NODE, KEEP_DATA | KEEP_PEERS },
 	{ SLOT_VLSN, vlsn_main, POLICY_WORKER, KEEP_DATA },
+	{ SLOT_RESTORE, restore_main, POLICY_WORKER, KEEP_DATA | KEEP_FROM },
 	{ SLOT_HEALTH, health_main, POLICY_WORKER, KEEP_HTTP },
 	{ SLOT_GATEWAY, gateway_main, POLICY_WORKER, KEEP_DATA | KEEP_LISTEN },
 };
@@ -55,7 +56,16 @@ worker_row_of(unsigned slot)
 bool
 worker_is_spare(unsigned slot)
 {
-	return slot == SLOT_VLSN || slot == SLOT_HEALTH;
+	return slot == SLOT_VLSN || slot == SLOT_HEALTH || slot == SLOT_RESTORE;
+}
+
+bool
+worker_is_wanted(const struct node *n, unsigned slot)
+{
+	if (n->unjoined)
+		return slot == SLOT_GROUP || slot == SLOT_HEALTH;
+	/* Who has nobody to feed. */
+	return slot != SLOT_RESTORE || n->conf.peer_count > 0;
 }
 
 const struct gate_row *

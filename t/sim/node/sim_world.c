@@ -94,6 +94,7 @@ WRAP(checkpoint)
 WRAP(group)
 WRAP(gateway)
 WRAP(health)
+WRAP(restore)
 
 /* ---- the supervisor ---- */
 
