@@ -174,6 +174,12 @@ listen_pages_refuse(struct listeners *l)
 }
 
 void
+listen_peers_refuse(struct listeners *l)
+{
+	(void)l;
+}
+
+void
 daemon_ready(int *ready_fd, int code)
 {
 	(void)ready_fd;
