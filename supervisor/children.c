@@ -149,6 +149,8 @@ child_start(struct node *n, unsigned slot)
 	ASSERT(c->pid == 0);
 	if (slot == SLOT_HEALTH && (rc = listen_pages(&n->listen)) != 0)
 		return rc;
+	if (slot == SLOT_GROUP)
+		listen_peers_allow(&n->listen);
 	row_begin(n, slot);
 	worker_fill(&w, n, slot, supervisor);
 	if ((pid = fork()) == 0) {

@@ -396,6 +396,13 @@ listen_pages_refuse(struct listeners *l)
 }
 
 void
+listen_peers_allow(struct listeners *l)
+{
+	for (unsigned i = 0; i < LISTEN_MAX && l->peer_fd[i] >= 0; i++)
+		set_reuse(l->peer_fd[i], 1);
+}
+
+void
 listen_peers_refuse(struct listeners *l)
 {
 	for (unsigned i = 0; i < LISTEN_MAX && l->peer_fd[i] >= 0; i++)

@@ -37,9 +37,10 @@ void listen_again(struct listeners *l);
 int listen_pages(struct listeners *l);
 void listen_pages_refuse(struct listeners *l);
 /*
- * Members' ports: group sets SO_REUSEADDR and listens, as gateways do, when it
- * is ready to answer. When it is gone they refuse, until the next one listens.
+ * Members' ports: group, which is about to be forked, listens when it is ready
+ * to answer. When it is gone they refuse, until the next one listens.
  */
+void listen_peers_allow(struct listeners *l);
 void listen_peers_refuse(struct listeners *l);
 /*
  * Is the unix socket's name still there? 0; 1: it was removed, and another

@@ -31,6 +31,9 @@ static const struct command {
 	    "read the configuration again, show what changed" },
 	{ "config", 10, false, "show the configuration in force" },
 	{ "checkpoint", 600, false, "make a checkpoint now and wait for it" },
+	{ "found", 60, true,
+	    "found the group of this node and its [peer]s; found --abandon: "
+	    "give that up" },
 	{ "loglevel", 10, true,
 	    "show the log level, or set it: loglevel LEVEL" },
 	{ "help", 10, false, "this list" },

@@ -95,7 +95,8 @@ say_troubles(const struct ctl *c, const char *line)
 		unsigned n = trouble_list(&l.region, t);
 
 		for (unsigned i = 0; i < n; i++) {
-			if (said[t[i].kind])
+			/* It is what `found` is for. */
+			if (said[t[i].kind] || t[i].kind == TROUBLE_UNJOINED)
 				continue;
 			said[t[i].kind] = true;
 			ctl_say(

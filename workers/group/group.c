@@ -625,6 +625,8 @@ group_main(struct worker *w)
 	int rc;
 
 	worker_open(w, "group", KEEP_DATA | KEEP_PEERS);
+	if (found_is_unjoined(w))
+		return found_main(w);
 	g = worker_state(w, PHASE_RAFT_METADATA_REPLAY, sizeof(*g));
 	g->w = w;
 	g->r = w->region;

@@ -148,4 +148,8 @@ enum state_write state_write_next(enum state_write now, int res, int want);
 enum members_write
 members_write_next(enum members_write now, int res, size_t len);
 
+/* founding.h: the worker of a node that is of no group yet. */
+bool found_is_unjoined(const struct worker *w);
+int found_main(struct worker *w);
+
 #endif

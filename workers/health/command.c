@@ -18,6 +18,7 @@ static command_handler command_stop;
 static command_handler command_reload;
 static command_handler command_config;
 static command_handler command_checkpoint;
+static command_handler command_found;
 static command_handler command_loglevel;
 static command_handler command_help;
 
@@ -35,6 +36,8 @@ static const struct command {
 	    "show the effective configuration" },
 	{ "checkpoint", command_checkpoint, false, true,
 	    "make a checkpoint now" },
+	{ "found", command_found, true, true,
+	    "found the group of this node and its [peer]s" },
 	{ "loglevel", command_loglevel, true, false,
 	    "show or set the log level" },
 	{ "help", command_help, false, false, "this list" },
@@ -223,6 +226,53 @@ command_checkpoint(struct health *h, struct conn *c, char *arg)
 	bell_ring(&h->w->bells, SLOT_STORE);
 	c->done = checkpoint_applied;
 	(void)c->done(c, h, h->loop.now_ns);
+}
+
+static bool
+found_done(struct conn *c, struct health *h, uint64_t now_ns)
+{
+	struct control *ctl = h->r->control;
+
+	(void)now_ns;
+	if (!reached(&ctl->found_done, c->wanted))
+		return false;
+	text_add(&c->reply, "%s%.*s",
+	    atomic_load_explicit(&ctl->found_status, memory_order_relaxed) == 0
+		? "ok\n"
+		: "error ",
+	    (int)sizeof(ctl->found_text) - 1, ctl->found_text);
+	return true;
+}
+
+/* Only who is of no group hears it; a boot is none, or not yet. */
+static void
+command_found(struct health *h, struct conn *c, char *arg)
+{
+	struct control *ctl = h->r->control;
+	bool give_up = strcmp(arg, "--abandon") == 0;
+
+	if (arg[0] != '\0' && !give_up) {
+		text_add(&c->reply,
+		    "error found: %s: the only argument is "
+		    "--abandon\n",
+		    arg);
+		return;
+	}
+	if (!trouble_stands(h->r, TROUBLE_UNJOINED)) {
+		text_add(&c->reply, "error this node %s\n",
+		    seq_reached(h->r->seq, PHASE_WAL_RECOVERY)
+			? "is of a group already: nodelifectl members shows it"
+			: "boots: try again, or see what it waits for "
+			  "(nodelifectl status)");
+		return;
+	}
+	atomic_store_explicit(&ctl->found_what,
+	    give_up ? FOUND_GIVE_UP : FOUND_BEGIN, memory_order_relaxed);
+	c->wanted = atomic_fetch_add_explicit(
+			&ctl->found_wanted, 1, memory_order_acq_rel) +
+		    1;
+	c->done = found_done;
+	bell_ring(&h->w->bells, SLOT_GROUP);
 }
 
 static void
