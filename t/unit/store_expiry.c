@@ -325,6 +325,57 @@ test_early(void)
 	node_close();
 }
 
+/* What is asked for is appended, and cut off before it is applied. */
+static unsigned
+cut_off(void)
+{
+	const struct wal_req *req;
+	unsigned count = 0;
+	uint32_t len;
+
+	while (store_expiry_turn(&n.s, UINT64_MAX))
+		;
+	for (; (req = bytering_peek(&n.request, &len)) != NULL; count++) {
+		answer(req, RET_OK);
+		bytering_advance(&n.request, len);
+		bytering_consume(&n.request);
+	}
+	return count;
+}
+
+static void
+role_is(enum role role, uint64_t term)
+{
+	n.h.view.role = role;
+	n.h.view.term = term;
+	commit_view_write(n.r.commit, &n.h.view);
+}
+
+/* A mastership ends before the log is safe that has its deletions. */
+static void
+test_cut(void)
+{
+	int64_t due = wall_ms() - 1000;
+
+	node_open();
+	role_is(ROLE_MASTER, 5);
+	set_at("disk", due);
+	rig_must(rig_freeze(&n.g));
+	drop();
+	set_at("table", due);
+	is_u64(cut_off(), 2, "two are asked for, and cut off");
+	role_is(ROLE_REPLICA, 6);
+	is_u64(turns(RET_OK), 0, "a replica asks for nothing");
+	is_u64(store_expiry_deadline(&n.s), LOOP_NEVER, "and wakes for none");
+	role_is(ROLE_MASTER, 7);
+	is_u64(turns(RET_OK), 1, "the next mastership asks again");
+	rig_must(rig_freeze(&n.g));
+	drop();
+	is_u64(turns(RET_OK), 1, "for the other when it is on disk, too");
+	is_u64(n.g.apply.expired, 2, "and both go");
+	node_close();
+}
+
 /* Both entries have the record's VLSN: what is asked for goes by that. */
 static void
 test_twice(void)
@@ -350,5 +401,6 @@ main(void)
 	test_place();
 	test_refused();
 	test_early();
+	test_cut();
 	return tap_done();
 }

@@ -78,8 +78,48 @@ test_ended(void)
 	ok(wanted(3, 20, 2), "and as master of another term");
 	ok(!wanted(3, 21, 2), "which has committed more of it");
 	ok(wanted(5, 22, 2), "as is what this one appends");
+	committed_is(9, 30);
+	commit_term_ended(&f.r, 5);
 	role_is(ROLE_REPLICA, 6, 9);
 	ok(!wanted(6, 31, 2), "another member's records are its own");
+	ok(wanted(5, 30, 2), "the own ones are answered as a replica, too");
+	committed_is(9, 40);
+	ok(!wanted(5, 31, 2), "not what only the next master committed");
+	role_is(ROLE_MASTER, 7, 10);
+	committed_is(10, 40);
+	ok(!wanted(6, 35, 2),
+	    "another member's stay its own when this one is master again");
+}
+
+/* More are over than are remembered: nothing is sent that nobody can judge. */
+static void
+test_forgotten(void)
+{
+	unsigned i;
+
+	for (i = 0; i < ENDED_MAX; i++)
+		commit_term_ended(&f.r, 100 + i);
+	ok(!wanted(5, 30, 2), "a mastership that is forgotten answers nothing");
+}
+
+/* Another member may have more gateways, and rings that are none here. */
+static void
+test_slots(void)
+{
+	const struct record beyond = { .type = REC_OP,
+		.flags = REC_WANT_RESULT,
+		.term = 7,
+		.vlsn = 40,
+		.origin = record_origin(SLOT_MAX - 1, 2, 1) };
+	const struct record none = { .type = REC_OP,
+		.flags = REC_WANT_RESULT,
+		.term = 7,
+		.vlsn = 40,
+		.origin = record_origin(200, 2, 1) };
+
+	ok(wanted(7, 40, 2), "a record of this mastership");
+	ok(!store_result_wanted(&s, &beyond), "not of a slot that is empty");
+	ok(!store_result_wanted(&s, &none), "nor of one that there is not");
 }
 
 int
@@ -91,6 +131,8 @@ main(void)
 	test_master();
 	test_epoch();
 	test_ended();
+	test_slots();
+	test_forgotten();
 	fixture_close(&f);
 	return tap_done();
 }

@@ -51,6 +51,7 @@ struct expiry {
 	uint32_t flight_head, flight_count;
 	uint32_t seq; /* of the next request */
 	uint64_t retry_ns; /* not before; after a refusal */
+	uint64_t term; /* the mastership that asked last; 0 = none has */
 	struct bytering request, ret;
 };
 

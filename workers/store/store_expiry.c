@@ -371,6 +371,25 @@ expiry_now(const struct store *s)
 	    s->w->conf->wal.max_clock_step_ms);
 }
 
+/*
+ * Only a master asks. What an earlier mastership has asked for may have been
+ * cut off, of which nobody tells: so the next one looks at all of it again.
+ */
+static bool
+is_master(struct store *s)
+{
+	struct expiry *x = &s->expiry;
+	struct commit_view view;
+
+	commit_view_read(s->r->commit, &view);
+	if (view.role != ROLE_MASTER || view.readonly != 0)
+		return false;
+	if (x->term != 0 && x->term != view.term)
+		store_expiry_again(s, 1);
+	x->term = view.term;
+	return true;
+}
+
 bool
 store_expiry_turn(struct store *s, uint64_t deadline_ns)
 {
@@ -379,7 +398,7 @@ store_expiry_turn(struct store *s, uint64_t deadline_ns)
 
 	take_answers(s);
 	if (s->replaying || s->loop.now_ns < x->retry_ns ||
-	    loop_shutdown(&s->loop) != SHUTDOWN_NONE || !commit_is_master(s->r))
+	    loop_shutdown(&s->loop) != SHUTDOWN_NONE || !is_master(s))
 		return false;
 	look_heap(s, &x->heap[0], &l);
 	look_heap(s, &x->heap[1], &l);
