@@ -35,7 +35,7 @@ enum peer_feed {
 };
 
 struct peer_text {
-	_Atomic uint32_t seq;
+	_Atomic uint32_t seq; /* W: whose text it is. R: all. odd = in change */
 	char text[PEER_TEXT]; /* NUL-terminated, zeros to the end */
 	uint8_t pad[52];
 };
