@@ -25,6 +25,15 @@
 	X(WAL_REPLAYED, "wal_replayed_records", "Records scanned at boot")     \
 	X(WAL_REPLAYED_BYTES, "wal_replayed_bytes", "Bytes scanned at boot")   \
 	X(WAL_REFUSED, "wal_refused", "Appends refused (role, space, stop)")   \
+	X(FEED_FRAMES, "feed_frames", "Frames of the log sent to replicas")    \
+	X(FEED_BYTES, "feed_bytes", "Bytes of the log in them")                \
+	X(FEED_ACKS, "feed_acks", "Acknowledgements taken from replicas")      \
+	X(FEED_LAPPED, "feed_lapped", "Replicas too slow for the log buffer")  \
+	X(TAKEN_FRAMES, "taken_frames", "Frames of the log from the master")   \
+	X(TAKEN_BYTES, "taken_bytes", "Bytes of the log in them")              \
+	X(TAKEN_ACKS, "taken_acks", "Acknowledgements sent to the master")     \
+	X(DATA_REFUSED, "data_refused",                                        \
+	    "Data connections ended for what the other end sent")              \
 	X(CLOCK_STEPS, "clock_steps", "Times the clock was far off log time")  \
 	X(WAL_NOSPACE, "wal_nospace", "Times the disk was found full")         \
 	X(REGION_FULL, "region_full", "Times the region found /dev/shm full")  \

@@ -34,6 +34,12 @@ enum peer_feed {
 	PEER_FEED_FROM = 3 /* this node is fed by it */
 };
 
+/*
+ * Why a data connection ended, beyond the reasons of a refusal (enum
+ * msg_reason; 0: it broke): this and an enum feed_end.
+ */
+#define PEER_ENDED_FEED 256u
+
 struct peer_text {
 	_Atomic uint32_t seq; /* W: whose text it is. R: all. odd = in change */
 	char text[PEER_TEXT]; /* NUL-terminated, zeros to the end */
@@ -62,8 +68,9 @@ struct peer_row {
 	/* W: wal (LIVE, FROM) or restore (SEGMENTS), while it has one. */
 	_Alignas(CACHE_LINE) _Atomic uint64_t connection; /* number; 0 = none */
 	_Atomic uint32_t feed; /* enum peer_feed */
-	_Atomic uint32_t end_reason; /* of the last one that ended: MSG reason,
-					or beyond them an enum feed_end */
+	_Atomic uint32_t end_reason; /* of the last one that ended: enum
+					msg_reason, or PEER_ENDED_FEED + an enum
+					feed_end */
 	_Atomic uint64_t ended; /* connection that ended last; stored last,
 				   then group's bell is rung */
 	_Atomic uint64_t matched; /* VLSN that this connection sent, or got */

@@ -33,6 +33,13 @@ word_vlsn(uint64_t word)
 	return word & VLSN_MASK;
 }
 
+/* Epochs are counted round: the older one is the one a few steps behind. */
+static inline bool
+epoch_older(uint16_t a, uint16_t b)
+{
+	return (int16_t)(uint16_t)(a - b) < 0;
+}
+
 /* W: as struct positions says of each, release. R: all, acquire. */
 struct position {
 	_Alignas(CACHE_LINE) _Atomic uint64_t v;

@@ -151,6 +151,7 @@ h_region(struct harness *h)
 	h->worker.force = h->force;
 	h->worker.supervisor_pid = getpid();
 	h->worker.lock_fd = h->worker.http_fd = h->worker.control_fd = -1;
+	h->worker.data_from = -1;
 	for (i = 0; i < LISTEN_MAX; i++)
 		h->worker.listen_fd[i] = -1;
 	worker_alone(&h->worker);

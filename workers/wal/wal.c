@@ -68,7 +68,7 @@ wal_shutdown_turn(struct wal *w)
 	if (step < SHUTDOWN_WAL_FSYNC)
 		return;
 	w->stopping = true;
-	if (!wal_all_flushed(w))
+	if (!wal_all_flushed(w) || !wal_data_stopped(w))
 		return;
 	loop_drained(&w->loop, SHUTDOWN_WAL_FSYNC);
 	if (step < SHUTDOWN_CLOSED)
@@ -87,11 +87,15 @@ wal_turn(void *ctx)
 	wal_clock_turn(w);
 	wal_buffer_turn(w);
 	wal_role_turn(w);
+	wal_data_turn(w);
 	wal_clock_back(w);
 	do {
 		wal_drain(w);
+		wal_receive_turn(w);
 		wal_segment_turn(w);
-	} while (wal_flush_turn(w) && wal_drain_ready(w));
+	} while (
+	    wal_flush_turn(w) && (wal_drain_ready(w) || wal_receive_ready(w)));
+	wal_data_send(w);
 	commit_wake_turn(&w->commit_wake, w->loop.now_ns);
 	wal_tick(w);
 	wal_shutdown_turn(w);
@@ -111,7 +115,7 @@ wal_pending(void *ctx)
 	if (atomic_load_explicit(&w->r->commit->seq, memory_order_acquire) !=
 	    w->view_seq)
 		return true;
-	return wal_drain_ready(w);
+	return w->data.waiting || wal_drain_ready(w) || wal_receive_ready(w);
 }
 
 static uint64_t
@@ -120,7 +124,8 @@ wal_deadline(void *ctx)
 	struct wal *w = ctx;
 	uint64_t at[] = { commit_wake_deadline(&w->commit_wake),
 		wal_keeper_deadline(w), wal_buffer_deadline(w),
-		wal_probe_deadline(w), wal_away_deadline(w) };
+		wal_probe_deadline(w), wal_away_deadline(w),
+		wal_data_deadline(w) };
 	uint64_t first = LOOP_NEVER;
 	size_t i;
 
@@ -151,6 +156,7 @@ wal_open(struct wal *w)
 	loop_on(&w->loop, WAL_KIND_HINT, wal_keeper_hint_done);
 	loop_on(&w->loop, WAL_KIND_PROBE, wal_probe_done);
 	loop_on(&w->loop, WAL_KIND_AWAY, wal_away_done);
+	wal_data_open(w);
 	wal_clients_open(w);
 	wal_bells_open(w);
 	return 0;

@@ -26,6 +26,7 @@
 #include "shm/log/log_clock.h"
 #include "shm/log/logcheck.h"
 #include "shm/log/segment.h"
+#include "workers/wal/data.h"
 #include "workers/wal/wal_io.h"
 #include "workers/wal/wal_plan.h"
 #include "workers/worker.h"
@@ -37,7 +38,10 @@ enum wal_kind {
 	WAL_KIND_SCAN = 4,
 	WAL_KIND_HINT = 5,
 	WAL_KIND_PROBE = 6,
-	WAL_KIND_AWAY = 7
+	WAL_KIND_AWAY = 7,
+	WAL_KIND_OFFER = 8,
+	WAL_KIND_RECV = 9,
+	WAL_KIND_SEND = 10
 };
 
 #define WAL_RESERVE_NAME  "reserve" /* in data_dir */
@@ -294,6 +298,10 @@ struct wal {
 	struct wal_probe probe;
 	struct wal_away away;
 	struct wal_cut cut;
+	/* The newest fence: nothing of an older epoch counts. */
+	bool fence_set;
+	uint16_t fence_epoch;
+	struct wal_data data;
 };
 
 /* wal_recover.c: scan, judge, positions. 0, or negative after seq_fail(). */
@@ -330,6 +338,13 @@ bool wal_drain_ready(struct wal *w);
 void wal_role_turn(struct wal *w);
 /* Is there room for a record of len bytes? Opens a batch for it. */
 bool wal_room(struct wal *w, uint32_t len);
+/*
+ * A map sample, if one is due, of the record that comes next; and what one that
+ * was put means for wal and those that it wakes. wanted: somebody here waits
+ * for what comes of it.
+ */
+void wal_sample_next(struct wal *w);
+void wal_record_note(struct wal *w, uint64_t vlsn, uint8_t type, bool wanted);
 /* A record of wal's own making, of `term`; wal_room() found room for it. */
 void wal_append_own(struct wal *w, uint64_t term, uint8_t type,
     const void *payload, uint32_t payload_len);
@@ -363,6 +378,35 @@ wal_cutting(const struct wal *w)
 int wal_cut_save(struct wal *w);
 /* The cut ends before anything is cut: the copy is of no use. */
 void wal_cut_unsave(struct wal *w);
+
+/* wal_fence.c: what group is answered; len and seq are there already. */
+void wal_ask_fence(
+    struct wal *w, const struct fence_req *req, struct fence_ret *ret);
+void wal_ask_chain(
+    struct wal *w, const struct chain_req *req, struct chain_ret *ret);
+/*
+ * Is the view of an epoch that was fenced off? Then the log ends where that
+ * answer says, and nothing is appended until the next view.
+ */
+static inline bool
+wal_fenced(const struct wal *w)
+{
+	return w->fence_set && epoch_older(w->view.epoch, w->fence_epoch);
+}
+/* A record in the buffer, whose bytes are whole but for a head's. */
+struct wal_place {
+	uint64_t at; /* log position */
+	uint64_t vlsn;
+	uint32_t len;
+	bool replicated;
+};
+/* The one at log position *at, which moves behind it. False: the end. */
+bool wal_buffer_step(const struct wal *w, uint64_t *at, struct wal_place *out);
+/*
+ * Log position of record `vlsn`, the log's end of the one that comes next;
+ * UINT64_MAX: it is not in the buffer, as far as the VLSN map leads there.
+ */
+uint64_t wal_buffer_find(const struct wal *w, uint64_t vlsn);
 
 /* wal_clock.c */
 void wal_clock_open(struct wal *w);
@@ -497,6 +541,8 @@ wal_buffer_room(const struct wal *w)
 
 	if (hold < w->cut.hold)
 		hold = w->cut.hold;
+	if (hold > w->data.hold)
+		hold = w->data.hold;
 	return append_room(&w->log, hold);
 }
 

@@ -61,8 +61,8 @@ wal_room(struct wal *w, uint32_t len)
 }
 
 /* A map sample at the first record behind a head, each so many bytes. */
-static void
-sample_add(struct wal *w)
+void
+wal_sample_next(struct wal *w)
 {
 	const struct append *log = &w->log;
 
@@ -76,9 +76,8 @@ sample_add(struct wal *w)
 	w->sampled = true;
 }
 
-/* What a record that was appended means for wal and those that it wakes. */
-static void
-record_note(struct wal *w, uint64_t vlsn, uint8_t type, uint8_t flags)
+void
+wal_record_note(struct wal *w, uint64_t vlsn, uint8_t type, bool wanted)
 {
 	ASSERT(vlsn > w->durable);
 	ASSERT(vlsn > w->member);
@@ -87,7 +86,7 @@ record_note(struct wal *w, uint64_t vlsn, uint8_t type, uint8_t flags)
 		w->member = vlsn;
 		position_set(&w->r->pos->member, vlsn);
 	}
-	if (type != REC_OP || (flags & REC_WANT_RESULT) != 0)
+	if (wanted || type == REC_TERM || type == REC_MEMBER)
 		w->urgent = vlsn;
 	if (type == REC_TERM || type == REC_MEMBER)
 		w->group_waits = vlsn;
@@ -111,8 +110,9 @@ record_append(struct wal *w, uint64_t term, uint8_t type, uint8_t flags,
 
 	ASSERT(w->phase == WAL_APPENDING);
 	ASSERT(!wal_cutting(w));
-	sample_add(w);
-	record_note(w, append_put(&w->log, &rec), type, flags);
+	wal_sample_next(w);
+	wal_record_note(w, append_put(&w->log, &rec), type,
+	    type != REC_OP || (flags & REC_WANT_RESULT) != 0);
 	wal_count(w, C_WAL_RECORDS, 1);
 	wal_count(w, C_WAL_BYTES, record_len(payload_len));
 }
@@ -188,7 +188,7 @@ role_begins_term(struct wal *w)
 	const struct commit_view *v = &w->view;
 
 	if (v->role != ROLE_MASTER || v->readonly != 0 ||
-	    v->term == w->own_term || w->stopping)
+	    v->term == w->own_term || w->stopping || wal_fenced(w))
 		return false;
 	if (v->term > w->boot_term && v->term >= w->log.end.term)
 		return true;
@@ -252,6 +252,10 @@ refusal(struct wal *w, const struct wal_req *req)
 	if (w->view.role != ROLE_MASTER || w->view.readonly != 0 ||
 	    w->phase == WAL_IDLE)
 		return refusal_by_role(w);
+	/* What it asks in an epoch that is over would hold up its next fence.
+	 */
+	if (wal_fenced(w))
+		return req->type == REC_MEMBER ? RET_READONLY : DRAIN_LATER;
 	if (w->phase == WAL_FAILED)
 		return RET_LOG_FAILED;
 	if (w->stopping)
@@ -270,11 +274,18 @@ refusal(struct wal *w, const struct wal_req *req)
 static bool
 request_ok(const struct wal *w, unsigned client, const struct wal_req *req)
 {
+	uint32_t asks = 0;
+
 	(void)w;
 	if (req->type == REQ_CUT)
+		asks = sizeof(struct cut_req);
+	else if (req->type == REQ_FENCE)
+		asks = sizeof(struct fence_req);
+	else if (req->type == REQ_CHAIN)
+		asks = sizeof(struct chain_req);
+	if (asks != 0)
 		return client == CLIENT_GROUP && req->flags == 0 &&
-		       req->zero == 0 &&
-		       req->len == sizeof(*req) + sizeof(struct cut_req);
+		       req->zero == 0 && req->len == sizeof(*req) + asks;
 	if (req->len < sizeof(*req) || req->len > sizeof(*req) + REQ_PART_MAX)
 		return false;
 	if ((req->flags & ~(REQ_MORE | REQ_WANT_RESULT)) != 0 || req->zero != 0)
@@ -360,7 +371,8 @@ parts_close(struct wal *w)
 
 	/* Another term's first record does the same. */
 	if (!w->parts_open || w->view.role != ROLE_MASTER ||
-	    w->view.readonly != 0 || w->stopping || w->own_term != w->view.term)
+	    w->view.readonly != 0 || w->stopping || wal_fenced(w) ||
+	    w->own_term != w->view.term)
 		return true;
 	if (!wal_room(w, record_len(sizeof(payload))))
 		return false;
@@ -470,6 +482,57 @@ drain_cut(struct wal *w, const struct wal_req *req, const uint8_t *payload)
 	return true;
 }
 
+/* Room for an answer that is no struct wal_ret. NULL: there is none now. */
+static void *
+answer_entry(struct wal *w, uint32_t len)
+{
+	struct wal_client *c = &w->client[CLIENT_GROUP];
+	void *at = bytering_reserve(&c->ret, len);
+
+	c->run = NULL;
+	c->pushed = true;
+	c->refused = true; /* it waits for nothing else */
+	if (at == NULL) {
+		c->stuck = true;
+		wal_busy(w, BUSY_RETURN);
+	}
+	return at;
+}
+
+static bool
+drain_fence(struct wal *w, const struct wal_req *req, const uint8_t *payload)
+{
+	struct wal_client *c = &w->client[CLIENT_GROUP];
+	struct fence_ret *ret = answer_entry(w, sizeof(*ret));
+	struct fence_req fence;
+
+	if (ret == NULL)
+		return false;
+	memcpy(&fence, payload, sizeof(fence));
+	ret->seq = req->seq;
+	wal_ask_fence(w, &fence, ret);
+	bytering_publish(&c->ret);
+	bytering_advance(&c->request, req->len);
+	return true;
+}
+
+static bool
+drain_chain(struct wal *w, const struct wal_req *req, const uint8_t *payload)
+{
+	struct wal_client *c = &w->client[CLIENT_GROUP];
+	struct chain_ret *ret = answer_entry(w, sizeof(*ret));
+	struct chain_req chain;
+
+	if (ret == NULL)
+		return false;
+	memcpy(&chain, payload, sizeof(chain));
+	ret->seq = req->seq;
+	wal_ask_chain(w, &chain, ret);
+	bytering_publish(&c->ret);
+	bytering_advance(&c->request, req->len);
+	return true;
+}
+
 /* One entry of a client's ring. False: nothing more can be taken. */
 static bool
 drain_one(struct wal *w, unsigned client)
@@ -497,6 +560,10 @@ drain_one(struct wal *w, unsigned client)
 	}
 	if (req.type == REQ_CUT)
 		return drain_cut(w, &req, entry + sizeof(req));
+	if (req.type == REQ_FENCE)
+		return drain_fence(w, &req, entry + sizeof(req));
+	if (req.type == REQ_CHAIN)
+		return drain_chain(w, &req, entry + sizeof(req));
 	/* A new incarnation: nothing follows the parts of the one before. */
 	if (c->parts && req.incarnation != c->parts_incarnation) {
 		parts_abandon(w, c);
@@ -581,15 +648,30 @@ parts_check(struct wal *w)
 	w->parts_client = -1;
 }
 
-/*
- * Does another one's payload in parts come first? Not before what group asks
- * for when this node is no master: then nothing is appended.
- */
+/* Does group ask for something that is no record? */
 static bool
-parts_first(const struct wal *w, unsigned client)
+group_asks(struct wal *w)
 {
-	return w->parts_client >= 0 && w->parts_client != (int)client &&
-	       !(client == CLIENT_GROUP && w->view.role != ROLE_MASTER);
+	const uint8_t *entry;
+	struct wal_req req;
+	uint32_t len;
+
+	entry = bytering_peek(&w->client[CLIENT_GROUP].request, &len);
+	if (entry == NULL || len < sizeof(req))
+		return false;
+	memcpy(&req, entry, sizeof(req));
+	return req.type >= REQ_CUT;
+}
+
+/* Does another one's payload in parts come first? */
+static bool
+parts_first(struct wal *w, unsigned client)
+{
+	if (w->parts_client < 0 || w->parts_client == (int)client)
+		return false;
+	/* Nor before anything of group's where nothing is appended. */
+	return client != CLIENT_GROUP ||
+	       (w->view.role == ROLE_MASTER && !group_asks(w));
 }
 
 void
@@ -629,6 +711,9 @@ client_ready(struct wal *w, unsigned i)
 		return false;
 	if (i == CLIENT_GROUP && wal_cutting(w))
 		return false; /* its head asks for that cut */
+	/* The next view tells what becomes of it. */
+	if (i != CLIENT_GROUP && w->view.role == ROLE_MASTER && wal_fenced(w))
+		return false;
 	if (!bytering_ready(&c->request))
 		return false;
 	return !c->stuck || bytering_roomy(&c->ret);

@@ -61,7 +61,9 @@ wal_bells_open(struct wal *w)
 void
 wal_bells_flight(struct wal *w, uint32_t records)
 {
-	loop_relay(&w->loop, records == 1 && w->flights == 1);
+	/* Where others have to flush, too, that is no answer yet. */
+	loop_relay(
+	    &w->loop, records == 1 && w->flights == 1 && w->data.feeds == 0);
 }
 
 void

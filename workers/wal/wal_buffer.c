@@ -75,6 +75,11 @@ wal_buffer_has(struct wal *w, uint32_t n)
 	if (wal_buffer_room(w) >= n)
 		return true;
 	w->need_room = n;
+	/* Whoever is in the way of all others; its memory is free at once, or
+	   when the ring says so. */
+	if (w->data.hold != UINT64_MAX &&
+	    w->log.position + n > w->data.hold + w->log.buf.size)
+		wal_data_lap(w, w->log.position + n - w->log.buf.size);
 	wal_busy(
 	    w, w->log.position + n > w->log.taken ? BUSY_MEMORY : BUSY_BUFFER);
 	return false;

@@ -101,7 +101,7 @@ static bool
 may_append(const struct wal *w)
 {
 	return w->view.role == ROLE_MASTER && w->view.readonly == 0 &&
-	       !w->stopping && w->phase == WAL_APPENDING &&
+	       !w->stopping && !wal_fenced(w) && w->phase == WAL_APPENDING &&
 	       w->own_term == w->view.term && w->parts_client < 0;
 }
 
