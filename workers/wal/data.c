@@ -280,6 +280,9 @@ recv_submit(struct wal *w, struct data_conn *c)
 {
 	struct io_uring_sqe *sqe;
 
+	/* The kernel writes behind what is there: nothing moves. */
+	if (c->receiving)
+		return;
 	if (c->in_at == c->in_len)
 		c->in_at = c->in_len = 0;
 	else if (c->in_at > 0 && c->in_room - c->in_len < c->in_room / 2) {
@@ -287,7 +290,7 @@ recv_submit(struct wal *w, struct data_conn *c)
 		c->in_len -= c->in_at;
 		c->in_at = 0;
 	}
-	if (c->receiving || c->in_len == c->in_room)
+	if (c->in_len == c->in_room)
 		return;
 	sqe = loop_sqe(&w->loop);
 	if (sqe == NULL) {
