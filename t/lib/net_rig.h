@@ -36,6 +36,7 @@ struct node {
 	unsigned datas, data_index, data_fails, fail_reason;
 	uint64_t fail_connection;
 	struct link_handed handed;
+	bool greets; /* on a data connection, as soon as it has it */
 };
 
 static struct node *rig[RIG_NODES];
@@ -106,6 +107,8 @@ rig_data(void *ctx, unsigned index, int fd, const struct link_handed *link)
 	n->data_index = index;
 	n->data_fd = fd;
 	n->handed = *link;
+	if (n->greets)
+		(void)!send(fd, "hello", 5, MSG_NOSIGNAL);
 }
 
 static void
