@@ -233,6 +233,13 @@ check_promises(const struct node *n, uint64_t to, uint64_t released)
 		    ghost.promise[of][i].term <= n->core.released &&
 		    n->view.lease_until_ns == 0)
 			continue;
+		/* Of a master that has stopped, in order. */
+		if (ghost.promise[of][i].master >= ID(0) &&
+		    node[ghost.promise[of][i].master - ID(0)].let_go.boot ==
+			ghost.promise[of][i].boot &&
+		    node[ghost.promise[of][i].master - ID(0)].let_go.term ==
+			ghost.promise[of][i].term)
+			continue;
 		CHECK(ghost.promise[of][i].boot <
 			  node[ghost.promise[of][i].master - ID(0)].boot,
 		    "P1: a promise is broken");

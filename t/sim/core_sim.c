@@ -479,6 +479,30 @@ message(struct node *n, const struct event *ev)
 	step(n, (struct group_event){ .kind = GROUP_MESSAGE, .msg = &ev->msg });
 }
 
+/* A master stops in order, and tells the others. */
+static void
+let_go(struct node *n)
+{
+	uint64_t term = n->core.term;
+	unsigned i, of = (unsigned)(n - node);
+
+	step(n, (struct group_event){ .kind = GROUP_STOP });
+	if (!n->up)
+		return;
+	n->let_go.boot = n->core.boot;
+	n->let_go.term = term;
+	ghost.let_gos++;
+	tell("%u lets go of term %u", of, (unsigned)term);
+	for (i = 0; i < nodes; i++)
+		if (i != of && !cut[of][i])
+			push((struct event){ .at = now + pick(5 * MS),
+			    .kind = EV_RELEASED,
+			    .node = i,
+			    .from = of,
+			    .tag = term,
+			    .vlsn = n->let_go.boot });
+}
+
 static void
 harm(void)
 {
@@ -489,6 +513,9 @@ harm(void)
 	push((struct event){ .at = now + pick(harm_pause), .kind = EV_HARM });
 	switch (pick(6)) {
 	case 0:
+		if (node[a].up && node[a].core.role == ROLE_MASTER &&
+		    node[a].paused_until <= now && pick(2) == 0)
+			let_go(&node[a]);
 		crash(&node[a]);
 		break;
 	case 1:
@@ -558,6 +585,10 @@ happen(struct event *ev) /* flat dispatch */
 	case EV_PEER:
 		step(n, (struct group_event){ .kind = GROUP_PEER,
 			    .peer = { ID(ev->from), ev->vlsn } });
+		break;
+	case EV_RELEASED:
+		step(n, (struct group_event){ .kind = GROUP_RELEASED,
+			    .peer = { ID(ev->from), ev->vlsn, ev->tag } });
 		break;
 	case EV_STORED:
 		stored(n);

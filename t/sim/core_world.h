@@ -43,6 +43,7 @@ enum kind {
 	EV_TIMER,
 	EV_MSG,
 	EV_PEER,
+	EV_RELEASED,
 	EV_STORED,
 	EV_FENCED,
 	EV_TOLD, /* wal tells of the memberships in its log */
@@ -59,7 +60,7 @@ struct event {
 	unsigned node;
 	uint64_t tag; /* life; of a timer its number; of an ack the term */
 	unsigned from; /* EV_ACK */
-	uint64_t vlsn; /* EV_ACK; EV_PEER: boot */
+	uint64_t vlsn; /* EV_ACK; EV_PEER, EV_RELEASED: boot */
 	struct group_msg msg;
 };
 
@@ -69,6 +70,9 @@ struct disk_state {
 };
 
 struct node {
+	struct {
+		uint64_t boot, term;
+	} let_go; /* its last mastership that ended in order */
 	/* Survives. */
 	struct disk_state disk;
 	uint16_t log[LOG_MAX]; /* term of each record */
@@ -145,7 +149,8 @@ static struct {
 	uint8_t conf; /* the newest membership that is committed */
 	uint16_t under[LOG_MAX]; /* the mastership that committed it first */
 	uint64_t changed; /* when a role last changed */
-	unsigned elections, commits, crashes, leases, releases, grants, members;
+	unsigned let_gos, elections, commits, crashes, leases, releases, grants,
+	    members;
 } ghost;
 
 static enum sim_fault fault;

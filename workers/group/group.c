@@ -21,7 +21,10 @@
 #include "shm/trouble.h"
 
 #define RING_ENTRIES 32
-#define TICK_NS      NS_PER_S
+#define RING_LINKS   256 /* with links to others */
+/* What is to be said to others at a stop leaves in that time. */
+#define STOP_NS (100 * NS_PER_MS)
+#define TICK_NS NS_PER_S
 
 /* ---- what the core asks for ---- */
 
@@ -69,30 +72,71 @@ view_publish(struct group *g, const struct commit_view *view)
 	bell_ring(&g->w->bells, SLOT_WAL);
 }
 
+uint32_t
+group_request(struct group *g, uint8_t type, const void *payload, size_t size)
+{
+	struct wal_req *req;
+
+	req = bytering_reserve(&g->request, (uint32_t)(sizeof(*req) + size));
+	if (req == NULL)
+		return 0;
+	/* 0 is no number. */
+	if (++g->seq == 0)
+		g->seq = 1;
+	req->seq = g->seq;
+	req->incarnation = g->w->incarnation;
+	req->type = type;
+	req->flags = 0;
+	req->zero = 0;
+	memcpy(req + 1, payload, size);
+	bytering_publish(&g->request);
+	bell_ring(&g->w->bells, SLOT_WAL);
+	return g->seq;
+}
+
 /* A membership into the log. A full ring refuses it, which the loop notices. */
 static void
 member_append(struct group *g, const struct membership *m)
 {
 	uint8_t payload[MEMBER_RECORD_MAX];
-	struct wal_req *req;
-	size_t n;
+	size_t n = member_encode(payload, m);
 
-	n = member_encode(payload, m);
-	req = bytering_reserve(&g->request, (uint32_t)(sizeof(*req) + n));
-	if (req == NULL) {
+	g->member_seq = group_request(g, REC_MEMBER, payload, n);
+	if (g->member_seq == 0) {
 		g->member_refused = true;
 		return;
 	}
 	g->member_new = *m;
-	req->seq = ++g->seq;
-	req->incarnation = g->w->incarnation;
-	req->type = REC_MEMBER;
-	req->flags = 0;
-	req->zero = 0;
-	memcpy(req + 1, payload, n);
 	g->member_asked = true;
-	bytering_publish(&g->request);
-	bell_ring(&g->w->bells, SLOT_WAL);
+}
+
+static const char *
+member_name(const struct group *g, uint64_t incarnation)
+{
+	const struct membership *m = group_membership(&g->core);
+	int i = member_find(m, incarnation);
+
+	return i < 0 ? "?" : m->member[i].name;
+}
+
+/* Who stands, or helps another one to a term, and why that is. */
+static void
+vote_tell(struct group *g, const struct group_action *a)
+{
+	if (group_membership(&g->core)->count <= 1 || a->store.vote == 0 ||
+	    a->store.term == g->vote_told)
+		return;
+	g->vote_told = a->store.term;
+	if (a->store.vote == g->node.incarnation)
+		event_add(g->r, g->w->slot, EVENT_INFO,
+		    "election: stands in term %" PRIu64
+		    ": no master is heard and a quorum would vote",
+		    a->store.term);
+	else
+		event_add(g->r, g->w->slot, EVENT_INFO,
+		    "election: votes for %s in term %" PRIu64
+		    ": it asked, no promise is in the way",
+		    member_name(g, a->store.vote), a->store.term);
 }
 
 static void
@@ -102,8 +146,11 @@ announce(struct group *g, const struct group_action *a)
 	if (a->role.elected)
 		counter_add(g->r->counters, g->w->slot, C_ELECTIONS_WON, 1);
 	event_add(g->r, g->w->slot, EVENT_INFO,
-	    "role: %s -> %s in term %" PRIu64 ": %s", role_name(a->role.from),
-	    role_name(a->role.to), a->role.term, a->role.why);
+	    "role: %s -> %s in term %" PRIu64 ": %s%s%s",
+	    role_name(a->role.from), role_name(a->role.to), a->role.term,
+	    a->role.why, a->role.to == ROLE_REPLICA ? ": " : "",
+	    a->role.to == ROLE_REPLICA ? member_name(g, group_leader(&g->core))
+				       : "");
 	bell_ring_all(&g->w->bells);
 }
 
@@ -226,18 +273,19 @@ act(struct group *g, const struct group_action *a) /* flat dispatch */
 		return;
 	case GROUP_STORE:
 		counter_add(g->r->counters, g->w->slot, C_ELECTIONS_HELD, 1);
+		vote_tell(g, a);
 		group_state_store(g, a);
 		return;
 	case GROUP_PUBLISH:
 		view_publish(g, &a->view);
 		return;
 	case GROUP_FENCE:
-		/* Asked for only where others vote: wal has no answer yet. */
-		say_warnx("epoch %u: not fenced", a->fence);
+		group_sync_fence(g, a->fence);
 		return;
 	case GROUP_ANSWER:
 	case GROUP_TELL:
-		return; /* no link to anybody is up */
+		group_net_send(g, a->send.to, &a->send.msg);
+		return;
 	case GROUP_APPEND_MEMBER:
 		member_append(g, a->membership);
 		return;
@@ -286,6 +334,12 @@ step(struct group *g, struct group_event ev)
 		act(g, &todo.action[i]);
 }
 
+void
+group_event(struct group *g, struct group_event ev)
+{
+	step(g, ev);
+}
+
 /* ---- what the loop notices ---- */
 
 static void
@@ -313,7 +367,8 @@ answer(struct group *g, const struct wal_ret *ret)
 {
 	struct membership m = g->member_new;
 
-	if (ret->seq != g->seq || !g->member_asked)
+	if (group_sync_cut_answer(g, ret) || !g->member_asked ||
+	    ret->seq != g->member_seq)
 		return;
 	g->member_asked = false;
 	if (ret->status != RET_OK || ret->vlsn <= m.vlsn) {
@@ -329,18 +384,24 @@ static void
 notice_answer(struct group *g)
 {
 	const void *at;
-	struct wal_ret ret;
-	uint32_t len;
+	union {
+		struct wal_ret ret;
+		uint8_t bytes[sizeof(struct chain_ret)];
+	} was;
+	uint32_t len = 0;
 
-	while ((at = bytering_peek(&g->ret, &len)) != NULL) {
-		if (len == sizeof(ret)) {
-			memcpy(&ret, at, sizeof(ret));
-			answer(g, &ret);
-		}
+	while (!g->ended && (at = bytering_peek(&g->ret, &len)) != NULL) {
+		if (len <= sizeof(was))
+			memcpy(&was, at, len);
+		/* Taken first: what it leads to may look here again. */
 		bytering_advance(&g->ret, len);
 		bytering_consume(&g->ret);
+		if (len == sizeof(was.ret))
+			answer(g, &was.ret);
+		else if (len <= sizeof(was))
+			(void)group_sync_answer(g, &was, len);
 	}
-	if (len == UINT32_MAX)
+	if (!g->ended && len == UINT32_MAX)
 		end_restart(g, "the ring from wal is damaged");
 	if (g->member_refused) {
 		g->member_refused = false;
@@ -380,8 +441,8 @@ cuts_begun(const struct group *g)
  * The log was cut: a membership behind that is none any more. wal may have told
  * of its record before the cut, and nobody has looked: so that comes first.
  */
-static void
-notice_cut(struct group *g)
+void
+group_notice_cut(struct group *g)
 {
 	uint64_t begun = cuts_begun(g), vlsn, done;
 
@@ -390,6 +451,8 @@ notice_cut(struct group *g)
 	vlsn = walbuf_cut_since(&g->r->walbuf, g->cuts, &done);
 	g->cuts = begun;
 	notice_answer(g);
+	if (g->ended)
+		return;
 	step(g, (struct group_event){ .kind = GROUP_MEMBER_CUT, .vlsn = vlsn });
 }
 
@@ -406,7 +469,8 @@ position_event(const struct group *g, struct group_event *ev)
 	else if (committed_now(g, first) && g->term_commit_told != term)
 		*ev = (struct group_event){ .kind = GROUP_TERM_COMMITTED,
 			.term = { term, first } };
-	else if (committed_now(g, member) && g->member_commit_told != member)
+	else if (committed_now(g, member) && g->member_commit_told != member &&
+		 position_get(&g->r->pos->durable) >= member)
 		*ev = (struct group_event){ .kind = GROUP_MEMBER_COMMITTED,
 			.vlsn = member };
 	else
@@ -434,6 +498,38 @@ notice_positions(struct group *g)
 }
 
 /*
+ * A replica's log got a membership: it counts from the append on. Its record is
+ * the log's newest part or near it, so it is read from the buffer.
+ */
+static void
+notice_membership(struct group *g)
+{
+	uint64_t vlsn = position_get(&g->r->pos->member);
+	struct membership *m = &g->newest;
+	char why[256];
+	int rc;
+
+	if (g->ended || g->view.role == ROLE_MASTER || g->member_asked ||
+	    vlsn <= group_membership(&g->core)->vlsn || vlsn == g->member_bad)
+		return;
+	rc = group_boot_membership(g, vlsn, m, why, sizeof(why));
+	if (rc == -EAGAIN || cuts_begun(g) != g->cuts)
+		return;
+	if (rc != 0) {
+		g->member_bad = vlsn;
+		event_add(g->r, g->w->slot, EVENT_ERROR,
+		    "membership in the log: %s: this node does not stand "
+		    "before it can be read",
+		    why);
+		return;
+	}
+	step(g, (struct group_event){
+		    .kind = GROUP_MEMBER_APPENDED, .membership = m });
+	if (!g->ended)
+		group_net_members(g);
+}
+
+/*
  * Peers are dialled once this node can be dialled itself. Nobody else is in
  * the group: there is nothing to wait for. health's gate is the next.
  */
@@ -456,6 +552,30 @@ tick_due(const struct group *g)
 }
 
 /*
+ * The end: a mastership that is over for good is told of, so that the others
+ * elect at once. True: that has left, or had the time.
+ */
+static bool
+stop_said(struct group *g)
+{
+	bool master = g->view.role == ROLE_MASTER;
+	uint64_t term = g->view.term;
+
+	if (!g->stopped) {
+		g->stopped = true;
+		step(g, (struct group_event){ .kind = GROUP_STOP });
+		g->stop_ns = g->loop.now_ns + STOP_NS;
+		if (!g->linked)
+			return true;
+		if (master && !g->ended)
+			group_net_release(g, term);
+		peers_stop(&g->net);
+	}
+	return !g->linked || !peers_busy(&g->net) ||
+	       g->loop.now_ns >= g->stop_ns;
+}
+
+/*
  * The shutdown bus. The role lasts until the log's last bytes have been
  * flushed and committed: only then it is over.
  */
@@ -468,10 +588,9 @@ stop_turn(struct group *g)
 		return;
 	if (now >= SHUTDOWN_DRAINING_EVENT_PLANE && group_io_busy(g))
 		return;
-	if (now == SHUTDOWN_CLOSED) {
-		step(g, (struct group_event){ .kind = GROUP_STOP });
-		g->loop.quit = true;
-	}
+	if (now == SHUTDOWN_CLOSED && !stop_said(g))
+		return;
+	g->loop.quit = now == SHUTDOWN_CLOSED;
 	loop_drained(&g->loop, now);
 }
 
@@ -488,12 +607,17 @@ turn(void *ctx)
 		 * be told. (A cut that wal has not begun when the epoch goes up
 		 * for that vote, it refuses.)
 		 */
-		notice_cut(g);
+		group_notice_cut(g);
 		notice_state(g);
 		notice_answer(g);
 		notice_positions(g);
+		notice_membership(g);
 		if (tick_due(g))
 			step(g, (struct group_event){ .kind = GROUP_TICK });
+		if (!g->ended && !g->stopped)
+			group_sync_turn(g);
+		if (!g->ended)
+			group_net_turn(g);
 		warm_peers(g);
 		if (!g->ended && loop_shutdown(&g->loop) == SHUTDOWN_NONE)
 			group_members_save(g);
@@ -513,7 +637,7 @@ pending(void *ctx)
 	    seq_reached(g->r->seq, PHASE_TRANSPORT_BIND))
 		return true;
 	return bytering_ready(&g->ret) || g->member_refused ||
-	       g->state_write == STATE_WRITE_DURABLE ||
+	       group_sync_pending(g) || g->state_write == STATE_WRITE_DURABLE ||
 	       g->state_write == STATE_WRITE_FAILED ||
 	       position_event(g, &(struct group_event){ 0 });
 }
@@ -524,12 +648,22 @@ static uint64_t
 deadline(void *ctx)
 {
 	struct group *g = ctx;
-	uint64_t now;
+	uint64_t at = g->deadline_ns, now, links;
 
-	if (!g->booted || g->deadline_ns == GROUP_NEVER)
+	if (!g->booted)
 		return LOOP_NEVER;
-	now = clock_ns(CLOCK_BOOTTIME);
-	return mono_ns() + (g->deadline_ns > now ? g->deadline_ns - now : 0);
+	if (g->linked && g->sync.state != SYNC_AT_REST && g->sync.until_ns < at)
+		at = g->sync.until_ns;
+	if (at != GROUP_NEVER) {
+		now = clock_ns(CLOCK_BOOTTIME);
+		at = mono_ns() + (at > now ? at - now : 0);
+	}
+	if (!g->linked)
+		return at == GROUP_NEVER ? LOOP_NEVER : at;
+	links = group_net_deadline(g);
+	if (g->stopped && g->stop_ns < links)
+		links = g->stop_ns;
+	return links < at ? links : at;
 }
 
 /* ---- life ---- */
@@ -611,6 +745,23 @@ boot(struct group *g)
 	}
 	g->booted = true;
 	step(g, (struct group_event){ .kind = GROUP_BOOTED, .booted = &b });
+	if (g->ended)
+		return;
+	rc = group_net_open(g, why, sizeof(why));
+	if (rc != 0)
+		boot_failed(g, rc, why);
+}
+
+/* The group's key, if there is one: NULL, or what is wrong with it. */
+static const char *
+key_read(
+    const struct worker *w, struct auth_key *key, char *why, size_t why_size)
+{
+	const char *path = w->conf->security.group_key_file;
+
+	if (path[0] == '\0')
+		return NULL;
+	return auth_key_read(path, key, why, why_size) == 0 ? NULL : why;
 }
 
 int
@@ -621,9 +772,18 @@ group_main(struct worker *w)
 		.pending = pending,
 		.deadline = deadline,
 	};
+	bool several = conf_wants_peers(w->conf);
+	const char *slow = NULL, *bad_key = NULL;
+	char why[256], key_why[512];
+	struct auth_key key = { 0 };
 	struct group *g;
 	int rc;
 
+	/* Both want rights that are dropped then. */
+	if (several) {
+		slow = group_hurry(why, sizeof(why));
+		bad_key = key_read(w, &key, key_why, sizeof(key_why));
+	}
 	worker_open(w, "group", KEEP_DATA | KEEP_PEERS);
 	if (found_is_unjoined(w))
 		return found_main(w);
@@ -633,13 +793,21 @@ group_main(struct worker *w)
 	g->deadline_ns = GROUP_NEVER;
 	region_ring(g->r, CLIENT_GROUP, RING_REQUEST, &g->request);
 	region_ring(g->r, CLIENT_GROUP, RING_RETURN, &g->ret);
-	rc = loop_open(
-	    &g->loop, g->r, &w->bells, w->slot, RING_ENTRIES, g, &hooks);
+	g->key = key;
+	auth_key_wipe(&key);
+	if (slow != NULL)
+		event_add(g->r, w->slot, EVENT_WARN, "%s", slow);
+	rc = loop_open(&g->loop, g->r, &w->bells, w->slot,
+	    several ? RING_LINKS : RING_ENTRIES, g, &hooks);
 	if (rc != 0) {
 		worker_ring_refused(w, PHASE_RAFT_METADATA_REPLAY, rc);
 		return WORKER_EXIT_FAILED;
 	}
 	group_io_open(g);
+	if (bad_key != NULL) {
+		end_fail(g, bad_key, 0);
+		return w->exit_code;
+	}
 	boot(g);
 	if (g->ended)
 		return w->exit_code;

@@ -11,15 +11,20 @@
 #include "conf/node_generation.h"
 #include "ipc/loop.h"
 #include "shm/bytering.h"
+#include "shm/commit_wake.h"
+#include "shm/request.h"
 #include "workers/group/core/step.h"
+#include "workers/group/core/sync.h"
 #include "workers/group/member_file.h"
+#include "workers/group/net/peers.h"
+#include "workers/group/note_file.h"
 #include "workers/group/state_file.h"
 #include "workers/worker.h"
 
 #define MEMBERS_TMP "members.tmp"
 
 /* Kinds of completions; 0 is the loop's. */
-enum { KIND_STATE = 1, KIND_MEMBERS = 2 };
+enum { KIND_STATE = 1, KIND_MEMBERS, KIND_LINK, KIND_LISTEN };
 
 /* A promise on its way to the disk: both blocks, one behind the other. */
 enum state_write {
@@ -40,6 +45,24 @@ enum members_write {
 	MEMBERS_WRITE_DIR,
 };
 
+/* A question to wal, of which one is on its way at most. */
+struct group_ask {
+	bool wanted; /* to be put into the ring */
+	bool sent; /* not answered */
+	uint32_t seq;
+};
+
+/* Of member i: what the links and the core do not keep. */
+struct group_peer {
+	/* Master: it wants a ticket; REQ_CHAIN tells whether it may. */
+	struct group_ask chain;
+	struct msg_match match;
+	uint64_t gap_ns, heard_ns; /* from one sign of life to the next */
+	uint64_t behind_ns; /* since when; 0 = it is not */
+	bool behind_told;
+	bool damage_told;
+};
+
 struct group {
 	struct worker *w;
 	struct region *r;
@@ -51,6 +74,9 @@ struct group {
 	bool ready; /* it lets the boot go on */
 	bool warmed; /* warm_peers was fired */
 	bool ended; /* failed or wants a restart: w->exit_code says which */
+	bool lost; /* it is a member, without what it had promised or logged */
+	bool stopped; /* GROUP_STOP was told; links end until: */
+	uint64_t stop_ns;
 
 	/* As read at boot. */
 	struct node_file node;
@@ -89,11 +115,35 @@ struct group {
 	/* Towards wal, and what was noticed there. */
 	struct bytering request, ret;
 	uint32_t seq;
-	bool member_asked; /* request `seq` is not answered */
+	uint32_t member_seq;
+	bool member_asked; /* that request is not answered */
 	struct membership member_new; /* in that request */
 	bool member_refused; /* it had no room in the ring */
 	uint64_t term_told, term_commit_told, member_commit_told;
+	uint64_t vote_told; /* the term of a vote that was told of */
+	uint64_t member_bad; /* VLSN of a membership that cannot be read */
 	uint64_t cuts; /* of the log, that the core was told of */
+
+	/* Other members (group_net.c, group_sync.c). */
+	bool linked; /* there are links */
+	struct auth_key key;
+	struct net net;
+	struct group_peer peer[MEMBER_MAX];
+	struct commit_wake commit_wake;
+	struct note note;
+	bool note_known;
+	struct sync sync;
+	struct group_ask fence, cut;
+	uint16_t fence_epoch; /* in that question */
+	bool core_fence; /* the core waits for it, too */
+	uint64_t connection; /* number of the last ticket */
+	uint8_t sync_source; /* of the one that is FED: enum feed_source */
+	uint64_t watch_ns; /* when rows are looked at again */
+	bool quorum, quorum_known; /* enough are connected, as was told */
+	char no_master[PEER_TEXT];
+	uint64_t no_master_ns;
+	struct msg_runs runs; /* to be sent */
+	struct term_run run[TERM_RUNS_MAX]; /* of the own log, for a moment */
 };
 
 /*
@@ -106,6 +156,12 @@ int group_boot_read(struct group *g, char *why, size_t why_size);
  * empty directory, or by force for one that is lost. As above.
  */
 int group_boot_open(struct group *g, char *why, size_t why_size);
+/*
+ * The membership at that VLSN of the log, from the buffer if it is there: 0;
+ * -EAGAIN: not yet; -errno, and why.
+ */
+int group_boot_membership(struct group *g, uint64_t vlsn,
+    struct membership *out, char *why, size_t why_size);
 /* What the core must be told; points into g. */
 void group_boot_event(struct group *g, struct group_boot *out);
 /*
@@ -114,6 +170,51 @@ void group_boot_event(struct group *g, struct group_boot *out);
  */
 int group_boot_force(
     struct group *g, struct group_boot *b, char *why, size_t why_size);
+
+/* group.c: an event for the core, and what comes of it. */
+void group_event(struct group *g, struct group_event ev);
+/* A cut that wal has begun, or that is about to be. */
+void group_notice_cut(struct group *g);
+/*
+ * A request of group's own into wal's ring: its number, or 0: it is full, and
+ * is tried again.
+ */
+uint32_t
+group_request(struct group *g, uint8_t type, const void *payload, size_t size);
+
+/* group_net.c. Only where there are other members, but for what says so. */
+/* 0 or -errno; does nothing in a group of one. */
+int group_net_open(struct group *g, char *why, size_t why_size);
+/* To one, or, incarnation 0, to all others. */
+void group_net_send(
+    struct group *g, uint64_t incarnation, const struct group_msg *m);
+/* The membership is another one. */
+void group_net_members(struct group *g);
+void group_net_turn(struct group *g);
+uint64_t group_net_deadline(const struct group *g);
+/* The mastership of that term is over, for good: all others hear of it. */
+void group_net_release(struct group *g, uint64_t term);
+
+/* group_sync.c */
+void group_sync_turn(struct group *g);
+bool group_sync_pending(const struct group *g);
+void group_sync_message(
+    struct group *g, unsigned index, unsigned type, const union msg *m);
+void group_sync_up(struct group *g, unsigned index);
+void group_sync_data(
+    struct group *g, unsigned index, int fd, const struct link_handed *link);
+void group_sync_failed(struct group *g, uint64_t connection);
+/* Answers of wal's; false: not to a question of these. */
+bool group_sync_answer(struct group *g, const void *at, uint32_t len);
+bool group_sync_cut_answer(struct group *g, const struct wal_ret *ret);
+/* The core asks for a fence. */
+void group_sync_fence(struct group *g, uint16_t epoch);
+
+/*
+ * group_hurry.c: before rights are dropped: memory that stays, and a priority
+ * that beats need. NULL, or what was refused and why.
+ */
+const char *group_hurry(char *why, size_t why_size);
 
 /*
  * Start to store what the core promises; group_state_turn() says when it is

@@ -62,7 +62,7 @@ filed_suffices(const struct group *g, uint64_t vlsn)
 }
 
 static int
-log_members(struct group *g, struct cursor *c, uint64_t vlsn)
+log_members(struct cursor *c, uint64_t vlsn, struct membership *out)
 {
 	struct record rec;
 	int rc = log_record(c, vlsn, &rec);
@@ -71,7 +71,7 @@ log_members(struct group *g, struct cursor *c, uint64_t vlsn)
 		return rc;
 	if (rec.type != REC_MEMBER)
 		return -EBADMSG;
-	rc = member_decode(rec.payload, rec.payload_len, vlsn, &g->newest);
+	rc = member_decode(rec.payload, rec.payload_len, vlsn, out);
 	if (rc == 0 && !cursor_valid(c))
 		rc = -EBADMSG;
 	return rc;
@@ -155,12 +155,33 @@ log_read(struct group *g, char *why, size_t why_size)
 	if (rc != 0)
 		(void)log_refuse(g, c, end, rc, why, why_size);
 	if (rc == 0 && member != 0 && !filed_suffices(g, member) &&
-	    (rc = log_members(g, c, member)) != 0) {
+	    (rc = log_members(c, member, &g->newest)) != 0) {
 		(void)log_refuse(g, c, member, rc, why, why_size);
 		rc = members_lost(g, rc, why, why_size);
 	}
 	if (rc == 0 && (rc = log_end(g, c, end)) != 0)
 		(void)log_refuse(g, c, end, rc, why, why_size);
+	if (c != NULL)
+		cursor_close(c);
+	if (wal_dir >= 0)
+		close(wal_dir);
+	return rc;
+}
+
+int
+group_boot_membership(struct group *g, uint64_t vlsn, struct membership *out,
+    char *why, size_t why_size)
+{
+	struct cursor *c = NULL;
+	int wal_dir, rc;
+
+	wal_dir =
+	    openat(g->w->data_dir, "wal", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	rc = wal_dir < 0 ? -errno : cursor_open(&c, g->r, wal_dir, false);
+	if (rc == 0)
+		rc = log_members(c, vlsn, out);
+	if (rc != 0 && rc != -EAGAIN)
+		(void)log_refuse(g, c, vlsn, rc, why, why_size);
 	if (c != NULL)
 		cursor_close(c);
 	if (wal_dir >= 0)
@@ -251,7 +272,14 @@ members_find(struct group *g, char *why, size_t why_size)
 			group_members_filed(g);
 		return 0;
 	}
+	/* A fresh member's is the note's, the same on all. */
+	if (g->note_known) {
+		g->newest = g->note.members;
+		return 0;
+	}
 	members_propose(g);
+	if (g->node.members > 1)
+		return 0; /* it is lost: it takes part in nothing */
 	if ((bad = member_check(&g->newest)) == NULL)
 		return 0;
 	return refuse(why, why_size, -EINVAL,
@@ -397,6 +425,33 @@ state_ours(struct group *g, char *why, size_t why_size)
 	return 0;
 }
 
+/*
+ * A member of several that has lost what it had promised or logged neither
+ * votes nor acknowledges, nor is it refused: others may help it.
+ */
+static bool
+memory_gone(struct group *g, int state_rc)
+{
+	struct memory m = { .note = g->note_known,
+		.state = state_rc != -ENOENT,
+		.term = state_rc == 0 ? g->state.term : 0,
+		.end = position_get(&g->r->pos->appended) };
+
+	g->lost =
+	    memory_lost(&g->node, &m) ||
+	    (g->node.members > 1 && g->newest.vlsn == 0 && !g->note_known);
+	if (g->lost)
+		event_add(g->r, g->w->slot, EVENT_ERROR,
+		    "data directory %s: this node is a member of group %s, "
+		    "but %s: it neither votes nor acknowledges, and must be "
+		    "restored from another member",
+		    g->w->conf->node.data_dir, g->node.group,
+		    !m.state     ? "its promises (state) are gone"
+		    : m.end == 0 ? "its log is gone"
+				 : "its membership is gone");
+	return g->lost;
+}
+
 static int
 state_find(struct group *g, char *why, size_t why_size)
 {
@@ -404,6 +459,8 @@ state_find(struct group *g, char *why, size_t why_size)
 	int rc;
 
 	rc = state_load(g, &found);
+	if (memory_gone(g, rc))
+		return 0;
 	g->state_missing = rc == -ENOENT && !g->w->readonly && state_unborn(g);
 	if (g->state_missing)
 		return 0;
@@ -415,6 +472,37 @@ state_find(struct group *g, char *why, size_t why_size)
 		    ", counts",
 		    g->worse, 1 - g->worse, g->state.term);
 	return state_ours(g, why, why_size);
+}
+
+/*
+ * What the group was founded with, for who has no log yet. It goes when the
+ * members file has it.
+ */
+static int
+note_find(struct group *g, char *why, size_t why_size)
+{
+	int rc;
+
+	if (g->node.format < NODE_FILE_FORMAT_3)
+		return 0;
+	rc = note_read(g->w->data_dir, &g->note);
+	if (rc == -ENOENT)
+		return 0;
+	if (rc != 0 && g->w->readonly)
+		return 0;
+	if (rc != 0)
+		return refuse(why, why_size, rc, "%s/" NOTE_FILE ": %s",
+		    g->w->conf->node.data_dir,
+		    rc == -EBADMSG ? "damaged" : strerror(-rc));
+	g->note_known =
+	    memcmp(g->note.members.group_uuid, g->node.group_uuid, 16) == 0;
+	if (!g->note_known || !g->filed_known || g->w->readonly)
+		return 0;
+	if ((rc = note_remove(g->w->data_dir)) != 0)
+		event_add(g->r, g->w->slot, EVENT_WARN,
+		    NOTE_FILE ": %s: it is removed at a later start",
+		    strerror(-rc));
+	return 0;
 }
 
 int
@@ -429,6 +517,8 @@ group_boot_read(struct group *g, char *why, size_t why_size)
 		    g->w->conf->node.data_dir, text);
 	g->filed_error = members_read(g);
 	g->filed_known = g->filed_error == 0;
+	if ((rc = note_find(g, why, why_size)) != 0)
+		return rc;
 	rc = log_read(g, why, why_size);
 	if (rc != 0 && !g->w->readonly)
 		return rc;
@@ -477,7 +567,7 @@ group_boot_open(struct group *g, char *why, size_t why_size)
 	bool made = g->state_missing || g->state_lost != NULL;
 	int rc = 0;
 
-	if (g->w->readonly)
+	if (g->w->readonly || g->lost)
 		return 0;
 	if (g->state_missing)
 		rc = state_create(g);
@@ -551,5 +641,8 @@ group_boot_event(struct group *g, struct group_boot *out)
 	out->log_vlsn = position_get(&g->r->pos->appended);
 	out->log_first = position_get(&g->r->pos->first);
 	out->membership = &g->newest;
-	out->fallback = g->filed_known ? &g->filed : NULL;
+	out->lost = g->lost;
+	out->fallback = g->filed_known  ? &g->filed
+			: g->note_known ? &g->note.members
+					: NULL;
 }

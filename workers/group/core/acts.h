@@ -68,6 +68,7 @@ group_act act_follow;
 group_act act_adopt;
 group_act act_promise_longer;
 group_act act_beat_refuse;
+group_act act_released;
 
 /* Shared by core and acts. */
 /* Does nobody else vote, so that nobody is to be asked? */

@@ -110,6 +110,12 @@ group_boot_fact(
 		c->readonly = true;
 		return FACT_BARRED;
 	}
+	if (b->lost) {
+		out->why = "joined, but its log or its promises are gone: this "
+			   "node neither votes nor acknowledges, it must be "
+			   "restored from another member";
+		return FACT_BARRED;
+	}
 	boot_renew(c, b);
 	out->why = boot_foreign(c, b);
 	if (out->why != NULL)

@@ -154,6 +154,21 @@ act_beat_refuse(
 	out->answer = beat_answer(c, ev, false);
 }
 
+/*
+ * "An orderly path releases early [...] final for that term" (DESIGN, 8): what
+ * was promised to it is void. Who is first in its ranks stands at once.
+ */
+void
+act_released(
+    struct group_core *c, const struct group_event *ev, struct group_wants *out)
+{
+	ASSERT(c->leader == ev->peer.incarnation);
+	c->leader = 0;
+	c->stage = STAGE_IDLE;
+	c->stand_at_ns = ev->now_ns + c->rank * GROUP_RELEASED_MS * NS_PER_MS;
+	out->publish = true;
+}
+
 /* ---- leading ---- */
 
 /* Who has answered this round, or a newer one: a mask. This node has. */

@@ -288,6 +288,20 @@ peer_fact(struct group_core *c, const struct group_event *ev)
 	return FACT_COUNT;
 }
 
+static enum group_fact
+released_fact(struct group_core *c, const struct group_event *ev)
+{
+	if (c->promise.master != ev->peer.incarnation ||
+	    c->promise.boot != ev->peer.boot ||
+	    c->promise.term != ev->peer.term)
+		return FACT_COUNT;
+	c->promise.until_ns = 0;
+	if (c->role != ROLE_REPLICA || group_busy(c) ||
+	    c->term != ev->peer.term || c->leader != ev->peer.incarnation)
+		return FACT_COUNT;
+	return FACT_RELEASED;
+}
+
 /* What an event means here; FACT_COUNT = nothing (any more). */
 static enum group_fact
 event_fact(
@@ -312,6 +326,8 @@ event_fact(
 		return message_fact(c, ev);
 	case GROUP_PEER:
 		return peer_fact(c, ev);
+	case GROUP_RELEASED:
+		return released_fact(c, ev);
 	case GROUP_TERM_APPENDED:
 		return is_ours(c, ev) ? FACT_TERM_APPENDED : FACT_COUNT;
 	case GROUP_TERM_COMMITTED:

@@ -39,6 +39,7 @@
 #define GROUP_MEMBER_RETRY_NS UINT64_C(1000000000)
 #define GROUP_BEAT_MS         20 /* from one round to the next, at most */
 #define GROUP_RANK_MS         20 /* from one candidate to the next */
+#define GROUP_RELEASED_MS     5 /* the same, of a master that let go */
 #define GROUP_ROUNDS          64 /* whose time of sending is known */
 #define GROUP_LEASE_MAX_MS    60000 /* no longer promise is given */
 /* A clock may be so much faster than another one, per cent; and so rough. */
@@ -58,6 +59,7 @@ enum group_event_kind {
 	GROUP_FENCED, /* wal has done so: .fenced */
 	GROUP_MESSAGE, /* .msg of another member, whom the link knows */
 	GROUP_PEER, /* .peer has shown up with that boot; its older are over */
+	GROUP_RELEASED, /* .peer is master of its .term no more, for good */
 	GROUP_TERM_APPENDED, /* first record of the term: .term */
 	GROUP_TERM_COMMITTED, /* it is committed: .term */
 	GROUP_MEMBER_APPENDED, /* a membership is in the log: .membership */
@@ -69,6 +71,7 @@ enum group_event_kind {
 
 struct group_boot {
 	bool readonly, force; /* recovery mode; neither: normal */
+	bool lost; /* a member, without what it had promised or logged */
 	uint16_t epoch; /* log epoch in force */
 	uint64_t incarnation; /* of this node */
 	uint64_t boot; /* higher than that of any boot before */
@@ -106,6 +109,7 @@ struct group_event {
 		} fenced;
 		struct {
 			uint64_t incarnation, boot;
+			uint64_t term; /* GROUP_RELEASED */
 		} peer;
 		struct {
 			uint64_t term, vlsn;
@@ -276,6 +280,31 @@ static inline const struct membership *
 group_membership(const struct group_core *c)
 {
 	return &c->current;
+}
+
+/* What it is in now, not durable maybe; what it stored; whom it follows. */
+static inline uint64_t
+group_term(const struct group_core *c)
+{
+	return c->term;
+}
+
+static inline uint64_t
+group_leader(const struct group_core *c)
+{
+	return c->leader;
+}
+
+static inline enum role
+group_role(const struct group_core *c)
+{
+	return c->role;
+}
+
+static inline const struct quorums *
+group_quorums(const struct group_core *c)
+{
+	return &c->quorums;
 }
 
 /* May a node go from one state to the other? */

@@ -103,6 +103,8 @@ const struct group_row group_table[] = {
 	    "a longer promise is asked for"),
 	ROW(REPLICA, OUTRANKED, UNKNOWN, act_adopt,
 	    "a newer term has a master"),
+	ROW(REPLICA, RELEASED, UNKNOWN, act_released,
+	    "the master lets go"),
 	ROW(REPLICA, BEAT_OLD, REPLICA, act_beat_refuse,
 	    "a master of an older term"),
 	ROW(REPLICA, STOP, SHUTDOWN, act_stop,

@@ -40,6 +40,7 @@ enum group_fact {
 	FACT_FOLLOWED, /* a round of this term's master */
 	FACT_OUTRANKED, /* a round of a newer term's master */
 	FACT_PROMISE_LONGER, /* a round that asks for a longer promise */
+	FACT_RELEASED, /* the master that is followed lets go */
 	FACT_BEAT_OLD, /* a round of an older term's master */
 	FACT_STOP,
 	FACT_COUNT
