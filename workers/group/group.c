@@ -456,6 +456,17 @@ group_notice_cut(struct group *g)
 	step(g, (struct group_event){ .kind = GROUP_MEMBER_CUT, .vlsn = vlsn });
 }
 
+/*
+ * Is it on this node's own disk? Others may have committed it before that, but
+ * a file that tells of more than the log has would refuse the next boot.
+ */
+static bool
+here(const struct group *g, uint64_t vlsn)
+{
+	return group_membership(&g->core)->count <= 1 ||
+	       position_get(&g->r->pos->durable) >= vlsn;
+}
+
 /* What positions say that the core does not know yet; one after the other. */
 static bool
 position_event(const struct group *g, struct group_event *ev)
@@ -470,7 +481,7 @@ position_event(const struct group *g, struct group_event *ev)
 		*ev = (struct group_event){ .kind = GROUP_TERM_COMMITTED,
 			.term = { term, first } };
 	else if (committed_now(g, member) && g->member_commit_told != member &&
-		 position_get(&g->r->pos->durable) >= member)
+		 here(g, member))
 		*ev = (struct group_event){ .kind = GROUP_MEMBER_COMMITTED,
 			.vlsn = member };
 	else
