@@ -127,7 +127,7 @@ enum msg_when {
 	X(54, CANDIDATE, candidate, candidate, CONTROL, BOTH, \
 	    READY, 1, 24, 24) \
 	X(55, CANDIDATE_ANSWER, candidate_answer, candidate_answer, CONTROL, \
-	    BOTH, READY, 1, 48, 621) \
+	    BOTH, READY, 1, 64, 637) \
 	X(64, STATUS, status, status, CONTROL, BOTH, READY, 1, 24, 24) \
 	X(65, STATUS_ANSWER, status_answer, status_answer, CONTROL, BOTH, \
 	    READY, 1, 105, 366) \

@@ -14,20 +14,21 @@ static const struct msg_field candidate[] = {
 };
 
 static const struct msg_field candidate_answer[] = {
-	SOME(msg_candidate_answer, 0, incarnation, "of its data directory"),
-	ANY(msg_candidate_answer, 8, priority, "in elections"),
-	ANY(msg_candidate_answer, 12, latency_ms, "a hint, ms"),
-	ANY(msg_candidate_answer, 16, read_capacity, "per cent"),
-	ANY(msg_candidate_answer, 18, write_capacity, "per cent"),
-	NUMBER(msg_candidate_answer, 20, count, 2, MEMBER_MAX,
+	UUID(msg_candidate_answer, "of the note held; zeros: none is"),
+	SOME(msg_candidate_answer, 16, incarnation, "of its data directory"),
+	ANY(msg_candidate_answer, 24, priority, "in elections"),
+	ANY(msg_candidate_answer, 28, latency_ms, "a hint, ms"),
+	ANY(msg_candidate_answer, 32, read_capacity, "per cent"),
+	ANY(msg_candidate_answer, 34, write_capacity, "per cent"),
+	NUMBER(msg_candidate_answer, 36, count, 2, MEMBER_MAX,
 	    "members that it knows of, itself too"),
-	NUMBER(msg_candidate_answer, 22, type, NODE_ELECTABLE, NODE_ARBITER,
+	NUMBER(msg_candidate_answer, 38, type, NODE_ELECTABLE, NODE_ARBITER,
 	    "0 electable, 1 monitor, 2 secondary, 3 arbiter"),
-	TEXT(msg_candidate_answer, 23, region, "where it stands"),
-	TEXT(msg_candidate_answer, 24, calls,
+	TEXT(msg_candidate_answer, 39, region, "where it stands"),
+	TEXT(msg_candidate_answer, 40, calls,
 	    "address of the asker, for members"),
-	TEXT(msg_candidate_answer, 25, client, "its own, for clients"),
-	ZERO(26, 6),
+	TEXT(msg_candidate_answer, 41, client, "its own, for clients"),
+	ZERO(42, 6),
 };
 
 /* A list of bytes: what they are is not for this room. */
@@ -149,7 +150,7 @@ status_answer_check(const void *msg)
 }
 
 LAYOUT(msg_candidate, candidate, 8, NULL);
-LAYOUT(msg_candidate_answer, candidate_answer, 32, NULL);
+LAYOUT(msg_candidate_answer, candidate_answer, 48, NULL);
 LAYOUT(msg_note, note, 32, note_check);
 LAYOUT(msg_note_answer, note_answer, 32, NULL);
 LAYOUT(msg_found, found, 32, found_check);

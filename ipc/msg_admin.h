@@ -49,6 +49,7 @@ struct msg_candidate {
 };
 
 struct msg_candidate_answer {
+	uint8_t uuid[MSG_UUID]; /* of the note held now; zeros: none is */
 	uint64_t incarnation;
 	uint32_t priority, latency_ms;
 	uint16_t read_capacity, write_capacity; /* per cent */

@@ -38,6 +38,14 @@ uuid_equal(const uint8_t a[MSG_UUID], const uint8_t b[MSG_UUID])
 	return memcmp(a, b, MSG_UUID) == 0;
 }
 
+static bool
+is_none(const uint8_t uuid[MSG_UUID])
+{
+	static const uint8_t none[MSG_UUID];
+
+	return uuid_equal(uuid, none);
+}
+
 static const uint8_t *
 note_uuid(const struct found *f)
 {
@@ -244,7 +252,10 @@ tell_all(struct found *f, struct found_todo *out, uint64_t now_ns)
 	go(f, FOUND_TELLING, now_ns + FOUND_ASK_NS);
 }
 
-/* May it be a member of what is founded here? Else the result that it makes. */
+/*
+ * May it be a member of what is founded here? Else the result that it makes.
+ * What it has noted it says when it is asked: a handshake tells what was.
+ */
 static enum found_result
 unfit(const struct found *f, unsigned peer)
 {
@@ -252,9 +263,6 @@ unfit(const struct found *f, unsigned peer)
 
 	if (p->standing == STANDING_JOINED || p->standing == STANDING_LOST)
 		return FOUND_RESULT_MEMBER;
-	if (p->standing == STANDING_NOTED &&
-	    !(f->has_note && uuid_equal(p->uuid, note_uuid(f))))
-		return FOUND_RESULT_NOTED;
 	if (f->has_note && noted_incarnation(f, peer) != p->incarnation)
 		return FOUND_RESULT_ANEW;
 	return FOUND_NO_RESULT;
@@ -343,6 +351,10 @@ on_candidate_answer(struct found *f, unsigned peer,
 
 	if (f->state != FOUND_ASKING || m->incarnation != p->incarnation)
 		return;
+	if (!is_none(m->uuid)) {
+		finish(f, out, FOUND_RESULT_NOTED, bit(peer));
+		return;
+	}
 	if (m->count != f->self->count + 1) {
 		f->count = m->count;
 		finish(f, out, FOUND_RESULT_COUNT, bit(peer));
@@ -426,6 +438,8 @@ on_candidate(struct found *f, unsigned peer, struct found_todo *out)
 	    &send_to(out, bit(peer), MSG_CANDIDATE_ANSWER)->candidate_answer;
 	const struct member *row = &f->self->row;
 
+	if (f->has_note)
+		memcpy(m->uuid, note_uuid(f), sizeof(m->uuid));
 	m->incarnation = row->incarnation;
 	m->priority = row->priority;
 	m->latency_ms = row->latency_ms;
@@ -499,6 +513,14 @@ on_note(struct found *f, unsigned peer, const struct msg_note *m,
 	store(f, out, FOUND_STORE_NOTE);
 }
 
+/* Never without the note, which is all that tells the next boot who is in it.
+ */
+static void
+join(struct found *f, struct found_todo *out)
+{
+	store(f, out, f->note_sure ? FOUND_STORE_NODE : FOUND_STORE_NOTE);
+}
+
 static void
 on_found(struct found *f, unsigned peer, const struct msg_found *m,
     struct found_todo *out)
@@ -518,8 +540,9 @@ on_found(struct found *f, unsigned peer, const struct msg_found *m,
 		    out, MSG_FOUND_ANSWER, peer, m->uuid, FOUND_FAILED);
 		return;
 	}
+	f->founded = true;
 	f->reply_to = (int)peer;
-	store(f, out, FOUND_STORE_NODE);
+	join(f, out);
 }
 
 /* ---- giving up ---- */
@@ -582,7 +605,7 @@ on_abandon(struct found *f, unsigned peer, const struct msg_abandon *m,
 {
 	bool held = f->has_note && uuid_equal(m->uuid, note_uuid(f));
 
-	if (!held || f->joined) {
+	if (!held || f->joined || f->founded) {
 		answer_found(out, MSG_ABANDON_ANSWER, peer, m->uuid,
 		    held ? FOUND_DONE : FOUND_ABANDONED);
 		return;
@@ -620,6 +643,11 @@ asked_to_found(
 	int who = found_initiator(f);
 
 	f->asked = true;
+	if (f->founded) {
+		finish(f, out, FOUND_RESULT_FOUNDED, 0);
+		f->deadline_ns = ev->now_ns;
+		return;
+	}
 	if (f->has_note && !found_is_own(f)) {
 		finish(f, out, FOUND_RESULT_NOTED_HERE,
 		    who >= 0 ? bit((unsigned)who) : 0);
@@ -635,7 +663,10 @@ asked_to_give_up(
     struct found *f, const struct found_event *ev, struct found_todo *out)
 {
 	f->asked = true;
-	if (!f->has_note) {
+	if (f->founded) {
+		finish(f, out, FOUND_RESULT_FOUNDED, 0);
+		f->deadline_ns = ev->now_ns;
+	} else if (!f->has_note) {
 		finish(f, out, FOUND_RESULT_NOTHING, 0);
 	} else if (found_is_own(f)) {
 		f->reply_to = -1;
@@ -713,7 +744,7 @@ on_up(struct found *f, const struct found_event *ev, struct found_todo *out)
 	}
 	/* It holds what was given up here: it may not have been told. */
 	if (f->storing == FOUND_STORE_NOTHING && f->has_note && !f->joined &&
-	    initiator_has_none(f, ev->peer))
+	    !f->founded && initiator_has_none(f, ev->peer))
 		clear_for(f, out, -1);
 }
 
@@ -755,6 +786,10 @@ on_tick(struct found *f, struct found_todo *out)
 		    i < FOUND_PEERS_MAX ? bit(i) : 0);
 		return;
 	case FOUND_AT_REST:
+		f->deadline_ns = FOUND_NEVER;
+		if (f->founded)
+			join(f, out);
+		return;
 	case FOUND_NOTING:
 	case FOUND_JOINING:
 	case FOUND_CLEARING:
@@ -770,6 +805,10 @@ note_stored(struct found *f, struct found_todo *out, uint64_t now_ns)
 	out->news = true;
 	if (f->state == FOUND_NOTING) {
 		tell_all(f, out, now_ns);
+		return;
+	}
+	if (f->founded) {
+		join(f, out);
 		return;
 	}
 	if (f->reply_to >= 0)
@@ -836,12 +875,14 @@ on_stored(struct found *f, uint64_t now_ns, struct found_todo *out)
 	case FOUND_STORE_NOTHING:
 		ASSERT(!"something was stored");
 	}
-	f->reply_to = -1;
+	if (f->storing == FOUND_STORE_NOTHING)
+		f->reply_to = -1;
 }
 
 /* What is on disk then is as it was, or as it was to be: the worse counts. */
 static void
-on_store_failed(struct found *f, int error, struct found_todo *out)
+on_store_failed(
+    struct found *f, int error, uint64_t now_ns, struct found_todo *out)
 {
 	enum found_store what = f->storing;
 	int to = f->reply_to;
@@ -852,15 +893,17 @@ on_store_failed(struct found *f, int error, struct found_todo *out)
 	f->note_sure = false;
 	if (what == FOUND_STORE_NOTE)
 		f->has_note = true;
-	if (to >= 0 && what == FOUND_STORE_NOTE)
+	if (to >= 0 && what == FOUND_STORE_NOTE && !f->founded)
 		answer_note(f, out, (unsigned)to, NOTE_FAILED);
-	else if (to >= 0 && what == FOUND_STORE_NODE)
+	else if (to >= 0 && f->founded)
 		answer_found(out, MSG_FOUND_ANSWER, (unsigned)to, note_uuid(f),
 		    FOUND_FAILED);
 	else if (to >= 0)
 		answer_found(out, MSG_ABANDON_ANSWER, (unsigned)to,
 		    note_uuid(f), FOUND_FAILED);
 	finish(f, out, FOUND_RESULT_DISK, 0);
+	if (f->founded)
+		f->deadline_ns = now_ns + FOUND_RETRY_NS;
 }
 
 static void
@@ -926,7 +969,7 @@ found_step(
 		on_stored(f, ev->now_ns, out);
 		return;
 	case FOUND_STORE_FAILED:
-		on_store_failed(f, ev->error, out);
+		on_store_failed(f, ev->error, ev->now_ns, out);
 		return;
 	case FOUND_TICK:
 		if (ev->now_ns >= f->deadline_ns)
@@ -951,4 +994,53 @@ found_complete(const struct note *note, const struct msg_proof *facts,
 	memcpy(out->msg.uuid, note->members.group_uuid, MSG_UUID);
 	out->msg.generation = note->members.generation;
 	out->msg.crc = note_crc(note);
+}
+
+/* Of the group that this node is of, and of others. */
+static bool
+is_of(const struct note *note, const uint8_t uuid[MSG_UUID])
+{
+	return uuid_equal(note->members.group_uuid, uuid);
+}
+
+bool
+found_member_answers(const struct note *note, unsigned type, const union msg *m,
+    struct found_send *out)
+{
+	memset(out, 0, sizeof(*out));
+	switch (type) {
+	case MSG_NOTE:
+		out->type = MSG_NOTE_ANSWER;
+		memcpy(
+		    out->note_answer.uuid, note->members.group_uuid, MSG_UUID);
+		out->note_answer.verdict = NOTE_JOINED;
+		return true;
+	case MSG_FOUND:
+		out->type = MSG_FOUND_ANSWER;
+		memcpy(out->found_answer.uuid, m->found.uuid, MSG_UUID);
+		out->found_answer.verdict =
+		    is_of(note, m->found.uuid) ? FOUND_DONE : FOUND_OTHER;
+		return true;
+	case MSG_FOUND_ANSWER:
+		/* It gave the note up; it may have it again. */
+		out->type = MSG_NOTE;
+		return m->found_answer.verdict == FOUND_NO_NOTE &&
+		       is_of(note, m->found_answer.uuid);
+	case MSG_NOTE_ANSWER:
+		out->type = MSG_FOUND;
+		memcpy(out->found.uuid, note->members.group_uuid, MSG_UUID);
+		out->found.generation = note->members.generation;
+		out->found.crc = note_crc(note);
+		return m->note_answer.verdict == NOTE_TAKEN &&
+		       is_of(note, m->note_answer.uuid);
+	case MSG_ABANDON:
+		/* Of another one it holds no note, so that never will be. */
+		out->type = MSG_ABANDON_ANSWER;
+		memcpy(out->found_answer.uuid, m->abandon.uuid, MSG_UUID);
+		out->found_answer.verdict =
+		    is_of(note, m->abandon.uuid) ? FOUND_DONE : FOUND_ABANDONED;
+		return true;
+	default:
+		return false;
+	}
 }

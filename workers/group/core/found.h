@@ -35,6 +35,7 @@
 #define FOUND_REACH_NS  UINT64_C(10000000000) /* dials pause 5 s at most */
 #define FOUND_ASK_NS    UINT64_C(5000000000)
 #define FOUND_FINISH_NS UINT64_C(5000000000)
+#define FOUND_RETRY_NS  UINT64_C(2000000000) /* a disk that failed */
 
 /* What this node is; outlives the machine. */
 struct found_self {
@@ -131,6 +132,8 @@ struct found {
 	bool has_note; /* is, or may be, on disk */
 	bool note_sure; /* and was stored by this process, durably */
 	bool joined; /* the node file is */
+	bool founded; /* who may say so did: it joins, as soon as that can be
+			 stored */
 	struct note note;
 	uint8_t uuid[MSG_UUID]; /* of the group to be */
 	/* What follows the store that is under way. */
@@ -193,5 +196,12 @@ struct found_completion {
 };
 void found_complete(const struct note *note, const struct msg_proof *facts,
     struct found_completion *out);
+/*
+ * The same: what a message of founding is answered by; .type, not .to, is set;
+ * MSG_NOTE is made by found_note_msg().
+ * False: by nothing.
+ */
+bool found_member_answers(const struct note *note, unsigned type,
+    const union msg *m, struct found_send *out);
 
 #endif
