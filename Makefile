@@ -102,6 +102,7 @@ WRAPPED	 = malloc calloc realloc strndup free mmap munmap
 $B/t/unit/gateway_oom: private LDFLAGS += $(WRAPPED:%=-Wl,--wrap=%)
 $B/t/unit/gateway_role: private LDFLAGS += -Wl,--wrap=commit_of_term
 $B/t/unit/gateway_group: private LDFLAGS += -Wl,--wrap=commit_holds_lease
+$B/t/unit/gateway_lease: private LDFLAGS += -Wl,--wrap=commit_holds_lease
 $B/t/unit/vlsn_worker: private LDFLAGS += -Wl,--wrap=calloc
 
 # For LD_PRELOAD: a wall clock of its own for a program (t/lib/World.pm), and a

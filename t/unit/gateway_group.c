@@ -492,6 +492,72 @@ test_forgotten(void)
 	gone(b);
 }
 
+/* A SET of n bytes. */
+static void
+say_long(struct conn *c, size_t n)
+{
+	struct vbuf text = { 0 };
+	char head[64];
+	int len = snprintf(
+	    head, sizeof(head), "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$%zu\r\n", n);
+
+	vbuf_put(&text, head, (size_t)len);
+	memset(vbuf_add(&text, n), 'v', n);
+	vbuf_put(&text, "\r\n", 2);
+	say_bytes(c, &text);
+	vbuf_free(&text);
+}
+
+/* A long one is made in turns, and one in parts sent in some. */
+static void
+test_long(void)
+{
+	static const char refused[] =
+	    "-READONLY You can't write against a read "
+	    "only replica: master is "
+	    "127.0.0.1:6001\r\n";
+	struct conn *a = client(), *b = client(), *d = client();
+	unsigned i;
+
+	epoch++;
+	publish(ROLE_REPLICA, 0, term, 0);
+	say_long(a, 300000);
+	for (i = 0; i < 50 && a->park != PARK_NOT; i++)
+		whole_turn();
+	is_str(heard(a), refused, "a long write on a replica");
+	master_begins();
+	whole_turn();
+	position_set(&region.pos->room, 1);
+	say_long(a, 600000);
+	say(d, "MULTI\r\nSET k 0123456789\r\nEXEC\r\n");
+	ok(a->park == PARK_RING && d->park == PARK_RING,
+	    "one that waits for room, and a transaction");
+	is_str(heard(d), "+OK\r\n+QUEUED\r\n", "which is queued");
+	position_set(&region.pos->room, TABLE_ROOM_ANY);
+	say_long(b, 3u << 20);
+	for (i = 0; i < 50 && gw.big.payload == NULL; i++)
+		whole_turn();
+	ok(gw.big.payload != NULL, "one in parts is on its way");
+	master_ends(ROLE_REPLICA, 0);
+	/* wal refuses all parts, each by its last. */
+	for (i = 0; i < 200 && gw.oldest_seq != gw.next_seq; i++) {
+		struct seen s;
+
+		whole_turn();
+		while (wal_take(&s))
+			if ((s.flags & REQ_MORE) == 0)
+				wal_return(s.seq, 1, 0, RET_READONLY);
+	}
+	whole_turn();
+	is_str(heard(a), refused, "the end of the role refuses the first");
+	is_str(heard(d), refused, "and the transaction");
+	is_str(heard(b), refused, "and what wal did not append");
+	ok(gw_conn_settled(a) || gw_conn_unsent(a) == 0, "nothing is left");
+	gone(a);
+	gone(b);
+	gone(d);
+}
+
 /* A write that waits for room in front of the log waits for none. */
 static void
 test_stalled(void)
@@ -728,6 +794,7 @@ main(void)
 	test_again();
 	test_forgotten();
 	test_stalled();
+	test_long();
 	test_tokens();
 	test_wait();
 	test_role();
