@@ -12,7 +12,7 @@ connected(const struct region *r, const struct commit_view *view)
 	uint16_t mask = 0;
 	unsigned i;
 
-	for (i = 0; i < MEMBER_MAX; i++)
+	for (i = 0; i < view->member_count && i < MEMBER_MAX; i++)
 		if (i == view->self ||
 		    atomic_load_explicit(&r->peers->row[i].link,
 			memory_order_relaxed) == PEER_UP)
@@ -50,7 +50,7 @@ commit_copies(const struct region *r, uint64_t vlsn)
 	commit_view_read(r->commit, &view);
 	if (view.role != ROLE_MASTER)
 		return 0;
-	for (i = 0; i < view.member_count; i++) {
+	for (i = 0; i < view.member_count && i < MEMBER_MAX; i++) {
 		word = atomic_load_explicit(
 		    &r->commit->member[i].durable, memory_order_acquire);
 		n += i != view.self && word_epoch(word) == view.epoch &&

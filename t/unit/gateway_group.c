@@ -200,6 +200,60 @@ test_no_replicas(void)
 	gone(a);
 }
 
+/* Every role, and what it answers to each kind of question. */
+static void
+test_matrix(void)
+{
+	static const struct {
+		enum role role;
+		int master;
+		const char *write, *read;
+	} rows[] = {
+		{ ROLE_DETACHED, -1, "-NOMASTER ", "-NOMASTER " },
+		{ ROLE_UNKNOWN, -1, "-NOMASTER ", "-NOMASTER " },
+		{ ROLE_REPLICA, 0, "-READONLY ", "-NOTMASTER " },
+		{ ROLE_SHUTDOWN, -1, "-NOMASTER ", "-NOMASTER " },
+		{ ROLE_SHUTDOWN, 0, "-READONLY ", "-NOTMASTER " },
+	};
+	static const char *const writes[] = { "SET k v\r\n", "SETEX k 9 v\r\n",
+		"MSET k v l w\r\n", "INCR n\r\n", "DEL k\r\n", "FLUSHALL\r\n",
+		"EXPIRE k 9\r\n", "GETDEL k\r\n", "RENAME k l\r\n" };
+	static const char *const looks[] = { "GET k\r\n", "MGET k l\r\n",
+		"EXISTS k\r\n", "SCAN 0\r\n", "KEYS *\r\n", "DBSIZE\r\n",
+		"TTL k\r\n", "RANDOMKEY\r\n", "WATCH k\r\n",
+		"GETRANGE k 0 1\r\n" };
+	static const char *const any[] = { "PING\r\n", "WAIT 1 0\r\n",
+		"NODELIFE STATUS\r\n", "NODELIFE TOKEN\r\n", "ROLE\r\n",
+		"INFO\r\n", "NODELIFE OUTCOME abcdef01-0-1-1\r\n" };
+	struct conn *a = client();
+	uint32_t before = gw.next_seq;
+	unsigned i, j, wrong;
+	const char *got;
+
+	for (i = 0; i < NITEMS(rows); i++) {
+		epoch++;
+		publish(rows[i].role, rows[i].master, term, 0);
+		for (wrong = j = 0; j < NITEMS(writes); j++) {
+			say(a, writes[j]);
+			wrong += !begins(heard(a), rows[i].write);
+		}
+		for (j = 0; j < NITEMS(looks); j++) {
+			say(a, looks[j]);
+			wrong += !begins(heard(a), rows[i].read);
+		}
+		for (j = 0; j < NITEMS(any); j++) {
+			say(a, any[j]);
+			got = heard(a);
+			wrong += got[0] == '\0' || got[0] == '-';
+		}
+		wrong += a->park != PARK_NOT;
+		ok(wrong == 0, "%s, master %d: %u are wrong",
+		    role_name(rows[i].role), rows[i].master, wrong);
+	}
+	is_u64(gw.next_seq, before, "nothing was appended");
+	gone(a);
+}
+
 /* ---- how current ---- */
 
 static void
@@ -435,6 +489,7 @@ test_forgotten(void)
 	struct conn *a = client(), *b = client();
 	uint64_t of_term, of_vlsn;
 	char token[128], want[160];
+	const char *got;
 	unsigned i;
 
 	master_begins();
@@ -454,11 +509,12 @@ test_forgotten(void)
 	}
 	is_str(heard(a), "", "its result is still owed");
 	whole_turn();
-	ok(begins(heard(a), "-UNKNOWNOUTCOME "),
-	    "the store is past it, and tells nothing any more");
-	is_u64(a->node_count, 0, "nothing is owed");
 	snprintf(token, sizeof(token), "abcdef01-0-%llu-%llu",
 	    (unsigned long long)of_term, (unsigned long long)of_vlsn);
+	got = heard(a);
+	ok(begins(got, "-UNKNOWNOUTCOME ") && strstr(got, token) != NULL,
+	    "the store is past it, and tells nothing any more");
+	is_u64(a->node_count, 0, "nothing is owed");
 	snprintf(want, sizeof(want), "NODELIFE OUTCOME %s\r\n", token);
 	say(b, want);
 	is_str(heard(b), "$9\r\ncommitted\r\n", "the log knows");
@@ -787,6 +843,7 @@ main(void)
 	test_replica();
 	test_no_master();
 	test_no_replicas();
+	test_matrix();
 	test_consistency();
 	test_eventual_own();
 	test_lease();

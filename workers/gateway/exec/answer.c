@@ -5,6 +5,7 @@
  */
 #include <stdlib.h>
 #include "shm/assert.h"
+#include "shm/log/terms.h"
 #include "shm/say.h"
 #include "workers/gateway/exec/order.h"
 
@@ -417,7 +418,7 @@ res_drain(struct gateway *g)
 static void
 results_lost(struct gateway *g, uint64_t applied)
 {
-	struct lost_write at = { 0 };
+	struct lost_write at;
 	struct node *n;
 	uint32_t seq;
 
@@ -429,6 +430,11 @@ results_lost(struct gateway *g, uint64_t applied)
 		    (g->run_count != 0 &&
 			(int32_t)(gw_runs_first(g)->seq - seq) <= 0))
 			return;
+		/* Of several only the last one's place is known still. */
+		at = (struct lost_write){ 0 };
+		if (seq == n->first_seq + n->count - 1 &&
+		    terms_of_vlsn(g->r->terms, n->result_vlsn, &at.term) == 0)
+			at.vlsn = n->result_vlsn;
 		request_refused(g, seq, RET_OK, at);
 	}
 }
