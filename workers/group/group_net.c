@@ -565,6 +565,26 @@ members_of_conf(struct group *g)
 	peers_set(&g->net, rows, n);
 }
 
+static void
+link_done(
+    void *ctx, uint32_t slot, uint32_t generation, int res, uint32_t flags)
+{
+	struct group *g = ctx;
+
+	(void)flags;
+	peers_completed(&g->net, slot, generation, res);
+}
+
+static void
+listen_done(
+    void *ctx, uint32_t slot, uint32_t generation, int res, uint32_t flags)
+{
+	struct group *g = ctx;
+
+	(void)generation;
+	peers_polled(&g->net, slot, res, flags);
+}
+
 int
 group_net_open(struct group *g, char *why, size_t why_size)
 {
@@ -597,6 +617,8 @@ group_net_open(struct group *g, char *why, size_t why_size)
 	if (g->w->readonly ||
 	    (group_membership(&g->core)->count <= 1 && !g->lost))
 		return 0;
+	loop_on(&g->loop, KIND_LINK, link_done);
+	loop_on(&g->loop, KIND_LISTEN, listen_done);
 	rc = peers_open(&g->net, &s);
 	if (rc != 0) {
 		snprintf(why, why_size, "links to members: %s", strerror(-rc));
