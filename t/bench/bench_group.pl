@@ -278,19 +278,19 @@ sub all_start {
 }
 
 # One run: { rps, p50, p99 (us), cpu (us an operation, of all the system's
-# processes), wake (voluntary switches) }. A system that is slow has fewer to do,
+# processes), wake (voluntary switches of all threads) }. A system that is slow has fewer to do,
 # so that a round has about as many seconds of each.
 sub load {
 	my ( $which, $mode, $clients, $pipeline, $n ) = @_;
 	my $s    = $system{$which};
 	my @pids = $s->pids;
-	my ( $c, $w ) = ( cpu(@pids), switches(@pids) );
+	my ( $c, $w ) = ( cpu(@pids), thread_switches(@pids) );
 	my $out = `$client -p @{[ $s->protocol ]} -m $mode -c $clients -P $pipeline -n $n -t 60 @{[ $s->master ]} 2>&1`;
 	die "$which: $out" if $? != 0;
 	my %r;
 	@r{qw(rps p50 p99 max done)} = split ' ', $out;
 	$r{cpu}  = ( cpu(@pids) - $c ) / $r{done} * 1e6;
-	$r{wake} = ( switches(@pids) - $w ) / $r{done};
+	$r{wake} = ( thread_switches(@pids) - $w ) / $r{done};
 	return \%r;
 }
 

@@ -19,7 +19,7 @@ use Time::HiRes ();
 use Exporter 'import';
 
 our @EXPORT = qw(base column cpu median noise row_begin row_end rounds rows_run
-  scatter switches trust);
+  scatter switches thread_switches trust);
 
 my $scatter_limit = $ENV{BENCH_SCATTER} // 20;
 my $hz            = POSIX::sysconf( &POSIX::_SC_CLK_TCK );
@@ -148,11 +148,15 @@ sub cpu {
 	return $ticks / $hz;
 }
 
-sub switches {
-	my @pids = @_;
+# How often they went to sleep; with threads of theirs.
+sub switches { return slept( map { "/proc/$_/status" } @_ ) }
+sub thread_switches { return slept( map { glob "/proc/$_/task/*/status" } @_ ) }
+
+sub slept {
+	my @files = @_;
 	my $n = 0;
-	for my $p (@pids) {
-		my $s = slurp("/proc/$p/status") // next;
+	for my $file (@files) {
+		my $s = slurp($file) // next;
 		$n += $1 if $s =~ /^voluntary_ctxt_switches:\s+(\d+)/m;
 	}
 	return $n;
