@@ -86,6 +86,7 @@ sub member_new {
 	}
 	my $m = Group::Member->new(%sections);
 	@$m{qw(name enter client)} = @$place{qw(name enter client)};
+	$m->{data} = $sections{node}{data_dir} // $m->{data};
 	return $m;
 }
 
@@ -440,7 +441,8 @@ sub new {
 			push @acks, [ $start, $end, $server ];
 			$by{ $names->[$server] }++;
 		}
-		$errors{$text}++ if defined $text;
+		$errors{ $text =~ /nothing was written/ ? 'REFUSED' : $text =~ s/ .*//r }++
+		  if defined $text;
 		push @ops, [ $start, $end, $op, $key, $value, $result ];
 	}
 	return bless { ops => \@ops, acks => \@acks, count => \%count, by => \%by,
@@ -483,7 +485,7 @@ sub longest {
 # do not match.
 sub odd_errors {
 	my ( $self, $allowed ) = @_;
-	$allowed //= qr/^(?:READONLY|NOTMASTER|NOMASTER|UNKNOWNOUTCOME|NOREPLICAS|LOADING|STOPPING)\b/;
+	$allowed //= qr/^(?:READONLY|NOTMASTER|NOMASTER|UNKNOWNOUTCOME|NOREPLICAS|REFUSED)$/;
 	return grep { !/$allowed/ } sort keys %{ $self->{errors} };
 }
 

@@ -242,16 +242,16 @@ static void
 refused(struct conn *c, const char *text)
 {
 	static const char *const never[] = { "READONLY", "NOMASTER",
-		"NOREPLICAS", "LOADING" };
-	unsigned i;
+		"NOREPLICAS" };
+	bool not_written = strstr(text, "nothing was written") != NULL;
 
-	for (i = 0; i < sizeof(never) / sizeof(never[0]); i++)
+	for (unsigned i = 0; i < sizeof(never) / sizeof(never[0]); i++)
 		if (strncmp(text, never[i], strlen(never[i])) == 0)
-			break;
+			not_written = true;
 	record(c, "-",
-	    !c->write                              ? "failed"
-	    : i < sizeof(never) / sizeof(never[0]) ? "refused"
-						   : "unknown",
+	    !c->write     ? "failed"
+	    : not_written ? "refused"
+			  : "unknown",
 	    text);
 	c->state = IDLE;
 	hang_up(c, "");
