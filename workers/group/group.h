@@ -252,5 +252,16 @@ members_write_next(enum members_write now, int res, size_t len);
 /* founding.h: the worker of a node that is of no group yet. */
 bool found_is_unjoined(const struct worker *w);
 int found_main(struct worker *w);
+void found_differences(struct region *r, unsigned slot, const struct conf *conf,
+    const char *self, const struct membership *m);
+
+/*
+ * group_found.c: one that is connected, and has not joined yet, is told that
+ * it may. Is it one, or the message of founding? Then the core hears nothing.
+ */
+bool
+group_found_up(struct group *g, unsigned index, const struct msg_proof *facts);
+bool group_found_message(
+    struct group *g, unsigned index, unsigned type, const union msg *m);
 
 #endif

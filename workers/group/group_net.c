@@ -287,6 +287,8 @@ message(void *ctx, unsigned index, unsigned type, const union msg *m)
 
 	if (!g->booted || g->ended || p == NULL)
 		return;
+	if (group_found_message(g, index, type, m))
+		return;
 	/* A membership that is cut off tells nothing about a vote. */
 	group_notice_cut(g);
 	if (type == MSG_RELEASED) {
@@ -416,6 +418,9 @@ up(void *ctx, unsigned index)
 	struct group_event ev = { .kind = GROUP_PEER };
 
 	ASSERT(p != NULL);
+	/* Its boots are counted from when it is of the group. */
+	if (group_found_up(g, index, p))
+		return;
 	if (state_see(&g->state, p->incarnation, p->boot_count, p->boot))
 		group_state_touch(g);
 	ev.peer.incarnation = p->incarnation;
@@ -625,6 +630,8 @@ group_net_open(struct group *g, char *why, size_t why_size)
 		return rc;
 	}
 	g->linked = true;
+	found_differences(g->r, g->w->slot, g->w->conf, g->node.node,
+	    group_membership(&g->core));
 	g->connection = g->state.boot << 32;
 	commit_wake_open(&g->commit_wake, g->r, &g->w->bells);
 	if (group_membership(&g->core)->count > 1)
