@@ -310,8 +310,10 @@ publish(struct store *s, uint64_t before, uint64_t start_ns)
 		    (unsigned long long)s->applied);
 		s->apply.malformed = 0;
 	}
-	if (atomic_load_explicit(&wal->busy_with, memory_order_relaxed) ==
-	    BUSY_BUFFER)
+	/* Only what was applied makes room; else the two would wake each other.
+	 */
+	if (n != 0 && atomic_load_explicit(
+			  &wal->busy_with, memory_order_relaxed) == BUSY_BUFFER)
 		bell_ring(s->loop.bells, SLOT_WAL);
 }
 

@@ -23,7 +23,7 @@ tick_head(struct wal *w)
 	if (w->tick_position == w->log.position && !w->log.batch.open &&
 	    w->flights == 0 && w->phase == WAL_APPENDING &&
 	    w->head_durable < w->durable &&
-	    w->durable >= w->segment.info.first_vlsn && wal_room(w, 0))
+	    w->durable >= w->segment.info.first_vlsn && wal_room_own(w, 0))
 		wal_publish_appended(w);
 	w->tick_position = w->log.position;
 }
@@ -53,7 +53,7 @@ wal_all_flushed(struct wal *w)
 	if (w->head_durable >= w->durable ||
 	    w->durable < w->segment.info.first_vlsn)
 		return true;
-	return !wal_room(w, 0);
+	return !wal_room_own(w, 0);
 }
 
 static void

@@ -293,6 +293,7 @@ struct wal {
 	uint64_t tick_ns; /* last tick */
 	uint64_t tick_position; /* log position at the last tick */
 	uint32_t need_room; /* bytes: held back by the buffer, 0 = not */
+	uint32_t own_room; /* the same of what wal itself wants to put there */
 	enum busy busy;
 	struct wal_keeper keeper;
 	struct wal_probe probe;
@@ -336,7 +337,13 @@ void wal_drain(struct wal *w);
 bool wal_drain_ready(struct wal *w);
 /* Look at the view: a new term begins, a role ends. */
 void wal_role_turn(struct wal *w);
-/* Is there room for a record of len bytes? Opens a batch for it. */
+/*
+ * Is there room for a record of len bytes? Opens a batch for it. Of the buffer
+ * the second leaves WAL_OWN_ROOM for what wal itself must be able to put there
+ * whatever others have filled it with, and whether that will ever be committed
+ * or not: a term's first record, which commits all that is before it.
+ */
+bool wal_room_own(struct wal *w, uint32_t len);
 bool wal_room(struct wal *w, uint32_t len);
 /*
  * A map sample, if one is due, of the record that comes next; and what one that

@@ -18,6 +18,8 @@
 
 /* Behind the last record: a pad of at least a header, maybe behind a head. */
 #define CLOSE_SLACK (SEGMENT_BATCH_LEN + REC_HEADER_SIZE)
+/* Some hundred terms that commit nothing; see wal_room_own(). */
+#define WAL_OWN_ROOM (64u * 1024)
 
 void
 wal_clients_open(struct wal *w)
@@ -40,8 +42,9 @@ wal_batch_open(struct wal *w)
 	w->batch_begun_ns = w->loop.now_ns;
 }
 
-bool
-wal_room(struct wal *w, uint32_t len)
+/* `spared`: bytes of the buffer that stay free behind it. */
+static bool
+room(struct wal *w, uint32_t len, uint32_t spared)
 {
 	uint32_t slack = w->io.block + CLOSE_SLACK;
 	uint32_t need = len + (w->log.batch.open ? 0 : SEGMENT_BATCH_LEN);
@@ -52,12 +55,27 @@ wal_room(struct wal *w, uint32_t len)
 		wal_segment_close(w);
 		return false;
 	}
-	if (!wal_buffer_has(w, need + slack))
+	if (!wal_buffer_has(w, need + slack + spared))
 		return false;
 	if (!w->log.batch.open)
 		wal_batch_open(w);
 	ASSERT(append_left(&w->log) >= len + slack);
 	return true;
+}
+
+bool
+wal_room_own(struct wal *w, uint32_t len)
+{
+	return room(w, len, 0);
+}
+
+bool
+wal_room(struct wal *w, uint32_t len)
+{
+	uint64_t most = w->log.buf.size / 8;
+
+	return room(
+	    w, len, most < WAL_OWN_ROOM ? (uint32_t)most : WAL_OWN_ROOM);
 }
 
 /* A map sample at the first record behind a head, each so many bytes. */
@@ -199,6 +217,15 @@ role_begins_term(struct wal *w)
 	return false;
 }
 
+static bool
+term_room(struct wal *w)
+{
+	if (wal_room_own(w, record_len(0)))
+		return true;
+	w->own_room = w->need_room;
+	return false;
+}
+
 void
 wal_role_turn(struct wal *w)
 {
@@ -209,7 +236,8 @@ wal_role_turn(struct wal *w)
 	w->view_seq =
 	    atomic_load_explicit(&w->r->commit->seq, memory_order_acquire);
 	commit_view_read(w->r->commit, &w->view);
-	if (role_begins_term(w) && wal_room(w, record_len(0))) {
+	w->own_room = w->need_room = 0;
+	if (role_begins_term(w) && term_room(w)) {
 		/* A payload in parts cannot go on behind another record. */
 		if (w->parts_client >= 0)
 			w->client[w->parts_client].parts_refused = RET_READONLY;
@@ -374,7 +402,7 @@ parts_close(struct wal *w)
 	    w->view.readonly != 0 || w->stopping || wal_fenced(w) ||
 	    w->own_term != w->view.term)
 		return true;
-	if (!wal_room(w, record_len(sizeof(payload))))
+	if (!wal_room_own(w, record_len(sizeof(payload))))
 		return false;
 	op_encode(payload, OP_EXPIRED, 0, 0, 1, &key);
 	record_append(
@@ -680,7 +708,8 @@ wal_drain(struct wal *w)
 	unsigned i, n, taken, rounds = 0;
 
 	w->need_room = 0;
-	wal_busy(w, BUSY_NOT);
+	/* Who gives room sees that it is waited for, as long as it is. */
+	wal_busy(w, w->own_room != 0 ? BUSY_BUFFER : BUSY_NOT);
 	parts_check(w);
 	do {
 		taken = 0;

@@ -126,7 +126,7 @@ wal_clock_back(struct wal *w)
 
 	if (!w->clock_due)
 		return;
-	if (!may_append(w) || !wal_room(w, record_len(sizeof(payload)))) {
+	if (!may_append(w) || !wal_room_own(w, record_len(sizeof(payload)))) {
 		say_due(w, step);
 		return;
 	}

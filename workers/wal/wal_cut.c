@@ -219,7 +219,10 @@ room(struct wal *w)
 
 	if (store_through(w) && append_room(&w->log, w->log.position) >= need)
 		return true;
-	return wal_buffer_has(w, need);
+	if (wal_buffer_has(w, need))
+		return true;
+	w->own_room = w->need_room;
+	return false;
 }
 
 /* From here on there is no way back. */

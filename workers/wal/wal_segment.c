@@ -90,8 +90,10 @@ wal_segment_turn(struct wal *w)
 	/* A cut begins another one. */
 	if (wal_cutting(w))
 		return;
-	if (!wal_buffer_has(w, slack))
+	if (!wal_buffer_has(w, slack)) {
+		w->own_room = w->need_room;
 		return;
+	}
 	if (w->log.position % w->io.block != 0) {
 		/* The next base is on a block: a last flush of only a pad. */
 		wal_batch_open(w);

@@ -103,6 +103,7 @@ node_init(struct node *n)
 {
 	n->ready_fd = n->data_dir = n->lock_fd = n->signal_fd = -1;
 	n->pidfile.fd = -1;
+	n->pairs = (struct pairs){ -1, -1, -1, -1 };
 	n->listen.http_fd = n->listen.control_fd = -1;
 	for (unsigned i = 0; i < LISTEN_MAX; i++)
 		n->listen.fd[i] = -1;
