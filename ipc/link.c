@@ -119,7 +119,7 @@ broke(struct link *l, const char *what, int error)
 		return;
 	memset(&l->end, 0, sizeof(l->end));
 	l->end.error = error;
-	l->end.proven = l->core.proven;
+	l->end.proven = l->wire.proven;
 	snprintf(l->end.text, sizeof(l->end.text), "%s%s%s", what,
 	    error != 0 ? ": " : "", error != 0 ? strerror(error) : "");
 	ended(l, false);
@@ -171,7 +171,7 @@ put(struct link *l, const uint8_t *at, size_t n)
 static bool
 is_data_ready(const struct link *l)
 {
-	return l->core.state == LINK_READY && l->core.on == ON_DATA;
+	return l->wire.state == LINK_READY && l->wire.on == ON_DATA;
 }
 
 static void
@@ -191,11 +191,11 @@ wanted(const struct link *l)
 	if (l->phase == LINK_LINGERS)
 		return LINK_IN;
 	if (l->phase != LINK_LIVE || l->eof || l->more || is_data_ready(l) ||
-	    l->core.state == LINK_DROPPED)
+	    l->wire.state == LINK_DROPPED)
 		return 0;
-	if (l->core.state == LINK_READY)
+	if (l->wire.state == LINK_READY)
 		return LINK_IN - l->in_len;
-	return link_wants(&l->core, l->in + l->in_at, l->in_len - l->in_at);
+	return link_wants(&l->wire, l->in + l->in_at, l->in_len - l->in_at);
 }
 
 static void
@@ -237,7 +237,7 @@ take(struct link *l)
 			l->more = true;
 			break;
 		}
-		link_take(&l->core, l->in + l->in_at, l->in_len - l->in_at,
+		link_take(&l->wire, l->in + l->in_at, l->in_len - l->in_at,
 		    now(l), &msg, &out);
 		l->in_at += (uint32_t)out.used;
 		obey(l, &out, &msg);
@@ -265,9 +265,9 @@ open_if_sent(struct link *l)
 {
 	const struct link_owner *o = l->owner;
 
-	if (l->phase != LINK_LIVE || l->core.state != LINK_READY || l->opened)
+	if (l->phase != LINK_LIVE || l->wire.state != LINK_READY || l->opened)
 		return;
-	if (l->core.on == ON_DATA && (l->out_len > 0 || l->flying != 0))
+	if (l->wire.on == ON_DATA && (l->out_len > 0 || l->flying != 0))
 		return;
 	l->opened = true;
 	o->hooks->open(o->ctx, l);
@@ -298,11 +298,11 @@ obey(struct link *l, const struct link_out *out, const union msg *msg)
 		return;
 	case LINK_NEEDS_TICKET:
 		link_ticket(
-		    &l->core, o->hooks->ticket(o->ctx, l), now(l), &next);
+		    &l->wire, o->hooks->ticket(o->ctx, l), now(l), &next);
 		obey(l, &next, NULL);
 		return;
 	case LINK_OPEN:
-		if (l->core.on == ON_DATA)
+		if (l->wire.on == ON_DATA)
 			arm_send(l);
 		open_if_sent(l);
 		return;
@@ -326,9 +326,9 @@ link_accept(struct link *l)
 {
 	struct link_out out;
 
-	if (l->phase != LINK_LIVE || l->core.state != LINK_PROVEN)
+	if (l->phase != LINK_LIVE || l->wire.state != LINK_PROVEN)
 		return;
-	link_judge(&l->core, REFUSED_NOTHING, "", now(l), &out);
+	link_judge(&l->wire, REFUSED_NOTHING, "", now(l), &out);
 	obey(l, &out, NULL);
 	pump(l);
 }
@@ -338,9 +338,9 @@ link_refuse(struct link *l, unsigned reason, const char *text)
 {
 	struct link_out out;
 
-	if (l->phase != LINK_LIVE || l->core.state != LINK_PROVEN)
+	if (l->phase != LINK_LIVE || l->wire.state != LINK_PROVEN)
 		return;
-	link_judge(&l->core, reason, text, now(l), &out);
+	link_judge(&l->wire, reason, text, now(l), &out);
 	obey(l, &out, NULL);
 	pump(l);
 }
@@ -351,9 +351,9 @@ link_stop(struct link *l, unsigned reason, const char *text)
 	struct link_out out;
 
 	if ((l->phase != LINK_CONNECTING && l->phase != LINK_LIVE) ||
-	    l->core.state == LINK_DROPPED)
+	    l->wire.state == LINK_DROPPED)
 		return;
-	link_end(&l->core, reason, text, &out);
+	link_end(&l->wire, reason, text, &out);
 	obey(l, &out, NULL);
 	pump(l);
 }
@@ -364,9 +364,9 @@ link_put(struct link *l, unsigned type, const void *msg)
 	uint8_t frame[MSG_SMALL_MAX];
 	int n;
 
-	if (l->phase != LINK_LIVE || l->core.state != LINK_READY)
+	if (l->phase != LINK_LIVE || l->wire.state != LINK_READY)
 		return -ENOTCONN;
-	n = link_send(&l->core, type, msg, frame, sizeof(frame));
+	n = link_send(&l->wire, type, msg, frame, sizeof(frame));
 	ASSERT(n > 0);
 	if (!put(l, frame, (size_t)n)) {
 		l->full = true;
@@ -493,7 +493,7 @@ link_turn(struct link *l)
 		if (is_data_ready(l))
 			broke(l, "the welcome cannot be sent", 0);
 		else {
-			link_tick(&l->core, now(l), &out);
+			link_tick(&l->wire, now(l), &out);
 			obey(l, &out, NULL);
 		}
 	}
@@ -514,7 +514,7 @@ link_due(const struct link *l)
 	case LINK_LIVE:
 		if (is_data_ready(l))
 			return l->start_ns + 2 * LINK_HANDSHAKE_NS;
-		return link_deadline(&l->core);
+		return link_deadline(&l->wire);
 	case LINK_LINGERS:
 		return l->linger_ns;
 	case LINK_FREE:
@@ -608,7 +608,7 @@ link_connect(struct link *l, const struct resolve_addr *to,
 	if (rc != 0)
 		return rc;
 	arc4random_buf(nonce, sizeof(nonce));
-	link_dial(&l->core, l->owner->self, mine, whom, nonce, now(l), &out);
+	link_dial(&l->wire, l->owner->self, mine, whom, nonce, now(l), &out);
 	obey(l, &out, NULL);
 	return l->phase == LINK_CONNECTING ? 0 : -ENOMEM;
 }
@@ -624,7 +624,7 @@ link_connect_data(struct link *l, const struct resolve_addr *to,
 	if (rc != 0)
 		return rc;
 	arc4random_buf(nonce, sizeof(nonce));
-	link_dial_data(&l->core, l->owner->self, ticket, nonce, now(l), &out);
+	link_dial_data(&l->wire, l->owner->self, ticket, nonce, now(l), &out);
 	obey(l, &out, NULL);
 	return l->phase == LINK_CONNECTING ? 0 : -ENOMEM;
 }
@@ -643,7 +643,7 @@ link_accepted(struct link *l, int fd, const struct msg_proof *mine)
 		return -ENOTCONN;
 	}
 	arc4random_buf(nonce, sizeof(nonce));
-	link_listen(&l->core, l->owner->self, mine, nonce, now(l));
+	link_listen(&l->wire, l->owner->self, mine, nonce, now(l));
 	pump(l);
 	return l->phase == LINK_LIVE ? 0 : -EBUSY;
 }
@@ -655,11 +655,11 @@ link_give(struct link *l, struct link_handed *out)
 
 	ASSERT(l->phase == LINK_LIVE && l->opened && is_data_ready(l));
 	ASSERT(l->flying == 0 && l->out_len == 0 && l->in_at == l->in_len);
-	link_hand(&l->core, out);
+	link_hand(&l->wire, out);
 	flags = fcntl(fd, F_GETFL);
 	(void)fcntl(fd, F_SETFL, flags | O_NONBLOCK);
 	l->fd = -1;
-	l->core.state = LINK_DROPPED;
+	l->wire.state = LINK_DROPPED;
 	l->phase = LINK_FREE;
 	return fd;
 }

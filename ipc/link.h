@@ -36,7 +36,7 @@ struct link;
 struct link_hooks {
 	/* The key is proven: link_accept() or link_refuse(). */
 	void (*judge)(void *ctx, struct link *l);
-	/* The ticket of l->core.data.connection; NULL: there is none. */
+	/* The ticket of l->wire.data.connection; NULL: there is none. */
 	const struct link_ticket *(*ticket)(void *ctx, struct link *l);
 	/*
 	 * It is ready. Of a data connection all was sent, too, and
@@ -75,7 +75,7 @@ struct link_ending {
 };
 
 struct link {
-	struct link_core core;
+	struct link_core wire; /* how far it is, and what it has agreed to */
 	const struct link_owner *owner;
 	enum link_phase phase;
 	uint32_t slot, life; /* of completions: index, generation */

@@ -277,6 +277,9 @@ test_type(void)
 	ok(RUN_UNTIL(row_link(rig[0], 0) == PEER_REFUSED, WAIT) &&
 		strstr(row_error(rig[0], 0), "arbiter") != NULL,
 	    "another type: %s", row_error(rig[0], 0));
+	ok(RUN_UNTIL(rig_counted(rig[1], C_PEER_REFUSED) > 0, WAIT) &&
+		rig_counted(rig[0], C_PEER_REFUSALS) > 0,
+	    "counted at both ends");
 	row.type = NODE_ELECTABLE;
 	row.incarnation = 55;
 	peers_set(&rig[0]->net, &row, 1);
@@ -457,7 +460,7 @@ test_flood(void)
 	int fd = liar_links(), n, i;
 	uint8_t frame[64];
 
-	rig[0]->net.peer[1].up->core.flood_ns = mono_ns() + 60 * NS_PER_S;
+	rig[0]->net.peer[1].up->wire.flood_ns = mono_ns() + 60 * NS_PER_S;
 	for (i = 0; i < 100; i++) {
 		n = link_send(&liar.l, MSG_STATUS, &m, frame, sizeof(frame));
 		end_sends(&liar, frame, (size_t)n);

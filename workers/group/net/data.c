@@ -48,8 +48,8 @@ peers_ticket(struct net *net, unsigned index, struct msg_ticket *t)
 	if (index >= net->count || p->up == NULL)
 		return -ENOTCONN;
 	arc4random_buf(t->nonce, sizeof(t->nonce));
-	want_make(&p->ticket.ticket.want, &p->up->core, t, &p->up->core.peer,
-	    &p->up->core.mine);
+	want_make(&p->ticket.ticket.want, &p->up->wire, t, &p->up->wire.peer,
+	    &p->up->wire.mine);
 	memcpy(p->ticket.ticket.nonce, t->nonce, sizeof(t->nonce));
 	p->ticket.until_ns = net_now(net) + NET_TICKET_NS;
 	p->ticket.valid = true;
@@ -63,14 +63,14 @@ peers_ticket(struct net *net, unsigned index, struct msg_ticket *t)
 const struct link_ticket *
 net_data_ticket(struct net *net, struct link *l)
 {
-	uint64_t wanted = l->core.data.connection;
+	uint64_t wanted = l->wire.data.connection;
 	struct net_peer *p;
 
 	for (p = net->peer; p < net->peer + net->count; p++)
 		if (p->ticket.valid &&
 		    p->ticket.ticket.want.connection == wanted &&
 		    p->ticket.ticket.want.incarnation ==
-			l->core.data.incarnation) {
+			l->wire.data.incarnation) {
 			p->ticket.valid = false;
 			if (net_now(net) >= p->ticket.until_ns)
 				return NULL;
@@ -111,8 +111,8 @@ peers_dial_data(struct net *net, unsigned index, const struct msg_ticket *t)
 	if (index >= net->count || p->up == NULL)
 		return -ENOTCONN;
 	data_end(p);
-	want_make(&p->data_ticket.want, &p->up->core, t, &p->up->core.mine,
-	    &p->up->core.peer);
+	want_make(&p->data_ticket.want, &p->up->wire, t, &p->up->wire.mine,
+	    &p->up->wire.peer);
 	memcpy(p->data_ticket.nonce, t->nonce, sizeof(t->nonce));
 	p->data_until_ns = net_now(net) + NET_TICKET_NS;
 	p->data.next = 0;
@@ -225,7 +225,7 @@ peers_void(struct net *net, unsigned index)
 	/* One that was shown, and whose welcome is on its way. */
 	for (l = net->link; l < net->link + NET_LINKS; l++)
 		if (l->who == (int)index && net_live(l) && !l->dialled &&
-		    l->core.on == ON_DATA) {
+		    l->wire.on == ON_DATA) {
 			l->who = NET_QUIET;
 			link_stop(l, REFUSED_TICKET, "it is void");
 		}

@@ -179,12 +179,12 @@ dial_ended(struct net *net, struct net_peer *p, const struct link *l)
 
 	d->link = NULL;
 	/* Another address of that name, unless somebody has answered here. */
-	if (l->core.seq_in == 0 && d->next < d->resolve.list.count) {
+	if (l->wire.seq_in == 0 && d->next < d->resolve.list.count) {
 		net->s.loop->unready = true;
 		return;
 	}
 	if (l->end.reason == REFUSED_NOTHING ||
-	    (l->end.reason == REFUSED_STALL && l->core.seq_in == 0)) {
+	    (l->end.reason == REFUSED_STALL && l->wire.seq_in == 0)) {
 		resolve_text(&l->addr, at, sizeof(at));
 		snprintf(why, sizeof(why), "%s: %s", at, l->end.text);
 		net_tell_unreached(net, p, why);
@@ -217,10 +217,10 @@ judge_link(struct net *net, struct net_peer *p, struct link *l, char *text)
 {
 	char from[RESOLVE_HOST], up_from[RESOLVE_HOST], twin[RESOLVE_HOST];
 	struct judge_in in = { .self = net->self.name,
-		.name = l->core.peer_name,
+		.name = l->wire.peer_name,
 		.from = from,
-		.mine = &l->core.mine,
-		.peer = &l->core.peer,
+		.mine = &l->wire.mine,
+		.peer = &l->wire.peer,
 		.known = p != NULL,
 		.type = -1 };
 
@@ -228,16 +228,16 @@ judge_link(struct net *net, struct net_peer *p, struct link *l, char *text)
 	if (p != NULL) {
 		in.incarnation = p->m.incarnation;
 		in.type = p->m.type;
-		net->s.hooks->boot(net->s.ctx, l->core.peer.incarnation,
+		net->s.hooks->boot(net->s.ctx, l->wire.peer.incarnation,
 		    &in.boot_count, &in.boot);
 		if (p->up != NULL) {
 			resolve_text(&p->up->addr, up_from, sizeof(up_from));
 			in.up = &p->facts;
 			in.up_from = up_from;
 			in.up_alive =
-			    net_now(net) < p->up->core.heard_ns + NET_ALIVE_NS;
+			    net_now(net) < p->up->wire.heard_ns + NET_ALIVE_NS;
 		}
-		twin_find(net, p, &l->core.peer, &in, twin, sizeof(twin));
+		twin_find(net, p, &l->wire.peer, &in, twin, sizeof(twin));
 	}
 	return judge(&in, text);
 }
@@ -253,14 +253,14 @@ is_spare(struct net *net, const struct net_peer *p, const struct link *l)
 {
 	const struct link *d = p->dial.link;
 
-	if (l->dialled || l->core.mine.incarnation > l->core.peer.incarnation)
+	if (l->dialled || l->wire.mine.incarnation > l->wire.peer.incarnation)
 		return false;
 	if (d != NULL && d->phase == LINK_LIVE &&
-	    (d->core.state == LINK_PROOF || d->core.state == LINK_PROVEN ||
-		d->core.state == LINK_JUDGED))
+	    (d->wire.state == LINK_PROOF || d->wire.state == LINK_PROVEN ||
+		d->wire.state == LINK_JUDGED))
 		return true;
 	return p->up != NULL && p->up->dialled &&
-	       p->facts.boot == l->core.peer.boot &&
+	       p->facts.boot == l->wire.peer.boot &&
 	       net_now(net) < p->up_ns + CROSSING_NS &&
 	       l->start_ns < p->up_ns + CROSSING_NS;
 }
@@ -269,7 +269,7 @@ static void
 on_judge(void *ctx, struct link *l)
 {
 	struct net *net = ctx;
-	struct net_peer *p = by_name(net, l->core.peer_name);
+	struct net_peer *p = by_name(net, l->wire.peer_name);
 	char text[MSG_TEXT_SIZE];
 	unsigned reason;
 
@@ -316,7 +316,7 @@ on_open(void *ctx, struct link *l)
 		link_hush(l, REFUSED_MEMBER, "no member any more");
 		return;
 	}
-	if (l->core.on == ON_DATA) {
+	if (l->wire.on == ON_DATA) {
 		net_data_open(net, l);
 		return;
 	}
@@ -330,7 +330,7 @@ on_open(void *ctx, struct link *l)
 	net_dial_stop(&p->dial);
 	boot = p->facts.boot;
 	p->up = l;
-	p->facts = l->core.peer;
+	p->facts = l->wire.peer;
 	p->up_ns = p->status_ns = net_now(net);
 	net_tell_up(net, p);
 	if (p->facts.boot != boot)
@@ -402,7 +402,7 @@ on_ended(void *ctx, struct link *l)
 	} else if (!l->dialled) {
 		if (reason != REFUSED_NOTHING && reason != REFUSED_SPARE)
 			net_tell_refused(net, p, l);
-		if (l->core.on == ON_CONTROL && is_wanted(net, p) &&
+		if (l->wire.on == ON_CONTROL && is_wanted(net, p) &&
 		    (reason == REFUSED_NOTHING || reason == REFUSED_SPARE ||
 			reason == REFUSED_ALIVE))
 			dial_at_once(net, p);

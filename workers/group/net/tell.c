@@ -155,7 +155,7 @@ is_strange(struct net *net, const char *who)
 void
 net_tell_stranger(struct net *net, const struct link *l)
 {
-	const char *name = l->core.peer_name;
+	const char *name = l->wire.peer_name;
 	char at[RESOLVE_HOST], who[80], why[2 * MSG_TEXT_SIZE], *colon;
 
 	if (l->end.reason == REFUSED_NOTHING)
