@@ -144,6 +144,18 @@ fail(struct sync *s, uint64_t now_ns)
 	pause_for(s, now_ns, s->pause_ns);
 }
 
+/* The master has not begun its term, or not told of it: soon it has. */
+static void
+too_early(struct sync *s, uint64_t now_ns)
+{
+	if (s->early >= SYNC_BEGIN_MAX) {
+		fail(s, now_ns);
+		return;
+	}
+	s->early++;
+	pause_for(s, now_ns, SYNC_BEGIN_NS);
+}
+
 static void
 begin(struct sync *s, uint64_t now_ns, struct sync_out *out)
 {
@@ -187,6 +199,7 @@ on_master(struct sync *s, const struct sync_event *ev, struct sync_out *out)
 	s->term = ev->master.term;
 	s->epoch = ev->master.epoch;
 	s->pause_ns = 0;
+	s->early = 0;
 	s->restore = false;
 	s->connection = 0;
 	if (s->master == 0)
@@ -230,7 +243,7 @@ on_answer(struct sync *s, const struct sync_event *ev, struct sync_out *out)
 		out->what = SYNC_DO_CUT;
 		break;
 	case SYNC_TOO_EARLY:
-		pause_for(s, ev->now_ns, SYNC_BEGIN_NS);
+		too_early(s, ev->now_ns);
 		break;
 	case SYNC_RESTORES:
 		out->first = theirs->first;
@@ -263,7 +276,10 @@ on_refused(struct sync *s, const struct sync_event *ev, struct sync_out *out)
 		pause_for(s, ev->now_ns, SYNC_PAUSE_MOST_NS);
 		return;
 	}
-	fail(s, ev->now_ns);
+	if (m->reason == SYNC_LATER)
+		too_early(s, ev->now_ns);
+	else
+		fail(s, ev->now_ns);
 }
 
 static void
@@ -312,6 +328,7 @@ on_feeds(struct sync *s, const struct sync_event *ev)
 		return;
 	go(s, SYNC_FED, SYNC_NEVER);
 	s->pause_ns = 0;
+	s->early = 0;
 	s->told = SYNC_NO_NEWS;
 }
 

@@ -31,11 +31,13 @@
 #define SYNC_NEVER         UINT64_MAX
 #define SYNC_PAUSE_NS      UINT64_C(100000000)
 #define SYNC_PAUSE_MOST_NS UINT64_C(5000000000)
-/* The master's first record of the term is looked for again after that. */
-#define SYNC_BEGIN_NS UINT64_C(10000000)
-#define SYNC_ASK_NS   UINT64_C(2000000000)
-#define SYNC_CUT_NS   UINT64_C(60000000000)
-#define SYNC_DIAL_NS  UINT64_C(3000000000)
+/* The master's first record of the term is looked for again after that, and so
+   often before it is a failure. */
+#define SYNC_BEGIN_NS  UINT64_C(3000000)
+#define SYNC_BEGIN_MAX 50
+#define SYNC_ASK_NS    UINT64_C(2000000000)
+#define SYNC_CUT_NS    UINT64_C(60000000000)
+#define SYNC_DIAL_NS   UINT64_C(3000000000)
 
 enum sync_state {
 	SYNC_AT_REST, /* there is no master to be reached */
@@ -136,6 +138,7 @@ struct sync {
 	uint64_t master, term;
 	uint16_t epoch;
 	uint64_t attempt;
+	unsigned early; /* attempts in a row that were */
 	uint64_t until_ns, pause_ns;
 	struct sync_end end;
 	uint64_t cut;
