@@ -10,13 +10,6 @@
 
 #include "ipc/link_core.h"
 
-/*
- * end_reason of a peers row (shm/peers.h): an enum msg_reason; 0: the other end
- * closed it, or the process that had it died; or, behind those, what FEED_END
- * said.
- */
-#define DATA_END_FEED(feed_end) (REFUSED_COUNT + (uint32_t)(feed_end))
-
 struct data_offer {
 	struct link_handed link; /* .role: FROM_DIALER receives, else feeds */
 	uint32_t window; /* bytes that may be under way, not acknowledged */

@@ -120,7 +120,7 @@ check_end(struct receiver *c, unsigned feed_end, uint64_t last)
 	is_u64(c->feed_end, feed_end, "the last word");
 	is_u64(c->end.vlsn, last, "no more and no less came");
 	is_u64(row_ended(c->member), c->connection, "its row says so");
-	is_u64(row_reason(c->member), DATA_END_FEED(feed_end), "and why");
+	is_u64(row_reason(c->member), PEER_ENDED_FEED + feed_end, "and why");
 	close(c->fd);
 	c->fd = -1;
 	ok(wait_until((rig_turn(&rig), serve_idle(&rig.serve)), TAP_WAIT_MS),
@@ -391,7 +391,8 @@ test_over(void)
 	is_u64(c->feed_end, FEED_STOPPED, "it stops");
 	ok(c->frames <= before + 4, "with what was on its way");
 	is_u64(c->verdict, FRAME_OK, "whole frames");
-	is_u64(row_reason(2), DATA_END_FEED(FEED_STOPPED), "the row says so");
+	is_u64(
+	    row_reason(2), PEER_ENDED_FEED + FEED_STOPPED, "the row says so");
 	receiver_free(c);
 
 	c = rig_feed(&rig, 2, 901, &beginning, newest());

@@ -237,7 +237,8 @@ word_send(struct serve *s, struct serve_feed *f)
 	int n = 0;
 
 	tell_end(s, f);
-	row_end(s, f, f->reason != 0 ? f->reason : DATA_END_FEED(f->feed_end));
+	row_end(
+	    s, f, f->reason != 0 ? f->reason : PEER_ENDED_FEED + f->feed_end);
 	if (f->feed_end != 0) {
 		n = link_send(
 		    &f->link, MSG_FEED_END, &m, f->word, sizeof(f->word));
