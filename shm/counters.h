@@ -50,7 +50,7 @@
 	    "Attempts at a checkpoint that failed")                            \
 	X(CHECKPOINT_KEYS, "checkpoint_keys", "Keys written by checkpoints")   \
 	X(CHECKPOINT_BYTES, "checkpoint_bytes", "Bytes of values written")     \
-	X(ELECTIONS_HELD, "elections_held", "Elections held")                  \
+	X(ELECTIONS_HELD, "elections_held", "Terms that this node voted in")   \
 	X(ELECTIONS_WON, "elections_won", "Elections won")                     \
 	X(ROLE_CHANGES, "role_changes", "Changes of the node state")           \
 	X(CLIENTS_ACCEPTED, "clients_accepted", "Client connections taken")    \

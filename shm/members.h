@@ -13,7 +13,9 @@
 
 struct region;
 
-#define MEMBERS_NEVER UINT64_MAX /* of a time: it never was */
+/* Who lacks what was committed so long ago is told to be behind. */
+#define MEMBERS_BEHIND_MS 1000
+#define MEMBERS_NEVER     UINT64_MAX /* of a time: it never was */
 
 /* Bits of a member's flags, as enum round_flag (ipc/msg_vote.h) has them. */
 #define MEMBER_FLAGS(X)                                                        \

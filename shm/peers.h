@@ -57,8 +57,8 @@ struct peer_row {
 	_Atomic uint64_t term;
 	_Atomic uint32_t phi_milli; /* how late it is, 1/1000 phi */
 	_Atomic uint32_t flags; /* enum round_flag, as it last told */
-	_Atomic uint64_t behind_ns; /* CLOCK_MONOTONIC, since when its durable
-				       is below our committed; 0 = it is not */
+	_Atomic uint64_t behind_ns; /* CLOCK_MONOTONIC, since when it lacks
+				       what was committed then; 0 = nothing */
 	_Atomic uint64_t drops; /* connections that ended for a reason */
 	/* As it last told, VLSNs. */
 	_Alignas(CACHE_LINE) _Atomic uint64_t first;

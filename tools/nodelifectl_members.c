@@ -111,9 +111,9 @@ ctl_members_why(const struct members_look *m)
 					     : "nothing is known of it");
 		else if (flags[0] != '\0')
 			printf("%s: %s\n", name, flags);
-		else if (row->behind_ms != 0)
-			printf("%s: lacks committed records for %" PRIu64
-			       " ms, %" PRIu64 " of them now\n",
+		else if (row->behind_ms >= MEMBERS_BEHIND_MS)
+			printf("%s: lacks what was committed %" PRIu64
+			       " ms ago, %" PRIu64 " records by now\n",
 			    name, row->behind_ms, row->lag);
 	}
 }

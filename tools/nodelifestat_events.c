@@ -70,20 +70,31 @@ find_cause(const struct event *list, unsigned n)
 	return last;
 }
 
+static bool
+begins_with(const struct event *e, const char *word)
+{
+	return e->slot == SLOT_GROUP &&
+	       strncmp(e->text, word, strlen(word)) == 0;
+}
+
 bool
 election_find(const struct region *r, struct event *out)
 {
 	static struct event list[EVENT_COUNT];
 	unsigned n = event_list(r->events, list, EVENT_COUNT);
+	bool found = false;
 
-	while (n-- > 0)
-		if (list[n].slot == SLOT_GROUP &&
-		    (strncmp(list[n].text, "election", 8) == 0 ||
-			strncmp(list[n].text, "role: ", 6) == 0)) {
+	while (n-- > 0) {
+		if (begins_with(&list[n], "election: ")) {
 			*out = list[n];
 			return true;
 		}
-	return false;
+		if (!found && begins_with(&list[n], "role: ")) {
+			*out = list[n];
+			found = true;
+		}
+	}
+	return found;
 }
 
 char *

@@ -47,8 +47,10 @@ static void
 row_master(struct screen *sc)
 {
 	const struct stat_sample *s = sc->s;
+	static const char lead[] = "election: ";
 	char age[CELL], why[PEER_TEXT + 64];
 	struct event e;
+	size_t at;
 
 	if (!s->group.joined) {
 		screen_row(sc, HEADING,
@@ -63,8 +65,9 @@ row_master(struct screen *sc)
 	}
 	text_age(age, sizeof(age),
 	    s->at_ns > e.mono_ns ? (s->at_ns - e.mono_ns) / NS_PER_MS : 0);
-	screen_row(sc, PLAIN, "%s, last %s ago: %.*s", why, age,
-	    (int)sizeof(e.text), e.text);
+	at = strncmp(e.text, lead, strlen(lead)) == 0 ? strlen(lead) : 0;
+	screen_row(sc, PLAIN, "%s, last election %s ago: %.*s", why, age,
+	    (int)(sizeof(e.text) - at), e.text + at);
 }
 
 static char *
@@ -98,7 +101,7 @@ rows_why(struct screen *sc, const struct member_look *row)
 	else if (row->link == PEER_UP && flags[0] != '\0')
 		screen_wrapped(sc, BAD, lead, INDENT, flags);
 	/* Of a connection that is up it is history: if there is room. */
-	else if (row->error[0] != '\0' && sc->rows == 0) {
+	else if (row->error[0] != '\0' && row->drops != 0 && sc->rows == 0) {
 		snprintf(text, sizeof(text), "before: %s", row->error);
 		screen_wrapped(sc, PLAIN, lead, INDENT, text);
 	}
@@ -124,16 +127,20 @@ row_member(struct screen *sc, const struct member_look *row)
 	    since, sizeof(since), row->self ? MEMBERS_NEVER : row->since_ms);
 	ms_cell(
 	    heard, sizeof(heard), row->self ? MEMBERS_NEVER : row->heard_ms);
-	snprintf(phi, sizeof(phi), row->phi_milli < 99950 ? "%.1f" : "99+",
+	snprintf(phi, sizeof(phi),
+	    row->phi_milli < 9950    ? "%.1f"
+	    : row->phi_milli < 99500 ? "%.0f"
+				     : "99+",
 	    (double)row->phi_milli / 1000);
-	screen_row(sc, away || row->behind_ms != 0 ? HEADING : PLAIN,
+	screen_row(sc,
+	    away || row->behind_ms >= MEMBERS_BEHIND_MS ? HEADING : PLAIN,
 	    "%-13s%-8s%-10s%5s%16s%9s%8s%6s%4s", name,
 	    away ? "-" : role_name(row->role), member_link_word(row), since,
 	    row->lag_known ? has : "-", row->lag_known ? lag : "-",
 	    row->feed == PEER_FEED_LIVE || row->feed == PEER_FEED_SEGMENTS
 		? flight
 		: "-",
-	    heard, row->self ? "-" : phi);
+	    heard, row->self || away ? "-" : phi);
 	rows_why(sc, row);
 }
 

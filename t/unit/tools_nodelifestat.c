@@ -310,7 +310,9 @@ group_fill(struct region *r)
 		    r->commit->client[i], MEMBER_ADDR_MAX, "h%u:7379", i + 1);
 	}
 	event_add(r, SLOT_GROUP, EVENT_INFO,
-	    "role: unknown -> master in term 7: n2 was silent");
+	    "election: stands in term 7: n2 was silent");
+	event_add(r, SLOT_GROUP, EVENT_INFO,
+	    "role: unknown -> master in term 7: won the term");
 	commit_view_write(r->commit, &view);
 	row_set(r, 1, PEER_UP, PEER_FEED_LIVE, 977, "");
 	row_set(r, 2, PEER_REFUSED, PEER_FEED_NONE, 0,
@@ -354,7 +356,8 @@ test_group(void)
 {
 	static const char *const want[] = { "n1 in test   master, term 7",
 		"group: can lose no more member (2 of 3), lease ",
-		"elections 3, won 0", "master n1, last ", "n2 was silent",
+		"elections 3, won 0", "master n1, last election ",
+		" ago: stands in term 7: n2 was silent",
 		"n2           replica live         2m", "977       23    2.0K",
 		"n3           -       refused      2m",
 		"its group key is another one", "supervisor: the newest" };

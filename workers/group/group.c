@@ -123,10 +123,12 @@ member_name(const struct group *g, uint64_t incarnation)
 static void
 vote_tell(struct group *g, const struct group_action *a)
 {
-	if (group_membership(&g->core)->count <= 1 || a->store.vote == 0 ||
-	    a->store.term == g->vote_told)
+	if (a->store.vote == 0 || a->store.term == g->vote_told)
 		return;
 	g->vote_told = a->store.term;
+	counter_add(g->r->counters, g->w->slot, C_ELECTIONS_HELD, 1);
+	if (group_membership(&g->core)->count <= 1)
+		return;
 	if (a->store.vote == g->node.incarnation)
 		event_add(g->r, g->w->slot, EVENT_INFO,
 		    "election: stands in term %" PRIu64
@@ -272,7 +274,6 @@ act(struct group *g, const struct group_action *a) /* flat dispatch */
 			commit_term_ended(g->r, a->epoch.ended);
 		return;
 	case GROUP_STORE:
-		counter_add(g->r->counters, g->w->slot, C_ELECTIONS_HELD, 1);
 		vote_tell(g, a);
 		group_state_store(g, a);
 		return;

@@ -58,8 +58,9 @@ struct group_peer {
 	struct group_ask chain;
 	struct msg_match match;
 	uint64_t gap_ns, heard_ns; /* from one sign of life to the next */
-	uint64_t behind_ns; /* since when; 0 = it is not */
-	bool behind_told;
+	uint64_t behind_ns; /* since when it lacks .behind_vlsn; 0 = nothing */
+	uint64_t behind_vlsn; /* what was committed then */
+	uint64_t behind_told_ns; /* since when it was told to be; 0 = not */
 	bool damage_told;
 };
 

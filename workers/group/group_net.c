@@ -475,7 +475,24 @@ phi_show(struct group *g, struct group_peer *p, struct peer_row *row)
 	STORE(row->phi_milli, phi > 1000000 ? 1000000 : (uint32_t)phi);
 }
 
-/* As the master sees it: what is durable there is not what is committed. */
+static void
+behind_over(struct group *g, unsigned i)
+{
+	struct group_peer *p = &g->peer[i];
+
+	if (p->behind_told_ns == 0)
+		return;
+	event_add(g->r, g->w->slot, EVENT_INFO,
+	    "member %s has caught up after %" PRIu64 " s", name_of(g, i),
+	    (g->loop.now_ns - p->behind_told_ns) / NS_PER_S);
+	p->behind_told_ns = 0;
+}
+
+/*
+ * As the master sees it: what is durable there is not what is committed. Under
+ * load there is always something on its way, so the time counts for what was
+ * committed when it began, and begins anew when the member has that.
+ */
 static void
 behind_show(struct group *g, unsigned i, struct peer_row *row)
 {
@@ -484,25 +501,22 @@ behind_show(struct group *g, unsigned i, struct peer_row *row)
 	    &g->r->commit->member[i].durable, memory_order_relaxed);
 	uint64_t has = word_epoch(word) == g->view.epoch ? word_vlsn(word)
 							 : LOAD(row->durable);
-	uint64_t now = g->loop.now_ns;
-	bool behind = g->view.role == ROLE_MASTER && has < committed(g);
+	uint64_t now = g->loop.now_ns, all = committed(g);
 
-	if (behind && p->behind_ns == 0)
+	if (g->view.role != ROLE_MASTER || has >= all) {
+		behind_over(g, i);
+		p->behind_ns = 0;
+	} else if (p->behind_ns == 0 || has >= p->behind_vlsn) {
+		if (now - p->behind_ns < BEHIND_NS)
+			behind_over(g, i);
 		p->behind_ns = now;
-	if (behind && !p->behind_told && now - p->behind_ns >= BEHIND_NS) {
-		p->behind_told = true;
+		p->behind_vlsn = all;
+	} else if (p->behind_told_ns == 0 && now - p->behind_ns >= BEHIND_NS) {
+		p->behind_told_ns = p->behind_ns;
 		event_add(g->r, g->w->slot, EVENT_WARN,
 		    "member %s is behind for 10 s: it has %" PRIu64
 		    " of %" PRIu64 " committed records on disk",
-		    name_of(g, i), has, committed(g));
-	}
-	if (!behind && p->behind_told)
-		event_add(g->r, g->w->slot, EVENT_INFO,
-		    "member %s has caught up after %" PRIu64 " s",
-		    name_of(g, i), (now - p->behind_ns) / NS_PER_S);
-	if (!behind) {
-		p->behind_ns = 0;
-		p->behind_told = false;
+		    name_of(g, i), has, all);
 	}
 	STORE(row->behind_ns, p->behind_ns);
 }
