@@ -362,10 +362,13 @@ int
 link_put(struct link *l, unsigned type, const void *msg)
 {
 	uint8_t frame[MSG_SMALL_MAX];
+	struct msg_error e;
 	int n;
 
 	if (l->phase != LINK_LIVE || l->wire.state != LINK_READY)
 		return -ENOTCONN;
+	if (msg_check(type, msg, &e) != 0)
+		return -EINVAL;
 	n = link_send(&l->wire, type, msg, frame, sizeof(frame));
 	ASSERT(n > 0);
 	if (!put(l, frame, (size_t)n)) {

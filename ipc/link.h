@@ -119,7 +119,10 @@ uint64_t link_due(const struct link *l);
 /* In judge(), or later: the other end waits until its handshake's deadline. */
 void link_accept(struct link *l);
 void link_refuse(struct link *l, unsigned reason, const char *text);
-/* Ready ones. 0; -ENOBUFS: it does not read, and has ended by that. */
+/*
+ * Ready ones. 0; -ENOBUFS: it does not read, and has ended by that; -EINVAL: no
+ * such message would be taken.
+ */
 int link_put(struct link *l, unsigned type, const void *msg);
 /* End it; the other end is told if it may be. `ended` is called. */
 void link_stop(struct link *l, unsigned reason, const char *text);

@@ -104,6 +104,9 @@ test_three(void)
 	    "as it was sent, from whom it is");
 	is_i64(peers_send(&rig[0]->net, 0, MSG_RELEASED, &m), -ENOTCONN,
 	    "none to oneself");
+	m.term = 0;
+	is_i64(peers_send(&rig[0]->net, 1, MSG_RELEASED, &m), -EINVAL,
+	    "nor one that would be refused");
 	ok(row_link(rig[0], 0) == PEER_NONE && row_link(rig[0], 1) == PEER_UP,
 	    "rows show it");
 	ok(RUN_UNTIL(
@@ -261,6 +264,27 @@ test_refusals(void)
 	rig[0]->known_count = 5;
 	rig[0]->known_id = 4;
 	check_refused("another boot of that number", "boot 5");
+}
+
+/* What a node tells of itself may be read while it changes. */
+static void
+test_facts(void)
+{
+	two_nodes();
+	rig[0]->facts.first = 50;
+	rig[0]->facts.term = 1;
+	rig[1]->facts.boot = 0;
+	rig_know(rig[0], true);
+	rig_know(rig[1], true);
+	rig_run(300);
+	ok(peers_up(&rig[0]->net) == 0 && peers_up(&rig[1]->net) == 0,
+	    "who does not know its boot is not linked");
+	rig[1]->facts.boot = 1001;
+	ok(RUN_UNTIL(pair_single(), WAIT), "when it does it is");
+	ok(peers_facts(&rig[1]->net, 0)->first == 11 &&
+		peers_facts(&rig[1]->net, 0)->term == 3,
+	    "positions that do not fit each other are made to");
+	free_all();
 }
 
 static void
@@ -697,6 +721,12 @@ test_tickets(void)
 	struct msg_ticket t = ticket_of(1), other;
 
 	two_linked();
+	other = t;
+	other.vlsn_term = 0;
+	is_i64(peers_ticket(&rig[0]->net, 1, &other), -EINVAL,
+	    "a ticket that means nothing");
+	is_i64(peers_dial_data(&rig[1]->net, 0, &other), -EINVAL,
+	    "is not dialled by, either");
 	data_refused("one that was not given", &t);
 	(void)peers_ticket(&rig[0]->net, 1, &t);
 	peers_void(&rig[0]->net, 1);
@@ -743,6 +773,7 @@ main(void)
 	test_dies(false);
 	test_silence();
 	test_refusals();
+	test_facts();
 	test_type();
 	test_clone();
 	test_unjoined();

@@ -44,6 +44,7 @@ int
 peers_ticket(struct net *net, unsigned index, struct msg_ticket *t)
 {
 	struct net_peer *p = &net->peer[index];
+	struct msg_error e;
 
 	if (index >= net->count || p->up == NULL)
 		return -ENOTCONN;
@@ -51,9 +52,10 @@ peers_ticket(struct net *net, unsigned index, struct msg_ticket *t)
 	want_make(&p->ticket.ticket.want, &p->up->wire, t, &p->up->wire.peer,
 	    &p->up->wire.mine);
 	memcpy(p->ticket.ticket.nonce, t->nonce, sizeof(t->nonce));
+	p->ticket.valid =
+	    msg_check(MSG_DATA_HELLO, &p->ticket.ticket.want, &e) == 0;
 	p->ticket.until_ns = net_now(net) + NET_TICKET_NS;
-	p->ticket.valid = true;
-	return 0;
+	return p->ticket.valid ? 0 : -EINVAL;
 }
 
 /*
@@ -107,6 +109,7 @@ peers_dial_data(struct net *net, unsigned index, const struct msg_ticket *t)
 {
 	struct net_peer *p = &net->peer[index];
 	struct resolve *r = &p->data.resolve;
+	struct msg_error e;
 
 	if (index >= net->count || p->up == NULL)
 		return -ENOTCONN;
@@ -114,6 +117,8 @@ peers_dial_data(struct net *net, unsigned index, const struct msg_ticket *t)
 	want_make(&p->data_ticket.want, &p->up->wire, t, &p->up->wire.mine,
 	    &p->up->wire.peer);
 	memcpy(p->data_ticket.nonce, t->nonce, sizeof(t->nonce));
+	if (msg_check(MSG_DATA_HELLO, &p->data_ticket.want, &e) != 0)
+		return -EINVAL;
 	p->data_until_ns = net_now(net) + NET_TICKET_NS;
 	p->data.next = 0;
 	if (p->up->dialled) {

@@ -66,6 +66,44 @@ net_link_free(struct net *net)
 	return NULL;
 }
 
+/* ---- what a handshake says ---- */
+
+/* Positions are read one after the other, so they may not fit each other. */
+static void
+facts_fit(struct msg_proof *p)
+{
+	if (p->last == 0 || p->last_term == 0)
+		p->first = p->last = p->last_term = 0;
+	else if (p->first == 0 || p->first > p->last + 1)
+		p->first = p->last + 1;
+	if (p->term < p->last_term)
+		p->term = p->last_term;
+	if (p->standing == STANDING_UNJOINED) {
+		memset(p->uuid, 0, sizeof(p->uuid));
+		p->generation = 0;
+	}
+}
+
+/* False: the caller does not know what this node is; told once. */
+static bool
+facts(struct net *net, struct msg_proof *mine)
+{
+	struct msg_error e;
+
+	memset(mine, 0, sizeof(*mine));
+	net->s.hooks->facts(net->s.ctx, mine);
+	facts_fit(mine);
+	if (msg_check(MSG_PROOF, mine, &e) == 0) {
+		net->unsound = false;
+		return true;
+	}
+	if (!net->unsound)
+		say_errorx(
+		    "members cannot be told what this node is: %s", e.field);
+	net->unsound = true;
+	return false;
+}
+
 /* ---- dialling ---- */
 
 static void
@@ -125,12 +163,10 @@ dial_next(struct net *net, struct net_peer *p)
 	struct msg_proof mine;
 	int rc;
 
-	if (l == NULL) {
+	if (l == NULL || !facts(net, &mine)) {
 		dial_later(net, p);
 		return;
 	}
-	memset(&mine, 0, sizeof(mine));
-	net->s.hooks->facts(net->s.ctx, &mine);
 	d->next++;
 	net_count(net, C_PEER_DIALS);
 	rc = link_connect(l, to, &mine, p->m.name);
@@ -438,14 +474,12 @@ accept_one(struct net *net, int fd)
 
 	net_count(net, C_PEER_ACCEPTS);
 	if (l == NULL || net->stopping ||
-	    handshakes_of_others(net) >= NET_ACCEPTED) {
+	    handshakes_of_others(net) >= NET_ACCEPTED || !facts(net, &mine)) {
 		/* No word for it: it has not said one. */
 		net_count(net, C_PEER_REFUSALS);
 		close(fd);
 		return;
 	}
-	memset(&mine, 0, sizeof(mine));
-	net->s.hooks->facts(net->s.ctx, &mine);
 	(void)link_accepted(l, fd, &mine);
 }
 

@@ -120,6 +120,7 @@ struct net {
 	struct link_owner owner;
 	struct listener listener[NET_LISTEN_MAX];
 	bool stopping;
+	bool unsound; /* it was told that the facts are */
 	uint64_t random;
 	uint64_t status_ticket;
 	unsigned count;
@@ -147,7 +148,7 @@ uint64_t peers_deadline(const struct net *net);
 
 /*
  * 0; -ENOTCONN: it is not up; -ENOBUFS: it does not read, and was dropped by
- * that. Never waits. *msg as msg_encode() wants it.
+ * that; -EINVAL: the other end would refuse such a message. Never waits.
  */
 int peers_send(struct net *net, unsigned index, unsigned type, const void *msg);
 /* What its handshake told; NULL: it is not up. */
@@ -163,10 +164,12 @@ peers_drop(struct net *net, unsigned index, unsigned reason, const char *text);
 /*
  * The master's side: the row's member may open the data connection that *t
  * tells of, once, in NET_TICKET_NS. Fills in the nonce; *t is then to be sent.
- * Its ticket before is void. -ENOTCONN: it is not up.
+ * Its ticket before is void. -ENOTCONN: it is not up; -EINVAL: no such ticket
+ * would be taken.
  */
 int peers_ticket(struct net *net, unsigned index, struct msg_ticket *t);
-/* The replica's: dial by a ticket that came; ends in data or data_failed. */
+/* The replica's: dial by a ticket that came; ends in data or data_failed. The
+ * same errors. */
 int
 peers_dial_data(struct net *net, unsigned index, const struct msg_ticket *t);
 /* Of a row: its ticket, and a data connection that is not ready yet. */
