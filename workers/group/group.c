@@ -67,6 +67,9 @@ view_publish(struct group *g, const struct commit_view *view)
 	atomic_store_explicit(
 	    &g->r->commit->group_id, id, memory_order_release);
 	g->view = *view;
+	/* Who sees the view can say why nobody is master in it. */
+	if (g->linked)
+		group_net_no_master(g);
 	commit_view_write(g->r->commit, view);
 	/* wal begins the term, or reports again under the new epoch. */
 	bell_ring(&g->w->bells, SLOT_WAL);

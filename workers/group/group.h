@@ -192,6 +192,8 @@ void group_net_send(
 /* The membership is another one. */
 void group_net_members(struct group *g);
 void group_net_turn(struct group *g);
+/* Tell, or tell no more, since when and why no master is known. */
+void group_net_no_master(struct group *g);
 uint64_t group_net_deadline(const struct group *g);
 /* The mastership of that term is over, for good: all others hear of it. */
 void group_net_release(struct group *g, uint64_t term);

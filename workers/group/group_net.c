@@ -365,8 +365,8 @@ no_master_text(const struct group *g, char *out, size_t size)
 	}
 }
 
-static void
-no_master_tell(struct group *g)
+void
+group_net_no_master(struct group *g)
 {
 	char text[PEER_TEXT] = "";
 	bool known =
@@ -427,7 +427,7 @@ up(void *ctx, unsigned index)
 	ev.peer.boot = p->boot_count;
 	group_event(g, ev);
 	quorum_tell(g);
-	no_master_tell(g);
+	group_net_no_master(g);
 	group_sync_up(g, index);
 }
 
@@ -438,7 +438,7 @@ down(void *ctx, unsigned index)
 
 	g->peer[index].chain = (struct group_ask){ false };
 	quorum_tell(g);
-	no_master_tell(g);
+	group_net_no_master(g);
 }
 
 static void
@@ -537,7 +537,7 @@ watch(struct group *g)
 		phi_show(g, &g->peer[i], row);
 		behind_show(g, i, row);
 	}
-	no_master_tell(g);
+	group_net_no_master(g);
 }
 
 /* ---- life ---- */
