@@ -30,7 +30,7 @@ eventually {
 	$tail = $p->{durable} - $p->{committed};
 	$tail >= 100;
 } 'the master has records that nobody else has' or diag $tail;
-kill 'KILL', map { $_->{pid} } @r;
+kill 'KILL', @held;
 $_->kill9 for @r;
 # An answer to any would be a lie.
 my @answers = map { $_->readable(0) ? $_->reply // '(nil)' : 'none' } @c;
