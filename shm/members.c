@@ -74,7 +74,11 @@ static void
 self_look(const struct region *r, const struct commit_view *view,
     struct member_look *out)
 {
+	const struct peer_row *p = &r->peers->row[view->self];
+
 	out->self = true;
+	out->incarnation = get(&p->incarnation);
+	peer_text_get(&p->address, out->address, sizeof(out->address));
 	out->link = PEER_UP;
 	out->role = view->role;
 	out->term = view->term;

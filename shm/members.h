@@ -37,7 +37,8 @@ struct member_look {
 	uint32_t role; /* enum role */
 	uint32_t flags; /* what it told last: MEMBER_FLAGS */
 	uint32_t phi_milli;
-	uint64_t incarnation, boot; /* 0 = not known; the own are never */
+	uint64_t incarnation, boot; /* 0 = not known; of a group of one, and
+				      the own boot, never */
 	uint64_t since_ms; /* since its link is what it is */
 	uint64_t heard_ms; /* since its last message; MEMBERS_NEVER */
 	uint64_t behind_ms; /* for how long it is behind; 0 = it is not */

@@ -2,7 +2,8 @@
  * What is known of each other member: a row each, for whoever shows it and for
  * group, which learns from wal how a data connection does. Row i is member i
  * of the membership in force (of the commit view), or, as long as this node is
- * of no group, the i-th [peer] of the configuration. The own row is empty.
+ * of no group, the i-th [peer] of the configuration. The own row has address
+ * and incarnation only.
  *
  * Single words, each with one writer; a text is whole between two equal, even
  * values of its count (peer_text_set(), peer_text_get()).

@@ -20,8 +20,7 @@ struct cells {
 	char text[COLUMNS][MEMBER_ADDR_MAX];
 };
 
-/* A node does not tell itself its incarnation: its directory has it. 0 = that
- * cannot be read. */
+/* A group of one has no rows: its directory has it. 0 = cannot be read. */
 static uint64_t
 own_incarnation(const struct region *r)
 {
@@ -231,7 +230,8 @@ ctl_members(const struct ctl *c, const char *how)
 		rc = CTL_FAILED;
 	} else {
 		members_look(&l.region, mono_ns(), &m);
-		if (m.joined && m.view.self < m.count)
+		if (m.joined && m.view.self < m.count &&
+		    m.row[m.view.self].incarnation == 0)
 			m.row[m.view.self].incarnation =
 			    own_incarnation(&l.region);
 		if (how != NULL)

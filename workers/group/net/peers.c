@@ -681,9 +681,9 @@ row_set(struct net *net, struct net_peer *p)
 	struct peer_row *row = net_row(net, p);
 
 	peer_text_set(&row->name, p->m.self ? "" : p->m.name);
-	peer_text_set(&row->address, p->m.self ? "" : p->m.address);
-	atomic_store_explicit(&row->incarnation,
-	    p->m.self ? 0 : p->m.incarnation, memory_order_relaxed);
+	peer_text_set(&row->address, p->m.address);
+	atomic_store_explicit(
+	    &row->incarnation, p->m.incarnation, memory_order_relaxed);
 	if (p->m.name[0] == '\0' || p->m.self)
 		net_tell_link(net, p, PEER_NONE);
 	else if (p->up != NULL)
