@@ -226,6 +226,20 @@ frame_send(struct serve *s, struct serve_feed *f, struct serve_frame *fr)
 	submit(s, f);
 }
 
+/*
+ * How long the other end has to take it, and what is before it, and to close:
+ * who closes first takes from it what it has not read.
+ */
+static void
+linger(struct serve *s, struct serve_feed *f)
+{
+	uint64_t most = s->stops           ? SERVE_PART_NS
+			: f->feed_end != 0 ? SERVE_STALL_NS
+					   : SERVE_LINGER_NS;
+
+	f->linger_ns = s->loop->now_ns + most;
+}
+
 /* The last word. Whoever gets it may begin anew at once: the row is its. */
 static void
 word_send(struct serve *s, struct serve_feed *f)
@@ -249,7 +263,7 @@ word_send(struct serve *s, struct serve_feed *f)
 	}
 	ASSERT(n >= 0);
 	f->state = SERVE_ENDS;
-	f->linger_ns = s->loop->now_ns + SERVE_LINGER_NS;
+	linger(s, f);
 	f->out = f->word;
 	f->out_len = (uint32_t)n;
 	f->out_done = 0;
@@ -294,7 +308,6 @@ sent(struct serve *s, struct serve_feed *f, int res)
 		return;
 	if (f->state == SERVE_ENDS) {
 		f->state = SERVE_LINGERS;
-		(void)shutdown(f->fd, SHUT_WR);
 		return;
 	}
 	f->frame[f->send].ready = false;
@@ -496,6 +509,8 @@ on_ack(struct serve *s, struct serve_feed *f, const struct msg_ack *m)
 		f->flights--;
 	}
 	f->moved_ns = s->loop->now_ns;
+	if (f->state != SERVE_FEEDS)
+		linger(s, f);
 	row_tell(f);
 }
 
@@ -503,6 +518,10 @@ on_ack(struct serve *s, struct serve_feed *f, const struct msg_ack *m)
 static void
 on_drop(struct serve *s, struct serve_feed *f, const struct link_out *out)
 {
+	if (f->state != SERVE_FEEDS) {
+		feed_close(s, f, 0);
+		return;
+	}
 	f->reason = out->reason;
 	strlcpy(f->text, out->text, sizeof(f->text));
 	row_end(s, f, out->reason);
@@ -513,11 +532,21 @@ on_drop(struct serve *s, struct serve_feed *f, const struct link_out *out)
 	}
 	memcpy(f->word, out->send, out->send_len);
 	f->state = SERVE_ENDS;
-	f->linger_ns = s->loop->now_ns + SERVE_LINGER_NS;
+	f->feed_end = 0;
+	linger(s, f);
 	f->out = f->word;
 	f->out_len = (uint32_t)out->send_len;
 	f->out_done = 0;
 	submit(s, f);
+}
+
+/* Does what comes still count? */
+static bool
+listens(const struct serve_feed *f)
+{
+	return f->state == SERVE_FEEDS ||
+	       (f->state != SERVE_CLOSES && f->state != SERVE_FREE &&
+		   f->feed_end != 0);
 }
 
 static void
@@ -527,7 +556,7 @@ messages(struct serve *s, struct serve_feed *f)
 	size_t at = 0;
 	union msg msg;
 
-	while (out.what != LINK_MORE && f->state == SERVE_FEEDS) {
+	while (out.what != LINK_MORE && listens(f)) {
 		link_take(&f->link, f->in + at, f->in_len - at, s->loop->now_ns,
 		    &msg, &out);
 		at += out.used;
@@ -537,8 +566,7 @@ messages(struct serve *s, struct serve_feed *f)
 			on_ack(s, f, &msg.ack);
 	}
 	ASSERT(at <= f->in_len);
-	/* Behind the last word nothing counts. */
-	f->in_len = f->state == SERVE_FEEDS ? f->in_len - at : 0;
+	f->in_len = listens(f) ? f->in_len - at : 0;
 	memmove(f->in, f->in + at, f->in_len);
 	ASSERT(f->in_len < sizeof(f->in));
 }
@@ -870,7 +898,11 @@ serve_close(struct serve *s)
 void
 serve_stop(struct serve *s)
 {
+	if (s->stops)
+		return;
 	s->stops = true;
+	for (unsigned i = 0; i < MEMBER_MAX; i++)
+		linger(s, &s->feed[i]);
 }
 
 bool

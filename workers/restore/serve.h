@@ -31,7 +31,8 @@
 
 #define SERVE_FRAME      (128u * 1024) /* of records: a frame is full */
 #define SERVE_STALL_NS   (10 * NS_PER_S)
-#define SERVE_LINGER_NS  (2 * NS_PER_S) /* for its end, behind the last word */
+#define SERVE_LINGER_NS  (2 * NS_PER_S) /* for its end, behind a refusal */
+#define SERVE_PART_NS    (200 * NS_PER_MS) /* the same, when the node stops */
 #define SERVE_WAIT_NS    (5 * NS_PER_MS) /* then it is looked at again */
 #define SERVE_FLIGHTS    256u /* frames under way */
 #define SERVE_SEEKS      3u /* of one place that is lost again and again */
