@@ -15,6 +15,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <linux/futex.h>
+#include <malloc.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -63,6 +64,16 @@ static uint64_t
 ns_of(const struct timespec *ts)
 {
 	return (uint64_t)ts->tv_sec * NS_OF_S + (uint64_t)ts->tv_nsec;
+}
+
+/*
+ * All simulated processes share this one's heap, so none of them sets it up:
+ * what is given back and asked for again all the time stays with the process.
+ */
+int
+mallopt(int what, int value)
+{
+	return inside() ? 1 : ((int (*)(int, int))real("mallopt"))(what, value);
 }
 
 /* ---- time ---- */
