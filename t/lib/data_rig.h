@@ -286,6 +286,116 @@ side_connect(struct side *m, struct side *r, uint32_t window, bool tcp)
 	    H_WAIT_MS);
 }
 
+/* ---- an end of a connection that is this process' ---- */
+
+struct puppet {
+	int fd;
+	struct link_core link;
+	struct link_self self;
+	struct auth_key key;
+	uint8_t in[1 << 16];
+	size_t at, len;
+	/* What came. */
+	uint64_t frames, acks, log_bytes, last, committed;
+	struct msg_ack ack;
+	unsigned end; /* reason of MSG_FEED_END, or 1000 + of a refusal */
+	bool closed;
+};
+
+__attribute__((unused)) static void
+puppet_open(struct puppet *p, int fd, const struct msg_data_hello *d,
+    enum msg_from role)
+{
+	struct link_handed handed = { .data = *d, .role = (uint8_t)role };
+
+	memset(p, 0, sizeof(*p));
+	p->fd = fd;
+	fcntl(fd, F_SETFL, O_NONBLOCK);
+	p->self.key = &p->key;
+	p->self.version_min = p->self.version_max = MSG_PROTOCOL;
+	link_adopt(&p->link, &p->self, &handed, mono_ns());
+}
+
+__attribute__((unused)) static void
+puppet_send(
+    struct puppet *p, unsigned type, const void *msg, const void *log, size_t n)
+{
+	uint8_t at[256];
+	int len = link_send(&p->link, type, msg, at, sizeof(at));
+
+	if (len < 0)
+		abort();
+	(void)!send(p->fd, at, (size_t)len, MSG_NOSIGNAL);
+	if (n != 0)
+		(void)!send(p->fd, log, n, MSG_NOSIGNAL);
+}
+
+__attribute__((unused)) static void
+puppet_ack(struct puppet *p, uint64_t term, uint64_t durable)
+{
+	struct msg_ack ack = { term, durable, durable };
+
+	puppet_send(p, MSG_ACK, &ack, NULL, 0);
+}
+
+static void
+puppet_message(struct puppet *p, unsigned type, const union msg *m)
+{
+	if (type == MSG_FRAME) {
+		p->frames++;
+		p->committed = m->frame.committed;
+		if (m->frame.last != 0)
+			p->last = m->frame.last;
+	} else if (type == MSG_ACK) {
+		p->acks++;
+		p->ack = m->ack;
+	} else if (type == MSG_FEED_END)
+		p->end = m->feed_end.reason;
+}
+
+/* Take what is there; true if there was something. */
+__attribute__((unused)) static bool
+puppet_read(struct puppet *p)
+{
+	static union msg m;
+	struct link_out out;
+	ssize_t n;
+
+	if (p->closed)
+		return false;
+	n = read(p->fd, p->in + p->len, sizeof(p->in) - p->len);
+	if (n <= 0) {
+		p->closed = n == 0 || errno != EAGAIN;
+		return false;
+	}
+	p->len += (size_t)n;
+	for (;;) {
+		link_take(&p->link, p->in + p->at, p->len - p->at, mono_ns(),
+		    &m, &out);
+		p->at += out.used;
+		if (out.what == LINK_MESSAGE)
+			puppet_message(p, out.type, &m);
+		else if (out.what == LINK_LOG)
+			p->log_bytes += out.log_len;
+		else
+			break;
+	}
+	if (out.what == LINK_DROP) {
+		p->end = 1000 + out.reason;
+		p->closed = true;
+	}
+	memmove(p->in, p->in + p->at, p->len - p->at);
+	p->len -= p->at;
+	p->at = 0;
+	return true;
+}
+
+__attribute__((unused)) static void
+puppet_close(struct puppet *p)
+{
+	close(p->fd);
+}
+
 /* ---- what is in a log ---- */
 
 struct mark {

@@ -73,6 +73,7 @@ struct data_conn {
 	uint64_t acked_bytes;
 	uint64_t told; /* committed, as the newest frame has it */
 	uint64_t tell_ns; /* when a frame without records is due; 0 = unset */
+	struct feed_frame before; /* newest that is acknowledged whole */
 	struct feed_frame frame[FEED_FRAMES];
 	uint32_t first, frames;
 

@@ -38,7 +38,7 @@ matches(const struct wal *w, const struct data_conn *c)
 bool
 feed_open(struct wal *w, struct data_conn *c)
 {
-	c->sent = c->link.data.vlsn;
+	c->sent = c->before.last = c->link.data.vlsn;
 	c->held = UINT64_MAX;
 	c->position = wal_buffer_find(w, c->sent + 1);
 	if (c->position == UINT64_MAX && c->sent <= w->log.end.vlsn) {
@@ -89,6 +89,27 @@ feed_end(struct wal *w, struct data_conn *c)
 	    &w->r->commit->member[c->member].durable, 0, memory_order_release);
 }
 
+/*
+ * Bytes that are acknowledged: of a frame of which a part is, as many as its
+ * records have on average.
+ */
+static void
+acked_count(struct data_conn *c)
+{
+	const struct feed_frame *f = &c->frame[c->first];
+
+	for (; c->frames > 0 && f->last <= c->acked; f = &c->frame[c->first]) {
+		c->before = *f;
+		c->first = (c->first + 1) % FEED_FRAMES;
+		c->frames--;
+	}
+	c->acked_bytes = c->before.bytes;
+	if (c->frames > 0 && c->acked > c->before.last)
+		c->acked_bytes += (f->bytes - c->before.bytes) *
+				  (c->acked - c->before.last) /
+				  (f->last - c->before.last);
+}
+
 /* True: more is known to be durable there. */
 static bool
 on_ack(struct wal *w, struct data_conn *c, const struct msg_ack *m)
@@ -104,11 +125,7 @@ on_ack(struct wal *w, struct data_conn *c, const struct msg_ack *m)
 	if (durable <= c->acked)
 		return false;
 	c->acked = durable;
-	while (c->frames > 0 && c->frame[c->first].last <= durable) {
-		c->acked_bytes = c->frame[c->first].bytes;
-		c->first = (c->first + 1) % FEED_FRAMES;
-		c->frames--;
-	}
+	acked_count(c);
 	row_tell(w, c);
 	return true;
 }
