@@ -212,7 +212,7 @@ test_pieces(void)
 	}
 	ok(ack_of(3), "byte by byte");
 	for (i = 0, n = 0; i < 30; i++) {
-		len = make_ops(1 + i * 3, 10 + i * 300, 1);
+		len = make_ops(1 + i * 3, 10 + i * 60, 1);
 		f = frame_of(1, end.vlsn - i * 3, end.vlsn, len);
 		head = link_send(&p.link, MSG_FRAME, &f, all + n, 256);
 		n += (uint32_t)head;
