@@ -321,8 +321,13 @@ puppet_send(
     struct puppet *p, unsigned type, const void *msg, const void *log, size_t n)
 {
 	uint8_t at[256];
-	int len = link_send(&p->link, type, msg, at, sizeof(at));
+	int len;
 
+	if (p->closed) {
+		diag("not sent: closed, %u", p->end);
+		return;
+	}
+	len = link_send(&p->link, type, msg, at, sizeof(at));
 	if (len < 0)
 		abort();
 	(void)!send(p->fd, at, (size_t)len, MSG_NOSIGNAL);
