@@ -7,6 +7,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,7 +27,10 @@
 
 #define SAY_LINE_MAX 1024 /* bytes, newline included; longer lines are cut */
 #define SAY_NAME_MAX 32
+#define LAST_MS      200 /* what is said last has that long to be written */
 #define SAY_PATH_MAX 1024
+
+struct behind;
 
 struct logger {
 	int fd;
@@ -40,6 +45,7 @@ struct logger {
 	const _Atomic uint32_t *level;
 	const _Atomic uint32_t *reopens;
 	uint32_t reopens_seen;
+	struct behind *behind; /* NULL: lines are written by who says them */
 };
 
 static struct logger me = {
@@ -216,8 +222,8 @@ say_reopen(void)
 		say_not_reopened(-fd);
 }
 
-void
-say_follow(void)
+static void
+follow(void)
 {
 	uint32_t now;
 
@@ -364,6 +370,177 @@ say_clean(char *text, size_t len)
 			text[i] = '?';
 }
 
+/* ---- a thread that writes ---- */
+
+#define BEHIND_LINES 64
+
+/*
+ * Lines on their way, one producer (who says them) and the thread. The lock is
+ * held for a copy only, never over a write.
+ */
+struct behind {
+	pthread_mutex_t lock;
+	pthread_cond_t more, less;
+	unsigned first, count;
+	bool follow; /* the file may have another name */
+	uint32_t reopens_seen;
+	unsigned long lost;
+	struct {
+		enum say_level level;
+		size_t head, len;
+		char text[SAY_LINE_MAX];
+	} line[BEHIND_LINES];
+};
+
+static void
+line_write(enum say_level level, char *line, size_t head, size_t len)
+{
+	follow();
+	if (me.syslog) {
+		line[len] = '\0';
+		syslog(level_priorities[level], "%s: %s", me.name, line + head);
+		return;
+	}
+	line[len++] = '\n';
+	while (write(me.fd, line, len) == -1 && errno == EINTR)
+		;
+}
+
+static void *
+behind_main(void *arg)
+{
+	struct behind *b = arg;
+	char line[SAY_LINE_MAX];
+	enum say_level level;
+	size_t head, len;
+
+	pthread_mutex_lock(&b->lock);
+	for (;;) {
+		while (b->count == 0 && !b->follow)
+			pthread_cond_wait(&b->more, &b->lock);
+		if (b->follow) {
+			b->follow = false;
+			pthread_mutex_unlock(&b->lock);
+			follow();
+			pthread_mutex_lock(&b->lock);
+			continue;
+		}
+		level = b->line[b->first].level;
+		head = b->line[b->first].head;
+		len = b->line[b->first].len;
+		memcpy(line, b->line[b->first].text, len);
+		pthread_mutex_unlock(&b->lock);
+		line_write(level, line, head, len);
+		pthread_mutex_lock(&b->lock);
+		/* Counted until it is written: say_flush() waits for it. */
+		b->first = (b->first + 1) % BEHIND_LINES;
+		b->count--;
+		pthread_cond_signal(&b->less);
+	}
+	return NULL;
+}
+
+static void
+behind_put(struct behind *b, enum say_level level, const char *line,
+    size_t head, size_t len)
+{
+	unsigned at;
+	int n = 0;
+
+	pthread_mutex_lock(&b->lock);
+	if (b->count == BEHIND_LINES) {
+		b->lost++;
+	} else {
+		at = (b->first + b->count++) % BEHIND_LINES;
+		b->line[at].level = level;
+		b->line[at].head = head;
+		b->line[at].len = len;
+		memcpy(b->line[at].text, line, len);
+		if (b->lost != 0)
+			n = snprintf(b->line[at].text + len,
+			    SAY_LINE_MAX - 1 - len,
+			    " (%lu lines before it are lost)", b->lost);
+		if (n > 0 && len + (size_t)n < SAY_LINE_MAX - 1)
+			b->line[at].len += (size_t)n;
+		b->lost = 0;
+		pthread_cond_signal(&b->more);
+	}
+	pthread_mutex_unlock(&b->lock);
+}
+
+void
+say_follow(void)
+{
+	struct behind *b = me.behind;
+	uint32_t now;
+
+	if (b == NULL) {
+		follow();
+		return;
+	}
+	if (me.reopens == NULL)
+		return;
+	now = atomic_load_explicit(me.reopens, memory_order_acquire);
+	pthread_mutex_lock(&b->lock);
+	if (now != b->reopens_seen) {
+		b->reopens_seen = now;
+		b->follow = true;
+		pthread_cond_signal(&b->more);
+	}
+	pthread_mutex_unlock(&b->lock);
+}
+
+int
+say_behind(void)
+{
+	struct behind *b = calloc(1, sizeof(*b));
+	pthread_attr_t attr;
+	sigset_t all, before;
+	pthread_t thread;
+	int rc;
+
+	if (b == NULL)
+		return -ENOMEM;
+	pthread_mutex_init(&b->lock, NULL);
+	pthread_cond_init(&b->more, NULL);
+	pthread_cond_init(&b->less, NULL);
+	pthread_attr_init(&attr);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	pthread_attr_setstacksize(&attr, 256 * 1024);
+	/* Signals are the process' own thread's. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	rc = pthread_create(&thread, &attr, behind_main, b);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	pthread_attr_destroy(&attr);
+	if (rc != 0) {
+		free(b);
+		return -rc;
+	}
+	b->reopens_seen = me.reopens_seen;
+	me.behind = b;
+	return 0;
+}
+
+void
+say_flush(unsigned wait_ms)
+{
+	struct behind *b = me.behind;
+	struct timespec until;
+
+	if (b == NULL)
+		return;
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_nsec += (long)(wait_ms % 1000) * 1000000;
+	until.tv_sec += wait_ms / 1000 + until.tv_nsec / 1000000000;
+	until.tv_nsec %= 1000000000;
+	pthread_mutex_lock(&b->lock);
+	while (b->count != 0 &&
+	       pthread_cond_timedwait(&b->less, &b->lock, &until) == 0)
+		;
+	pthread_mutex_unlock(&b->lock);
+}
+
 static void
 say_line(enum say_level level, int error, const char *fmt, va_list ap)
 {
@@ -371,7 +548,6 @@ say_line(enum say_level level, int error, const char *fmt, va_list ap)
 	size_t head, len, room = sizeof(line) - 1; /* the newline's place */
 	int n;
 
-	say_follow();
 	head = len = say_prefix(line, room, level);
 	n = vsnprintf(line + len, room - len, fmt, ap);
 	len += printed(n, room - len);
@@ -382,14 +558,10 @@ say_line(enum say_level level, int error, const char *fmt, va_list ap)
 	if (len + 1 >= room)
 		memcpy(line + len - 3, "...", 3);
 	say_clean(line + head, len - head);
-	if (me.syslog) {
-		line[len] = '\0';
-		syslog(level_priorities[level], "%s: %s", me.name, line + head);
-		return;
-	}
-	line[len++] = '\n';
-	while (write(me.fd, line, len) == -1 && errno == EINTR)
-		;
+	if (me.behind != NULL)
+		behind_put(me.behind, level, line, head, len);
+	else
+		line_write(level, line, head, len);
 }
 
 /* flat: the public calls differ in level and errno only. */
@@ -445,6 +617,7 @@ void
 fatal(const char *fmt, ...)
 {
 	SAY_CALL(SAY_ERROR, saved);
+	say_flush(LAST_MS);
 	exit(1);
 }
 
@@ -452,5 +625,6 @@ void
 fatalx(const char *fmt, ...)
 {
 	SAY_CALL(SAY_ERROR, 0);
+	say_flush(LAST_MS);
 	exit(1);
 }

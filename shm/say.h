@@ -35,6 +35,15 @@ void say_reopen(void);
 void say_reopen_word(const _Atomic uint32_t *word);
 void say_follow(void);
 /*
+ * From here on lines of this process are written by a thread of its own: a file
+ * or a reader that takes none holds it up, not who says them. What does not fit
+ * meanwhile is dropped, and counted in the next line that does. 0 or -errno:
+ * lines go on as before. Not over a fork.
+ */
+int say_behind(void);
+/* What waits is written, or the time is over: before the process ends. */
+void say_flush(unsigned wait_ms);
+/*
  * A line for who looks on, on stderr after "nodelifed: ", if say_echo() was
  * called and lines go elsewhere. Never waits for a terminal that rests.
  */

@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 
 #include "shm/assert.h"
+#include "shm/bits.h"
+#include "shm/wake.h"
 #include "t/shm_fixture.h"
 
 static char path[] = "/tmp/nodelife-log.XXXXXX";
@@ -276,6 +278,44 @@ ends(void)
 	is_i64(say_fd(), 2, "which is 2");
 }
 
+/* arg: to a pipe that nobody reads. */
+static int
+behind_main(void *arg)
+{
+	uint64_t before;
+	unsigned i;
+	int end[2];
+
+	if (arg != NULL &&
+	    (pipe(end) != 0 || dup2(end[1], 2) < 0 || say_open("stderr") != 0))
+		return 10;
+	if (say_behind() != 0)
+		return 11;
+	before = mono_ns();
+	/* More than a pipe holds. */
+	for (i = 0; i < (arg != NULL ? 3000u : 3u); i++)
+		say_info("line %u, %0200u", i, 0);
+	if (mono_ns() - before > NS_PER_S)
+		return 12;
+	say_flush(arg != NULL ? 50 : 5000);
+	return mono_ns() - before > 4 * NS_PER_S ? 13 : 0;
+}
+
+/* A log that takes nothing holds up nobody who writes behind. */
+static void
+behind(void)
+{
+	is_i64(child_end(child_start(behind_main, path)), 0,
+	    "a log that takes nothing delays no line");
+	is_i64(say_open(path), 0, "a file");
+	logged();
+	is_i64(child_end(child_start(behind_main, NULL)), 0, "written behind");
+	logged();
+	ok(strstr(text, "line 0, ") != NULL && strstr(text, "line 2, ") != NULL,
+	    "all lines are there when it has ended");
+	is_i64(say_open("stderr"), 0, "back to stderr");
+}
+
 int
 main(void)
 {
@@ -288,6 +328,7 @@ main(void)
 	concurrent();
 	rotation();
 	ends();
+	behind();
 	unlink(path);
 	return tap_done();
 }

@@ -24,6 +24,7 @@
 #define RING_LINKS   256 /* with links to others */
 /* What is to be said to others at a stop leaves in that time. */
 #define STOP_NS (100 * NS_PER_MS)
+#define SAY_MS  200 /* and so what is logged last */
 #define TICK_NS NS_PER_S
 
 /* ---- what the core asks for ---- */
@@ -796,7 +797,7 @@ group_main(struct worker *w)
 
 	/* Both want rights that are dropped then. */
 	if (several) {
-		slow = group_hurry(why, sizeof(why));
+		slow = group_hurry(w, why, sizeof(why));
 		bad_key = key_read(w, &key, key_why, sizeof(key_why));
 	}
 	worker_open(w, "group", KEEP_DATA | KEEP_PEERS);
@@ -806,6 +807,10 @@ group_main(struct worker *w)
 	g->w = w;
 	g->r = w->region;
 	g->deadline_ns = GROUP_NEVER;
+	/* A log that takes nothing delays no beat. */
+	if (several && (rc = say_behind()) != 0)
+		say_warnx("a thread for log lines: %s: beats may wait for them",
+		    strerror(-rc));
 	region_ring(g->r, CLIENT_GROUP, RING_REQUEST, &g->request);
 	region_ring(g->r, CLIENT_GROUP, RING_RETURN, &g->ret);
 	g->key = key;
@@ -819,14 +824,15 @@ group_main(struct worker *w)
 		return WORKER_EXIT_FAILED;
 	}
 	group_io_open(g);
-	if (bad_key != NULL) {
+	if (bad_key != NULL)
 		end_fail(g, bad_key, 0);
-		return w->exit_code;
+	else
+		boot(g);
+	rc = w->exit_code;
+	if (!g->ended) {
+		rc = worker_run(w, &g->loop);
+		loop_close(&g->loop);
 	}
-	boot(g);
-	if (g->ended)
-		return w->exit_code;
-	rc = worker_run(w, &g->loop);
-	loop_close(&g->loop);
+	say_flush(SAY_MS);
 	return rc;
 }

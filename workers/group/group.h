@@ -217,7 +217,7 @@ void group_sync_fence(struct group *g, uint16_t epoch);
  * group_hurry.c: before rights are dropped: memory that stays, and a priority
  * that beats need. NULL, or what was refused and why.
  */
-const char *group_hurry(char *why, size_t why_size);
+const char *group_hurry(const struct worker *w, char *why, size_t why_size);
 
 /*
  * Start to store what the core promises; group_state_turn() says when it is

@@ -18,12 +18,12 @@
 #define NICE     (-10)
 
 static int
-stay_in_memory(void)
+stay_in_memory(bool drops)
 {
 	const struct rlimit all = { RLIM_INFINITY, RLIM_INFINITY };
 
-	/* What is mapped later counts, too, when rights are gone. */
-	if (setrlimit(RLIMIT_MEMLOCK, &all) != 0)
+	/* What is mapped later counts, too, if the rights to it go. */
+	if (setrlimit(RLIMIT_MEMLOCK, &all) != 0 && drops)
 		return -errno;
 	return mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) != 0 ? -errno
 								     : 0;
@@ -40,9 +40,10 @@ go_first(void)
 }
 
 const char *
-group_hurry(char *why, size_t why_size)
+group_hurry(const struct worker *w, char *why, size_t why_size)
 {
-	int memory = stay_in_memory(), first = go_first();
+	bool drops = w->conf->node.user[0] != '\0';
+	int memory = stay_in_memory(drops), first = go_first();
 
 	if (memory == 0 && first == 0)
 		return NULL;
