@@ -190,16 +190,12 @@ test_empty(void)
 	h_free(&h);
 }
 
-/* What is to go fills the buffer: nobody would make room for it. */
+/* Fill the buffer with records that nobody commits. */
 static void
-test_full_buffer(void)
+fill_buffer(void)
 {
 	static uint8_t p[4000];
-	uint64_t end;
 
-	h_new(&h, "/dev/shm");
-	is_i64(boot(), 0, "boots");
-	log_make(1, 100, false);
 	lead(1, false);
 	while (wait_until(h_push(&h, REC_OP, 0, p, sizeof(p)), 50))
 		h_ring(&h);
@@ -208,6 +204,52 @@ test_full_buffer(void)
 			  pos(&h.region.pos->durable) == appended(),
 	       H_WAIT_MS),
 	    "the buffer is full");
+}
+
+static uint64_t
+term_start(void)
+{
+	uint64_t word = pos(&h.region.pos->term_start);
+
+	return word_epoch(word) == h.view.epoch ? word_vlsn(word) : 0;
+}
+
+/*
+ * It is not cut, and this node is elected again, and again: each term has its
+ * first record, which commits all the others when a quorum is there.
+ */
+static void
+test_full_again(void)
+{
+	uint64_t term, begun = 0;
+
+	h_new(&h, "/dev/shm");
+	is_i64(boot(), 0, "boots");
+	log_make(1, 100, false);
+	fill_buffer();
+	for (term = 2; term < 32; term++) {
+		h_role(&h, ROLE_REPLICA);
+		lead(term, false);
+		begun += wait_until(term_start() != 0, H_WAIT_MS);
+	}
+	is_u64(begun, 30, "a full buffer has room for terms");
+	lead(32, true);
+	ok(wait_until(h_committed(&h) == appended(), H_WAIT_MS),
+	    "all is committed when a quorum is there");
+	h_kill(&h);
+	h_free(&h);
+}
+
+/* What is to go fills the buffer: nobody would make room for it. */
+static void
+test_full_buffer(void)
+{
+	uint64_t end;
+
+	h_new(&h, "/dev/shm");
+	is_i64(boot(), 0, "boots");
+	log_make(1, 100, false);
+	fill_buffer();
 	end = appended();
 	h_role(&h, ROLE_REPLICA);
 	is_u64(cut(COMMITTED), RET_OK, "cut");
@@ -527,6 +569,7 @@ main(int argc, char **argv)
 	test_lost_reader(false);
 	test_lost_reader(true);
 	test_full_buffer();
+	test_full_again();
 	test_member();
 	return tap_done();
 }
