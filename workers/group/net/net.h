@@ -34,6 +34,21 @@ net_live(const struct link *l)
 	return l->phase == LINK_CONNECTING || l->phase == LINK_LIVE;
 }
 
+/*
+ * One after the other those that may be in use, from left = net->used; NULL: no
+ * more. The others, some pages each, are left alone.
+ */
+_Static_assert(NET_LINKS == 64, "a bit each");
+static inline unsigned
+net_link_index(uint64_t *left)
+{
+	unsigned i = (unsigned)__builtin_ctzll(*left);
+
+	*left &= *left - 1;
+	return i;
+}
+
+/* It is in use from then on. */
 struct link *net_link_free(struct net *net);
 /* End what is under way without a word of it to anybody here. */
 void net_dial_stop(struct net_dial *d);

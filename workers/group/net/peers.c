@@ -58,11 +58,14 @@ by_name(struct net *net, const char *name)
 struct link *
 net_link_free(struct net *net)
 {
-	struct link *l;
+	unsigned i;
 
-	for (l = net->link; l < net->link + NET_LINKS; l++)
-		if (l->phase == LINK_FREE)
-			return l;
+	for (i = 0; i < NET_LINKS; i++)
+		if ((net->used & UINT64_C(1) << i) == 0 ||
+		    net->link[i].phase == LINK_FREE) {
+			net->used |= UINT64_C(1) << i;
+			return &net->link[i];
+		}
 	return NULL;
 }
 
@@ -223,7 +226,9 @@ dial_ended(struct net *net, struct net_peer *p, const struct link *l)
 	    (l->end.reason == REFUSED_STALL && l->wire.seq_in == 0)) {
 		resolve_text(&l->addr, at, sizeof(at));
 		snprintf(why, sizeof(why), "%s: %s", at, l->end.text);
-		net_tell_unreached(net, p, why);
+		/* Where its name led to, if that says more than the name. */
+		net_tell_unreached(
+		    net, p, strcmp(at, p->m.address) == 0 ? l->end.text : why);
 	} else if (l->end.reason != REFUSED_SPARE) {
 		net_tell_refused(net, p, l);
 	}
@@ -458,11 +463,14 @@ static const struct link_hooks link_hooks = {
 static unsigned
 handshakes_of_others(const struct net *net)
 {
+	uint64_t left = net->used;
 	const struct link *l;
 	unsigned n = 0;
 
-	for (l = net->link; l < net->link + NET_LINKS; l++)
+	while (left != 0) {
+		l = &net->link[net_link_index(&left)];
 		n += l->phase != LINK_FREE && !l->dialled && !l->opened;
+	}
 	return n;
 }
 
@@ -545,14 +553,17 @@ status_turn(struct net *net, struct net_peer *p)
 void
 peers_turn(struct net *net)
 {
-	struct link *l;
+	uint64_t left;
 	unsigned i;
 
 	if (!net->stopping)
 		accept_turn(net);
-	for (l = net->link; l < net->link + NET_LINKS; l++)
-		if (l->phase != LINK_FREE)
-			link_turn(l);
+	for (left = net->used; left != 0;) {
+		i = net_link_index(&left);
+		link_turn(&net->link[i]);
+		if (net->link[i].phase == LINK_FREE)
+			net->used &= ~(UINT64_C(1) << i);
+	}
 	for (i = 0; i < net->count; i++) {
 		status_turn(net, &net->peer[i]);
 		dial_turn(net, &net->peer[i]);
@@ -571,12 +582,12 @@ dial_ready(const struct net_dial *d)
 bool
 peers_pending(const struct net *net)
 {
+	uint64_t left = net->used;
 	const struct net_peer *p;
-	const struct link *l;
 	unsigned i;
 
-	for (l = net->link; l < net->link + NET_LINKS; l++)
-		if (link_pending(l))
+	while (left != 0)
+		if (link_pending(&net->link[net_link_index(&left)]))
 			return true;
 	for (i = 0; i < NET_LISTEN_MAX && !net->stopping; i++)
 		if (listener_pending(&net->listener[i], net_now(net)))
@@ -607,12 +618,11 @@ peer_deadline(const struct net *net, const struct net_peer *p)
 uint64_t
 peers_deadline(const struct net *net)
 {
-	uint64_t at = LOOP_NEVER, b;
-	const struct link *l;
+	uint64_t at = LOOP_NEVER, left = net->used, b;
 	unsigned i;
 
-	for (l = net->link; l < net->link + NET_LINKS; l++)
-		if ((b = link_due(l)) < at)
+	while (left != 0)
+		if ((b = link_due(&net->link[net_link_index(&left)])) < at)
 			at = b;
 	for (i = 0; i < NET_LISTEN_MAX; i++)
 		if ((b = listener_deadline(&net->listener[i])) < at)
@@ -818,10 +828,10 @@ peers_stop(struct net *net)
 bool
 peers_busy(const struct net *net)
 {
-	const struct link *l;
+	uint64_t left = net->used;
 
-	for (l = net->link; l < net->link + NET_LINKS; l++)
-		if (l->phase != LINK_FREE)
+	while (left != 0)
+		if (net->link[net_link_index(&left)].phase != LINK_FREE)
 			return true;
 	return false;
 }

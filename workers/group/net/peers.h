@@ -126,6 +126,7 @@ struct net {
 	unsigned count;
 	struct net_peer peer[MEMBER_MAX];
 	struct net_stranger stranger[NET_STRANGERS];
+	uint64_t used; /* links that may be in use: a mask */
 	struct link link[NET_LINKS];
 };
 
