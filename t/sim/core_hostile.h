@@ -85,7 +85,8 @@ hostile_step(struct group_core *c)
 		ev.fenced.end = ev.end;
 		ev.fenced.member_vlsn = 1;
 	} else if (pick(8) == 0) {
-		ev.kind = GROUP_PEER;
+		ev.kind = pick(2) == 0 ? GROUP_PEER : GROUP_RELEASED;
+		ev.peer.term = m.term;
 		ev.peer.incarnation = m.from;
 		ev.peer.boot = m.boot;
 	} else if (pick(3) == 0) {

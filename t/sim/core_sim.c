@@ -852,9 +852,12 @@ main(int argc, char **argv)
 	    "%u elections, %u records committed", ghost.elections,
 	    ghost.commits);
 	ok(ghost.crashes > seeds && ghost.grants > seeds &&
-		ghost.leases > 10 * seeds && ghost.releases > 0,
-	    "%u kills, %u votes, %u leases, %u promises released",
-	    ghost.crashes, ghost.grants, ghost.leases, ghost.releases);
+		ghost.leases > 10 * seeds && ghost.releases > 0 &&
+		ghost.let_gos > 0,
+	    "%u kills, %u stops of masters, %u votes, %u leases, %u promises "
+	    "released",
+	    ghost.crashes, ghost.let_gos, ghost.grants, ghost.leases,
+	    ghost.releases);
 	test_hostile(10 * seeds);
 	test_faults();
 	return tap_done();

@@ -493,9 +493,9 @@ offer_take(struct wal *w, const struct data_offer *o, int fd)
 	c->in_room = room;
 	conn_begin(w, c, o);
 	if (feeds ? feed_open(w, c) : receive_open(w, c))
-		say_info("the log goes %s %s from record %ju on: connection "
+		say_info("the log %s %s from record %ju on: connection "
 			 "%ju, term %ju",
-		    feeds ? "to" : "comes from", name_of(w, c),
+		    feeds ? "goes to" : "comes from", name_of(w, c),
 		    (uintmax_t)o->link.data.vlsn + 1, (uintmax_t)c->connection,
 		    (uintmax_t)c->term);
 }
