@@ -410,6 +410,22 @@ test_over(void)
 	ok(c->end.vlsn < newest(), "before its end");
 	receiver_free(c);
 
+	/* All of it is read, but not sent yet. */
+	rig_master(&rig, RIG_TERM, RIG_EPOCH);
+	c = rig_feed(&rig, 2, 910, &beginning, 1000);
+	c->acks = false;
+	ok(rig_until(&rig, c, c->bytes > 3 * SERVE_FRAME), "one that waits");
+	for (unsigned i = 0; i < 20; i++) {
+		rig_turn(&rig);
+		receiver_turn(c);
+	}
+	ok(c->end.vlsn < 1000, "for the last of its frames");
+	rig_master(&rig, RIG_TERM, RIG_EPOCH + 1);
+	ok(rig_until(&rig, c, receiver_told(c)), "the epoch is over");
+	is_u64(c->feed_end, FEED_STOPPED, "it is not said to have caught up");
+	is_u64(c->last.last, c->end.vlsn, "but where it got to");
+	receiver_free(c);
+
 	c = rig_feed(&rig, 2, 902, &beginning, newest());
 	commit_view_read(fix.r.commit, &v);
 	v.role = ROLE_UNKNOWN;

@@ -148,6 +148,8 @@ feed_stopped(struct serve_feed *f, const char *why)
 {
 	bool sends = f->sends && f->out != f->word;
 
+	/* Instead of what it would have said behind that. */
+	f->over = false;
 	feed_over(f, FEED_STOPPED, REFUSED_NOTHING, "%s", why);
 	f->frame[f->send ^ 1u].ready = false;
 	f->frame[f->send].ready = sends;
