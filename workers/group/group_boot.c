@@ -15,6 +15,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "shm/fault.h"
@@ -567,8 +568,14 @@ group_boot_open(struct group *g, char *why, size_t why_size)
 	bool made = g->state_missing || g->state_lost != NULL;
 	int rc = 0;
 
-	if (g->w->readonly || g->lost)
+	if (g->w->readonly)
 		return 0;
+	if (g->lost) {
+		/* Above what it has counted before; it is kept nowhere. */
+		g->state.boot = (uint64_t)time(NULL);
+		g->state.boot_id = g->r->head->boot_id[0];
+		return 0;
+	}
 	if (g->state_missing)
 		rc = state_create(g);
 	else if (made)

@@ -318,14 +318,30 @@ name_of(const struct group *g, unsigned index)
 	return index < m->count ? m->member[index].name : "?";
 }
 
+/* Who takes part, as far as can be seen: a mask. */
+static uint16_t
+members_up(const struct group *g)
+{
+	uint16_t up = (uint16_t)peers_up(&g->net);
+	const struct msg_proof *p;
+	unsigned i;
+
+	for (i = 0; i < MEMBER_MAX; i++) {
+		p = (up >> i & 1) != 0 ? peers_facts(&g->net, i) : NULL;
+		if (p != NULL && p->standing == STANDING_LOST)
+			up &= (uint16_t) ~(1u << i);
+	}
+	return up;
+}
+
 /* Do those that are connected, with this node, make a commit quorum? */
 static bool
 quorum_up(const struct group *g)
 {
 	const struct quorums *q = group_quorums(&g->core);
-	uint16_t up = (uint16_t)peers_up(&g->net);
+	uint16_t up = members_up(g);
 
-	if (g->view.self < MEMBER_MAX)
+	if (g->view.self < MEMBER_MAX && !g->lost)
 		up |= (uint16_t)(1u << g->view.self);
 	return quorum_has(&q->commit, quorum_set(q->voters, up));
 }
@@ -421,7 +437,9 @@ up(void *ctx, unsigned index)
 	/* Its boots are counted from when it is of the group. */
 	if (group_found_up(g, index, p))
 		return;
-	if (state_see(&g->state, p->incarnation, p->boot_count, p->boot))
+	/* Who lost its promises lost the count of its boots, too. */
+	if (p->standing != STANDING_LOST &&
+	    state_see(&g->state, p->incarnation, p->boot_count, p->boot))
 		group_state_touch(g);
 	ev.peer.incarnation = p->incarnation;
 	ev.peer.boot = p->boot_count;
