@@ -47,9 +47,11 @@ my %fault = (
 	},
 	stopped => sub {
 		my ($m) = @_;
+		my $from = -s $m->{log};
 		$m->signal('TERM');
 		return ( 'stopped', sub {
-			is $m->wait_exit, 0, "$m->{name} stops: exit code 0";
+			is $m->wait_exit, 0, "$m->{name} stops: exit code 0"
+			  or diag substr slurp( $m->{log} ), $from;
 			$m->spawn;
 		} );
 	},
