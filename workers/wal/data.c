@@ -190,16 +190,19 @@ tag_of(const struct wal *w, const struct data_conn *c, unsigned kind)
 static void
 hold_tell(struct wal *w)
 {
+	unsigned i, left = w->data.sends;
 	uint64_t hold = UINT64_MAX;
-	unsigned i;
 
-	for (i = 0; i < DATA_CONNS; i++) {
+	for (i = 0; left > 0 && i < DATA_CONNS; i++) {
 		const struct data_conn *c = &w->data.conn[i];
 
-		if (c->state != DATA_FREE && c->feeds && c->sending &&
-		    c->held < hold)
+		if (c->state == DATA_FREE || !c->sending)
+			continue;
+		left--;
+		if (c->feeds && c->held < hold)
 			hold = c->held;
 	}
+	ASSERT(left == 0);
 	w->data.hold = hold;
 }
 
@@ -215,6 +218,7 @@ send_submit(struct wal *w, struct data_conn *c)
 	io_uring_prep_sendmsg(sqe, c->fd, &c->msg, MSG_NOSIGNAL | MSG_WAITALL);
 	io_uring_sqe_set_data64(sqe, tag_of(w, c, WAL_KIND_SEND));
 	c->sending = true;
+	w->data.sends++;
 	hold_tell(w);
 }
 
@@ -260,7 +264,9 @@ send_done(
 	(void)flags;
 	if (c == NULL)
 		return;
+	ASSERT(c->sending);
 	c->sending = false;
+	w->data.sends--;
 	hold_tell(w);
 	if (c->state == DATA_ENDING) {
 		if (!c->receiving)
@@ -405,7 +411,8 @@ older_end(struct wal *w, const struct data_offer *o)
 
 		if (c->state != DATA_OPEN)
 			continue;
-		if (c->member == o->member &&
+		/* Numbers are those of one mastership. */
+		if (c->member == o->member && c->term >= o->link.data.term &&
 		    c->connection >= o->link.data.connection)
 			return false;
 		/* There is one master. */
@@ -506,9 +513,11 @@ offers_take(struct wal *w)
 	struct data_offer offer;
 	int fd, rc;
 
-	if (!w->data.waiting || w->w->data_from < 0 || w->data.gone)
+	if (!w->data.waiting)
 		return;
 	w->data.waiting = false;
+	if (w->w->data_from < 0 || w->data.gone)
+		return;
 	while ((rc = handover_recv(w->w->data_from, &offer, &fd)) != -EAGAIN) {
 		if (rc == -EBADMSG || rc == -EINTR)
 			continue;
@@ -550,11 +559,14 @@ conn_check(struct wal *w, struct data_conn *c)
 void
 wal_data_turn(struct wal *w)
 {
-	unsigned i;
+	unsigned i, left = w->data.open;
 
-	for (i = 0; w->data.open > 0 && i < DATA_CONNS; i++)
-		if (w->data.conn[i].state == DATA_OPEN)
-			conn_check(w, &w->data.conn[i]);
+	for (i = 0; left > 0 && i < DATA_CONNS; i++) {
+		if (w->data.conn[i].state != DATA_OPEN)
+			continue;
+		left--;
+		conn_check(w, &w->data.conn[i]);
+	}
 	offers_take(w);
 	offer_poll(w);
 }
@@ -562,13 +574,14 @@ wal_data_turn(struct wal *w)
 void
 wal_data_send(struct wal *w)
 {
-	unsigned i;
+	unsigned i, left = w->data.open;
 
-	for (i = 0; w->data.open > 0 && i < DATA_CONNS; i++) {
+	for (i = 0; left > 0 && i < DATA_CONNS; i++) {
 		struct data_conn *c = &w->data.conn[i];
 
 		if (c->state != DATA_OPEN)
 			continue;
+		left--;
 		if (c->feeds)
 			feed_send(w, c);
 		else
@@ -615,14 +628,15 @@ wal_data_lap(struct wal *w, uint64_t oldest)
 uint64_t
 wal_data_deadline(const struct wal *w)
 {
+	unsigned i, left = w->data.open;
 	uint64_t first = LOOP_NEVER, at;
-	unsigned i;
 
-	for (i = 0; w->data.open > 0 && i < DATA_CONNS; i++) {
+	for (i = 0; left > 0 && i < DATA_CONNS; i++) {
 		const struct data_conn *c = &w->data.conn[i];
 
 		if (c->state != DATA_OPEN)
 			continue;
+		left--;
 		at = c->blocked ? LOOP_NEVER : link_deadline(&c->link);
 		if (at < first)
 			first = at;

@@ -89,6 +89,7 @@ struct wal_data {
 	struct data_conn conn[DATA_CONNS];
 	uint32_t open; /* how many are */
 	uint32_t feeds; /* of them */
+	uint32_t sends; /* on the ring, of all states */
 	int receiver; /* index of the other one, -1 = there is none */
 	bool polling, gone; /* for offers; nobody makes any */
 	bool waiting; /* one is there, perhaps */
