@@ -441,6 +441,11 @@ memory_gone(struct group *g, int state_rc)
 	g->lost =
 	    memory_lost(&g->node, &m) ||
 	    (g->node.members > 1 && g->newest.vlsn == 0 && !g->note_known);
+	/* Nobody counts its boots: a lost count is taken for an old one. */
+	if (g->lost && g->state.boot == 0) {
+		g->state.boot = 1;
+		g->state.boot_id = g->r->head->boot_id[0];
+	}
 	if (g->lost)
 		event_add(g->r, g->w->slot, EVENT_ERROR,
 		    "data directory %s: this node is a member of group %s, "
