@@ -208,13 +208,13 @@ is untagged_in("struct a {\n\t_Atomic int *x;\n\tint n;\n};\nint f(void)\n{\n"
 
 # Of shm only headers that are pure themselves; of libc these.
 my %pure_header = map { $_ => 1 }
-  qw(ipc/msg_sync.h shm/assert.h shm/bits.h shm/commit_view.h shm/quorum.h
+  qw(ipc/msg.h ipc/msg_sync.h shm/assert.h shm/bits.h shm/commit_view.h shm/crc32c.h shm/quorum.h
   shm/request.h errno.h limits.h
   stdbool.h stddef.h stdint.h string.h);
 my %pure_call = map { $_ => 1 }
   qw(memchr memcmp memcpy memmove memset strcmp strcspn strlen strncmp strspn
   strnlen
-  __popcountdi2 assert_failed commit_rule quorum_count quorum_least quorum_make quorum_meets
+  __popcountdi2 assert_failed commit_rule crc32c quorum_count quorum_least quorum_make quorum_meets
   quorum_set role_name);
 my $dir = tempdir( CLEANUP => 1 );
 

@@ -222,7 +222,8 @@ test_founding_looked_at(void)
 		_exit(0);
 	}
 	close(lock_fd);
-	is_i64(datadir_found(&conf, &self, false), 0, "a founding waits for that");
+	is_i64(
+	    datadir_found(&conf, &self, false), 0, "a founding waits for that");
 	waitpid(pid, NULL, 0);
 	close(dir_fd);
 	empty_it();

@@ -13,6 +13,7 @@
 #include "ipc/loop.h"
 #include "workers/group/core/found.h"
 #include "workers/group/net/net.h"
+#include "workers/group/note_file.h"
 #include "workers/worker.h"
 
 struct founding {

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "shm/bits.h"
+#include "shm/crc32c.h"
 #include "shm/fault.h"
 
 size_t
@@ -47,14 +48,6 @@ note_decode(const uint8_t *at, size_t n, struct note *out)
 		return rc;
 	out->initiator = get_le64(at + 16);
 	return member_find(&out->members, out->initiator) >= 0 ? 0 : -EBADMSG;
-}
-
-uint32_t
-note_crc(const struct note *note)
-{
-	uint8_t record[MEMBER_RECORD_MAX];
-
-	return crc32c(0, record, member_encode(record, &note->members));
 }
 
 int

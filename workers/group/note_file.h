@@ -21,8 +21,7 @@
 #define WORKERS_GROUP_NOTE_FILE_H
 
 #include "conf/node_file.h"
-#include "shm/crc32c.h"
-#include "workers/group/core/member.h"
+#include "workers/group/core/note.h"
 
 #define NOTE_FILE        "note"
 #define NOTE_TMP         "note.tmp"
@@ -31,17 +30,10 @@
 #define NOTE_FILE_HEAD   24
 #define NOTE_FILE_MAX    (NOTE_FILE_HEAD + MEMBER_RECORD_MAX)
 
-struct note {
-	uint64_t initiator; /* incarnation; a member's */
-	struct membership members; /* vlsn 0 */
-};
-
 /* Of one whose membership member_check() accepts; NOTE_FILE_MAX bytes. */
 size_t note_encode(uint8_t *at, const struct note *n);
 /* 0; -EBADMSG: damaged, or none; -EPROTO: of a format not known here. */
 int note_decode(const uint8_t *at, size_t n, struct note *out);
-/* What two that say the same have in common: of the membership's record. */
-uint32_t note_crc(const struct note *n);
 
 /*
  * Block; dir is a descriptor of data_dir. As note_decode(); -ENOENT: there is

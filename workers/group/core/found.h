@@ -28,7 +28,7 @@
 #define WORKERS_GROUP_CORE_FOUND_H
 
 #include "ipc/msg.h"
-#include "workers/group/note_file.h"
+#include "workers/group/core/note.h"
 
 #define FOUND_PEERS_MAX (MEMBER_MAX - 1)
 #define FOUND_NEVER     UINT64_MAX
