@@ -358,6 +358,13 @@ link_stop(struct link *l, unsigned reason, const char *text)
 	pump(l);
 }
 
+void
+link_cut(struct link *l)
+{
+	if (l->phase == LINK_LINGERS)
+		shut(l);
+}
+
 int
 link_put(struct link *l, unsigned type, const void *msg)
 {

@@ -126,6 +126,8 @@ void link_refuse(struct link *l, unsigned reason, const char *text);
 int link_put(struct link *l, unsigned type, const void *msg);
 /* End it; the other end is told if it may be. `ended` is called. */
 void link_stop(struct link *l, unsigned reason, const char *text);
+/* One that has ended does not linger: what the kernel has of it is sent. */
+void link_cut(struct link *l);
 /* A data connection in open(): the socket, the caller's; it is free then. */
 int link_give(struct link *l, struct link_handed *out);
 

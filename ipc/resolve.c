@@ -277,3 +277,19 @@ resolve_is_loopback(const struct resolve_addr *a)
 	return a->at.ss_family == AF_INET6 &&
 	       IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr);
 }
+
+bool
+resolve_is_same_host(const struct resolve_addr *a, const struct resolve_addr *b)
+{
+	const struct sockaddr_in *a4 = (const void *)&a->at;
+	const struct sockaddr_in *b4 = (const void *)&b->at;
+	const struct sockaddr_in6 *a6 = (const void *)&a->at;
+	const struct sockaddr_in6 *b6 = (const void *)&b->at;
+
+	if (a->at.ss_family != b->at.ss_family)
+		return false;
+	if (a->at.ss_family == AF_INET)
+		return a4->sin_addr.s_addr == b4->sin_addr.s_addr;
+	return memcmp(&a6->sin6_addr, &b6->sin6_addr,
+		   IN6_IS_ADDR_V4MAPPED(&a6->sin6_addr) ? 16 : 8) == 0;
+}

@@ -70,6 +70,9 @@ uint64_t resolve_deadline(const struct resolve *r);
 /* "10.0.0.1:7000", "[::1]:7000"; at most RESOLVE_HOST bytes. */
 void resolve_text(const struct resolve_addr *a, char *out, size_t size);
 bool resolve_is_loopback(const struct resolve_addr *a);
+/* Ports apart; of IPv6 a network of 64 bits is one host. */
+bool resolve_is_same_host(
+    const struct resolve_addr *a, const struct resolve_addr *b);
 /* For tests: who looks names up from now on; NULL = the system. */
 void resolve_by(resolve_function *function);
 

@@ -474,6 +474,45 @@ test_half_handshakes(void)
 }
 
 /*
+ * Strangers that take every place for a handshake, and begin anew as soon as
+ * they are put out, keep no member out.
+ */
+static void
+test_crowd(const char *says)
+{
+	int fd[4 * NET_ACCEPTED];
+	unsigned i, again = 0;
+	uint64_t until;
+
+	two_nodes();
+	rig_know(rig[0], false);
+	for (i = 0; i < NITEMS(fd); i++)
+		fd[i] = stranger(rig[0]);
+	rig_run(100);
+	rig_know(rig[1], true);
+	until = mono_ns() + WAIT * NS_PER_MS;
+	while (!pair_up() && mono_ns() < until) {
+		for (i = 0; i < NITEMS(fd); i++) {
+			(void)send(fd[i], says, strlen(says), MSG_NOSIGNAL);
+			if (!is_closed(fd[i]))
+				continue;
+			close(fd[i]);
+			fd[i] = stranger(rig[0]);
+			again++;
+		}
+		rig_turn();
+	}
+	ok(pair_up() && again > 0,
+	    "a member is let in beside %zu strangers that say \"%s\"",
+	    NITEMS(fd), says);
+	ok(strstr(row_error(rig[1], 0), "reset") == NULL,
+	    "and does not find the door shut");
+	for (i = 0; i < NITEMS(fd); i++)
+		close(fd[i]);
+	free_all();
+}
+
+/*
  * Nobody here may be fast enough to be further ahead of the clock than the
  * credit is (t/unit/ipc_link.c has that): so it is nearly used up.
  */
@@ -778,6 +817,8 @@ main(void)
 	test_clone();
 	test_unjoined();
 	test_half_handshakes();
+	test_crowd("");
+	test_crowd("x");
 	test_flood();
 	test_fair();
 	test_no_reader();

@@ -460,6 +460,14 @@ static const struct link_hooks link_hooks = {
 
 /* ---- accepting ---- */
 
+/* One of others' that has a place and has not proven the key. */
+static bool
+is_unknown(const struct link *l)
+{
+	return !l->dialled && !l->opened && !l->wire.proven &&
+	       (l->phase == LINK_LIVE || l->phase == LINK_LINGERS);
+}
+
 static unsigned
 handshakes_of_others(const struct net *net)
 {
@@ -469,20 +477,78 @@ handshakes_of_others(const struct net *net)
 
 	while (left != 0) {
 		l = &net->link[net_link_index(&left)];
-		n += l->phase != LINK_FREE && !l->dialled && !l->opened;
+		n += !l->dialled && !l->opened &&
+		     (l->phase == LINK_LIVE || l->phase == LINK_LINGERS);
 	}
 	return n;
+}
+
+/* How many of those that are not known come from where that one does. */
+static unsigned
+crowd_of(const struct net *net, const struct link *of)
+{
+	uint64_t left = net->used;
+	const struct link *l;
+	unsigned n = 0;
+
+	while (left != 0) {
+		l = &net->link[net_link_index(&left)];
+		n += is_unknown(l) && resolve_is_same_host(&l->addr, &of->addr);
+	}
+	return n;
+}
+
+/* Does a give its place up before b does? Both are unknown. */
+static bool
+gives_way(const struct net *net, const struct link *a, const struct link *b)
+{
+	unsigned crowd_a = crowd_of(net, a), crowd_b = crowd_of(net, b);
+	bool silent_a = a->wire.seq_in == 0, silent_b = b->wire.seq_in == 0;
+
+	if (crowd_a != crowd_b)
+		return crowd_a > crowd_b;
+	if ((a->phase == LINK_LINGERS) != (b->phase == LINK_LINGERS))
+		return a->phase == LINK_LINGERS;
+	if (silent_a != silent_b)
+		return silent_a;
+	return a->start_ns < b->start_ns;
+}
+
+/*
+ * All places for others' handshakes are taken: strangers must not keep members
+ * out, so one of those that have not proven the key gives way to whoever is new
+ * (README.md). False: all have.
+ */
+static bool
+make_place(struct net *net)
+{
+	uint64_t left = net->used;
+	struct link *l, *worst = NULL;
+
+	while (left != 0) {
+		l = &net->link[net_link_index(&left)];
+		if (is_unknown(l) &&
+		    (worst == NULL || gives_way(net, l, worst)))
+			worst = l;
+	}
+	if (worst == NULL)
+		return false;
+	link_stop(worst, REFUSED_BUSY,
+	    "too many handshakes at a time; this one had proven nothing");
+	link_cut(worst);
+	return true;
 }
 
 static void
 accept_one(struct net *net, int fd)
 {
-	struct link *l = net_link_free(net);
 	struct msg_proof mine;
+	struct link *l;
 
 	net_count(net, C_PEER_ACCEPTS);
-	if (l == NULL || net->stopping ||
-	    handshakes_of_others(net) >= NET_ACCEPTED || !facts(net, &mine)) {
+	if (net->stopping || !facts(net, &mine) ||
+	    (handshakes_of_others(net) >= NET_ACCEPTED && !make_place(net)) ||
+	    (l = net_link_free(net)) == NULL) {
 		/* No word for it: it has not said one. */
 		net_count(net, C_PEER_REFUSALS);
 		close(fd);
