@@ -42,7 +42,8 @@ enum peer_feed {
 #define PEER_ENDED_FEED 256u
 
 struct peer_text {
-	_Atomic uint32_t seq; /* W: whose text it is. R: all. odd = in change */
+	/* W: whose text it is. R: all. */
+	_Atomic uint32_t seq; /* odd = in change */
 	char text[PEER_TEXT]; /* NUL-terminated, zeros to the end */
 	uint8_t pad[52];
 };

@@ -143,7 +143,8 @@ test_founding(void)
 	    lchown(link, USER, USER) != 0)
 		abort();
 	strcpy(conf.node.data_dir, link);
-	ok(datadir_found(&conf, &rights, false) != 0, "a data directory: a link");
+	ok(datadir_found(&conf, &rights, false) != 0,
+	    "a data directory: a link");
 	ok(is_roots(roots), "what it leads to is not given away");
 	path_in(link, "below", data);
 	strcpy(conf.node.data_dir, data);
@@ -156,7 +157,8 @@ test_founding(void)
 	mkdir(data, 0755);
 	path_in(data, DATADIR_LOCK, lock);
 	plant(lock, HARD_LINK);
-	ok(datadir_found(&conf, &rights, false) != 0, "its lock: a second name");
+	ok(datadir_found(&conf, &rights, false) != 0,
+	    "its lock: a second name");
 	ok(is_untouched(), "is not given away");
 	unlink(lock);
 	ok(datadir_found(&conf, &rights, false) == 0, "founded");
