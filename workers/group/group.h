@@ -138,6 +138,7 @@ struct group {
 	uint16_t fence_epoch; /* in that question */
 	bool core_fence; /* the core waits for it, too */
 	uint64_t connection; /* number of the last ticket */
+	uint64_t fed_ns; /* when wal was given the one that feeds this node */
 	uint8_t sync_source; /* of the one that is FED: enum feed_source */
 	uint64_t watch_ns; /* when rows are looked at again */
 	bool quorum, quorum_known; /* enough are connected, as was told */

@@ -649,6 +649,7 @@ group_boot_event(struct group *g, struct group_boot *out)
 	out->vote = g->state.vote;
 	out->vote_boot = g->state.vote_boot;
 	out->promise_ms = g->state.promise_ms;
+	out->beat_ms = g->w->conf->election.heartbeat_ms;
 	out->log_term = g->log_term;
 	out->log_vlsn = position_get(&g->r->pos->appended);
 	out->log_first = position_get(&g->r->pos->first);

@@ -16,10 +16,8 @@
 #include "shm/assert.h"
 #include "shm/say.h"
 
-#ifndef PEER_ENDED_FEED
-#define PEER_ENDED_FEED 256u
-#endif
-
+/* A data socket that was given away shows in the row by then. */
+#define TAKEN_NS (2 * NS_PER_S)
 /* What a replica takes without having acknowledged it. */
 #define WINDOW (4u * 1024 * 1024)
 
@@ -221,8 +219,16 @@ notice_ended(struct group *g)
 	row = &g->r->peers->row[g->view.master];
 	ev.ended.connection =
 	    atomic_load_explicit(&row->ended, memory_order_acquire);
-	if (ev.ended.connection != g->sync.connection)
+	if (ev.ended.connection != g->sync.connection) {
+		if (g->loop.now_ns - g->fed_ns < TAKEN_NS ||
+		    atomic_load_explicit(&row->connection,
+			memory_order_relaxed) == g->sync.connection)
+			return;
+		/* Nobody has taken it, and nobody says so. */
+		ev.ended.connection = g->sync.connection;
+		machine(g, ev);
 		return;
+	}
 	ev.ended.again =
 	    atomic_load_explicit(&row->end_reason, memory_order_relaxed) ==
 	    PEER_ENDED_FEED + FEED_CAUGHT_UP;
@@ -512,6 +518,7 @@ group_sync_data(
 		    feeds ? "to" : "from", name_of(g, index), strerror(-rc));
 	if (feeds)
 		return;
+	g->fed_ns = g->loop.now_ns;
 	if (rc == 0)
 		machine(g, (struct sync_event){ .kind = SYNC_FEEDS,
 			       .connection = link->data.connection });

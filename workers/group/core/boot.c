@@ -103,6 +103,7 @@ group_boot_fact(
 	c->boot = b->boot;
 	c->seen_term = b->term;
 	c->promise_ms = b->promise_ms;
+	c->beat_ms = b->beat_ms == 0 ? GROUP_BEAT_MS : b->beat_ms;
 	group_adopt(c, b->membership);
 	if (b->fallback != NULL)
 		c->previous = *b->fallback;

@@ -24,7 +24,7 @@ group_lease_ns(const struct group_core *c)
 static uint64_t
 beat_ns(const struct group_core *c)
 {
-	uint64_t most = GROUP_BEAT_MS * NS_PER_MS;
+	uint64_t most = c->beat_ms * NS_PER_MS;
 	uint64_t quarter = group_lease_ns(c) / 4;
 
 	return quarter < most ? quarter : most;

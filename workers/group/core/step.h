@@ -37,7 +37,7 @@
 #define GROUP_NEVER UINT64_MAX /* a deadline that does not come */
 /* A membership that the log refused is asked for again after this. */
 #define GROUP_MEMBER_RETRY_NS UINT64_C(1000000000)
-#define GROUP_BEAT_MS         20 /* from one round to the next, at most */
+#define GROUP_BEAT_MS         20 /* from one round to the next */
 #define GROUP_RANK_MS         20 /* from one candidate to the next */
 #define GROUP_RELEASED_MS     5 /* the same, of a master that let go */
 #define GROUP_ROUNDS          64 /* whose time of sending is known */
@@ -80,6 +80,7 @@ struct group_boot {
 	uint64_t term, vote; /* as the state file has them */
 	uint64_t vote_boot; /* to which it was given */
 	uint32_t promise_ms; /* the longest promise that may be in force */
+	uint32_t beat_ms; /* from one round to the next; 0 = GROUP_BEAT_MS */
 	uint64_t log_term, log_vlsn; /* of the newest record; 0 = no record */
 	uint64_t log_first; /* oldest record still there */
 	/*
@@ -255,6 +256,7 @@ struct group_core {
 	uint64_t heard_ns; /* from it */
 	uint64_t due_ns; /* the deadline of the last step */
 	uint64_t deaf_ns; /* the loop was away until then */
+	uint32_t beat_ms;
 	uint8_t rank; /* members to stand before this one */
 	bool withheld; /* a vote, for our log is newer */
 	uint32_t promise_ms; /* the longest; durable as `vote` is */
