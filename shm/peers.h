@@ -62,7 +62,7 @@ struct peer_row {
 	_Atomic uint64_t behind_ns; /* CLOCK_MONOTONIC, since when it lacks
 				       what was committed then; 0 = nothing */
 	_Atomic uint64_t drops; /* connections that ended for a reason */
-	/* As it last told, VLSNs. */
+	/* W: group. As it last told; VLSNs. */
 	_Alignas(CACHE_LINE) _Atomic uint64_t first;
 	_Atomic uint64_t appended, durable, applied;
 	_Atomic uint64_t boot;
