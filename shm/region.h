@@ -103,14 +103,14 @@ enum restart_wish {
 	WISH_RESTART_JOINED = 3 /* it is of a group from now on: not counted */
 };
 
+enum found_what { FOUND_BEGIN = 1, FOUND_GIVE_UP = 2 };
+#define CONTROL_FOUND_TEXT 4096 /* a line for each member, and some */
+
 /*
  * What tools and pages ask the node to do, and what it answers. A request is
  * a count that goes up; done follows it up. W: health (requests), the worker
  * named (done).
  */
-enum found_what { FOUND_BEGIN = 1, FOUND_GIVE_UP = 2 };
-#define CONTROL_FOUND_TEXT 4096 /* a line for each member, and some */
-
 struct control {
 	_Alignas(CACHE_LINE) _Atomic uint32_t log_level; /* W: supervisor,
 							    health. R: all */
