@@ -73,9 +73,10 @@ _Static_assert(sizeof(struct cut_req) == 16, "packed");
 /*
  * No record: group asks wal to fence, behind a struct fence_req: the epoch that
  * it has raised `committed` to. wal drops its data connections of older epochs,
- * from then on submits no acknowledgement and takes no frame of one, and
- * answers with a struct fence_ret (on the return ring, told by its length)
- * where the log ends for good.
+ * and what feeds this node in that one, too; from then on it submits no
+ * acknowledgement and takes no frame of them, and answers with a struct
+ * fence_ret (on the return ring, told by its length) where the log ends for
+ * good.
  */
 #define REQ_FENCE 129
 struct fence_req {

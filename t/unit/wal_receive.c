@@ -515,6 +515,33 @@ test_epochs(void)
 	finish();
 }
 
+/*
+ * Syncup begins with a fence also where no epoch has changed: what fed this
+ * node until then is void, so the end that the fence told stays the end.
+ */
+static void
+test_fence_voids(void)
+{
+	uint32_t len;
+
+	begin(1 << 20);
+	len = make_ops(20, 100, 1);
+	send_frame(0, len);
+	ok(ack_of(20), "good ones");
+	ok(side_fence(&r, r.h.view.epoch), "a fence in the same epoch");
+	is_u64(r.fence.vlsn, 20, "says where the log ends");
+	ok(ended(REFUSED_STATE), "and ends the connection");
+	len = make_ops(5, 100, 1);
+	send_frame(20, len);
+	(void)wait_until(false, 50);
+	is_u64(side_appended(&r), 20, "nothing is appended behind it");
+	puppet_close(&p);
+	end.vlsn = 20;
+	connect_again();
+	ok(ack_of(20), "the next one is taken");
+	finish();
+}
+
 int
 main(void)
 {
@@ -531,5 +558,6 @@ main(void)
 	test_full();
 	test_failed();
 	test_epochs();
+	test_fence_voids();
 	return tap_done();
 }

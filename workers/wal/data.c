@@ -599,8 +599,13 @@ wal_data_fence(struct wal *w)
 	for (i = 0; w->data.open > 0 && i < DATA_CONNS; i++) {
 		struct data_conn *c = &w->data.conn[i];
 
+		/*
+		 * What feeds this node ends in the same epoch, too: whoever
+		 * fences goes by the end of the log that it is told.
+		 */
 		if (c->state == DATA_OPEN &&
-		    epoch_older(c->epoch, w->fence_epoch))
+		    (epoch_older(c->epoch, w->fence_epoch) ||
+			(!c->feeds && c->epoch == w->fence_epoch)))
 			data_end(w, c,
 			    c->feeds ? PEER_ENDED_FEED + FEED_STOPPED
 				     : REFUSED_STATE,

@@ -106,7 +106,7 @@ void wal_data_open(struct wal *w);
 void wal_data_turn(struct wal *w);
 /* Frames and acks for what this turn has appended, or flushed. */
 void wal_data_send(struct wal *w);
-/* Those of epochs that are fenced off end. */
+/* Those of epochs that are fenced off end, and what feeds this node. */
 void wal_data_fence(struct wal *w);
 /* The log needs what is below `oldest`: who is still there ends. */
 void wal_data_lap(struct wal *w, uint64_t oldest);
