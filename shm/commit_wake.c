@@ -41,19 +41,32 @@ ring_group(struct commit_wake *cw, uint64_t committed)
 		bell_ring(cw->bells, SLOT_GROUP);
 }
 
+/*
+ * What the store may apply, if it is woken: others may have committed a record
+ * before it is on this node's own disk, and its flush, which looks here again,
+ * is then what the store waits for.
+ */
+static uint64_t
+appliable(const struct commit_wake *cw, uint64_t committed)
+{
+	uint64_t durable = position_get(&cw->r->pos->durable);
+
+	return committed < durable ? committed : durable;
+}
+
 /* Must the store apply now, not later? */
 static bool
-store_wanted(struct commit_wake *cw, uint64_t committed, uint64_t applied)
+store_wanted(struct commit_wake *cw, uint64_t upto, uint64_t applied)
 {
 	const struct walbuf_head *h = cw->r->walbuf.h;
 	struct positions *pos = cw->r->pos;
 	uint64_t flushed, hold;
 
 	if (position_get(&pos->urgent) > position_get(&pos->urgent_rung)) {
-		position_raise(&pos->urgent_rung, committed);
+		position_raise(&pos->urgent_rung, upto);
 		return true;
 	}
-	if (committed - applied >= COMMIT_APPLY_RECORDS ||
+	if (upto - applied >= COMMIT_APPLY_RECORDS ||
 	    position_get(&pos->apply_wanted) > applied)
 		return true;
 	flushed = atomic_load_explicit(&h->flushed, memory_order_relaxed);
@@ -62,13 +75,13 @@ store_wanted(struct commit_wake *cw, uint64_t committed, uint64_t applied)
 }
 
 static void
-ring_store(struct commit_wake *cw, uint64_t committed, uint64_t now_ns)
+ring_store(struct commit_wake *cw, uint64_t upto, uint64_t now_ns)
 {
 	uint64_t applied = position_get(&cw->r->pos->applied);
 
-	if (committed <= applied)
+	if (upto <= applied)
 		return;
-	if (store_wanted(cw, committed, applied)) {
+	if (store_wanted(cw, upto, applied)) {
 		cw->apply_ns = 0;
 		bell_ring(cw->bells, SLOT_STORE);
 	} else if (cw->apply_ns == 0)
@@ -80,11 +93,12 @@ commit_wake_raised(struct commit_wake *cw, uint64_t now_ns)
 {
 	uint64_t committed = commit_vlsn(cw->r);
 
-	/* Who sets its bit after this sees `committed` before it sleeps. */
+	/* Who sets its bit after this sees `committed` before it sleeps; and of
+	   who raises `committed` and who `durable` one sees both. */
 	atomic_thread_fence(memory_order_seq_cst);
 	ring_gateways(cw);
 	ring_group(cw, committed);
-	ring_store(cw, committed, now_ns);
+	ring_store(cw, appliable(cw, committed), now_ns);
 }
 
 uint64_t
@@ -99,6 +113,7 @@ commit_wake_turn(struct commit_wake *cw, uint64_t now_ns)
 	if (cw->apply_ns == 0 || now_ns < cw->apply_ns)
 		return;
 	cw->apply_ns = 0;
-	if (commit_vlsn(cw->r) > position_get(&cw->r->pos->applied))
+	if (appliable(cw, commit_vlsn(cw->r)) >
+	    position_get(&cw->r->pos->applied))
 		bell_ring(cw->bells, SLOT_STORE);
 }

@@ -57,6 +57,17 @@ static uint64_t
 raised(uint64_t committed, uint64_t now_ns)
 {
 	position_set(&fix.r.pos->committed, epoch_word(1, committed));
+	position_set(&fix.r.pos->durable, committed);
+	sleep_all();
+	commit_wake_raised(&cw, now_ns);
+	return rung();
+}
+
+/* Others commit it before it is on this node's disk: then that brings it. */
+static uint64_t
+flushed(uint64_t durable, uint64_t now_ns)
+{
+	position_set(&fix.r.pos->durable, durable);
 	sleep_all();
 	commit_wake_raised(&cw, now_ns);
 	return rung();
@@ -126,6 +137,30 @@ test_store(void)
 	is_u64(raised(9 + COMMIT_APPLY_RECORDS, now), STORE, "too many");
 }
 
+static void
+test_not_here(void)
+{
+	struct positions *pos = fix.r.pos;
+	uint64_t at = 3000, now = NS_PER_S;
+
+	atomic_store(&fix.r.walbuf.h->flushed, 0);
+	(void)raised(at, now);
+	position_set(&pos->applied, at);
+	commit_wake_turn(&cw, commit_wake_deadline(&cw));
+	(void)rung();
+	position_set(&pos->urgent, at + 2);
+	position_set(&pos->committed, epoch_word(1, at + 3));
+	is_u64(flushed(at, now), 0, "not here yet: there is nothing to apply");
+	is_u64(commit_wake_deadline(&cw), UINT64_MAX, "nor later");
+	is_u64(flushed(at + 1, now), STORE, "a part is");
+	position_set(&pos->applied, at + 1);
+	is_u64(flushed(at + 3, now), STORE, "and then what is urgent, at once");
+	position_set(&pos->applied, at + 2);
+	is_u64(flushed(at + 3, now), 0, "what is behind it may wait");
+	is_u64(commit_wake_deadline(&cw), now + COMMIT_APPLY_MS * NS_PER_MS,
+	    "so long");
+}
+
 int
 main(void)
 {
@@ -135,6 +170,7 @@ main(void)
 	bells_open();
 	test_waiters();
 	test_store();
+	test_not_here();
 	for (i = 0; i < SLOT_MAX; i++)
 		close(bells.fd[i]);
 	fixture_close(&fix);
