@@ -584,7 +584,7 @@ happen(struct event *ev) /* flat dispatch */
 		break;
 	case EV_PEER:
 		step(n, (struct group_event){ .kind = GROUP_PEER,
-			    .peer = { ID(ev->from), ev->vlsn } });
+			    .peer = { ID(ev->from), ev->vlsn, 0 } });
 		break;
 	case EV_RELEASED:
 		step(n, (struct group_event){ .kind = GROUP_RELEASED,

@@ -717,12 +717,12 @@ test_promise(void)
 
 	boot_of_five(&c, 100);
 	(void)heard(&c, 200 * MS, beat(1, 3, 2));
-	(void)step(
-	    &c, (struct group_event){ .kind = GROUP_PEER, .peer = { 101, 1 } });
+	(void)step(&c,
+	    (struct group_event){ .kind = GROUP_PEER, .peer = { 101, 1, 0 } });
 	a = heard(&c, 201 * MS, vote_ask(CORE_PREVOTE, 2, 4));
 	ok(!a.answered.answer.granted, "the same boot shows up: it stands");
-	(void)step(
-	    &c, (struct group_event){ .kind = GROUP_PEER, .peer = { 101, 2 } });
+	(void)step(&c,
+	    (struct group_event){ .kind = GROUP_PEER, .peer = { 101, 2, 0 } });
 	a = heard(&c, 201 * MS, vote_ask(CORE_PREVOTE, 2, 4));
 	ok(a.answered.answer.granted, "a higher boot is an obituary");
 }
