@@ -335,7 +335,7 @@ sub salvaged {
 # A load: build/t/lib/group_load on the members, which follows the master.
 #	keys, connections, rate (operations/s, 0 = as fast as it goes), reads
 #	(per cent), seconds (it ends by itself then), seed, size (of values, more
-#	bytes), pipeline is 1 always.
+#	bytes), patience (ms until an answer is given up)
 #	enter: command that runs commands where it shall run
 package Group::Load;
 
@@ -359,6 +359,7 @@ sub new {
 		'-t', $opt{seconds} // 300,
 		'-S', $opt{seed} // 1,
 		'-d', $opt{size} // 0,
+		'-T', $opt{patience} // 1000,
 		map { $_->{client} } $group->members );
 	my $pid = fork // croak "fork: $!";
 	if ( $pid == 0 ) {
