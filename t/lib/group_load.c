@@ -342,8 +342,15 @@ expired(struct conn *c)
 	case IDLE:
 		begin(c);
 		break;
-	case CONNECTING:
 	case WAITING:
+		/* It may have been this process that did not run. */
+		readable(c);
+		if (c->state != WAITING)
+			break;
+		hang_up(c, "");
+		follow(c, "");
+		break;
+	case CONNECTING:
 		hang_up(c, "");
 		follow(c, "");
 		break;
