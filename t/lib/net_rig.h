@@ -29,6 +29,7 @@ struct node {
 	char addr[64];
 	struct msg_proof facts;
 	uint64_t known_count, known_id; /* of whatever incarnation */
+	uint64_t acked_term, acked;
 	bool on, still; /* still: its loop does not turn */
 	unsigned ups, downs, messages, last_index, last_type;
 	union msg last;
@@ -55,6 +56,16 @@ rig_boot(void *ctx, uint64_t incarnation, uint64_t *count, uint64_t *id)
 	(void)incarnation;
 	*count = n->known_count;
 	*id = n->known_id;
+}
+
+static void
+rig_acked(void *ctx, uint64_t incarnation, uint64_t *term, uint64_t *vlsn)
+{
+	struct node *n = ctx;
+
+	(void)incarnation;
+	*term = n->acked_term;
+	*vlsn = n->acked;
 }
 
 static void
@@ -127,6 +138,7 @@ rig_data_failed(void *ctx, unsigned index, uint64_t connection, unsigned reason,
 static const struct net_hooks rig_hooks = {
 	.facts = rig_facts,
 	.boot = rig_boot,
+	.acked = rig_acked,
 	.status = rig_status,
 	.up = rig_up,
 	.down = rig_down,

@@ -264,6 +264,24 @@ test_refusals(void)
 	rig[0]->known_count = 5;
 	rig[0]->known_id = 4;
 	check_refused("another boot of that number", "boot 5");
+	two_nodes();
+	rig[0]->acked_term = rig[1]->facts.term;
+	rig[0]->acked = rig[1]->facts.last + 1;
+	check_refused("less than it acknowledged", "has acknowledged");
+	two_nodes();
+	rig[0]->acked_term = rig[1]->facts.term - 1;
+	rig[0]->acked = rig[1]->facts.last + 1;
+	rig_know(rig[0], false);
+	rig_know(rig[1], false);
+	ok(RUN_UNTIL(pair_single(), WAIT), "which a later term may cut");
+	free_all();
+	two_nodes();
+	rig[0]->acked_term = rig[1]->facts.term;
+	rig[0]->acked = rig[1]->facts.last;
+	rig_know(rig[0], false);
+	rig_know(rig[1], false);
+	ok(RUN_UNTIL(pair_single(), WAIT), "all of it is there");
+	free_all();
 }
 
 /* What a node tells of itself may be read while it changes. */

@@ -62,6 +62,9 @@ struct group_peer {
 	uint64_t behind_vlsn; /* what was committed then */
 	uint64_t behind_told_ns; /* since when it was told to be; 0 = not */
 	bool damage_told;
+	/* What it has acknowledged to this process, as its master. */
+	uint64_t acked_by; /* incarnation; 0 = nobody has */
+	uint64_t acked_term, acked;
 };
 
 struct group {

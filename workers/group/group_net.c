@@ -72,6 +72,36 @@ boot_seen(void *ctx, uint64_t incarnation, uint64_t *count, uint64_t *id)
 	*id = b == NULL ? 0 : b->id;
 }
 
+/* What wal counts for it as the master's: it is matched, flushed and told. */
+static void
+acked_keep(struct group *g, unsigned i)
+{
+	struct group_peer *p = &g->peer[i];
+	uint64_t word = atomic_load_explicit(
+	    &g->r->commit->member[i].durable, memory_order_acquire);
+
+	if (g->view.role != ROLE_MASTER || word_epoch(word) != g->view.epoch ||
+	    word_vlsn(word) == 0)
+		return;
+	p->acked_by = group_membership(&g->core)->member[i].incarnation;
+	p->acked_term = g->view.term;
+	p->acked = word_vlsn(word);
+}
+
+static void
+acked(void *ctx, uint64_t incarnation, uint64_t *term, uint64_t *vlsn)
+{
+	const struct group *g = ctx;
+	const struct group_peer *p;
+
+	*term = *vlsn = 0;
+	for (p = g->peer; p < g->peer + MEMBER_MAX; p++)
+		if (p->acked_by == incarnation) {
+			*term = p->acked_term;
+			*vlsn = p->acked;
+		}
+}
+
 static uint64_t
 committed(const struct group *g)
 {
@@ -552,6 +582,7 @@ watch(struct group *g)
 		if (i == g->view.self)
 			continue;
 		row = &g->r->peers->row[i];
+		acked_keep(g, i);
 		phi_show(g, &g->peer[i], row);
 		behind_show(g, i, row);
 	}
@@ -628,6 +659,7 @@ group_net_open(struct group *g, char *why, size_t why_size)
 	static const struct net_hooks hooks = {
 		.facts = facts,
 		.boot = boot_seen,
+		.acked = acked,
 		.status = status,
 		.up = up,
 		.down = down,

@@ -109,6 +109,14 @@ judge_boot(const struct judge_in *in, char *text)
 		    "%s that was seen (boot %llu)",
 		    in->name, in->from, (unsigned long long)p->boot_count,
 		    in->name, (unsigned long long)in->boot_count);
+	/* It may cut what it has acknowledged, but in a later term only. */
+	if (p->standing == STANDING_JOINED && p->term <= in->acked_term &&
+	    p->last < in->acked)
+		return refuse(text, REFUSED_CLONE,
+		    "%s at %.60s (boot %llu): an older state: its log ends at "
+		    "record %llu, but it has acknowledged %llu",
+		    in->name, in->from, (unsigned long long)p->boot_count,
+		    (unsigned long long)p->last, (unsigned long long)in->acked);
 	if (up != NULL && up->incarnation == p->incarnation && in->up_alive &&
 	    p->boot_count > up->boot_count)
 		return refuse(text, REFUSED_ALIVE,

@@ -22,6 +22,8 @@ struct judge_in {
 	int type; /* enum node_type; -1 = any */
 	/* The highest boot that was ever seen; 0: none was. id 0: not known. */
 	uint64_t boot_count, boot;
+	/* What it has acknowledged, and in which term; 0: nothing is known. */
+	uint64_t acked_term, acked;
 	/* Its control connection that is up: NULL = none is. */
 	const struct msg_proof *up;
 	const char *up_from;

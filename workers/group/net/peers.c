@@ -271,6 +271,10 @@ judge_link(struct net *net, struct net_peer *p, struct link *l, char *text)
 		in.type = p->m.type;
 		net->s.hooks->boot(net->s.ctx, l->wire.peer.incarnation,
 		    &in.boot_count, &in.boot);
+		if (net->s.hooks->acked != NULL)
+			net->s.hooks->acked(net->s.ctx,
+			    l->wire.peer.incarnation, &in.acked_term,
+			    &in.acked);
 		if (p->up != NULL) {
 			resolve_text(&p->up->addr, up_from, sizeof(up_from));
 			in.up = &p->facts;

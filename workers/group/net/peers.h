@@ -51,6 +51,12 @@ struct net_hooks {
 	/* The highest boot that was ever seen of it; *count 0: none was. */
 	void (*boot)(
 	    void *ctx, uint64_t incarnation, uint64_t *count, uint64_t *id);
+	/*
+	 * What it has acknowledged to this process as its master: the newest
+	 * VLSN, and the term in which it did; 0: nothing. NULL: nobody has.
+	 */
+	void (*acked)(
+	    void *ctx, uint64_t incarnation, uint64_t *term, uint64_t *vlsn);
 	/* What MSG_STATUS is answered by; but the ticket. */
 	void (*status)(void *ctx, struct msg_status_answer *out);
 	/* Its facts: peers_facts(). Its boot is to be kept, it is not here. */
