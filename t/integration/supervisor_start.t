@@ -66,7 +66,7 @@ $n->configure( node => { group => 'test' } );
 {
 	my $text = slurp("$n->{data}/node");
 	for my $bad (
-		[ $text =~ s/^nodelife-node 2/nodelife-node 3/r, qr/format version 3/ ],
+		[ $text =~ s/^nodelife-node 2/nodelife-node 9/r, qr/format version 9/ ],
 		[ $text =~ s/generation 1/generation 2/r,         qr/damaged/ ],
 		[ substr( $text, 0, 60 ),                         qr/damaged/ ],
 		[ '',                                             qr/not a node file/ ] )

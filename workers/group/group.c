@@ -455,6 +455,8 @@ group_notice_cut(struct group *g)
 		return;
 	vlsn = walbuf_cut_since(&g->r->walbuf, g->cuts, &done);
 	g->cuts = begun;
+	if (g->member_seen > vlsn)
+		g->member_seen = 0;
 	notice_answer(g);
 	if (g->ended)
 		return;
@@ -526,13 +528,13 @@ notice_membership(struct group *g)
 	int rc;
 
 	if (g->ended || g->view.role == ROLE_MASTER || g->member_asked ||
-	    vlsn <= group_membership(&g->core)->vlsn || vlsn == g->member_bad)
+	    vlsn <= group_membership(&g->core)->vlsn || vlsn == g->member_seen)
 		return;
 	rc = group_boot_membership(g, vlsn, m, why, sizeof(why));
 	if (rc == -EAGAIN || cuts_begun(g) != g->cuts)
 		return;
 	if (rc != 0) {
-		g->member_bad = vlsn;
+		g->member_seen = vlsn;
 		event_add(g->r, g->w->slot, EVENT_ERROR,
 		    "membership in the log: %s: this node does not stand "
 		    "before it can be read",
@@ -760,6 +762,8 @@ boot(struct group *g)
 		return;
 	}
 	g->booted = true;
+	/* Force may have put another one in its place. */
+	g->member_seen = position_get(&g->r->pos->member);
 	step(g, (struct group_event){ .kind = GROUP_BOOTED, .booted = &b });
 	if (g->ended)
 		return;

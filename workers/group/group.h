@@ -125,7 +125,8 @@ struct group {
 	bool member_refused; /* it had no room in the ring */
 	uint64_t term_told, term_commit_told, member_commit_told;
 	uint64_t vote_told; /* the term of a vote that was told of */
-	uint64_t member_bad; /* VLSN of a membership that cannot be read */
+	uint64_t member_seen; /* VLSN of a membership that was looked at: the
+				 boot did, or it cannot be read */
 	uint64_t cuts; /* of the log, that the core was told of */
 
 	/* Other members (group_net.c, group_sync.c). */
