@@ -166,8 +166,7 @@ names(void)
 	is_str(hist_name(HIST_COUNT), "?", "none beyond the last");
 	is_str(slot_name(SLOT_STORE), "store", "a slot's name");
 	is_str(slot_name(SLOT_GATEWAY + 15), "gateway15", "the last one's");
-	is_str(slot_name(7), "slot?", "a number that is none yet");
-	is_str(slot_name(SLOT_MAX), "slot?", "or never");
+	is_str(slot_name(SLOT_MAX), "slot?", "a number that is none");
 	is_str(slot_state_name(SLOT_BACKOFF), "backoff", "a state's name");
 	is_str(slot_state_name(99), "state?", "no such state");
 	is_str(busy_name(BUSY_TABLE), "table full", "what holds it back");

@@ -88,6 +88,24 @@ test_calls(void)
 	ok(n > 5 && n < 60, "each of %d calls", n - 1);
 }
 
+static bool
+begun(void)
+{
+	return word_epoch(pos(&h.region.pos->term_start)) == h.view.epoch;
+}
+
+/* So full that not even a term fits in any more. */
+static void
+fill_own_room(void)
+{
+	uint64_t term = 2;
+
+	do {
+		h_role(&h, ROLE_REPLICA);
+		lead(term++, false);
+	} while (wait_until(begun(), 200));
+}
+
 /*
  * What goes is saved, and before the segment behind it can begin there is
  * another epoch; so again and again. A copy of what is in the log is of no use.
@@ -112,6 +130,7 @@ test_epochs(void)
 			  pos(&h.region.pos->durable) == appended(),
 	       H_WAIT_MS),
 	    "the buffer is full");
+	fill_own_room();
 	end = appended();
 	h_role(&h, ROLE_REPLICA);
 	for (i = 0; i < 3; i++) {
