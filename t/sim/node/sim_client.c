@@ -572,7 +572,11 @@ static void
 client_turn(void *ctx)
 {
 	struct client *c = ctx;
+	uint64_t end = position_get(&c->r->pos->appended);
 
+	/* It was cut: it may never get so long again. */
+	if (c->before > end)
+		c->before = end;
 	returns(c);
 	results(c);
 	committed(c);
