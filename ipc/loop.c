@@ -285,6 +285,8 @@ loop_run(struct loop *l)
 	unsigned step;
 	int rc;
 
+	/* A boot may have taken seconds since anybody looked. */
+	l->now_ns = mono_ns();
 	for (;;) {
 		l->unready = false;
 		step = loop_shutdown(l);
