@@ -696,7 +696,7 @@ group_net_open(struct group *g, char *why, size_t why_size)
 	g->linked = true;
 	found_differences(g->r, g->w->slot, g->w->conf, g->node.node,
 	    group_membership(&g->core));
-	g->connection = g->state.boot << 32;
+	g->connection = g->state.boot << 28;
 	commit_wake_open(&g->commit_wake, g->r, &g->w->bells);
 	if (group_membership(&g->core)->count > 1)
 		group_net_members(g);

@@ -393,6 +393,17 @@ damage_tell(struct group *g, unsigned index, const struct msg_sync_refused *r)
 	    name_of(g, index), g->view.term, r->vlsn, r->crc, p->match.crc);
 }
 
+/*
+ * The number of a connection, above those before it in all boots of this node,
+ * and none that another one gives: rows tell of both ways.
+ */
+static uint64_t
+connection_next(struct group *g)
+{
+	ASSERT(g->view.self < MEMBER_MAX);
+	return ++g->connection * MEMBER_MAX + g->view.self;
+}
+
 /* wal has said what stands there: a ticket, or not. */
 static void
 chained(struct group *g, unsigned index, const struct chain_ret *ret)
@@ -409,7 +420,7 @@ chained(struct group *g, unsigned index, const struct chain_ret *ret)
 		return;
 	}
 	p->damage_told = false;
-	t.connection = ++g->connection;
+	t.connection = connection_next(g);
 	if (peers_ticket(&g->net, index, &t) == 0)
 		(void)peers_send(&g->net, index, MSG_TICKET, &t);
 }
