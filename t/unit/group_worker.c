@@ -667,6 +667,16 @@ test_readonly(void)
 	ok(view().role == ROLE_DETACHED && view().readonly == 1 &&
 		view().term == 5,
 	    "detached");
+	/* wal tells of it first, then of the log that has it. */
+	position_set(&f.r.pos->member, 40);
+	bell_ring(&w.bells, SLOT_GROUP);
+	(void)wait_until(false, 100);
+	ok(!event_says("membership in the log"),
+	    "a membership that is not in the log yet is looked for later");
+	position_set(&f.r.pos->appended, 40);
+	bell_ring(&w.bells, SLOT_GROUP);
+	ok(wait_until(event_says("membership in the log"), TAP_WAIT_MS),
+	    "then it is");
 	group_stop(pid);
 	fstatat(fd, "state", &after, 0);
 	ok(before.st_mtim.tv_nsec == after.st_mtim.tv_nsec &&

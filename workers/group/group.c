@@ -26,6 +26,8 @@
 #define STOP_NS (100 * NS_PER_MS)
 #define SAY_MS  200 /* and so what is logged last */
 #define TICK_NS NS_PER_S
+/* A membership in the log that could not be read is read again. */
+#define MEMBER_AGAIN_NS (10 * NS_PER_S)
 
 /* ---- what the core asks for ---- */
 
@@ -457,6 +459,8 @@ group_notice_cut(struct group *g)
 	g->cuts = begun;
 	if (g->member_seen > vlsn)
 		g->member_seen = 0;
+	if (g->member_bad > vlsn)
+		g->member_bad = 0;
 	notice_answer(g);
 	if (g->ended)
 		return;
@@ -528,17 +532,24 @@ notice_membership(struct group *g)
 	int rc;
 
 	if (g->ended || g->view.role == ROLE_MASTER || g->member_asked ||
-	    vlsn <= group_membership(&g->core)->vlsn || vlsn == g->member_seen)
+	    vlsn <= group_membership(&g->core)->vlsn ||
+	    vlsn == g->member_seen ||
+	    (vlsn == g->member_bad && g->loop.now_ns < g->member_again_ns))
+		return;
+	/* wal tells of it before others can read it. */
+	if (position_get(&g->r->pos->appended) < vlsn)
 		return;
 	rc = group_boot_membership(g, vlsn, m, why, sizeof(why));
 	if (rc == -EAGAIN || cuts_begun(g) != g->cuts)
 		return;
 	if (rc != 0) {
-		g->member_seen = vlsn;
-		event_add(g->r, g->w->slot, EVENT_ERROR,
-		    "membership in the log: %s: this node does not stand "
-		    "before it can be read",
-		    why);
+		if (vlsn != g->member_bad)
+			event_add(g->r, g->w->slot, EVENT_ERROR,
+			    "membership in the log: %s: this node does not "
+			    "stand before it can be read",
+			    why);
+		g->member_bad = vlsn;
+		g->member_again_ns = g->loop.now_ns + MEMBER_AGAIN_NS;
 		return;
 	}
 	step(g, (struct group_event){

@@ -125,8 +125,9 @@ struct group {
 	bool member_refused; /* it had no room in the ring */
 	uint64_t term_told, term_commit_told, member_commit_told;
 	uint64_t vote_told; /* the term of a vote that was told of */
-	uint64_t member_seen; /* VLSN of a membership that was looked at: the
-				 boot did, or it cannot be read */
+	uint64_t member_seen; /* VLSN of the one that the boot has looked at */
+	uint64_t member_bad; /* VLSN of a membership that cannot be read */
+	uint64_t member_again_ns; /* when it is tried again */
 	uint64_t cuts; /* of the log, that the core was told of */
 
 	/* Other members (group_net.c, group_sync.c). */
@@ -141,7 +142,7 @@ struct group {
 	struct group_ask fence, cut;
 	uint16_t fence_epoch; /* in that question */
 	bool core_fence; /* the core waits for it, too */
-	uint64_t connection; /* number of the last ticket */
+	uint64_t connection; /* tickets given, from this boot's first number */
 	uint64_t fed_ns; /* when wal was given the one that feeds this node */
 	uint8_t sync_source; /* of the one that is FED: enum feed_source */
 	uint64_t watch_ns; /* when rows are looked at again */

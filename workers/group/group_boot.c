@@ -181,6 +181,9 @@ group_boot_membership(struct group *g, uint64_t vlsn, struct membership *out,
 	rc = wal_dir < 0 ? -errno : cursor_open(&c, g->r, wal_dir, false);
 	if (rc == 0)
 		rc = log_members(c, vlsn, out);
+	/* It left the buffer meanwhile: files have it. */
+	if (rc == -EBADMSG && c != NULL && !cursor_valid(c))
+		rc = -EAGAIN;
 	if (rc != 0 && rc != -EAGAIN)
 		(void)log_refuse(g, c, vlsn, rc, why, why_size);
 	if (c != NULL)
