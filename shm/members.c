@@ -147,16 +147,18 @@ lags_look(struct members_look *out)
 
 /*
  * Who would acknowledge a record: a master knows by its data connections, who
- * follows by who is connected. Who told that its log takes nothing does not.
+ * follows by who is connected. Who told that its log takes nothing does not,
+ * nor who is detached: in a group of several it has lost its memory.
  */
 static bool
 is_ready(const struct members_look *m, const struct member_look *row)
 {
 	if (row->self)
-		return true;
+		return m->view.role != ROLE_DETACHED || m->count == 1;
 	if (row->link != PEER_UP || row->flags != 0)
 		return false;
-	return m->view.role != ROLE_MASTER || row->feed == PEER_FEED_LIVE;
+	return m->view.role == ROLE_MASTER ? row->feed == PEER_FEED_LIVE
+					   : row->role != ROLE_DETACHED;
 }
 
 static void

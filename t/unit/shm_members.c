@@ -45,6 +45,7 @@ row_set(unsigned i, enum peer_link link, enum peer_feed feed)
 	atomic_store(&p->link, link);
 	atomic_store(&p->feed, feed);
 	atomic_store(&p->flags, 0);
+	atomic_store(&p->role, ROLE_REPLICA);
 	atomic_store(&p->term, 7);
 }
 
@@ -108,6 +109,13 @@ test_counted(void)
 	row_set(4, PEER_AWAY, PEER_FEED_NONE);
 	ok(says("can lose 1 more member (4 of 5)"),
 	    "a replica sees who is connected");
+	atomic_store(&f.r.peers->row[3].role, ROLE_DETACHED);
+	ok(says("can lose no more member (3 of 5), 1 connected and not in "
+		"step"),
+	    "who has lost its memory does not count");
+	view_set(ROLE_DETACHED, 1, -1, 5);
+	ok(says("no quorum: 2 of 5, 3 needed, 2 connected and not in step"),
+	    "nor for itself");
 	fixture_close(&f);
 }
 
